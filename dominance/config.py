@@ -1,0 +1,138 @@
+"""Options of dominance, in one place. Precedence: flag > DOMINANCE_* environment > [tool.dominance] in pyproject > default."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from fnmatch import translate
+from pathlib import Path
+from typing import Any
+
+from dominance.errors import BadOption
+from dominance.schema import ATTRIBUTIONS
+
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+MINIMUM_BUDGET = 10**6
+
+
+def parse_size(text: str | int) -> int:
+    """Bytes meant by "500MB", "1.5 GiB" or a plain number.
+
+    Raises:
+        BadOption: not a size, or not positive.
+
+    >>> parse_size("500MB"), parse_size("1 KiB"), parse_size(10)
+    (500000000, 1024, 10)
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(text))
+    if match is None or match[2].upper() not in _UNITS or float(match[1]) <= 0:
+        raise BadOption(f"budget {str(text)!r} is no size", fix="write it like 500MB or 2GiB")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+@dataclass(frozen=True)
+class RecordOptions:
+    """How a run is recorded. Every field can be set by a flag, DOMINANCE_<FIELD>, or [tool.dominance] <field>."""
+
+    tasks: tuple[str, ...] | None = None
+    """Names of the tasks that must be found; None: take what the loss is made of."""
+    every: int = 10
+    """One training step in this many is recorded; 1 records all and is exact."""
+    burst: int | None = None
+    """Consecutive steps recorded in a row; None: 1 for optimizers without momentum, 20 with."""
+    params: str = "*"
+    """Glob over parameter names: which parameters are recorded."""
+    budget: int = 10**9
+    """Bytes that the run may take on disk, whatever its length."""
+    exact: bool = False
+    """Keep all 23 mantissa bits; otherwise 10, which halves the size at a relative error of 4.9e-4."""
+    attribution: str = "additive"
+    """"additive", "solo" or "both"."""
+    strict: bool = False
+    """Stop before the first step, with exit code 2, when the tasks are not found as asked."""
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise BadOption(f"every={self.every} records nothing", fix="give 1 (all steps) or more")
+        if self.burst is not None and self.burst < 1:
+            raise BadOption(f"burst={self.burst} records nothing", fix="give 1 or more")
+        if self.budget < MINIMUM_BUDGET:
+            raise BadOption(f"a budget of {self.budget} bytes is too small for any run", fix="give 1MB or more")
+        if self.attribution not in ATTRIBUTIONS:
+            raise BadOption(f"attribution {self.attribution!r} is unknown", fix=f"choose from {', '.join(ATTRIBUTIONS)}")
+        if self.tasks is not None and len(set(self.tasks)) != len(self.tasks):
+            raise BadOption(f"a task is named twice in {','.join(self.tasks)}", fix="name each task once")
+
+    def records(self, parameter: str) -> bool:
+        """Whether the glob ``params`` admits this parameter name."""
+        return re.match(translate(self.params), parameter) is not None
+
+
+def _convert(name: str, value: Any, where: str) -> Any:
+    try:
+        if name == "tasks":
+            names = value.split(",") if isinstance(value, str) else list(value)
+            return tuple(part.strip() for part in names if part.strip())
+        if name in ("every", "burst"):
+            return int(value)
+        if name == "budget":
+            return parse_size(value)
+        if name in ("exact", "strict", "quiet"):
+            if isinstance(value, bool):
+                return value
+            if str(value).lower() in ("1", "true", "yes", "on"):
+                return True
+            if str(value).lower() in ("0", "false", "no", "off", ""):
+                return False
+            raise ValueError
+        return str(value)
+    except (ValueError, TypeError):
+        raise BadOption(f"{where}: {name} cannot be {value!r}", fix="see `dominance record --help`") from None
+
+
+def from_pyproject(folder: Path) -> dict[str, Any]:
+    """[tool.dominance] of the nearest pyproject.toml in ``folder`` or above it; empty when there is none."""
+    for parent in (folder, *folder.parents):
+        path = parent / "pyproject.toml"
+        if path.is_file():
+            try:
+                table = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("dominance", {})
+            except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+                raise BadOption(f"{path}: cannot be read ({error})", fix="mend the file") from None
+            return dict(table)
+    return {}
+
+
+def record_options(
+    flags: Mapping[str, Any] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> RecordOptions:
+    """Options by precedence. ``flags`` holds what the user gave; None in it means "not given".
+
+    Raises:
+        BadOption: an unknown name in [tool.dominance] or DOMINANCE_*, or a value that cannot be used.
+    """
+    known = {field.name for field in fields(RecordOptions)}
+    chosen: dict[str, Any] = {}
+    for name, value in from_pyproject(folder or Path.cwd()).items():
+        if name not in known:
+            raise BadOption(f"[tool.dominance] knows no {name!r}", fix=f"use one of {', '.join(sorted(known))}")
+        chosen[name] = _convert(name, value, "[tool.dominance]")
+    for key, value in (os.environ if environ is None else environ).items():
+        if key.startswith("DOMINANCE_"):
+            name = key.removeprefix("DOMINANCE_").lower()
+            if name not in known:
+                names = ", ".join(f"DOMINANCE_{field.upper()}" for field in sorted(known))
+                raise BadOption(f"environment variable {key} means nothing here", fix=f"known are {names}")
+            chosen[name] = _convert(name, value, key)
+    for name, value in (flags or {}).items():
+        if value is not None:
+            chosen[name] = _convert(name, value, f"--{name}")
+    return replace(RecordOptions(), **chosen)

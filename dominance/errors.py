@@ -1,0 +1,56 @@
+"""The exceptions of dominance. Each says what went wrong and where, in one line, and carries the fix."""
+
+from __future__ import annotations
+
+
+class DominanceError(Exception):
+    """A mistake that the user can mend: the command line prints it as one line and exits with 2.
+
+    Args:
+        message: what went wrong, and where.
+        fix: what to do about it: a command, an option, or a line of code.
+    """
+
+    def __init__(self, message: str, *, fix: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.fix}" if self.fix else self.message
+
+
+class NotARun(DominanceError):
+    """The path is no run directory, or there is nothing there."""
+
+
+class SchemaTooNew(DominanceError):
+    """The run was written by a newer dominance than this one."""
+
+
+class RunExists(DominanceError):
+    """The output is already there, and neither overwriting nor resuming was asked for."""
+
+
+class CorruptRun(DominanceError):
+    """A checksum does not match, or an array is shorter than the steps it claims to hold."""
+
+
+class BadOption(DominanceError):
+    """An option, environment variable or configuration entry has a value that cannot be used."""
+
+
+class BadScript(DominanceError):
+    """The script or module to record does not exist or cannot be read."""
+
+
+class TasksNotFound(DominanceError):
+    """The tasks of the loss could not be told apart, or are not the ones that were named."""
+
+
+class NothingRecorded(DominanceError):
+    """The run holds no recorded step, or not the quantity that the analysis needs."""
+
+
+class RecordingFailed(DominanceError):
+    """The recorder could not go on; the training it watched was not touched."""

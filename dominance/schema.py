@@ -1,0 +1,185 @@
+"""The contract of a run: its groups, dims, attributes and version. Both banks of the store import this and only this.
+
+A run directory holds ``data.zarr`` (Zarr v3). Arrays grow along ``step`` (or ``event``), one row per recorded training step.
+Names of tasks, layers and parameters live in the root attributes, as JSON; the arrays hold numbers only.
+
+==================  ==============================  =======  ===========================================================
+array               dims                            dtype    meaning
+==================  ==============================  =======  ===========================================================
+step                step                            int64    number of the training step, from 0 (optimizer steps taken)
+epoch               step                            int64    as told by ``Recorder.epoch``; -1 where not told
+time                step                            float64  seconds since 1970, UTC
+skipped             step                            int8     1: gradients were computed and no step followed (GradScaler)
+closure             step                            float64  max over coordinates of ``|sum of the parts - step taken|``,
+                                                             relative to the largest entry of the step taken
+gradient/gradient   step, task, coord               float32  effective task gradient (what the optimizer is fed)
+gradient/total      step, coord                     float32  gradient the optimizer was fed (p.grad at the step)
+update/update       step, task, coord               float32  additive update of each task, as the change of theta
+update/solo         step, task, coord               float32  solo update (only with attribution "solo" or "both")
+update/total        step, coord                     float32  the step really taken: theta after minus theta before
+update/residual     step, coord                     float32  part of the step that belongs to no task
+update/unattributed step, coord                     float32  part owed to momentum of gradients nobody saw
+update/decay        step, coord                     float32  part owed to weight decay, coupled or decoupled
+layer/task          step, layer, task, statistic    float64  see TASK_STATISTICS; exact over all coordinates
+layer/total         step, layer, total_statistic    float64  see TOTAL_STATISTICS; exact over all coordinates
+layer/gram          step, layer, task, task_other   float64  inner products of the effective task gradients
+loss/loss           step, task                      float64  the task's own loss, unweighted
+loss/weight         step, task                      float64  weight: effective gradient = weight * gradient of the loss
+loss/total          step                            float64  the scalar(s) that backward() was called on
+learning_rate/value step, layer                     float64  nominal learning rate of the layer's parameter group
+metric/*            event                           mixed    step, epoch, task, split, name (codes into attributes), value
+==================  ==============================  =======  ===========================================================
+
+NaN in a float array means "not recorded"; a task that took no part in a step has weight NaN there and update 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dominance.errors import NotARun, SchemaTooNew
+
+SCHEMA_VERSION = 1
+"""Raised by one whenever a reader of the older version would misread a run."""
+
+DATA_NAME = "data.zarr"
+"""Name of the Zarr group inside a run directory."""
+
+TASK_STATISTICS = ("gradient_sq", "update_sq", "gradient_dot_update", "solo_sq")
+"""Packed in layer/task, per (step, layer, task): squared norms of the task's effective gradient, additive update and
+solo update, and the inner product of the task's gradient with the total update (negative = the step descends the task)."""
+
+TOTAL_STATISTICS = (
+    "gradient_sq",
+    "update_sq",
+    "gradient_dot_update",
+    "residual_gradient_sq",
+    "residual_sq",
+    "unattributed_sq",
+    "decay_sq",
+)
+"""Packed in layer/total, per (step, layer): squared norms of the total gradient and total update, their inner product,
+and squared norms of the residual gradient and of the residual, unattributed and decay parts of the update."""
+
+ATTRIBUTIONS = ("additive", "solo", "both")
+
+# Chunk lengths along step and coord that were measured best (8-16 MB a chunk of a large run).
+STEP_CHUNK = 64
+COORD_CHUNK = 50_000
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """One array of a run: where it lies, its dims, its dtype, and its size along every dim but the growing one.
+
+    ``path`` is "group/name" or "name" at the root; ``dims[0]`` is the growing dim, "step" or "event";
+    ``shape`` leaves that dim out. Float arrays are filled with NaN, integers with -1.
+    """
+
+    path: str
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: str
+    round_mantissa: bool = False
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter tensor of the recorded model, as written to the run's attributes."""
+
+    name: str
+    layer: str
+    shape: tuple[int, ...]
+    tasks: tuple[str, ...] = ()
+    """Names of the tasks whose loss reaches it, as far as seen; two or more make it shared."""
+
+    @property
+    def shared(self) -> bool:
+        return len(self.tasks) >= 2
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "layer": self.layer, "shape": list(self.shape), "tasks": list(self.tasks)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Parameter:
+        return cls(data["name"], data["layer"], tuple(data["shape"]), tuple(data["tasks"]))
+
+
+@dataclass
+class Layout:
+    """Sizes and names that fix the shape of a run: what a writer needs before the first row.
+
+    ``coord_parameter`` (codes into ``parameters``), ``coord_index`` (flat index inside that parameter) and
+    ``coord_weight`` (how many coordinates of the parameter each sampled one stands for) have one entry per kept
+    coordinate, sorted by parameter, then by index.
+    """
+
+    tasks: list[str]
+    parameters: list[Parameter]
+    layers: list[str]
+    coord_parameter: Any
+    coord_index: Any
+    coord_weight: Any
+    attribution: str = "additive"
+    attrs: dict[str, Any] = field(default_factory=dict)
+
+    def arrays(self, *, exact: bool = False) -> list[ArraySpec]:
+        """Every array that grows along ``step``. ``exact`` keeps all 23 mantissa bits of the per-coordinate arrays."""
+        k, n, m = len(self.tasks), len(self.coord_parameter), len(self.layers)
+        lossy = not exact
+        per_task = ["gradient/gradient", "update/update"]
+        if self.attribution in ("solo", "both"):
+            per_task.append("update/solo")
+        per_coord = ["gradient/total", *(f"update/{part}" for part in ("total", "residual", "unattributed", "decay"))]
+        return [
+            ArraySpec("step", ("step",), (), "int64"),
+            ArraySpec("epoch", ("step",), (), "int64"),
+            ArraySpec("time", ("step",), (), "float64"),
+            ArraySpec("skipped", ("step",), (), "int8"),
+            ArraySpec("closure", ("step",), (), "float64"),
+            *(ArraySpec(path, ("step", "task", "coord"), (k, n), "float32", lossy) for path in per_task),
+            *(ArraySpec(path, ("step", "coord"), (n,), "float32", lossy) for path in per_coord),
+            ArraySpec("layer/task", ("step", "layer", "task", "statistic"), (m, k, len(TASK_STATISTICS)), "float64"),
+            ArraySpec("layer/total", ("step", "layer", "total_statistic"), (m, len(TOTAL_STATISTICS)), "float64"),
+            ArraySpec("layer/gram", ("step", "layer", "task", "task_other"), (m, k, k), "float64"),
+            ArraySpec("loss/loss", ("step", "task"), (k,), "float64"),
+            ArraySpec("loss/weight", ("step", "task"), (k,), "float64"),
+            ArraySpec("loss/total", ("step",), (), "float64"),
+            ArraySpec("learning_rate/value", ("step", "layer"), (m,), "float64"),
+        ]
+
+
+METRIC_ARRAYS = [
+    ArraySpec("metric/step", ("event",), (), "int64"),
+    ArraySpec("metric/epoch", ("event",), (), "int64"),
+    ArraySpec("metric/task", ("event",), (), "int32"),
+    ArraySpec("metric/split", ("event",), (), "int32"),
+    ArraySpec("metric/name", ("event",), (), "int32"),
+    ArraySpec("metric/value", ("event",), (), "float64"),
+]
+"""The long table behind ``Recorder.log_metrics``; task, split and name are codes into the attribute ``metric_names``."""
+
+REQUIRED_ATTRIBUTES = ("schema_version", "tasks", "layers", "parameters", "attribution", "committed_steps")
+
+
+def validate(attrs: dict[str, Any], where: str) -> None:
+    """Check the root attributes of a run.
+
+    Raises:
+        SchemaTooNew: the run was written by a newer version of dominance.
+        NotARun: an attribute that every run has is missing.
+    """
+    version = attrs.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise SchemaTooNew(
+            f"{where}: written with schema {version}, this dominance reads up to {SCHEMA_VERSION}",
+            fix="upgrade: pip install -U dominance",
+        )
+    missing: Sequence[str] = [name for name in REQUIRED_ATTRIBUTES if name not in attrs]
+    if missing:
+        raise NotARun(
+            f"{where}: no dominance run (its attributes lack {', '.join(missing)})",
+            fix="name a directory that `dominance record` made",
+        )
