@@ -1,0 +1,60 @@
+"""Who trains your shared parameters? Task-dominance diagnostics for multi-task learning in PyTorch.
+
+>>> import dominance
+>>> dominance.__version__
+'0.1.0'
+
+Names are loaded when first used: importing the package loads no torch, xarray or matplotlib.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Recorder": "dominance.record.recorder",
+    "observe": "dominance.record.tasks_named",
+    "open_run": "dominance.store.reader",
+    "open_runs": "dominance.store.reader",
+    "au": "dominance.analyse.updates",
+    "rau": "dominance.analyse.updates",
+    "rau_buckets": "dominance.analyse.updates",
+    "gcd": "dominance.analyse.conflict",
+    "summary": "dominance.analyse.summary",
+    "plot_rau_buckets": "dominance.plots.rau_buckets",
+    "plot_gcd": "dominance.plots.gcd",
+    "plot_losses": "dominance.plots.losses",
+    "DominanceError": "dominance.errors",
+}
+
+__all__ = ["__version__", *_HOME]
+
+if TYPE_CHECKING:
+    from dominance.analyse.conflict import gcd as gcd
+    from dominance.analyse.summary import summary as summary
+    from dominance.analyse.updates import au as au
+    from dominance.analyse.updates import rau as rau
+    from dominance.analyse.updates import rau_buckets as rau_buckets
+    from dominance.errors import DominanceError as DominanceError
+    from dominance.plots.gcd import plot_gcd as plot_gcd
+    from dominance.plots.losses import plot_losses as plot_losses
+    from dominance.plots.rau_buckets import plot_rau_buckets as plot_rau_buckets
+    from dominance.record.recorder import Recorder as Recorder
+    from dominance.record.tasks_named import observe as observe
+    from dominance.store.reader import open_run as open_run
+    from dominance.store.reader import open_runs as open_runs
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'dominance' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

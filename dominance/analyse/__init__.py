@@ -1,0 +1,1 @@
+"""A run becomes numbers: numpy kernels inside, xarray outside."""

@@ -1,0 +1,1 @@
+"""Plain numpy kernels, tested against values worked out by hand."""

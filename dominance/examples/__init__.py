@@ -1,0 +1,1 @@
+"""Small whole training scripts that a person reads first."""

@@ -1,0 +1,1 @@
+"""Pages made of plots: the report, and the paper figures."""

@@ -1,0 +1,1 @@
+"""Numbers become axes: one file per plot."""

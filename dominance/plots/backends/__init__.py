@@ -1,0 +1,1 @@
+"""What draws: matplotlib, or nothing but a record of the calls."""

@@ -1,0 +1,1 @@
+"""How the step of each optimizer family splits into tasks: one file per family."""

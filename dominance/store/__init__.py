@@ -1,0 +1,1 @@
+"""Rows become a run directory, and back."""
