@@ -1,0 +1,228 @@
+"""What the user calls a tensor: the variables of the frames around a backward() call, or the line that made it."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from inspect import CO_OPTIMIZED
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dominance.record.graph import Edge, Node
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_TORCH = os.path.dirname(os.path.abspath(torch.__file__))
+# Names that say "the sum of everything", not "this task".
+_GENERIC = {"loss", "losses", "total", "total_loss", "loss_total", "l", "cost", "objective", "result", "res", "out", "ret"}
+
+
+def caller_frames() -> list[FrameType]:
+    """The frames of the script around the current call, innermost first; torch's and our own are left out."""
+    frames = []
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        folder = frame.f_code.co_filename
+        if not folder.startswith((_TORCH, _PACKAGE + os.sep + "record")):
+            frames.append(frame)
+        frame = frame.f_back
+    return frames
+
+
+@dataclass
+class Names:
+    """Names of the live tensors around a backward() call, by the edge that their gradient flows along."""
+
+    variables: dict[Edge, str] = field(default_factory=dict)
+    items: dict[Edge, tuple[int, str, bool]] = field(default_factory=dict)
+    """Edge -> (id of the container, name of the item, whether the container is a sequence)."""
+    vectors: dict[Edge, str] = field(default_factory=dict)
+    tensors: dict[Edge, Tensor] = field(default_factory=dict)
+    loss_scale: float = 1.0
+    """Scale of a live GradScaler, 1 where there is none."""
+
+    def is_scalar(self, edge: Edge) -> bool:
+        """Whether the script holds a named tensor with one element at this edge."""
+        return edge in self.variables or edge in self.items
+
+    def is_known(self, edge: Edge) -> bool:
+        return self.is_scalar(edge) or edge in self.vectors
+
+    def value(self, edge: Edge) -> Tensor | None:
+        """The live tensor at this edge, detached; None where the script holds none."""
+        tensor = self.tensors.get(edge)
+        return None if tensor is None else tensor.detach()
+
+    def choose(self, edges: list[Edge]) -> list[tuple[str | None, bool]]:
+        """A name for each edge, and whether it is only a position in a sequence.
+
+        A container that holds several of the terms names them better than a loop variable that happens to hold one.
+        """
+        held: dict[int, int] = {}
+        for edge in edges:
+            if edge in self.items:
+                container = self.items[edge][0]
+                held[container] = held.get(container, 0) + 1
+        chosen: list[tuple[str | None, bool]] = []
+        for edge in edges:
+            item = self.items.get(edge)
+            if item is not None and (held[item[0]] > 1 or edge not in self.variables):
+                chosen.append((item[1], item[2]))
+            elif edge in self.variables:
+                chosen.append((self.variables[edge], False))
+            else:
+                chosen.append((self.vectors.get(edge), False))
+        return chosen
+
+
+def names_around(frames: list[FrameType]) -> Names:
+    """Look through the variables of ``frames``, and one level into their dicts, lists, tuples and ``self``."""
+    names = Names()
+    for frame in frames:
+        variables = frame.f_locals
+        for name, value in list(variables.items()):
+            if isinstance(value, Tensor):
+                _note_tensor(names, name, value)
+            elif isinstance(value, (Mapping, list, tuple)):
+                _note_container(names, name, value)
+            elif isinstance(value, torch.amp.GradScaler):
+                _note_scaler(names, value)
+            elif name == "self":
+                for attribute, inner in list(getattr(value, "__dict__", {}).items()):
+                    if isinstance(inner, Tensor):
+                        _note_tensor(names, attribute, inner)
+                    elif isinstance(inner, (Mapping, list, tuple)):
+                        _note_container(names, attribute, inner)
+                    elif isinstance(inner, torch.amp.GradScaler):
+                        _note_scaler(names, inner)
+        if frame.f_code.co_flags & CO_OPTIMIZED and sys.version_info < (3, 13):
+            # Before 3.13 a function's f_locals is a copy that the frame keeps: it would hold the script's tensors
+            # alive after the script has dropped them.
+            variables.clear()
+    return names
+
+
+def _edge(tensor: Tensor) -> Edge | None:
+    if not tensor.requires_grad:
+        return None
+    try:
+        node = tensor.grad_fn
+        return None if node is None else (node, tensor.output_nr)
+    except RuntimeError:
+        # A view that was changed in place under no_grad has no usable grad_fn: it can be no term of this loss.
+        return None
+
+
+def _note_tensor(names: Names, name: str, tensor: Tensor) -> None:
+    edge = _edge(tensor)
+    if edge is None or name.startswith("__"):
+        return
+    names.tensors.setdefault(edge, tensor)
+    if tensor.numel() == 1:
+        names.variables.setdefault(edge, name)
+    else:
+        names.vectors.setdefault(edge, name)
+
+
+def _note_container(names: Names, name: str, container: Any) -> None:
+    if len(container) > 1000 or name.startswith("__"):
+        return
+    if isinstance(container, Mapping):
+        items = [(str(key), value) for key, value in list(container.items())]
+    else:
+        items = [(f"{name}[{position}]", value) for position, value in enumerate(list(container))]
+    for label, value in items:
+        if isinstance(value, Tensor) and value.numel() == 1:
+            edge = _edge(value)
+            if edge is not None:
+                names.tensors.setdefault(edge, value)
+                names.items.setdefault(edge, (id(container), label, not isinstance(container, Mapping)))
+
+
+def _note_scaler(names: Names, scaler: torch.amp.GradScaler) -> None:
+    if scaler.is_enabled() and isinstance(scaler._scale, Tensor):
+        names.loss_scale = float(scaler._scale)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a node was made: the name its statement suggests, and the text that tells one statement from another."""
+
+    name: str
+    trace: str
+
+
+def source_of(node: Node) -> Source | None:
+    """Name from the source line that made ``node``, known when the forward ran under anomaly mode."""
+    trace = node.metadata.get("traceback_")
+    if not trace:
+        return None
+    lines = trace if isinstance(trace, list) else [trace]
+    places = list(_places("".join(lines)))
+    if not places:
+        return None
+    function = None
+    for path, number, scope in reversed(places):
+        target, returns = _target(path, number)
+        if target is not None and target.lower() not in _GENERIC:
+            return Source(target, "".join(lines))
+        if returns and function is None and not scope.startswith("<") and scope not in ("forward", "__call__"):
+            function = scope
+        if function is not None and not returns:
+            break
+    path, number, _ = places[-1]
+    return Source(function or f"{os.path.basename(path)}:{number}", "".join(lines))
+
+
+def _places(text: str) -> Iterator[tuple[str, int, str]]:
+    """(file, line, function) of the script's own frames, outermost first."""
+    for match in re.finditer(r'File "([^"]+)", line (\d+), in (\S+)', text):
+        path = match[1]
+        inside_library = f"{os.sep}site-packages{os.sep}" in path or path.startswith((_TORCH, "<frozen"))
+        if not inside_library and not path.startswith(_PACKAGE + os.sep + "record"):
+            yield path, int(match[2]), match[3]
+
+
+def _target(path: str, number: int) -> tuple[str | None, bool]:
+    """The name that the statement at this line assigns to, and whether the statement is a return."""
+    statement = None
+    for node in _statements(path):
+        if node.lineno <= number <= (node.end_lineno or node.lineno):
+            # The innermost statement comes last.
+            statement = node
+    if isinstance(statement, ast.Return):
+        return None, True
+    target: ast.expr | None = None
+    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+        target = statement.targets[0]
+    elif isinstance(statement, ast.AnnAssign):
+        target = statement.target
+    if isinstance(target, ast.Name):
+        return target.id, False
+    if isinstance(target, ast.Attribute):
+        return target.attr, False
+    if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Constant):
+        key = target.slice.value
+        if isinstance(key, str):
+            return key, False
+        if isinstance(target.value, ast.Name):
+            return f"{target.value.id}[{key}]", False
+    return None, False
+
+
+@lru_cache(maxsize=64)
+def _statements(path: str) -> tuple[ast.stmt, ...]:
+    try:
+        tree = ast.parse("".join(linecache.getlines(path)))
+    except (SyntaxError, ValueError):
+        return ()
+    simple = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Return, ast.Expr)
+    return tuple(node for node in ast.walk(tree) if isinstance(node, simple))

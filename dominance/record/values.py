@@ -1,0 +1,138 @@
+"""The value of a term whose tensor is gone: worked out again from what its autograd node saved for backward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dominance.record.graph import Node, saved_tensor
+
+_REDUCTIONS = ("none", "mean", "sum")
+
+
+def term_value(node: Node) -> Tensor | None:
+    """Value of the tensor that ``node`` made, or None where the node did not save enough to know it.
+
+    Covers the losses of ``torch.nn.functional`` and the usual hand-written ones (mean or sum of a power, a product, an
+    absolute value): they save their inputs for backward anyway, so nothing extra is kept alive.
+    """
+    with torch.no_grad():
+        return _value(node)
+
+
+def _value(node: Node) -> Tensor | None:
+    rule = _RULES.get(node.name())
+    if rule is None:
+        result = saved_tensor(node, "result")
+        return None if result is None else result.detach()
+    try:
+        return rule(node)
+    except (AttributeError, RuntimeError, _Unknown):
+        # A saved tensor that was freed or changed in place: the value is not known, which the run shows as NaN.
+        return None
+
+
+class _Unknown(Exception):
+    """A value that this term is made of was not saved."""
+
+
+def _saved(node: Node, name: str) -> Tensor:
+    tensor = saved_tensor(node, name)
+    if tensor is None:
+        raise _Unknown(name)
+    return tensor.detach()
+
+
+def _child(node: Node, position: int = 0) -> Tensor:
+    child = node.next_functions[position][0]
+    value = None if child is None else _value(child)
+    if value is None:
+        raise _Unknown(node.name())
+    return value
+
+
+def _reduction(node: Node) -> str:
+    return _REDUCTIONS[node._saved_reduction]
+
+
+def _nll(node: Node) -> Tensor:
+    # Saved as an unsigned number: -100 comes back as 2**64 - 100.
+    ignore = (node._saved_ignore_index + 2**63) % 2**64 - 2**63
+    return F.nll_loss(
+        _saved(node, "self"), _saved(node, "target"), saved_tensor(node, "weight"),
+        ignore_index=ignore, reduction=_reduction(node),
+    )  # fmt: skip
+
+
+def _bce(node: Node) -> Tensor:
+    weight = saved_tensor(node, "weight")
+    return F.binary_cross_entropy(
+        _saved(node, "self"), _saved(node, "target"), weight, reduction=_reduction(node)
+    )
+
+
+def _bce_logits(node: Node) -> Tensor:
+    return F.binary_cross_entropy_with_logits(
+        _saved(node, "self"), _saved(node, "target"), saved_tensor(node, "weight"),
+        pos_weight=saved_tensor(node, "pos_weight"), reduction=_reduction(node),
+    )  # fmt: skip
+
+
+def _pair(loss: Callable[..., Tensor]) -> Callable[[Node], Tensor]:
+    return lambda node: loss(_saved(node, "self"), _saved(node, "target"), reduction=_reduction(node))
+
+
+def _add(node: Node) -> Tensor:
+    return _child(node, 0) + node._saved_alpha * _child(node, 1)
+
+
+def _sub(node: Node) -> Tensor:
+    return _child(node, 0) - node._saved_alpha * _child(node, 1)
+
+
+def _sum_over(node: Node) -> Tensor:
+    return _child(node).sum(node._saved_dim, node._saved_keepdim)
+
+
+def _mean_over(node: Node) -> Tensor:
+    return _child(node).mean(node._saved_dim, node._saved_keepdim)
+
+
+_RULES: dict[str, Callable[[Any], Tensor]] = {
+    "MseLossBackward0": _pair(F.mse_loss),
+    "L1LossBackward0": _pair(F.l1_loss),
+    "SmoothL1LossBackward0": lambda n: F.smooth_l1_loss(
+        _saved(n, "self"), _saved(n, "target"), reduction=_reduction(n), beta=n._saved_beta
+    ),
+    "HuberLossBackward0": lambda n: F.huber_loss(
+        _saved(n, "self"), _saved(n, "target"), reduction=_reduction(n), delta=n._saved_delta
+    ),
+    "SoftMarginLossBackward0": _pair(F.soft_margin_loss),
+    "NllLossBackward0": _nll,
+    "NllLoss2DBackward0": _nll,
+    "BinaryCrossEntropyBackward0": _bce,
+    "BinaryCrossEntropyWithLogitsBackward0": _bce_logits,
+    "PowBackward0": lambda n: _saved(n, "self") ** n._saved_exponent,
+    "MulBackward0": lambda n: _saved(n, "self") * _saved(n, "other"),
+    "DivBackward0": lambda n: (
+        _child(n) if saved_tensor(n, "self") is None else _saved(n, "self")
+    ) / _saved(n, "other"),
+    "AbsBackward0": lambda n: _saved(n, "self").abs(),
+    "LogBackward0": lambda n: _saved(n, "self").log(),
+    "Log1PBackward0": lambda n: _saved(n, "self").log1p(),
+    "NegBackward0": lambda n: -_child(n),
+    "MeanBackward0": lambda n: _child(n).mean(),
+    "MeanBackward1": _mean_over,
+    "SumBackward0": lambda n: _child(n).sum(),
+    "SumBackward1": _sum_over,
+    "AddBackward0": _add,
+    "SubBackward0": _sub,
+    "SqueezeBackward0": lambda n: _child(n).squeeze(),
+    "ViewBackward0": lambda n: _child(n).reshape(-1),
+    "CloneBackward0": _child,
+    "ToCopyBackward0": _child,
+}  # fmt: skip
