@@ -1,0 +1,57 @@
+# Two commands are all that a fresh machine needs: `make demo` and `make test`. Both set up .venv first; a second run finds it ready.
+
+PYTHON ?= python3
+WORKERS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Two workers on two cores: torch and numpy must not start threads of their own on top.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help demo test lint speed setup clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    record a training script on real data, summarise it, draw its report"
+	@echo "make test    the tests, ruff and mypy"
+	@echo "make lint    ruff and mypy alone"
+	@echo "make speed   the speed measurements"
+	@echo "make setup   the environment in $(VENV), which the others make when it is missing"
+	@echo "make clean   remove $(VENV) and what the tools left behind; runs/ stays"
+
+demo: setup
+	$(BIN)/dominance record --force -o runs/demo --every 5 -m dominance.examples.digits
+	$(BIN)/dominance summary runs/demo
+	$(BIN)/dominance report runs/demo
+
+test: lint
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+speed: setup
+	@for file in tests/speed/*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+
+setup: $(VENV)/.installed
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "dominance needs Python 3.11 or later; try: make PYTHON=python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.dependencies: .ci/requirements.txt $(VENV)/.made
+	$(BIN)/python -m pip install --quiet -r .ci/requirements.txt
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml $(VENV)/.dependencies
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -88,6 +88,18 @@ def evaluate(net: Net, data: TensorDataset) -> tuple[float, float, float]:
     )
 
 
+def make_optimizer(name: str, net: Net, lr: float) -> torch.optim.Optimizer:
+    if name == "sgd":
+        return torch.optim.SGD(net.parameters(), lr=lr, momentum=0.9)
+    if name == "adagrad":
+        return torch.optim.Adagrad(net.parameters(), lr=lr)
+    if name == "rmsprop":
+        return torch.optim.RMSprop(net.parameters(), lr=lr)
+    if name == "adamw":
+        return torch.optim.AdamW(net.parameters(), lr=lr)
+    return torch.optim.Adam(net.parameters(), lr=lr)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train one network on the left digit, the right digit and the image.")
     parser.add_argument("--epochs", type=int, default=10)
@@ -107,14 +119,7 @@ def main() -> None:
     loader = DataLoader(train_set, batch_size=args.batch_size, shuffle=True, drop_last=True)
 
     net = Net()
-    optimizers = {
-        "sgd": lambda p: torch.optim.SGD(p, lr=args.lr, momentum=0.9),
-        "adagrad": lambda p: torch.optim.Adagrad(p, lr=args.lr),
-        "rmsprop": lambda p: torch.optim.RMSprop(p, lr=args.lr),
-        "adam": lambda p: torch.optim.Adam(p, lr=args.lr),
-        "adamw": lambda p: torch.optim.AdamW(p, lr=args.lr),
-    }
-    optimizer = optimizers[args.optimizer](net.parameters())
+    optimizer = make_optimizer(args.optimizer, net, args.lr)
 
     for epoch in range(args.epochs):
         net.train()
