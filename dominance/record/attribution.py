@@ -1,0 +1,254 @@
+"""Per-task updates: how much of the step that an optimizer took is each task's.
+
+The step of nearly every torch optimizer is linear in the history of its gradients, given the denominator that it
+actually used (AdaTask, Eq. 2). So each part of the gradient (a task's, the residual, the coupled weight decay, and the
+momentum that was there before anybody looked) is fed through the same linear map, and the parts sum to the step taken.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from dominance.record.rules import rule_for, solo_for
+from dominance.record.rules.linear import Group, Linear, full
+
+
+@dataclass
+class GradientSplit:
+    """One parameter's gradient, as the optimizer is fed it: dense tensors of its shape, which are only read."""
+
+    tasks: dict[str, Tensor]
+    """Effective gradient of each task that reaches the parameter."""
+    residual: Tensor | None = None
+    """The part of the gradient that belongs to no task."""
+
+
+@dataclass
+class StepSplit:
+    """One parameter's step, split. Tensors have its shape and dtype (float32 for half precision); None is exactly zero.
+
+    Where the step was not split additively (``closure`` is nan), only ``total`` and ``solo`` mean anything.
+    """
+
+    total: Tensor
+    """The step really taken: theta after minus theta before."""
+    tasks: dict[str, Tensor] = field(default_factory=dict)
+    """Additive update of each task, also of one whose earlier gradients still move the parameter by momentum."""
+    residual: Tensor | None = None
+    unattributed: Tensor | None = None
+    """Moved by momentum from before the burst."""
+    decay: Tensor | None = None
+    """Weight decay, coupled (with its own momentum) and decoupled."""
+    solo: dict[str, Tensor] = field(default_factory=dict)
+    """f(g): the step the optimizer would take from the task's gradient alone, its state held fixed (PUB, Table II)."""
+    closure: float = math.nan
+    """max |sum of the parts - total| / max |total|."""
+    rounding: float = math.nan
+    """What the closure can be expected to be by the rounding of theta alone: its spacing / max |total|."""
+
+
+@dataclass
+class _Memory:
+    """The optimizer's gradient memory of one parameter, split: the parts sum to its buffer."""
+
+    tasks: dict[str, Tensor] = field(default_factory=dict)
+    residual: Tensor | None = None
+    decay: Tensor | None = None
+    unattributed: Tensor | None = None
+    left: float = 1.0
+    """Share of the unattributed momentum that is left, as far as known."""
+    buffer: weakref.ref[Tensor] | None = None
+    version: int = -1
+
+    def stamp(self, buffer: Tensor | None) -> None:
+        self.buffer, self.version = (None, -1) if buffer is None else (weakref.ref(buffer), buffer._version)
+
+    def current(self, buffer: Tensor | None) -> bool:
+        """Whether nobody replaced or wrote to the optimizer's buffer since the stamp."""
+        if buffer is None or self.buffer is None:
+            return buffer is None and self.buffer is None
+        return self.buffer() is buffer and self.version == buffer._version
+
+
+@dataclass
+class _Before:
+    """What is kept of one parameter from before the step."""
+
+    group: Group
+    theta: Tensor
+    memory: _Memory
+    state: Any
+
+
+class Attributor:
+    """Splits the steps of one optimizer. Reads it, and never writes to it, to its parameters or to their gradients.
+
+    Between ``before_step`` and ``after_step`` it holds a copy of the parameters, and from step to step, for an
+    optimizer with momentum, one memory per task, for the residual, the coupled decay and the unattributed momentum.
+    The solo update holds two copies of the parameters and of the optimizer's state besides.
+
+    Args:
+        optimizer: any torch.optim.Optimizer.
+        attribution: "additive", "solo" or "both"; a step that is not linear is split "solo" whatever is asked.
+    """
+
+    def __init__(self, optimizer: Optimizer, attribution: str = "additive") -> None:
+        self.optimizer = optimizer
+        self._rule = rule_for(optimizer)
+        self.additive = self._rule is not None
+        """Whether the step of the class is linear in its gradients."""
+        self.step_skipped = False
+        """Whether the last step was left out inside a fused optimizer, after an overflow found by GradScaler."""
+        self._splits_additively = self.additive and attribution != "solo"
+        self._solo = solo_for(optimizer) if attribution != "additive" or not self.additive else None
+        self._memories: dict[Tensor, _Memory] = {}
+        self._before: dict[Tensor, _Before] = {}
+
+    @property
+    def has_momentum(self) -> bool:
+        """Whether splitting needs a burst of steps in a row: some parameter group remembers earlier gradients."""
+        rule = self._rule
+        return self._splits_additively and rule is not None and any(map(rule.remembers, self.optimizer.param_groups))
+
+    @property
+    def note(self) -> str:
+        """One sentence: how the steps of this optimizer are split."""
+        name = type(self.optimizer).__name__
+        if self._splits_additively:
+            how = "split additively by linearity, with the optimizer's own denominator"
+            how += "; momentum is replayed for each part" if self.has_momentum else ""
+        elif self.additive:
+            how = "not split additively, as asked"
+        else:
+            how = "not linear in its gradients, so no additive update exists"
+        solo = "" if self._solo is None else f"; {self._solo.note}"
+        refused = any(p.is_complex() for group in self.optimizer.param_groups for p in group["params"])
+        return f"{name}: {how}{solo}{'; complex parameters are left out' if refused else ''}"
+
+    def begin_burst(self) -> None:
+        """Forget the momenta of the tasks: what the optimizer holds now becomes unattributed."""
+        self._memories.clear()
+
+    @torch.no_grad()
+    def before_step(self, parameters: Iterable[Tensor]) -> None:
+        """Keep what the step will overwrite; to be called from the optimizer's step pre-hook.
+
+        Args:
+            parameters: those whose steps are wanted; others than this optimizer's, and complex ones, are passed over.
+        """
+        groups = {p: group for group in self.optimizer.param_groups for p in group["params"]}
+        self._before = {}
+        for p in parameters:
+            if p not in groups or p.is_complex():
+                continue
+            group, memory, state = groups[p], _Memory(), None
+            if self._rule is not None and self._splits_additively:
+                buffer, state = self._rule.memory(p, group), self._rule.before(p, group)
+                known = self._memories.get(p)
+                if known is not None and known.current(buffer):
+                    memory = known
+                elif buffer is not None:
+                    memory.unattributed = full(buffer).clone()
+            self._before[p] = _Before(group, p.detach().clone(), memory, state)
+        if self._solo is not None:
+            self._solo.before_step(list(self._before))
+
+    def after_step(self, gradients: Mapping[Tensor, GradientSplit]) -> dict[Tensor, StepSplit]:
+        """Split the step just taken; to be called from the optimizer's step post-hook.
+
+        Args:
+            gradients: by parameter. One that is missing counts as gradient of no task (residual).
+
+        Returns:
+            One split for each parameter given to ``before_step`` that took part in the step.
+        """
+        return dict(self.splits(gradients))
+
+    @torch.no_grad()
+    def splits(self, gradients: Mapping[Tensor, GradientSplit]) -> Iterator[tuple[Tensor, StepSplit]]:
+        """``after_step``, one parameter at a time: what has been used can be let go before the next one is split."""
+        self.step_skipped = overflow_found(self.optimizer)
+        solo: Mapping[Tensor, dict[str, Tensor]] = {}
+        if self._solo is not None and not self.step_skipped:
+            solo = self._solo.after_step({p: split.tasks for p, split in gradients.items()})
+        for p in list(self._before):
+            before = self._before.pop(p)
+            if p.grad is None and p not in solo:
+                continue
+            theta = full(before.theta)
+            split = StepSplit(total=full(p.detach()) - theta, solo=solo.get(p, {}))
+            if self.step_skipped:
+                split.closure = 0.0
+            elif self._rule is not None and self._splits_additively:
+                linear = self._rule.linear(p, before.group, theta, before.state)
+                self._split(split, linear, before.memory, theta, gradients.get(p) or self._nobodys(p))
+                before.memory.stamp(self._rule.memory(p, before.group))
+                self._memories[p] = before.memory
+            yield p, split
+
+    def _nobodys(self, parameter: Tensor) -> GradientSplit:
+        """The whole gradient as residual, as the optimizer sees it: a fused one unscales it inside its step."""
+        assert parameter.grad is not None
+        scale = getattr(self.optimizer, "grad_scale", None)
+        gradient = full(parameter.grad)
+        return GradientSplit({}, gradient if scale is None else gradient / scale.to(gradient.device))
+
+    def _split(self, split: StepSplit, step: Linear, memory: _Memory, theta: Tensor, gradient: GradientSplit) -> None:
+        """Feed every part through the step's linear map, and compare their sum with the step taken."""
+        for task in dict.fromkeys((*memory.tasks, *gradient.tasks)):
+            u = gradient.tasks.get(task)
+            kept, share = step.respond(memory.tasks.get(task), None if u is None else full(u), step.sign)
+            if kept is not None:
+                memory.tasks[task] = kept
+            if share is not None:
+                split.tasks[task] = share
+        residual = None if gradient.residual is None else full(gradient.residual)
+        memory.residual, split.residual = step.respond(memory.residual, residual, step.sign)
+        decayed = theta if step.coupled != 0 else None
+        memory.decay, split.decay = step.respond(memory.decay, decayed, step.coupled)
+        if step.decoupled != 0:
+            shrunk = theta * -step.decoupled
+            split.decay = shrunk if split.decay is None else split.decay.add_(shrunk)
+        memory.unattributed, split.unattributed = step.respond(memory.unattributed, None, 1.0)
+        self._fade(memory, step)
+        split.closure, split.rounding = _closure(split, theta)
+
+    @staticmethod
+    def _fade(memory: _Memory, step: Linear) -> None:
+        """Let the unattributed momentum go once no trace of it is left in the number format."""
+        if memory.unattributed is not None and isinstance(step.carry, float):
+            memory.left *= abs(step.carry)
+            if memory.left < torch.finfo(memory.unattributed.dtype).tiny:
+                memory.unattributed = None
+
+
+def overflow_found(optimizer: Optimizer) -> bool:
+    """Whether the step in progress is left out inside a fused optimizer, because GradScaler found an overflow.
+
+    Only meaningful while the step's hooks run; other optimizers are not called at all after an overflow.
+    """
+    found = getattr(optimizer, "found_inf", None)
+    return found is not None and bool(found.item() if isinstance(found, Tensor) else found)
+
+
+def _closure(split: StepSplit, theta: Tensor) -> tuple[float, float]:
+    """Largest error of the sum of the parts, and the rounding of theta, both relative to the step's largest entry."""
+    if split.total.numel() == 0:
+        return 0.0, 0.0
+    error = split.total.neg()
+    for part in (*split.tasks.values(), split.residual, split.unattributed, split.decay):
+        if part is not None:
+            error.add_(part)
+    largest, off, size = (torch.linalg.vector_norm(x, math.inf).item() for x in (split.total, error, theta))
+    spacing = size * torch.finfo(split.total.dtype).eps
+    if largest == 0:  # nothing moved: the parts cancel, or are below the spacing of theta
+        return (0.0, math.inf if spacing else 0.0) if off <= spacing else (math.inf, math.inf)
+    return off / largest, spacing / largest
