@@ -1,0 +1,370 @@
+"""Drawing with matplotlib's object interface: no pyplot, no display, and the user's rcParams as they were.
+
+Text is never read as TeX mathematics, so that names with ``$`` or ``_`` stand as they are. Files are the same to the
+byte when the figure is the same: no dates, a fixed salt for identifiers, TrueType fonts embedded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import PdfPages
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter, NullLocator
+
+from dominance.plots.backends import Box, Entry
+from dominance.plots.palette import GREY, INK
+
+FONT = "DejaVu Sans"  # comes with matplotlib: the same everywhere
+THEME: dict[str, Any] = {
+    "font.family": [FONT],
+    "font.size": 7.5,
+    "axes.linewidth": 0.5,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "text.parse_math": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.size": 2.0,
+    "ytick.major.size": 2.0,
+    "xtick.major.width": 0.5,
+    "ytick.major.width": 0.5,
+    "xtick.major.pad": 2.0,
+    "ytick.major.pad": 2.0,
+    "hatch.linewidth": 0.4,
+    "pdf.fonttype": 42,
+    "ps.fonttype": 42,
+    "pdf.compression": 6,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "dominance",
+    "savefig.dpi": 200,
+    "figure.dpi": 100,
+}
+_NO_DATE = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
+
+
+@contextmanager
+def theme() -> Iterator[None]:
+    """The look of every plot, whatever the user's rcParams; they are back when it ends."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(THEME)
+        yield
+
+
+@lru_cache(maxsize=None)
+def _font() -> Any:
+    return get_font(findfont(FontProperties(family=FONT)))
+
+
+def printable(text: str) -> str:
+    """The text with characters that the font lacks written as ``\\uXXXX``: legible, where a box would not be."""
+    known = _font().get_charmap()
+    return "".join(c if c == "\n" or ord(c) in known else c.encode("ascii", "backslashreplace").decode() for c in text)
+
+
+@lru_cache(maxsize=20_000)
+def text_width(text: str, size: float) -> float:
+    """Width of one line of text in inches at a size in points."""
+    font = _font()
+    font.set_size(100.0, 72)
+    font.set_text(printable(text), 0.0)
+    return float(font.get_width_height()[0]) / 64 / 100 * size / 72
+
+
+def figure(width: float, height: float) -> Figure:
+    """An empty figure of a size in inches."""
+    with theme():
+        made = Figure(figsize=(width, height), facecolor="white")
+        FigureCanvasAgg(made)
+    return made
+
+
+def figure_of(axes: Any) -> Any:
+    """The figure that holds these axes."""
+    return axes.figure
+
+
+def new_axes(figure: Any, box: Box) -> Any:
+    """Axes at a place on the figure."""
+    width, height = figure.get_size_inches()
+    with theme():
+        made = figure.add_axes((box.left / width, box.bottom / height, box.width / width, box.height / height))
+        made.xaxis.set_major_locator(NullLocator())
+        made.yaxis.set_major_locator(NullLocator())
+    return made
+
+
+def line(
+    axes: Any,
+    x: Any,
+    y: Any,
+    *,
+    colour: str,
+    width: float = 1.0,
+    alpha: float = 1.0,
+    dashes: str = "-",
+    marker: bool = False,
+    label: str = "",
+) -> None:
+    """A line through the points (broken at NaN), or only markers."""
+    with theme():
+        axes.plot(
+            x,
+            y,
+            color=colour,
+            linewidth=width,
+            alpha=alpha,
+            linestyle="none" if marker else dashes,
+            marker="o" if marker else "none",
+            markersize=2.2,
+            markeredgewidth=0,
+            label=label or "_",
+            solid_joinstyle="round",
+        )
+
+
+def band(
+    axes: Any, x: Any, low: Any, high: Any, *, colour: str, alpha: float = 1.0, hatch: str = "", label: str = ""
+) -> None:
+    """The area between two lines."""
+    with theme():
+        axes.fill_between(
+            x,
+            low,
+            high,
+            facecolor="none" if hatch else colour,
+            edgecolor=colour if hatch else "none",
+            alpha=alpha,
+            hatch=hatch or None,
+            linewidth=0,
+            label=label or "_",
+        )
+
+
+def stacked_area(axes: Any, x: Any, heights: Any, *, colours: Sequence[str], labels: Sequence[str]) -> None:
+    """Areas stacked from the bottom; ``heights`` has shape (len(x), areas)."""
+    tops = np.cumsum(np.asarray(heights, dtype=float), axis=1)
+    bottoms = np.concatenate([np.zeros((len(tops), 1)), tops[:, :-1]], axis=1)
+    with theme():
+        for i, (colour, label) in enumerate(zip(colours, labels, strict=True)):
+            if (tops[:, i] > bottoms[:, i]).any():
+                axes.fill_between(x, bottoms[:, i], tops[:, i], facecolor=colour, linewidth=0, label=label)
+
+
+def bars(axes: Any, shares: Any, *, colours: Sequence[str], hatches: Sequence[str], labels: Sequence[str]) -> None:
+    """Horizontal stacked bars, the first row on top; ``shares`` has shape (rows, parts)."""
+    values = np.nan_to_num(np.asarray(shares, dtype=float))
+    rows, left = np.arange(len(values)), np.zeros(len(values))
+    with theme():
+        for i, (colour, hatch, label) in enumerate(zip(colours, hatches, labels, strict=True)):
+            axes.barh(
+                rows,
+                values[:, i],
+                left=left,
+                height=0.78,
+                color=colour,
+                edgecolor="white",
+                hatch=hatch or None,
+                linewidth=0.3,
+                label=label,
+            )
+            left = left + values[:, i]
+        axes.set_ylim(len(values) - 0.5, -0.5)
+
+
+def cells(
+    axes: Any,
+    values: Any,
+    *,
+    colours: Sequence[str],
+    low: float,
+    high: float,
+    texts: Sequence[Sequence[str]] | None = None,
+    marks: Any = None,
+    ruled: bool = True,
+    size: float = 7.0,
+) -> None:
+    """A table of coloured cells, row 0 on top; NaN is hatched. ``marks`` (bool) puts a dot into a cell."""
+    array = np.ma.masked_invalid(np.asarray(values, dtype=float))
+    rows, columns = array.shape
+    scale = LinearSegmentedColormap.from_list("dominance", list(colours))
+    with theme():
+        axes.fill_between([0, columns], 0, rows, facecolor="none", edgecolor=GREY, hatch="//////", linewidth=0)
+        if ruled:
+            edge, width = "white", 0.6
+        else:
+            edge, width = "face", 0.1  # closes the hairlines that viewers show between neighbours
+        axes.pcolormesh(array, cmap=scale, vmin=low, vmax=high, edgecolors=edge, linewidth=width)
+        axes.set_xlim(0, columns)
+        axes.set_ylim(rows, 0)
+        middle = (low + high) / 2
+        for i, j in np.ndindex(rows, columns):
+            if array.mask is not np.ma.nomask and array.mask[i, j]:
+                continue
+            red, green, blue, _ = scale((array[i, j] - low) / (high - low) if high > low else middle)
+            ink = "white" if 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.5 else INK
+            if texts is not None and texts[i][j]:
+                axes.text(j + 0.5, i + 0.52, texts[i][j], color=ink, size=size, ha="center", va="center")
+            elif marks is not None and marks[i][j]:
+                axes.plot([j + 0.5], [i + 0.5], marker="o", markersize=1.8, markeredgewidth=0, color=ink)
+
+
+def reference(axes: Any, value: float, *, colour: str, dashes: str = "--", width: float = 0.7, label: str = "") -> None:
+    """A horizontal line across the axes."""
+    with theme():
+        axes.axhline(value, color=colour, linestyle=dashes, linewidth=width, label=label or "_")
+
+
+def axis(
+    axes: Any,
+    which: str,
+    *,
+    limits: tuple[float, float] | None = None,
+    ticks: Sequence[float] = (),
+    labels: Sequence[str] = (),
+    log: bool = False,
+    rotation: float = 0.0,
+    side: str = "",
+    marks: bool = True,
+    size: float = 7.0,
+) -> None:
+    """Limits and ticks of the x or y axis. ``labels`` empty: ticks without text; ``marks=False``: text without ticks."""
+    with theme():
+        the = axes.xaxis if which == "x" else axes.yaxis
+        if log:
+            (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+            the.set_minor_locator(NullLocator())
+        if limits is not None:
+            (axes.set_xlim if which == "x" else axes.set_ylim)(*limits)
+        the.set_major_locator(FixedLocator(list(ticks)) if len(ticks) else NullLocator())
+        the.set_major_formatter(FixedFormatter([printable(text) for text in labels]) if labels else NullFormatter())
+        if side:
+            the.set_ticks_position(side)
+            the.set_label_position(side)
+        the.set_tick_params(labelsize=size, labelrotation=rotation, **({} if marks else {"length": 0}))
+        for text in the.get_ticklabels():
+            text.set_parse_math(False)
+
+
+def axis_label(axes: Any, which: str, label: str) -> None:
+    """The label of the x or y axis."""
+    with theme():
+        the = axes.xaxis if which == "x" else axes.yaxis
+        the.set_label_text(printable(label), fontsize=7.5, parse_math=False)
+        the.labelpad = 2.0
+
+
+def title(axes: Any, text: str, *, size: float = 7.5) -> None:
+    """A title over the axes, at their left edge."""
+    with theme():
+        axes.set_title(printable(text), fontsize=size, loc="left", pad=2.5, parse_math=False)
+
+
+def text(
+    target: Any,
+    x: float,
+    y: float,
+    string: str,
+    *,
+    size: float = 7.5,
+    colour: str = INK,
+    horizontal: str = "left",
+    vertical: str = "baseline",
+    rotation: float = 0.0,
+    bold: bool = False,
+) -> None:
+    """Text on a figure (x, y in inches) or on axes (x, y as fractions of them)."""
+    if hasattr(target, "get_size_inches"):
+        width, height = target.get_size_inches()
+        x, y, options = x / width, y / height, {}
+    else:
+        options = {"transform": target.transAxes}
+    with theme():
+        target.text(
+            x,
+            y,
+            printable(string),
+            fontsize=size,
+            color=colour,
+            ha=horizontal,
+            va=vertical,
+            rotation=rotation,
+            fontweight="bold" if bold else "normal",
+            linespacing=1.25,
+            parse_math=False,
+            **options,
+        )
+
+
+def legend(target: Any, entries: Sequence[Entry], *, x: float = 0.0, y: float = 0.0, columns: int = 1) -> None:
+    """A legend with its upper left corner at (x, y) inches on a figure, or right of axes."""
+    with theme():
+        handles: list[Any] = []
+        for entry in entries:
+            if entry.line:
+                handles.append(Line2D([], [], color=entry.colour, linestyle=entry.dashes, linewidth=entry.width))
+            else:
+                edge = GREY if entry.hatch or entry.colour == "white" else "none"
+                handles.append(Patch(facecolor=entry.colour, edgecolor=edge, hatch=entry.hatch or None, linewidth=0.3))
+        options: dict[str, Any] = {"bbox_to_anchor": (1.03, 1.0)}
+        if hasattr(target, "get_size_inches"):
+            width, height = target.get_size_inches()
+            options = {"bbox_to_anchor": (x / width, y / height), "bbox_transform": target.transFigure}
+        made = target.legend(
+            handles,
+            [printable(entry.label) for entry in entries],
+            loc="upper left",
+            ncols=columns,
+            frameon=False,
+            fontsize=7.0,
+            borderaxespad=0.0,
+            borderpad=0.0,
+            handlelength=1.5,
+            handletextpad=0.5,
+            columnspacing=1.4,
+            labelspacing=0.35,
+            **options,
+        )
+        for item in made.get_texts():
+            item.set_parse_math(False)
+
+
+def save(figures: Sequence[Any], path: Path, format: str, **options: Any) -> list[Path]:
+    """Write the figures: one PDF with a page each, or one file each (``name-2.png``...). Returns the files."""
+    metadata = {**_NO_DATE.get(format, {}), **options.pop("metadata", {})}
+    with theme():
+        if format == "pdf" and len(figures) > 1:
+            with PdfPages(path, metadata=metadata) as pages:
+                for figure in figures:
+                    pages.savefig(figure, **options)
+            return [path]
+        written = []
+        for number, figure in enumerate(figures, start=1):
+            target = path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
+            figure.savefig(target, format=format, metadata=metadata, **options)
+            written.append(target)
+    return written
+
+
+def png(figure: Any, *, dpi: int = 144) -> bytes:
+    """The figure as PNG bytes, for notebooks."""
+    buffer = BytesIO()
+    with theme():
+        figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
+
+

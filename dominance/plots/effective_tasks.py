@@ -1,0 +1,104 @@
+"""Effective number of tasks over training: exp(entropy of rAU), 1 when one task owns all, K when all share alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dominance.analyse.updates import rau_buckets
+from dominance.errors import NothingRecorded
+from dominance.plots import backends, series, sheets, source
+from dominance.plots.backends import Entry
+from dominance.plots.labels import Labeller, relabel
+from dominance.plots.palette import INK, SEQUENTIAL, TASKS
+from dominance.plots.result import Plot
+from dominance.plots.source import Layers, Source, joined
+
+_FIX_WHOLE = 'pass layers="each", or the run itself, or rau_buckets(run, by="all")'
+_COLUMNS = 120
+
+
+def plot_effective_tasks(
+    run_or_result: Source,
+    *,
+    tasks: None = None,
+    layers: Layers = None,
+    ax: Any = None,
+    backend: str = "matplotlib",
+    labeller: Labeller | None = None,
+) -> Plot:
+    """Effective number of tasks: a line for the whole shared trunk, or cells (layer, training step) for chosen layers.
+
+    Args:
+        run_or_result: an open run, or the result of ``rau_buckets``.
+        tasks: it is a number of all tasks together; only None is possible.
+        layers: None, "each", a glob, or names.
+        ax: axes to draw into.
+        backend: "matplotlib" or "none".
+        labeller: mapping or function from the names of layers to what stands on the plot.
+
+    Raises:
+        NothingRecorded: no step, fewer than two tasks, or no touched shared coordinate.
+        BadOption: an unknown layer or backend.
+    """
+    b = backends.get(backend)
+    by = "all" if layers is None else "layer"
+    data = source.resolve(run_or_result, "effective_tasks", lambda run: rau_buckets(run, by=by))
+    count = data.sizes["task"]
+    if count < 2:
+        raise NothingRecorded("the effective number of one task is one", fix="record two tasks or more")
+    left_out = ""
+    if layers is None:
+        data = source.whole_trunk(data, _FIX_WHOLE)
+    else:
+        known = source.known_layers(data["effective_tasks"])
+        chosen, left_out = source.choose_layers(known, layers) if known else ([], "")
+        data = data.sel(layer=chosen)
+    values = data["effective_tasks"].transpose("layer", "step").values
+    if not np.isfinite(values).any():
+        raise NothingRecorded("no shared coordinate was moved by any task", fix="record a model with shared layers")
+    data = data[["effective_tasks"]]
+    x = data["step"].values.astype(float)
+    limits = series.span(x)
+    ticks = series.nice_ticks(*limits, 6, whole=True)
+    note = joined("exp(entropy of rAU over tasks), averaged over coordinates.", left_out)
+    if layers is None:
+        entries = [
+            Entry("effective number of tasks", TASKS[0], line=True),
+            Entry(f"{count}: all share alike; 1: one owns it", INK, line=True, dashes="--", width=0.7),
+        ]
+        if ax is None:
+            sheet = sheets.grid(b, [""], sheets.Around(entries, note, "training step", "effective tasks"))
+            figures, axes = sheet.figures, sheet.axes
+        else:
+            axes = source.given_axes(ax, 1)
+            figures = [b.figure_of(axes[0])]
+            b.axis_label(axes[0], "x", "training step")
+            b.axis_label(axes[0], "y", "effective tasks")
+        kept = series.thin(len(x), 300)
+        b.line(axes[0], x[kept], values[0][kept], colour=TASKS[0], label="effective tasks")
+        alone = series.lone(values[0])
+        if alone.any():
+            b.line(axes[0], x[alone], values[0][alone], colour=TASKS[0], marker=True)
+        b.reference(axes[0], count, colour=INK, label="all share alike")
+        places = series.nice_ticks(1, count, 5, whole=True)
+        b.axis(axes[0], "x", limits=limits, ticks=ticks, labels=series.numbers(ticks))
+        top = 1 + 1.08 * (count - 1)
+        b.axis(axes[0], "y", limits=(1, top), ticks=places, labels=series.numbers(places))
+        return Plot(figures, axes, data, note, backend)
+    rows = relabel(data["layer"].values.tolist(), labeller)
+    kept = series.thin(len(x), _COLUMNS)
+    places = [float(np.interp(tick, x[kept], np.arange(len(kept)) + 0.5)) for tick in ticks]
+    shown = f"{len(kept)} of {len(x)} recorded steps drawn." if len(kept) < len(x) else ""
+    around = sheets.Around((), joined(note, shown), "training step")
+    pages = sheets.heat(b, rows, [""] * len(kept), around, body=4.6)
+    for page in pages:
+        part = values[page.rows.start : page.rows.stop, kept]
+        b.cells(page.axes, part, colours=SEQUENTIAL[::-1], low=1, high=count, ruled=False)
+        sheets.names_on_sides(b, page)
+        b.axis(page.axes, "x", ticks=places, labels=series.numbers(ticks))
+        sides = [(1.0, "1 one owns it"), (float(count), f"{count} all alike")]
+        sheets.colour_bar(b, page.bar, SEQUENTIAL[::-1], 1, count, sides)
+    return Plot([page.figure for page in pages], np.array([page.axes for page in pages], dtype=object), data, note, backend)

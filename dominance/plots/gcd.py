@@ -1,0 +1,141 @@
+"""Gradient conflict degree of pairs of tasks: 1 - cosine of their gradients; above 1 they pull against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dominance.analyse.conflict import gcd
+from dominance.errors import NothingRecorded
+from dominance.plots import backends, series, sheets, source
+from dominance.plots.backends import Entry
+from dominance.plots.labels import Labeller, relabel
+from dominance.plots.losses import MOST_POINTS, raw_and_smooth
+from dominance.plots.palette import DIVERGING, INK, TASKS
+from dominance.plots.result import Plot
+from dominance.plots.source import Layers, Source, joined
+
+_FIX_WHOLE = 'pass layers="each", or the run itself, or gcd(run, by="all")'
+
+
+def plot_gcd(
+    run_or_result: Source,
+    *,
+    tasks: str | Sequence[str] | None = None,
+    layers: Layers = None,
+    ax: Any = None,
+    backend: str = "matplotlib",
+    labeller: Labeller | None = None,
+) -> Plot:
+    """GCD of every pair of tasks: over training steps for the whole shared trunk, or its mean for each layer.
+
+    Args:
+        run_or_result: an open run, or the result of ``gcd``.
+        tasks: show the pairs among these tasks; default all.
+        layers: None for lines over training steps, one panel a pair, with the line at 1 above which tasks conflict;
+            "each", a glob or names for a table of the mean GCD, a row for each layer and a column for each pair.
+        ax: axes to draw into: one for each pair, or one for the table.
+        backend: "matplotlib" or "none".
+        labeller: mapping or function from the names of tasks and layers to what stands on the plot.
+
+    Raises:
+        NothingRecorded: no step, fewer than two tasks, or no pair with two gradients at the same step.
+        BadOption: an unknown task, layer or backend.
+    """
+    b = backends.get(backend)
+    by = "all" if layers is None else "layer"
+    data = source.resolve(run_or_result, "gcd", lambda run: gcd(run, by=by))
+    chosen = source.choose_tasks(data, tasks)
+    if len(chosen) < 2:
+        raise NothingRecorded(f"GCD compares tasks, and there is one ({chosen[0]})", fix="choose or record two tasks")
+    left_out = ""
+    data = data.sel(task=chosen, task_other=chosen)
+    if layers is None:
+        data = source.whole_trunk(data, _FIX_WHOLE)
+    else:
+        known = source.known_layers(data["gcd"].where(data["task"] != data["task_other"]))
+        names, left_out = source.choose_layers(known, layers) if known else ([], "")
+        data = data.sel(layer=names)
+    pairs = list(combinations(range(len(chosen)), 2))
+    values = np.stack([data["gcd"].transpose("task", "task_other", "layer", "step").values[i, j] for i, j in pairs])
+    if not np.isfinite(values).any():
+        raise NothingRecorded("no two tasks have gradients at the same step", fix="record a model with shared layers")
+    names = relabel(chosen, labeller)
+    words = [f"{names[i]} × {names[j]}" for i, j in pairs]
+    if layers is None:
+        return _over_steps(b, data, values[:, 0], words, left_out, ax)
+    return _by_layer(b, data, values, words, relabel(data["layer"].values.tolist(), labeller), left_out, ax)
+
+
+def _over_steps(b: ModuleType, data: xr.Dataset, values: Any, words: list[str], left_out: str, ax: Any) -> Plot:
+    """values: (pair, step)."""
+    x = data["step"].values.astype(float)
+    window = series.window_of(len(x))
+    entries = [
+        Entry(f"mean over {window} recorded steps" if window > 1 else "GCD", TASKS[0], line=True),
+        Entry("1: above it the tasks conflict", INK, line=True, dashes="--", width=0.7),
+    ]
+    if window > 1:
+        pale = f"range within {MOST_POINTS} bins of steps" if len(x) > MOST_POINTS else "each recorded step"
+        entries.insert(1, Entry(pale, "#a6cde4", line=len(x) <= MOST_POINTS))
+    note = joined("GCD = 1 − cosine of the two tasks' gradients on all shared parameters.", *_notes(data, left_out))
+    if ax is None:
+        around = sheets.Around(entries, note, "training step", "GCD")
+        titles = words if len(words) > 1 else [words[0]]
+        sheet = sheets.grid(b, titles, around, most=4)
+        figures, axes, bottom, first = sheet.figures, sheet.axes, sheet.bottom, sheet.first
+    else:
+        axes = source.given_axes(ax, len(words))
+        figures, bottom, first = [b.figure_of(axes[0])], *np.ones((2, len(words)), dtype=bool)
+        for target, title in zip(axes, words, strict=True):
+            b.title(target, title)
+            b.axis_label(target, "x", "training step")
+            b.axis_label(target, "y", "GCD")
+    limits = series.span(x)
+    ticks = series.nice_ticks(*limits, 6 if len(words) == 1 else 3, whole=True)
+    for i, target in enumerate(axes):
+        b.axis(target, "x", limits=limits, ticks=ticks, labels=series.numbers(ticks) if bottom[i] else [])
+        b.axis(target, "y", limits=(0, 2), ticks=[0, 1, 2], labels=["0", "1", "2"] if first[i] else [])
+        raw_and_smooth(b, target, x, values[i], window, TASKS[0])
+        b.reference(target, 1.0, colour=INK, label="conflict")
+        if not np.isfinite(values[i]).any():
+            b.text(target, 0.5, 0.75, "no value", horizontal="center", vertical="center")
+    return Plot(figures, axes, data, note, backends.name_of(b))
+
+
+def _by_layer(
+    b: ModuleType, data: xr.Dataset, values: Any, words: list[str], layers: list[str], left_out: str, ax: Any
+) -> Plot:
+    """values: (pair, layer, step)."""
+    known = np.isfinite(values).any(axis=2)
+    mean = np.full(known.shape, np.nan)
+    mean[known] = np.nanmean(values[known], axis=-1)
+    mean = mean.T
+    dots = "Dots: above 1, on average the tasks conflict."
+    note = joined("Mean over the recorded steps of GCD = 1 − cosine of the two tasks' gradients.", *_notes(data, left_out))
+    options: dict[str, Any] = {"colours": DIVERGING, "low": 0.0, "high": 2.0}
+    if ax is not None:
+        (axes,) = source.given_axes(ax, 1)
+        b.cells(axes, mean, **options, marks=mean > 1)
+        b.axis(axes, "x", ticks=np.arange(len(words)) + 0.5, labels=words, rotation=90, marks=False)
+        b.axis(axes, "y", ticks=np.arange(len(layers)) + 0.5, labels=layers, marks=False)
+        return Plot([b.figure_of(axes)], np.array([axes], dtype=object), data, joined(note, dots), backends.name_of(b))
+    pages = sheets.heat(b, layers, words, sheets.Around((), joined(note, dots)))
+    for page in pages:
+        part = mean[page.rows.start : page.rows.stop, page.columns.start : page.columns.stop]
+        wide = page.cell[0] > 0.34
+        texts = [[f"{v:.2f}" if np.isfinite(v) else "" for v in row] for row in part] if wide else None
+        b.cells(page.axes, part, **options, texts=texts, marks=part > 1, ruled=True)
+        sheets.names_on_sides(b, page)
+        sheets.colour_bar(b, page.bar, DIVERGING, 0, 2, [(0, "0 aligned"), (1, "1"), (2, "2 opposed")])
+    axes = np.array([page.axes for page in pages], dtype=object)
+    return Plot([page.figure for page in pages], axes, data, joined(note, dots), backends.name_of(b))
+
+
+def _notes(data: xr.Dataset, left_out: str) -> list[str]:
+    return [str(data.attrs.get("note", "")), left_out]

@@ -1,0 +1,108 @@
+"""Which task's gradient is how large: shares of the gradient energy of each layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dominance.errors import NothingRecorded
+from dominance.plots import backends, sheets, source
+from dominance.plots.backends import Entry
+from dominance.plots.labels import Labeller, relabel
+from dominance.plots.palette import SEQUENTIAL, of_tasks
+from dominance.plots.result import Plot
+from dominance.plots.source import Layers, Source, joined
+
+MOST_BARS = 4
+"""With more tasks than this, a table of cells with numbers is read more easily than bars."""
+
+
+def gradient_shares(run: xr.DataTree) -> xr.Dataset:
+    """share(layer, task): the task's part of sum over tasks of ‖ĝ‖², summed over the recorded steps; 0..1.
+
+    Only shared layers are kept; NaN where all gradients are zero.
+    """
+    layer = run["layer"].to_dataset(inherit=True)
+    energy = layer["gradient_sq"].isel(layer=np.flatnonzero(layer["shared"].values)).sum("step")
+    total = energy.sum("task")
+    return xr.Dataset({"share": (energy / total.where(total > 0)).transpose("layer", "task")})
+
+
+def plot_gradient_norms(
+    run: xr.DataTree,
+    *,
+    tasks: str | Sequence[str] | None = None,
+    layers: Layers = "each",
+    ax: Any = None,
+    backend: str = "matplotlib",
+    labeller: Labeller | None = None,
+) -> Plot:
+    """Share of the squared gradient norm that each task holds in each shared layer, over all recorded steps.
+
+    Bars for up to four tasks, a table of numbers for more. A high share is no harm by itself: it says who is heard.
+
+    Args:
+        run: an open run.
+        tasks: only these tasks; their shares still refer to all tasks.
+        layers: "each", a glob, or names.
+        ax: axes to draw into.
+        backend: "matplotlib" or "none".
+        labeller: mapping or function from the names of tasks and layers to what stands on the plot.
+
+    Raises:
+        NothingRecorded: fewer than two tasks, or no shared layer with a gradient.
+        BadOption: not a run, an unknown task, layer or backend.
+    """
+    b = backends.get(backend)
+    data = source.resolve(run, "share", _with_step)
+    chosen = source.choose_tasks(data, tasks)
+    if data.sizes["task"] < 2:
+        raise NothingRecorded(f"shares compare tasks, and this run has one ({chosen[0]})", fix="record two tasks or more")
+    known = source.known_layers(data["share"])
+    if not known:
+        raise NothingRecorded("no shared layer has a gradient", fix="record a model with shared layers")
+    names, left_out = source.choose_layers(known, layers or "each")
+    data = data.sel(layer=names, task=chosen)[["share"]]
+    percent = 100 * data["share"].transpose("layer", "task").values
+    rows, columns = relabel(names, labeller), relabel(chosen, labeller)
+    note = joined("Share of the tasks' summed squared gradient norms, all recorded steps.", left_out)
+    if ax is not None:
+        (axes,) = source.given_axes(ax, 1)
+        colours, hatches = of_tasks(len(columns))
+        b.bars(axes, percent, colours=colours, hatches=hatches, labels=columns)
+        b.axis(axes, "x", limits=(0, 100), ticks=[0, 50, 100], labels=["0", "50", "100"])
+        b.axis(axes, "y", ticks=range(len(rows)), labels=rows, marks=False)
+        b.axis_label(axes, "x", "gradient energy (%)")
+        entries = [Entry(name, c, h) for name, c, h in zip(columns, colours, hatches, strict=True)]
+        b.legend(axes, entries)
+        return Plot([b.figure_of(axes)], np.array([axes], dtype=object), data, note, backend)
+    figures, drawn = [], []
+    if len(columns) > MOST_BARS:
+        for page in sheets.heat(b, rows, columns, sheets.Around((), f"{note} In per cent; a row adds up to 100.")):
+            part = percent[page.rows.start : page.rows.stop, page.columns.start : page.columns.stop]
+            texts = [[f"{v:.0f}" if np.isfinite(v) else "" for v in row] for row in part]
+            b.cells(page.axes, part, colours=SEQUENTIAL, low=0, high=100, texts=texts if page.cell[0] > 0.24 else None)
+            sheets.names_on_sides(b, page)
+            sheets.colour_bar(b, page.bar, SEQUENTIAL, 0, 100, [(0, "0 %"), (50, "50 %"), (100, "100 %")])
+            figures.append(page.figure)
+            drawn.append(page.axes)
+    else:
+        colours, hatches = of_tasks(len(columns))
+        entries = [Entry(name, c, h) for name, c, h in zip(columns, colours, hatches, strict=True)]
+        around = sheets.Around(entries, note, "share of gradient energy (%)")
+        for page in sheets.heat(b, rows, ["share"], around, body=3.2, bar_space=0.0, cell_height=(0.15, 0.2)):
+            part = percent[page.rows.start : page.rows.stop]
+            b.bars(page.axes, part, colours=colours, hatches=hatches, labels=columns)
+            b.axis(page.axes, "y", limits=(len(part) - 0.5, -0.5), ticks=range(len(part)), labels=page.row_names, marks=False)
+            b.axis(page.axes, "x", limits=(0, 100), ticks=[0, 50, 100], labels=["0", "50", "100"])
+            figures.append(page.figure)
+            drawn.append(page.axes)
+    return Plot(figures, np.array(drawn, dtype=object), data, note, backend)
+
+
+def _with_step(run: xr.DataTree) -> xr.Dataset:
+    """The shares, with the steps they come from, so that an empty run is seen to be empty."""
+    return gradient_shares(run).assign_coords(step=run["step"])

@@ -1,0 +1,137 @@
+"""Losses of the tasks over training, each on its own scale."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dominance.errors import NothingRecorded
+from dominance.plots import backends, series, sheets, source
+from dominance.plots.labels import Labeller, relabel
+from dominance.plots.palette import GREY, TASKS
+from dominance.plots.result import Plot
+from dominance.plots.source import Source, joined
+
+MOST_POINTS = 300
+
+
+def plot_losses(
+    run_or_result: Source,
+    *,
+    tasks: str | Sequence[str] | None = None,
+    layers: None = None,
+    ax: Any = None,
+    backend: str = "matplotlib",
+    labeller: Labeller | None = None,
+) -> Plot:
+    """One panel for each task: its own, unweighted loss over training steps, and the weight it has in the total.
+
+    Pale: every recorded step (or the range of the steps in a bin, when there are many). Dark: mean over a window. The
+    scale is logarithmic when all values are positive and span more than one and a half decades.
+
+    Args:
+        run_or_result: an open run, or a Dataset with loss(step, task) and, if known, weight(step, task).
+        tasks: names of the tasks to show; default all.
+        layers: losses have no layers; only None is possible.
+        ax: axes to draw into, one for each task.
+        backend: "matplotlib" or "none".
+        labeller: mapping or function from task names to what stands on the plot.
+
+    Raises:
+        NothingRecorded: no loss was recorded.
+        BadOption: an unknown task or backend.
+    """
+    b = backends.get(backend)
+    data = source.resolve(run_or_result, "loss", lambda run: run["loss"].to_dataset(inherit=True))
+    chosen = source.choose_tasks(data, tasks)
+    kept = [name for name in ("loss", "weight") if name in data]
+    data = data[kept].sel(task=chosen).compute()
+    known = np.isfinite(data["loss"]).any("step").values
+    if not known.any():
+        raise NothingRecorded("no loss value was recorded", fix="the losses must be tensors that backward() depends on")
+    names = relabel(chosen, labeller)
+    x = data["step"].values.astype(float)
+    window = series.window_of(len(x))
+    note = joined(
+        f"Dark line: mean over {window} recorded steps." if window > 1 else "",
+        f"Pale: range within {MOST_POINTS} bins of steps." if len(x) > MOST_POINTS else "",
+        *(f"No value recorded for {name}." for name, has in zip(names, known, strict=True) if not has),
+    )
+    weights = [weight_words(data["weight"].sel(task=task).values) if "weight" in data else "" for task in chosen]
+    if ax is not None:
+        axes = source.given_axes(ax, len(chosen))
+        figures = [b.figure_of(axes[0])]
+        bottom = np.ones(len(chosen), dtype=bool)
+        for target, name, words in zip(axes, names, weights, strict=True):
+            b.title(target, f"{name}, {words}" if words else name)
+            b.axis_label(target, "x", "training step")
+            b.axis_label(target, "y", "loss")
+    else:
+        around = sheets.Around((), note, "training step", "loss (unweighted)")
+        sheet = sheets.grid(b, names, around, subtitles=weights, own_y=0.42, most=4)
+        figures, axes, bottom = sheet.figures, sheet.axes, sheet.bottom
+    for target, task, under in zip(axes, chosen, bottom, strict=True):
+        _panel(b, target, x, data["loss"].sel(task=task).values, window, bool(under), 6 if len(chosen) == 1 else 3)
+    return Plot(figures, axes, data, note, backend)
+
+
+def weight_words(weight: Any) -> str:
+    """The weights of a task in words: "weight 0.5", or the range they moved in.
+
+    >>> weight_words([0.5, 0.5]), weight_words([1.0, 0.25]), weight_words([float("nan")])
+    ('weight 0.5', 'weight 0.25 to 1', '')
+    """
+    known = np.asarray(weight, dtype=float)
+    known = known[np.isfinite(known)]
+    if not len(known):
+        return ""
+    low, high = series.number(float(known.min())), series.number(float(known.max()))
+    return f"weight {low}" if low == high else f"weight {low} to {high}"
+
+
+def raw_and_smooth(b: ModuleType, axes: Any, x: Any, y: Any, window: int, colour: str) -> None:
+    """The pale raw series, or its range in bins when it is long, and the dark mean over ``window`` samples."""
+    mean = series.smooth(y, window)
+    if len(x) > MOST_POINTS:
+        place, _, low, high = series.binned(x, y, MOST_POINTS)
+        b.band(axes, place, low, high, colour=colour, alpha=0.3)
+        kept = series.thin(len(x), MOST_POINTS)
+        b.line(axes, np.asarray(x)[kept], mean[kept], colour=colour, label="mean")
+        return
+    if window > 1:
+        b.line(axes, x, y, colour=colour, alpha=0.35, width=0.6, label="raw")
+    b.line(axes, x, mean, colour=colour, label="mean")
+    alone = series.lone(y)
+    if alone.any():
+        b.line(axes, np.asarray(x)[alone], np.asarray(y)[alone], colour=colour, marker=True, label="single")
+
+
+def _panel(b: ModuleType, axes: Any, x: Any, y: Any, window: int, under: bool, most: int) -> None:
+    known = y[np.isfinite(y)]
+    limits = series.span(x)
+    ticks = series.nice_ticks(*limits, most, whole=True)
+    b.axis(axes, "x", limits=limits, ticks=ticks, labels=series.numbers(ticks) if under else [])
+    if not len(known):
+        b.axis(axes, "y", limits=(0, 1))
+        b.text(axes, 0.5, 0.5, "no value", horizontal="center", vertical="center", colour=GREY)
+        return
+    low, high = float(known.min()), float(known.max())
+    if low > 0 and math.log10(high / low) > 1.5:
+        b.axis(axes, "y", limits=(low / 1.25, high * 1.25), **_log_labels(low, high), log=True)
+    else:
+        pad = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
+        places = series.nice_ticks(low - pad, high + pad, 4)
+        b.axis(axes, "y", limits=(low - pad, high + pad), ticks=places, labels=series.numbers(places))
+    raw_and_smooth(b, axes, x, y, window, TASKS[0])
+
+
+def _log_labels(low: float, high: float) -> dict[str, Any]:
+    ticks = series.log_ticks(low, high, 4)
+    return {"ticks": ticks, "labels": [series.number(tick) for tick in ticks]}
+
+

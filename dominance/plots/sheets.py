@@ -1,0 +1,295 @@
+"""Where things stand on a figure: panels in rows and columns, the legend above, the note below, as many pages as it takes.
+
+Every place is worked out in inches from the measured width of the words, so that nothing overlaps at print size: one
+column (3.5 in) for a single panel, two columns (7.2 in) for more, 7 and 7.5 point type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from dominance.plots.backends import Box, Entry
+from dominance.plots.labels import fit, wrap
+from dominance.plots.palette import INK
+
+ONE_COLUMN, TWO_COLUMNS, PAGE = 3.5, 7.2, 9.0
+SMALL, NORMAL = 7.0, 7.5
+LINE = 0.135  # inches that a line of 7 point type takes
+_EDGE = 0.06
+_TITLE = 0.17
+_TICKS = 0.17
+_NAME = 0.15
+
+
+@dataclass(frozen=True)
+class Around:
+    """What stands around the panels."""
+
+    legend: Sequence[Entry] = ()
+    note: str = ""
+    x_label: str = ""
+    y_label: str = ""
+    left: float = 0.36
+    """Room for the tick labels of the y axis."""
+
+
+@dataclass
+class Sheet:
+    """The figures of a plot, its axes, and what stands at the edge: panels that are last in their column, first or
+    last in their row (bool arrays of the shape of ``axes``)."""
+
+    figures: list[Any]
+    axes: np.ndarray
+    bottom: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+
+    @classmethod
+    def empty(cls, *shape: int) -> Sheet:
+        edges = [np.zeros(shape, dtype=bool) for _ in range(3)]
+        return cls([], np.empty(shape, dtype=object), *edges)
+
+
+def columns_for(count: int, most: int = 5) -> int:
+    """Columns for so many panels: one row while they fit, then rows as even as can be."""
+    return -(-count // -(-count // most))
+
+
+def legend_size(b: ModuleType, entries: Sequence[Entry], width: float) -> tuple[int, float]:
+    """Columns and height of a legend in ``width`` inches."""
+    if not entries:
+        return 1, 0.0
+    widest = max(b.text_width(entry.label, SMALL) for entry in entries) + 0.36
+    columns = max(1, min(len(entries), int(width / widest)))
+    columns = -(-len(entries) // -(-len(entries) // columns))
+    return columns, -(-len(entries) // columns) * LINE + 0.06
+
+
+def _frame(b: ModuleType, width: float, body: float, around: Around, page: str) -> tuple[Any, float]:
+    """A figure with legend, note and x label; returns it with the height at which the body's upper edge lies."""
+    note = wrap(" ".join(part for part in (around.note, page) if part), width - 2 * _EDGE, b, SMALL)
+    note = [line for line in note if line]
+    columns, legend = legend_size(b, around.legend, width - 2 * _EDGE)
+    below = len(note) * LINE + (0.08 if note else 0.02)
+    name = _NAME if around.x_label else 0.0
+    height = _EDGE + legend + body + name + below
+    figure = b.figure(width, height)
+    if around.legend:
+        b.legend(figure, around.legend, x=_EDGE, y=height - _EDGE, columns=columns)
+    if note:
+        b.text(figure, _EDGE, below - 0.06, "\n".join(note), size=SMALL, vertical="top", colour=INK)
+    if around.x_label:
+        b.text(figure, width / 2, below + 0.04, around.x_label, size=NORMAL, horizontal="center")
+    return figure, below + name + body
+
+
+def _overhead(b: ModuleType, width: float, around: Around) -> float:
+    lines = len(wrap(f"{around.note} Page 10 of 10.", width - 2 * _EDGE, b, SMALL))
+    return _EDGE + legend_size(b, around.legend, width - 2 * _EDGE)[1] + lines * LINE + 0.08 + _NAME
+
+
+def grid(
+    b: ModuleType,
+    titles: Sequence[str],
+    around: Around,
+    *,
+    height: float = 0.95,
+    most: int = 5,
+    own_y: float = 0.0,
+    subtitles: Sequence[str] = (),
+    single_height: float = 1.55,
+) -> Sheet:
+    """One panel for each title, wrapped into rows.
+
+    Args:
+        own_y: inches for tick labels left of every panel; 0: the panels share their y axis.
+        subtitles: a second, unshortened line after each title ("" for none).
+        single_height: height of the panel when it is alone.
+    """
+    count = len(titles)
+    columns = columns_for(count, most)
+    width = ONE_COLUMN if count == 1 else TWO_COLUMNS
+    height = single_height if count == 1 else height
+    naming = 0.16 * len(around.y_label.split("\n")) if around.y_label else 0.0
+    left, right = _EDGE + naming + max(around.left, own_y), 0.12
+    gap = own_y or 0.14
+    panel = (width - left - right - gap * (columns - 1)) / columns
+    has_second = any(subtitles)
+    top = (_TITLE if any(titles) else 0.04) + (LINE if has_second else 0.0)
+    row_height = top + height + 0.05
+    rows = -(-count // columns)
+    per_page = max(1, int((PAGE - _overhead(b, width, around) - _TICKS) / row_height))
+    pages = -(-rows // per_page)
+    per_page = -(-rows // pages)
+    named = fit(titles, panel + (0.0 if own_y else 0.08), b, NORMAL)
+    sheet = Sheet.empty(count)
+    for page in range(pages):
+        inside = range(page * per_page * columns, min(count, (page + 1) * per_page * columns))
+        here = -(-len(inside) // columns)
+        body = here * row_height + _TICKS
+        figure, start = _frame(b, width, body, around, f"Page {page + 1} of {pages}." if pages > 1 else "")
+        sheet.figures.append(figure)
+        for number in inside:
+            row, column = divmod(number - inside[0], columns)
+            bottom = start - (row + 1) * row_height + 0.05
+            sheet.axes[number] = b.new_axes(figure, Box(left + column * (panel + gap), bottom, panel, height))
+            sheet.bottom[number] = number + columns > inside[-1]
+            sheet.first[number] = column == 0
+            sheet.last[number] = column == columns - 1 or number == inside[-1]
+            if titles[number]:
+                x, y = left + column * (panel + gap), bottom + height + 0.045
+                if has_second:
+                    b.text(figure, x, y, subtitles[number], size=SMALL, colour=INK)
+                b.text(figure, x, y + (LINE if has_second else 0.0), named[number], size=NORMAL)
+        if around.y_label:
+            middle = start - body / 2 + _TICKS / 2 - top / 2
+            label = "\n".join(fit(around.y_label.split("\n"), body - 0.1, b, NORMAL))
+            place = {"rotation": 90, "horizontal": "left", "vertical": "center"}
+            b.text(figure, _EDGE - 0.02, middle, label, size=NORMAL, **place)
+    return sheet
+
+
+def table(
+    b: ModuleType,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    around: Around,
+    *,
+    row_notes: Sequence[str] = (),
+    heights: tuple[float, float] = (0.34, 0.62),
+    most_columns: int = 10,
+) -> Sheet:
+    """A table of panels: one for each row name and column name; pages break between rows, and between columns."""
+    width = TWO_COLUMNS
+    widest = max(b.text_width(text, SMALL) for text in [*rows, *row_notes])
+    left = _EDGE + min(1.7, widest) + 0.08
+    named_rows = fit(rows, 1.7, b, SMALL)
+    across = columns_for(len(columns), most_columns)
+    gap, right, header = 0.05, 0.36, 0.19
+    panel = (width - left - right - gap * (across - 1)) / across
+    named_columns = fit(columns, panel, b, NORMAL)
+    room = PAGE - _overhead(b, width, around) - header - _TICKS
+    per_page = max(1, int(room / (heights[0] + 0.06)))
+    row_pages = -(-len(rows) // per_page)
+    per_page = -(-len(rows) // row_pages)
+    height = min(heights[1], room / per_page - 0.06)
+    column_pages = -(-len(columns) // across)
+    pages = row_pages * column_pages
+    sheet = Sheet.empty(len(rows), len(columns))
+    for page in range(pages):
+        first_row, first_column = page // column_pages * per_page, page % column_pages * across
+        inside = range(first_row, min(len(rows), first_row + per_page))
+        beside = range(first_column, min(len(columns), first_column + across))
+        body = header + len(inside) * (height + 0.06) + _TICKS
+        figure, start = _frame(b, width, body, around, f"Page {page + 1} of {pages}." if pages > 1 else "")
+        sheet.figures.append(figure)
+        for i in inside:
+            bottom = start - header - (i - first_row + 1) * (height + 0.06) + 0.06
+            label = named_rows[i] + (f"\n{row_notes[i]}" if row_notes and row_notes[i] else "")
+            place = {"horizontal": "right", "vertical": "center"}
+            b.text(figure, left - 0.06, bottom + height / 2, label, size=SMALL, **place)
+            for j in beside:
+                x = left + (j - first_column) * (panel + gap)
+                sheet.axes[i, j] = b.new_axes(figure, Box(x, bottom, panel, height))
+                sheet.bottom[i, j] = i == inside[-1]
+                sheet.first[i, j] = j == first_column
+                sheet.last[i, j] = j == beside[-1]
+                if i == first_row:
+                    b.text(figure, x, start - header + 0.045, named_columns[j], size=NORMAL)
+    return sheet
+
+
+@dataclass
+class Heat:
+    """A page of coloured cells: its axes, the axes of its colour bar, and which rows and columns it shows."""
+
+    figure: Any
+    axes: Any
+    bar: Any
+    rows: range
+    columns: range
+    row_names: list[str]
+    column_names: list[str]
+    cell: tuple[float, float]
+    upright: bool
+
+
+def heat(
+    b: ModuleType,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    around: Around,
+    *,
+    cell_height: tuple[float, float] = (0.135, 0.2),
+    cell_width: tuple[float, float] = (0.14, 0.6),
+    body: float | None = None,
+    bar_space: float = 0.42,
+) -> list[Heat]:
+    """Pages for cells (row, column) with names on both sides and a colour bar above.
+
+    ``body`` fixes the width of the cells together (columns without names); otherwise column names stand upright where
+    the cells are too narrow for them. ``bar_space`` 0: no colour bar.
+    """
+    widest = max(b.text_width(text, SMALL) for text in rows)
+    left = _EDGE + min(1.9, widest) + 0.1
+    if body is None:
+        room = TWO_COLUMNS - left - 0.15
+        per_row = max(1, int(room / cell_width[0]))
+        column_pages = -(-len(columns) // per_row)
+        across = -(-len(columns) // column_pages)
+        wide = min(cell_width[1], room / across)
+        need = max(b.text_width(text, SMALL) for text in columns)
+        upright = need > wide - 0.05
+        header = (min(1.5, need) if upright else 0.0) + 0.19 - (0.06 if upright else 0.0)
+        named = fit(columns, 1.5 if upright else wide, b, SMALL)
+    else:
+        column_pages, across, wide, upright, header, named = 1, len(columns), body / len(columns), False, 0.03, []
+    width = max(left + across * wide + 0.15, ONE_COLUMN)
+    room = PAGE - _overhead(b, width, around) - header - bar_space - _TICKS
+    per_page = max(1, int(room / cell_height[0]))
+    row_pages = -(-len(rows) // per_page)
+    per_page = -(-len(rows) // row_pages)
+    high = min(cell_height[1], room / per_page)
+    short = fit(rows, 1.9, b, SMALL)
+    out = []
+    pages = row_pages * column_pages
+    for page in range(pages):
+        first_row, first_column = page // column_pages * per_page, page % column_pages * across
+        inside = range(first_row, min(len(rows), first_row + per_page))
+        beside = range(first_column, min(len(columns), first_column + across))
+        ticks = _TICKS if body is not None else 0.02
+        total = bar_space + header + len(inside) * high + ticks
+        figure, start = _frame(b, width, total, around, f"Page {page + 1} of {pages}." if pages > 1 else "")
+        place = Box(left, start - bar_space - header - len(inside) * high, len(beside) * wide, len(inside) * high)
+        bar = b.new_axes(figure, Box(left, start - 0.12, min(2.0, width - left - 0.3), 0.09)) if bar_space else None
+        names = [named[i] for i in beside] if named else []
+        cells = b.new_axes(figure, place)
+        out.append(
+            Heat(figure, cells, bar, inside, beside, [short[i] for i in inside], names, (wide, high), upright)
+        )
+    return out
+
+
+def colour_bar(
+    b: ModuleType, axes: Any, colours: Sequence[str], low: float, high: float, ticks: Sequence[tuple[float, str]]
+) -> None:
+    """Fill the axes of a colour bar; ``ticks`` are (value, words)."""
+    steps = 60
+    b.cells(axes, np.linspace(low, high, steps)[None], colours=colours, low=low, high=high, ruled=False)
+    places = [(value - low) / (high - low) * steps for value, _ in ticks]
+    b.axis(axes, "x", limits=(0, steps), ticks=places, labels=[words for _, words in ticks])
+    b.axis(axes, "y", limits=(1, 0))
+
+
+def names_on_sides(b: ModuleType, page: Heat) -> None:
+    """Row names at the left, column names above, of a page of cells."""
+    rows, columns = np.arange(len(page.row_names)) + 0.5, np.arange(len(page.column_names)) + 0.5
+    b.axis(page.axes, "y", limits=(len(rows), 0), ticks=rows, labels=page.row_names, marks=False)
+    if page.column_names:
+        turn = 90.0 if page.upright else 0.0
+        b.axis(page.axes, "x", ticks=columns, labels=page.column_names, rotation=turn, side="top", marks=False)

@@ -1,0 +1,112 @@
+"""From a run or an analyser's result to the numbers that a plot draws; choosing tasks and layers by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dominance.errors import BadOption, NothingRecorded
+from dominance.plots.series import thin
+
+Source = xr.DataTree | xr.Dataset
+Layers = str | Sequence[str] | None
+MOST_LAYERS = 120
+"""More layers than this are not drawn unless they are named: evenly spaced ones stand for all."""
+
+
+def resolve(source: Source, variable: str, analyse: Callable[[xr.DataTree], xr.Dataset]) -> xr.Dataset:
+    """The result itself, or what ``analyse`` makes of a run.
+
+    Raises:
+        BadOption: neither a run nor a result that holds ``variable``.
+        NothingRecorded: it holds no step.
+    """
+    if isinstance(source, xr.DataTree):
+        data = analyse(source)
+    elif isinstance(source, xr.Dataset) and variable in source:
+        data = source
+    else:
+        held = f"a Dataset of {', '.join(map(str, source))}" if isinstance(source, xr.Dataset) else repr(type(source))
+        raise BadOption(f"cannot plot {held}: it has no {variable!r}", fix="give an open run or the analyser's result")
+    if data.sizes.get("step", 0) == 0:
+        raise NothingRecorded("nothing to plot: no step is recorded", fix="record some training steps first")
+    return data
+
+
+def choose_tasks(data: xr.Dataset, tasks: str | Sequence[str] | None) -> list[str]:
+    """The names asked for, all of them by default.
+
+    Raises:
+        BadOption: a task that is not in the data.
+    """
+    known = [str(name) for name in data["task"].values]
+    asked = known if tasks is None else [tasks] if isinstance(tasks, str) else [str(name) for name in tasks]
+    for name in asked:
+        if name not in known:
+            raise BadOption(f"no task {name!r}", fix=f"choose from {', '.join(known)}")
+    if not asked:
+        raise BadOption("no task is chosen", fix=f"choose from {', '.join(known)}")
+    return asked
+
+
+def choose_layers(known: Sequence[str], layers: str | Sequence[str], *, most: int = MOST_LAYERS) -> tuple[list[str], str]:
+    """The layers meant by "each", a glob, or a list of names and globs; and a note when not all of them are shown.
+
+    Raises:
+        BadOption: a name or glob that fits no layer.
+    """
+    asked = ["*"] if layers == "each" else [layers] if isinstance(layers, str) else list(layers)
+    chosen: list[str] = []
+    for pattern in asked:
+        found = [pattern] if pattern in known else [name for name in known if fnmatchcase(name, pattern)]
+        if not found:
+            shown = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
+            raise BadOption(f"no shared layer fits {pattern!r}", fix=f"there are {shown}")
+        chosen += [name for name in found if name not in chosen]
+    if layers == "each" and len(chosen) > most:
+        kept = [chosen[i] for i in thin(len(chosen), most)]
+        return kept, f"{len(kept)} of {len(chosen)} layers, evenly spaced; name layers to see others."
+    return chosen, ""
+
+
+def known_layers(data: xr.DataArray) -> list[str]:
+    """Layers with at least one finite number."""
+    others = [dim for dim in data.dims if dim != "layer"]
+    finite = np.isfinite(data).any(others).values
+    return [str(name) for name, is_known in zip(data["layer"].values, finite, strict=True) if is_known]
+
+
+def whole_trunk(data: xr.Dataset, fix: str) -> xr.Dataset:
+    """The result itself, when its only layer is the whole shared trunk.
+
+    Raises:
+        BadOption: the result is by layer, and shares of layers cannot be put together afterwards.
+    """
+    if data.sizes["layer"] != 1:
+        raise BadOption(f"this result is split into {data.sizes['layer']} layers, not the whole trunk", fix=fix)
+    return data
+
+
+def given_axes(ax: Any, count: int) -> np.ndarray:
+    """The user's axes as a flat array of ``count``.
+
+    Raises:
+        BadOption: there are more or fewer of them.
+    """
+    axes = np.empty(1, dtype=object)
+    axes[0] = ax
+    if isinstance(ax, np.ndarray | list | tuple):
+        axes = np.array(ax, dtype=object).ravel()
+    if len(axes) != count:
+        fix = f"give {count} axes, or choose tasks= and layers= to fit"
+        raise BadOption(f"{count} panels do not go into {len(axes)} axes", fix=fix)
+    return axes
+
+
+def joined(*parts: str) -> str:
+    """The sentences that say something."""
+    return " ".join(part for part in parts if part)
