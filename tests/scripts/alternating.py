@@ -11,10 +11,8 @@ keep(trunk=trunk, one=one, two=two, optimizer=optimizer)
 for step in range(12):
     x = torch.randn(8, 5)
     h = trunk(x).relu()
-    if step % 2:
-        loss = (one(h)[:, 0] - x.sum(1)).square().mean()
-    else:
-        loss = (two(h)[:, 0] - x.prod(1)).square().mean()
+    head, target = (one, x.sum(1)) if step % 2 else (two, x.prod(1))
+    loss = (head(h)[:, 0] - target).square().mean()
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
