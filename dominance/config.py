@@ -1,4 +1,4 @@
-"""Options of dominance, in one place. Precedence: flag > DOMINANCE_* environment > [tool.dominance] in pyproject > default."""
+"""Options of dominance, in one place. Precedence: flag > DOMINANCE_* environment > [tool.dominance] > default."""
 
 from __future__ import annotations
 
@@ -63,8 +63,12 @@ class RecordOptions:
             raise BadOption(f"burst={self.burst} records nothing", fix="give 1 or more")
         if self.budget < MINIMUM_BUDGET:
             raise BadOption(f"a budget of {self.budget} bytes is too small for any run", fix="give 1MB or more")
+        if not self.params:
+            raise BadOption("an empty params records nothing", fix='give a glob over parameter names, like "encoder.*"')
         if self.attribution not in ATTRIBUTIONS:
-            raise BadOption(f"attribution {self.attribution!r} is unknown", fix=f"choose from {', '.join(ATTRIBUTIONS)}")
+            raise BadOption(
+                f"attribution {self.attribution!r} is unknown", fix=f"choose from {', '.join(ATTRIBUTIONS)}"
+            )
         if self.tasks is not None and len(set(self.tasks)) != len(self.tasks):
             raise BadOption(f"a task is named twice in {','.join(self.tasks)}", fix="name each task once")
 
@@ -77,8 +81,13 @@ def _convert(name: str, value: Any, where: str) -> Any:
     try:
         if name == "tasks":
             names = value.split(",") if isinstance(value, str) else list(value)
-            return tuple(part.strip() for part in names if part.strip())
+            chosen = tuple(part.strip() for part in names if part.strip())
+            if not chosen:
+                raise ValueError
+            return chosen
         if name in ("every", "burst"):
+            if isinstance(value, bool) or int(value) != float(value):
+                raise ValueError
             return int(value)
         if name == "budget":
             return parse_size(value)
@@ -90,8 +99,10 @@ def _convert(name: str, value: Any, where: str) -> Any:
             if str(value).lower() in ("0", "false", "no", "off", ""):
                 return False
             raise ValueError
-        return str(value)
-    except (ValueError, TypeError):
+        if not isinstance(value, str):
+            raise TypeError
+        return value
+    except (ValueError, TypeError, AttributeError, OverflowError):
         raise BadOption(f"{where}: {name} cannot be {value!r}", fix="see `dominance record --help`") from None
 
 
@@ -104,7 +115,11 @@ def from_pyproject(folder: Path) -> dict[str, Any]:
                 table = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("dominance", {})
             except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
                 raise BadOption(f"{path}: cannot be read ({error})", fix="mend the file") from None
-            return dict(table)
+            except AttributeError:
+                raise BadOption(f"{path}: tool is no table", fix="write [tool.dominance]") from None
+            if not isinstance(table, dict):
+                raise BadOption(f"{path}: tool.dominance is no table", fix="write [tool.dominance]")
+            return table
     return {}
 
 
