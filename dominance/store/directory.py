@@ -1,0 +1,184 @@
+"""A run directory as a whole: whether it may be written, what is in its root, and its coordinates."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dominance.errors import BadOption, CorruptRun, NotARun, RunExists
+from dominance.schema import DATA_NAME, Layout, validate
+from dominance.store.codec import decode, encode, little_endian
+from dominance.store.grid import array_metadata
+
+COORDINATES = {"parameter": "int32", "index": "int64", "weight": "float64"}
+"""Arrays below coord/, one entry per kept coordinate: Layout.coord_parameter, coord_index, coord_weight."""
+
+_COORDINATE_CHUNK = 1 << 20
+
+
+def read_attributes(path: Path) -> dict[str, Any]:
+    """The root attributes of a run.
+
+    Raises:
+        NotARun: there is nothing at ``path``, or no run.
+        SchemaTooNew: a newer dominance wrote it.
+        CorruptRun: its root cannot be read.
+    """
+    root = path / DATA_NAME / "zarr.json"
+    try:
+        attributes = json.loads(root.read_bytes())["attributes"]
+        if not isinstance(attributes, dict):
+            raise TypeError(type(attributes).__name__)
+    except (FileNotFoundError, NotADirectoryError):
+        if not path.exists():
+            raise NotARun(f"{path}: no such run", fix="check the path; a run is the directory given to -o") from None
+        raise NotARun(
+            f"{path}: no dominance run (it has no {DATA_NAME})", fix="name a directory that `dominance record` made"
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptRun(f"{root}: cannot be read ({error!r})", fix="record the run again") from None
+    validate(attributes, str(path))
+    return attributes
+
+
+def claim(path: Path, *, overwrite: bool, resume: bool) -> dict[str, Any] | None:
+    """The attributes of the run to resume, or None when a new one may be made at ``path``. Deletes nothing.
+
+    A directory is a run that a kill cut short before its root was written when it has coordinates and no root: it
+    holds no step, and ``resume`` starts anew there.
+
+    Raises:
+        RunExists: see RunWriter.
+        BadOption: both flags.
+    """
+    if overwrite and resume:
+        raise BadOption("overwriting and resuming exclude each other", fix="give one of --force and --resume")
+    if not path.exists():
+        return None
+    if not path.is_dir():
+        raise RunExists(f"{path}: is a file", fix="choose another directory with -o")
+    if not any(path.iterdir()):
+        return None
+    data = path / DATA_NAME
+    unfinished = data.is_dir() and not (data / "zarr.json").exists()
+    try:
+        if unfinished and any(data.iterdir()) and not (data / "coord").is_dir():
+            raise NotARun(str(path))
+        found = None if unfinished else read_attributes(path)
+    except NotARun:
+        raise RunExists(
+            f"{path}: holds something that is no dominance run", fix="choose another directory with -o"
+        ) from None
+    except CorruptRun:
+        if not overwrite:
+            raise
+        found = None
+    if resume:
+        return found
+    if overwrite:
+        return None
+    raise RunExists(f"{path}: there is a run already", fix="add --force to replace it or --resume to go on with it")
+
+
+def clear(path: Path) -> None:
+    """Make the directory, without a run in it. Files of others in it stay.
+
+    Raises:
+        BadOption: it cannot be made.
+    """
+    data = path / DATA_NAME
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if data.exists():
+            # The root goes first: a kill in between leaves what ``claim`` knows as cut short.
+            (data / "zarr.json").unlink(missing_ok=True)
+            for other in data.iterdir():
+                if other.name != "coord":
+                    shutil.rmtree(other) if other.is_dir() else other.unlink()
+            shutil.rmtree(data)
+        data.mkdir()
+    except OSError as error:
+        raise BadOption(f"{path}: cannot be made ({error.strerror})", fix="choose another directory with -o") from error
+
+
+def check_same(found: dict[str, Any], path: Path, layout: Layout, exact: bool) -> None:
+    """Raise BadOption unless ``layout`` goes on with the run at ``path``, whose attributes are ``found``."""
+
+    def differs(what: str, fix: str = "record as the run was recorded, or add --force to replace it") -> BadOption:
+        return BadOption(f"{path}: cannot be resumed, {what}", fix=fix)
+
+    if found["attribution"] != layout.attribution:
+        raise differs(f"its attribution is {found['attribution']}, not {layout.attribution}")
+    if found["exact"] != exact:
+        raise differs(f"it was recorded {'with' if found['exact'] else 'without'} --exact")
+    old = [(parameter["name"], parameter["layer"], tuple(parameter["shape"])) for parameter in found["parameters"]]
+    new = [(parameter.name, parameter.layer, tuple(parameter.shape)) for parameter in layout.parameters]
+    if old != new:
+        unequal = next((a or b for a, b in _zip_longest(old, new) if a != b), ("", "", ()))
+        raise differs(f"its parameters are others (the first that differs is {unequal[0]})")
+    if found["layers"] != list(layout.layers):
+        raise differs("its layers are others")
+    if list(layout.tasks)[: len(found["tasks"])] != found["tasks"]:
+        tasks = ",".join(found["tasks"])
+        raise differs(f"its tasks are {tasks}, not {','.join(layout.tasks)}", fix=f"give --tasks {tasks}")
+    kept = read_coordinates(path)
+    given = layout.coord_parameter, layout.coord_index, layout.coord_weight
+    for name, values in zip(COORDINATES, given, strict=True):
+        if not np.array_equal(kept[name], np.asarray(values)):
+            raise differs("it keeps other coordinates", fix="give the same --budget, or add --force to replace it")
+
+
+def _zip_longest(old: list[Any], new: list[Any]) -> list[tuple[Any, Any]]:
+    length = max(len(old), len(new))
+    return list(zip(old + [None] * (length - len(old)), new + [None] * (length - len(new)), strict=True))
+
+
+def coordinate_files(layout: Layout) -> dict[str, bytes]:
+    """Every file below coord/, by key."""
+    files = {}
+    given = layout.coord_parameter, layout.coord_index, layout.coord_weight
+    for (name, dtype), values in zip(COORDINATES.items(), given, strict=True):
+        array = np.asarray(values, little_endian(dtype))
+        length = max(1, min(array.size, _COORDINATE_CHUNK))
+        files[f"coord/{name}/zarr.json"] = array_metadata(dtype, array.shape, (length,), ("coord",))
+        for number, start in enumerate(range(0, array.size, length)):
+            chunk = np.zeros(length, array.dtype)
+            piece = array[start : start + length]
+            chunk[: piece.size] = piece
+            files[f"coord/{name}/c/{number}"] = encode(chunk)
+    return files
+
+
+def read_coordinates(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of COORDINATES by name.
+
+    Raises:
+        CorruptRun: one is missing or damaged.
+    """
+    result = {}
+    for name, dtype in COORDINATES.items():
+        folder = path / DATA_NAME / "coord" / name
+        try:
+            metadata = json.loads((folder / "zarr.json").read_bytes())
+            (size,), (length,) = metadata["shape"], metadata["chunk_grid"]["configuration"]["chunk_shape"]
+            chunks = [
+                decode((folder / "c" / str(number)).read_bytes(), dtype, (length,))
+                for number in range(-(-size // length))
+            ]
+        except (OSError, ValueError, KeyError) as error:
+            raise CorruptRun(f"{path}: coord/{name} cannot be read ({error})", fix="record the run again") from None
+        result[name] = np.concatenate(chunks)[:size] if chunks else np.zeros(0, dtype)
+    return result
+
+
+def group_files(keys: Iterable[str]) -> dict[str, bytes]:
+    """The zarr.json of every group above the arrays whose zarr.json are among ``keys``."""
+    groups = {key.split("/")[0] for key in keys if key.endswith("/zarr.json") and key.count("/") == 2}
+    document = b'{"attributes": {}, "zarr_format": 3, "node_type": "group"}'
+    return {f"{group}/zarr.json": document for group in sorted(groups)}

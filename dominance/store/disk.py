@@ -1,0 +1,84 @@
+"""Files that appear whole or not at all, and a count of their bytes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from dominance.errors import RecordingFailed
+
+PARTIAL = ".partial"
+"""Ending of a file that is still being written; one that is left over belongs to a killed process."""
+
+
+class Disk:
+    """The files below ``root``, by key ("group/array/c/0/1"). A file is replaced by renaming, so that a process that is
+    killed while it writes leaves the old one; this does not cover a power cut, where checksums tell what was lost.
+
+    Args:
+        root: the folder of the Zarr group.
+        budget: bytes that all files together never exceed, the one being written included; None for no limit.
+    """
+
+    def __init__(self, root: Path, budget: int | None = None) -> None:
+        self.root = root
+        self.budget = budget
+        self.total = 0
+        self._sizes: dict[str, int] = {}
+
+    def scan(self) -> None:
+        """Learn the sizes of the files that are there, and delete what a killed process left half-written."""
+        self._sizes = {}
+        for folder, _, names in os.walk(self.root):
+            for name in names:
+                path = Path(folder, name)
+                if name.endswith(PARTIAL):
+                    path.unlink()
+                else:
+                    self._sizes[path.relative_to(self.root).as_posix()] = path.stat().st_size
+        self.total = sum(self._sizes.values())
+
+    def size(self, key: str) -> int:
+        """Bytes of the file, 0 when there is none."""
+        return self._sizes.get(key, 0)
+
+    def files(self) -> list[str]:
+        return list(self._sizes)
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write or replace a file.
+
+        Raises:
+            RecordingFailed: the budget would be exceeded; nothing was written.
+            OSError: the disk is full, or gone; the old file is still there.
+        """
+        if self.budget is not None and self.total + len(data) > self.budget:
+            raise RecordingFailed(
+                f"{self.root.parent}: {key} does not fit into the budget of {self.budget} bytes",
+                fix="give a larger --budget",
+            )
+        path = self.root / key
+        unfinished = path.with_name(path.name + PARTIAL)
+        try:
+            self._write(unfinished, data)
+            os.replace(unfinished, path)
+        except OSError:
+            unfinished.unlink(missing_ok=True)
+            raise
+        self.total += len(data) - self.size(key)
+        self._sizes[key] = len(data)
+
+    def get(self, key: str) -> bytes:
+        """Raises FileNotFoundError when there is no such file."""
+        return (self.root / key).read_bytes()
+
+    def remove(self, key: str) -> None:
+        (self.root / key).unlink(missing_ok=True)
+        self.total -= self._sizes.pop(key, 0)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        try:
+            path.write_bytes(data)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)

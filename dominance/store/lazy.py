@@ -1,0 +1,145 @@
+"""Arrays of a run that are read when they are used, in the form in which xarray takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+import zarr
+from xarray.backends import BackendArray
+from xarray.core import indexing
+from zarr.storage import LocalStore
+
+from dominance.errors import CorruptRun
+from dominance.schema import ArraySpec
+
+RunArray: TypeAlias = "zarr.Array[Any]"
+Index = tuple[Any, ...]
+
+
+class LazyArray(BackendArray):
+    """Reads by integers, slices and one-dimensional integer arrays, the latter orthogonally."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def read(self, index: Index) -> npt.NDArray[Any]:
+        raise NotImplementedError
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self.read)
+
+    def variable(self, dims: Sequence[str]) -> xr.Variable:
+        return xr.Variable(tuple(dims), indexing.LazilyIndexedArray(self))
+
+
+class StoredArray(LazyArray):
+    """The first ``rows`` rows of one array of a run; Zarr opens it at the first use.
+
+    Args:
+        root: the folder of the Zarr group.
+        spec: which array.
+        rows: rows that are committed; there may be more on disk.
+    """
+
+    def __init__(self, root: Path, spec: ArraySpec, rows: int) -> None:
+        self.root = root
+        self.spec = spec
+        self.shape = (rows, *spec.shape)
+        self.dtype = np.dtype(spec.dtype)
+        self._opened: RunArray | None = None
+
+    @property
+    def stored(self) -> RunArray:
+        if self._opened is None:
+            store = LocalStore(self.root, read_only=True)
+            self._opened = zarr.open_array(store=store, path=self.spec.path, mode="r", zarr_format=3)
+        return self._opened
+
+    def read(self, index: Index = ()) -> npt.NDArray[Any]:
+        """Raises CorruptRun when a chunk does not match its checksum."""
+        index += (slice(None),) * (len(self.shape) - len(index))
+        bounded = tuple(_bounded(part, size) for part, size in zip(index, self.shape, strict=True))
+        lengths = [_length(part) for part in bounded if not isinstance(part, int)]
+        if 0 in lengths:
+            return np.empty(lengths, self.dtype)
+        outer = any(isinstance(part, np.ndarray) for part in bounded)
+        try:
+            return np.asarray(self.stored.oindex[bounded] if outer else self.stored[bounded])
+        except (ValueError, RuntimeError, FileNotFoundError) as error:
+            raise CorruptRun(
+                f"{self.root.parent}: {self.spec.path} cannot be read ({error})",
+                fix="see what is damaged: dominance info --verify",
+            ) from error
+
+
+class StackedArray(LazyArray):
+    """One array of several runs along a first dim.
+
+    Args:
+        arrays: the runs' arrays.
+        shape: of the stack without its first dim.
+        places: per run and dim, where each position of the stack lies in the run's array, -1 where the run has nothing;
+            None for a dim that is the same in both.
+    """
+
+    def __init__(
+        self,
+        arrays: Sequence[StoredArray],
+        shape: tuple[int, ...],
+        places: Sequence[Sequence[npt.NDArray[np.int64] | None]],
+    ) -> None:
+        self._arrays = list(arrays)
+        self._places = places
+        self.shape = (len(self._arrays), *shape)
+        self.dtype = self._arrays[0].dtype
+
+    def read(self, index: Index = ()) -> npt.NDArray[Any]:
+        index += (slice(None),) * (len(self.shape) - len(index))
+        wanted = [np.atleast_1d(np.arange(size)[part]) for size, part in zip(self.shape, index, strict=True)]
+        fill = np.nan if self.dtype.kind == "f" else -1
+        result = np.full([part.size for part in wanted], fill, self.dtype)
+        for row, run in enumerate(wanted[0]):
+            places = zip(wanted[1:], self._places[run], strict=True)
+            inside = [part if place is None else place[part] for part, place in places]
+            there = [np.flatnonzero(part >= 0) for part in inside]
+            if all(part.size for part in there):
+                found = self._arrays[run].read(tuple(part[known] for part, known in zip(inside, there, strict=True)))
+                result[(row, *np.ix_(*there))] = found
+        kept: list[int | slice] = [slice(None) if isinstance(part, slice | np.ndarray) else 0 for part in index]
+        return np.asarray(result[tuple(kept)])
+
+
+def stored_array(variable: xr.Variable) -> RunArray | None:
+    """The Zarr array that is the whole of ``variable``, or None."""
+    # xarray has no public way to look behind a lazy variable; should this change, the answer is None, which is allowed.
+    lazy = getattr(variable, "_data", None)
+    behind = getattr(lazy, "array", None)
+    if not isinstance(lazy, indexing.LazilyIndexedArray) or not isinstance(behind, StoredArray):
+        return None
+    whole = all(
+        isinstance(part, slice) and part.indices(size) == (0, size, 1)
+        for part, size in zip(lazy.key.tuple, behind.shape, strict=True)
+    )
+    return behind.stored if whole else None
+
+
+def _bounded(part: Any, size: int) -> int | slice | npt.NDArray[np.int64]:
+    """``part`` inside the committed ``size``, as a slice where that is possible: Zarr reads slices much faster."""
+    if isinstance(part, slice):
+        start, stop, step = part.indices(size)
+        return slice(start, max(start, stop), step)
+    if isinstance(part, np.ndarray):
+        places = np.where(part < 0, part + size, part).astype(np.int64)
+        if places.size and np.array_equal(places, np.arange(places[0], places[0] + places.size)):
+            return slice(int(places[0]), int(places[0]) + places.size, 1)
+        return places
+    return int(part) + size if part < 0 else int(part)
+
+
+def _length(part: slice | npt.NDArray[np.int64]) -> int:
+    return len(range(part.start, part.stop, part.step)) if isinstance(part, slice) else part.size

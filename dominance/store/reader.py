@@ -1,0 +1,110 @@
+"""open_run: a run directory as an xarray.DataTree whose large arrays are read when they are used.
+
+A run may be opened while it grows: the tree holds the steps that were committed then; open it again for more.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import xarray as xr
+
+from dominance.errors import BadOption
+from dominance.store.lazy import RunArray, stored_array
+from dominance.store.source import Source
+from dominance.store.stacked import Stacked
+from dominance.store.tree import build
+
+RunPath = str | os.PathLike[str]
+
+
+def open_run(path: RunPath) -> xr.DataTree:
+    """Open a run.
+
+    Args:
+        path: the run directory, or a link to it such as runs/latest.
+
+    Returns:
+        A tree with the dims step, task, task_other, layer, coord (and statistics unpacked):
+
+        - root: coordinates ``step``, ``epoch``, ``time`` along step; ``task``, ``task_other``, ``layer`` by name; along
+          coord ``parameter``, ``coord_layer``, ``index`` (flat, inside the parameter), ``shared`` (two tasks reach the
+          parameter), ``coord_weight`` (coordinates that this one stands for). Children inherit them.
+          Variables ``skipped``, ``closure`` (step).
+        - /gradient: ``gradient`` (step, task, coord), ``total`` (step, coord)
+        - /update: ``update``, and ``solo`` where recorded (step, task, coord); ``total``, ``residual``,
+          ``unattributed``, ``decay`` (step, coord)
+        - /layer: TASK_STATISTICS (step, layer, task), TOTAL_STATISTICS (step, layer; ``total_gradient_sq``,
+          ``total_update_sq``, ``total_gradient_dot_update``, the others by their names), ``gram``
+          (step, layer, task, task_other), ``shared`` and ``size`` (layer): any parameter shared, number of scalars
+        - /loss: ``loss``, ``weight`` (step, task), ``total`` (step); /learning_rate: ``learning_rate`` (step, layer)
+        - /metric, where anything was logged: ``step``, ``epoch``, ``task``, ``split``, ``name``, ``value`` (event)
+
+        ``attrs`` are the run's root attributes and ``path``. dtypes are those of dominance.schema.
+
+    Raises:
+        NotARun: there is nothing at ``path``, or no run.
+        SchemaTooNew: a newer dominance wrote it.
+        CorruptRun: an array is missing or shorter than the committed steps; or, when an array is used, a checksum
+            does not match.
+    """
+    return build(Source.open(Path(path)))
+
+
+def open_runs(paths: Sequence[RunPath] | Mapping[str, RunPath]) -> xr.DataTree:
+    """Open several runs as one tree, whose variables have a leading dim ``run``.
+
+    Runs are named by the mapping's keys, or by the last part of their paths. Steps are joined: a step that a run lacks
+    is NaN there (-1 in integers); where a run holds a step twice (it was resumed from an older checkpoint) the later
+    row counts. ``epoch``, ``time``, ``skipped`` and ``closure`` are (run, step). Tasks and layers must have the same
+    names; they take the order of the first run. The per-coordinate groups and coordinates are there only when all
+    runs keep the same coordinates of the same parameters. /metric is (run, event), padded. ``shared`` and ``size``
+    are those of the first run. ``attrs["runs"]`` maps each name to the attributes of its run.
+
+    Raises:
+        BadOption: no path, two runs of one name, or tasks or layers that differ; says which run.
+        NotARun, SchemaTooNew, CorruptRun: as open_run.
+    """
+    named = _named(paths)
+    return build(Stacked.of({name: Source.open(path) for name, path in named.items()}))
+
+
+def _named(paths: Sequence[RunPath] | Mapping[str, RunPath]) -> dict[str, Path]:
+    if isinstance(paths, str | os.PathLike):
+        raise BadOption(f"open_runs needs a list of paths, not {os.fspath(paths)!r}", fix="use open_run for one run")
+    if isinstance(paths, Mapping):
+        named = {str(name): Path(path) for name, path in paths.items()}
+    else:
+        named = {}
+        for path in map(Path, paths):
+            name = path.resolve().name
+            if name in named:
+                raise BadOption(
+                    f"two runs are called {name}: {named[name]} and {path}",
+                    fix="name them: open_runs({'a': ..., 'b': ...})",
+                )
+            named[name] = path
+    if not named:
+        raise BadOption("open_runs got no run", fix="give at least one path")
+    return named
+
+
+def array(run: xr.DataTree, path: str) -> RunArray | None:
+    """The Zarr array behind a variable of a tree that ``open_run`` made, for reading without xarray between.
+
+    Args:
+        run: the tree.
+        path: of the variable in the tree, such as "update/update" or "gradient/total".
+
+    Returns:
+        A ``zarr.Array`` of dims (step, [task,] coord), or None when the variable is not exactly one array on disk:
+        selected, computed, stacked from several runs, or in memory. Where the run grew meanwhile it is longer than the
+        tree: read no further than ``run.sizes["step"]``. Aligned blocks (``.chunks``) read fastest.
+
+    Raises:
+        KeyError: the tree has no such variable.
+    """
+    group, _, name = path.rpartition("/")
+    return stored_array((run[group] if group else run).dataset[name].variable)

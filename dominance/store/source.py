@@ -1,0 +1,123 @@
+"""One opened run: its attributes, its coordinates, and how to get at its arrays, cut to the committed steps."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from dominance.errors import CorruptRun
+from dominance.schema import DATA_NAME, METRIC_ARRAYS, ArraySpec, Layout, Parameter
+from dominance.store.directory import read_attributes, read_coordinates
+from dominance.store.lazy import StoredArray
+
+
+@dataclass(frozen=True)
+class Source:
+    """``coordinates`` has the arrays of directory.COORDINATES; ``arrays`` every array of the schema, by path."""
+
+    attrs: dict[str, Any]
+    parameters: list[Parameter]
+    coordinates: dict[str, npt.NDArray[Any]]
+    arrays: dict[str, StoredArray]
+
+    @classmethod
+    def open(cls, path: Path) -> Source:
+        """Raises NotARun, SchemaTooNew, CorruptRun, as open_run says."""
+        # The attributes are read first: while the run grows, the arrays are at least as long as they say.
+        attrs = read_attributes(path)
+        path = Path(os.path.realpath(path))
+        coordinates = read_coordinates(path)
+        parameters = parameters_of(attrs, path)
+        arrays = {}
+        for spec, rows in expected_arrays(attrs, parameters, coordinates):
+            found = stored_shape(path, spec)
+            if found[0] < rows or any(have < want for have, want in zip(found[1:], spec.shape, strict=True)):
+                raise CorruptRun(
+                    f"{path}: {spec.path} has the shape {found} where {(rows, *spec.shape)} was committed",
+                    fix="see what is damaged: dominance info --verify",
+                )
+            arrays[spec.path] = StoredArray(path / DATA_NAME, spec, rows)
+        return cls({**attrs, "path": str(path)}, parameters, coordinates, arrays)
+
+    @property
+    def tasks(self) -> list[str]:
+        return list(self.attrs["tasks"])
+
+    @property
+    def layers(self) -> list[str]:
+        return list(self.attrs["layers"])
+
+    @property
+    def steps(self) -> npt.NDArray[np.int64]:
+        return self.arrays["step"].read()
+
+    def variable(self, path: str, dims: tuple[str, ...]) -> xr.Variable:
+        """An array of the step stream, read when used."""
+        return self.arrays[path].variable(dims)
+
+    def events(self) -> dict[str, npt.NDArray[Any]]:
+        """The columns of metric/*, names in place of codes, "" for none."""
+        columns: dict[str, npt.NDArray[Any]] = {}
+        for spec in METRIC_ARRAYS:
+            name = spec.path.removeprefix("metric/")
+            column = self.arrays[spec.path].read()
+            table = self.attrs.get("metric_names", {}).get(name)
+            columns[name] = column if table is None else np.array([*table, ""], dtype=object)[column]
+        return columns
+
+
+def parameters_of(attrs: dict[str, Any], path: Path) -> list[Parameter]:
+    """Raises CorruptRun when the attribute is not what a writer writes."""
+    try:
+        return [Parameter.from_json(data) for data in attrs["parameters"]]
+    except (KeyError, TypeError) as error:
+        raise CorruptRun(f"{path}: its parameters cannot be read ({error!r})", fix="record the run again") from None
+
+
+def expected_arrays(
+    attrs: dict[str, Any], parameters: list[Parameter], coordinates: dict[str, npt.NDArray[Any]]
+) -> list[tuple[ArraySpec, int]]:
+    """Every array that a run of these attributes has, and the rows of it that are committed."""
+    layout = Layout(
+        attrs["tasks"],
+        parameters,
+        attrs["layers"],
+        coordinates["parameter"],
+        coordinates["index"],
+        coordinates["weight"],
+        attrs["attribution"],
+    )
+    steps = [(spec, int(attrs["committed_steps"])) for spec in layout.arrays(exact=bool(attrs.get("exact")))]
+    return steps + [(spec, int(attrs.get("committed_events", 0))) for spec in METRIC_ARRAYS]
+
+
+def stored_shape(path: Path, spec: ArraySpec) -> tuple[int, ...]:
+    """Shape of an array as it stands on disk.
+
+    Raises:
+        CorruptRun: it is missing, cannot be read, or has another dtype or number of dims.
+    """
+    metadata = array_document(path, spec.path)
+    shape = tuple(metadata["shape"])
+    if metadata["data_type"] != spec.dtype or len(shape) != len(spec.dims):
+        due = f"{spec.dtype} array of {', '.join(spec.dims)}"
+        raise CorruptRun(f"{path}: {spec.path} is no {due}", fix="record the run again")
+    return shape
+
+
+def array_document(path: Path, name: str) -> dict[str, Any]:
+    """The zarr.json of an array. Raises CorruptRun when it is missing or cannot be read."""
+    try:
+        metadata: dict[str, Any] = json.loads((path / DATA_NAME / name / "zarr.json").read_bytes())
+        if not {"shape", "data_type", "chunk_grid"} <= metadata.keys():
+            raise ValueError("not the metadata of an array")
+    except (OSError, ValueError) as error:
+        raise CorruptRun(f"{path}: array {name} cannot be read ({error})", fix="record the run again") from None
+    return metadata

@@ -1,0 +1,346 @@
+"""RunWriter: rows become a run directory, in the background, and a kill at any moment leaves a run that opens.
+
+The order is what makes it safe: the chunks of a block first, the shapes of the arrays second, and last the root
+attributes with ``committed_steps``, from which readers take how far to trust the arrays. Each file is replaced whole.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Event, Thread
+from types import TracebackType
+from typing import Any
+
+from dominance.errors import BadOption, RecordingFailed
+from dominance.schema import DATA_NAME, METRIC_ARRAYS, Layout
+from dominance.store.attributes import Attributes, first_attributes
+from dominance.store.directory import check_same, claim, clear, coordinate_files, group_files
+from dominance.store.disk import Disk
+from dominance.store.grid import EVENT_CHUNK, block_rows
+from dominance.store.stream import Head, Stream
+
+_SLACK = 4096  # bytes for groups and for longer numbers in the metadata
+_SHORTEST_TICK = 0.05
+
+
+class RunWriter:
+    """Writes one run. Every method belongs to the thread that made the writer; a daemon thread compresses and writes.
+
+    In a forked child (a DataLoader worker) the thread does not exist: there every method does nothing.
+
+    Args:
+        path: the run directory.
+        layout: sizes, names, coordinates, and further attributes.
+        budget: bytes that the files in ``data.zarr`` never exceed together, metadata included; None for no limit.
+        exact: keep all mantissa bits of the per-coordinate arrays; otherwise they are rounded to 10 (error 4.9e-4).
+        overwrite: replace the run that is there. Nothing but its ``data.zarr`` is deleted.
+        resume: go on after the last committed step of the run that is there; start one where there is none.
+        flush_seconds: a row is on disk at most this long after it was appended, plus the time to write it.
+
+    Attributes:
+        refused: rows that the budget kept out.
+
+    Raises:
+        RunExists: there is something at ``path``, and neither flag was given, or it is no run.
+        BadOption: the run that is there has other coordinates or names (resume), or the budget holds no step.
+        CorruptRun: the run that is there cannot be read (resume).
+        OSError: the directory cannot be made.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        layout: Layout,
+        *,
+        budget: int | None = None,
+        exact: bool = False,
+        overwrite: bool = False,
+        resume: bool = False,
+        flush_seconds: float = 30.0,
+    ) -> None:
+        self.path = Path(path)
+        self.budget = budget
+        self.refused = 0
+        self._pid = os.getpid()
+        self._closed = False
+        self._error: BaseException | None = None
+        self._told = False
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._last_root = b""
+        self._tick = max(flush_seconds, _SHORTEST_TICK)
+        self._thread = Thread(target=self._run, name="dominance-writer", daemon=True)
+        found = claim(self.path, overwrite=overwrite, resume=resume)
+        if found is not None:
+            check_same(found, self.path, layout, exact)
+        specs = layout.arrays(exact=exact)
+        alive = self._thread.is_alive
+        self._steps = Stream(
+            specs, block_rows(specs), on_full=lambda head: self._hand_over(self._steps, head), alive=alive
+        )
+        self._events = Stream(
+            METRIC_ARRAYS, EVENT_CHUNK, on_full=lambda head: self._hand_over(self._events, head), alive=alive
+        )
+        self._attributes = Attributes(first_attributes(layout, exact, budget) if found is None else found)
+        self._disk = Disk(self.path / DATA_NAME, budget)
+        if found is None:
+            self._create(layout)
+        else:
+            self._continue(layout)
+        self._settle()
+        self._thread.start()
+        if found is not None:
+            self.grow_tasks(layout.tasks[len(found["tasks"]) :])
+
+    def _create(self, layout: Layout) -> None:
+        files = coordinate_files(layout)
+        self._settled = sum(map(len, files.values())), 0, 0
+        self._measure_metadata()
+        if self.budget is not None and (need := self._need(1, 0)) > self.budget:
+            raise BadOption(
+                f"a budget of {self.budget} bytes holds no step of this run, whose first may take {need}",
+                fix=f"give at least {need} or keep fewer coordinates",
+            )
+        clear(self.path)
+        for key, data in files.items():
+            self._disk.put(key, data)
+        for stream in (self._steps, self._events):
+            for key, data in stream.metadata(0).items():
+                self._disk.put(key, data)
+        for key, data in group_files([*files, *self._steps.metadata(0), *self._events.metadata(0)]).items():
+            self._disk.put(key, data)
+        self._put_root()
+
+    def _continue(self, layout: Layout) -> None:
+        old = self._attributes
+        steps, events = old["committed_steps"], old["committed_events"]
+        self.refused = old["refused_steps"]
+        self._disk.scan()
+        old.update({**layout.attrs, "status": "recording", "budget": self.budget})
+        self._put_root()
+        if len(old["tasks"]) != len(layout.tasks):
+            self._steps.grow_tasks(len(old["tasks"]))
+        self._steps.load(self._disk, steps, old["task_since"])
+        self._events.load(self._disk, events, ())
+        self._measure_metadata()
+
+    # The caller's side
+
+    @property
+    def tasks(self) -> list[str]:
+        """Names of the tasks, in the order of the arrays' task dim."""
+        return list(self._attributes["tasks"])
+
+    @property
+    def bytes_written(self) -> int:
+        """Bytes of all files in ``data.zarr``."""
+        return self._disk.total
+
+    @property
+    def waited_seconds(self) -> float:
+        """Seconds that ``append`` waited because the disk did not keep up."""
+        return self._steps.waited + self._events.waited
+
+    @property
+    def committed_steps(self) -> int:
+        """Steps that a reader sees."""
+        return self._settled[1]
+
+    def append(self, row: Mapping[str, Any]) -> bool:
+        """Take one row of the step stream, keyed by ArraySpec.path; what is left out is filled (NaN, -1).
+
+        The arrays are copied. False when the row might not fit into the budget, and was refused and counted.
+
+        Raises:
+            ValueError: an array is unknown, or has another shape than the run; the row was not taken.
+            Exception: whatever stopped the writer's thread, as itself.
+        """
+        if not self._ready():
+            return False
+        if self.budget is not None and self._need(self._steps.count + 1, self._events.count) > self.budget:
+            self.refused += 1
+            return False
+        self._steps.append(row)
+        return True
+
+    def append_event(self, event: Mapping[str, Any]) -> bool:
+        """Take one row of metric/*: step, epoch, task (str or None), split, name, value. False as in ``append``."""
+        if not self._ready():
+            return False
+        codes = {part: self._attributes.code(part, event.get(part)) for part in ("task", "split", "name")}
+        if self.budget is not None and self._need(self._steps.count, self._events.count + 1) > self.budget:
+            return False
+        numbers = {part: event[part] for part in ("step", "epoch", "value") if event.get(part) is not None}
+        self._events.append({f"metric/{part}": value for part, value in (numbers | codes).items()})
+        return True
+
+    def grow_tasks(self, names: Sequence[str]) -> None:
+        """Add tasks found later: arrays with a task dim widen, and rows before this one hold NaN for them.
+
+        Flushes first, so what was appended is on disk when this returns.
+
+        Raises:
+            ValueError: a task of this name is there already.
+            Exception: whatever stopped the writer's thread, as itself.
+        """
+        if not self._ready() or not names:
+            return
+        tasks = [*self._attributes["tasks"], *names]
+        if len(set(tasks)) != len(tasks):
+            raise ValueError(f"a task is named twice in {', '.join(tasks)}")
+        self._call(self._commit)
+        self._call(partial(self._grow, tasks))
+
+    def set_attrs(self, **attrs: Any) -> None:
+        """Set JSON root attributes; they are on disk with the next flush.
+
+        Raises:
+            ValueError: an attribute that the writer keeps itself.
+            TypeError: a value that is no JSON.
+        """
+        if self._ready():
+            self._attributes.set(attrs)
+
+    def flush(self) -> None:
+        """Return when everything appended is on disk. Raises whatever stopped the writer's thread, as itself."""
+        if self._ready():
+            self._call(self._commit)
+
+    def close(self, *, complete: bool = True) -> None:
+        """Flush, consolidate the metadata, set the status "complete" or "interrupted", end the thread. Twice is once.
+
+        Raises:
+            Exception: whatever stopped the writer's thread, as itself, unless another call raised it before; what had
+                been committed until then is readable.
+        """
+        if self._closed or os.getpid() != self._pid:
+            return
+        self._closed = True
+        self._attributes.update({"status": "complete" if complete else "interrupted"})
+        try:
+            self._send_and_wait(partial(self._commit, consolidate=True))
+        finally:
+            self._jobs.put(None)
+            self._thread.join()
+        if self._error is not None:
+            # The rows are lost to the error below; that the run ended early may still be told, where the disk lets us.
+            self._attributes.update({"status": "interrupted"})
+            with suppress(OSError, RecordingFailed):
+                self._disk.put("zarr.json", self._attributes.document())
+            if not self._told:
+                self._told = True
+                raise self._error
+
+    def __enter__(self) -> RunWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(complete=kind is None)
+
+    def _ready(self) -> bool:
+        if os.getpid() != self._pid:
+            return False
+        if self._error is not None:
+            self._told = True
+            raise self._error
+        if self._closed:
+            raise RecordingFailed(f"{self.path}: the run is closed", fix="open it again with resume=True")
+        return True
+
+    def _need(self, steps: int, events: int) -> int:
+        """Most bytes that the folder can hold at any moment until so many rows are committed and the run is closed."""
+        settled, steps_done, events_done = self._settled
+        need = settled + self._steps.worst_case(steps_done, steps) + self._events.worst_case(events_done, events)
+        root = self._attributes.size + self._metadata_size + _SLACK
+        largest = max(root, self._steps.largest_chunk, self._events.largest_chunk)  # stands beside the file it replaces
+        return need + self._metadata_size + root + largest
+
+    def _hand_over(self, stream: Stream, head: Head) -> None:
+        self._jobs.put(partial(self._commit_full, stream, head))
+
+    def _call(self, job: Callable[[], None]) -> None:
+        self._send_and_wait(job)
+        self._ready()
+
+    def _send_and_wait(self, job: Callable[[], None]) -> None:
+        done = Event()
+        self._jobs.put(job)
+        self._jobs.put(done.set)
+        while not done.wait(1.0):
+            if not self._thread.is_alive():
+                raise RecordingFailed(f"{self.path}: the thread that writes it is gone", fix="record it again")
+
+    # The thread's side
+
+    def _run(self) -> None:
+        while True:
+            try:
+                job = self._jobs.get(timeout=self._tick)
+            except Empty:
+                job = self._commit
+            if job is None:
+                return
+            try:
+                job()
+            except BaseException as error:  # noqa: BLE001 - kept for the caller, who raises it as itself
+                self._error = self._error or error
+
+    def _commit(self, full: tuple[Stream, Head] | None = None, *, consolidate: bool = False) -> None:
+        if self._error is not None:
+            return
+        for stream in (self._steps, self._events):
+            head = full[1] if full is not None and stream is full[0] else stream.head
+            if head is not None:
+                stream.write(self._disk, head)
+        self._put_root(consolidate=consolidate)
+        self._settle()
+
+    def _commit_full(self, stream: Stream, head: Head) -> None:
+        try:
+            self._commit((stream, head))
+        finally:
+            stream.give_back(head)
+
+    def _grow(self, tasks: list[str]) -> None:
+        if self._error is not None:
+            return
+        since = [*self._attributes["task_since"], *[self._steps.committed] * (len(tasks) - len(self.tasks))]
+        self._steps.grow_tasks(len(tasks))
+        for key, data in self._steps.metadata(self._steps.committed).items():
+            self._disk.put(key, data)
+        self._attributes.update({"tasks": tasks, "task_since": since})
+        self._measure_metadata()
+        self._put_root()
+        self._settle()
+
+    def _put_root(self, *, consolidate: bool = False) -> None:
+        """The last file of every commit: what it announces is on disk."""
+        self._attributes.update(
+            {
+                "committed_steps": self._steps.committed,
+                "committed_events": self._events.committed,
+                "refused_steps": self.refused,
+            }
+        )
+        keys = [key for key in self._disk.files() if key.endswith("/zarr.json")] if consolidate else []
+        keys.sort(key=lambda key: (key.count("/"), key))  # Zarr wants groups before what is in them
+        document = self._attributes.document({key: self._disk.get(key) for key in keys})
+        if document != self._last_root:
+            self._disk.put("zarr.json", document)
+            self._last_root = document
+
+    def _settle(self) -> None:
+        """Count the bytes that no later row will replace, for the caller's side of the budget."""
+        replaced = ["zarr.json", *self._steps.open_keys(), *self._events.open_keys()]
+        settled = self._disk.total - sum(map(self._disk.size, replaced))
+        self._settled = settled, self._steps.committed, self._events.committed
+
+    def _measure_metadata(self) -> None:
+        sizes = (len(data) + 16 for s in (self._steps, self._events) for data in s.metadata(0).values())
+        self._metadata_size = sum(sizes)
