@@ -1,7 +1,8 @@
 """Runs made from arrays: in memory, in the form that ``dominance.open_run`` returns, or written to disk.
 
 The tests of analysers, plots and figures build their runs here. Everything that a run holds is worked out from the
-updates and gradients that are given: norms and Gram matrices over all coordinates, the step taken as the sum of the parts.
+updates and gradients that are given: norms and Gram matrices over all coordinates, the step taken as the sum of the
+parts.
 """
 
 from __future__ import annotations
@@ -229,17 +230,17 @@ def planted_rows(
     onset: int = 0,
     **options: Any,
 ) -> tuple[Layout, Rows]:
-    """A run in which the first task holds ``share`` of the squared update of every shared coordinate, from ``onset`` on.
+    """A run in which the first task holds ``share`` of the squared update of every shared coordinate.
 
-    Layers (default trunk.0: 400, trunk.1: 300) are shared; each task has a private layer ``head_<task>`` of 20.
-    Before ``onset`` the tasks are balanced. Updates are Gaussian around 1e-3 in size; losses fall; gradients of the first
-    two tasks lean against each other in the last shared layer (cosine about -0.5) and are independent elsewhere.
+    Before the step ``onset`` the tasks are balanced. Layers (default trunk.0: 400, trunk.1: 300) are shared; each task
+    has a private layer ``head_<task>`` of 20. Updates are Gaussian around 1e-3 in size; losses fall; gradients of the
+    first two tasks lean against each other in the last shared layer (cosine about -0.5) and are independent elsewhere.
     """
     rng = np.random.default_rng(seed)
     sizes = dict(layers or {"trunk.0": 400, "trunk.1": 300})
     shared = sum(sizes.values())
     private = {f"head_{task}": task for task in tasks}
-    sizes |= {name: 20 for name in private}
+    sizes |= dict.fromkeys(private, 20)
     k, n = len(tasks), sum(sizes.values())
     last = shared - list(sizes.values())[len(sizes) - len(private) - 1]
     updates = rng.standard_normal((steps, k, n)) * 1e-3

@@ -1,0 +1,14 @@
+"""What the examples in docstrings may use without making it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from runs import make_run
+
+
+@pytest.fixture(autouse=True)
+def _run_for_doctests(doctest_namespace: dict[str, Any]) -> None:
+    """``run``: two tasks, one coordinate, two steps: updates (1, 0), then (2, 1), gradients (-1, 0), then (-2, 1)."""
+    doctest_namespace["run"] = make_run([[[1], [0]], [[2], [1]]], [[[-1], [0]], [[-2], [1]]])

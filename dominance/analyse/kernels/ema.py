@@ -1,0 +1,65 @@
+"""Exponentially decaying average of squared updates (AdaTask, Eq. 2)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+FLOOR = 1e-200
+"""Far below any square of a float32 (the smallest is 2e-90), far above the smallest float64."""
+
+
+def accumulate(
+    total: NDArray[np.float64], update: NDArray[np.float32], decay: float, scratch: NDArray[np.float64]
+) -> None:
+    """One step of S_t = γ S_{t-1} + Δ_t², in place; AU_t = (1 - γ) S_t.
+
+    AdaTask Eq. 2 with S_0 = 0. The square is taken in float64: a float32 update below 1e-19 has no float32 square, and
+    eps-dominated Adam steps and cold embedding rows are that small.
+
+    Args:
+        total: (...) S, changed.
+        update: (...) Δ of this step.
+        decay: γ.
+        scratch: (...) overwritten.
+
+    >>> s, work = np.zeros(2), np.empty(2)
+    >>> for delta in ([1, 2**-80], [2, 0]):
+    ...     accumulate(s, np.array(delta, dtype=np.float32), 0.5, work)
+    >>> s[0], np.log2(s[1])  # 0.5 * 1 + 4, 0.5 * 2**-160
+    (np.float64(4.5), np.float64(-161.0))
+    """
+    np.copyto(scratch, update)
+    np.multiply(scratch, scratch, out=scratch)
+    total *= decay
+    total += scratch
+
+
+def hold(total: NDArray[np.float64]) -> None:
+    """Keep coordinates that are no longer moved from decaying into denormals, where ratios between tasks are lost.
+
+    All tasks of a coordinate whose sum fell under ``FLOOR`` are scaled back to it together: their ratios stay, and the
+    next update outweighs them as it would have done. For ratios only; AU itself is meant to vanish.
+
+    Args:
+        total: (task, coord), changed.
+
+    >>> s = np.array([[3e-210, 1.0, 0.0], [1e-210, 2.0, 0.0]])
+    >>> hold(s)
+    >>> print(s)
+    [[7.5e-201 1.0e+000 0.0e+000]
+     [2.5e-201 2.0e+000 0.0e+000]]
+    """
+    sums = total.sum(axis=0)
+    faint = (sums < FLOOR) & (sums > 0)
+    if faint.any():
+        total[:, faint] *= FLOOR / sums[faint]
+
+
+def hold_every(decay: float) -> int:
+    """Number of steps within which ``FLOOR`` cannot decay below 1e-290.
+
+    >>> hold_every(0.99), hold_every(0.5), hold_every(1e-60)
+    (20619, 298, 1)
+    """
+    return max(1, int(90 * np.log(10) / -np.log(decay)))

@@ -1,0 +1,134 @@
+"""Which recorded steps an analysis of updates can use, and how many it had to leave out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from dominance.errors import BadOption, NothingRecorded
+
+_ROWS = 1024  # recorded steps of per-layer statistics that are read at once
+
+
+@dataclass(frozen=True)
+class UsableSteps:
+    """The recorded steps of a run, sorted into those that are used and those that are left out.
+
+    - ``superseded``: the run was resumed from a checkpoint older than this step, and went another way.
+    - ``skipped``: gradients were computed and the optimizer took no step (an overflow under GradScaler).
+    - ``non_finite``: the update of a task that took part is NaN or infinite somewhere in the shared layers.
+    - ``unattributed``: more than ``max_unattributed`` of the squared step is momentum of gradients that nobody saw.
+
+    Attributes:
+        used: (step,) bool.
+        absent: (step, task) bool: the task took no part in the step (its weight is NaN and that of another is not).
+        left_out: number of steps by reason; a step counts once, under the first reason that holds.
+    """
+
+    used: NDArray[np.bool_]
+    absent: NDArray[np.bool_]
+    left_out: dict[str, int]
+    max_unattributed: float
+
+    def rows(self) -> NDArray[np.int64]:
+        """Indices of the used steps."""
+        return np.flatnonzero(self.used).astype(np.int64)
+
+    def without(self, rows: Sequence[int]) -> UsableSteps:
+        """The same, less steps that turned out to be non-finite when their values were read."""
+        used = self.used.copy()
+        used[list(rows)] = False
+        left_out = dict(self.left_out)
+        left_out["non_finite"] += int(self.used.sum() - used.sum())
+        return replace(self, used=used, left_out=left_out)
+
+    def attributes(self) -> dict[str, Any]:
+        """For the attributes of a result."""
+        return {
+            "steps_recorded": len(self.used),
+            "steps_used": int(self.used.sum()),
+            **{f"left_out_{reason}": number for reason, number in self.left_out.items()},
+            "max_unattributed": self.max_unattributed,
+        }
+
+    def require(self, run: xr.DataTree) -> None:
+        """Raises NothingRecorded when no step is left."""
+        if self.used.any():
+            return
+        where = run.attrs.get("path", "run")
+        if not len(self.used):
+            raise NothingRecorded(f"{where}: no step was recorded", fix="let the training take at least one step")
+        counted = {reason.replace("_", "-"): number for reason, number in self.left_out.items() if number}
+        reasons = ", ".join(f"{number} {reason}" for reason, number in counted.items())
+        fix = "record with `--every 1`, or longer bursts (`--burst`)" if self.left_out["unattributed"] else ""
+        if self.left_out["non_finite"]:
+            fix = "the training diverged: lower the learning rate or clip the gradients"
+        raise NothingRecorded(f"{where}: none of {len(self.used)} recorded steps can be used ({reasons})", fix=fix)
+
+
+def usable_steps(run: xr.DataTree, attribution: str = "additive", max_unattributed: float = 0.1) -> UsableSteps:
+    """Sort the steps of a run by the exact per-layer statistics of its shared layers.
+
+    The unattributed share of a step is ‖unattributed‖² / (Σ_k ‖Δ^k‖² + ‖residual‖² + ‖unattributed‖²) over the layers:
+    parts, not their sum, in which they may cancel. A solo update has no unattributed part.
+
+    Args:
+        attribution: "additive" or "solo".
+        max_unattributed: between 0 and 1; a step with a larger share is left out.
+
+    Raises:
+        BadOption: an option is out of range.
+        NothingRecorded: the run has no such updates.
+    """
+    if not 0 <= max_unattributed <= 1:
+        raise BadOption(f"max_unattributed={max_unattributed} is no share", fix="give a number from 0 to 1")
+    statistic = {"additive": "update_sq", "solo": "solo_sq"}[attribution]
+    table = run["layer"].to_dataset()
+    chosen = np.flatnonzero(table["shared"].to_numpy())
+    count = run.sizes["step"]
+    weight = run["loss/weight"].to_numpy()
+    missing = np.isnan(weight)
+    absent = missing & ~missing.all(axis=1, keepdims=True)
+
+    finite = np.empty(count, dtype=bool)
+    unattributed = np.zeros(count)
+    for rows in _blocks(count):
+        part = table.isel(step=rows, layer=chosen)
+        squares = part[statistic].to_numpy()  # (step, layer, task)
+        finite[rows] = (np.isfinite(squares) | (absent[rows, None, :] & np.isnan(squares))).all(axis=(1, 2))
+        if attribution == "additive":
+            unseen = np.nansum(part["unattributed_sq"].to_numpy(), axis=1)
+            seen = np.nansum(squares, axis=(1, 2)) + np.nansum(part["residual_sq"].to_numpy(), axis=1)
+            with np.errstate(invalid="ignore"):
+                unattributed[rows] = np.where(unseen > 0, unseen / (seen + unseen), 0)
+
+    used = np.ones(count, dtype=bool)
+    left_out = {}
+    for reason, holds in {
+        "superseded": superseded(run["step"].to_numpy()),
+        "skipped": run["skipped"].to_numpy() == 1,
+        "non_finite": ~finite,
+        "unattributed": unattributed > max_unattributed,
+    }.items():
+        left_out[reason] = int((used & holds).sum())
+        used &= ~holds
+    return UsableSteps(used, absent, left_out, max_unattributed)
+
+
+def superseded(numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Rows that a later row of the same or an earlier training step overrules; the others increase strictly.
+
+    >>> superseded(np.array([0, 1, 2, 3, 2, 3, 4])).astype(int)
+    array([0, 0, 1, 1, 0, 0, 0])
+    """
+    lowest_after = np.minimum.accumulate(numbers[::-1])[::-1][1:]
+    return np.append(numbers[:-1] >= lowest_after, np.zeros(min(1, len(numbers)), dtype=bool))
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    return (slice(start, min(start + _ROWS, count)) for start in range(0, count, _ROWS))

@@ -1,0 +1,257 @@
+"""Which task moves the shared parameters: AU, rAU and their buckets (AdaTask, Eq. 2-3 and Fig. 2).
+
+Three decisions that the paper leaves open hold for all functions here:
+
+- The average counts *recorded* steps: one that the schedule passed over leaves no trace in it. With ``every=1`` this is
+  Eq. 2 to the letter.
+- A step is left out, as if it had not been recorded, when the optimizer skipped it, when the update of a task that took
+  part is NaN or infinite, or when more than ``max_unattributed`` of the squared step is momentum of gradients that
+  nobody saw. The attributes of each result say how many were left out, by reason.
+- A task that took no part in a step (its loss was not computed) has update 0 there, and its average decays.
+
+Only shared parameters are looked at: those that the losses of two or more tasks reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from dominance.analyse.averages import Visit, averages, shared_coords, update_path
+from dominance.analyse.counting import Counter, shares, totals
+from dominance.analyse.groups import By, group, strata
+from dominance.analyse.kernels.ratio import ratio
+from dominance.analyse.steps import UsableSteps, usable_steps
+from dominance.analyse.stream import DEFAULT, Plan
+from dominance.errors import BadOption
+
+EDGES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+"""The paper's five buckets."""
+
+
+def au(
+    run: xr.DataTree,
+    *,
+    decay: float = 0.99,
+    attribution: str = "additive",
+    at: Sequence[int] | int | None = None,
+    max_unattributed: float = 0.1,
+) -> xr.Dataset:
+    """Exponentially decaying average of the squared updates of every shared coordinate (AdaTask, Eq. 2).
+
+    AU(i, t, k) = γ AU(i, t-1, k) + (1 - γ) (Δ_i^k)², from AU = 0.
+
+    Args:
+        run: a run, from ``open_run``.
+        decay: γ, between 0 and 1.
+        attribution: "additive" or "solo": which update of a task is meant.
+        at: numbers of recorded training steps at which to give it; default the last usable one.
+        max_unattributed: a step with a larger share of unattributed momentum is left out.
+
+    Returns:
+        ``au`` (task, coord), or (step, task, coord) with ``at``; float64, in squared units of the parameters. ``coord``
+        holds the shared coordinates that were kept, with ``parameter``, ``coord_layer``, ``index``, ``coord_weight``.
+
+    Raises:
+        BadOption: an option is out of range, or a step in ``at`` was not recorded.
+        NothingRecorded: no usable step, no shared parameter, or no such attribution in the run.
+
+    >>> from dominance import au
+    >>> au(run, decay=0.5).au.values  # one coordinate, moved by (1, 0), then by (2, 1)
+    array([[2.25],
+           [0.5 ]])
+    """
+    return _per_coord(run, "au", decay, attribution, at, max_unattributed)
+
+
+def rau(
+    run: xr.DataTree,
+    *,
+    decay: float = 0.99,
+    attribution: str = "additive",
+    at: Sequence[int] | int | None = None,
+    max_unattributed: float = 0.1,
+) -> xr.Dataset:
+    """Each task's share of AU at every shared coordinate (AdaTask, Eq. 3).
+
+    rAU(i, t, k) = AU(i, t, k) / Σ_k' AU(i, t, k'). Sums to 1 over tasks; NaN where no task has moved the coordinate.
+
+    Args, Raises: as :func:`au`.
+
+    Returns:
+        ``rau`` (task, coord), or (step, task, coord) with ``at``; float64 in [0, 1].
+
+    >>> from dominance import rau
+    >>> rau(run, decay=0.5, at=[0, 1]).rau.values.round(3)
+    array([[[1.   ],
+            [0.   ]],
+    <BLANKLINE>
+           [[0.818],
+            [0.182]]])
+    """
+    return _per_coord(run, "rau", decay, attribution, at, max_unattributed)
+
+
+def rau_buckets(
+    run: xr.DataTree,
+    *,
+    edges: Sequence[float] = EDGES,
+    by: By = "layer",
+    decay: float = 0.99,
+    attribution: str = "additive",
+    points: int = 200,
+    max_unattributed: float = 0.1,
+) -> xr.Dataset:
+    """How many of the shared coordinates each task moves to what extent, over training (AdaTask, Fig. 2).
+
+    A coordinate is in the bucket (lo, hi] of a task when the task's rAU lies there; rAU = 0 belongs to the first one. A
+    coordinate that no task has moved yet is *untouched*: in no bucket, and not in the denominator of the shares.
+
+    Args:
+        run: a run, from ``open_run``.
+        edges: of the buckets, increasing from 0 to 1.
+        by: what a group is: "layer", "parameter", "all" (the whole trunk, one group), or a mapping or function from the
+            name of a parameter to the label of its group (None: leave it out).
+        decay, attribution, max_unattributed: as in :func:`au`.
+        points: steps at which to count: this many of the usable ones, evenly spread, the last included.
+
+    Returns:
+        Along ``step`` (numbers of training steps), ``layer`` (the groups) and ``task``:
+
+        - ``share`` (step, layer, task, bucket): of the touched coordinates; sums to 1 over buckets. NaN where none is.
+        - ``share_se``: its standard error from sampling coordinates, stratified by parameter; 0 if all were kept.
+        - ``untouched`` (step, layer): of all shared coordinates of the group.
+        - ``effective_tasks`` (step, layer): mean over the touched coordinates of exp(entropy of rAU over tasks): 1
+          where each has one task that moves it, K where all move it alike.
+
+        ``bucket`` is labelled in per cent, with numeric ``lower`` and ``upper``. Every coordinate counts for as many as
+        it was sampled to stand for.
+
+    Raises:
+        BadOption, NothingRecorded: as :func:`au`.
+
+    >>> from dominance import rau_buckets
+    >>> found = rau_buckets(run, decay=0.5)
+    >>> found.bucket.values.tolist()
+    ['[0, 20]', '(20, 40]', '(40, 60]', '(60, 80]', '(80, 100]']
+    >>> found.share.sel(step=1, layer="trunk").values
+    array([[0., 0., 0., 0., 1.],
+           [1., 0., 0., 0., 0.]])
+    >>> found.effective_tasks.sel(layer="trunk").values.round(2)
+    array([1.  , 1.61])
+    """
+    (found,) = bucket_tables(
+        run, [by], edges=edges, decay=decay, attribution=attribution, points=points, max_unattributed=max_unattributed
+    )
+    return found
+
+
+def bucket_tables(
+    run: xr.DataTree,
+    bys: Sequence[By],
+    *,
+    edges: Sequence[float] = EDGES,
+    decay: float = 0.99,
+    attribution: str = "additive",
+    points: int = 200,
+    max_unattributed: float = 0.1,
+    plan: Plan = DEFAULT,
+) -> list[xr.Dataset]:
+    """:func:`rau_buckets` for several groupings at the price of one: the run is read once."""
+    edges = _checked_edges(edges)
+    if points < 1:
+        raise BadOption(f"points={points} counts nothing", fix="give 1 or more")
+    path = update_path(run, attribution)
+    parts = strata(run, shared_coords(run))
+    groups = [group(by, parts, list(run.attrs["layers"])) for by in bys]
+    counter = Counter(parts.code, edges)
+    steps = usable_steps(run, attribution, max_unattributed)
+
+    def choose(steps: UsableSteps) -> NDArray[np.int64]:
+        rows = steps.rows()
+        back = np.linspace(len(rows) - 1, 0, min(points, len(rows))).round()  # backwards: one point is the last step
+        return rows[np.unique(back.astype(np.int64))]
+
+    found = averages(run, path, steps, choose, counter, decay=decay, for_ratio=True, plan=plan)
+    attrs = found.steps.attributes() | {
+        "decay": decay,
+        "attribution": attribution,
+        "coords_sampled": int(parts.sampled.sum()),
+        "coords_shared": round(float(parts.population.sum())),
+    }
+    counted = totals(found, counter, parts, run.sizes["task"], len(edges) - 1)
+    return [
+        shares(run, found.points, counted, parts, labels, group_of, edges).assign_attrs(
+            attrs, by=by if isinstance(by, str) else "custom"
+        )
+        for by, (labels, group_of) in zip(bys, groups, strict=True)
+    ]
+
+
+def _per_coord(
+    run: xr.DataTree,
+    name: str,
+    decay: float,
+    attribution: str,
+    at: Sequence[int] | int | None,
+    max_unattributed: float,
+    plan: Plan = DEFAULT,
+) -> xr.Dataset:
+    path = update_path(run, attribution)
+    shared = shared_coords(run)
+    place = np.cumsum(shared) - 1  # of a coordinate among the shared ones
+    numbers = run["step"].to_numpy()
+    rows = None if at is None else _rows_of(numbers, np.atleast_1d(np.asarray(at, dtype=np.int64)))
+    steps = usable_steps(run, attribution, max_unattributed)
+    wanted = np.unique(rows) if rows is not None else None
+    count = 1 if wanted is None else len(wanted)
+    values = np.full((count, run.sizes["task"], int(shared.sum())), np.nan)
+
+    def visit(state: Visit) -> None:
+        inside = shared[state.coords]
+        where = place[state.coords][inside]
+        sums = state.sums[:, inside]
+        values[state.point][:, where] = ratio(sums) if name == "rau" else (1 - decay) * sums
+
+    found = averages(
+        run,
+        path,
+        steps,
+        lambda steps: steps.rows()[-1:] if wanted is None else wanted,
+        visit,
+        decay=decay,
+        for_ratio=name == "rau",
+        plan=plan,
+    )
+    coords: dict[str, Any] = {"task": run["task"].to_numpy()}
+    for key in ("parameter", "coord_layer", "index", "coord_weight"):
+        coords[key] = ("coord", run[key].to_numpy()[shared])
+    if rows is None or wanted is None:
+        dims: tuple[str, ...] = ("task", "coord")
+        data, coords["step"] = values[0], numbers[found.points[0]]
+    else:
+        dims = ("step", "task", "coord")
+        data, coords["step"] = values[np.searchsorted(wanted, rows)], numbers[rows]
+    attrs = found.steps.attributes() | {"decay": decay, "attribution": attribution}
+    return xr.Dataset({name: (dims, data)}, coords=coords, attrs=attrs)
+
+
+def _rows_of(numbers: NDArray[np.int64], at: NDArray[np.int64]) -> NDArray[np.int64]:
+    last = {int(number): row for row, number in enumerate(numbers)}  # of a step recorded twice, the later row counts
+    for number in at:
+        if int(number) not in last:
+            near = numbers[np.abs(numbers - number).argmin()] if len(numbers) else "none"
+            raise BadOption(f"at: step {number} was not recorded", fix=f"the nearest recorded one is {near}")
+    return np.array([last[int(number)] for number in at], dtype=np.int64)
+
+
+def _checked_edges(edges: Sequence[float]) -> tuple[float, ...]:
+    chosen = tuple(float(edge) for edge in edges)
+    if len(chosen) < 2 or chosen[0] != 0 or chosen[-1] != 1 or any(a >= b for a, b in pairwise(chosen)):
+        raise BadOption(f"edges={chosen} are no buckets", fix="give increasing numbers from 0 to 1")
+    return chosen
