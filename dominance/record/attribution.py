@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 
 from dominance.record.rules import rule_for, solo_for
 from dominance.record.rules.linear import Group, Linear, full
+from dominance.record.rules.pool import Pool
 
 
 @dataclass
@@ -111,6 +112,8 @@ class Attributor:
         self._solo = solo_for(optimizer) if attribution != "additive" or not self.additive else None
         self._memories: dict[Tensor, _Memory] = {}
         self._before: dict[Tensor, _Before] = {}
+        self._theta: dict[Tensor, Tensor] = {}
+        self._room = Pool()
 
     @property
     def has_momentum(self) -> bool:
@@ -157,7 +160,7 @@ class Attributor:
                     memory = known
                 elif buffer is not None:
                     memory.unattributed = full(buffer).clone()
-            self._before[p] = _Before(group, p.detach().clone(), memory, state)
+            self._before[p] = _Before(group, self._copy(p), memory, state)
         if self._solo is not None:
             self._solo.before_step(list(self._before))
 
@@ -170,11 +173,16 @@ class Attributor:
         Returns:
             One split for each parameter given to ``before_step`` that took part in the step.
         """
-        return dict(self.splits(gradients))
+        return dict(self._splits(gradients, Pool(reuse=False)))
+
+    def splits(self, gradients: Mapping[Tensor, GradientSplit]) -> Iterator[tuple[Tensor, StepSplit]]:
+        """``after_step`` one parameter at a time, faster and in less memory: the additive parts and the total are
+        overwritten when the next parameter is drawn. All have to be drawn.
+        """
+        return self._splits(gradients, self._room)
 
     @torch.no_grad()
-    def splits(self, gradients: Mapping[Tensor, GradientSplit]) -> Iterator[tuple[Tensor, StepSplit]]:
-        """``after_step``, one parameter at a time: what has been used can be let go before the next one is split."""
+    def _splits(self, gradients: Mapping[Tensor, GradientSplit], room: Pool) -> Iterator[tuple[Tensor, StepSplit]]:
         self.step_skipped = overflow_found(self.optimizer)
         solo: Mapping[Tensor, dict[str, Tensor]] = {}
         if self._solo is not None and not self.step_skipped:
@@ -183,16 +191,26 @@ class Attributor:
             before = self._before.pop(p)
             if p.grad is None and p not in solo:
                 continue
+            room.restart()
             theta = full(before.theta)
-            split = StepSplit(total=full(p.detach()) - theta, solo=solo.get(p, {}))
+            total = torch.sub(full(p.detach()), theta, out=room.take(theta))
+            split = StepSplit(total, solo=solo.get(p, {}))
             if self.step_skipped:
                 split.closure = 0.0
             elif self._rule is not None and self._splits_additively:
+                self._rule.room.restart()
                 linear = self._rule.linear(p, before.group, theta, before.state)
-                self._split(split, linear, before.memory, theta, gradients.get(p) or self._nobodys(p))
+                self._split(split, linear, before.memory, theta, gradients.get(p) or self._nobodys(p), room)
                 before.memory.stamp(self._rule.memory(p, before.group))
                 self._memories[p] = before.memory
             yield p, split
+
+    def _copy(self, parameter: Tensor) -> Tensor:
+        """A copy of the parameter, in the room of the last one."""
+        kept = self._theta.get(parameter)
+        if kept is None or kept.shape != parameter.shape or kept.dtype != parameter.dtype:
+            kept = self._theta[parameter] = torch.empty_like(parameter.detach())
+        return kept.copy_(parameter)
 
     def _nobodys(self, parameter: Tensor) -> GradientSplit:
         """The whole gradient as residual, as the optimizer sees it: a fused one unscales it inside its step."""
@@ -201,25 +219,29 @@ class Attributor:
         gradient = full(parameter.grad)
         return GradientSplit({}, gradient if scale is None else gradient / scale.to(gradient.device))
 
-    def _split(self, split: StepSplit, step: Linear, memory: _Memory, theta: Tensor, gradient: GradientSplit) -> None:
+    def _split(
+        self, split: StepSplit, step: Linear, memory: _Memory, theta: Tensor, gradient: GradientSplit, room: Pool
+    ) -> None:
         """Feed every part through the step's linear map, and compare their sum with the step taken."""
         for task in dict.fromkeys((*memory.tasks, *gradient.tasks)):
             u = gradient.tasks.get(task)
-            kept, share = step.respond(memory.tasks.get(task), None if u is None else full(u), step.sign)
+            kept, share = step.respond(memory.tasks.get(task), None if u is None else full(u), step.sign, room)
             if kept is not None:
                 memory.tasks[task] = kept
             if share is not None:
                 split.tasks[task] = share
         residual = None if gradient.residual is None else full(gradient.residual)
-        memory.residual, split.residual = step.respond(memory.residual, residual, step.sign)
+        memory.residual, split.residual = step.respond(memory.residual, residual, step.sign, room)
         decayed = theta if step.coupled != 0 else None
-        memory.decay, split.decay = step.respond(memory.decay, decayed, step.coupled)
+        memory.decay, split.decay = step.respond(memory.decay, decayed, step.coupled, room)
         if step.decoupled != 0:
-            shrunk = theta * -step.decoupled
-            split.decay = shrunk if split.decay is None else split.decay.add_(shrunk)
-        memory.unattributed, split.unattributed = step.respond(memory.unattributed, None, 1.0)
+            if split.decay is None:
+                split.decay = torch.mul(theta, -step.decoupled, out=room.take(theta))
+            else:
+                split.decay.add_(theta, alpha=-step.decoupled)
+        memory.unattributed, split.unattributed = step.respond(memory.unattributed, None, 1.0, room)
         self._fade(memory, step)
-        split.closure, split.rounding = _closure(split, theta)
+        split.closure, split.rounding = _closure(split, theta, room)
 
     @staticmethod
     def _fade(memory: _Memory, step: Linear) -> None:
@@ -239,15 +261,17 @@ def overflow_found(optimizer: Optimizer) -> bool:
     return found is not None and bool(found.item() if isinstance(found, Tensor) else found)
 
 
-def _closure(split: StepSplit, theta: Tensor) -> tuple[float, float]:
+def _closure(split: StepSplit, theta: Tensor, room: Pool) -> tuple[float, float]:
     """Largest error of the sum of the parts, and the rounding of theta, both relative to the step's largest entry."""
     if split.total.numel() == 0:
         return 0.0, 0.0
-    error = split.total.neg()
+    error = torch.neg(split.total, out=room.take(split.total))
     for part in (*split.tasks.values(), split.residual, split.unattributed, split.decay):
         if part is not None:
             error.add_(part)
-    largest, off, size = (torch.linalg.vector_norm(x, math.inf).item() for x in (split.total, error, theta))
+    largest, off, size = (
+        max(-low.item(), high.item()) for low, high in map(torch.aminmax, (split.total, error, theta))
+    )
     spacing = size * torch.finfo(split.total.dtype).eps
     if largest == 0:  # nothing moved: the parts cancel, or are below the spacing of theta
         return (0.0, math.inf if spacing else 0.0) if off <= spacing else (math.inf, math.inf)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from dominance.record.rules.linear import Group, Linear, Rule, full, learning_rate, sign
@@ -16,7 +17,8 @@ class AdadeltaRule(Rule):
 
     def linear(self, parameter: Tensor, group: Group, theta: Tensor, before: Tensor | None) -> Linear:
         eps, lr = float(group["eps"]), float(learning_rate(group))
-        scale = full(self.state(parameter)["square_avg"]).add(eps).rsqrt_()
+        second = full(self.state(parameter)["square_avg"])
+        scale = torch.add(second, eps, out=self.room.take(second)).rsqrt_()
         if before is None:
             scale.mul_(-lr * eps**0.5)
         else:

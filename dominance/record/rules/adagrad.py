@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from dominance.record.rules.linear import Group, Linear, Rule, full, learning_rate, sign, steps_taken
+from dominance.record.rules.linear import Group, Linear, Rule, learning_rate, sign, steps_taken
 
 
 class AdagradRule(Rule):
@@ -16,5 +16,5 @@ class AdagradRule(Rule):
         state = self.state(parameter)
         step = steps_taken(state, as_tensor=False)
         value = -float(learning_rate(group) / (1 + (step - 1) * group["lr_decay"]))
-        scale = full(state["sum"]).sqrt().add_(float(group["eps"])).reciprocal_().mul_(value)
+        scale = self.root(state["sum"]).add_(float(group["eps"])).reciprocal_().mul_(value)
         return Linear(scale, sign=sign(group), coupled=float(group["weight_decay"]))

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dominance.record.rules.linear import Group, Linear, Rule, full, learning_rate, sign, steps_taken
+from dominance.record.rules.linear import Group, Linear, Rule, learning_rate, sign, steps_taken
 
 
 class AdamRule(Rule):
@@ -34,7 +34,7 @@ class AdamRule(Rule):
         # AdamW of older torch has no such entry: it was a class of its own
         decoupled = group.get("decoupled_weight_decay", isinstance(self.optimizer, torch.optim.AdamW))
         return Linear(
-            full(second).sqrt().add_(float(group["eps"]) * root).reciprocal_().mul_(value),
+            self.root(second).add_(float(group["eps"]) * root).reciprocal_().mul_(value),
             carry=float(beta1),
             intake=1.0 - float(beta1),
             momentum_weight=1.0,

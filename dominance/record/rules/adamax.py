@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from dominance.record.rules.linear import Group, Linear, Rule, full, learning_rate, sign, steps_taken
@@ -21,9 +22,10 @@ class AdamaxRule(Rule):
     def linear(self, parameter: Tensor, group: Group, theta: Tensor, before: Any) -> Linear:
         state, beta1 = self.state(parameter), float(group["betas"][0])
         step = steps_taken(state, as_tensor=group.get("capturable", False))
+        norm = full(state["exp_inf"])
         value = -float(learning_rate(group) / (1 - beta1**step))
         return Linear(
-            full(state["exp_inf"]).reciprocal().mul_(value),
+            torch.reciprocal(norm, out=self.room.take(norm)).mul_(value),
             carry=beta1,
             intake=1.0 - beta1,
             momentum_weight=1.0,

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from dominance.record.rules.pool import Pool
+
 Group = Mapping[str, Any]
 
 
@@ -37,21 +39,22 @@ class Linear:
     decoupled: float = 0.0
 
     def respond(
-        self, memory: Tensor | None, gradient: Tensor | None, factor: float
+        self, memory: Tensor | None, gradient: Tensor | None, factor: float, room: Pool
     ) -> tuple[Tensor | None, Tensor | None]:
         """Feed the input ``factor * gradient`` to one part; None stands for exactly zero throughout.
 
         Args:
             memory: the part's memory before the step; written in place.
             gradient: of the parameter's shape and the memory's dtype; only read.
+            room: where the share is written.
 
         Returns:
-            The part's memory after the step, and its share of the step (a new tensor).
+            The part's memory after the step, and its share of the step.
         """
         if self.carry is None:
             if gradient is None:
                 return memory, None
-            share = gradient * self.scale
+            share = torch.mul(gradient, self.scale, out=room.take(gradient))
             weight = factor * self.gradient_weight
             return memory, share if weight == 1 else share.mul_(weight)
         memory = self._remember(memory, gradient, factor)
@@ -59,11 +62,11 @@ class Linear:
             return None, None
         if isinstance(self.scale, Tensor):
             if self.gradient_weight == 0 or gradient is None:
-                share = memory * self.scale
+                share = torch.mul(memory, self.scale, out=room.take(memory))
                 return memory, share if self.momentum_weight == 1 else share.mul_(self.momentum_weight)
-            share = memory * self.momentum_weight
+            share = torch.mul(memory, self.momentum_weight, out=room.take(memory))
             return memory, share.add_(gradient, alpha=factor * self.gradient_weight).mul_(self.scale)
-        share = memory * (self.scale * self.momentum_weight)
+        share = torch.mul(memory, self.scale * self.momentum_weight, out=room.take(memory))
         if self.gradient_weight != 0 and gradient is not None:
             share.add_(gradient, alpha=self.scale * self.gradient_weight * factor)
         return memory, share
@@ -88,6 +91,8 @@ class Rule:
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
+        self.room = Pool()
+        """For what ``linear`` computes: overwritten by the next parameter's."""
 
     def remembers(self, group: Group) -> bool:
         """Whether the parameters of ``group`` carry a memory of earlier gradients into their steps."""
@@ -110,6 +115,11 @@ class Rule:
             before: what ``before`` returned.
         """
         raise NotImplementedError
+
+    def root(self, moment: Tensor) -> Tensor:
+        """The square root of a second moment, in ``room``."""
+        moment = full(moment)
+        return torch.sqrt(moment, out=self.room.take(moment))
 
     def state(self, parameter: Tensor) -> Mapping[str, Any]:
         """The optimizer's state of the parameter; empty where there is none (and none is made)."""

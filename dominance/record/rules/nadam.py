@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from dominance.record.rules.linear import Group, Linear, Rule, full, learning_rate, sign, steps_taken
+from dominance.record.rules.linear import Group, Linear, Rule, learning_rate, sign, steps_taken
 
 
 class NAdamRule(Rule):
@@ -32,7 +32,7 @@ class NAdamRule(Rule):
         root = float((1 - beta2**step) ** 0.5)
         decoupled = group.get("decoupled_weight_decay", False)
         return Linear(
-            full(state["exp_avg_sq"]).sqrt().add_(float(group["eps"]) * root).reciprocal_().mul_(-root),
+            self.root(state["exp_avg_sq"]).add_(float(group["eps"]) * root).reciprocal_().mul_(-root),
             carry=beta1,
             intake=1.0 - beta1,
             momentum_weight=float(lr * mu_next / (1.0 - product * mu_next)),

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from dominance.record.rules.linear import Group, Linear, Rule, full, learning_rate, sign, steps_taken
+from dominance.record.rules.linear import Group, Linear, Rule, learning_rate, sign, steps_taken
 
 
 class RAdamRule(Rule):
@@ -33,7 +33,7 @@ class RAdamRule(Rule):
         if rho > 5.0:
             rectified = ((rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho)) ** 0.5
             value = scale * float(rectified) * float(correction**0.5)
-            scale = full(state["exp_avg_sq"]).sqrt().add_(float(group["eps"])).reciprocal_().mul_(value)
+            scale = self.root(state["exp_avg_sq"]).add_(float(group["eps"])).reciprocal_().mul_(value)
         decoupled = group.get("decoupled_weight_decay", False)
         return Linear(
             scale,

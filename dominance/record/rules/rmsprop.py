@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from dominance.record.rules.linear import Group, Linear, Rule, full, learning_rate, sign
@@ -23,13 +24,12 @@ class RMSpropRule(Rule):
 
     def linear(self, parameter: Tensor, group: Group, theta: Tensor, before: Any) -> Linear:
         state, lr, momentum = self.state(parameter), float(learning_rate(group)), float(group["momentum"])
-        second = full(state["square_avg"])
         if group["centered"]:
-            mean = full(state["grad_avg"])
-            second = second.addcmul(mean, mean, value=-1).sqrt_()
+            second, mean = full(state["square_avg"]), full(state["grad_avg"])
+            root = torch.addcmul(second, mean, mean, value=-1, out=self.room.take(second)).sqrt_()
         else:
-            second = second.sqrt()
-        inverse = second.add_(float(group["eps"])).reciprocal_()
+            root = self.root(state["square_avg"])
+        inverse = root.add_(float(group["eps"])).reciprocal_()
         shared = {"sign": sign(group), "coupled": float(group["weight_decay"])}
         if momentum == 0:
             return Linear(inverse.mul_(-lr), **shared)

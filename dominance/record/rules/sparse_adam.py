@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from dominance.record.rules.linear import Group, Linear, Rule, full, learning_rate, sign, steps_taken
+from dominance.record.rules.linear import Group, Linear, Rule, learning_rate, sign, steps_taken
 
 
 class SparseAdamRule(Rule):
@@ -29,7 +29,7 @@ class SparseAdamRule(Rule):
         touched = _touched(parameter, theta)
         value = -lr * math.sqrt(1 - beta2**step) / (1 - beta1**step)
         return Linear(
-            full(state["exp_avg_sq"]).sqrt().add_(float(group["eps"])).reciprocal_().mul_(touched).mul_(value),
+            self.root(state["exp_avg_sq"]).add_(float(group["eps"])).reciprocal_().mul_(touched).mul_(value),
             carry=1.0 - (1.0 - beta1) * touched,
             intake=(1.0 - beta1) * touched,
             momentum_weight=1.0,

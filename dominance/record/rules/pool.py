@@ -1,0 +1,40 @@
+"""Room for temporary tensors that is used again: fresh memory costs ten times what is computed in it, page by page."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class Pool:
+    """Hands out uninitialised tensors; those handed out before ``restart`` are handed out again after it.
+
+    Args:
+        reuse: False gives new tensors, for results that are to be kept.
+    """
+
+    def __init__(self, *, reuse: bool = True) -> None:
+        self._reuse = reuse
+        self._buffers: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+        self._taken: dict[tuple[torch.dtype, torch.device], int] = {}
+
+    def restart(self) -> None:
+        """Let everything that was handed out be overwritten."""
+        self._taken.clear()
+
+    def take(self, like: Tensor) -> Tensor:
+        """An uninitialised tensor of the shape, strides, dtype and device of ``like``."""
+        if not self._reuse or type(like) is not Tensor:
+            return torch.empty_like(like)
+        key = (like.dtype, like.device)
+        buffers = self._buffers.setdefault(key, [])
+        index = self._taken.get(key, 0)
+        self._taken[key] = index + 1
+        if index == len(buffers):
+            buffers.append(like.new_empty(like.numel()))
+        elif buffers[index].numel() < like.numel():
+            buffers[index] = like.new_empty(like.numel())
+        room = buffers[index][: like.numel()]
+        if like.is_contiguous():
+            return room.view(like.shape)
+        return room.as_strided(like.shape, torch.empty_like(like, device="meta").stride())
