@@ -64,7 +64,19 @@ _READS_DATA = (
     "MseLoss", "L1Loss", "SmoothL1", "HuberLoss", "BinaryCrossEntropy", "KlDiv", "SoftMargin", "MultiMargin",
     "MultilabelMargin", "CrossEntropy", "Cudnn", "Lstm", "Gru", "Rnn", "Convolution", "Where",
 )  # fmt: skip
-_MATRIX_PRODUCTS = ("Mm", "Addmm", "Bmm", "Baddbmm", "Mv", "Dot", "Addmv", "Addbmm", "ScaledDotProduct", "Einsum", "Linear")
+_MATRIX_PRODUCTS = (
+    "Mm",
+    "Addmm",
+    "Bmm",
+    "Baddbmm",
+    "Mv",
+    "Dot",
+    "Addmv",
+    "Addbmm",
+    "ScaledDotProduct",
+    "Einsum",
+    "Linear",
+)
 
 
 def edge_of(tensor: Tensor) -> Edge:

@@ -22,7 +22,20 @@ from dominance.record.graph import Edge, Node
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _TORCH = os.path.dirname(os.path.abspath(torch.__file__))
 # Names that say "the sum of everything", not "this task".
-_GENERIC = {"loss", "losses", "total", "total_loss", "loss_total", "l", "cost", "objective", "result", "res", "out", "ret"}
+_GENERIC = {
+    "loss",
+    "losses",
+    "total",
+    "total_loss",
+    "loss_total",
+    "l",
+    "cost",
+    "objective",
+    "result",
+    "res",
+    "out",
+    "ret",
+}
 
 
 def caller_frames() -> list[FrameType]:
@@ -87,8 +100,7 @@ def names_around(frames: list[FrameType]) -> Names:
     """Look through the variables of ``frames``, and one level into their dicts, lists, tuples and ``self``."""
     names = Names()
     for frame in frames:
-        variables = frame.f_locals
-        for name, value in list(variables.items()):
+        for name, value in variables_of(frame).items():
             if isinstance(value, Tensor):
                 _note_tensor(names, name, value)
             elif isinstance(value, (Mapping, list, tuple)):
@@ -103,11 +115,18 @@ def names_around(frames: list[FrameType]) -> Names:
                         _note_container(names, attribute, inner)
                     elif isinstance(inner, torch.amp.GradScaler):
                         _note_scaler(names, inner)
-        if frame.f_code.co_flags & CO_OPTIMIZED and sys.version_info < (3, 13):
-            # Before 3.13 a function's f_locals is a copy that the frame keeps: it would hold the script's tensors
-            # alive after the script has dropped them.
-            variables.clear()
     return names
+
+
+def variables_of(frame: FrameType) -> dict[str, Any]:
+    """The variables of a frame now, leaving nothing behind in the frame."""
+    held = frame.f_locals
+    variables = dict(held)
+    if frame.f_code.co_flags & CO_OPTIMIZED and sys.version_info < (3, 13):
+        # Before 3.13 a function's f_locals is a copy that the frame keeps: it would hold the script's tensors
+        # alive after the script has dropped them.
+        held.clear()
+    return variables
 
 
 def _edge(tensor: Tensor) -> Edge | None:

@@ -70,9 +70,7 @@ def _nll(node: Node) -> Tensor:
 
 def _bce(node: Node) -> Tensor:
     weight = saved_tensor(node, "weight")
-    return F.binary_cross_entropy(
-        _saved(node, "self"), _saved(node, "target"), weight, reduction=_reduction(node)
-    )
+    return F.binary_cross_entropy(_saved(node, "self"), _saved(node, "target"), weight, reduction=_reduction(node))
 
 
 def _bce_logits(node: Node) -> Tensor:

@@ -1,0 +1,186 @@
+"""Every hook of a recording: put in place together, and gone together when their owner leaves."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from torch.utils.hooks import BackwardHook, RemovableHandle
+
+from dominance.record.graph import Edge, Node, edge_of
+
+Finish = Callable[[], None]
+
+
+class Watcher(Protocol):
+    """What hooks tell about a training run."""
+
+    def before_backward(self, outputs: Sequence[Any], gradients: Sequence[Any]) -> Finish | None:
+        """The script is about to accumulate gradients; what is returned is called when it has."""
+
+    def before_grad(
+        self, outputs: Sequence[Any], gradients: Sequence[Any], inputs: Sequence[Any]
+    ) -> Callable[[Sequence[Tensor | None]], None] | None:
+        """The script is about to take gradients with autograd.grad; what is returned is called with them."""
+
+    def before_step(self, optimizer: Optimizer) -> None:
+        """An optimizer is about to step; every pre-hook of the script has run."""
+
+    def after_step(self, optimizer: Optimizer) -> None:
+        """An optimizer has stepped; no post-hook of the script has run."""
+
+
+class Hooks:
+    """Tells a ``Watcher`` of each backward pass and each optimizer step in this process, between enter and exit.
+
+    The script's own gradient hooks are kept quiet while ``quiet`` is set: a pass that the script did not ask for must
+    not be counted, printed or averaged by them.
+    """
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._pid = os.getpid()
+        self._inside = False
+        self._undo: list[Callable[[], None]] = []
+        self._step_hooks: list[RemovableHandle] = []
+        self.quiet = False
+        """Set while gradients are taken on our own behalf."""
+        self.kept_quiet = 0
+        """Calls of the script's gradient hooks that were left out."""
+
+    def install(self) -> None:
+        """Put every hook in place."""
+        self._patch(torch.autograd, "_engine_run_backward", self._run_backward)
+        self._patch(torch.Tensor, "register_hook", self._register_hook)
+        self._patch(BackwardHook, "__init__", self._backward_hook_init)
+        for handle in (
+            register_optimizer_step_pre_hook(self._before_step),
+            register_optimizer_step_post_hook(self._after_step),
+        ):
+            self._undo.append(handle.remove)
+
+    def remove(self) -> None:
+        """Take every hook away again, in the reverse order. Safe to call twice."""
+        self._drop_step_hooks()
+        while self._undo:
+            self._undo.pop()()
+
+    @property
+    def active(self) -> bool:
+        """False in a forked child, inside a pass of our own, and inside a backward pass of the script."""
+        return not self.quiet and not self._inside and os.getpid() == self._pid
+
+    def _patch(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+        original = getattr(owner, name)
+        setattr(owner, name, make(original))
+        self._undo.append(lambda: setattr(owner, name, original))
+
+    def _run_backward(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def run(outputs: Any, *args: Any, **kwargs: Any) -> Any:
+            if not self.active or torch._C._functorch.maybe_current_level() is not None:
+                return original(outputs, *args, **kwargs)
+            gradients, inputs = args[0], args[3]
+            if kwargs.get("accumulate_grad"):
+                finish = self._watcher.before_backward(outputs, gradients)
+                self._inside = True
+                try:
+                    result = original(outputs, *args, **kwargs)
+                finally:
+                    self._inside = False
+                if finish is not None:
+                    finish()
+                return result
+            took = self._watcher.before_grad(outputs, gradients, inputs)
+            result = original(outputs, *args, **kwargs)
+            if took is not None:
+                took(result)
+            return result
+
+        return run
+
+    def _silenced(self, hook: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(hook)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if self.quiet:
+                self.kept_quiet += 1
+                return None
+            return hook(*args, **kwargs)
+
+        return call
+
+    def _register_hook(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def register_hook(tensor: Tensor, hook: Callable[..., Any]) -> Any:
+            return original(tensor, self._silenced(hook))
+
+        return register_hook
+
+    def _backward_hook_init(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def init(self_: Any, module: Any, user_hooks: Iterable[Any], user_pre_hooks: Iterable[Any]) -> None:
+            original(
+                self_, module, [self._silenced(h) for h in user_hooks], [self._silenced(h) for h in user_pre_hooks]
+            )
+
+        return init
+
+    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if os.getpid() != self._pid:
+            return
+        # Global hooks run outside those of the instance: ours must be the last before the step and the first after.
+        self._drop_step_hooks()
+        self._step_hooks = [
+            optimizer.register_step_pre_hook(lambda opt, a, k: self._watcher.before_step(opt)),
+            optimizer.register_step_post_hook(lambda opt, a, k: self._watcher.after_step(opt)),
+        ]
+        optimizer._optimizer_step_post_hooks.move_to_end(self._step_hooks[1].id, last=False)
+
+    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if os.getpid() == self._pid:
+            self._drop_step_hooks()
+
+    def _drop_step_hooks(self) -> None:
+        while self._step_hooks:
+            self._step_hooks.pop().remove()
+
+
+class LeafCapture:
+    """Copies the gradient of one backward pass at each leaf, before it is added to ``.grad``.
+
+    The hooks sit on the graph's accumulators and leave no trace on the parameters themselves.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor]) -> None:
+        self.gradients: dict[Tensor, Tensor] = {}
+        self._accumulators: list[Node] = []
+        self._handles: list[RemovableHandle] = []
+        for parameter in parameters:
+            edge: Edge = edge_of(parameter)
+            self._accumulators.append(edge[0])
+            self._handles.append(edge[0].register_prehook(functools.partial(self._keep, parameter)))
+
+    def _keep(self, parameter: Tensor, gradients: tuple[Tensor | None, ...]) -> None:
+        gradient = gradients[0]
+        if gradient is not None:
+            # A copy: a reference would keep autograd from handing its buffer to .grad as it does without us.
+            self.gradients[parameter] = dense(gradient.detach().clone())
+
+    def remove(self) -> None:
+        """Take the hooks away; the gradients stay."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._accumulators.clear()
+
+
+def dense(gradient: Tensor) -> Tensor:
+    """A gradient as a strided tensor, in float32 where it is of half precision."""
+    strided = gradient.to_dense() if gradient.layout is not torch.strided else gradient
+    return strided.float() if strided.dtype in (torch.float16, torch.bfloat16) else strided

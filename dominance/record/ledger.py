@@ -1,0 +1,273 @@
+"""The task gradients of the step in progress, from backward() to the optimizer's step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from dominance.record.attribution import GradientSplit
+from dominance.record.hooks import dense
+from dominance.record.rows import inner_products
+from dominance.record.tasks import Found, FoundTask
+
+
+@dataclass
+class Call:
+    """Backward passes of one kind: one loss, or one loss in several micro-batches."""
+
+    root: str
+    total: float
+    expanded: bool
+    gradients: dict[str, dict[Tensor, Tensor]]
+    weight: dict[str, float]
+    weighted_loss: dict[str, float]
+    passes: int = 1
+
+    def add(self, other: Call) -> None:
+        """Take in one more micro-batch."""
+        self.passes += 1
+        self.total += other.total
+        for name, gradients in other.gradients.items():
+            mine = self.gradients.setdefault(name, {})
+            for parameter, gradient in gradients.items():
+                mine[parameter] = mine[parameter] + gradient if parameter in mine else gradient
+            self.weight[name] = self.weight.get(name, 0.0) + other.weight[name]
+            self.weighted_loss[name] = self.weighted_loss.get(name, 0.0) + other.weighted_loss[name]
+
+    def collapsed(self) -> Call:
+        """The same as one task, named after the loss."""
+        together: dict[Tensor, Tensor] = {}
+        for gradients in self.gradients.values():
+            for parameter, gradient in gradients.items():
+                together[parameter] = together[parameter] + gradient if parameter in together else gradient
+        one = {self.root: float(self.passes)}
+        return Call(self.root, self.total, False, {self.root: together}, one, {self.root: self.total}, self.passes)
+
+
+def call_of(found: Found, gradients: Mapping[str, Mapping[Tensor, Tensor]]) -> Call:
+    """The record of one backward() call."""
+    tasks: dict[str, FoundTask] = {task.name: task for task in found.tasks}
+    return Call(
+        found.root_name,
+        found.total,
+        found.expanded,
+        {name: dict(gradients.get(name, {})) for name in tasks},
+        {name: task.weight for name, task in tasks.items()},
+        {name: task.weight * task.loss for name, task in tasks.items()},
+    )
+
+
+@dataclass
+class Resolved:
+    """Task gradients as the optimizer is fed them."""
+
+    splits: dict[Tensor, GradientSplit]
+    totals: dict[Tensor, Tensor]
+    weight: dict[str, float]
+    loss: dict[str, float]
+    total: float
+
+
+@dataclass
+class Ledger:
+    """What is known of the gradients since the last step.
+
+    ``fed`` are the calls whose gradients are in ``.grad`` now; ``seen`` those that the script took out of it again
+    (a method that reads each task's gradient and writes its own mixture) or took with autograd.grad.
+    """
+
+    fed: list[Call] = field(default_factory=list)
+    seen: list[Call] = field(default_factory=list)
+    after: dict[Tensor, Tensor] = field(default_factory=dict)
+    """Copy of each parameter's ``.grad`` as the last backward() left it."""
+    frozen: bool = False
+    """Set when only the first evaluation of a closure counts: the totals are then those copies."""
+
+    def __bool__(self) -> bool:
+        return bool(self.fed or self.seen)
+
+    def clear(self) -> None:
+        """Forget everything: a step was taken, or given up."""
+        self.fed, self.seen, self.after, self.frozen = [], [], {}, False
+
+    def note(self, call: Call, parameters: Iterable[Tensor]) -> None:
+        """A backward() has been accumulated into ``.grad``."""
+        _merge(self.fed, call)
+        self.after = {p: dense(p.grad.detach()).clone() for p in parameters if p.grad is not None}
+
+    def note_taken(self, call: Call) -> None:
+        """Gradients were taken with autograd.grad: ``.grad`` does not hold them yet."""
+        _merge(self.seen, call)
+
+    def emptied(self) -> bool:
+        """Whether the script has zeroed the gradients since; they are then only ``seen``."""
+        held = [(p, p.grad) for p in self.after]
+        return bool(held) and all(grad is None or not dense(grad.detach()).any() for _, grad in held)
+
+    def set_aside(self) -> None:
+        """The gradients were zeroed without a step."""
+        for call in self.fed:
+            _merge(self.seen, call)
+        self.fed, self.after = [], {}
+
+    def overflowed(self) -> bool:
+        """Whether a gradient that was thrown away was not finite: what GradScaler skips a step for."""
+        return any(not torch.isfinite(gradient).all() for gradient in self.after.values())
+
+    @property
+    def roots(self) -> set[str]:
+        """Names of the losses that had a backward() of their own."""
+        return {call.root for call in (*self.fed, *self.seen)}
+
+    def tasks(self) -> list[str]:
+        """Names of all tasks of the step, in order of appearance."""
+        calls = _levelled(self.fed or self.seen)
+        return list(dict.fromkeys(name for call in calls for name in call.gradients))
+
+    def resolve(self, parameters: Iterable[Tensor], grad_scale: float = 1.0) -> Resolved:
+        """Effective task gradients and the residual: per parameter they sum to the gradient that was fed.
+
+        Args:
+            parameters: those that the optimizer has stepped.
+            grad_scale: factor on ``.grad`` that the optimizer itself has not taken out of it (fused with GradScaler).
+        """
+        totals: dict[Tensor, Tensor] = {}
+        for p in parameters:
+            if self.frozen and p in self.after:
+                totals[p] = self.after[p]
+            elif p.grad is not None:
+                fed = dense(p.grad.detach())
+                still_scaled = grad_scale != 1.0 and p in self.after and torch.equal(fed, self.after[p])
+                totals[p] = fed / grad_scale if still_scaled else fed
+        calls = _levelled(self.fed or self.seen)
+        factors = {p: _factor(total, self.after.get(p)) for p, total in totals.items()}
+        mixed = None in factors.values() and len(self.seen) + len(self.fed) > 1
+        if self.fed and not mixed:
+            splits, factor = _scaled(totals, factors, calls)
+        else:
+            calls = _levelled([*self.seen, *self.fed])
+            splits, factor = _projected(totals, calls)
+        weight: dict[str, float] = {}
+        loss: dict[str, float] = {}
+        for call in calls:
+            for name in call.gradients:
+                weight[name] = weight.get(name, 0.0) + call.weight[name]
+                loss[name] = loss.get(name, 0.0) + call.weighted_loss[name]
+        loss = {name: value / weight[name] if weight[name] else math.nan for name, value in loss.items()}
+        weight = {name: value * factor.get(name, math.nan) for name, value in weight.items()}
+        return Resolved(splits, totals, weight, loss, sum(call.total for call in calls))
+
+
+def _scaled(
+    totals: Mapping[Tensor, Tensor], factors: Mapping[Tensor, Tensor | float | None], calls: list[Call]
+) -> tuple[dict[Tensor, GradientSplit], dict[str, float]]:
+    """Between backward() and step() gradients are rescaled (unscaling, clipping): the tasks' shares with them."""
+    splits = {}
+    used: list[Tensor | float] = []
+    for p, total in totals.items():
+        # A gradient that was changed in another way keeps its shares, and the change becomes residual.
+        known = factors[p]
+        factor = 1.0 if known is None else known
+        used.append(factor)
+        unscaled = isinstance(factor, float) and factor == 1.0
+        tasks = {name: g if unscaled else g * factor for name, g in _summed(calls, p).items()}
+        splits[p] = GradientSplit(tasks, _rest(p, total, tasks))
+    uniform = _uniform(used)
+    return splits, {name: uniform for call in calls for name in call.gradients}
+
+
+def _summed(calls: Iterable[Call], parameter: Tensor) -> dict[str, Tensor]:
+    parts: dict[str, Tensor] = {}
+    for call in calls:
+        for name, gradients in call.gradients.items():
+            if parameter in gradients:
+                gradient = gradients[parameter]
+                parts[name] = parts[name] + gradient if name in parts else gradient
+    return parts
+
+
+def _merge(calls: list[Call], call: Call) -> None:
+    for known in calls:
+        if known.root == call.root and known.gradients.keys() == call.gradients.keys():
+            known.add(call)
+            return
+    calls.append(call)
+
+
+def _levelled(calls: list[Call]) -> list[Call]:
+    """Where several losses had a backward() each, each of them is a task: none is taken apart further."""
+    if len({call.root for call in calls}) < 2:
+        return calls
+    return [call.collapsed() if call.expanded else call for call in calls]
+
+
+def _factor(total: Tensor, before: Tensor | None) -> Tensor | float | None:
+    """What the gradient was multiplied by since backward(): one number, one per coordinate, or None: by nothing such."""
+    if before is None or before.shape != total.shape or torch.equal(before, total):
+        return 1.0
+    square = float((before.double() * before.double()).sum())
+    if not math.isfinite(square) or square == 0.0:
+        return 1.0
+    factor = float((before.double() * total.double()).sum()) / square
+    size = float(torch.linalg.vector_norm(total.double()))
+    if float(torch.linalg.vector_norm(total.double() - factor * before.double())) <= 1e-5 * size:
+        return factor
+    ratio = torch.where(before == 0, torch.ones_like(total), total / before)
+    clipped = bool(((ratio >= 0) & (ratio <= 1)).all()) and bool((total[before == 0] == 0).all())
+    # Clipping by value: a factor between 0 and 1 on each coordinate, the same for every task.
+    return ratio if clipped else None
+
+
+def _uniform(factors: Iterable[Tensor | float]) -> float:
+    """The one factor of all parameters; NaN where there is no single one."""
+    numbers = list(factors)
+    if not numbers or any(isinstance(factor, Tensor) for factor in numbers):
+        return math.nan if numbers else 1.0
+    plain = [factor for factor in numbers if isinstance(factor, float)]
+    middle = sorted(plain)[len(plain) // 2]
+    same = all(abs(factor - middle) <= 1e-4 * abs(middle) for factor in plain)
+    return middle if same else math.nan
+
+
+def _rest(parameter: Tensor, total: Tensor, tasks: Mapping[str, Tensor]) -> Tensor | None:
+    """The part of the gradient that belongs to no task; None where it is rounding."""
+    rest = total.clone()
+    size = float(torch.linalg.vector_norm(total))
+    for gradient in tasks.values():
+        rest -= gradient
+        size += float(torch.linalg.vector_norm(gradient))
+    rounding = 32 * torch.finfo(parameter.dtype).eps
+    return None if tasks and float(torch.linalg.vector_norm(rest)) <= rounding * size else rest
+
+
+def _projected(
+    totals: Mapping[Tensor, Tensor], calls: list[Call]
+) -> tuple[dict[Tensor, GradientSplit], dict[str, float]]:
+    """The script mixed the task gradients itself: find the mixture w with sum_k w_k g_k nearest to what it fed.
+
+    Gradient manipulation acts on the shared parameters together, and leaves task-specific ones alone; so the weights
+    are fitted for each set of parameters that the same tasks reach, and the distance that remains is residual.
+    """
+    groups: dict[tuple[str, ...], list[tuple[Tensor, dict[str, Tensor]]]] = {}
+    for p in totals:
+        parts = _summed(calls, p)
+        groups.setdefault(tuple(parts), []).append((p, parts))
+    splits: dict[Tensor, GradientSplit] = {}
+    weights: dict[str, float] = {}
+    for names, members in sorted(groups.items(), key=lambda group: len(group[0])):
+        if not names:
+            splits.update({p: GradientSplit({}, totals[p].clone()) for p, _ in members})
+            continue
+        gram = sum(inner_products([*parts.values(), totals[p]]) for p, parts in members)
+        matrix = torch.as_tensor(gram)
+        found = torch.linalg.lstsq(matrix[:-1, :-1], matrix[:-1, -1:], driver="gelsd").solution[:, 0]
+        for p, parts in members:
+            tasks = {name: parts[name] * float(w) for name, w in zip(names, found, strict=True)}
+            splits[p] = GradientSplit(tasks, _rest(p, totals[p], tasks))
+        # The largest set of tasks comes last: the weights of the shared parameters are the ones that are kept.
+        weights.update({name: float(w) for name, w in zip(names, found, strict=True)})
+    return splits, weights

@@ -1,0 +1,158 @@
+"""The parameters of the recorded model: their names, their layers, and the buffers beside them."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from dominance.record.naming import variables_of
+
+# Modules that put a name of their own in front of every parameter of the model they wrap.
+_WRAPPERS = {
+    "DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "OptimizedModule", "CheckpointWrapper",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Named:
+    """One parameter tensor with its path in the model, and the path of the module that owns it."""
+
+    tensor: Tensor
+    name: str
+    layer: str
+
+
+def named_parameters(module: nn.Module, prefix: str = "") -> Iterator[Named]:
+    """The parameters of ``module`` by path, each once, without the prefixes of wrappers."""
+    seen: set[int] = set()
+    for path, owner in _modules(module, prefix):
+        for name, parameter in owner._parameters.items():
+            if parameter is not None and id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield Named(parameter, f"{path}.{name}" if path else name, path or name)
+
+
+def _modules(module: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
+    yield path, module
+    wraps = type(module).__name__ in _WRAPPERS
+    for name, child in module._modules.items():
+        if child is not None:
+            yield from _modules(child, path if wraps else f"{path}.{name}" if path else name)
+
+
+class ParameterTable:
+    """Every parameter that is recorded, by tensor; filled from a model, or by looking through the running program."""
+
+    def __init__(self) -> None:
+        self.named: dict[Tensor, Named] = {}
+        self._modules: list[nn.Module] = []
+
+    def __len__(self) -> int:
+        return len(self.named)
+
+    def ids(self) -> set[int]:
+        """The ids of the parameter tensors."""
+        return {id(tensor) for tensor in self.named}
+
+    def trainable(self) -> list[Tensor]:
+        """Parameters that need gradient now: freezing and unfreezing may change them."""
+        return [tensor for tensor in self.named if tensor.requires_grad]
+
+    def buffers(self) -> list[Tensor]:
+        """The buffers of the modules that own the parameters, each once."""
+        return list({id(b): b for module in self._modules for b in module.buffers()}.values())
+
+    def add_model(self, model: nn.Module) -> None:
+        """Take every parameter of ``model``."""
+        self._modules.append(model)
+        for named in named_parameters(model):
+            self.named.setdefault(named.tensor, named)
+
+    def discover(self, wanted: Iterable[Tensor], frames: Iterable[FrameType]) -> None:
+        """Find the modules that own ``wanted`` and the parameters of every optimizer, and name them.
+
+        Where several models hold them, a model's name is the script's variable; a bare tensor's name is its variable.
+        """
+        modules: list[nn.Module] = []
+        optimizers: list[Optimizer] = []
+        for thing in gc.get_objects():
+            # type(), because isinstance() asks a lazy proxy for its class, which may wake it up.
+            kind = type(thing)
+            if issubclass(kind, nn.Module):
+                modules.append(thing)
+            elif issubclass(kind, Optimizer):
+                optimizers.append(thing)
+        # First what optimizers hold, in their order; then what the loss reaches besides.
+        tensors = [p for opt in optimizers for group in getattr(opt, "param_groups", []) for p in group["params"]]
+        tensors += wanted
+        missing = {id(tensor): tensor for tensor in tensors if tensor not in self.named}
+        inner = {id(child) for module in modules for child in module._modules.values() if child is not None}
+        roots = [module for module in modules if id(module) not in inner]
+        owned = [(root, [n for n in named_parameters(root) if id(n.tensor) in missing]) for root in roots]
+        owned = sorted(((root, found) for root, found in owned if found), key=lambda pair: -len(pair[1]))
+        owners: list[tuple[nn.Module, list[Named]]] = []
+        for root, found in owned:
+            fresh = [named for named in found if id(named.tensor) in missing]
+            if fresh:
+                owners.append((root, fresh))
+                for named in fresh:
+                    del missing[id(named.tensor)]
+        variables = _variables(frames)
+        alone = len(owners) == 1 and not self.named
+        for position, (root, found) in enumerate(_in_order(owners, tensors)):
+            self._modules.append(root)
+            prefix = "" if alone else variables.get(id(root), f"{type(root).__name__.lower()}{position + 1}")
+            for named in found:
+                self._add(named if alone else _prefixed(named, prefix))
+        for position, tensor in enumerate(missing.values()):
+            name = variables.get(id(tensor), f"tensor{position + 1}")
+            self._add(Named(tensor, name, name))
+
+    def _add(self, named: Named) -> None:
+        taken = {other.name for other in self.named.values()}
+        name, number = named.name, 2
+        while name in taken:
+            name, number = f"{named.name}.{number}", number + 1
+        self.named[named.tensor] = Named(named.tensor, name, named.layer)
+
+
+def _in_order(
+    owners: list[tuple[nn.Module, list[Named]]], tensors: list[Tensor]
+) -> list[tuple[nn.Module, list[Named]]]:
+    """Models in the order in which the optimizers list their parameters, as a person would write them."""
+    place = {id(tensor): position for position, tensor in reversed(list(enumerate(tensors)))}
+    return sorted(owners, key=lambda owner: min(place[id(named.tensor)] for named in owner[1]))
+
+
+def _prefixed(named: Named, prefix: str) -> Named:
+    own = named.layer == named.name
+    return Named(named.tensor, f"{prefix}.{named.name}", prefix if own else f"{prefix}.{named.layer}")
+
+
+def _variables(frames: Iterable[FrameType]) -> Mapping[int, str]:
+    """What the script's variables call modules and tensors, one level into containers and ``self``."""
+    names: dict[int, str] = {}
+
+    def note(name: str, value: Any) -> None:
+        if isinstance(value, (nn.Module, Tensor)) and not name.startswith("_"):
+            names.setdefault(id(value), name)
+
+    for frame in frames:
+        for name, value in variables_of(frame).items():
+            note(name, value)
+            if type(value) in (list, tuple) and len(value) <= 100:
+                for position, item in enumerate(value):
+                    note(f"{name}.{position}", item)
+            elif type(value) is dict and len(value) <= 100 and not name.startswith("__"):
+                for key, item in list(value.items()):
+                    note(f"{name}.{key}", item)
+            elif name == "self":
+                for attribute, item in list(getattr(value, "__dict__", {}).items()):
+                    note(attribute, item)
+    return names

@@ -1,0 +1,169 @@
+"""Recorder: records a training loop of one's own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from dominance.config import RecordOptions, parse_size
+from dominance.errors import BadOption, RecordingFailed, RunExists
+from dominance.record.parameters import ParameterTable
+from dominance.record.sink import Sink, note
+from dominance.record.tasks_named import activate, deactivate
+from dominance.record.watch import Watch
+
+
+class Recorder:
+    """Records the per-task gradients and updates of a model while it trains; the training is not changed.
+
+    Use it as a context manager around the training loop. Tasks are found in the autograd graph of what ``backward()``
+    is called on; ``observe`` names them where the graph cannot tell.
+
+    Args:
+        path: the run directory, which must not exist unless ``overwrite`` or ``resume`` is given.
+        model: its parameters are recorded, under their ``named_parameters()`` paths, without prefixes of wrappers.
+        optimizer: one optimizer or several; steps of others are not recorded.
+        tasks: names of the tasks; terms of other names are then residual.
+        every: one step in this many is recorded; 1 records all and is exact.
+        burst: consecutive steps recorded in a row; by default 20 for optimizers with momentum, 1 for others.
+        params: glob over parameter names.
+        budget: bytes on disk that the run may take, like "500MB", whatever its length.
+        exact: keep all mantissa bits of the stored coordinates; otherwise 10 (relative error 4.9e-4).
+        attribution: "additive", "solo" or "both".
+        overwrite: replace the run at ``path``.
+        resume: go on with the run at ``path``.
+
+    Raises:
+        RunExists: ``path`` is there, and neither ``overwrite`` nor ``resume`` is given.
+        BadOption: an argument has a value that cannot be used.
+
+    >>> import tempfile, torch, dominance
+    >>> trunk, a, b = torch.nn.Linear(4, 8), torch.nn.Linear(8, 1), torch.nn.Linear(8, 1)
+    >>> model = torch.nn.ModuleDict({"trunk": trunk, "a": a, "b": b})
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> with Recorder(folder.name + "/run", model, optimizer, every=1) as recorder:
+    ...     for _ in range(3):
+    ...         z = trunk(torch.randn(16, 4))
+    ...         loss_a, loss_b = a(z).square().mean(), (b(z) - 1).square().mean()
+    ...         optimizer.zero_grad()
+    ...         (loss_a + loss_b).backward()
+    ...         optimizer.step()
+    >>> run = dominance.open_run(folder.name + "/run")
+    >>> run["update/update"].sizes["task"], run["step"].values.tolist()
+    (2, [0, 1, 2])
+    >>> run.close(); folder.cleanup()
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        model: nn.Module,
+        optimizer: Optimizer | Sequence[Optimizer],
+        *,
+        tasks: Sequence[str] | None = None,
+        every: int = 1,
+        burst: int | None = None,
+        params: str = "*",
+        budget: str | int = "1GB",
+        exact: bool = False,
+        attribution: str = "additive",
+        overwrite: bool = False,
+        resume: bool = False,
+    ) -> None:
+        if isinstance(model, type) or not isinstance(model, nn.Module):
+            raise BadOption(f"model is {_kind(model)}", fix="give the torch.nn.Module that is trained")
+        optimizers = [optimizer] if isinstance(optimizer, Optimizer) else optimizer
+        if not isinstance(optimizers, Sequence) or not all(isinstance(one, Optimizer) for one in optimizers):
+            raise BadOption(f"optimizer is {_kind(optimizer)}", fix="give a torch.optim.Optimizer, or a list of them")
+        if overwrite and resume:
+            raise BadOption("overwrite and resume contradict each other", fix="give one of them")
+        options = RecordOptions(
+            tasks=None if tasks is None else tuple(tasks),
+            every=every,
+            burst=burst,
+            params=params,
+            budget=parse_size(budget),
+            exact=exact,
+            attribution=attribution,
+        )
+        self.path = Path(path)
+        if self.path.exists() and any(self.path.iterdir()) and not (overwrite or resume):
+            raise RunExists(f"{self.path} exists", fix="give overwrite=True, resume=True, or another path")
+        table = ParameterTable()
+        table.add_model(model)
+        attrs = {"script": sys.argv[0] if sys.argv else "", "argv": sys.argv, "script_path": sys.argv[0]}
+        self._sink = Sink(self.path, options, attrs, overwrite=overwrite, resume=resume)
+        self._watch = Watch(options, self._sink, table, note, list(optimizers))
+        self._open = False
+
+    def __enter__(self) -> Recorder:
+        self._watch.start()
+        activate(self._watch)
+        self._open = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end("complete" if kind is None else "failed")
+
+    def observe(self, losses: Mapping[str, Tensor]) -> None:
+        """Name the tasks of the loss that the next ``backward()`` is called on; call it before, at every step.
+
+        Args:
+            losses: task name -> its loss as it enters the sum, a tensor that needs gradient.
+        """
+        self._watch.observe(losses)
+
+    def log_metrics(self, *, task: str | None = None, split: str = "train", **metrics: float) -> None:
+        """Store metrics of one task (or of the whole model) at the present step.
+
+        Args:
+            task: name of the task; None for a metric of all.
+            split: "train", "val", "test" or a name of your own.
+            metrics: name=value.
+
+        Raises:
+            RecordingFailed: no step has been recorded yet, so there is no run to write to.
+        """
+        writer = self._sink.writer
+        if writer is None:
+            raise RecordingFailed("log_metrics before the first recorded step", fix="call it after optimizer.step()")
+        for name, value in metrics.items():
+            event: dict[str, Any] = {"step": self._watch.step, "epoch": self._watch.epoch, "task": task}
+            writer.append_event({**event, "split": split, "name": name, "value": float(value)})
+
+    def epoch(self, n: int) -> None:
+        """Say which epoch the steps from now on belong to."""
+        self._watch.epoch = n
+
+    def flush(self) -> None:
+        """Return when every finished step is on disk."""
+        if self._sink.writer is not None:
+            self._sink.writer.flush()
+
+    def close(self) -> None:
+        """Take the hooks away and end the run. Safe to call twice; leaving the ``with`` block does it too."""
+        self._end("complete")
+
+    def _end(self, ended: str) -> None:
+        if not self._open:
+            return
+        self._open = False
+        deactivate(self._watch)
+        self._watch.stop()
+        failure = self._watch.failure
+        attrs = {"steps_taken": self._watch.step, "ended": ended} | ({} if failure is None else {"failure": failure})
+        self._sink.close(complete=ended == "complete" and failure is None, **attrs)
+
+
+def _kind(thing: object) -> str:
+    return f"the class {thing.__name__}, not an instance" if isinstance(thing, type) else f"a {type(thing).__name__}"

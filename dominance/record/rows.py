@@ -1,0 +1,174 @@
+"""One recorded step becomes one row: exact statistics per layer, and the kept coordinates."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from dominance.record.attribution import GradientSplit, StepSplit
+from dominance.record.parameters import Named
+from dominance.record.sampling import Sample
+from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, Layout
+
+Array = npt.NDArray[np.generic]
+# Coordinates handled at a time: the float64 copies of a tile stay in cache.
+_TILE = 1 << 18
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one parameter lies in the rows: its layer, and its kept coordinates."""
+
+    layer: int
+    columns: slice
+    index: Tensor
+
+
+class RowShape:
+    """Positions of everything in a row, fixed when the run is laid out; tasks may be added later."""
+
+    def __init__(self, layout: Layout, named: Sequence[Named], sample: Sample) -> None:
+        self.layout = layout
+        self.coords = len(sample.parameter)
+        bounds = np.searchsorted(sample.parameter, np.arange(len(named) + 1))
+        layers = {name: position for position, name in enumerate(layout.layers)}
+        self.places = {
+            entry.tensor: Place(
+                layers[entry.layer],
+                slice(int(bounds[i]), int(bounds[i + 1])),
+                torch.from_numpy(sample.index[bounds[i] : bounds[i + 1]]),
+            )
+            for i, entry in enumerate(named)
+        }
+
+
+class Row:
+    """The row of one training step, filled one parameter at a time; what it has taken in can be let go."""
+
+    def __init__(self, shape: RowShape, tasks: Sequence[str], *, step: int, epoch: int) -> None:
+        self._shape = shape
+        self._tasks = {name: position for position, name in enumerate(tasks)}
+        k, n, m = len(tasks), shape.coords, len(shape.layout.layers)
+        solo = shape.layout.attribution != "additive"
+        self._per_task = ["gradient/gradient", "update/update", *(["update/solo"] if solo else [])]
+        self._per_coord = ["gradient/total", *(f"update/{p}" for p in ("total", "residual", "unattributed", "decay"))]
+        self.values: dict[str, Array] = {
+            **{path: np.zeros((k, n), np.float32) for path in self._per_task},
+            **{path: np.zeros(n, np.float32) for path in self._per_coord},
+            "layer/task": np.zeros((m, k, len(TASK_STATISTICS))),
+            "layer/total": np.zeros((m, len(TOTAL_STATISTICS))),
+            "layer/gram": np.zeros((m, k, k)),
+            "learning_rate/value": np.full(m, np.nan),
+            "loss/loss": np.full(k, np.nan),
+            "loss/weight": np.full(k, np.nan),
+            "loss/total": np.array(np.nan),
+            "closure": np.array(np.nan),
+            "skipped": np.array(0, np.int8),
+            "step": np.array(step, np.int64),
+            "epoch": np.array(epoch, np.int64),
+            "time": np.array(time.time()),
+        }
+        if not solo:
+            self.values["layer/task"][:, :, TASK_STATISTICS.index("solo_sq")] = np.nan
+
+    def losses(self, loss: Mapping[str, float], weight: Mapping[str, float], total: float) -> None:
+        """Each task's unweighted loss and its weight, and the sum that backward() was called on."""
+        for name, value in loss.items():
+            self.values["loss/loss"][self._tasks[name]] = value
+        for name, value in weight.items():
+            self.values["loss/weight"][self._tasks[name]] = value
+        self.values["loss/total"] = np.array(total)
+
+    def skip(self) -> None:
+        """The gradients of this step were thrown away: nothing moved, and the gradients mean nothing."""
+        self.values["skipped"] = np.array(1, np.int8)
+        for path in ("gradient/gradient", "gradient/total", "layer/task", "layer/total", "layer/gram"):
+            self.values[path] = np.full_like(self.values[path], np.nan)
+
+    def add(self, parameter: Tensor, rate: float, total: Tensor, gradient: GradientSplit, step: StepSplit) -> None:
+        """Take in one parameter: its gradient, split, and its step, split.
+
+        Args:
+            parameter: a recorded parameter.
+            rate: learning rate of its group.
+            total: the gradient that the optimizer was fed, dense.
+        """
+        place = self._shape.places[parameter]
+        additive = not np.isnan(step.closure)
+        self.values["learning_rate/value"][place.layer] = rate
+        self._statistics(place.layer, total, gradient, step, additive=additive)
+        per_task = {"gradient/gradient": gradient.tasks, "update/update": step.tasks, "update/solo": step.solo}
+        index = place.index
+        for path in self._per_task:
+            for name, tensor in per_task[path].items():
+                self.values[path][self._tasks[name], place.columns] = _kept(tensor, index)
+            if path == "update/update" and not additive:
+                self.values[path][:, place.columns] = np.nan
+        per_coord = {
+            "gradient/total": total, "update/total": step.total, "update/residual": step.residual,
+            "update/unattributed": step.unattributed, "update/decay": step.decay,
+        }  # fmt: skip
+        for path in self._per_coord:
+            part = per_coord[path]
+            if part is not None:
+                self.values[path][place.columns] = _kept(part, index)
+        if additive:
+            self.values["closure"] = np.fmax(self.values["closure"], step.closure)
+
+    def _statistics(
+        self, layer: int, total: Tensor, gradient: GradientSplit, step: StepSplit, *, additive: bool
+    ) -> None:
+        """Add the inner products over all coordinates of the parameter to those of its layer."""
+        named: list[tuple[str, str, Tensor | None]] = [("total", "gradient", total), ("total", "update", step.total)]
+        named += [("gradient", name, tensor) for name, tensor in gradient.tasks.items()]
+        named += [("update", name, tensor) for name, tensor in step.tasks.items()]
+        named += [("solo", name, tensor) for name, tensor in step.solo.items()]
+        named += [("part", "residual_gradient_sq", gradient.residual), ("part", "residual_sq", step.residual)]
+        named += [("part", "unattributed_sq", step.unattributed), ("part", "decay_sq", step.decay)]
+        present = [(kind, name, tensor) for kind, name, tensor in named if tensor is not None]
+        products = inner_products([tensor for _, _, tensor in present])
+        place = {(kind, name): position for position, (kind, name, _) in enumerate(present)}
+        g, u = place["total", "gradient"], place["total", "update"]
+        sums = self.values["layer/total"][layer]
+        sums[TOTAL_STATISTICS.index("gradient_sq")] += products[g, g]
+        sums[TOTAL_STATISTICS.index("update_sq")] += products[u, u]
+        sums[TOTAL_STATISTICS.index("gradient_dot_update")] += products[g, u]
+        for (kind, name), i in place.items():
+            if kind == "part":
+                sums[TOTAL_STATISTICS.index(name)] += products[i, i]
+            elif kind != "total":
+                k = self._tasks[name]
+                statistics = self.values["layer/task"][layer, k]
+                statistics[TASK_STATISTICS.index(f"{kind}_sq")] += products[i, i]
+                if kind == "gradient":
+                    statistics[TASK_STATISTICS.index("gradient_dot_update")] += products[i, u]
+        tasks = [(self._tasks[name], place["gradient", name]) for name in gradient.tasks]
+        for k, i in tasks:
+            for other, j in tasks:
+                self.values["layer/gram"][layer, k, other] += products[i, j]
+        if not additive:
+            self.values["layer/task"][layer, :, TASK_STATISTICS.index("update_sq")] = np.nan
+
+
+def inner_products(tensors: Sequence[Tensor]) -> npt.NDArray[np.float64]:
+    """Gram matrix G Gᵀ of equally shaped tensors over all their entries, summed in float64."""
+    flat = [tensor.detach().reshape(-1) for tensor in tensors]
+    size = flat[0].numel()
+    gram = torch.zeros((len(flat), len(flat)), dtype=torch.float64, device=flat[0].device)
+    for start in range(0, size, _TILE):
+        tile = torch.stack([tensor[start : start + _TILE] for tensor in flat]).double()
+        gram += tile @ tile.T
+    return np.asarray(gram.cpu().numpy())
+
+
+def _kept(tensor: Tensor, index: Tensor) -> npt.NDArray[np.float32]:
+    flat = tensor.detach().reshape(-1)
+    if len(index) != flat.numel():
+        flat = flat.index_select(0, index.to(flat.device))
+    return np.asarray(flat.float().cpu().numpy())

@@ -1,0 +1,93 @@
+"""``dominance record``: the recording of one unmodified script."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from dominance.config import RecordOptions
+from dominance.errors import RunExists
+
+if TYPE_CHECKING:
+    from dominance.record.watch import Watch
+
+
+@dataclass(frozen=True)
+class SessionResult:
+    """What a session leaves behind."""
+
+    path: Path
+    steps: int
+    """Recorded steps."""
+    message: str | None
+    """Something the user should know: why recording stopped early, which hooks were kept quiet."""
+
+
+class ScriptSession:
+    """Records whatever trains in this process. Importing it loads no torch; ``start`` is called when the script has.
+
+    Args:
+        path: the run directory.
+        options: what to record.
+        script: the file or module.
+        argv: the script's own command line.
+        force: replace a run that is there.
+        resume: go on with a run that is there.
+    """
+
+    def __init__(
+        self, path: Path, options: RecordOptions, *, script: str, argv: list[str], force: bool, resume: bool
+    ) -> None:
+        self.path = path
+        self._options = options
+        self._script = script
+        self._argv = argv
+        self._force = force
+        self._resume = resume
+        self._watch: Watch | None = None
+
+    def check_output(self) -> None:
+        """Raise RunExists, before the script starts, when the output is there and neither flag was given."""
+        if self._force or self._resume or not self.path.exists():
+            return
+        if not self.path.is_dir() or any(self.path.iterdir()):
+            raise RunExists(
+                f"{self.path} exists", fix="give --force to replace it, --resume to go on with it, or another -o"
+            )
+
+    def start(self) -> None:
+        """Install the hooks; torch is imported by now."""
+        from dominance.record.parameters import ParameterTable
+        from dominance.record.sink import Sink, note
+        from dominance.record.tasks_named import activate
+        from dominance.record.watch import Watch
+
+        attrs = {"script": self._script, "argv": self._argv, "script_path": str(Path(self._script).absolute())}
+        sink = Sink(self.path, self._options, attrs, overwrite=self._force, resume=self._resume)
+        say = (lambda text: None) if self._options.quiet else note
+        self._watch = Watch(self._options, sink, ParameterTable(), say)
+        self._watch.start()
+        activate(self._watch)
+
+    def finish(self, status: Literal["complete", "failed", "interrupted"]) -> SessionResult:
+        """Take the hooks away and close the run."""
+        watch = self._watch
+        if watch is None:
+            return SessionResult(self.path, 0, None)
+        self._watch = None
+        from dominance.record.tasks_named import deactivate
+
+        deactivate(watch)
+        watch.stop()
+        attrs = {"steps_taken": watch.step, "ended": status}
+        if watch.failure is not None:
+            attrs["failure"] = watch.failure
+        watch.sink.close(complete=status == "complete" and watch.failure is None, **attrs)
+        message = None
+        if watch.hooks.kept_quiet:
+            message = (
+                f"{watch.hooks.kept_quiet} calls of the script's gradient hooks were left out of the task gradients; "
+                "if a hook changes gradients, its effect is in the residual"
+            )
+        return SessionResult(self.path, watch.recorded, message)

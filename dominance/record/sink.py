@@ -1,0 +1,249 @@
+"""Where rows go: lays the run out when the first one comes, and keeps it within its budget."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dominance.config import RecordOptions
+from dominance.record.attribution import Attributor
+from dominance.record.parameters import Named, ParameterTable
+from dominance.record.rows import Row, RowShape
+from dominance.record.sampling import STEPS_IN_FIRST_HALF, Sample, Schedule, Stratum, sample_coordinates
+from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, Layout, Parameter
+from dominance.store.writer import RunWriter
+
+_SAMPLING_SEED = 0
+
+
+class RecordedRow(Row):
+    """A row that knows which parameters the run holds."""
+
+    def __init__(self, shape: RowShape, tasks: Sequence[str], *, step: int, epoch: int) -> None:
+        super().__init__(shape, tasks, step=step, epoch=epoch)
+        self.parameters = shape.places
+
+
+class Sink:
+    """Owner of the run directory while it is recorded.
+
+    Args:
+        path: the run directory; made with the first row.
+        options: budget, rounding, glob over parameters.
+        attrs: what the caller knows of the run: script, argv.
+        overwrite, resume: as in ``RunWriter``.
+    """
+
+    def __init__(
+        self, path: Path, options: RecordOptions, attrs: Mapping[str, Any], *, overwrite: bool, resume: bool
+    ) -> None:
+        self.path = path
+        self.first_step = _next_step(path) if resume else 0
+        self._options = options
+        self._attrs = dict(attrs)
+        self._overwrite = overwrite
+        self._resume = resume
+        self._writer: RunWriter | None = None
+        self._shape: RowShape | None = None
+        self._tasks: list[str] = []
+        self._named: list[Named] = []
+        self._reach: dict[Tensor, list[str]] = {}
+
+    @property
+    def laid_out(self) -> bool:
+        """Whether the run's shape is fixed."""
+        return self._writer is not None
+
+    @property
+    def used(self) -> int:
+        """Bytes on disk."""
+        return 0 if self._writer is None else self._writer.bytes_written
+
+    @property
+    def writer(self) -> RunWriter | None:
+        """The writer, once the run is laid out."""
+        return self._writer
+
+    def announce(
+        self, tasks: Sequence[str], weights: Mapping[str, float], residual: Sequence[str], separate: Sequence[str]
+    ) -> list[str]:
+        """What to tell the user of the tasks that were found; kept for the run's attributes."""
+        self._attrs["task_weights"] = {name: weights.get(name) for name in tasks}
+        self._attrs["residual_terms"] = list(residual)
+        self._attrs["separate_terms"] = list(separate)
+        listed = ", ".join(f"{name} (x{weights.get(name, 1.0):.3g})" for name in tasks)
+        found = f"{len(tasks)} task{'' if len(tasks) == 1 else 's'}" + (f": {listed}" if tasks else "")
+        found += f"; residual: {', '.join(residual)}" if residual else ""
+        found += f"; sharing no parameter: {', '.join(separate)}" if separate else ""
+        wanted = self._options.tasks
+        fix = 'name them before backward(): dominance.observe({"task_a": loss_a, "task_b": loss_b})'
+        if wanted is not None and not set(wanted) <= set(tasks):
+            return [f"--tasks asks for {', '.join(wanted)}, found {found}; {fix}"]
+        return [found] if len(tasks) >= 2 else [f"found {found}, and dominance needs two; {fix}"]
+
+    def lay_out(
+        self,
+        table: ParameterTable,
+        tasks: Sequence[str],
+        reach: Mapping[Tensor, list[str]],
+        attributors: Iterable[Attributor],
+        schedule: Schedule,
+    ) -> None:
+        """Fix the parameters, layers and coordinates of the run, the first time; afterwards, take in what is new."""
+        if self._writer is not None:
+            self._take_in(tasks, reach)
+            return
+        self._tasks = list(tasks)
+        self._named = [entry for entry in table.named.values() if self._options.records(entry.name)]
+        self._reach = {entry.tensor: list(reach.get(entry.tensor, [])) for entry in self._named}
+        # A parameter whose layer is shared is sampled with it.
+        strata = [Stratum(e.layer, e.tensor.numel(), len(self._reach[e.tensor]) >= 2) for e in self._named]
+        sample = sample_coordinates(strata, self._affordable(len(tasks)), seed=_SAMPLING_SEED)
+        layout = Layout(
+            tasks=self._tasks,
+            parameters=self._parameters(),
+            layers=list(dict.fromkeys(entry.layer for entry in self._named)),
+            coord_parameter=sample.parameter,
+            coord_index=sample.index,
+            coord_weight=sample.weight,
+            attribution=self._attribution(attributors),
+            attrs={**self._attrs, **self._facts(sample, attributors, schedule)},
+        )
+        self._shape = RowShape(layout, self._named, sample)
+        self._writer = RunWriter(
+            self.path,
+            layout,
+            budget=self._options.budget,
+            exact=self._options.exact,
+            overwrite=self._overwrite,
+            resume=self._resume,
+        )
+        known = list(self._writer.tasks)
+        self._writer.grow_tasks([name for name in self._tasks if name not in known])
+        self._tasks = list(self._writer.tasks)
+
+    def row(self, step: int, epoch: int) -> RecordedRow:
+        """An empty row of the run's shape."""
+        assert self._shape is not None
+        return RecordedRow(self._shape, self._tasks, step=step, epoch=epoch)
+
+    def append(self, row: Row) -> None:
+        """Write the row, in the background."""
+        assert self._writer is not None
+        self._writer.append(row.values)
+
+    def close(self, *, complete: bool, **attrs: Any) -> None:
+        """Write what is left and end the run."""
+        if self._writer is not None:
+            self._writer.set_attrs(**attrs)
+            self._writer.close(complete=complete)
+
+    def _take_in(self, tasks: Sequence[str], reach: Mapping[Tensor, list[str]]) -> None:
+        assert self._writer is not None
+        new = [name for name in tasks if name not in self._tasks]
+        if new:
+            self._writer.grow_tasks(new)
+            self._tasks += new
+        changed = False
+        for tensor, names in reach.items():
+            held = self._reach.get(tensor)
+            if held is not None and not set(names) <= set(held):
+                held += [name for name in names if name not in held]
+                changed = True
+        if changed:
+            self._writer.set_attrs(parameters=[parameter.to_json() for parameter in self._parameters()])
+
+    def _parameters(self) -> list[Parameter]:
+        return [Parameter(e.name, e.layer, tuple(e.tensor.shape), tuple(self._reach[e.tensor])) for e in self._named]
+
+    def _attribution(self, attributors: Iterable[Attributor]) -> str:
+        """As asked, or "both" where an optimizer's step is not linear and only its solo update exists."""
+        asked = self._options.attribution
+        return "both" if asked == "additive" and not all(a.additive for a in attributors) else asked
+
+    def _affordable(self, tasks: int) -> int:
+        """Coordinates that each step can keep, so that half of the budget lasts for many steps."""
+        layers = len({entry.layer for entry in self._named})
+        exact = 8 * layers * (tasks * (len(TASK_STATISTICS) + tasks) + len(TOTAL_STATISTICS) + 1)
+        per_task = 2 if self._options.attribution == "additive" else 3
+        per_coordinate = 4 * (per_task * tasks + 5)
+        room = self._options.budget / 2 / STEPS_IN_FIRST_HALF - exact
+        return max(int(room / per_coordinate), 4 * len(self._named))
+
+    def _facts(self, sample: Sample, attributors: Iterable[Attributor], schedule: Schedule) -> dict[str, Any]:
+        """Attributes that say how the run was made."""
+        total = sum(entry.tensor.numel() for entry in self._named)
+        return {
+            "schedule": {"every": schedule.every, "burst": schedule.burst},
+            "sampling": {"kept": len(sample.parameter), "of": total, "seed": _SAMPLING_SEED},
+            "options": {k: v for k, v in dataclasses.asdict(self._options).items() if k != "quiet"},
+            "optimizers": [_describe(attributor) for attributor in attributors],
+            "versions": _versions(),
+            "seed": torch.initial_seed(),
+            "host": platform.node(),
+            "rank": int(os.environ.get("RANK", "0")),
+            "world_size": int(os.environ.get("WORLD_SIZE", "1")),
+            "git_commit": _git_commit(self._attrs.get("script_path")),
+        }
+
+
+def _describe(attributor: Attributor) -> dict[str, Any]:
+    optimizer = attributor.optimizer
+    plain = (int, float, bool, str, type(None))
+    groups = []
+    for group in optimizer.param_groups:
+        options = {k: float(v) if isinstance(v, Tensor) else v for k, v in group.items() if k != "params"}
+        groups.append({k: list(v) if isinstance(v, tuple) else v for k, v in options.items()
+                       if isinstance(v, plain) or (isinstance(v, tuple) and all(isinstance(x, plain) for x in v))})  # fmt: skip
+    return {"class": type(optimizer).__name__, "groups": groups[:20], "note": attributor.note}
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "torch": torch.__version__}
+    for package in ("dominance", "numpy", "zarr"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            # Run from a source tree that is not installed.
+            found[package] = "unknown"
+    return found
+
+
+def _git_commit(script: str | None) -> str | None:
+    """Commit of the repository that the script lies in; None where there is none."""
+    if script is None or not os.path.exists(script):
+        return None
+    try:
+        result = subprocess.run(
+            ["git", "-C", os.path.dirname(os.path.abspath(script)), "rev-parse", "HEAD"],
+            capture_output=True, text=True, timeout=5, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        # No git on this machine: the attribute is then empty.
+        return None
+    return result.stdout.strip() or None if result.returncode == 0 else None
+
+
+def _next_step(path: Path) -> int:
+    """The training step that a resumed run goes on with."""
+    if not (path / "data.zarr").exists():
+        return 0
+    from dominance.store.reader import open_run
+
+    steps = open_run(path)["step"].values
+    return int(steps[-1]) + 1 if len(steps) else 0
+
+
+def note(text: str) -> None:
+    """One line of ours on stderr."""
+    print(f"dominance: {text}", file=sys.stderr, flush=True)

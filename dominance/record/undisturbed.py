@@ -1,0 +1,57 @@
+"""Leave no trace: random states, buffers and leaf hooks are the same after our own passes as before."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@contextmanager
+def undisturbed(buffers: Iterable[Tensor], parameters: Iterable[Tensor]) -> Iterator[None]:
+    """Run passes of our own inside: what they change is put back, after an exception too.
+
+    Guards the random states of torch (CPU, and CUDA where it is in use), Python and numpy, the modules' buffers (a
+    checkpointed forward runs again in each pass, and batch norm with it), and the hooks on leaf parameters, which do not
+    fire inside.
+    """
+    restore = _random_states()
+    kept = [(buffer, buffer._version, buffer.detach().clone()) for buffer in buffers]
+    hooks = [(held, dict(held)) for held in map(_leaf_hooks, parameters) if held]
+    for held, _ in hooks:
+        held.clear()
+    try:
+        yield
+    finally:
+        for held, before in hooks:
+            held.update(before)
+        for buffer, version, value in kept:
+            if buffer._version != version:
+                # Through .data, so that the restored buffer does not look changed to a backward pass that saved it.
+                buffer.data.copy_(value)
+        for put_back in restore:
+            put_back()
+
+
+def _leaf_hooks(parameter: Tensor) -> dict[int, Any] | None:
+    hooks: dict[int, Any] | None = parameter._backward_hooks
+    return hooks
+
+
+def _random_states() -> list[Callable[[], object]]:
+    cpu = torch.get_rng_state()
+    python = random.getstate()
+    restore: list[Callable[[], object]] = [lambda: torch.set_rng_state(cpu), lambda: random.setstate(python)]
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        cuda = torch.cuda.get_rng_state_all()
+        restore.append(lambda: torch.cuda.set_rng_state_all(cuda))
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        state = numpy_random.get_state(legacy=False)
+        restore.append(lambda: numpy_random.set_state(state))
+    return restore

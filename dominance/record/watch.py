@@ -1,0 +1,431 @@
+"""Watches one training run: what each backward() and each step() means, and which of it becomes a row."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from dominance.config import RecordOptions
+from dominance.record.attribution import Attributor, GradientSplit
+from dominance.record.gradients import task_gradients
+from dominance.record.graph import edge_of, leaves
+from dominance.record.hooks import Hooks, LeafCapture
+from dominance.record.ledger import Call, Ledger, Resolved, call_of
+from dominance.record.naming import caller_frames, names_around
+from dominance.record.parameters import ParameterTable
+from dominance.record.rows import Row
+from dominance.record.sampling import DEFAULT_BURST, Schedule
+from dominance.record.sink import Sink
+from dominance.record.tasks import Found, Root, TaskFinder
+from dominance.record.undisturbed import undisturbed
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _harmless(method: Callable[Concatenate[Watch, P], R]) -> Callable[Concatenate[Watch, P], R | None]:
+    """A fault of the recorder ends the recording, never the training."""
+
+    @functools.wraps(method)
+    def call(self: Watch, *args: P.args, **kwargs: P.kwargs) -> R | None:
+        if self.failure is not None:
+            return None
+        try:
+            return method(self, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001  whatever it is, the script must go on as without us; it is said once
+            self.fail(error)
+            return None
+
+    return call
+
+
+class Watch:
+    """Turns hooks into rows. Implements the ``Watcher`` and ``Observer`` protocols.
+
+    Args:
+        options: schedule, budget, tasks wanted, attribution.
+        sink: where rows go; it lays the run out when the first row comes.
+        table: the parameters; an empty one is filled by looking through the program at the first backward().
+        say: prints one line to the user.
+        optimizers: record these only; None for every one that steps.
+    """
+
+    def __init__(
+        self,
+        options: RecordOptions,
+        sink: Sink,
+        table: ParameterTable,
+        say: Callable[[str], None],
+        optimizers: Sequence[Optimizer] | None = None,
+    ) -> None:
+        self.options = options
+        self.sink = sink
+        self.table = table
+        self.hooks = Hooks(self)
+        self.failure: str | None = None
+        self.step = sink.first_step
+        self.epoch = -1
+        self.recorded = 0
+        self.found: Found | None = None
+        self._say = say
+        self._fixed = len(table) > 0
+        self._only = None if optimizers is None else {id(optimizer) for optimizer in optimizers}
+        self._finder = TaskFinder(options.tasks)
+        self._schedule = Schedule(options.every, options.burst or 1)
+        self._ledger = Ledger()
+        self._observed: dict[str, Tensor] = {}
+        self._attributors: dict[int, Attributor] = {}
+        self._last_recorded: dict[int, int] = {}
+        self._stepped: set[int] = set()
+        self._stepping: list[Optimizer] = []
+        self._row: Row | None = None
+        self._resolved: list[Resolved] = []
+        self._announced = False
+        self._loss_scale = 1.0
+        self._residual: list[str] = []
+        self._separate: list[str] = []
+        self._source_lines = False
+
+    # Life
+
+    def start(self) -> None:
+        """Install the hooks. Until the first backward pass, autograd keeps the source line of every node."""
+        self.hooks.install()
+        if not torch.is_anomaly_enabled():
+            self._source_lines = True
+            torch.autograd.set_detect_anomaly(True, check_nan=False)
+
+    def stop(self) -> None:
+        """Take the hooks away and hand over the last row."""
+        self._source_lines_off()
+        self.hooks.remove()
+        if os.getpid() == self.hooks._pid:
+            self._finish()
+
+    def fail(self, error: BaseException) -> None:
+        """Record no more, and say why; the script goes on."""
+        where = traceback.extract_tb(error.__traceback__)
+        place = f" ({os.path.basename(where[-1].filename)}:{where[-1].lineno})" if where else ""
+        self.failure = f"{type(error).__name__}: {error}".splitlines()[0] + place
+        self._say(f"recording stopped at step {self.step}, the training goes on: {self.failure}")
+        self._source_lines_off()
+        self._clear()
+
+    def observe(self, losses: Mapping[str, Tensor]) -> None:
+        """Names for the tasks of the next backward(); see ``dominance.observe``."""
+        if not isinstance(losses, Mapping) or not all(isinstance(loss, Tensor) for loss in losses.values()):
+            raise TypeError('observe takes a mapping of task names to loss tensors, like {"depth": loss_depth}')
+        self._observed = {str(name): loss for name, loss in losses.items() if loss.requires_grad}
+
+    # What hooks tell
+
+    def before_backward(self, outputs: Sequence[Any], gradients: Sequence[Any]) -> Callable[[], None] | None:
+        """Take the task gradients of this backward(), where this step is recorded."""
+        return self._before_backward(outputs, gradients)
+
+    @_harmless
+    def _before_backward(self, outputs: Sequence[Any], gradients: Sequence[Any]) -> Callable[[], None] | None:
+        self._source_lines_off()
+        if self._stepped:
+            self._finish()
+        if not self._schedule.records(self.step) or not self._wanted():
+            return None
+        if self._ledger.emptied():
+            if self._ledger.overflowed() and not self._stepping:
+                self._skipped()
+                if not self._schedule.records(self.step):
+                    return None
+            elif self._stepping:
+                # A closure that is evaluated again within one step (a line search): the first evaluation counts.
+                self._ledger.frozen = True
+                return None
+            else:
+                self._ledger.set_aside()
+        elif self._ledger.frozen:
+            return None
+        found, capture, taken = self._tasks_of(outputs, gradients)
+        return None if found is None else functools.partial(self._after_backward, found, capture, taken)
+
+    def before_grad(
+        self, outputs: Sequence[Any], gradients: Sequence[Any], inputs: Sequence[Any]
+    ) -> Callable[[Sequence[Tensor | None]], None] | None:
+        """Take over the gradients that the script takes of one loss by the parameters."""
+        return self._before_grad(outputs, gradients, inputs)
+
+    @_harmless
+    def _before_grad(
+        self, outputs: Sequence[Any], gradients: Sequence[Any], inputs: Sequence[Any]
+    ) -> Callable[[Sequence[Tensor | None]], None] | None:
+        if self._stepped:
+            self._finish()
+        leaf = [i for i in inputs if isinstance(i, Tensor) and i.is_leaf]
+        ours = len(leaf) == len(inputs) and len(outputs) == 1 and isinstance(outputs[0], Tensor)
+        if not ours or not self._schedule.records(self.step) or not self._wanted():
+            return None
+        with self._our_pass():
+            frames = caller_frames()
+            self._know(leaf, frames)
+            if not any(parameter in self.table.named for parameter in leaf):
+                return None
+            names = names_around(frames)
+            root = Root(edge_of(outputs[0]), _root_gradient(outputs[0], gradients[0]), outputs[0])
+            self._finder.expand, expand = False, self._finder.expand
+            found = self._finder.find([root], names, self.table.ids(), self._observed)
+            self._finder.expand = expand
+        return functools.partial(self._after_grad, found, list(inputs))
+
+    @_harmless
+    def _after_grad(self, found: Found, inputs: list[Tensor], result: Sequence[Tensor | None]) -> None:
+        self._source_lines_off()
+        if len(found.tasks) != 1:
+            return
+        kept = {p: g.detach().clone() for p, g in zip(inputs, result, strict=True) if g is not None}
+        kept = {p: g for p, g in kept.items() if p in self.table.named}
+        self._ledger.note_taken(call_of(found, {found.tasks[0].name: kept}))
+
+    def before_step(self, optimizer: Optimizer) -> None:
+        """Keep what the step will overwrite."""
+        if self._before_step(optimizer):
+            # Outside the shield: with --strict this ends the script.
+            self._announce()
+
+    @_harmless
+    def _before_step(self, optimizer: Optimizer) -> bool:
+        if id(optimizer) in self._stepped:
+            self._finish()
+        if not self._ours(optimizer) or not self._schedule.records(self.step):
+            self._stepping.append(optimizer)
+            return False
+        for outer in self._stepping:
+            # An optimizer that wraps another: the inner one takes the step, and counts.
+            self._attributors.pop(id(outer), None)
+        self._stepping.append(optimizer)
+        attributor = self._attributors.get(id(optimizer))
+        if attributor is None:
+            attributor = self._attributors[id(optimizer)] = Attributor(optimizer, self.options.attribution)
+            if self.options.burst is None and attributor.has_momentum:
+                self._schedule.burst = DEFAULT_BURST
+        if self._last_recorded.get(id(optimizer)) != self.step - 1:
+            attributor.begin_burst()
+        mine = [p for group in optimizer.param_groups for p in group["params"]]
+        attributor.before_step([p for p in mine if p in self.table.named] if len(self.table) else mine)
+        return bool(self._ledger)
+
+    def after_step(self, optimizer: Optimizer) -> None:
+        """Split the step that was taken."""
+        self._after_step(optimizer)
+        self._stepped.add(id(optimizer))
+        if optimizer in self._stepping:
+            self._stepping.remove(optimizer)
+
+    @_harmless
+    def _after_step(self, optimizer: Optimizer) -> None:
+        attributor = self._attributors.get(id(optimizer))
+        if attributor is None or not self._ours(optimizer) or not self._schedule.records(self.step):
+            return
+        if not self._ledger or self.found is None:
+            return
+        self._last_recorded[id(optimizer)] = self.step
+        if len(self._ledger.roots) > 1:
+            self._finder.expand = False
+        scale = getattr(optimizer, "grad_scale", None)
+        rates = {p: group["lr"] for group in optimizer.param_groups for p in group["params"]}
+        mine = [p for p in rates if p in self.table.named]
+        resolved = self._ledger.resolve(mine, 1.0 if scale is None else float(scale))
+        self._resolved.append(resolved)
+        row = self._row_of_step()
+        for p, split in attributor.splits(resolved.splits):
+            if p in resolved.totals and p in row.parameters:
+                row.add(p, float(rates[p]), resolved.totals[p], resolved.splits.get(p, GradientSplit({})), split)
+        if attributor.step_skipped:
+            row.skip()
+
+    # What it does with it
+
+    def _our_pass(self) -> Any:
+        return _Quiet(self)
+
+    def _wanted(self) -> bool:
+        return self._only is None or len(self._only) > 0
+
+    def _ours(self, optimizer: Optimizer) -> bool:
+        return self._only is None or id(optimizer) in self._only
+
+    def _source_lines_off(self) -> None:
+        if self._source_lines:
+            self._source_lines = False
+            torch.autograd.set_detect_anomaly(False)
+
+    def _know(self, tensors: Sequence[Tensor], frames: Sequence[Any]) -> None:
+        """See to it that these leaf tensors have names."""
+        if not self._fixed and any(tensor not in self.table.named for tensor in tensors) and not self.sink.laid_out:
+            self.table.discover(tensors, frames)
+
+    def _tasks_of(
+        self, outputs: Sequence[Any], gradients: Sequence[Any]
+    ) -> tuple[Found | None, LeafCapture | None, dict[str, dict[Tensor, Tensor]]]:
+        """The tasks of one backward(), and their gradients; or a capture, where the script's own pass gives them."""
+        roots = [
+            Root(edge_of(output), _root_gradient(output, gradient), output)
+            for output, gradient in zip(outputs, gradients, strict=True)
+            if isinstance(output, Tensor) and output.requires_grad and output.grad_fn is not None
+        ]
+        if not roots:
+            return None, None, {}
+        with self._our_pass():
+            frames = caller_frames()
+            if not self.sink.laid_out:
+                self._know(leaves([root.edge[0] for root in roots]), frames)
+            names = names_around(frames)
+            self._loss_scale = names.loss_scale
+            found = self._finder.find(roots, names, self.table.ids(), self._observed)
+            del names, frames
+            self._residual += [name for name in found.residual if name not in self._residual]
+            self._separate += [name for name in found.separate if name not in self._separate]
+            trainable = self.table.trainable()
+            alone = len(found.tasks) == 1 and not found.residual and not found.separate and not self._observed
+            if alone:
+                return found, LeafCapture(trainable), {}
+            taken: dict[str, dict[Tensor, Tensor]] = {}
+            for task in found.tasks:
+                per_parameter = task_gradients(task.edges, task.gradients, trainable)
+                taken[task.name] = {p: g for p, g in zip(trainable, per_parameter, strict=True) if g is not None}
+        for task in found.tasks:
+            task.edges.clear()  # nodes: they would keep the graph alive until the step
+        return found, None, taken
+
+    def _after_backward(
+        self, found: Found, capture: LeafCapture | None, taken: dict[str, dict[Tensor, Tensor]]
+    ) -> None:
+        self._keep(found, capture, taken)
+        if self._stepping and self.failure is None:
+            self._announce()
+
+    @_harmless
+    def _keep(self, found: Found, capture: LeafCapture | None, taken: dict[str, dict[Tensor, Tensor]]) -> None:
+        if capture is not None:
+            capture.remove()
+            taken = {found.tasks[0].name: capture.gradients}
+        call: Call = call_of(found, taken)
+        self._ledger.note(call, self.table.named)
+        self.found = found
+
+    def _announce(self) -> None:
+        if self._announced or self.failure is not None:
+            return
+        self._announced = True
+        tasks = self._ledger.tasks()
+        lines = self.sink.announce(tasks, self._weights(), self._residual, self._separate)
+        wanted = self.options.tasks
+        right = len(tasks) >= 2 if wanted is None else set(wanted) <= set(tasks)
+        for line in lines:
+            self._say(line)
+        if not right and self.options.strict:
+            raise SystemExit(2)
+
+    def _weights(self) -> dict[str, float]:
+        calls = self._ledger.fed or self._ledger.seen
+        weights: dict[str, float] = {}
+        for call in calls:
+            for name, weight in call.weight.items():
+                weights[name] = weights.get(name, 0.0) + weight / self._loss_scale
+        return weights
+
+    def _row_of_step(self) -> Row:
+        tasks = self._ledger.tasks()
+        self.sink.lay_out(self.table, tasks, self._reach(), self._attributors.values(), self._schedule)
+        if self._row is None:
+            self._row = self.sink.row(self.step, self.epoch)
+        return self._row
+
+    def _reach(self) -> dict[Tensor, list[str]]:
+        """Which tasks reach each parameter, as far as this step shows."""
+        reach: dict[Tensor, list[str]] = {}
+        for resolved in self._resolved:
+            for p, split in resolved.splits.items():
+                reach[p] = list(dict.fromkeys([*reach.get(p, []), *split.tasks]))
+        for call in (*self._ledger.fed, *self._ledger.seen):
+            for name, gradients in call.gradients.items():
+                for p in gradients:
+                    if name in self._ledger.tasks() and name not in reach.setdefault(p, []):
+                        reach[p].append(name)
+        return reach
+
+    @_harmless
+    def _finish(self) -> None:
+        """The training step is over: hand over its row, and go on to the next."""
+        row = self._row
+        if row is not None:
+            row.losses(*_joined(self._resolved))
+            self.sink.append(row)
+            self.recorded += 1
+            self._spend()
+        self.step += 1
+        self._clear()
+
+    def _skipped(self) -> None:
+        """Gradients that were not finite were thrown away without a step."""
+        if self.sink.laid_out:
+            row = self.sink.row(self.step, self.epoch)
+            resolved = self._ledger.resolve([])
+            row.losses(resolved.loss, dict.fromkeys(resolved.weight, math.nan), resolved.total)
+            row.skip()
+            self.sink.append(row)
+            self.recorded += 1
+        self.step += 1
+        self._clear()
+
+    def _clear(self) -> None:
+        self._ledger.clear()
+        self._row = None
+        self._resolved = []
+        self._stepped = set()
+        self._observed = {}
+
+    def _spend(self) -> None:
+        if self._schedule.spend(self.sink.used, self.options.budget, self.step):
+            interval = self._schedule.every * self._schedule.stretch
+            self._say(
+                f"half of the budget that was left is used at step {self.step}: "
+                f"from now on one step in {interval} is recorded (--budget for more)"
+            )
+
+
+class _Quiet:
+    """Our own passes run inside: the script's hooks are silent, and what they disturb is put back."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._hooks = watch.hooks
+        self._undisturbed = undisturbed(watch.table.buffers(), watch.table.named)
+
+    def __enter__(self) -> None:
+        self._hooks.quiet = True
+        self._undisturbed.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._undisturbed.__exit__(*error)
+        self._hooks.quiet = False
+
+
+def _root_gradient(output: Tensor, gradient: Tensor | None) -> Tensor:
+    return torch.ones_like(output) if gradient is None else gradient.detach()
+
+
+def _joined(parts: Sequence[Resolved]) -> tuple[dict[str, float], dict[str, float], float]:
+    """Losses and weights of a step that several optimizers took together."""
+    loss: dict[str, float] = {}
+    weight: dict[str, float] = {}
+    for part in parts:
+        loss.update(part.loss)
+        for name, value in part.weight.items():
+            if name not in weight or math.isnan(weight[name]):
+                weight[name] = value
+    return loss, weight, parts[0].total if parts else math.nan
