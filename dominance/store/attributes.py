@@ -39,8 +39,8 @@ class Attributes:
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
 
-    def set(self, values: Mapping[str, Any]) -> None:
-        """As ``update``, for values of the user.
+    def growth(self, values: Mapping[str, Any]) -> int:
+        """Bytes that ``update`` with values of the user would add.
 
         Raises:
             ValueError: the writer keeps this attribute itself.
@@ -48,10 +48,11 @@ class Attributes:
         """
         if own := _OWN & values.keys():
             raise ValueError(f"the writer itself keeps {', '.join(sorted(own))}")
-        self.update(values)
+        texts = self._texts
+        return sum(len(_text(name, value)) + 2 - len(texts.get(name, "")) for name, value in values.items())
 
     def update(self, values: Mapping[str, Any]) -> None:
-        texts = {name: f"{json.dumps(name)}: {json.dumps(value)}" for name, value in values.items()}
+        texts = {name: _text(name, value) for name, value in values.items()}
         with self._lock:
             self._texts = {**self._texts, **texts}
             self._values = {**self._values, **values}
@@ -77,6 +78,10 @@ class Attributes:
             kind = '"kind": "inline", "must_understand": false'
             document += f', "consolidated_metadata": {{{kind}, "metadata": {{{nodes}}}}}'
         return (document + "}").encode()
+
+
+def _text(name: str, value: Any) -> str:
+    return f"{json.dumps(name)}: {json.dumps(value)}"
 
 
 def first_attributes(layout: Layout, exact: bool, budget: int | None) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dominance.errors import BadOption, CorruptRun, NotARun, RunExists
-from dominance.schema import DATA_NAME, Layout, validate
+from dominance.schema import DATA_NAME, ArraySpec, Layout, validate
 from dominance.store.codec import decode, encode, little_endian
-from dominance.store.grid import array_metadata
+from dominance.store.grid import Grid, array_metadata
 
 COORDINATES = {"parameter": "int32", "index": "int64", "weight": "float64"}
 """Arrays below coord/, one entry per kept coordinate: Layout.coord_parameter, coord_index, coord_weight."""
@@ -120,7 +121,7 @@ def check_same(found: dict[str, Any], path: Path, layout: Layout, exact: bool) -
     old = [(parameter["name"], parameter["layer"], tuple(parameter["shape"])) for parameter in found["parameters"]]
     new = [(parameter.name, parameter.layer, tuple(parameter.shape)) for parameter in layout.parameters]
     if old != new:
-        unequal = next((a or b for a, b in _zip_longest(old, new) if a != b), ("", "", ()))
+        unequal = next((a or b for a, b in zip_longest(old, new) if a != b), ("", "", ()))
         raise differs(f"its parameters are others (the first that differs is {unequal[0]})")
     if found["layers"] != list(layout.layers):
         raise differs("its layers are others")
@@ -132,11 +133,6 @@ def check_same(found: dict[str, Any], path: Path, layout: Layout, exact: bool) -
     for name, values in zip(COORDINATES, given, strict=True):
         if not np.array_equal(kept[name], np.asarray(values)):
             raise differs("it keeps other coordinates", fix="give the same --budget, or add --force to replace it")
-
-
-def _zip_longest(old: list[Any], new: list[Any]) -> list[tuple[Any, Any]]:
-    length = max(len(old), len(new))
-    return list(zip(old + [None] * (length - len(old)), new + [None] * (length - len(new)), strict=True))
 
 
 def coordinate_files(layout: Layout) -> dict[str, bytes]:
@@ -153,6 +149,24 @@ def coordinate_files(layout: Layout) -> dict[str, bytes]:
             chunk[: piece.size] = piece
             files[f"coord/{name}/c/{number}"] = encode(chunk)
     return files
+
+
+def array_document(path: Path, name: str) -> dict[str, Any]:
+    """The zarr.json of an array. Raises CorruptRun when it is missing or cannot be read."""
+    try:
+        metadata: dict[str, Any] = json.loads((path / DATA_NAME / name / "zarr.json").read_bytes())
+        if not {"shape", "data_type", "chunk_grid"} <= metadata.keys():
+            raise ValueError("not the metadata of an array")
+    except (OSError, ValueError) as error:
+        raise CorruptRun(f"{path}: array {name} cannot be read ({error})", fix="record the run again") from None
+    return metadata
+
+
+def read_grids(path: Path, specs: Sequence[ArraySpec]) -> dict[str, Grid]:
+    """The chunk grids of a run that is there. Raises CorruptRun as ``array_document``."""
+    documents = [array_document(path, spec.path) for spec in specs]
+    chunks = [tuple(document["chunk_grid"]["configuration"]["chunk_shape"]) for document in documents]
+    return {spec.path: Grid(spec, chunk) for spec, chunk in zip(specs, chunks, strict=True)}
 
 
 def read_coordinates(path: Path) -> dict[str, npt.NDArray[Any]]:

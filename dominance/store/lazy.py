@@ -109,7 +109,8 @@ class StackedArray(LazyArray):
             there = [np.flatnonzero(part >= 0) for part in inside]
             if all(part.size for part in there):
                 found = self._arrays[run].read(tuple(part[known] for part, known in zip(inside, there, strict=True)))
-                result[(row, *np.ix_(*there))] = found
+                target: Any = (row, *np.ix_(*there))
+                result[target] = found
         kept: list[int | slice] = [slice(None) if isinstance(part, slice | np.ndarray) else 0 for part in index]
         return np.asarray(result[tuple(kept)])
 

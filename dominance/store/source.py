@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import xarray as xr
 
 from dominance.errors import CorruptRun
 from dominance.schema import DATA_NAME, METRIC_ARRAYS, ArraySpec, Layout, Parameter
-from dominance.store.directory import read_attributes, read_coordinates
+from dominance.store.directory import array_document, read_attributes, read_coordinates
 from dominance.store.lazy import StoredArray
 
 
@@ -110,14 +109,3 @@ def stored_shape(path: Path, spec: ArraySpec) -> tuple[int, ...]:
         due = f"{spec.dtype} array of {', '.join(spec.dims)}"
         raise CorruptRun(f"{path}: {spec.path} is no {due}", fix="record the run again")
     return shape
-
-
-def array_document(path: Path, name: str) -> dict[str, Any]:
-    """The zarr.json of an array. Raises CorruptRun when it is missing or cannot be read."""
-    try:
-        metadata: dict[str, Any] = json.loads((path / DATA_NAME / name / "zarr.json").read_bytes())
-        if not {"shape", "data_type", "chunk_grid"} <= metadata.keys():
-            raise ValueError("not the metadata of an array")
-    except (OSError, ValueError) as error:
-        raise CorruptRun(f"{path}: array {name} cannot be read ({error})", fix="record the run again") from None
-    return metadata

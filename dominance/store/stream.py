@@ -12,10 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dominance.errors import CorruptRun, RecordingFailed
-from dominance.schema import ArraySpec
 from dominance.store.codec import decode, encode, little_endian, round_mantissa
 from dominance.store.disk import Disk
-from dominance.store.grid import Grid, cut
+from dominance.store.grid import Grid
 
 Block = dict[str, npt.NDArray[Any]]
 
@@ -38,8 +37,7 @@ class Stream:
     whole, and the queue of free blocks; the caller refills no block that the thread has not given back.
 
     Args:
-        specs: the arrays.
-        block: rows in a block.
+        grids: the arrays, by path; a block has as many rows as their shortest chunk, which divides the others.
         on_full: called with a full block before the row that needs the next one; must lead to ``write``, ``give_back``.
         alive: whether blocks can still be expected back.
 
@@ -48,11 +46,9 @@ class Stream:
         waited: seconds that the caller waited for a free block.
     """
 
-    def __init__(
-        self, specs: Sequence[ArraySpec], block: int, *, on_full: Callable[[Head], None], alive: Callable[[], bool]
-    ) -> None:
-        self.block_rows = block
-        self.grids = cut(specs, block)
+    def __init__(self, grids: dict[str, Grid], *, on_full: Callable[[Head], None], alive: Callable[[], bool]) -> None:
+        self.block_rows = min(grid.rows for grid in grids.values())
+        self.grids = grids
         self.committed = 0
         self.waited = 0.0
         self.head: Head | None = None

@@ -10,9 +10,9 @@ import numpy as np
 from dominance.errors import CorruptRun
 from dominance.schema import DATA_NAME, ArraySpec
 from dominance.store.codec import decode
-from dominance.store.directory import read_attributes, read_coordinates
+from dominance.store.directory import read_attributes, read_coordinates, read_grids
 from dominance.store.grid import Grid
-from dominance.store.source import array_document, expected_arrays, parameters_of, stored_shape
+from dominance.store.source import expected_arrays, parameters_of, stored_shape
 
 
 def verify(path: str | os.PathLike[str]) -> list[str]:
@@ -37,11 +37,11 @@ def verify(path: str | os.PathLike[str]) -> list[str]:
     for spec, rows in expected:
         try:
             problems += _shape_problems(run, spec, rows)
-            chunk = array_document(run, spec.path)["chunk_grid"]["configuration"]["chunk_shape"]
+            grid = read_grids(run, [spec])[spec.path]
         except CorruptRun as error:
             problems.append(error.message)
             continue
-        problems += _chunk_problems(run, Grid(spec, tuple(chunk)), rows, since)
+        problems += _chunk_problems(run, grid, rows, since)
     return problems
 
 

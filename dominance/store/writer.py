@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -19,12 +20,13 @@ from typing import Any
 from dominance.errors import BadOption, RecordingFailed
 from dominance.schema import DATA_NAME, METRIC_ARRAYS, Layout
 from dominance.store.attributes import Attributes, first_attributes
-from dominance.store.directory import check_same, claim, clear, coordinate_files, group_files
+from dominance.store.directory import check_same, claim, clear, coordinate_files, group_files, read_grids
 from dominance.store.disk import Disk
-from dominance.store.grid import EVENT_CHUNK, block_rows
+from dominance.store.grid import EVENT_CHUNK, block_rows, cut
 from dominance.store.stream import Head, Stream
 
-_SLACK = 4096  # bytes for groups and for longer numbers in the metadata
+_NUMBERS = 2048  # bytes for groups and for longer numbers in the metadata
+_SLACK = 1 << 14  # bytes that rows leave free for attributes set later
 _SHORTEST_TICK = 0.05
 
 
@@ -77,14 +79,15 @@ class RunWriter:
         found = claim(self.path, overwrite=overwrite, resume=resume)
         if found is not None:
             check_same(found, self.path, layout, exact)
-        specs = layout.arrays(exact=exact)
+        if found is None:
+            specs = layout.arrays(exact=exact)
+            steps, events = cut(specs, block_rows(specs)), cut(METRIC_ARRAYS, EVENT_CHUNK)
+        else:
+            specs = replace(layout, tasks=found["tasks"]).arrays(exact=exact)
+            steps, events = read_grids(self.path, specs), read_grids(self.path, METRIC_ARRAYS)
         alive = self._thread.is_alive
-        self._steps = Stream(
-            specs, block_rows(specs), on_full=lambda head: self._hand_over(self._steps, head), alive=alive
-        )
-        self._events = Stream(
-            METRIC_ARRAYS, EVENT_CHUNK, on_full=lambda head: self._hand_over(self._events, head), alive=alive
-        )
+        self._steps = Stream(steps, on_full=lambda head: self._hand_over(self._steps, head), alive=alive)
+        self._events = Stream(events, on_full=lambda head: self._hand_over(self._events, head), alive=alive)
         self._attributes = Attributes(first_attributes(layout, exact, budget) if found is None else found)
         self._disk = Disk(self.path / DATA_NAME, budget)
         if found is None:
@@ -122,8 +125,6 @@ class RunWriter:
         self._disk.scan()
         old.update({**layout.attrs, "status": "recording", "budget": self.budget})
         self._put_root()
-        if len(old["tasks"]) != len(layout.tasks):
-            self._steps.grow_tasks(len(old["tasks"]))
         self._steps.load(self._disk, steps, old["task_since"])
         self._events.load(self._disk, events, ())
         self._measure_metadata()
@@ -201,9 +202,21 @@ class RunWriter:
         Raises:
             ValueError: an attribute that the writer keeps itself.
             TypeError: a value that is no JSON.
+            BadOption: the budget does not hold it.
         """
-        if self._ready():
-            self._attributes.set(attrs)
+        if not self._ready():
+            return
+        grows = self._attributes.growth(attrs)
+        if self.budget is not None and grows > 0:
+            # Twice, because the new root stands beside the old one while it is written. Rows left _SLACK free for this.
+            need = self._need(self._steps.count, self._events.count) - _SLACK + 2 * grows
+            if need > self.budget:
+                names = ", ".join(attrs)
+                raise BadOption(
+                    f"{self.path}: attribute {names} does not fit into the budget of {self.budget} bytes",
+                    fix=f"give at least {need}",
+                )
+        self._attributes.update(attrs)
 
     def flush(self) -> None:
         """Return when everything appended is on disk. Raises whatever stopped the writer's thread, as itself."""
@@ -257,7 +270,7 @@ class RunWriter:
         """Most bytes that the folder can hold at any moment until so many rows are committed and the run is closed."""
         settled, steps_done, events_done = self._settled
         need = settled + self._steps.worst_case(steps_done, steps) + self._events.worst_case(events_done, events)
-        root = self._attributes.size + self._metadata_size + _SLACK
+        root = self._attributes.size + self._metadata_size + _NUMBERS + _SLACK
         largest = max(root, self._steps.largest_chunk, self._events.largest_chunk)  # stands beside the file it replaces
         return need + self._metadata_size + root + largest
 
