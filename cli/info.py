@@ -1,0 +1,123 @@
+"""``dominance info``: what a run directory holds."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dominance_cli import say
+from dominance_cli.text import aligned, print_json, size
+
+
+def info(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory, such as runs/latest.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Check every checksum; exit 1 on damage.")] = False,
+) -> int:
+    """Say what a run holds: tasks, steps, sampling, size, versions.
+
+    Example: dominance info runs/latest --verify
+    """
+    from dominance.store.reader import open_run
+
+    tree = open_run(run)
+    facts = _facts(tree, run)
+    problems = _damage(run) if verify else []
+    if as_json:
+        print_json(facts | ({"problems": problems} if verify else {}))
+    else:
+        print(aligned(_lines(facts), right=[False, False]))
+        if verify:
+            print("\n".join(problems) or "every checksum matches")
+    if problems:
+        say.error(f"{run}: {len(problems)} {'problem' if len(problems) == 1 else 'problems'}")
+        return 1
+    say.say(f"dominance summary {shlex.quote(str(run))}")
+    return 0
+
+
+def _damage(run: Path) -> list[str]:
+    from dominance.store.verify import verify
+
+    return [str(problem) for problem in verify(run)]
+
+
+def _facts(tree: Any, path: Path) -> dict[str, Any]:
+    """Everything that is known about the run; the keys are stable."""
+    attrs = dict(tree.attrs)
+    layers = tree["layer"].to_dataset()
+    steps = tree["step"].to_numpy()
+    weights = tree["loss"].to_dataset()["weight"].to_numpy()
+    last = {name: float(weights[-1, k]) if len(steps) else math.nan for k, name in enumerate(attrs["tasks"])}
+    return {
+        "path": str(path),
+        "bytes": sum(file.stat().st_size for file in path.resolve().rglob("*") if file.is_file()),
+        "status": attrs.get("status"),
+        "tasks": [{"name": name, "last_weight": weight} for name, weight in last.items()],
+        "layers": len(attrs["layers"]),
+        "shared_layers": int(layers["shared"].sum()),
+        "parameters": int(layers["size"].sum()),
+        "coordinates": int(tree.sizes["coord"]),
+        "steps_recorded": len(steps),
+        "steps_taken": attrs.get("steps_taken"),
+        "first_step": int(steps[0]) if len(steps) else None,
+        "last_step": int(steps[-1]) if len(steps) else None,
+        "steps_skipped": int((tree["skipped"] == 1).sum()),
+        "attributes": {name: attrs[name] for name in attrs if name not in ("tasks", "layers", "parameters", "path")},
+    }
+
+
+def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a person wants to know first, a line each; what the run's attributes lack is left out."""
+    attrs = facts["attributes"]
+    lines = [("run", facts["path"]), ("status", str(facts["status"]))]
+    if "failure" in attrs:
+        lines.append(("failure", str(attrs["failure"])))
+    if "argv" in attrs:
+        lines.append(("command", f"python {shlex.join(attrs['argv'])}"))
+    if attrs.get("git_commit"):
+        lines.append(("git commit", str(attrs["git_commit"])))
+    lines.append(("tasks", ", ".join(_weighted(task["name"], task["last_weight"]) for task in facts["tasks"])))
+    if attrs.get("residual_terms"):
+        lines.append(("residual", ", ".join(attrs["residual_terms"])))
+    lines.append(("steps", _steps(facts)))
+    if "schedule" in attrs:
+        lines.append(("schedule", _schedule(attrs["schedule"])))
+    lines.append(("layers", f"{facts['layers']}, {facts['shared_layers']} of them shared"))
+    kept, total = facts["coordinates"], facts["parameters"]
+    lines.append(("parameters", f"{total:,}, {'all' if kept == total else f'a sample of {kept:,}'} kept"))
+    for optimizer in attrs.get("optimizers", []):
+        rates = ", ".join(f"{group['lr']:g}" for group in optimizer["groups"] if "lr" in group)
+        lines.append(("optimizer", f"{optimizer['class']}, learning rate {rates}"))
+    lines.append(("attribution", str(attrs["attribution"])))
+    budget = f" of {size(attrs['budget'])}" if attrs.get("budget") else ""
+    lines.append(("size", f"{size(facts['bytes'])}{budget}"))
+    if "versions" in attrs:
+        lines.append(("versions", ", ".join(f"{name} {version}" for name, version in attrs["versions"].items())))
+    for name in ("seed", "host"):
+        if name in attrs:
+            lines.append((name, str(attrs[name])))
+    return lines
+
+
+def _weighted(name: str, weight: float) -> str:
+    return name if math.isnan(weight) else f"{name} ×{weight:.3g}"
+
+
+def _steps(facts: dict[str, Any]) -> str:
+    if not facts["steps_recorded"]:
+        return "none recorded"
+    taken = f" of {facts['steps_taken']} taken" if facts["steps_taken"] is not None else ""
+    skipped = f", {facts['steps_skipped']} skipped" if facts["steps_skipped"] else ""
+    return f"{facts['steps_recorded']} recorded{taken}, from {facts['first_step']} to {facts['last_step']}{skipped}"
+
+
+def _schedule(schedule: dict[str, Any]) -> str:
+    every, burst = schedule["every"], schedule["burst"]
+    if every == 1:
+        return "every step"
+    return f"one step in {every}" + (f", {burst} in a row" if burst > 1 else "")

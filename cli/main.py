@@ -1,0 +1,113 @@
+"""The command ``dominance``. This module and the ones it imports load nothing heavier than typer."""
+
+from __future__ import annotations
+
+import difflib
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+import typer.main
+
+from dominance import __version__
+from dominance.errors import DominanceError
+from dominance_cli import say
+from dominance_cli.info import info
+from dominance_cli.record import Recording, record
+from dominance_cli.report import report
+from dominance_cli.summary import summary
+
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+"""The class of every mistake in the arguments; some versions of typer have it from click, others bring their own."""
+
+app = typer.Typer(
+    name="dominance",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"dominance {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _dominance(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Who trains your shared parameters? Record a training script, then see which task moves which layer.
+
+    Example: dominance record train.py --lr 1e-3
+    """
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+app.command(
+    context_settings={"allow_interspersed_args": False},
+    options_metavar="[OPTIONS]",
+)(record)
+app.command()(report)
+app.command()(summary)
+app.command()(info)
+
+
+def _explain(error: Any) -> str:
+    """A mistake in the arguments as one line: what is wrong, and what to type instead."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "dominance"
+    wrong = getattr(error, "option_name", None)
+    if wrong is not None and "no such option" in str(error.message).lower():
+        known = [name for parameter in context.command.params for name in parameter.opts] if context else []
+        close = difflib.get_close_matches(wrong, [*known, "--help"], n=1)
+        fix = f"did you mean {close[0]}?" if close else f"see `{command} --help`"
+        return f"no such option: {wrong}; {fix}"
+    message = error.format_message().rstrip(".")
+    words = message.split("'")
+    if message.startswith("No such command") and len(words) > 1:
+        close = difflib.get_close_matches(words[1], [name.name or name.callback.__name__ for name in _commands()], n=1)
+        fix = f"did you mean {close[0]}?" if close else "see `dominance --help`"
+        return f"no such command: {words[1]}; {fix}"
+    return f"{message[:1].lower()}{message[1:]}; see `{command} --help`"
+
+
+def _commands() -> list[Any]:
+    return list(app.registered_commands)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave the process with its exit code.
+
+    0: fine; 1: failed; 2: wrong usage or unusable input, said in one line; 3: a ``--fail-on`` threshold was crossed.
+    ``record`` leaves as the script that it ran.
+    """
+    try:
+        # Not app(): that would put typer's own hook into sys.excepthook, which the recorded script would see.
+        command: Any = typer.main.get_command(app)
+        result = command.main(
+            args=list(sys.argv[1:] if arguments is None else arguments), prog_name="dominance", standalone_mode=False
+        )
+        if isinstance(result, Recording):  # run from here, so that the frames of typer are not below the script's
+            result.run()
+    except DominanceError as error:
+        say.error(str(error))
+        result = 2
+    except _UsageError as error:
+        say.error(_explain(error))
+        result = 2
+    except typer.Abort:
+        result = 128 + signal.SIGINT
+    sys.exit(result or 0)
+
+
+if __name__ == "__main__":
+    main()

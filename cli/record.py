@@ -1,0 +1,177 @@
+"""``dominance record``: run a training script as Python would, and record it."""
+
+from __future__ import annotations
+
+import shlex
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from dominance.errors import BadOption, DominanceError
+from dominance_cli import say
+from dominance_cli.rundir import Latest, default_folder
+
+if TYPE_CHECKING:
+    from dominance.config import RecordOptions
+    from dominance.record.script import Outcome, Prepared
+    from dominance.record.session import ScriptSession
+
+
+def record(
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="Script; with -m, module.")],
+    args: Annotated[list[str] | None, typer.Argument(metavar="ARGS", help="Its own arguments and options.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="DIR", help="Run directory. [default: runs/<script>-<UTC time>-<pid>]"),
+    ] = None,
+    tasks: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Names of the tasks that must be found. [default: all found]")
+    ] = None,
+    every: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="Record one training step in N; 1 records all and is exact. [default: 10]"),
+    ] = None,
+    burst: Annotated[
+        str | None,
+        typer.Option(
+            metavar="B", help="Record B consecutive steps at a time. [default: 1; 20 for optimizers with momentum]"
+        ),
+    ] = None,
+    params: Annotated[
+        str | None, typer.Option(metavar="GLOB", help="Record the parameters whose names match. [default: *]")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Bytes that the run may take, like 500MB. [default: 1GB]")
+    ] = None,
+    exact: Annotated[
+        bool | None, typer.Option("--exact", help="Keep float32 to the last bit; the run is twice as large.")
+    ] = None,
+    attribution: Annotated[
+        str | None, typer.Option(metavar="KIND", help="additive, solo or both. [default: additive]")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the run directory.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Append to the run directory.")] = False,
+    strict: Annotated[
+        bool | None, typer.Option("--strict", help="Stop with exit code 2 if the tasks are not found as asked.")
+    ] = None,
+    quiet: Annotated[bool | None, typer.Option("-q", "--quiet", help="Say nothing but errors.")] = None,
+    module: Annotated[bool, typer.Option("-m", "--module", help="TARGET is a module, as in python -m.")] = False,
+) -> Recording:
+    """Record an unmodified training script: what each task does to each layer.
+
+    The script's output, exit code and weights are the ones it has without us.
+    Our options stand before TARGET; everything after TARGET goes to the script.
+
+    Example: dominance record --every 5 -o runs/first train.py --lr 1e-3
+    """
+    from dominance.config import record_options
+    from dominance.record.script import prepare
+
+    if force and resume:
+        raise BadOption("--force and --resume exclude each other", fix="give one: overwrite, or append")
+    options = record_options(
+        {
+            "tasks": tasks,
+            "every": every,
+            "burst": burst,
+            "params": params,
+            "budget": budget,
+            "exact": exact,
+            "attribution": attribution,
+            "strict": strict,
+            "quiet": quiet,
+        }
+    )
+    prepared = prepare(target, module=module)
+    path = output or default_folder(target, module=module)
+    return Recording(prepared, args or [], path, output is None, options, force, resume)
+
+
+@dataclass
+class Recording:
+    """A script that is ready to run. ``run`` is called once the option parser has left the stack."""
+
+    prepared: Prepared
+    args: list[str]
+    path: Path
+    default_path: bool
+    options: RecordOptions
+    force: bool
+    resume: bool
+
+    def run(self) -> NoReturn:
+        """Run the script under recording and leave the process as the script left.
+
+        Raises:
+            RunExists: the run directory is there already; nothing of the script has run.
+            BadScript: there is no such module.
+        """
+        from dominance.record.session import ScriptSession
+
+        session = ScriptSession(
+            self.path.absolute(),  # the script may change its folder
+            self.options,
+            script=self.prepared.target,
+            argv=[*(["-m"] if self.prepared.module else []), self.prepared.target, *self.args],
+            force=self.force,
+            resume=self.resume,
+        )
+        session.check_output()
+        latest = Latest(self.path.absolute()) if self.default_path else None
+        started: list[ScriptSession] = []
+
+        def begin() -> None:
+            if latest is not None:
+                latest.point()
+            session.start()
+            started.append(session)
+
+        def start() -> None:
+            _shielded(begin)
+
+        outcome: Outcome | None = None
+        try:
+            outcome = self.prepared.run(self.args, on_torch=start)
+        finally:
+            if outcome is None or not outcome.forked:
+                steps = _shielded(lambda: self._finish(session, outcome)) if started else 0
+                if latest is not None and not steps:
+                    latest.restore()
+        if not outcome.torch and not outcome.forked:
+            self._note("nothing was recorded: the script's own process never imported torch")
+        outcome.leave()
+
+    def _finish(self, session: ScriptSession, outcome: Outcome | None) -> int:
+        """Close the run and say what to type next; returns how many steps it holds."""
+        result = session.finish(outcome.kind if outcome is not None else "failed")
+        if result.message:
+            self._note(result.message)
+        if result.steps:
+            self._note(f"{result.steps} steps recorded in {self.path}")
+            if not self.options.quiet:
+                say.say(f"dominance report {shlex.quote(str(self.path))}")
+        elif not result.message and not (self.options.strict and outcome is not None and outcome.code == 2):
+            self._note("nothing was recorded: no training step was seen")
+        return result.steps
+
+    def _note(self, text: str) -> None:
+        if not self.options.quiet:
+            say.note(text)
+
+
+def _shielded(action: Callable[[], int | None]) -> int:
+    """Call it; an error of the recorder is said on stderr and leaves the script and its exit code alone."""
+    try:
+        return action() or 0
+    except DominanceError as error:
+        say.error(str(error))
+    except KeyboardInterrupt:
+        say.error("interrupted while the run was being written; what was written before can be read")
+    except Exception:  # noqa: BLE001  a fault of ours must not end a training that is well: show it, and go on
+        say.error("the recorder failed, the script goes on unrecorded; please report this:")
+        say.say(traceback.format_exc().rstrip())
+    return 0

@@ -1,0 +1,55 @@
+"""``dominance report``: figures of a run as files."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dominance.errors import BadOption
+from dominance_cli import say
+
+FORMATS = ("pdf", "png", "svg")
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run directories, such as runs/latest.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="DIR", help="Where the files go. [default: RUN/report]"),
+    ] = None,
+    kind: Annotated[str, typer.Option("--format", metavar="FORMAT", help="pdf, png or svg.")] = "pdf",
+    figures: Annotated[
+        str, typer.Option(metavar="GLOB", help="Only the figures whose names match.", show_default=False)
+    ] = "*",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")] = False,
+) -> int:
+    """Draw the figures of a run, one file each, and report.pdf with all.
+
+    Example: dominance report runs/latest --figures 'rau*' --format png
+    """
+    if kind not in FORMATS:
+        raise BadOption(f"format {kind!r} is unknown", fix=f"choose from {', '.join(FORMATS)}")
+    from dominance.analyse.summary import findings
+    from dominance.figures.report import write_report
+    from dominance.store.reader import open_run
+
+    folders = [_folder(run, output, several=len(runs) > 1) for run in runs]
+    if len(set(folders)) < len(folders):
+        raise BadOption("two of the runs have the same name", fix="report them one by one, each with its own -o")
+    for run, folder in zip(runs, folders, strict=True):
+        tree = open_run(run)
+        for path in write_report(tree, folder, format=kind, figures=figures, overwrite=force):
+            print(path)
+        for sentence in findings(tree):
+            print(sentence)
+    say.say(f"dominance summary {' '.join(shlex.quote(str(run)) for run in runs)}")
+    return 0
+
+
+def _folder(run: Path, output: Path | None, *, several: bool) -> Path:
+    if output is None:
+        return run / "report"
+    return output / run.resolve().name if several else output

@@ -1,0 +1,63 @@
+"""Where a run goes when nobody says: runs/<script>-<UTC time>-<pid>, and runs/latest points to it."""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dominance_cli import say
+
+
+def default_folder(target: str, *, module: bool) -> Path:
+    """Relative to the current folder.
+
+    >>> default_folder("src/train.py", module=False).name.startswith("train-")
+    True
+    """
+    name = target if module else Path(target).absolute().stem
+    name = re.sub(r"[^\w.+-]", "_", name).strip(".-") or "run"
+    return Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}"
+
+
+class Latest:
+    """The relative link ``latest`` beside a run directory."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run.absolute()
+        self.link = self.run.parent / "latest"
+        self.before: str | None = None
+        self.pointed = False
+
+    def point(self) -> None:
+        """Make the link point to the run. What is there and is no link stays, and that is said."""
+        if self.link.is_symlink():
+            self.before = os.readlink(self.link)
+        elif self.link.exists():
+            say.note(f"{self.link} is no link and was left alone; the run is {self.run.name}")
+            return
+        try:
+            self.link.parent.mkdir(parents=True, exist_ok=True)
+            self._set(self.run.name)
+        except OSError as error:
+            say.note(f"{self.link} could not be made to point to the run ({error.strerror})")
+            return
+        self.pointed = True
+
+    def restore(self) -> None:
+        """Nothing was recorded: put back the link as it was, and leave no empty folder."""
+        if not self.pointed or not self.link.is_symlink() or os.readlink(self.link) != self.run.name:
+            return
+        if self.before is not None:
+            self._set(self.before)
+            return
+        self.link.unlink()
+        if not any(self.link.parent.iterdir()):
+            self.link.parent.rmdir()
+
+    def _set(self, to: str) -> None:
+        """Atomic: another process sees the old link or the new one."""
+        new = self.link.with_name(f".latest-{os.getpid()}")
+        new.symlink_to(to)
+        new.replace(self.link)

@@ -1,0 +1,21 @@
+"""Words of the command line to the person at the terminal: all of them on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+
+
+def say(text: str) -> None:
+    """One line on the process's own stderr, also when a script has put another in its place."""
+    with contextlib.suppress(OSError, ValueError):  # stderr closed: there is nobody to tell
+        if sys.__stderr__ is not None:
+            print(text, file=sys.__stderr__, flush=True)
+
+
+def error(text: str) -> None:
+    say(f"dominance: error: {' '.join(text.split())}")
+
+
+def note(text: str) -> None:
+    say(f"dominance: {text}")

@@ -1,0 +1,136 @@
+"""``dominance summary``: what a person reads in the terminal, and a program as JSON."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dominance_cli import say
+from dominance_cli.text import aligned, print_json
+from dominance_cli.threshold import parse
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BUCKETS = ["[0, 20]", "(20, 40]", "(40, 60]", "(60, 80]", "(80, 100]"]
+HEADINGS = ["layer", "task", "0-20", "20-40", "40-60", "60-80", "80-100", "tasks", "gradient", "update", "GCD"]
+RIGHT = [False, False] + [True] * 9
+
+UNITS = {
+    "rau": "share of the layer's touched parameters whose relative accumulated update lies in the bucket (percent)",
+    "share_se": "largest standard error of the shares in rau, from sampling; 0 when every coordinate was kept",
+    "untouched": "share of the layer's parameters that no task has moved",
+    "effective_tasks": "exp of the entropy of rAU over tasks: 1 is dominated, the number of tasks is balanced",
+    "gradient_norm": "median over steps of the 2-norm of the task's effective gradient",
+    "update_norm": "median over steps of the 2-norm of the task's update",
+    "mean_gcd": "mean over steps and other tasks of 1 - cos of the gradients; above 1 they conflict",
+}
+
+
+def summary(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run directories, such as runs/latest.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="EXPR",
+            help="Exit with 3 where it holds: 'gcd > 1.2', or with task and layer 'owned[price, trunk.*] > 0.9'. Knows"
+            " owned (share of parameters with rAU over 80 %), effective_tasks, gcd, untouched, gradient_norm, update_norm.",
+        ),
+    ] = None,
+) -> int:
+    """Say which task owns which layer, and how much tasks conflict.
+
+    Example: dominance summary runs/latest --fail-on 'effective_tasks < 1.5'
+    """
+    conditions = [parse(text) for text in fail_on or []]
+    from dominance.analyse.summary import findings, overview
+    from dominance.analyse.summary import summary as summarise
+    from dominance.store.reader import open_run
+
+    documents, crossed = [], []
+    for number, run in enumerate(runs):
+        seen = overview(open_run(run))
+        table, said = summarise(seen), findings(seen)
+        crossed += [f"{run}: {row}" for condition in conditions for row in condition.crossed(table)]
+        if as_json:
+            documents.append(_document(run, table, said))
+        else:
+            print("\n" * (number > 0) + f"{run}, step {table.attrs['step']}\n")
+            print("\n".join(f"  {sentence}" for sentence in said) + "\n")
+            _print_table(table)
+    if as_json:
+        print_json({"units": UNITS, "runs": documents})
+    for row in crossed:
+        say.note(row)
+    say.say(f"dominance report {' '.join(shlex.quote(str(run)) for run in runs)}")
+    return 3 if crossed else 0
+
+
+def _document(run: Path, table: pd.DataFrame, said: list[str]) -> dict[str, Any]:
+    rows = []
+    for (layer, task), row in table.iterrows():
+        rau = {bucket: row[bucket] for bucket in BUCKETS}
+        rest = {name: row[name] for name in UNITS if name != "rau"}
+        rows.append({"layer": layer, "task": task, "rau": rau, **rest})
+    return {"path": str(run), **table.attrs, "findings": said, "rows": rows}
+
+
+def _print_table(table: pd.DataFrame) -> None:
+    print("Share of the parameters, in %, whose rAU lies in each bucket; effective number of")
+    print("tasks; median norms of gradient and update; mean gradient conflict degree:\n")
+    tasks = table.index.get_level_values("task").nunique()
+    rows = []
+    before = None
+    for (layer, task), row in table.iterrows():
+        first = layer != before
+        before = layer
+        effective = f"{row['effective_tasks']:.2f} of {tasks}" if first else ""
+        rows.append(
+            [
+                str(layer) if first else "",
+                str(task),
+                *(_percent(row[bucket]) for bucket in BUCKETS),
+                effective,
+                _short(row["gradient_norm"]),
+                _short(row["update_norm"]),
+                "-" if math.isnan(row["mean_gcd"]) else f"{row['mean_gcd']:.2f}",
+            ]
+        )
+    if sys.stdout.isatty():
+        _print_rich(rows)
+    else:
+        print(aligned([HEADINGS, *rows], right=RIGHT))
+
+
+def _print_rich(rows: list[list[str]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for heading, right in zip(HEADINGS, RIGHT, strict=True):
+        table.add_column(heading, justify="right" if right else "left", no_wrap=right, overflow="fold")
+    for row in rows:
+        if row[0]:
+            table.add_section()
+        owner = row[6].isdecimal() and int(row[6]) > 50
+        table.add_row(*(Text(cell, style="bold" if owner and i in (1, 6) else "") for i, cell in enumerate(row)))
+    Console().print(table)
+
+
+def _percent(share: float) -> str:
+    if math.isnan(share):
+        return "-"
+    return "<1" if 0 < share < 0.005 else f"{100 * share:.0f}"
+
+
+def _short(value: float) -> str:
+    """Three digits: ``0.00123``, ``1.2e-05``, ``12.3``."""
+    return "-" if math.isnan(value) else f"{value:.3g}"
