@@ -168,7 +168,8 @@ class Attributor:
         """Split the step just taken; to be called from the optimizer's step post-hook.
 
         Args:
-            gradients: by parameter. One that is missing counts as gradient of no task (residual).
+            gradients: by parameter. One that is missing counts as gradient of no task (residual). A fused step under
+                GradScaler unscales ``.grad`` itself: what it was fed is to be read after the step.
 
         Returns:
             One split for each parameter given to ``before_step`` that took part in the step.
@@ -200,7 +201,8 @@ class Attributor:
             elif self._rule is not None and self._splits_additively:
                 self._rule.room.restart()
                 linear = self._rule.linear(p, before.group, theta, before.state)
-                self._split(split, linear, before.memory, theta, gradients.get(p) or self._nobodys(p), room)
+                self._split(split, linear, before.memory, theta, gradients.get(p) or GradientSplit({}, p.grad), room)
+                split.closure, split.rounding = _closure(split, theta, torch.finfo(p.dtype).eps, room)
                 before.memory.stamp(self._rule.memory(p, before.group))
                 self._memories[p] = before.memory
             yield p, split
@@ -212,17 +214,10 @@ class Attributor:
             kept = self._theta[parameter] = torch.empty_like(parameter.detach())
         return kept.copy_(parameter)
 
-    def _nobodys(self, parameter: Tensor) -> GradientSplit:
-        """The whole gradient as residual, as the optimizer sees it: a fused one unscales it inside its step."""
-        assert parameter.grad is not None
-        scale = getattr(self.optimizer, "grad_scale", None)
-        gradient = full(parameter.grad)
-        return GradientSplit({}, gradient if scale is None else gradient / scale.to(gradient.device))
-
     def _split(
         self, split: StepSplit, step: Linear, memory: _Memory, theta: Tensor, gradient: GradientSplit, room: Pool
     ) -> None:
-        """Feed every part through the step's linear map, and compare their sum with the step taken."""
+        """Feed every part through the step's linear map."""
         for task in dict.fromkeys((*memory.tasks, *gradient.tasks)):
             u = gradient.tasks.get(task)
             kept, share = step.respond(memory.tasks.get(task), None if u is None else full(u), step.sign, room)
@@ -239,15 +234,16 @@ class Attributor:
                 split.decay = torch.mul(theta, -step.decoupled, out=room.take(theta))
             else:
                 split.decay.add_(theta, alpha=-step.decoupled)
+        if isinstance(step.carry, float) and step.carry == 0:
+            memory.unattributed = None
         memory.unattributed, split.unattributed = step.respond(memory.unattributed, None, 1.0, room)
         self._fade(memory, step)
-        split.closure, split.rounding = _closure(split, theta, room)
 
     @staticmethod
     def _fade(memory: _Memory, step: Linear) -> None:
         """Let the unattributed momentum go once no trace of it is left in the number format."""
         if memory.unattributed is not None and isinstance(step.carry, float):
-            memory.left *= abs(step.carry)
+            memory.left *= step.carry
             if memory.left < torch.finfo(memory.unattributed.dtype).tiny:
                 memory.unattributed = None
 
@@ -261,8 +257,8 @@ def overflow_found(optimizer: Optimizer) -> bool:
     return found is not None and bool(found.item() if isinstance(found, Tensor) else found)
 
 
-def _closure(split: StepSplit, theta: Tensor, room: Pool) -> tuple[float, float]:
-    """Largest error of the sum of the parts, and the rounding of theta, both relative to the step's largest entry."""
+def _closure(split: StepSplit, theta: Tensor, eps: float, room: Pool) -> tuple[float, float]:
+    """Largest error of the sum of the parts, and the spacing of theta (its size times ``eps``), over the largest step."""
     if split.total.numel() == 0:
         return 0.0, 0.0
     error = torch.neg(split.total, out=room.take(split.total))
@@ -272,7 +268,7 @@ def _closure(split: StepSplit, theta: Tensor, room: Pool) -> tuple[float, float]
     largest, off, size = (
         max(-low.item(), high.item()) for low, high in map(torch.aminmax, (split.total, error, theta))
     )
-    spacing = size * torch.finfo(split.total.dtype).eps
+    spacing = size * eps
     if largest == 0:  # nothing moved: the parts cancel, or are below the spacing of theta
         return (0.0, math.inf if spacing else 0.0) if off <= spacing else (math.inf, math.inf)
     return off / largest, spacing / largest

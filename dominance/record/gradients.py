@@ -28,6 +28,7 @@ def task_gradients(
         One dense tensor for each parameter (float32 for half precision), None where the task does not reach it.
     """
     outputs = [GradientEdge(*edge) for edge in edges]
+    found: Sequence[Tensor | None]
     try:
         found = torch.autograd.grad(outputs, list(parameters), list(weights), retain_graph=True, allow_unused=True)
     except RuntimeError as error:
@@ -46,7 +47,7 @@ def _by_accumulation(
         for p, _, hooks in held:
             p.grad = None
             if hooks:
-                p._post_accumulate_grad_hooks = None
+                p._post_accumulate_grad_hooks = None  # type: ignore[assignment]
         torch.autograd.backward(outputs, list(weights), retain_graph=True)
         return tuple(p.grad for p in parameters)
     finally:

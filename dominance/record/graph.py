@@ -167,6 +167,15 @@ class Term:
         return self.edge[0]
 
 
+def _selected(edge: Edge) -> tuple[int, ...]:
+    """Which entry of a vector a node picks, so that two entries are told apart in a path."""
+    node, output = edge
+    name = node.name()
+    if name == "SelectBackward0":
+        return (int(node._saved_index),)
+    return (output,) if name in ("UnbindBackward0", "SplitBackward0") else ()
+
+
 class Splitter:
     """Walks from the root of a loss through linear nodes down to its terms.
 
@@ -194,12 +203,17 @@ class Splitter:
             if edge in seen:
                 continue
             seen.add(edge)
-            below = [] if (not is_root and stop_at_names and self._named(edge)) else self._summands(edge)
+            below = [] if (not is_root and stop_at_names and self._stops(edge)) else self._summands(edge)
             if not below:
                 found[edge] = Term(edge, here, edge[0].name())
             # Reversed, so that terms come out in the order they are written in.
-            stack.extend((child, (*here, position), False) for position, child in reversed(below))
+            chosen = _selected(edge)
+            stack.extend((child, (*here, position, *chosen), False) for position, child in reversed(below))
         return list(found.values())
+
+    def _stops(self, edge: Edge) -> bool:
+        """The user named this tensor: it is a term, unless it is a vector of several losses."""
+        return self._named(edge) and (output_size(edge) == 1 or not self._deeper(edge))
 
     def _summands(self, edge: Edge) -> list[tuple[int, Edge]]:
         """The children to go on to, with their positions; none where the walk must stop."""

@@ -140,7 +140,8 @@ class Hooks:
             optimizer.register_step_pre_hook(lambda opt, a, k: self._watcher.before_step(opt)),
             optimizer.register_step_post_hook(lambda opt, a, k: self._watcher.after_step(opt)),
         ]
-        optimizer._optimizer_step_post_hooks.move_to_end(self._step_hooks[1].id, last=False)
+        post_hooks: Any = optimizer._optimizer_step_post_hooks
+        post_hooks.move_to_end(self._step_hooks[1].id, last=False)
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if os.getpid() == self._pid:

@@ -65,11 +65,38 @@ def call_of(found: Found, gradients: Mapping[str, Mapping[Tensor, Tensor]]) -> C
 class Resolved:
     """Task gradients as the optimizer is fed them."""
 
+    settled: Settled
     splits: dict[Tensor, GradientSplit]
     totals: dict[Tensor, Tensor]
     weight: dict[str, float]
     loss: dict[str, float]
     total: float
+
+
+@dataclass
+class Settled:
+    """What the gradients that an optimizer is fed are made of."""
+
+    calls: list[Call]
+    totals: dict[Tensor, Tensor]
+    factors: dict[Tensor, Tensor | float | None]
+    """What each parameter's gradient was multiplied by since backward(); None: changed in another way."""
+    mixed: bool
+    """Whether the script put a mixture of its own into ``.grad``."""
+
+    @property
+    def tasks(self) -> list[str]:
+        """Names of the tasks, in order of appearance."""
+        return list(dict.fromkeys(name for call in self.calls for name in call.gradients))
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weight of each task in what backward() was called on."""
+        weights: dict[str, float] = {}
+        for call in self.calls:
+            for name, weight in call.weight.items():
+                weights[name] = weights.get(name, 0.0) + weight
+        return weights
 
 
 @dataclass
@@ -123,16 +150,11 @@ class Ledger:
         """Names of the losses that had a backward() of their own."""
         return {call.root for call in (*self.fed, *self.seen)}
 
-    def tasks(self) -> list[str]:
-        """Names of all tasks of the step, in order of appearance."""
-        calls = _levelled(self.fed or self.seen)
-        return list(dict.fromkeys(name for call in calls for name in call.gradients))
-
-    def resolve(self, parameters: Iterable[Tensor], grad_scale: float = 1.0) -> Resolved:
-        """Effective task gradients and the residual: per parameter they sum to the gradient that was fed.
+    def settle(self, parameters: Iterable[Tensor], grad_scale: float = 1.0) -> Settled:
+        """Which calls the gradients in ``.grad`` are made of, and what those were multiplied by since.
 
         Args:
-            parameters: those that the optimizer has stepped.
+            parameters: those that the optimizer steps.
             grad_scale: factor on ``.grad`` that the optimizer itself has not taken out of it (fused with GradScaler).
         """
         totals: dict[Tensor, Tensor] = {}
@@ -143,41 +165,42 @@ class Ledger:
                 fed = dense(p.grad.detach())
                 still_scaled = grad_scale != 1.0 and p in self.after and torch.equal(fed, self.after[p])
                 totals[p] = fed / grad_scale if still_scaled else fed
-        calls = _levelled(self.fed or self.seen)
         factors = {p: _factor(total, self.after.get(p)) for p, total in totals.items()}
-        mixed = None in factors.values() and len(self.seen) + len(self.fed) > 1
-        if self.fed and not mixed:
-            splits, factor = _scaled(totals, factors, calls)
-        else:
-            calls = _levelled([*self.seen, *self.fed])
-            splits, factor = _projected(totals, calls)
-        weight: dict[str, float] = {}
+        mixed = not self.fed or (None in factors.values() and len(self.seen) + len(self.fed) > 1)
+        return Settled(_levelled([*self.seen, *self.fed] if mixed else self.fed), totals, factors, mixed)
+
+    def resolve(self, parameters: Iterable[Tensor], grad_scale: float = 1.0) -> Resolved:
+        """Effective task gradients and the residual: per parameter they sum to the gradient that was fed.
+
+        Args as in ``settle``.
+        """
+        settled = self.settle(parameters, grad_scale)
+        splits, factor = _projected(settled) if settled.mixed else _scaled(settled)
+        calls, totals = settled.calls, settled.totals
+        weight = settled.weights
         loss: dict[str, float] = {}
         for call in calls:
             for name in call.gradients:
-                weight[name] = weight.get(name, 0.0) + call.weight[name]
                 loss[name] = loss.get(name, 0.0) + call.weighted_loss[name]
         loss = {name: value / weight[name] if weight[name] else math.nan for name, value in loss.items()}
         weight = {name: value * factor.get(name, math.nan) for name, value in weight.items()}
-        return Resolved(splits, totals, weight, loss, sum(call.total for call in calls))
+        return Resolved(settled, splits, totals, weight, loss, sum(call.total for call in calls))
 
 
-def _scaled(
-    totals: Mapping[Tensor, Tensor], factors: Mapping[Tensor, Tensor | float | None], calls: list[Call]
-) -> tuple[dict[Tensor, GradientSplit], dict[str, float]]:
+def _scaled(settled: Settled) -> tuple[dict[Tensor, GradientSplit], dict[str, float]]:
     """Between backward() and step() gradients are rescaled (unscaling, clipping): the tasks' shares with them."""
     splits = {}
     used: list[Tensor | float] = []
-    for p, total in totals.items():
+    for p, total in settled.totals.items():
         # A gradient that was changed in another way keeps its shares, and the change becomes residual.
-        known = factors[p]
+        known = settled.factors[p]
         factor = 1.0 if known is None else known
         used.append(factor)
         unscaled = isinstance(factor, float) and factor == 1.0
-        tasks = {name: g if unscaled else g * factor for name, g in _summed(calls, p).items()}
+        tasks = {name: g if unscaled else g * factor for name, g in _summed(settled.calls, p).items()}
         splits[p] = GradientSplit(tasks, _rest(p, total, tasks))
     uniform = _uniform(used)
-    return splits, {name: uniform for call in calls for name in call.gradients}
+    return splits, {name: uniform for call in settled.calls for name in call.gradients}
 
 
 def _summed(calls: Iterable[Call], parameter: Tensor) -> dict[str, Tensor]:
@@ -200,13 +223,14 @@ def _merge(calls: list[Call], call: Call) -> None:
 
 def _levelled(calls: list[Call]) -> list[Call]:
     """Where several losses had a backward() each, each of them is a task: none is taken apart further."""
-    if len({call.root for call in calls}) < 2:
+    roots = {call.root for call in calls}
+    if len(roots) < 2:
         return calls
-    return [call.collapsed() if call.expanded else call for call in calls]
+    return [call.collapsed() if call.expanded and not roots >= call.gradients.keys() else call for call in calls]
 
 
 def _factor(total: Tensor, before: Tensor | None) -> Tensor | float | None:
-    """What the gradient was multiplied by since backward(): one number, one per coordinate, or None: by nothing such."""
+    """What the gradient was multiplied by since backward(): a number, one per coordinate, or None: neither."""
     if before is None or before.shape != total.shape or torch.equal(before, total):
         return 1.0
     square = float((before.double() * before.double()).sum())
@@ -244,17 +268,16 @@ def _rest(parameter: Tensor, total: Tensor, tasks: Mapping[str, Tensor]) -> Tens
     return None if tasks and float(torch.linalg.vector_norm(rest)) <= rounding * size else rest
 
 
-def _projected(
-    totals: Mapping[Tensor, Tensor], calls: list[Call]
-) -> tuple[dict[Tensor, GradientSplit], dict[str, float]]:
+def _projected(settled: Settled) -> tuple[dict[Tensor, GradientSplit], dict[str, float]]:
     """The script mixed the task gradients itself: find the mixture w with sum_k w_k g_k nearest to what it fed.
 
     Gradient manipulation acts on the shared parameters together, and leaves task-specific ones alone; so the weights
     are fitted for each set of parameters that the same tasks reach, and the distance that remains is residual.
     """
+    totals = settled.totals
     groups: dict[tuple[str, ...], list[tuple[Tensor, dict[str, Tensor]]]] = {}
     for p in totals:
-        parts = _summed(calls, p)
+        parts = _summed(settled.calls, p)
         groups.setdefault(tuple(parts), []).append((p, parts))
     splits: dict[Tensor, GradientSplit] = {}
     weights: dict[str, float] = {}

@@ -36,6 +36,16 @@ _GENERIC = {
     "out",
     "ret",
 }
+_LOSS_FUNCTIONS = {
+    "MseLossBackward0": ("mse_loss",),
+    "L1LossBackward0": ("l1_loss",),
+    "SmoothL1LossBackward0": ("smooth_l1_loss",),
+    "HuberLossBackward0": ("huber_loss",),
+    "NllLossBackward0": ("cross_entropy", "nll_loss"),
+    "NllLoss2DBackward0": ("cross_entropy", "nll_loss"),
+    "BinaryCrossEntropyBackward0": ("binary_cross_entropy",),
+    "BinaryCrossEntropyWithLogitsBackward0": ("binary_cross_entropy_with_logits",),
+}
 
 
 def caller_frames() -> list[FrameType]:
@@ -59,6 +69,10 @@ class Names:
     """Edge -> (id of the container, name of the item, whether the container is a sequence)."""
     vectors: dict[Edge, str] = field(default_factory=dict)
     tensors: dict[Edge, Tensor] = field(default_factory=dict)
+    sizes: dict[int, int] = field(default_factory=dict)
+    """Id of a container -> how many scalar losses it holds."""
+    place: tuple[str, int] = ("", 0)
+    """File and line of the script that called."""
     loss_scale: float = 1.0
     """Scale of a live GradScaler, 1 where there is none."""
 
@@ -99,6 +113,8 @@ class Names:
 def names_around(frames: list[FrameType]) -> Names:
     """Look through the variables of ``frames``, and one level into their dicts, lists, tuples and ``self``."""
     names = Names()
+    if frames:
+        names.place = (frames[0].f_code.co_filename, frames[0].f_lineno)
     for frame in frames:
         for name, value in variables_of(frame).items():
             if isinstance(value, Tensor):
@@ -163,6 +179,7 @@ def _note_container(names: Names, name: str, container: Any) -> None:
             edge = _edge(value)
             if edge is not None:
                 names.tensors.setdefault(edge, value)
+                names.sizes[id(container)] = names.sizes.get(id(container), 0) + 1
                 names.items.setdefault(edge, (id(container), label, not isinstance(container, Mapping)))
 
 
@@ -198,7 +215,23 @@ def source_of(node: Node) -> Source | None:
         if function is not None and not returns:
             break
     path, number, _ = places[-1]
-    return Source(function or f"{os.path.basename(path)}:{number}", "".join(lines))
+    called = function or _called(path, number, _LOSS_FUNCTIONS.get(node.name(), ()))
+    return Source(called or f"{os.path.basename(path)}:{number}", "".join(lines))
+
+
+def _called(path: str, number: int, known: tuple[str, ...]) -> str | None:
+    """The loss function that the statement at this line calls: one that makes such nodes, or the only one."""
+    names: list[str] = []
+    for statement in _statements(path):
+        if statement.lineno <= number <= (statement.end_lineno or statement.lineno):
+            calls = [inner.func for inner in ast.walk(statement) if isinstance(inner, ast.Call)]
+            names += [f.attr if isinstance(f, ast.Attribute) else f.id for f in calls
+                      if isinstance(f, (ast.Attribute, ast.Name))]  # fmt: skip
+    for name in known:
+        if name in names:
+            return name
+    losses = list(dict.fromkeys(name for name in names if "loss" in name.lower() or "entropy" in name.lower()))
+    return losses[0] if len(losses) == 1 else None
 
 
 def _places(text: str) -> Iterator[tuple[str, int, str]]:
@@ -233,7 +266,7 @@ def _target(path: str, number: int) -> tuple[str | None, bool]:
         if isinstance(key, str):
             return key, False
         if isinstance(target.value, ast.Name):
-            return f"{target.value.id}[{key}]", False
+            return f"{target.value.id}[{key!r}]", False
     return None, False
 
 

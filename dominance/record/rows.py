@@ -77,6 +77,10 @@ class Row:
         if not solo:
             self.values["layer/task"][:, :, TASK_STATISTICS.index("solo_sq")] = np.nan
 
+    def holds(self, parameter: Tensor) -> bool:
+        """Whether the run records this parameter."""
+        return parameter in self._shape.places
+
     def losses(self, loss: Mapping[str, float], weight: Mapping[str, float], total: float) -> None:
         """Each task's unweighted loss and its weight, and the sum that backward() was called on."""
         for name, value in loss.items():

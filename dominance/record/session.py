@@ -80,7 +80,7 @@ class ScriptSession:
 
         deactivate(watch)
         watch.stop()
-        attrs = {"steps_taken": watch.step, "ended": status}
+        attrs: dict[str, int | str] = {"steps_taken": watch.step, "ended": status}
         if watch.failure is not None:
             attrs["failure"] = watch.failure
         watch.sink.close(complete=status == "complete" and watch.failure is None, **attrs)

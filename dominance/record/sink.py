@@ -26,14 +26,6 @@ from dominance.store.writer import RunWriter
 _SAMPLING_SEED = 0
 
 
-class RecordedRow(Row):
-    """A row that knows which parameters the run holds."""
-
-    def __init__(self, shape: RowShape, tasks: Sequence[str], *, step: int, epoch: int) -> None:
-        super().__init__(shape, tasks, step=step, epoch=epoch)
-        self.parameters = shape.places
-
-
 class Sink:
     """Owner of the run directory while it is recorded.
 
@@ -89,7 +81,7 @@ class Sink:
         fix = 'name them before backward(): dominance.observe({"task_a": loss_a, "task_b": loss_b})'
         if wanted is not None and not set(wanted) <= set(tasks):
             return [f"--tasks asks for {', '.join(wanted)}, found {found}; {fix}"]
-        return [found] if len(tasks) >= 2 else [f"found {found}, and dominance needs two; {fix}"]
+        return [found] if len(tasks) >= 2 else [f"found {found}; dominance needs two or more; {fix}"]
 
     def lay_out(
         self,
@@ -132,10 +124,10 @@ class Sink:
         self._writer.grow_tasks([name for name in self._tasks if name not in known])
         self._tasks = list(self._writer.tasks)
 
-    def row(self, step: int, epoch: int) -> RecordedRow:
+    def row(self, step: int, epoch: int) -> Row:
         """An empty row of the run's shape."""
         assert self._shape is not None
-        return RecordedRow(self._shape, self._tasks, step=step, epoch=epoch)
+        return Row(self._shape, self._tasks, step=step, epoch=epoch)
 
     def append(self, row: Row) -> None:
         """Write the row, in the background."""
@@ -199,12 +191,12 @@ class Sink:
 
 def _describe(attributor: Attributor) -> dict[str, Any]:
     optimizer = attributor.optimizer
-    plain = (int, float, bool, str, type(None))
     groups = []
     for group in optimizer.param_groups:
         options = {k: float(v) if isinstance(v, Tensor) else v for k, v in group.items() if k != "params"}
-        groups.append({k: list(v) if isinstance(v, tuple) else v for k, v in options.items()
-                       if isinstance(v, plain) or (isinstance(v, tuple) and all(isinstance(x, plain) for x in v))})  # fmt: skip
+        options = {k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}
+        # What is left out is code or tensors (foreach caches, callables): no hyper-parameters.
+        groups.append({k: v for k, v in options.items() if isinstance(v, (int, float, bool, str, list, type(None)))})
     return {"class": type(optimizer).__name__, "groups": groups[:20], "note": attributor.note}
 
 
@@ -240,7 +232,7 @@ def _next_step(path: Path) -> int:
         return 0
     from dominance.store.reader import open_run
 
-    steps = open_run(path)["step"].values
+    steps = open_run(path).dataset["step"].values
     return int(steps[-1]) + 1 if len(steps) else 0
 
 

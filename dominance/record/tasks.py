@@ -61,6 +61,7 @@ class Found:
 class _Plan:
     """What is decided once for all losses of the same structure: which terms form which task, and the names."""
 
+    root: str
     tasks: list[tuple[str, list[int]]]
     residual: list[str]
     separate: list[str]
@@ -75,7 +76,8 @@ class TaskFinder:
 
     def __init__(self, wanted: Sequence[str] | None = None) -> None:
         self._wanted = None if wanted is None else tuple(wanted)
-        self._plans: dict[tuple[tuple[tuple[int, ...], str], ...], _Plan] = {}
+        self._plans: dict[tuple[object, ...], _Plan] = {}
+        self._by_item: dict[tuple[tuple[str, int], str | None], bool] = {}
         self.expand = True
         """Whether a loss that is one named sum is taken apart; not so when every task has its own backward()."""
         self.unnamed = False
@@ -91,7 +93,7 @@ class TaskFinder:
             observed: task name -> loss, as the user told with ``observe``; empty when not told.
         """
         total = sum(float((root.tensor.detach() * root.gradient).sum()) for root in roots if root.tensor is not None)
-        root_name = self._root_name(roots[0].edge, names)
+        root_name = self._live_name(roots[0].edge, names)
         if observed:
             found = self._from_observed(roots, names, observed, root_name)
         else:
@@ -99,15 +101,20 @@ class TaskFinder:
         found.total = total if any(root.tensor is not None for root in roots) else math.nan
         return found
 
-    def _root_name(self, edge: Edge, names: Names) -> str:
-        name, _ = names.choose([edge])[0]
-        if name is not None:
-            return name
-        source = source_of(edge[0])
-        return source.name if source is not None else "loss"
+    def _live_name(self, edge: Edge, names: Names) -> str | None:
+        """What the script calls the loss that backward() is called on, if it has a name."""
+        variable = names.variables.get(edge)
+        item = names.items.get(edge)
+        if item is not None:
+            # `for loss in losses: loss.backward()` names tasks by the list; a list that only collects the history of
+            # one loss is still short when the line is first reached, and does not.
+            several = self._by_item.setdefault((names.place, variable), names.sizes[item[0]] > 1)
+            if several or variable is None:
+                return item[1]
+        return variable
 
     def _from_observed(
-        self, roots: Sequence[Root], names: Names, observed: Mapping[str, Tensor], root_name: str
+        self, roots: Sequence[Root], names: Names, observed: Mapping[str, Tensor], root_name: str | None
     ) -> Found:
         edges = {name: edge_of(loss) for name, loss in observed.items()}
         weights = exact_weights(roots, list(edges.values()))
@@ -115,25 +122,31 @@ class TaskFinder:
         for (name, edge), weight in zip(edges.items(), weights, strict=True):
             if weight is not None:
                 tasks.append(_task(name, [edge], [weight], [observed[name].detach()]))
-        return Found(root_name, tasks, [])
+        return Found(root_name or "loss", tasks, [])
 
-    def _from_graph(self, roots: Sequence[Root], names: Names, parameters: set[int], root_name: str) -> Found:
+    def _from_graph(self, roots: Sequence[Root], names: Names, parameters: set[int], root_name: str | None) -> Found:
         terms, expanded = self._terms(roots, names)
-        signature = tuple((term.path, term.kind) for term in terms)
+        live = [name for name, _ in names.choose([term.edge for term in terms])]
+        signature = (root_name, *((term.path, term.kind, name) for term, name in zip(terms, live, strict=True)))
         plan = self._plans.get(signature)
         if plan is None:
+            if root_name is None:
+                source = source_of(roots[0].edge[0])
+                root_name = source.name if source is not None else "loss"
             plan = self._plans[signature] = self._plan(terms, names, parameters, root_name, single=len(roots) == 1)
         chosen = [position for _, positions in plan.tasks for position in positions]
         weights = dict(zip(chosen, exact_weights(roots, [terms[i].edge for i in chosen]), strict=True))
+        # A root that picks one loss out of a vector of them passes no gradient to the others.
+        picks = roots[0].edge[0].name().startswith(("Select", "Unbind", "Split", "Slice", "Index"))
         tasks = []
         for name, positions in plan.tasks:
-            live = [(terms[i].edge, weights[i]) for i in positions]
-            edges = [edge for edge, weight in live if weight is not None]
-            if edges:
+            weighted = [(terms[i].edge, weights[i]) for i in positions]
+            edges = [edge for edge, weight in weighted if weight is not None]
+            if edges and not (picks and not any(bool(weight.any()) for _, weight in weighted if weight is not None)):
                 values = [names.value(edge) for edge in edges]
                 values = [term_value(e[0]) if v is None else v for e, v in zip(edges, values, strict=True)]
-                tasks.append(_task(name, edges, [weight for _, weight in live if weight is not None], values))
-        return Found(root_name, tasks, plan.residual, plan.separate, expanded)
+                tasks.append(_task(name, edges, [weight for _, weight in weighted if weight is not None], values))
+        return Found(plan.root, tasks, plan.residual, plan.separate, expanded)
 
     def _terms(self, roots: Sequence[Root], names: Names) -> tuple[list[Term], bool]:
         """Terms of all roots, going below a named sum for as long as it is the only task."""
@@ -143,7 +156,7 @@ class TaskFinder:
 
         root_edges = {root.edge for root in roots}
         known = {edge[0] for edge in (*names.variables, *names.items) if edge not in root_edges}
-        splitter = Splitter(lambda node: touches_data(node) or node in known, names.is_scalar, loss_like)
+        splitter = Splitter(lambda node: touches_data(node) or node in known, names.is_known, loss_like)
         terms: list[Term] = []
         for position, root in enumerate(roots):
             terms += splitter.terms(root.edge, (position,) if len(roots) > 1 else ())
@@ -188,11 +201,11 @@ class TaskFinder:
         grouped = {i for _, members in groups for i in members}
         reached = set().union(*(reach[i] for i in grouped)) if grouped else set()
         rest = [i for i in range(len(terms)) if i not in grouped and reach[i] & reached and i not in candidates]
-        residual = [labels[i][0] for i in rest]
+        residual = list(dict.fromkeys(labels[i][0] for i in rest))
         if self._wanted is not None and all(name in [group for group, _ in groups] for name in self._wanted):
             residual += [name for name, _ in groups if name not in self._wanted]
             groups = [group for group in groups if group[0] in self._wanted]
-        return _Plan(groups, residual, separate)
+        return _Plan(root_name, groups, residual, separate)
 
     def _labels(self, terms: list[Term], names: Names, only: str | None) -> list[tuple[str, bool, str | None]]:
         """For each term: name, whether it could be one repeat of many, and the source text that made it."""
@@ -202,10 +215,10 @@ class TaskFinder:
         ):
             source = source_of(term.node)
             text = None if source is None else source.trace
-            if name is not None:
-                labels.append((name, is_position, text))
-            elif only is not None:
+            if only is not None:
                 labels.append((only, False, text))
+            elif name is not None:
+                labels.append((name, is_position, text))
             elif source is not None:
                 labels.append((source.name, True, text))
             else:

@@ -17,8 +17,8 @@ def undisturbed(buffers: Iterable[Tensor], parameters: Iterable[Tensor]) -> Iter
     """Run passes of our own inside: what they change is put back, after an exception too.
 
     Guards the random states of torch (CPU, and CUDA where it is in use), Python and numpy, the modules' buffers (a
-    checkpointed forward runs again in each pass, and batch norm with it), and the hooks on leaf parameters, which do not
-    fire inside.
+    checkpointed forward runs again in each pass, and batch norm with it), and the hooks on leaf parameters, which do
+    not fire inside.
     """
     restore = _random_states()
     kept = [(buffer, buffer._version, buffer.detach().clone()) for buffer in buffers]
@@ -47,7 +47,7 @@ def _random_states() -> list[Callable[[], object]]:
     cpu = torch.get_rng_state()
     python = random.getstate()
     restore: list[Callable[[], object]] = [lambda: torch.set_rng_state(cpu), lambda: random.setstate(python)]
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         cuda = torch.cuda.get_rng_state_all()
         restore.append(lambda: torch.cuda.set_rng_state_all(cuda))
     numpy_random = sys.modules.get("numpy.random")

@@ -31,19 +31,19 @@ def _value(node: Node) -> Tensor | None:
         return None if result is None else result.detach()
     try:
         return rule(node)
-    except (AttributeError, RuntimeError, _Unknown):
+    except (AttributeError, RuntimeError, _UnknownError):
         # A saved tensor that was freed or changed in place: the value is not known, which the run shows as NaN.
         return None
 
 
-class _Unknown(Exception):
+class _UnknownError(Exception):
     """A value that this term is made of was not saved."""
 
 
 def _saved(node: Node, name: str) -> Tensor:
     tensor = saved_tensor(node, name)
     if tensor is None:
-        raise _Unknown(name)
+        raise _UnknownError(name)
     return tensor.detach()
 
 
@@ -51,7 +51,7 @@ def _child(node: Node, position: int = 0) -> Tensor:
     child = node.next_functions[position][0]
     value = None if child is None else _value(child)
     if value is None:
-        raise _Unknown(node.name())
+        raise _UnknownError(node.name())
     return value
 
 
@@ -85,11 +85,13 @@ def _pair(loss: Callable[..., Tensor]) -> Callable[[Node], Tensor]:
 
 
 def _add(node: Node) -> Tensor:
-    return _child(node, 0) + node._saved_alpha * _child(node, 1)
+    alpha: float = node._saved_alpha
+    return _child(node, 0) + alpha * _child(node, 1)
 
 
 def _sub(node: Node) -> Tensor:
-    return _child(node, 0) - node._saved_alpha * _child(node, 1)
+    alpha: float = node._saved_alpha
+    return _child(node, 0) - alpha * _child(node, 1)
 
 
 def _sum_over(node: Node) -> Tensor:

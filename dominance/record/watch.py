@@ -18,7 +18,7 @@ from dominance.record.attribution import Attributor, GradientSplit
 from dominance.record.gradients import task_gradients
 from dominance.record.graph import edge_of, leaves
 from dominance.record.hooks import Hooks, LeafCapture
-from dominance.record.ledger import Call, Ledger, Resolved, call_of
+from dominance.record.ledger import Call, Ledger, Resolved, Settled, call_of
 from dominance.record.naming import caller_frames, names_around
 from dominance.record.parameters import ParameterTable
 from dominance.record.rows import Row
@@ -31,7 +31,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def _harmless(method: Callable[Concatenate[Watch, P], R]) -> Callable[Concatenate[Watch, P], R | None]:
+def _harmless(method: Callable[Concatenate[Watch, P], R]) -> Callable[..., R | None]:
     """A fault of the recorder ends the recording, never the training."""
 
     @functools.wraps(method)
@@ -40,7 +40,7 @@ def _harmless(method: Callable[Concatenate[Watch, P], R]) -> Callable[Concatenat
             return None
         try:
             return method(self, *args, **kwargs)
-        except Exception as error:  # noqa: BLE001  whatever it is, the script must go on as without us; it is said once
+        except Exception as error:  # noqa: BLE001  whatever it is, the script must go on as without us
             self.fail(error)
             return None
 
@@ -223,6 +223,7 @@ class Watch:
         """Split the step that was taken."""
         self._after_step(optimizer)
         self._stepped.add(id(optimizer))
+        self._observed = {}
         if optimizer in self._stepping:
             self._stepping.remove(optimizer)
 
@@ -241,9 +242,9 @@ class Watch:
         mine = [p for p in rates if p in self.table.named]
         resolved = self._ledger.resolve(mine, 1.0 if scale is None else float(scale))
         self._resolved.append(resolved)
-        row = self._row_of_step()
+        row = self._row_of_step(resolved)
         for p, split in attributor.splits(resolved.splits):
-            if p in resolved.totals and p in row.parameters:
+            if p in resolved.totals and row.holds(p):
                 row.add(p, float(rates[p]), resolved.totals[p], resolved.splits.get(p, GradientSplit({})), split)
         if attributor.step_skipped:
             row.skip()
@@ -322,8 +323,9 @@ class Watch:
         if self._announced or self.failure is not None:
             return
         self._announced = True
-        tasks = self._ledger.tasks()
-        lines = self.sink.announce(tasks, self._weights(), self._residual, self._separate)
+        settled = self._ledger.settle(self.table.named)
+        tasks, weights = settled.tasks, {name: w / self._loss_scale for name, w in settled.weights.items()}
+        lines = self.sink.announce(tasks, weights, self._residual, self._separate)
         wanted = self.options.tasks
         right = len(tasks) >= 2 if wanted is None else set(wanted) <= set(tasks)
         for line in lines:
@@ -331,33 +333,12 @@ class Watch:
         if not right and self.options.strict:
             raise SystemExit(2)
 
-    def _weights(self) -> dict[str, float]:
-        calls = self._ledger.fed or self._ledger.seen
-        weights: dict[str, float] = {}
-        for call in calls:
-            for name, weight in call.weight.items():
-                weights[name] = weights.get(name, 0.0) + weight / self._loss_scale
-        return weights
-
-    def _row_of_step(self) -> Row:
-        tasks = self._ledger.tasks()
-        self.sink.lay_out(self.table, tasks, self._reach(), self._attributors.values(), self._schedule)
+    def _row_of_step(self, resolved: Resolved) -> Row:
+        settled = resolved.settled
+        self.sink.lay_out(self.table, settled.tasks, _reach(settled), self._attributors.values(), self._schedule)
         if self._row is None:
             self._row = self.sink.row(self.step, self.epoch)
         return self._row
-
-    def _reach(self) -> dict[Tensor, list[str]]:
-        """Which tasks reach each parameter, as far as this step shows."""
-        reach: dict[Tensor, list[str]] = {}
-        for resolved in self._resolved:
-            for p, split in resolved.splits.items():
-                reach[p] = list(dict.fromkeys([*reach.get(p, []), *split.tasks]))
-        for call in (*self._ledger.fed, *self._ledger.seen):
-            for name, gradients in call.gradients.items():
-                for p in gradients:
-                    if name in self._ledger.tasks() and name not in reach.setdefault(p, []):
-                        reach[p].append(name)
-        return reach
 
     @_harmless
     def _finish(self) -> None:
@@ -388,7 +369,6 @@ class Watch:
         self._row = None
         self._resolved = []
         self._stepped = set()
-        self._observed = {}
 
     def _spend(self) -> None:
         if self._schedule.spend(self.sink.used, self.options.budget, self.step):
@@ -397,6 +377,17 @@ class Watch:
                 f"half of the budget that was left is used at step {self.step}: "
                 f"from now on one step in {interval} is recorded (--budget for more)"
             )
+
+
+def _reach(settled: Settled) -> dict[Tensor, list[str]]:
+    """Which tasks reach each parameter, as far as this step shows."""
+    reach: dict[Tensor, list[str]] = {}
+    for call in settled.calls:
+        for name, gradients in call.gradients.items():
+            for p in gradients:
+                if name not in reach.setdefault(p, []):
+                    reach[p].append(name)
+    return reach
 
 
 class _Quiet:
