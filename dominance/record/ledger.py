@@ -26,6 +26,8 @@ class Call:
     weight: dict[str, float]
     weighted_loss: dict[str, float]
     passes: int = 1
+    own_backward: bool = True
+    """False where the gradients were taken with autograd.grad."""
 
     def add(self, other: Call) -> None:
         """Take in one more micro-batch."""
@@ -128,6 +130,7 @@ class Ledger:
 
     def note_taken(self, call: Call) -> None:
         """Gradients were taken with autograd.grad: ``.grad`` does not hold them yet."""
+        call.own_backward = False
         _merge(self.seen, call)
 
     def emptied(self) -> bool:
@@ -148,7 +151,7 @@ class Ledger:
     @property
     def roots(self) -> set[str]:
         """Names of the losses that had a backward() of their own."""
-        return {call.root for call in (*self.fed, *self.seen)}
+        return {call.root for call in (*self.fed, *self.seen) if call.own_backward}
 
     def settle(self, parameters: Iterable[Tensor], grad_scale: float = 1.0) -> Settled:
         """Which calls the gradients in ``.grad`` are made of, and what those were multiplied by since.

@@ -194,6 +194,8 @@ class Source:
 
     name: str
     trace: str
+    assigned: bool = False
+    """Whether the statement assigns to that name; otherwise it is the function or the line that made the node."""
 
 
 def source_of(node: Node) -> Source | None:
@@ -209,7 +211,7 @@ def source_of(node: Node) -> Source | None:
     for path, number, scope in reversed(places):
         target, returns = _target(path, number)
         if target is not None and target.lower() not in _GENERIC:
-            return Source(target, "".join(lines))
+            return Source(target, "".join(lines), assigned=True)
         if returns and function is None and not scope.startswith("<") and scope not in ("forward", "__call__"):
             function = scope
         if function is not None and not returns:

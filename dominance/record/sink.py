@@ -73,7 +73,7 @@ class Sink:
         self._attrs["task_weights"] = {name: weights.get(name) for name in tasks}
         self._attrs["residual_terms"] = list(residual)
         self._attrs["separate_terms"] = list(separate)
-        listed = ", ".join(f"{name} (x{weights.get(name, 1.0):.3g})" for name in tasks)
+        listed = ", ".join(f"{name} (x{weights[name]:.3g})" if name in weights else name for name in tasks)
         found = f"{len(tasks)} task{'' if len(tasks) == 1 else 's'}" + (f": {listed}" if tasks else "")
         found += f"; residual: {', '.join(residual)}" if residual else ""
         found += f"; sharing no parameter: {', '.join(separate)}" if separate else ""

@@ -104,6 +104,9 @@ class TaskFinder:
     def _live_name(self, edge: Edge, names: Names) -> str | None:
         """What the script calls the loss that backward() is called on, if it has a name."""
         variable = names.variables.get(edge)
+        below = edge[0].next_functions[0] if edge[0].name() == "SelectBackward0" else None
+        if variable is None and below in names.vectors:
+            return f"{names.vectors[below]}[{edge[0]._saved_index}]"
         item = names.items.get(edge)
         if item is not None:
             # `for loss in losses: loss.backward()` names tasks by the list; a list that only collects the history of
@@ -210,6 +213,7 @@ class TaskFinder:
     def _labels(self, terms: list[Term], names: Names, only: str | None) -> list[tuple[str, bool, str | None]]:
         """For each term: name, whether it could be one repeat of many, and the source text that made it."""
         labels: list[tuple[str, bool, str | None]] = []
+        entries = _vector_entries([term.edge for term in terms], names) if only is None else {}
         for position, (term, (name, is_position)) in enumerate(
             zip(terms, names.choose([term.edge for term in terms]), strict=True)
         ):
@@ -219,6 +223,8 @@ class TaskFinder:
                 labels.append((only, False, text))
             elif name is not None:
                 labels.append((name, is_position, text))
+            elif term.edge in entries and not (source is not None and source.assigned):
+                labels.append((entries[term.edge], True, text))
             elif source is not None:
                 labels.append((source.name, True, text))
             else:
@@ -281,6 +287,29 @@ def exact_weights(roots: Sequence[Root], edges: Sequence[Edge]) -> list[Tensor |
             direct = by_root.get(edge)
             weights[edge] = weight if direct is None else direct
     return [weights[edge] for edge in edges]
+
+
+def _vector_entries(edges: Sequence[Edge], names: Names) -> dict[Edge, str]:
+    """Names like ``losses[1]`` for terms that are entries of a named vector."""
+    entries: dict[Edge, str] = {}
+    for vector, name in names.vectors.items():
+        tensor = names.tensors[vector]
+        if tensor.dim() != 1 or tensor.numel() > 1000:
+            continue
+        # With the gradient 1, 2, 3, … for its entries, each term's weight is its place in the vector.
+        places = torch.arange(1, tensor.numel() + 1, dtype=tensor.dtype, device=tensor.device)
+        weights = torch.autograd.grad(
+            [GradientEdge(*vector)], [GradientEdge(*e) for e in edges], [places], retain_graph=True, allow_unused=True
+        )
+        for edge, weight in zip(edges, weights, strict=True):
+            if (
+                weight is not None
+                and weight.numel() == 1
+                and edge != vector
+                and float(weight) in range(1, len(places) + 1)
+            ):
+                entries.setdefault(edge, f"{name}[{int(weight) - 1}]")
+    return entries
 
 
 def _task(name: str, edges: list[Edge], gradients: list[Tensor], values: Sequence[Tensor | None]) -> FoundTask:

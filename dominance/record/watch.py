@@ -93,15 +93,14 @@ class Watch:
         self._residual: list[str] = []
         self._separate: list[str] = []
         self._source_lines = False
+        self._named_all = False
 
     # Life
 
     def start(self) -> None:
         """Install the hooks. Until the first backward pass, autograd keeps the source line of every node."""
         self.hooks.install()
-        if not torch.is_anomaly_enabled():
-            self._source_lines = True
-            torch.autograd.set_detect_anomaly(True, check_nan=False)
+        self._source_lines_on()
 
     def stop(self) -> None:
         """Take the hooks away and hand over the last row."""
@@ -167,6 +166,7 @@ class Watch:
         if self._stepped:
             self._finish()
         leaf = [i for i in inputs if isinstance(i, Tensor) and i.is_leaf]
+        self._source_lines_off()
         ours = len(leaf) == len(inputs) and len(outputs) == 1 and isinstance(outputs[0], Tensor)
         if not ours or not self._schedule.records(self.step) or not self._wanted():
             return None
@@ -184,7 +184,7 @@ class Watch:
 
     @_harmless
     def _after_grad(self, found: Found, inputs: list[Tensor], result: Sequence[Tensor | None]) -> None:
-        self._source_lines_off()
+        self._source_lines_on()
         if len(found.tasks) != 1:
             return
         kept = {p: g.detach().clone() for p, g in zip(inputs, result, strict=True) if g is not None}
@@ -199,8 +199,14 @@ class Watch:
 
     @_harmless
     def _before_step(self, optimizer: Optimizer) -> bool:
+        if self._ledger:
+            self._named_all = True
+            self._source_lines_off()
         if id(optimizer) in self._stepped:
             self._finish()
+        if optimizer in self._stepping:
+            # Its last step ended in an exception, before any post-hook.
+            self._stepping.clear()
         if not self._ours(optimizer) or not self._schedule.records(self.step):
             self._stepping.append(optimizer)
             return False
@@ -224,6 +230,8 @@ class Watch:
         self._after_step(optimizer)
         self._stepped.add(id(optimizer))
         self._observed = {}
+        self._named_all = True
+        self._source_lines_off()
         if optimizer in self._stepping:
             self._stepping.remove(optimizer)
 
@@ -259,6 +267,12 @@ class Watch:
 
     def _ours(self, optimizer: Optimizer) -> bool:
         return self._only is None or id(optimizer) in self._only
+
+    def _source_lines_on(self) -> None:
+        """Until the first step, so that every loss of the first recorded step knows the line that made it."""
+        if not self._named_all and not torch.is_anomaly_enabled():
+            self._source_lines = True
+            torch.autograd.set_detect_anomaly(True, check_nan=False)
 
     def _source_lines_off(self) -> None:
         if self._source_lines:
@@ -318,6 +332,7 @@ class Watch:
         call: Call = call_of(found, taken)
         self._ledger.note(call, self.table.named)
         self.found = found
+        self._source_lines_on()
 
     def _announce(self) -> None:
         if self._announced or self.failure is not None:
@@ -325,7 +340,7 @@ class Watch:
         self._announced = True
         settled = self._ledger.settle(self.table.named)
         tasks, weights = settled.tasks, {name: w / self._loss_scale for name, w in settled.weights.items()}
-        lines = self.sink.announce(tasks, weights, self._residual, self._separate)
+        lines = self.sink.announce(tasks, {} if settled.mixed else weights, self._residual, self._separate)
         wanted = self.options.tasks
         right = len(tasks) >= 2 if wanted is None else set(wanted) <= set(tasks)
         for line in lines:
