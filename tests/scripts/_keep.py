@@ -1,6 +1,6 @@
 """Keeps what a training script leaves behind: written at exit, to the file that STATE_OUT names.
 
-The scripts in this folder import this module and know nothing of dominance.
+The scripts in this folder import this module, which seeds all generators, and know nothing of dominance.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ import numpy as np
 import torch
 from torch import nn
 
+random.seed(0)
+np.random.seed(0)
+torch.manual_seed(0)
 _things: dict[str, Any] = {}
 _owner = os.getpid()
 
@@ -81,5 +84,5 @@ def surroundings() -> dict[str, Any]:
         "numpy errors": np.geterr(),
         "arguments": sys.argv[1:],
         "folder": os.getcwd(),
-        "environment": {key: value for key, value in os.environ.items() if key != "STATE_OUT"},
+        "environment": {key: value for key, value in sorted(os.environ.items()) if key != "STATE_OUT"},
     }

@@ -31,7 +31,7 @@ def leave(how):
         sys.exit(3)
     if how == "message":
         sys.exit("the loss is too high")
-    if how == "at once":
+    if how == "at-once":
         write()
         os._exit(7)
     if how == "interrupt":

@@ -1,0 +1,143 @@
+"""Processes that have torch imported already: one interpreter imports it once and forks itself for every script.
+
+A forked child sees what ``python script.py`` would see, but for the frames below the script in a traceback; so the
+scripts that die or look at their surroundings run in fresh interpreters instead (see test_harmless.py).
+
+Run as a program, this file is that interpreter: requests come as lines of JSON on standard input, exit codes go out.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import json
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any
+
+TIMEOUT = 300  # seconds after which a child is killed: far beyond what any of them takes
+HEAVY = ("numpy", "torch", "torch._dynamo", "torch.utils.checkpoint", "zarr", "typer")
+
+
+class Forks:
+    """The interpreter that forks. A context manager; ``run`` waits for the child and returns its exit code."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=dict(environment),
+        )
+
+    def run(
+        self, arguments: Sequence[str], *, record: Sequence[str] | None, files: Sequence[Path], cwd: Path, **more: Any
+    ) -> int:
+        """Run ``python *arguments``, or under ``dominance record *record *arguments``.
+
+        Args:
+            files: standard input, standard output, standard error.
+            more: ``environment``: added to it; ``before``: Python source that is executed ahead of the script.
+        """
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        request = {
+            "arguments": list(arguments),
+            "record": None if record is None else list(record),
+            "files": [str(file) for file in files],
+            "cwd": str(cwd),
+            **more,
+        }
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def __enter__(self) -> Forks:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.wait(timeout=TIMEOUT)
+        self.process.stdout.close()
+
+
+def serve() -> dict[str, Any] | None:
+    """Fork a child for every request. Returns the request in the child; None in the parent, once all are served."""
+    for name in HEAVY:
+        importlib.import_module(name)
+    while line := sys.stdin.readline():
+        child = os.fork()
+        if child == 0:
+            return dict(json.loads(line))
+        _, status = os.waitpid(child, 0)
+        os.write(1, f"{os.waitstatus_to_exitcode(status)}\n".encode())
+    return None
+
+
+def become(request: dict[str, Any]) -> None:
+    """In the child: take over the files, the folder and the environment, then run the script as ``__main__``."""
+    signal.alarm(TIMEOUT)
+    for number, file in enumerate(request["files"]):
+        descriptor = os.open(file, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115  the parent's has a buffer of its own
+    os.chdir(request["cwd"])
+    os.environ.update(request.get("environment", {}))
+    exec(request.get("before", ""), {})
+    if request["record"] is not None:
+        sys.argv = ["dominance", "record", *request["record"], *request["arguments"]]
+        importlib.import_module("dominance_cli.main").main()
+        return
+    target, *rest = request["arguments"]
+    if target == "-m":
+        sys.path[0] = os.getcwd()
+        sys.argv[1:] = rest[1:]
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+        return
+    sys.argv = [target, *rest]
+    sys.path[0] = str(Path(target).resolve().parent)
+    main = sys.modules["__main__"] = ModuleType("__main__")
+    main.__file__ = str(Path(target).absolute())
+    exec(compile(Path(target).read_bytes(), main.__file__, "exec"), vars(main))
+
+
+def end(error: BaseException | None) -> None:
+    """What the interpreter does at its end, but for taking itself apart, which takes a second with torch in it."""
+    code = 0
+    if isinstance(error, SystemExit):
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        if isinstance(error.code, str):
+            print(error.code, file=sys.stderr)
+    elif error is not None:
+        sys.excepthook(type(error), error, error.__traceback__)
+        code = 1
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread() and not thread.daemon:
+            thread.join()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    wanted = serve()
+    if wanted is not None:
+        try:
+            become(wanted)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  whatever ends the script becomes the exit code
+            end(error)
+        end(None)
