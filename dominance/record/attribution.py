@@ -258,7 +258,7 @@ def overflow_found(optimizer: Optimizer) -> bool:
 
 
 def _closure(split: StepSplit, theta: Tensor, eps: float, room: Pool) -> tuple[float, float]:
-    """Largest error of the sum of the parts, and the spacing of theta (its size times ``eps``), over the largest step."""
+    """Largest error of the sum of the parts, and the spacing of theta (size times ``eps``), over the largest step."""
     if split.total.numel() == 0:
         return 0.0, 0.0
     error = torch.neg(split.total, out=room.take(split.total))

@@ -1,0 +1,231 @@
+"""The solo update is the step of a separate optimizer given one task's gradient and the state before the step."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from record.attribution_cases import LINEAR, Case, Problem, recorded
+from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from dominance.record.attribution import Attributor, GradientSplit
+from dominance.record.rules.solo import is_shadow
+
+torch.set_num_threads(1)
+pytestmark = pytest.mark.filterwarnings("ignore:Sparse invariant checks")
+
+NONLINEAR = [Case("Rprop", {}), Case("Rprop", {"maximize": True, "etas": (0.3, 1.5)})]
+if hasattr(torch.optim, "Muon"):
+    NONLINEAR += [Case("Muon", {"weight_decay": 0.1}), Case("Muon", {"nesterov": False, "momentum": 0.5})]
+
+
+def problem_of(case: Case) -> Problem:
+    if case.name == "Muon":
+        return Problem(names=("shared", "head", "lazy"))
+    return case.problem()
+
+
+def alone(
+    case: Case, optimizer: torch.optim.Optimizer, given: dict[Tensor, GradientSplit], task: str
+) -> dict[Tensor, Tensor]:
+    """The step of a newly built optimizer that has the state of ``optimizer`` and is given this gradient alone."""
+    before = [[p.detach().clone() for p in group["params"]] for group in optimizer.param_groups]
+    twin = getattr(torch.optim, case.name)([{"params": [p.clone() for p in group]} for group in before], lr=1.0)
+    twin.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for group, originals in zip(twin.param_groups, optimizer.param_groups, strict=True):
+        group.update({name: 0.0 for name in ("weight_decay", "lambd") if name in group})
+        for q, p in zip(group["params"], originals["params"], strict=True):
+            gradient = given[p].tasks.get(task) if p in given else None
+            q.grad = gradient.to_sparse(1) if case.sparse and gradient is not None else gradient
+    twin.step()
+    return {
+        p: q - old
+        for group, originals, olds in zip(twin.param_groups, optimizer.param_groups, before, strict=True)
+        for q, p, old in zip(group["params"], originals["params"], olds, strict=True)
+    }
+
+
+@pytest.mark.parametrize("case", [*LINEAR, *NONLINEAR], ids=str)
+def test_against_a_separate_optimizer(case: Case) -> None:
+    problem = problem_of(case)
+    optimizer = case.make(problem)
+    attributor = Attributor(optimizer, "both")
+    assert attributor.additive == (case in LINEAR)
+    for _ in range(6):
+        given = problem.backward()
+        expected = {task: alone(case, optimizer, given, task) for task in ("a", "b")}
+        attributor.before_step(problem.parameters.values())
+        optimizer.step()
+        made = attributor.after_step(given)
+        assert set(made) == set(given)
+        for p, split in made.items():
+            assert set(split.solo) == set(given[p].tasks)
+            assert all(torch.equal(split.solo[task], expected[task][p]) for task in split.solo)
+
+
+@pytest.mark.parametrize("case", NONLINEAR, ids=str)
+def test_a_step_that_is_not_linear_is_split_solo_only(case: Case) -> None:
+    problem = problem_of(case)
+    attributor = Attributor(case.make(problem), "additive")
+    assert not attributor.has_momentum
+    assert "not linear" in attributor.note
+    assert "solo update" in attributor.note
+    for _, splits in recorded(attributor, problem, 3):
+        for split in splits.values():
+            assert split.tasks == {}
+            assert set(split.solo) >= {"a"}
+            assert math.isnan(split.closure)
+            assert split.total.any()
+
+
+def test_solo_alone_leaves_the_additive_update_out() -> None:
+    case = Case("Adam", {})
+    problem = case.problem()
+    attributor = Attributor(case.make(problem), "solo")
+    assert attributor.additive
+    for _, splits in recorded(attributor, problem, 3):
+        for split in splits.values():
+            assert split.tasks == {}
+            assert math.isnan(split.closure)
+            assert split.solo
+
+
+def test_adam_by_hand() -> None:
+    """PUB, Algorithm 1 with torch's bias corrections: the shared moments m and v, and the task's own gradient."""
+    lr, beta1, beta2 = 0.1, 0.9, 0.99
+    p = torch.tensor([2.0], dtype=torch.float64, requires_grad=True)
+    attributor = Attributor(torch.optim.Adam([p], lr=lr, betas=(beta1, beta2), eps=0.0, weight_decay=0.3), "solo")
+    m = v = 0.0
+    for t, (a, b) in enumerate([(3.0, 1.0), (-1.0, 0.5)], start=1):
+        tasks = {"a": torch.tensor([a]).double(), "b": torch.tensor([b]).double()}
+        p.grad = tasks["a"] + tasks["b"]
+        fed = a + b + 0.3 * p.item()
+        attributor.before_step([p])
+        attributor.optimizer.step()
+        solo = attributor.after_step({p: GradientSplit(tasks)})[p].solo
+        for task, g in (("a", a), ("b", b)):
+            first, second = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g * g
+            step = -lr * first / (1 - beta1**t) / math.sqrt(second / (1 - beta2**t))
+            assert solo[task].item() == pytest.approx(step, rel=1e-12)
+        m, v = beta1 * m + (1 - beta1) * fed, beta2 * v + (1 - beta2) * fed * fed
+
+
+@pytest.fixture
+def calls() -> Iterator[list[torch.optim.Optimizer]]:
+    """Every optimizer whose step the global hooks see."""
+    seen: list[torch.optim.Optimizer] = []
+    handle = register_optimizer_step_pre_hook(lambda optimizer, *_: seen.append(optimizer))
+    yield seen
+    handle.remove()
+
+
+def test_no_hook_fires_for_a_copy(calls: list[torch.optim.Optimizer]) -> None:
+    case = Case("Adam", {})
+    problem = case.problem()
+    optimizer = case.make(problem)
+    own: list[Any] = []
+    optimizer.register_step_post_hook(lambda *_: own.append(1))
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 2)  # replaces optimizer.step by a counting one
+    for _ in recorded(Attributor(optimizer, "both"), problem, 3):
+        schedule.step()
+    assert calls == [optimizer] * 3
+    assert own == [1, 1, 1]
+
+
+class SignSGD(torch.optim.Optimizer):
+    """Somebody's own optimizer: it prints, it draws random numbers, it keeps a counter on itself."""
+
+    def __init__(self, params: Any, lr: float) -> None:
+        super().__init__(params, {"lr": lr})
+        self.count = 0
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:
+        print("stepping")
+        self.count += 1
+        torch.rand(1)
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    p.add_(p.grad.sign(), alpha=-group["lr"])
+
+
+def test_an_unknown_class_is_copied_unheard_and_unseen(capsys: pytest.CaptureFixture[str]) -> None:
+    p = torch.zeros(3, requires_grad=True)
+    optimizer = SignSGD([p], lr=0.1)
+    attributor = Attributor(optimizer)
+    assert not attributor.additive
+    torch.manual_seed(1)
+    a, b = torch.tensor([1.0, -1.0, 0.0]), torch.tensor([5.0, 5.0, 5.0])
+    p.grad = a + b
+    attributor.before_step([p])
+    optimizer.step()
+    split = attributor.after_step({p: GradientSplit({"a": a, "b": b})})[p]
+    assert torch.equal(split.solo["a"], torch.tensor([-0.1, 0.1, 0.0]))
+    assert torch.equal(split.solo["b"], torch.full((3,), -0.1))
+    assert optimizer.count == 1
+    assert capsys.readouterr().out == "stepping\n"
+    after = torch.rand(1)
+    torch.manual_seed(1)
+    torch.rand(1)
+    assert torch.equal(after, torch.rand(1))
+
+
+class NeedsClosure(SignSGD):
+    def step(self, closure: Callable[[], float]) -> None:  # type: ignore[override]
+        closure()
+        super().step()
+
+
+def test_an_unknown_class_whose_step_cannot_be_repeated() -> None:
+    p = torch.zeros(3, requires_grad=True)
+    optimizer = NeedsClosure([p], lr=0.1)
+    attributor = Attributor(optimizer)
+    p.grad = torch.ones(3)
+    for _ in range(2):
+        attributor.before_step([p])
+        optimizer.step(lambda: 0.0)
+        split = attributor.after_step({p: GradientSplit({"a": p.grad})})[p]
+        assert split.solo == split.tasks == {}
+        assert torch.equal(split.total, torch.full((3,), -0.1))
+    assert "no solo update" in attributor.note
+    assert "closure" in attributor.note
+
+
+class Clipped(torch.optim.Adam):
+    """Overrides the step and calls the parent's, which has hooks of its own."""
+
+    def step(self, closure: Any = None) -> Any:
+        torch.nn.utils.clip_grad_norm_([p for group in self.param_groups for p in group["params"]], 1.0)
+        return super().step(closure)
+
+
+def test_a_subclass_with_a_step_of_its_own(calls: list[torch.optim.Optimizer]) -> None:
+    torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # from now on the parent's step runs hooks too
+    p = torch.zeros(2, requires_grad=True)
+    optimizer = Clipped([p], lr=0.1)
+    attributor = Attributor(optimizer)
+    assert not attributor.additive
+    p.grad = torch.tensor([3.0, 4.0])
+    attributor.before_step([p])
+    optimizer.step()
+    split = attributor.after_step({p: GradientSplit({"a": torch.tensor([30.0, 0.0])})})[p]
+    assert split.solo["a"] == pytest.approx(torch.tensor([-0.1, 0.0]))
+    assert [is_shadow(seen) for seen in calls] == [False, False, True]
+
+
+def test_processes_that_talk_to_each_other_are_not_run_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    p = torch.zeros(2, requires_grad=True)
+    attributor = Attributor(SignSGD([p], lr=0.1))
+    assert "no solo update" in attributor.note
+    p.grad = torch.ones(2)
+    attributor.before_step([p])
+    attributor.optimizer.step()
+    assert attributor.after_step({p: GradientSplit({"a": p.grad})})[p].solo == {}
+    assert "no solo update" not in Attributor(torch.optim.Adam([p]), "solo").note
