@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -98,12 +99,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         if isinstance(result, Recording):  # run from here, so that the frames of typer are not below the script's
             result.run()
+        sys.stdout.flush()
     except DominanceError as error:
         say.error(str(error))
         result = 2
     except _UsageError as error:
         say.error(_explain(error))
         result = 2
+    except BrokenPipeError:
+        # Whoever read our output has gone, as in `dominance summary RUN | head`: no word about it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        result = 1
     except typer.Abort:
         result = 128 + signal.SIGINT
     sys.exit(result or 0)

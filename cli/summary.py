@@ -12,13 +12,13 @@ import typer
 
 from dominance_cli import say
 from dominance_cli.text import aligned, print_json
-from dominance_cli.threshold import parse
+from dominance_cli.threshold import QUANTITIES, parse
 
 if TYPE_CHECKING:
     import pandas as pd
 
 BUCKETS = ["[0, 20]", "(20, 40]", "(40, 60]", "(60, 80]", "(80, 100]"]
-HEADINGS = ["layer", "task", "0-20", "20-40", "40-60", "60-80", "80-100", "tasks", "gradient", "update", "GCD"]
+HEADINGS = ["layer", "task", "0-20", "20-40", "40-60", "60-80", "80-100", "tasks", "grad", "update", "GCD"]
 RIGHT = [False, False] + [True] * 9
 
 UNITS = {
@@ -39,8 +39,8 @@ def summary(
         list[str] | None,
         typer.Option(
             metavar="EXPR",
-            help="Exit with 3 where it holds: 'gcd > 1.2', or with task and layer 'owned[price, trunk.*] > 0.9'. Knows"
-            " owned (share of parameters with rAU over 80 %), effective_tasks, gcd, untouched, gradient_norm, update_norm.",
+            help="Exit with 3 where it holds: 'gcd > 1.2', or with task and layer 'owned[price, trunk.*] > 0.9'."
+            f" Knows {', '.join(QUANTITIES)}; owned is the share of parameters with rAU over 80 %.",
         ),
     ] = None,
 ) -> int:
@@ -114,12 +114,10 @@ def _print_rich(rows: list[list[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
     for heading, right in zip(HEADINGS, RIGHT, strict=True):
         table.add_column(heading, justify="right" if right else "left", no_wrap=right, overflow="fold")
     for row in rows:
-        if row[0]:
-            table.add_section()
         owner = row[6].isdecimal() and int(row[6]) > 50
         table.add_row(*(Text(cell, style="bold" if owner and i in (1, 6) else "") for i, cell in enumerate(row)))
     Console().print(table)

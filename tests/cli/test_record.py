@@ -1,0 +1,177 @@
+"""``dominance record`` on a script that trains: the same script, plus a run."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dominance.store.reader import open_run
+from dominance_cli.main import main
+
+TRAIN = """
+import argparse, atexit, hashlib, os, sys
+assert not {"torch", "numpy"} & sys.modules.keys()
+os.environ["OMP_NUM_THREADS"] = "1"
+import torch
+from torch import nn
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--lr", type=float)
+parser.add_argument("-o")
+parser.add_argument("--end", default="normally")
+options = parser.parse_args()
+print(sys.argv, __file__, torch.get_num_threads())
+atexit.register(print, "bye")
+
+
+class Breaks(torch.autograd.Function):
+    @staticmethod
+    def forward(context, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        raise FloatingPointError("in backward")
+
+
+torch.manual_seed(1)
+trunk, depth_head, seg_head = nn.Linear(4, 6), nn.Linear(6, 1), nn.Linear(6, 1)
+model = nn.ModuleDict({"trunk": trunk, "depth": depth_head, "seg": seg_head})
+optimizer = torch.optim.SGD(model.parameters(), lr=options.lr)
+os.chdir("/")
+for step in range(8):
+    x = torch.randn(5, 4)
+    features = torch.tanh(trunk(x))
+    if options.end == "breaks" and step == 5:
+        features = Breaks.apply(features)
+    depth = (depth_head(features) ** 2).mean()
+    seg = (seg_head(features) - 1).abs().mean()
+    loss = depth + 0.5 * seg
+    optimizer.zero_grad()
+    try:
+        loss.backward()
+    except FloatingPointError as error:
+        raise RuntimeError("no gradient") from error
+    optimizer.step()
+    print(step, loss.item())
+    if options.end == "interrupted" and step == 5:
+        import signal
+        signal.raise_signal(signal.SIGINT)
+print(hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in model.parameters())).hexdigest())
+if options.end == "exits":
+    sys.exit(3)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("record")
+    (folder / "train.py").write_text(TRAIN)
+    return folder
+
+
+def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def recorded(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return python(folder, "-m", "dominance", "record", *arguments)
+
+
+def both(folder: Path, options: list[str], script: list[str]) -> tuple[int, str, list[str]]:
+    """Run the script bare and recorded: what Python gives must be the same. Exit code, stdout, our own lines."""
+    bare, ours = python(folder, *script), recorded(folder, *options, *script)
+    said = [line for line in ours.stderr.splitlines(keepends=True) if line.startswith("dominance")]
+    rest = [line for line in ours.stderr.splitlines(keepends=True) if not line.startswith("dominance")]
+    assert (ours.returncode, ours.stdout, "".join(rest)) == (bare.returncode, bare.stdout, bare.stderr)
+    return ours.returncode, ours.stdout, [line.rstrip("\n") for line in said]
+
+
+def test_a_script_that_exits_with_a_code(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own -o and --lr reach it; the run has every step; runs/latest and the last line lead to it."""
+    (folder / "runs").mkdir()
+    (folder / "runs" / "latest").symlink_to("older")
+    code, out, ours = both(folder, ["--every", "1"], ["train.py", "--lr", "0.1", "-o", "x", "--end", "exits"])
+    assert code == 3
+    assert out.endswith("bye\n")
+    assert ours[0] == "dominance: 2 tasks: depth (x1), seg (x0.5)"
+    command = re.fullmatch(r"dominance report (runs/train-\d{8}T\d{6}Z-\d+)", ours[-1])
+    assert command is not None
+    assert ours[-2] == f"dominance: 8 steps recorded in {command[1]}"
+    assert os.readlink(folder / "runs" / "latest") == Path(command[1]).name
+
+    monkeypatch.chdir(folder)
+    run = open_run("runs/latest")
+    assert run["step"].values.tolist() == list(range(8))
+    assert run.attrs["argv"] == ["train.py", "--lr", "0.1", "-o", "x", "--end", "exits"]
+    assert run.attrs["ended"] == "failed"
+    with pytest.raises(SystemExit) as left:  # and again into the same directory: refused, before anything runs
+        main(["record", "-o", command[1], "train.py", "--lr", "1"])
+    assert left.value.code == 2
+
+
+def test_an_error_inside_backward(folder: Path) -> None:
+    """The chained traceback passes through our hooks and does not show them; the steps before it are kept."""
+    code, _, ours = both(folder, ["-o", "broken", "--every", "1"], ["-m", "train", "--lr", "0.1", "--end", "breaks"])
+    assert code == 1
+    assert ours[-1] == "dominance report broken"
+    facts = information(folder / "broken")
+    assert facts["steps_recorded"] == 5
+    assert facts["attributes"]["argv"][:2] == ["-m", "train"]
+    assert not (folder / "broken" / "latest").exists()
+
+
+def test_interrupt_while_training(folder: Path) -> None:
+    done = recorded(folder, "-o", "stopped", "--every", "1", "train.py", "--lr", "0.1", "--end", "interrupted")
+    assert done.returncode == -signal.SIGINT
+    assert done.stdout.endswith("bye\n")
+    assert "KeyboardInterrupt\n" in done.stderr
+    assert done.stderr.splitlines()[-1] == "dominance report stopped"
+    facts = information(folder / "stopped")
+    assert (facts["steps_recorded"], facts["status"], facts["attributes"]["ended"]) == (6, "interrupted", "interrupted")
+
+
+def information(run: Path) -> dict[str, Any]:
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text), pytest.raises(SystemExit) as left:
+        main(["info", str(run), "--json", "--verify"])
+    assert left.value.code == 0
+    facts: dict[str, Any] = json.loads(text.getvalue())
+    return facts
+
+
+def test_strict_stops_with_two(folder: Path) -> None:
+    done = recorded(folder, "--strict", "--tasks", "depth,pose", "train.py", "--lr", "0.1")
+    assert done.returncode == 2
+    assert done.stdout.count("\n") == 2  # its first line, and atexit; no step
+    assert "Traceback" not in done.stderr
+    assert "depth, pose" in done.stderr
+
+
+def test_a_fault_of_the_recorder_leaves_the_script_alone(tmp_path: Path) -> None:
+    """A package that calls itself torch and is none: the recorder cannot start, and the script does not notice."""
+    (tmp_path / "torch.py").write_text("value = 5\n")
+    (tmp_path / "train.py").write_text("import torch, sys\nprint(torch.value)\nsys.exit(4)\n")
+    done = recorded(tmp_path, "train.py")
+    assert (done.returncode, done.stdout) == (4, "5\n")
+    assert "the recorder failed, the script goes on unrecorded" in done.stderr
+    assert not (tmp_path / "runs").exists()

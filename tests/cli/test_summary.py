@@ -1,0 +1,209 @@
+"""``summary``, ``info``: what they print of a run whose content is known."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from runs import make_rows, write_run
+
+from dominance_cli.main import main
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two tasks, two shared layers of four coordinates, one step. Updates are given, so that the shares are known:
+
+    - low: price alone moves three coordinates and rating one: price owns 75 %, rating 25 %.
+    - top: both move two coordinates by the same; two are moved by nobody.
+    """
+    price = [1.0, 2.0, 1.0, 0.0, 1.0, -1.0, 0.0, 0.0]
+    rating = [0.0, 0.0, 0.0, 3.0, 1.0, 1.0, 0.0, 0.0]
+    rows = make_rows(
+        [[price, rating]], tasks=["price", "rating"], layers={"low": 4, "top": 4}, weight=[[1.0, 0.5]], residual=None
+    )
+    return write_run(tmp_path_factory.mktemp("runs") / "known", *rows)
+
+
+def leave(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    code = left.value.code
+    assert isinstance(code, int)
+    return code
+
+
+def test_table(run: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert leave("summary", str(run)) == 0
+    out, err = capfd.readouterr()
+    assert err == f"dominance report {run}\n"
+    lines = [re.split(r"\s{2,}", line.strip()) for line in out.splitlines()]
+    assert ["layer", "task", "0-20", "20-40", "40-60", "60-80", "80-100", "tasks", "grad", "update", "GCD"] in lines
+    # low: rAU is 1 or 0; sums of squares 6 and 9; the gradients (-1000 times the updates) are at right angles.
+    assert ["low", "price", "25", "0", "0", "0", "75", "1.00 of 2", "2.45e+03", "2.45", "1.00"] in lines
+    assert ["rating", "75", "0", "0", "0", "25", "3e+03", "3", "1.00"] in lines
+    # top: rAU is a half where anyone moved.
+    assert ["top", "price", "0", "0", "100", "0", "0", "2.00 of 2", "1.41e+03", "1.41", "1.00"] in lines
+
+
+def test_json(run: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert leave("summary", str(run), str(run), "--json") == 0
+    document = json.loads(capfd.readouterr().out)
+    assert [entry["path"] for entry in document["runs"]] == [str(run), str(run)]
+    rows = {(row["layer"], row["task"]): row for row in document["runs"][0]["rows"]}
+    assert list(rows)[-1] == ("all shared", "rating")
+    assert rows["low", "price"]["rau"] == {
+        "[0, 20]": 0.25,
+        "(20, 40]": 0,
+        "(40, 60]": 0,
+        "(60, 80]": 0,
+        "(80, 100]": 0.75,
+    }
+    assert rows["top", "rating"]["untouched"] == 0.5
+    assert set(rows["low", "price"]) == {"layer", "task", *document["units"]}
+    assert document["runs"][0]["findings"]
+
+
+def test_nan_is_null(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A layer in which one task has no gradient has no GCD."""
+    updates = np.array([[[1.0, 1.0], [1.0, 0.0]]])
+    path = write_run(tmp_path / "run", *make_rows(updates, layers={"one": 1, "two": 1}))
+    assert leave("summary", str(path), "--json") == 0
+    out = capfd.readouterr().out
+    assert '"mean_gcd": null' in out
+    assert "NaN" not in out
+    assert leave("summary", str(path), "--fail-on", "gcd[*, two] >= 0") == 0
+    assert leave("summary", str(path)) == 0
+    assert " -\n" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("expression", "code", "says"),
+    [
+        ("owned > 0.7", 3, ["low, price: owned = 0.75 > 0.7"]),
+        ("owned[price, low] > 0.75", 0, []),
+        ("owned[price, low] >= 0.75", 3, ["low, price: owned = 0.75 >= 0.75"]),
+        ("owned[rating] > 0.7", 0, []),
+        ("owned[r*, l*] > 0.2", 3, ["low, rating: owned = 0.25 > 0.2"]),
+        ("effective_tasks[*, low] < 1.5", 3, ["low: effective_tasks = 1 < 1.5"]),
+        ("untouched > 4e-1", 3, ["top: untouched = 0.5 > 0.4"]),
+        ("gcd<=.5", 0, []),
+        ("gradient_norm[*, all shared] > 1", 3, ["all shared, price: gradient_norm = 2828 > 1"]),
+    ],
+)
+def test_thresholds(run: Path, capfd: pytest.CaptureFixture[str], expression: str, code: int, says: list[str]) -> None:
+    assert leave("summary", str(run), "--fail-on", expression) == code
+    said = capfd.readouterr().err.splitlines()
+    assert said[-1] == f"dominance report {run}"
+    assert [line.removeprefix(f"dominance: {run}: ") for line in said[:-1]] == says
+
+
+@pytest.mark.parametrize(
+    ("expression", "says"),
+    [
+        ("", "cannot be read"),
+        ("owned", "cannot be read"),
+        ("owned > ", "cannot be read"),
+        ("owned > 1.2.3", "cannot be read"),
+        ("owned == 1", "cannot be read"),
+        ("owned > nan", "cannot be read"),
+        ("__import__('os') > 1", "cannot be read"),
+        ("owned > 0.5 or gcd > 1", "cannot be read"),
+        ("ownd > 0.5", "knows no quantity 'ownd'; did you mean owned?"),
+        ("owned[prise] > 0.5", "no task is called 'prise'; choose from price, rating"),
+        ("owned[*, mid] > 0.5", "no layer is called 'mid'; choose from low, top, all shared"),
+    ],
+)
+def test_bad_thresholds(run: Path, capfd: pytest.CaptureFixture[str], expression: str, says: str) -> None:
+    assert leave("summary", str(run), "--fail-on", expression) == 2
+    err = capfd.readouterr().err
+    assert says in err
+    assert err.count("\n") == 1
+
+
+def test_several_thresholds(run: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert leave("summary", str(run), "--fail-on", "gcd > 3", "--fail-on", "untouched > 0.4") == 3
+
+
+def test_on_a_terminal(run: Path) -> None:
+    """At 80 columns every number is there, whole; in a pipe there is no escape sequence."""
+    outside, inside = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dominance", "summary", str(run)],
+        stdout=inside, stderr=subprocess.DEVNULL, env={**os.environ, "COLUMNS": "80", "TERM": "xterm"},
+    )  # fmt: skip
+    os.close(inside)
+    text = b"".join(iter(lambda: _read(outside), b"")).decode()
+    assert process.wait(timeout=60) == 0
+    os.close(outside)
+    assert "\x1b[1m" in text
+    plain = re.sub(r"\x1b\[[\d;]*m", "", text)
+    table = plain[plain.index("layer ") :].splitlines()
+    assert max(map(len, table)) <= 80
+    assert re.search(r"low +price +25 +0 +0 +0 +75 +1\.00 of 2 +2\.45e\+03 +2\.45 +1\.00", plain)
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # how Linux says that the other side has closed
+        return b""
+
+
+def facts(capfd: pytest.CaptureFixture[str], run: Path, *options: str) -> dict[str, Any]:
+    leave("info", str(run), "--json", *options)
+    document: dict[str, Any] = json.loads(capfd.readouterr().out)
+    return document
+
+
+def test_info(run: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    found = facts(capfd, run)
+    assert found["tasks"] == [{"name": "price", "last_weight": 1.0}, {"name": "rating", "last_weight": 0.5}]
+    assert (found["steps_recorded"], found["layers"], found["shared_layers"], found["parameters"]) == (1, 2, 2, 8)
+    assert found["bytes"] == sum(file.stat().st_size for file in run.rglob("*") if file.is_file())
+    assert leave("info", str(run), "--verify") == 0
+    out, err = capfd.readouterr()
+    assert re.search(r"^tasks +price ×1, rating ×0.5$", out, re.MULTILINE)
+    assert re.search(r"^steps +1 recorded, from 0 to 0$", out, re.MULTILINE)
+    assert re.search(r"^parameters +8, all kept$", out, re.MULTILINE)
+    assert out.endswith("every checksum matches\n")
+    assert err == f"dominance summary {run}\n"
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    """A run with one flipped byte in the updates."""
+    path = write_run(tmp_path / "run", *make_rows([[[1.0], [2.0]]]))
+    chunk = next(file for file in (path / "data.zarr" / "update" / "update" / "c").rglob("*") if file.is_file())
+    content = bytearray(chunk.read_bytes())
+    content[len(content) // 2] ^= 1
+    chunk.write_bytes(content)
+    return path
+
+
+def test_verify_finds_damage(damaged: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert leave("info", str(damaged), "--verify") == 1
+    out, err = capfd.readouterr()
+    assert "update/update: chunk " in out
+    assert err == f"dominance: error: {damaged}: 1 problem\n"
+    found = facts(capfd, damaged, "--verify")
+    assert len(found["problems"]) == 1
+    assert leave("summary", str(damaged)) == 2
+    assert capfd.readouterr().err.count("\n") == 1
+
+
+def test_an_empty_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    layout, rows = make_rows([[[1.0], [2.0]]])
+    path = write_run(tmp_path / "run", layout, {key: values[:0] for key, values in rows.items()})
+    assert leave("info", str(path)) == 0
+    assert re.search(r"^steps +none recorded$", capfd.readouterr().out, re.MULTILINE)
+    assert leave("summary", str(path)) == 2
+    assert "no step was recorded" in capfd.readouterr().err
