@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import traceback
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -112,66 +113,64 @@ class Recording:
         """
         from dominance.record.session import ScriptSession
 
+        path = self.path.absolute()  # the script may change its folder
+        argv = [*(["-m"] if self.prepared.module else []), self.prepared.target, *self.args]
         session = ScriptSession(
-            self.path.absolute(),  # the script may change its folder
-            self.options,
-            script=self.prepared.target,
-            argv=[*(["-m"] if self.prepared.module else []), self.prepared.target, *self.args],
-            force=self.force,
-            resume=self.resume,
+            path, self.options, script=self.prepared.target, argv=argv, force=self.force, resume=self.resume
         )
         session.check_output()
-        latest = Latest(self.path.absolute()) if self.default_path else None
-        started: list[ScriptSession] = []
-
-        def begin() -> None:
-            if latest is not None:
-                latest.point()
-            session.start()
-            started.append(session)
+        latest = Latest(path) if self.default_path else None
+        ready = False
 
         def start() -> None:
-            _shielded(begin)
+            nonlocal ready
+            if latest is not None and (message := latest.point()):
+                self._note(message)
+            with _shielded():
+                session.start()
+                ready = True
 
         outcome: Outcome | None = None
         try:
             outcome = self.prepared.run(self.args, on_torch=start)
         finally:
             if outcome is None or not outcome.forked:
-                steps = _shielded(lambda: self._finish(session, outcome)) if started else 0
-                if latest is not None and not steps:
+                with _shielded():
+                    self._finish(session, outcome, ready)
+                if latest is not None and not path.exists():
                     latest.restore()
-        if not outcome.torch and not outcome.forked:
-            self._note("nothing was recorded: the script's own process never imported torch")
         outcome.leave()
 
-    def _finish(self, session: ScriptSession, outcome: Outcome | None) -> int:
-        """Close the run and say what to type next; returns how many steps it holds."""
-        result = session.finish(outcome.kind if outcome is not None else "failed")
+    def _finish(self, session: ScriptSession, outcome: Outcome | None, ready: bool) -> None:
+        """Close the run and say what to type next."""
+        try:
+            result = session.finish(outcome.kind if outcome is not None else "failed")
+        except KeyboardInterrupt:
+            say.error("interrupted while the run was being written; what was written before can be read")
+            return
         if result.message:
             self._note(result.message)
         if result.steps:
             self._note(f"{result.steps} steps recorded in {self.path}")
             if not self.options.quiet:
                 say.say(f"dominance report {shlex.quote(str(self.path))}")
-        elif not result.message and not (self.options.strict and outcome is not None and outcome.code == 2):
+        elif outcome is not None and not outcome.torch:
+            self._note("nothing was recorded: the script's own process never imported torch")
+        elif outcome is not None and ready and not result.message and not (self.options.strict and outcome.code == 2):
             self._note("nothing was recorded: no training step was seen")
-        return result.steps
 
     def _note(self, text: str) -> None:
         if not self.options.quiet:
             say.note(text)
 
 
-def _shielded(action: Callable[[], int | None]) -> int:
-    """Call it; an error of the recorder is said on stderr and leaves the script and its exit code alone."""
+@contextlib.contextmanager
+def _shielded() -> Iterator[None]:
+    """An error of the recorder inside is said on stderr, and leaves the script and its exit code alone."""
     try:
-        return action() or 0
+        yield
     except DominanceError as error:
         say.error(str(error))
-    except KeyboardInterrupt:
-        say.error("interrupted while the run was being written; what was written before can be read")
     except Exception:  # noqa: BLE001  a fault of ours must not end a training that is well: show it, and go on
-        say.error("the recorder failed, the script goes on unrecorded; please report this:")
+        say.error("the recorder failed and left the script alone; please report this:")
         say.say(traceback.format_exc().rstrip())
-    return 0

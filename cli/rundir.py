@@ -7,8 +7,6 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dominance_cli import say
-
 
 def default_folder(target: str, *, module: bool) -> Path:
     """Relative to the current folder.
@@ -30,20 +28,19 @@ class Latest:
         self.before: str | None = None
         self.pointed = False
 
-    def point(self) -> None:
-        """Make the link point to the run. What is there and is no link stays, and that is said."""
+    def point(self) -> str | None:
+        """Make the link point to the run; returns what kept it from that. What is there and is no link stays."""
         if self.link.is_symlink():
             self.before = os.readlink(self.link)
         elif self.link.exists():
-            say.note(f"{self.link} is no link and was left alone; the run is {self.run.name}")
-            return
+            return f"{self.link} is no link and was left alone; the run is {self.run.name}"
         try:
             self.link.parent.mkdir(parents=True, exist_ok=True)
             self._set(self.run.name)
         except OSError as error:
-            say.note(f"{self.link} could not be made to point to the run ({error.strerror})")
-            return
+            return f"{self.link} could not be made to point to the run ({error.strerror})"
         self.pointed = True
+        return None
 
     def restore(self) -> None:
         """Nothing was recorded: put back the link as it was, and leave no empty folder."""

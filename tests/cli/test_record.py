@@ -17,6 +17,7 @@ import pytest
 
 from dominance.store.reader import open_run
 from dominance_cli.main import main
+from dominance_cli.rundir import Latest, default_folder
 
 TRAIN = """
 import argparse, atexit, hashlib, os, sys
@@ -173,5 +174,35 @@ def test_a_fault_of_the_recorder_leaves_the_script_alone(tmp_path: Path) -> None
     (tmp_path / "train.py").write_text("import torch, sys\nprint(torch.value)\nsys.exit(4)\n")
     done = recorded(tmp_path, "train.py")
     assert (done.returncode, done.stdout) == (4, "5\n")
-    assert "the recorder failed, the script goes on unrecorded" in done.stderr
+    assert "the recorder failed and left the script alone" in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_where_runs_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = default_folder("src/my train.py", module=False)
+    assert re.fullmatch(rf"runs/my_train-\d{{8}}T\d{{6}}Z-{os.getpid()}", str(name))
+    assert default_folder("pkg.train", module=True).name.startswith("pkg.train-")
+    assert default_folder(".", module=False).name.startswith(f"{tmp_path.name}-")
+
+    first, second = Latest(Path("runs/one")), Latest(Path("runs/two"))
+    assert first.point() is None
+    assert second.point() is None
+    assert os.readlink("runs/latest") == "two"
+    first.restore()  # a later run has taken the link over: it stays
+    assert os.readlink("runs/latest") == "two"
+    second.restore()
+    assert os.readlink("runs/latest") == "one"
+    assert [entry.name for entry in Path("runs").iterdir()] == ["latest"]
+    alone = Latest(Path("elsewhere/one"))
+    alone.point()
+    alone.restore()
+    assert not Path("elsewhere").exists()
+
+
+def test_a_folder_called_latest_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "latest").mkdir()
+    latest = Latest(tmp_path / "run")
+    assert "latest is no link and was left alone; the run is run" in str(latest.point())
+    latest.restore()
+    assert (tmp_path / "latest").is_dir()
