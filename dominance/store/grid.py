@@ -21,7 +21,7 @@ EVENT_CHUNK = 4096
 
 _SMALL_CHUNK = 1 << 16  # bytes that a chunk of a small array may have before its rows are 4,096
 _LARGE_CHUNK = 1 << 24  # bytes that a chunk of per-layer statistics may have
-_TASK_CHUNK = 4  # tasks found later fit into the chunk of the first ones, up to this many
+_TASK_CHUNK = 2  # fewest tasks in a chunk, where more than one is
 
 Tile = tuple[int, ...]
 
@@ -92,12 +92,18 @@ class Grid:
         The chunk that ``first`` lies in counts whole. A half-filled chunk holds its rows, which may be incompressible,
         and fill, which LZ4 shrinks to less than a hundredth.
         """
-        filled = last % self.rows
-        partial = 0
-        if filled:
-            rows = (self.largest - OVERHEAD) * filled // self.rows
-            partial = min(self.largest, rows + (self.largest - rows) // 100 + 2048)
-        return self._number * ((last // self.rows - first // self.rows) * self.largest + partial)
+        full = last // self.rows - first // self.rows
+        return self._number * (full * self.largest + self._half_filled(last % self.rows))
+
+    def largest_file(self, last: int) -> int:
+        """Most bytes of one chunk while there are no more than ``last`` rows."""
+        return self.largest if last >= self.rows else self._half_filled(last)
+
+    def _half_filled(self, rows: int) -> int:
+        if rows == 0:
+            return 0
+        held = (self.largest - OVERHEAD) * rows // self.rows
+        return min(self.largest, held + (self.largest - held) // 100 + 2048)
 
     def widened(self, tasks: int) -> Grid:
         """The same array for more tasks; the chunks that are there keep their place."""

@@ -29,10 +29,10 @@ def open_run(path: RunPath) -> xr.DataTree:
     Returns:
         A tree with the dims step, task, task_other, layer, coord (and statistics unpacked):
 
-        - root: coordinates ``step``, ``epoch``, ``time`` along step; ``task``, ``task_other``, ``layer`` by name; along
-          coord ``parameter``, ``coord_layer``, ``index`` (flat, inside the parameter), ``shared`` (two tasks reach the
-          parameter), ``coord_weight`` (coordinates that this one stands for). Children inherit them.
-          Variables ``skipped``, ``closure`` (step).
+        - root: coordinates ``step``, ``task``, ``task_other``, which all groups inherit; ``epoch``, ``time`` (step);
+          along coord, here and in the two groups that follow, ``parameter``, ``coord_layer``, ``index`` (flat, inside
+          the parameter), ``shared`` (two tasks reach the parameter), ``coord_weight`` (coordinates that this one
+          stands for). Variables ``skipped``, ``closure`` (step). ``layer`` is in the groups that have that dim.
         - /gradient: ``gradient`` (step, task, coord), ``total`` (step, coord)
         - /update: ``update``, and ``solo`` where recorded (step, task, coord); ``total``, ``residual``,
           ``unattributed``, ``decay`` (step, coord)
@@ -40,7 +40,8 @@ def open_run(path: RunPath) -> xr.DataTree:
           ``total_update_sq``, ``total_gradient_dot_update``, the others by their names), ``gram``
           (step, layer, task, task_other), ``shared`` and ``size`` (layer): any parameter shared, number of scalars
         - /loss: ``loss``, ``weight`` (step, task), ``total`` (step); /learning_rate: ``learning_rate`` (step, layer)
-        - /metric, where anything was logged: ``step``, ``epoch``, ``task``, ``split``, ``name``, ``value`` (event)
+        - /metric, where anything was logged: ``step``, ``epoch``, ``task``, ``split``, ``name``, ``value`` (event).
+          Take ``run["metric"].to_dataset(inherit=False)``: otherwise ``step`` and ``task`` are those of the root.
 
         ``attrs`` are the run's root attributes and ``path``. dtypes are those of dominance.schema.
 

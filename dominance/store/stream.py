@@ -241,10 +241,9 @@ class Stream:
         """Most bytes of the chunks of rows ``committed`` to ``last``, see Grid.worst_case."""
         return sum(grid.worst_case(committed, last) for grid in self.grids.values())
 
-    @property
-    def largest_chunk(self) -> int:
-        """Most bytes that a single chunk can take."""
-        return max(grid.largest for grid in self.grids.values())
+    def largest_file(self, last: int) -> int:
+        """Most bytes of a single chunk while there are no more than ``last`` rows."""
+        return max(grid.largest_file(last) for grid in self.grids.values())
 
 
 def _paste(old: npt.NDArray[Any], new: npt.NDArray[Any]) -> None:

@@ -20,8 +20,9 @@ _AMBIGUOUS = ("gradient_sq", "update_sq", "gradient_dot_update")
 def build(source: Source | Stacked) -> xr.DataTree:
     """The tree; a Stacked source gives every step variable a leading dim "run"."""
     lead = ("run",) if isinstance(source, Stacked) else ()
+    root = _root(source)
     nodes = {
-        "/": _root(source),
+        "/": root,
         "/layer": _layer(source),
         "/loss": xr.Dataset(
             {
@@ -35,10 +36,11 @@ def build(source: Source | Stacked) -> xr.DataTree:
         ),
     }
     if source.coordinates is not None:
-        nodes["/gradient"] = _per_coordinate(source, "gradient", ("gradient",), ("total",))
-        nodes["/update"] = _per_coordinate(
-            source, "update", ("update", "solo"), ("total", "residual", "unattributed", "decay")
-        )
+        # A tree hands down only coordinates with an index.
+        coords = {name: variable for name, variable in root.coords.variables.items() if variable.dims == ("coord",)}
+        parts = ("total", "residual", "unattributed", "decay")
+        nodes["/gradient"] = _per_coordinate(source, "gradient", ("gradient",), ("total",)).assign_coords(coords)
+        nodes["/update"] = _per_coordinate(source, "update", ("update", "solo"), parts).assign_coords(coords)
     events = source.events()
     if events["value"].size:
         nodes["/metric"] = xr.Dataset({name: ((*lead, "event"), column) for name, column in events.items()})
@@ -87,7 +89,7 @@ def _layer(source: Source | Stacked) -> xr.Dataset:
     variables["gram"] = source.variable("layer/gram", ("step", "layer", "task", "task_other"))
     inside: dict[str, list[Parameter]] = {layer: [] for layer in source.layers}
     for parameter in source.parameters:
-        inside[parameter.layer].append(parameter)
+        inside.setdefault(parameter.layer, []).append(parameter)
     shared = [any(parameter.shared for parameter in inside[layer]) for layer in source.layers]
     sizes = [sum(prod(parameter.shape) for parameter in inside[layer]) for layer in source.layers]
     variables["shared"] = ("layer", np.array(shared, bool))

@@ -27,6 +27,7 @@ from dominance.store.stream import Head, Stream
 
 _NUMBERS = 2048  # bytes for groups and for longer numbers in the metadata
 _SLACK = 1 << 14  # bytes that rows leave free for attributes set later
+_DIGITS = 64  # bytes by which a larger budget makes the metadata longer
 _SHORTEST_TICK = 0.05
 
 
@@ -100,21 +101,18 @@ class RunWriter:
             self.grow_tasks(layout.tasks[len(found["tasks"]) :])
 
     def _create(self, layout: Layout) -> None:
+        arrays = {**self._steps.metadata(0), **self._events.metadata(0)}
         files = coordinate_files(layout)
+        files |= group_files([*files, *arrays])
         self._settled = sum(map(len, files.values())), 0, 0
         self._measure_metadata()
         if self.budget is not None and (need := self._need(1, 0)) > self.budget:
             raise BadOption(
                 f"a budget of {self.budget} bytes holds no step of this run, whose first may take {need}",
-                fix=f"give at least {need} or keep fewer coordinates",
+                fix=f"give at least {need + _DIGITS} or keep fewer coordinates",
             )
         clear(self.path)
-        for key, data in files.items():
-            self._disk.put(key, data)
-        for stream in (self._steps, self._events):
-            for key, data in stream.metadata(0).items():
-                self._disk.put(key, data)
-        for key, data in group_files([*files, *self._steps.metadata(0), *self._events.metadata(0)]).items():
+        for key, data in (files | arrays).items():
             self._disk.put(key, data)
         self._put_root()
 
@@ -123,11 +121,11 @@ class RunWriter:
         steps, events = old["committed_steps"], old["committed_events"]
         self.refused = old["refused_steps"]
         self._disk.scan()
-        old.update({**layout.attrs, "status": "recording", "budget": self.budget})
-        self._put_root()
         self._steps.load(self._disk, steps, old["task_since"])
         self._events.load(self._disk, events, ())
         self._measure_metadata()
+        old.update({**layout.attrs, "status": "recording", "budget": self.budget})
+        self._put_root()
 
     # The caller's side
 
@@ -271,7 +269,9 @@ class RunWriter:
         settled, steps_done, events_done = self._settled
         need = settled + self._steps.worst_case(steps_done, steps) + self._events.worst_case(events_done, events)
         root = self._attributes.size + self._metadata_size + _NUMBERS + _SLACK
-        largest = max(root, self._steps.largest_chunk, self._events.largest_chunk)  # stands beside the file it replaces
+        largest = max(
+            root, self._steps.largest_file(steps), self._events.largest_file(events)
+        )  # stands beside the old one
         return need + self._metadata_size + root + largest
 
     def _hand_over(self, stream: Stream, head: Head) -> None:
