@@ -74,11 +74,11 @@ def summary(
 
 def _document(run: Path, table: pd.DataFrame, said: list[str]) -> dict[str, Any]:
     rows = []
-    for (layer, task), row in table.iterrows():
+    for row in table.reset_index().to_dict("records"):
         rau = {bucket: row[bucket] for bucket in BUCKETS}
         rest = {name: row[name] for name in UNITS if name != "rau"}
-        rows.append({"layer": layer, "task": task, "rau": rau, **rest})
-    return {"path": str(run), **table.attrs, "findings": said, "rows": rows}
+        rows.append({"layer": row["layer"], "task": row["task"], "rau": rau, **rest})
+    return {"path": str(run), **{str(key): value for key, value in table.attrs.items()}, "findings": said, "rows": rows}
 
 
 def _print_table(table: pd.DataFrame) -> None:
@@ -87,14 +87,14 @@ def _print_table(table: pd.DataFrame) -> None:
     tasks = table.index.get_level_values("task").nunique()
     rows = []
     before = None
-    for (layer, task), row in table.iterrows():
-        first = layer != before
-        before = layer
+    for row in table.reset_index().to_dict("records"):
+        first = row["layer"] != before
+        before = row["layer"]
         effective = f"{row['effective_tasks']:.2f} of {tasks}" if first else ""
         rows.append(
             [
-                str(layer) if first else "",
-                str(task),
+                str(row["layer"]) if first else "",
+                str(row["task"]),
                 *(_percent(row[bucket]) for bucket in BUCKETS),
                 effective,
                 _short(row["gradient_norm"]),

@@ -50,13 +50,15 @@ class Condition:
         Raises:
             BadOption: the run has no such task or layer.
         """
-        layers, tasks = (list(dict.fromkeys(table.index.get_level_values(name))) for name in ("layer", "task"))
+        rows = table.reset_index().to_dict("records")
+        layers, tasks = (list(dict.fromkeys(str(row[name]) for row in rows)) for name in ("layer", "task"))
         for what, glob, names in (("task", self.task, tasks), ("layer", self.layer, layers)):
             if not any(fnmatchcase(name, glob) for name in names):
                 raise BadOption(f"--fail-on: no {what} is called {glob!r}", fix=f"choose from {', '.join(names)}")
         compare = _COMPARISONS[self.comparison]
         lines = {}
-        for (layer, task), value in table[QUANTITIES[self.quantity]].items():
+        for row in rows:
+            layer, task, value = str(row["layer"]), str(row["task"]), float(row[QUANTITIES[self.quantity]])
             if fnmatchcase(task, self.task) and fnmatchcase(layer, self.layer) and compare(value, self.bound):
                 where = layer if self.quantity in _OF_LAYER else f"{layer}, {task}"
                 lines[where] = f"{where}: {self.quantity} = {value:.4g} {self.comparison} {self.bound:g}"
