@@ -112,11 +112,12 @@ def make_rows(
         rows["update/solo"] = np.asarray(solo, dtype=np.float32)
 
     layer_of_coord = np.array([names.index(parameters[c].layer) for c in code], dtype=np.int64)
-    member = (layer_of_coord == np.arange(len(names))[:, None]) * coord_weight  # (layer, coord)
+    members = [np.flatnonzero(layer_of_coord == layer) for layer in range(len(names))]
 
     def per_layer(values: np.ndarray) -> np.ndarray:
         """Sum (step, ..., coord) over the coordinates of each layer: (step, layer, ...)."""
-        return np.moveaxis(np.asarray(values, dtype=np.float64) @ member.T, -1, 1)
+        values = np.asarray(values, dtype=np.float64)
+        return np.stack([values[..., inside] @ coord_weight[inside] for inside in members], axis=1)
 
     g, u = gradients.astype(np.float64), updates.astype(np.float64)
     task_values = {

@@ -7,8 +7,9 @@ tasks of its coordinates and sees the steps in order, and what is kept in memory
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import cycle
 from math import prod
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from dominance.schema import COORD_CHUNK, STEP_CHUNK
+from dominance.store.chunks import ChunkReader, supports
 from dominance.store.reader import array as stored_array
 
 T = TypeVar("T")
@@ -60,11 +62,11 @@ class Source:
             return plan.steps, plan.coords
         return int(self._stored.chunks[0]), int(self._stored.chunks[-1])
 
-    def read(self, steps: slice, coords: slice) -> NDArray[Any]:
-        """(step, ..., coord) of the block."""
-        if self._stored is None:
-            return self._variable.isel(step=steps, coord=coords).to_numpy()
-        return np.asarray(self._stored[(steps, ..., coords)])
+    def reader(self, coords: slice) -> Callable[[slice], NDArray[Any]]:
+        """For one thread: steps, along the chunks, in; (step, ..., coord) out, which the next call may overwrite."""
+        if self._stored is not None and supports(self._stored):
+            return ChunkReader(self._stored, coords).read
+        return lambda steps: self._variable.isel(step=steps, coord=coords).to_numpy()
 
 
 def tiles(source: Source, wanted: NDArray[np.bool_], plan: Plan = DEFAULT, arrays: int = 1) -> list[slice]:
@@ -99,24 +101,42 @@ def over_tiles(
     """Call ``work(coords, blocks)`` for every tile, in ``plan.threads`` threads; results in the order of coordinates.
 
     ``blocks`` yields (steps, {path: array (step, ..., coord)}) from the first recorded step to the last. ``work`` may
-    leave it early. What it yields is read-only material: a block may be a view into the run.
+    leave it early. A block is a view into the run or into a buffer that the next block overwrites: change nothing, copy
+    what is to stay.
 
     Args:
         paths: "group/name" of arrays with dims (step, ..., coord).
         wanted: (coord,) coordinates that the analysis needs; tiles without any are not read.
     """
-    sources: Mapping[str, Source] = {path: Source(run, path) for path in paths}
+    sources = {path: Source(run, path) for path in paths}
     first = sources[paths[0]]
     length = first.chunk(plan)[0]
     count = first.shape[0]
 
-    def blocks(coords: slice) -> Blocks:
-        for start in range(0, count, length):
-            steps = slice(start, min(start + length, count))
-            yield steps, {path: source.read(steps, coords) for path, source in sources.items()}
-
+    rows = [slice(start, min(start + length, count)) for start in range(0, count, length)]
     parts = tiles(first, wanted, plan, len(paths))
-    if plan.threads == 1 or len(parts) == 1:
-        return [work(part, blocks(part)) for part in parts]
     with ThreadPoolExecutor(plan.threads) as pool:
-        return list(pool.map(lambda part: work(part, blocks(part)), parts))
+        if len(parts) > 1 or plan.threads == 1:
+            return list(pool.map(lambda part: work(part, _blocks(sources, rows, part)), parts))
+        return [work(part, _ahead(sources, rows, part, pool)) for part in parts]
+
+
+Sources = Mapping[str, Source]
+
+
+def _blocks(sources: Sources, rows: Sequence[slice], coords: slice) -> Blocks:
+    readers = {path: source.reader(coords) for path, source in sources.items()}
+    for steps in rows:
+        yield steps, {path: read(steps) for path, read in readers.items()}
+
+
+def _ahead(sources: Sources, rows: Sequence[slice], coords: slice, pool: Executor) -> Blocks:
+    """The same for a run of one tile: while a block is worked on, another thread reads the next into its own buffer."""
+    halves = [_blocks(sources, rows[parity::2], coords) for parity in (0, 1)]
+    coming = pool.submit(next, halves[0], None)
+    for half in cycle((1, 0)):
+        block = coming.result()
+        if block is None:
+            return
+        coming = pool.submit(next, halves[half], None)
+        yield block

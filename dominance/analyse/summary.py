@@ -85,7 +85,7 @@ def summary(run: xr.DataTree | Overview) -> pd.DataFrame:
             [last.layer.values.tolist(), last.task.values.tolist()], names=["layer", "task"]
         )
         tables.append(rows.reindex(index))
-    table = pd.concat(tables)
+    table: pd.DataFrame = pd.concat(tables)
     table.columns.name = None
     table.attrs = {"step": int(seen.trunk.step[-1]), **seen.trunk.attrs}
     return table
@@ -162,6 +162,8 @@ def _list(owned: dict[str, float]) -> str:
 def _trunk(trunk: xr.Dataset) -> list[str]:
     table = trunk.isel(layer=0)
     owned = _owned(table)
+    if table.untouched[-1] == 1:
+        return ["no task has moved a shared parameter"]
     bound = f"rAU > {100 * float(table.lower[-1]):g} %"
     effective = f"effective number of tasks {float(table.effective_tasks[-1]):.2f} of {len(owned)}"
     owner = _owner(owned)
@@ -177,9 +179,10 @@ def _trunk(trunk: xr.Dataset) -> list[str]:
 
 
 def _layers(layers: xr.Dataset, trunk: xr.Dataset, most: int = 5) -> list[str]:
-    whole = _owned(trunk.isel(layer=0))
-    owner = _owner(whole)
-    lines = []
+    owner = _owner(_owned(trunk.isel(layer=0)))
+    lines: list[str] = []
+    if trunk.untouched[-1, 0] == 1:
+        return lines
     for layer in layers.layer.values:
         table = layers.sel(layer=layer)
         owned = _owned(table)
@@ -208,7 +211,7 @@ def _conflict(conflict: xr.Dataset) -> list[str]:
 def _caveats(trunk: xr.Dataset) -> list[str]:
     lines = []
     untouched = float(trunk.untouched[-1, 0])
-    if untouched >= 0.005:
+    if 0.005 <= untouched < 1:
         lines.append(f"{percent(untouched)} of the shared parameters have not been moved by any task")
     if trunk.attrs["coords_sampled"] < trunk.attrs["coords_shared"]:
         lines.append(
