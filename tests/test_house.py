@@ -1,0 +1,185 @@
+"""Who may import whom: data flows one way, from a training run to its report, and every room keeps to its bank.
+
+Imports are read from the source, so those inside functions and under TYPE_CHECKING count as well.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+BASE = {"dominance", "schema", "errors", "config"}
+"""``dominance`` is the package itself, with its version; its lazy public names are "names"."""
+
+MAY_IMPORT = {
+    "schema": {"errors"},
+    "errors": set(),
+    "config": {"schema", "errors"},
+    "store": BASE,
+    "record": BASE | {"store"},
+    "analyse": BASE | {"store"},
+    "plots": BASE | {"store", "analyse"},
+    "figures": BASE | {"store", "analyse", "plots"},
+    "cli": BASE | {"names", "store", "record", "analyse", "plots", "figures"},
+    "optim": {"errors"},
+    "benchmarks": BASE | {"store", "record", "optim"},
+    "examples": set(),
+    "__main__": {"cli"},
+}
+"""Rooms of dominance that a room may import from, besides itself."""
+
+ONLY_IN = {
+    "torch": {"record", "optim", "benchmarks", "examples"},
+    "matplotlib": {"plots", "figures"},
+    "seaborn": {"plots", "figures"},
+    "typer": {"cli"},
+    "click": {"cli"},
+    "rich": {"cli"},
+}
+"""Packages that only these rooms may import."""
+
+HEAVY = {"torch", "numpy", "pandas", "xarray", "zarr", "matplotlib", "seaborn"}
+"""What `dominance --help` must not wait for: the command line imports them inside its commands, if at all."""
+
+
+def rooms(root: Path) -> Iterator[tuple[str, str, Path]]:
+    """Room, dotted module name and path of every source file; the package's own __init__ is left out."""
+    for package, name in (("dominance", "dominance"), ("cli", "dominance_cli")):
+        for path in sorted((root / package).rglob("*.py")):
+            parts = path.relative_to(root / package).with_suffix("").parts
+            if package == "dominance" and parts == ("__init__",):
+                continue
+            yield "cli" if package == "cli" else parts[0], ".".join((name, *parts)), path
+
+
+def imports(tree: ast.AST, module: str) -> Iterator[tuple[str, int]]:
+    """Dotted names that are imported anywhere in the tree, with their line; also ``import_module("name")``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = module.split(".")[: -node.level] if node.level else []
+            source = ".".join([*above, *([node.module] if node.module else [])])
+            yield source, node.lineno
+            yield from ((f"{source}.{alias.name}", node.lineno) for alias in node.names)
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if called in ("import_module", "__import__") and isinstance(node.args[0].value, str):
+                yield node.args[0].value, node.lineno
+
+
+def room_of(name: str, known: set[str]) -> str | None:
+    """The room that a dotted name lies in; None for other packages, "names" for the lazy public names of dominance."""
+    package, _, rest = name.partition(".")
+    if package == "dominance_cli":
+        return "cli"
+    if package != "dominance":
+        return None
+    first = rest.split(".")[0]
+    if first in known:
+        return first
+    return "dominance" if first in ("", "__version__") else "names"
+
+
+def at_import(tree: ast.Module) -> ast.Module:
+    """The statements that run when the module is imported: no function bodies, nothing under TYPE_CHECKING."""
+
+    class Top(ast.NodeTransformer):
+        def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+            return None
+
+        def visit_If(self, node: ast.If) -> ast.AST | None:
+            return None if "TYPE_CHECKING" in ast.unparse(node.test) else self.generic_visit(node)
+
+    return ast.fix_missing_locations(Top().visit(tree))
+
+
+def trespasses(root: Path) -> list[str]:
+    """Every import that the house forbids, as "file:line: what"."""
+    found = []
+    files = list(rooms(root))
+    known = {room for room, _, _ in files} | set(MAY_IMPORT)
+    for room, module, path in files:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        where = path.relative_to(root)
+        if room not in MAY_IMPORT:
+            found.append(f"{where}:1: no rule says what the room {room} may import")
+            continue
+        for name, line in imports(tree, module):
+            other = room_of(name, known)
+            if other is not None and other != room and other not in MAY_IMPORT[room]:
+                found.append(f"{where}:{line}: {room} imports {name}")
+            if room not in ONLY_IN.get(name.split(".")[0], {room}):
+                found.append(f"{where}:{line}: {room} imports {name}")
+        if room == "cli":
+            for name, line in imports(at_import(tree), module):
+                if name.split(".")[0] in HEAVY or room_of(name, known) not in (None, "cli", *BASE):
+                    found.append(f"{where}:{line}: {name} is imported before a command is chosen")
+    return found
+
+
+def test_every_import_goes_down_the_river() -> None:
+    assert trespasses(ROOT) == []
+
+
+def test_the_rooms_are_there() -> None:
+    assert {"schema", "store", "record", "analyse", "plots", "figures", "cli"} <= {room for room, _, _ in rooms(ROOT)}
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "line"),
+    [
+        ("dominance/analyse/bad.py", "import torch\n", 1),
+        ("dominance/analyse/bad.py", "def late():\n    from torch.nn import functional\n", 2),
+        ("dominance/store/bad.py", "if TYPE_CHECKING:\n    from torch import Tensor\n", 2),
+        ("dominance/store/bad.py", "from dominance.record.recorder import Recorder\n", 1),
+        ("dominance/store/bad.py", "from ..record import recorder\n", 1),
+        ("dominance/store/bad.py", "from .. import record\n", 1),
+        ("dominance/store/bad.py", "from dominance import analyse\n", 1),
+        ("dominance/record/bad.py", "import importlib\n\nimportlib.import_module('dominance.analyse')\n", 3),
+        ("dominance/record/deep/bad.py", "from ...plots import gcd\n", 1),
+        ("dominance/plots/bad.py", "from dominance.figures.report import report\n", 1),
+        ("dominance/figures/bad.py", "import dominance_cli.main\n", 1),
+        ("dominance/analyse/bad.py", "import matplotlib.pyplot as plt\n", 1),
+        ("dominance/figures/bad.py", "from rich.console import Console\n", 1),
+        ("dominance/schema.py", "from dominance.config import record_options\n", 1),
+        ("dominance/optim/bad.py", "from dominance.schema import SCHEMA_VERSION\n", 1),
+        ("dominance/examples/bad.py", "import dominance.errors\n", 1),
+        ("dominance/examples/bad.py", "from dominance import observe\n", 1),
+        ("dominance/analyse/bad.py", "from dominance import Recorder\n", 1),
+        ("cli/bad.py", "from dominance import open_run\n", 1),
+        ("dominance/attic/bad.py", "", 1),
+        ("cli/bad.py", "import numpy as np\n", 1),
+        ("cli/bad.py", "from dominance.record.recorder import Recorder\n", 1),
+    ],
+)
+def test_a_trespass_is_found(file: str, source: str, line: int, tmp_path: Path) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(parents=True)
+    path.write_text(source)
+    found = trespasses(tmp_path)
+    assert found
+    assert all(text.startswith(f"{file}:{line}: ") for text in found)
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("dominance/record/good.py", "import torch\nfrom dominance.store.writer import RunWriter\n"),
+        ("dominance/record/rules/good.py", "from ..rules.base import Rule\nfrom ... import __version__\n"),
+        ("dominance/plots/good.py", "import seaborn\nfrom dominance.analyse import updates\n"),
+        ("dominance/__init__.py", "from dominance.plots.gcd import plot_gcd\n"),
+        ("cli/good.py", "import typer\n\n\ndef command():\n    import numpy\n    from dominance import open_run\n"),
+        ("cli/good.py", "if TYPE_CHECKING:\n    from dominance.record.session import Session\n"),
+    ],
+)
+def test_what_is_allowed_passes(file: str, source: str, tmp_path: Path) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(parents=True)
+    path.write_text(source)
+    assert trespasses(tmp_path) == []
