@@ -53,7 +53,7 @@ def test_tiles_cover_what_is_wanted_once(wanted: list[bool], width: int, memory:
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("layers", [{"a": 700}, {"a": 60_000, "b": 80_000}])
 def test_blocks_are_the_array(tmp_path: Path, threads: int, layers: dict[str, int]) -> None:
-    steps_recorded = 37 if sum(layers.values()) < 1000 else 9
+    steps_recorded = 200 if sum(layers.values()) < 1000 else 9
     layout, rows = planted_rows(steps=steps_recorded, layers=layers)
     run = open_run(write_run(tmp_path / "run", layout, rows))
     wanted = np.ones(run.sizes["coord"], dtype=bool)

@@ -33,6 +33,8 @@ def test_edges_belong_to_the_bucket_below(value: float, bucket: int) -> None:
 def test_a_ratio_that_is_an_edge_but_for_rounding(scale: float) -> None:
     five_alike = ratio(np.full((5, 1), scale))  # 0.2 each
     assert bucket_counts(five_alike, EDGES)[:, 0].tolist() == [[1]] * 5
+    ten_alike = ratio(np.full((10, 200), scale) * np.random.default_rng(0).random(200))  # a fifth come out above 0.1
+    assert bucket_counts(ten_alike, (0, 0.1, 1))[:, :, 0].tolist() == [[200, 0]] * 10
     four_to_one = ratio(np.array([[4 * scale], [scale]]))  # 0.8 and 0.2
     assert bucket_counts(four_to_one, EDGES)[:, :, 0].tolist() == [[0, 0, 0, 1, 0], [1, 0, 0, 0, 0]]
 
