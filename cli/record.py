@@ -62,7 +62,7 @@ def record(
     quiet: Annotated[bool | None, typer.Option("-q", "--quiet", help="Say nothing but errors.")] = None,
     module: Annotated[bool, typer.Option("-m", "--module", help="TARGET is a module, as in python -m.")] = False,
 ) -> Recording:
-    """Record an unmodified training script: what each task does to each layer.
+    """Record a training script that needs no change.
 
     The script's output, exit code and weights are the ones it has without us.
     Our options stand before TARGET; everything after TARGET goes to the script.

@@ -26,7 +26,7 @@ def report(
     ] = "*",
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")] = False,
 ) -> int:
-    """Draw the figures of a run, one file each, and report.pdf with all.
+    """Draw the figures of a run, and report.pdf with all of them.
 
     Example: dominance report runs/latest --figures 'rau*' --format png
     """

@@ -7,7 +7,12 @@ import sys
 
 
 def say(text: str) -> None:
-    """One line on the process's own stderr, also when a script has put another in its place."""
+    """One line on the process's own stderr, also when a script has put another in its place.
+
+    What was printed before it comes out first, also when both go into one pipe.
+    """
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # as the interpreter does when it ends
+        sys.stdout.flush()
     with contextlib.suppress(OSError, ValueError):  # stderr closed: there is nobody to tell
         if sys.__stderr__ is not None:
             print(text, file=sys.__stderr__, flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -134,16 +135,22 @@ def test_exit_code_and_output_of_modules(endings: Path, name: str) -> None:
     agree("-m", name, cwd=endings)
 
 
-def test_stdout_comes_before_the_traceback(endings: Path) -> None:
-    for command in ([], ["-c", DRIVER]):
+@pytest.mark.parametrize("command", ["mixed.py", "-m mixed"])
+def test_order_of_stdout_and_stderr(tmp_path: Path, command: str) -> None:
+    """Into one pipe: Python flushes stdout before the traceback of a script, and only at the end of a module."""
+    (tmp_path / "mixed.py").write_text(
+        "import sys\nprint('out')\nsys.stderr.write('err\\n')\n"
+        "sys.excepthook = lambda *_: sys.stderr.write('hook\\n')\n1 / 0\n"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    merged = []
+    for prefix in ([], ["-c", DRIVER]):
         done = subprocess.run(
-            [sys.executable, *command, "error.py"],
-            cwd=endings,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-        assert done.stdout.startswith(b"before\nTraceback"), command
+            [sys.executable, *prefix, *command.split()],
+            cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+        )  # fmt: skip
+        merged.append(done.stdout)
+    assert merged[0] == merged[1]
 
 
 @pytest.mark.parametrize("command", ["stopped.py", "-m stopped"])

@@ -26,7 +26,8 @@ def deep():
         "between(lambda: between(deep))",
         "try:\n    between(deep)\nexcept KeyError as e:\n    raise ValueError(2) from e",
         "try:\n    between(deep)\nexcept KeyError:\n    between(deep)",
-        "try:\n    between(deep)\nexcept KeyError as e:\n    raise ExceptionGroup('g', [e])",
+        "def kept():\n    try:\n        between(deep)\n    except KeyError as e:\n        return e\n"
+        "raise ExceptionGroup('g', [kept(), ExceptionGroup('h', [kept()])])",
         "import threading\nt = threading.Thread(target=lambda: between(deep), name='w')\nt.start(); t.join()",
     ],
 )
