@@ -2,7 +2,20 @@
 
 Every image shows two of scikit-learn's handwritten digits, one shifted to the top left and one to the bottom right of a
 wider canvas, merged by taking the brighter pixel. A shared trunk feeds three heads: which digit is left, which digit is
-right, and a reconstruction of the image.
+right, and a reconstruction of the image, whose squared error is summed over the image, as in the MultiMNIST papers.
+
+The reconstruction costs the other two tasks a lot. Test accuracy after 10 epochs, mean of seeds 0, 1, 2 on one core:
+
+    ========================  ======  ======  =====================
+    trained                    left    right  reconstruction error
+    ========================  ======  ======  =====================
+    alone, each task           0.93    0.93                   3.3
+    left and right             0.91    0.91                   (none)
+    all three, 0.1 * recon     0.89    0.89                   4.5
+    all three                  0.70    0.73                   3.4
+    ========================  ======  ======  =====================
+
+After 30 epochs the gap is smaller and still there: 0.89 and 0.90 with it, 0.96 and 0.95 without (seed 0).
 
 Run it as it is, or watch who trains its trunk:
 
