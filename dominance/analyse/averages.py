@@ -16,12 +16,15 @@ from dominance.analyse.stream import DEFAULT, Blocks, Plan, over_tiles
 from dominance.errors import BadOption, NothingRecorded
 
 R = TypeVar("R")
+PIECE = 2**16
+"""Float64 sums that are worked on at a time: they and their temporaries stay in the cache from step to step."""
+
 PATHS = {"additive": "update/update", "solo": "update/solo"}
 
 
 @dataclass(frozen=True)
 class Visit:
-    """The state of one tile at one step that the analysis asked for.
+    """The state of some coordinates at one step that the analysis asked for.
 
     Attributes:
         point: index of the step among those asked for.
@@ -36,7 +39,7 @@ class Visit:
 
 @dataclass(frozen=True)
 class Streamed(Generic[R]):
-    """What ``averages`` gives back: results[tile][point], and the steps it came from."""
+    """What ``averages`` gives back: results[i][point] for the coordinates coords[i], and the steps they came from."""
 
     results: list[list[R]]
     coords: list[slice]
@@ -88,7 +91,7 @@ def averages(
     for_ratio: bool,
     plan: Plan = DEFAULT,
 ) -> Streamed[R]:
-    """Stream the updates through Eq. 2 and call ``visit`` for every tile of coordinates at every chosen step.
+    """Stream the updates through Eq. 2 and call ``visit`` for all coordinates, piece by piece, at every chosen step.
 
     A step whose update proves to be NaN or infinite for a task that took part, though the statistics of its layer did
     not say so, is left out as well, and the run is streamed again without it.
@@ -107,16 +110,16 @@ def averages(
     while True:
         steps.require(run)
         points = choose(steps)
-        tile = _Tile(path, steps, wanted, points, visit, decay, hold_every(decay) if for_ratio else 0)
-        found = over_tiles(run, [path], tile, wanted=wanted, plan=plan)
-        bad = sorted(set().union(*(rows for _, _, rows in found)))
+        job = _Job(path, steps, wanted, points, visit, decay, hold_every(decay) if for_ratio else 0)
+        pieces = [piece for part in over_tiles(run, [path], job, wanted=wanted, plan=plan) for piece in part]
+        bad = sorted(set().union(*(piece.bad for piece in pieces)))
         if not bad:
-            return Streamed([results for _, results, _ in found], [coords for coords, _, _ in found], points, steps)
+            return Streamed([piece.results for piece in pieces], [piece.coords for piece in pieces], points, steps)
         steps = steps.without(bad)
 
 
 @dataclass(frozen=True)
-class _Tile(Generic[R]):
+class _Job(Generic[R]):
     path: str
     steps: UsableSteps
     wanted: NDArray[np.bool_]
@@ -125,39 +128,68 @@ class _Tile(Generic[R]):
     decay: float
     hold_every: int
 
-    def __call__(self, coords: slice, blocks: Blocks) -> tuple[slice, list[R], set[int]]:
-        """Results by point, and the rows that are not finite."""
-        width = coords.stop - coords.start
-        tasks = self.steps.absent.shape[1]
-        sums, scratch = np.zeros((tasks, width)), np.empty((tasks, width))
-        shared = self.wanted[coords]
-        results: list[R] = []
-        bad: set[int] = set()
-        used = 0
+    def __call__(self, coords: slice, blocks: Blocks) -> list[_Piece[R]]:
+        """One tile, in pieces."""
+        width = max(1, PIECE // self.steps.absent.shape[1])
+        starts = range(coords.start, coords.stop, width)
+        pieces = [_Piece(self, slice(start, min(start + width, coords.stop))) for start in starts]
         for rows, arrays in blocks:
-            if len(results) == len(self.points):
+            for piece in pieces:
+                first = piece.coords.start - coords.start
+                piece.take(rows, arrays[self.path][..., first : first + piece.width])
+            if rows.stop > self.points[-1]:
                 break
-            update = arrays[self.path]
-            for i, row in enumerate(range(rows.start, rows.stop)):
-                if self.steps.used[row]:
-                    accumulate(sums, self._present(update[i], row), self.decay, scratch)
-                    used += 1
-                    if self.hold_every and used % self.hold_every == 0:
-                        hold(sums)
-                if len(results) < len(self.points) and self.points[len(results)] == row:
-                    results.append(self.visit(Visit(len(results), coords, sums)))
-            if not np.isfinite(sums.sum(axis=0))[shared].all():
-                numbered = zip(update, range(rows.start, rows.stop), strict=True)
-                bad |= {row for values, row in numbered if self._is_bad(values[:, shared], row)}
-                sums[...] = 0  # these results are void; go on only to find the other bad steps
-        return coords, results, bad
+        for piece in pieces:
+            piece.finish()
+        return pieces
+
+
+class _Piece(Generic[R]):
+    """Part of a tile, small enough for the processor's cache: its state, and what came of it so far.
+
+    Attributes:
+        results: by point.
+        bad: rows that are not finite.
+    """
+
+    def __init__(self, job: _Job[R], coords: slice) -> None:
+        self.coords = coords
+        self.width = coords.stop - coords.start
+        self.results: list[R] = []
+        self.bad: set[int] = set()
+        self._job = job
+        self._shared = job.wanted[coords]
+        self._sums: NDArray[np.float64] = np.zeros((job.steps.absent.shape[1], self.width))
+        self._used = 0
+
+    def take(self, rows: slice, update: NDArray[np.float32]) -> None:
+        """The next rows, (step, task, coord)."""
+        job, sums = self._job, self._sums
+        scratch = np.empty_like(sums)
+        for i, row in enumerate(range(rows.start, rows.stop)):
+            if job.steps.used[row]:
+                accumulate(sums, self._present(update[i], row), job.decay, scratch)
+                self._used += 1
+                if job.hold_every and self._used % job.hold_every == 0:
+                    hold(sums)
+            done = len(self.results)
+            if done < len(job.points) and job.points[done] == row:
+                self.results.append(job.visit(Visit(done, self.coords, sums)))
+        if not np.isfinite(sums.sum(axis=0))[self._shared].all():
+            numbered = zip(update, range(rows.start, rows.stop), strict=True)
+            self.bad |= {row for values, row in numbered if self._is_bad(values[:, self._shared], row)}
+            sums[...] = 0  # these results are void; go on only to find the other bad steps
+
+    def finish(self) -> None:
+        """Give the memory of the state back."""
+        self._sums = self._sums[:, :0].copy()
 
     def _present(self, update: NDArray[np.float32], row: int) -> NDArray[np.float32]:
         """The update of a task that took no part is 0 where none was recorded."""
-        absent = self.steps.absent[row]
+        absent = self._job.steps.absent[row]
         if not absent.any():
             return update
         return np.where(absent[:, None] & np.isnan(update), np.float32(0), update)
 
     def _is_bad(self, update: NDArray[np.float32], row: int) -> bool:
-        return bool(self.steps.used[row]) and not np.isfinite(self._present(update, row)).all()
+        return bool(self._job.steps.used[row]) and not np.isfinite(self._present(update, row)).all()

@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 from runs import brute_force_au, make_rows, make_run, planted_rows, planted_run, write_run
 
 from dominance import au, open_run, rau, rau_buckets
+from dominance.analyse import averages
 from dominance.analyse.stream import Plan
 from dominance.analyse.updates import EDGES, bucket_tables
 from dominance.errors import BadOption, NothingRecorded
@@ -242,6 +243,14 @@ def test_the_plan_changes_nothing(plan: Plan) -> None:
     ):
         xr.testing.assert_identical(usual.drop_vars("effective_tasks"), other.drop_vars("effective_tasks"))
         np.testing.assert_allclose(usual.effective_tasks, other.effective_tasks, rtol=1e-12)
+
+
+def test_the_size_of_a_piece_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = planted_run(steps=20, share=0.7)
+    usual, ratios = rau_buckets(run), rau(run)
+    monkeypatch.setattr(averages, "PIECE", 2 * 17)
+    xr.testing.assert_identical(usual.drop_vars("effective_tasks"), rau_buckets(run).drop_vars("effective_tasks"))
+    xr.testing.assert_identical(ratios, rau(run))
 
 
 def test_the_order_of_tasks_changes_nothing() -> None:
