@@ -92,9 +92,9 @@ class _Before:
 class Attributor:
     """Splits the steps of one optimizer. Reads it, and never writes to it, to its parameters or to their gradients.
 
-    Between ``before_step`` and ``after_step`` it holds a copy of the parameters, and from step to step, for an
-    optimizer with momentum, one memory per task, for the residual, the coupled decay and the unattributed momentum.
-    The solo update holds two copies of the parameters and of the optimizer's state besides.
+    Of N scalar parameters it keeps a copy (N numbers), and for an optimizer with momentum N numbers for each task and,
+    where they are not zero, for the residual, the coupled decay and the unattributed momentum. The solo update takes
+    two copies of the parameters and of the optimizer's state during the step.
 
     Args:
         optimizer: any torch.optim.Optimizer.
@@ -198,6 +198,8 @@ class Attributor:
             split = StepSplit(total, solo=solo.get(p, {}))
             if self.step_skipped:
                 split.closure = 0.0
+                if self._rule is not None and self._memories.get(p) is before.memory:
+                    before.memory.stamp(self._rule.memory(p, before.group))
             elif self._rule is not None and self._splits_additively:
                 self._rule.room.restart()
                 linear = self._rule.linear(p, before.group, theta, before.state)

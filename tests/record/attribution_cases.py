@@ -140,7 +140,7 @@ def recorded(
 def gap(split: StepSplit) -> float:
     """Largest error of the sum of the parts, relative to the largest entry of the step; computed here anew."""
     parts = [*split.tasks.values(), split.residual, split.unattributed, split.decay]
-    total = sum(part.double() for part in parts if part is not None)
+    total = torch.stack([part for part in parts if part is not None]).sum(0, dtype=torch.float64)
     largest = split.total.abs().max().item()
-    off = (total - split.total.double()).abs().max().item()
+    off = (total - split.total).abs().max().item()
     return off / largest if largest else (0.0 if off == 0 else math.inf)

@@ -36,8 +36,9 @@ def test_parts_sum_to_the_step_taken_at_every_step_of_200(case: Case, dtype: tor
     for step, (gradients, splits) in enumerate(recorded(attributor, problem, 200)):
         assert set(splits) == {p for p in problem.parameters.values() if p.grad is not None} == set(gradients)
         for p, split in splits.items():
-            assert gap(split) <= bound, (step, p.shape)
-            assert split.closure == pytest.approx(gap(split), rel=0.5, abs=1e-6 if dtype == torch.float32 else 1e-15)
+            off = gap(split)
+            assert off <= bound, (step, p.shape)
+            assert abs(split.closure - off) <= 0.5 * off + (1e-6 if dtype == torch.float32 else 1e-15)
             assert split.unattributed is None
             assert split.total.dtype == dtype
 
@@ -204,6 +205,17 @@ def test_capturable_gives_the_same(case: Case, foreach: bool, monkeypatch: pytes
     made = outcome(case, foreach=foreach, capturable=True)
     # RAdam's own steps differ by a hundredth between the two: its rectification is ill-conditioned in single precision
     assert_same_parts(outcome(case), made, 2e-2 if case.name == "RAdam" else 1e-4)
+
+
+@pytest.mark.parametrize("case", [c for c in DENSE if "betas" in c.make(c.problem()).defaults], ids=str)
+def test_capturable_computes_its_corrections_in_single_precision(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a double-precision step, they leave 1e-7 unexplained; read in double precision it would be 1e-5."""
+    module = __import__(f"torch.optim.{'adam' if case.name == 'AdamW' else case.name.lower()}", fromlist=["_"])
+    monkeypatch.setattr(module, "_get_capturable_supported_devices", lambda *_, **__: ["cpu"])
+    problem = case.problem(torch.float64)
+    attributor = Attributor(case.make(problem, capturable=True))
+    for _, splits in recorded(attributor, problem, 10):
+        assert all(split.closure <= 1e-6 for split in splits.values())
 
 
 @pytest.mark.parametrize("case", [c for c in DENSE if not c.options.get("maximize")], ids=str)

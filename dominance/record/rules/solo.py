@@ -25,9 +25,8 @@ TaskGradients = Mapping[Tensor, Mapping[str, Tensor]]
 TaskSteps = dict[Tensor, dict[str, Tensor]]
 _T = TypeVar("_T")
 
-_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
-_NOT_COPIED = ("step", "grad_scale", "found_inf", *_HOOKS)
-"""A step that a scheduler wrapped, GradScaler's marks (the task gradients are unscaled already), the user's hooks."""
+_NOT_COPIED = ("step", "grad_scale", "found_inf")
+"""A step that a scheduler wrapped, and GradScaler's marks: the task gradients are unscaled already."""
 _DECAYS = ("weight_decay", "lambd")
 """Weight decay in parameter groups; ASGD has one of each."""
 _MARK = "_dominance_shadow"
@@ -128,9 +127,11 @@ def shadow_of(optimizer: Optimizer) -> tuple[Optimizer, dict[Tensor, Tensor]]:
     for tensor in _tensors([*optimizer.state.values(), *optimizer.param_groups]):
         memo.setdefault(id(tensor), tensor.detach().clone())  # deepcopy refuses those with a gradient history
     shadow: Optimizer = object.__new__(type(optimizer))
-    kept = {name: value for name, value in optimizer.__dict__.items() if name not in _NOT_COPIED}
+    memo[id(optimizer)] = shadow
+    hooks = {name for name in optimizer.__dict__ if name.endswith("_hooks")}
+    kept = {name: value for name, value in optimizer.__dict__.items() if name not in hooks.union(_NOT_COPIED)}
     shadow.__dict__.update(copy.deepcopy(kept, memo))
-    shadow.__dict__.update({_MARK: True, **{name: OrderedDict() for name in _HOOKS}})
+    shadow.__dict__.update({_MARK: True, **{name: OrderedDict() for name in hooks}})
     for group in shadow.param_groups:
         group.update({name: 0 * group[name] for name in _DECAYS if name in group})
     return shadow, copies

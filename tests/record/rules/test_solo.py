@@ -137,6 +137,25 @@ def test_no_hook_fires_for_a_copy(calls: list[torch.optim.Optimizer]) -> None:
     assert own == [1, 1, 1]
 
 
+class Uncopyable:
+    def __deepcopy__(self, memo: object) -> object:
+        raise AssertionError("copied")
+
+    def hook(self, *_: object) -> None:
+        return None
+
+
+def test_what_hangs_on_the_optimizer_is_not_copied() -> None:
+    case = Case("SGD", {"momentum": 0.9})
+    problem = case.problem()
+    optimizer = case.make(problem)
+    optimizer.register_state_dict_post_hook(Uncopyable().hook)
+    optimizer.register_load_state_dict_pre_hook(Uncopyable().hook)
+    optimizer.zero_grad = optimizer.zero_grad  # type: ignore[method-assign]  # a bound method, as wrappers leave behind
+    for _, splits in recorded(Attributor(optimizer, "solo"), problem, 2):
+        assert all(split.solo for split in splits.values())
+
+
 class SignSGD(torch.optim.Optimizer):
     """Somebody's own optimizer: it prints, it draws random numbers, it keeps a counter on itself."""
 
