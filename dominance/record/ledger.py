@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -50,14 +51,14 @@ class Call:
         return Call(self.root, self.total, False, {self.root: together}, one, {self.root: self.total}, self.passes)
 
 
-def call_of(found: Found, gradients: Mapping[str, Mapping[Tensor, Tensor]]) -> Call:
+def call_of(found: Found, gradients: Mapping[str, dict[Tensor, Tensor]]) -> Call:
     """The record of one backward() call."""
     tasks: dict[str, FoundTask] = {task.name: task for task in found.tasks}
     return Call(
         found.root_name,
         found.total,
         found.expanded,
-        {name: dict(gradients.get(name, {})) for name in tasks},
+        {name: gradients.get(name, {}) for name in tasks},
         {name: task.weight for name, task in tasks.items()},
         {name: task.weight * task.loss for name, task in tasks.items()},
     )
@@ -83,8 +84,8 @@ class Settled:
     totals: dict[Tensor, Tensor]
     factors: dict[Tensor, Tensor | float | None]
     """What each parameter's gradient was multiplied by since backward(); None: changed in another way."""
-    mixed: bool
-    """Whether the script put a mixture of its own into ``.grad``."""
+    mixed: set[Tensor]
+    """Parameters into whose ``.grad`` the script put a mixture of its own."""
 
     @property
     def tasks(self) -> list[str]:
@@ -123,26 +124,34 @@ class Ledger:
         """Forget everything: a step was taken, or given up."""
         self.fed, self.seen, self.after, self.frozen = [], [], {}, False
 
-    def note(self, call: Call, parameters: Iterable[Tensor]) -> None:
-        """A backward() has been accumulated into ``.grad``."""
-        _merge(self.fed, call)
-        self.after = {p: dense(p.grad.detach()).clone() for p in parameters if p.grad is not None}
+    def note(self, call: Call | None, parameters: Iterable[Tensor]) -> None:
+        """A backward() has been accumulated into ``.grad``: of these parameters now, if it is still going on."""
+        if call is not None:
+            _merge(self.fed, call)
+        self.after |= {p: dense(p.grad.detach()).clone() for p in parameters if p.grad is not None}
 
     def note_taken(self, call: Call) -> None:
         """Gradients were taken with autograd.grad: ``.grad`` does not hold them yet."""
         call.own_backward = False
         _merge(self.seen, call)
 
-    def emptied(self) -> bool:
-        """Whether the script has zeroed the gradients since; they are then only ``seen``."""
-        held = [(p, p.grad) for p in self.after]
-        return bool(held) and all(grad is None or not dense(grad.detach()).any() for _, grad in held)
+    def emptied(self) -> set[Tensor]:
+        """Parameters whose gradient the script has zeroed since; it is then only ``seen``."""
+        return {
+            p for p, left in self.after.items() if (p.grad is None or not dense(p.grad.detach()).any()) and left.any()
+        }
 
-    def set_aside(self) -> None:
-        """The gradients were zeroed without a step."""
+    def set_aside(self, parameters: set[Tensor]) -> None:
+        """The gradients of these parameters were zeroed without a step."""
         for call in self.fed:
-            _merge(self.seen, call)
-        self.fed, self.after = [], {}
+            out, call.gradients = call.gradients, {name: {} for name in call.gradients}
+            taken: dict[str, dict[Tensor, Tensor]] = {}
+            for name, gradients in out.items():
+                taken[name] = {p: g for p, g in gradients.items() if p in parameters}
+                call.gradients[name] = {p: g for p, g in gradients.items() if p not in parameters}
+            _merge(self.seen, dataclasses.replace(call, gradients=taken))
+        self.fed = [call for call in self.fed if any(call.gradients.values())]
+        self.after = {p: left for p, left in self.after.items() if p not in parameters}
 
     def overflowed(self) -> bool:
         """Whether a gradient that was thrown away was not finite: what GradScaler skips a step for."""
@@ -168,8 +177,12 @@ class Ledger:
                 fed = dense(p.grad.detach())
                 still_scaled = grad_scale != 1.0 and p in self.after and torch.equal(fed, self.after[p])
                 totals[p] = fed / grad_scale if still_scaled else fed
+        live = {p for call in self.fed for gradients in call.gradients.values() for p in gradients}
+        known = {p for call in self.seen for gradients in call.gradients.values() for p in gradients}
         factors = {p: _factor(total, self.after.get(p)) for p, total in totals.items()}
-        mixed = not self.fed or (None in factors.values() and len(self.seen) + len(self.fed) > 1)
+        several = len(self.seen) + len(self.fed) > 1
+        # A parameter that only a zeroed or taken gradient is known of, or whose gradient was replaced.
+        mixed = {p for p in totals if (p not in live and p in known) or (factors[p] is None and several)}
         return Settled(_levelled([*self.seen, *self.fed] if mixed else self.fed), totals, factors, mixed)
 
     def resolve(self, parameters: Iterable[Tensor], grad_scale: float = 1.0) -> Resolved:
@@ -178,7 +191,9 @@ class Ledger:
         Args as in ``settle``.
         """
         settled = self.settle(parameters, grad_scale)
-        splits, factor = _projected(settled) if settled.mixed else _scaled(settled)
+        splits, factor = _scaled(settled)
+        mixtures, mixed_weight = _projected(settled)
+        splits |= mixtures
         calls, totals = settled.calls, settled.totals
         weight = settled.weights
         loss: dict[str, float] = {}
@@ -186,15 +201,17 @@ class Ledger:
             for name in call.gradients:
                 loss[name] = loss.get(name, 0.0) + call.weighted_loss[name]
         loss = {name: value / weight[name] if weight[name] else math.nan for name, value in loss.items()}
-        weight = {name: value * factor.get(name, math.nan) for name, value in weight.items()}
+        weight = {name: value * factor for name, value in weight.items()} | mixed_weight
         return Resolved(settled, splits, totals, weight, loss, sum(call.total for call in calls))
 
 
-def _scaled(settled: Settled) -> tuple[dict[Tensor, GradientSplit], dict[str, float]]:
+def _scaled(settled: Settled) -> tuple[dict[Tensor, GradientSplit], float]:
     """Between backward() and step() gradients are rescaled (unscaling, clipping): the tasks' shares with them."""
     splits = {}
     used: list[Tensor | float] = []
     for p, total in settled.totals.items():
+        if p in settled.mixed:
+            continue
         # A gradient that was changed in another way keeps its shares, and the change becomes residual.
         known = settled.factors[p]
         factor = 1.0 if known is None else known
@@ -202,8 +219,7 @@ def _scaled(settled: Settled) -> tuple[dict[Tensor, GradientSplit], dict[str, fl
         unscaled = isinstance(factor, float) and factor == 1.0
         tasks = {name: g if unscaled else g * factor for name, g in _summed(settled.calls, p).items()}
         splits[p] = GradientSplit(tasks, _rest(p, total, tasks))
-    uniform = _uniform(used)
-    return splits, {name: uniform for call in settled.calls for name in call.gradients}
+    return splits, _uniform(used)
 
 
 def _summed(calls: Iterable[Call], parameter: Tensor) -> dict[str, Tensor]:
@@ -229,7 +245,10 @@ def _levelled(calls: list[Call]) -> list[Call]:
     roots = {call.root for call in calls}
     if len(roots) < 2:
         return calls
-    return [call.collapsed() if call.expanded and not roots >= call.gradients.keys() else call for call in calls]
+    return [
+        call.collapsed() if call.expanded and len(call.gradients) > 1 and not roots >= call.gradients.keys() else call
+        for call in calls
+    ]
 
 
 def _factor(total: Tensor, before: Tensor | None) -> Tensor | float | None:
@@ -279,7 +298,7 @@ def _projected(settled: Settled) -> tuple[dict[Tensor, GradientSplit], dict[str,
     """
     totals = settled.totals
     groups: dict[tuple[str, ...], list[tuple[Tensor, dict[str, Tensor]]]] = {}
-    for p in totals:
+    for p in settled.mixed:
         parts = _summed(settled.calls, p)
         groups.setdefault(tuple(parts), []).append((p, parts))
     splits: dict[Tensor, GradientSplit] = {}
@@ -295,5 +314,7 @@ def _projected(settled: Settled) -> tuple[dict[Tensor, GradientSplit], dict[str,
             tasks = {name: parts[name] * float(w) for name, w in zip(names, found, strict=True)}
             splits[p] = GradientSplit(tasks, _rest(p, totals[p], tasks))
         # The largest set of tasks comes last: the weights of the shared parameters are the ones that are kept.
-        weights.update({name: float(w) for name, w in zip(names, found, strict=True)})
+        held = members[0][0]
+        for name, w in zip(names, found, strict=True):
+            weights[name] = float(w) * sum(c.weight[name] for c in settled.calls if held in c.gradients.get(name, ()))
     return splits, weights

@@ -69,6 +69,8 @@ class Names:
     """Edge -> (id of the container, name of the item, whether the container is a sequence)."""
     vectors: dict[Edge, str] = field(default_factory=dict)
     tensors: dict[Edge, Tensor] = field(default_factory=dict)
+    task_lists: list[tuple[str, ...]] = field(default_factory=list)
+    """Lists of distinct strings whose variable says that they name tasks."""
     sizes: dict[int, int] = field(default_factory=dict)
     """Id of a container -> how many scalar losses it holds."""
     place: tuple[str, int] = ("", 0)
@@ -174,6 +176,9 @@ def _note_container(names: Names, name: str, container: Any) -> None:
         items = [(str(key), value) for key, value in list(container.items())]
     else:
         items = [(f"{name}[{position}]", value) for position, value in enumerate(list(container))]
+        words = tuple(value for _, value in items if isinstance(value, str))
+        if "task" in name.lower() and len(words) == len(items) == len(set(words)) and words not in names.task_lists:
+            names.task_lists.append(words)
     for label, value in items:
         if isinstance(value, Tensor) and value.numel() == 1:
             edge = _edge(value)
@@ -214,7 +219,7 @@ def source_of(node: Node) -> Source | None:
             return Source(target, "".join(lines), assigned=True)
         if returns and function is None and not scope.startswith("<") and scope not in ("forward", "__call__"):
             function = scope
-        if function is not None and not returns:
+        if scope == "<module>" or (function is not None and not returns):
             break
     path, number, _ = places[-1]
     called = function or _called(path, number, _LOSS_FUNCTIONS.get(node.name(), ()))

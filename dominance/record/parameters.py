@@ -51,7 +51,8 @@ class ParameterTable:
 
     def __init__(self) -> None:
         self.named: dict[Tensor, Named] = {}
-        self._modules: list[nn.Module] = []
+        self.modules: list[nn.Module] = []
+        """The models that own the parameters."""
 
     def __len__(self) -> int:
         return len(self.named)
@@ -64,13 +65,9 @@ class ParameterTable:
         """Parameters that need gradient now: freezing and unfreezing may change them."""
         return [tensor for tensor in self.named if tensor.requires_grad]
 
-    def buffers(self) -> list[Tensor]:
-        """The buffers of the modules that own the parameters, each once."""
-        return list({id(b): b for module in self._modules for b in module.buffers()}.values())
-
     def add_model(self, model: nn.Module) -> None:
         """Take every parameter of ``model``."""
-        self._modules.append(model)
+        self.modules.append(model)
         for named in named_parameters(model):
             self.named.setdefault(named.tensor, named)
 
@@ -106,7 +103,7 @@ class ParameterTable:
         variables = _variables(frames)
         alone = len(owners) == 1 and not self.named
         for position, (root, found) in enumerate(_in_order(owners, tensors)):
-            self._modules.append(root)
+            self.modules.append(root)
             prefix = "" if alone else variables.get(id(root), f"{type(root).__name__.lower()}{position + 1}")
             for named in found:
                 self._add(named if alone else _prefixed(named, prefix))

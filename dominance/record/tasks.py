@@ -106,7 +106,9 @@ class TaskFinder:
         variable = names.variables.get(edge)
         below = edge[0].next_functions[0] if edge[0].name() == "SelectBackward0" else None
         if variable is None and below in names.vectors:
-            return f"{names.vectors[below]}[{edge[0]._saved_index}]"
+            place, size = int(edge[0]._saved_index), names.tensors[below].numel()
+            lists = [words for words in names.task_lists if len(words) == size]
+            return lists[0][place] if len(lists) == 1 else f"{names.vectors[below]}[{place}]"
         item = names.items.get(edge)
         if item is not None:
             # `for loss in losses: loss.backward()` names tasks by the list; a list that only collects the history of
@@ -140,7 +142,7 @@ class TaskFinder:
         chosen = [position for _, positions in plan.tasks for position in positions]
         weights = dict(zip(chosen, exact_weights(roots, [terms[i].edge for i in chosen]), strict=True))
         # A root that picks one loss out of a vector of them passes no gradient to the others.
-        picks = roots[0].edge[0].name().startswith(("Select", "Unbind", "Split", "Slice", "Index"))
+        picks = _picks(roots[0])
         tasks = []
         for name, positions in plan.tasks:
             weighted = [(terms[i].edge, weights[i]) for i in positions]
@@ -163,10 +165,10 @@ class TaskFinder:
         terms: list[Term] = []
         for position, root in enumerate(roots):
             terms += splitter.terms(root.edge, (position,) if len(roots) > 1 else ())
-        if not self.expand:
-            if len(roots) == 1:
-                return [Term(roots[0].edge, (), roots[0].edge[0].name())], False
-            return [Term(r.edge, (i,), r.edge[0].name()) for i, r in enumerate(roots)], False
+        if not self.expand or (len(roots) == 1 and _picks(roots[0]) and self._live_name(roots[0].edge, names)):
+            # A weight in front of a loss is looked through; a sum stays whole.
+            whole = [Term(r.edge, (i,) if len(roots) > 1 else (), r.edge[0].name()) for i, r in enumerate(roots)]
+            return (terms if len(terms) == len(roots) == 1 else whole), False
         expanded = len(roots) == 1 and len(terms) > 1
         while True:
             loaded = [term for term in terms if touches_data(term.node)]
@@ -181,7 +183,8 @@ class TaskFinder:
             expanded = True
 
     def _plan(self, terms: list[Term], names: Names, parameters: set[int], root_name: str, *, single: bool) -> _Plan:
-        labels = self._labels(terms, names, root_name if single and len(terms) == 1 else None)
+        whole = single and len(terms) == 1 and not terms[0].path
+        labels = self._labels(terms, names, root_name if whole else None)
         loaded = [i for i, term in enumerate(terms) if touches_data(term.node)]
         # Where no term touches data (a loss that is a function of the parameters alone) all of them are tasks.
         candidates = loaded or list(range(len(terms)))
@@ -268,6 +271,10 @@ class TaskFinder:
         return same_source and private[first] == private[other]
 
 
+def _picks(root: Root) -> bool:
+    return bool(root.edge[0].name().startswith(("Select", "Unbind", "Split", "Slice", "Index")))
+
+
 def exact_weights(roots: Sequence[Root], edges: Sequence[Edge]) -> list[Tensor | None]:
     """Derivative of the roots by each edge, through the linear top of the graph alone; None for an edge not reached."""
     if not edges:
@@ -308,7 +315,10 @@ def _vector_entries(edges: Sequence[Edge], names: Names) -> dict[Edge, str]:
                 and edge != vector
                 and float(weight) in range(1, len(places) + 1)
             ):
-                entries.setdefault(edge, f"{name}[{int(weight) - 1}]")
+                place = int(weight) - 1
+                # `losses[k] = …` in a loop over the tasks' names: the one list of that length says what they are.
+                lists = [words for words in names.task_lists if len(words) == len(places)]
+                entries.setdefault(edge, lists[0][place] if len(lists) == 1 else f"{name}[{place}]")
     return entries
 
 

@@ -2,40 +2,58 @@
 
 from __future__ import annotations
 
+import io
 import random
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @contextmanager
-def undisturbed(buffers: Iterable[Tensor], parameters: Iterable[Tensor]) -> Iterator[None]:
+def undisturbed(modules: Iterable[nn.Module], parameters: Iterable[Tensor]) -> Iterator[None]:
     """Run passes of our own inside: what they change is put back, after an exception too.
 
-    Guards the random states of torch (CPU, and CUDA where it is in use), Python and numpy, the modules' buffers (a
-    checkpointed forward runs again in each pass, and batch norm with it), and the hooks on leaf parameters, which do
-    not fire inside.
+    Code of the script can run in a backward pass: a checkpointed forward runs again, and batch norm with it; so does
+    the backward of a function of its own. Guarded are the random states of torch (CPU, and CUDA where it is in use),
+    Python and numpy; the buffers and plain attributes of the modules; what is printed; and the hooks on leaf
+    parameters, which do not fire inside.
     """
     restore = _random_states()
-    kept = [(buffer, buffer._version, buffer.detach().clone()) for buffer in buffers]
+    tree = list({id(inner): inner for module in modules for inner in module.modules()}.values())
+    kept = [(b, b._version, b.detach().clone()) for b in {id(b): b for m in tree for b in m._buffers.values()}.values()
+            if b is not None]  # fmt: skip
+    attributes = [(module, dict(module.__dict__)) for module in tree]
     hooks = [(held, dict(held)) for held in map(_leaf_hooks, parameters) if held]
     for held, _ in hooks:
         held.clear()
     try:
-        yield
+        with redirect_stdout(_Nowhere()):
+            yield
     finally:
         for held, before in hooks:
             held.update(before)
+        for module, values in attributes:
+            module.__dict__.update(values)
         for buffer, version, value in kept:
             if buffer._version != version:
                 # Through .data, so that the restored buffer does not look changed to a backward pass that saved it.
                 buffer.data.copy_(value)
         for put_back in restore:
             put_back()
+
+
+class _Nowhere(io.TextIOBase):
+    """Takes what is printed, and drops it."""
+
+    def write(self, text: str, /) -> int:
+        return len(text)
+
+    def writable(self) -> bool:
+        return True
 
 
 def _leaf_hooks(parameter: Tensor) -> dict[int, Any] | None:

@@ -7,6 +7,7 @@ import math
 import os
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
@@ -18,7 +19,7 @@ from dominance.record.attribution import Attributor, GradientSplit
 from dominance.record.gradients import task_gradients
 from dominance.record.graph import edge_of, leaves
 from dominance.record.hooks import Hooks, LeafCapture
-from dominance.record.ledger import Call, Ledger, Resolved, Settled, call_of
+from dominance.record.ledger import Ledger, Resolved, Settled, call_of
 from dominance.record.naming import caller_frames, names_around
 from dominance.record.parameters import ParameterTable
 from dominance.record.rows import Row
@@ -45,6 +46,16 @@ def _harmless(method: Callable[Concatenate[Watch, P], R]) -> Callable[..., R | N
             return None
 
     return call
+
+
+@dataclass
+class _Pending:
+    """A backward() that the script is about to make, or making."""
+
+    found: Found
+    taken: dict[str, dict[Tensor, Tensor]]
+    capture: LeafCapture | None
+    kept: bool = False
 
 
 class Watch:
@@ -74,7 +85,6 @@ class Watch:
         self.step = sink.first_step
         self.epoch = -1
         self.recorded = 0
-        self.found: Found | None = None
         self._say = say
         self._fixed = len(table) > 0
         self._only = None if optimizers is None else {id(optimizer) for optimizer in optimizers}
@@ -94,6 +104,7 @@ class Watch:
         self._separate: list[str] = []
         self._source_lines = False
         self._named_all = False
+        self._pending: _Pending | None = None
 
     # Life
 
@@ -137,7 +148,8 @@ class Watch:
             self._finish()
         if not self._schedule.records(self.step) or not self._wanted():
             return None
-        if self._ledger.emptied():
+        emptied = self._ledger.emptied()
+        if emptied:
             if self._ledger.overflowed() and not self._stepping:
                 self._skipped()
                 if not self._schedule.records(self.step):
@@ -147,11 +159,14 @@ class Watch:
                 self._ledger.frozen = True
                 return None
             else:
-                self._ledger.set_aside()
+                self._ledger.set_aside(emptied)
         elif self._ledger.frozen:
             return None
-        found, capture, taken = self._tasks_of(outputs, gradients)
-        return None if found is None else functools.partial(self._after_backward, found, capture, taken)
+        try:
+            self._pending = self._tasks_of(outputs, gradients)
+        except Exception as error:  # noqa: BLE001  a graph that was freed, say: then the script's own call fails as well
+            return functools.partial(self.fail, error)
+        return None if self._pending is None else self._after_backward
 
     def before_grad(
         self, outputs: Sequence[Any], gradients: Sequence[Any], inputs: Sequence[Any]
@@ -170,11 +185,11 @@ class Watch:
         ours = len(leaf) == len(inputs) and len(outputs) == 1 and isinstance(outputs[0], Tensor)
         if not ours or not self._schedule.records(self.step) or not self._wanted():
             return None
+        frames = caller_frames()
+        self._know(leaf, frames)
+        if not any(parameter in self.table.named for parameter in leaf):
+            return None
         with self._our_pass():
-            frames = caller_frames()
-            self._know(leaf, frames)
-            if not any(parameter in self.table.named for parameter in leaf):
-                return None
             names = names_around(frames)
             root = Root(edge_of(outputs[0]), _root_gradient(outputs[0], gradients[0]), outputs[0])
             self._finder.expand, expand = False, self._finder.expand
@@ -222,6 +237,8 @@ class Watch:
         if self._last_recorded.get(id(optimizer)) != self.step - 1:
             attributor.begin_burst()
         mine = [p for group in optimizer.param_groups for p in group["params"]]
+        # An optimizer that steps within the backward pass, as soon as its gradient is there.
+        self._keep([p for p in mine if p in self.table.named])
         attributor.before_step([p for p in mine if p in self.table.named] if len(self.table) else mine)
         return bool(self._ledger)
 
@@ -240,7 +257,7 @@ class Watch:
         attributor = self._attributors.get(id(optimizer))
         if attributor is None or not self._ours(optimizer) or not self._schedule.records(self.step):
             return
-        if not self._ledger or self.found is None:
+        if not self._ledger:
             return
         self._last_recorded[id(optimizer)] = self.step
         if len(self._ledger.roots) > 1:
@@ -249,6 +266,8 @@ class Watch:
         rates = {p: group["lr"] for group in optimizer.param_groups for p in group["params"]}
         mine = [p for p in rates if p in self.table.named]
         resolved = self._ledger.resolve(mine, 1.0 if scale is None else float(scale))
+        if not resolved.totals:
+            return
         self._resolved.append(resolved)
         row = self._row_of_step(resolved)
         for p, split in attributor.splits(resolved.splits):
@@ -284,9 +303,7 @@ class Watch:
         if not self._fixed and any(tensor not in self.table.named for tensor in tensors) and not self.sink.laid_out:
             self.table.discover(tensors, frames)
 
-    def _tasks_of(
-        self, outputs: Sequence[Any], gradients: Sequence[Any]
-    ) -> tuple[Found | None, LeafCapture | None, dict[str, dict[Tensor, Tensor]]]:
+    def _tasks_of(self, outputs: Sequence[Any], gradients: Sequence[Any]) -> _Pending | None:
         """The tasks of one backward(), and their gradients; or a capture, where the script's own pass gives them."""
         roots = [
             Root(edge_of(output), _root_gradient(output, gradient), output)
@@ -294,11 +311,11 @@ class Watch:
             if isinstance(output, Tensor) and output.requires_grad and output.grad_fn is not None
         ]
         if not roots:
-            return None, None, {}
+            return None
+        frames = caller_frames()
+        if not self.sink.laid_out:
+            self._know(leaves([root.edge[0] for root in roots]), frames)
         with self._our_pass():
-            frames = caller_frames()
-            if not self.sink.laid_out:
-                self._know(leaves([root.edge[0] for root in roots]), frames)
             names = names_around(frames)
             self._loss_scale = names.loss_scale
             found = self._finder.find(roots, names, self.table.ids(), self._observed)
@@ -308,31 +325,37 @@ class Watch:
             trainable = self.table.trainable()
             alone = len(found.tasks) == 1 and not found.residual and not found.separate and not self._observed
             if alone:
-                return found, LeafCapture(trainable), {}
+                capture = LeafCapture(trainable)
+                return _Pending(found, {found.tasks[0].name: capture.gradients}, capture)
             taken: dict[str, dict[Tensor, Tensor]] = {}
             for task in found.tasks:
                 per_parameter = task_gradients(task.edges, task.gradients, trainable)
                 taken[task.name] = {p: g for p, g in zip(trainable, per_parameter, strict=True) if g is not None}
         for task in found.tasks:
             task.edges.clear()  # nodes: they would keep the graph alive until the step
-        return found, None, taken
+        return _Pending(found, taken, None)
 
-    def _after_backward(
-        self, found: Found, capture: LeafCapture | None, taken: dict[str, dict[Tensor, Tensor]]
-    ) -> None:
-        self._keep(found, capture, taken)
+    def _after_backward(self) -> None:
+        self._keep(None)
         if self._stepping and self.failure is None:
             self._announce()
 
     @_harmless
-    def _keep(self, found: Found, capture: LeafCapture | None, taken: dict[str, dict[Tensor, Tensor]]) -> None:
-        if capture is not None:
-            capture.remove()
-            taken = {found.tasks[0].name: capture.gradients}
-        call: Call = call_of(found, taken)
-        self._ledger.note(call, self.table.named)
-        self.found = found
-        self._source_lines_on()
+    def _keep(self, parameters: Sequence[Tensor] | None) -> None:
+        """Enter the backward() in the ledger; ``parameters`` are given when it is still going on."""
+        pending = self._pending
+        if pending is None:
+            return
+        over = parameters is None
+        if over and pending.capture is not None:
+            pending.capture.remove()
+        if not (over and pending.kept):
+            call = None if pending.kept else call_of(pending.found, pending.taken)
+            self._ledger.note(call, self.table.named if parameters is None else parameters)
+        pending.kept = True
+        if over:
+            self._pending = None
+            self._source_lines_on()
 
     def _announce(self) -> None:
         if self._announced or self.failure is not None:
@@ -381,6 +404,7 @@ class Watch:
 
     def _clear(self) -> None:
         self._ledger.clear()
+        self._pending = None
         self._row = None
         self._resolved = []
         self._stepped = set()
@@ -410,7 +434,7 @@ class _Quiet:
 
     def __init__(self, watch: Watch) -> None:
         self._hooks = watch.hooks
-        self._undisturbed = undisturbed(watch.table.buffers(), watch.table.named)
+        self._undisturbed = undisturbed(watch.table.modules, watch.table.named)
 
     def __enter__(self) -> None:
         self._hooks.quiet = True
