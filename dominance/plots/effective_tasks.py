@@ -26,7 +26,7 @@ def plot_effective_tasks(
     tasks: None = None,
     layers: Layers = None,
     ax: Any = None,
-    backend: str = "matplotlib",
+    backend: str | Any = "matplotlib",
     labeller: Labeller | None = None,
 ) -> Plot:
     """Effective number of tasks: a line for the whole shared trunk, or cells (layer, training step) for chosen layers.
@@ -36,7 +36,7 @@ def plot_effective_tasks(
         tasks: it is a number of all tasks together; only None is possible.
         layers: None, "each", a glob, or names.
         ax: axes to draw into.
-        backend: "matplotlib" or "none".
+        backend: "matplotlib" or "none", or an object with the functions of one.
         labeller: mapping or function from the names of layers to what stands on the plot.
 
     Raises:
@@ -45,7 +45,9 @@ def plot_effective_tasks(
     """
     b = backends.get(backend)
     by = "all" if layers is None else "layer"
-    data = source.resolve(run_or_result, "effective_tasks", lambda run: rau_buckets(run, by=by))
+    data = source.resolve(
+        run_or_result, "effective_tasks", lambda run: rau_buckets(run, by=by, attribution=source.attribution(run))
+    )
     count = data.sizes["task"]
     if count < 2:
         raise NothingRecorded("the effective number of one task is one", fix="record two tasks or more")
@@ -63,7 +65,7 @@ def plot_effective_tasks(
     x = data["step"].values.astype(float)
     limits = series.span(x)
     ticks = series.nice_ticks(*limits, 6, whole=True)
-    note = joined("exp(entropy of rAU over tasks), averaged over coordinates.", left_out)
+    note = joined("exp(entropy of rAU over tasks), averaged over coordinates.", source.steps_left_out(data.attrs), left_out)
     if layers is None:
         entries = [
             Entry("effective number of tasks", TASKS[0], line=True),
@@ -83,11 +85,11 @@ def plot_effective_tasks(
         if alone.any():
             b.line(axes[0], x[alone], values[0][alone], colour=TASKS[0], marker=True)
         b.reference(axes[0], count, colour=INK, label="all share alike")
-        places = series.nice_ticks(1, count, 5, whole=True)
+        places = series.nice_ticks(1, count, 5)
         b.axis(axes[0], "x", limits=limits, ticks=ticks, labels=series.numbers(ticks))
         top = 1 + 1.08 * (count - 1)
         b.axis(axes[0], "y", limits=(1, top), ticks=places, labels=series.numbers(places))
-        return Plot(figures, axes, data, note, backend)
+        return Plot(figures, axes, data, note, b)
     rows = relabel(data["layer"].values.tolist(), labeller)
     kept = series.thin(len(x), _COLUMNS)
     places = [float(np.interp(tick, x[kept], np.arange(len(kept)) + 0.5)) for tick in ticks]
@@ -101,4 +103,4 @@ def plot_effective_tasks(
         b.axis(page.axes, "x", ticks=places, labels=series.numbers(ticks))
         sides = [(1.0, "1 one owns it"), (float(count), f"{count} all alike")]
         sheets.colour_bar(b, page.bar, SEQUENTIAL[::-1], 1, count, sides)
-    return Plot([page.figure for page in pages], np.array([page.axes for page in pages], dtype=object), data, note, backend)
+    return Plot([page.figure for page in pages], np.array([page.axes for page in pages], dtype=object), data, note, b)

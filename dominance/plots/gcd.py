@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from dominance.analyse.conflict import gcd
 from dominance.errors import NothingRecorded
 from dominance.plots import backends, series, sheets, source
 from dominance.plots.backends import Entry
-from dominance.plots.labels import Labeller, relabel
+from dominance.plots.labels import Labeller, fit, relabel
 from dominance.plots.losses import MOST_POINTS, raw_and_smooth
 from dominance.plots.palette import DIVERGING, INK, TASKS
 from dominance.plots.result import Plot
@@ -29,7 +28,7 @@ def plot_gcd(
     tasks: str | Sequence[str] | None = None,
     layers: Layers = None,
     ax: Any = None,
-    backend: str = "matplotlib",
+    backend: str | Any = "matplotlib",
     labeller: Labeller | None = None,
 ) -> Plot:
     """GCD of every pair of tasks: over training steps for the whole shared trunk, or its mean for each layer.
@@ -40,7 +39,7 @@ def plot_gcd(
         layers: None for lines over training steps, one panel a pair, with the line at 1 above which tasks conflict;
             "each", a glob or names for a table of the mean GCD, a row for each layer and a column for each pair.
         ax: axes to draw into: one for each pair, or one for the table.
-        backend: "matplotlib" or "none".
+        backend: "matplotlib" or "none", or an object with the functions of one.
         labeller: mapping or function from the names of tasks and layers to what stands on the plot.
 
     Raises:
@@ -65,14 +64,15 @@ def plot_gcd(
     values = np.stack([data["gcd"].transpose("task", "task_other", "layer", "step").values[i, j] for i, j in pairs])
     if not np.isfinite(values).any():
         raise NothingRecorded("no two tasks have gradients at the same step", fix="record a model with shared layers")
-    names = relabel(chosen, labeller)
+    room = sheets.panel_width(len(pairs), 4) if layers is None else sheets.UPRIGHT
+    names = fit(relabel(chosen, labeller), (room - 0.2) / 2, b, sheets.NORMAL)
     words = [f"{names[i]} × {names[j]}" for i, j in pairs]
     if layers is None:
         return _over_steps(b, data, values[:, 0], words, left_out, ax)
     return _by_layer(b, data, values, words, relabel(data["layer"].values.tolist(), labeller), left_out, ax)
 
 
-def _over_steps(b: ModuleType, data: xr.Dataset, values: Any, words: list[str], left_out: str, ax: Any) -> Plot:
+def _over_steps(b: Any, data: xr.Dataset, values: Any, words: list[str], left_out: str, ax: Any) -> Plot:
     """values: (pair, step)."""
     x = data["step"].values.astype(float)
     window = series.window_of(len(x))
@@ -105,18 +105,18 @@ def _over_steps(b: ModuleType, data: xr.Dataset, values: Any, words: list[str], 
         b.reference(target, 1.0, colour=INK, label="conflict")
         if not np.isfinite(values[i]).any():
             b.text(target, 0.5, 0.75, "no value", horizontal="center", vertical="center")
-    return Plot(figures, axes, data, note, backends.name_of(b))
+    return Plot(figures, axes, data, note, b)
 
 
 def _by_layer(
-    b: ModuleType, data: xr.Dataset, values: Any, words: list[str], layers: list[str], left_out: str, ax: Any
+    b: Any, data: xr.Dataset, values: Any, words: list[str], layers: list[str], left_out: str, ax: Any
 ) -> Plot:
     """values: (pair, layer, step)."""
     known = np.isfinite(values).any(axis=2)
     mean = np.full(known.shape, np.nan)
     mean[known] = np.nanmean(values[known], axis=-1)
     mean = mean.T
-    dots = "Dots: above 1, on average the tasks conflict."
+    dots = "Above 1 the tasks conflict."
     note = joined("Mean over the recorded steps of GCD = 1 − cosine of the two tasks' gradients.", *_notes(data, left_out))
     options: dict[str, Any] = {"colours": DIVERGING, "low": 0.0, "high": 2.0}
     if ax is not None:
@@ -124,18 +124,20 @@ def _by_layer(
         b.cells(axes, mean, **options, marks=mean > 1)
         b.axis(axes, "x", ticks=np.arange(len(words)) + 0.5, labels=words, rotation=90, marks=False)
         b.axis(axes, "y", ticks=np.arange(len(layers)) + 0.5, labels=layers, marks=False)
-        return Plot([b.figure_of(axes)], np.array([axes], dtype=object), data, joined(note, dots), backends.name_of(b))
-    pages = sheets.heat(b, layers, words, sheets.Around((), joined(note, dots)))
+        return Plot([b.figure_of(axes)], np.array([axes], dtype=object), data, joined(note, dots), b)
+    pages = sheets.heat(b, layers, words, sheets.Around((), joined(note, dots, "Dots: above 1.")))
     for page in pages:
         part = mean[page.rows.start : page.rows.stop, page.columns.start : page.columns.stop]
-        wide = page.cell[0] > 0.34
+        wide = page.cell[0] > 0.3
         texts = [[f"{v:.2f}" if np.isfinite(v) else "" for v in row] for row in part] if wide else None
         b.cells(page.axes, part, **options, texts=texts, marks=part > 1, ruled=True)
         sheets.names_on_sides(b, page)
         sheets.colour_bar(b, page.bar, DIVERGING, 0, 2, [(0, "0 aligned"), (1, "1"), (2, "2 opposed")])
     axes = np.array([page.axes for page in pages], dtype=object)
-    return Plot([page.figure for page in pages], axes, data, joined(note, dots), backends.name_of(b))
+    return Plot([page.figure for page in pages], axes, data, joined(note, dots), b)
 
 
 def _notes(data: xr.Dataset, left_out: str) -> list[str]:
-    return [str(data.attrs.get("note", "")), left_out]
+    recorded, known = data.attrs.get("steps_recorded"), data.attrs.get("steps_with_a_degree")
+    fewer = recorded is not None and known is not None and known < recorded
+    return [f"{known} of {recorded} recorded steps have one." if fewer else "", left_out]

@@ -37,7 +37,7 @@ def plot_gradient_norms(
     tasks: str | Sequence[str] | None = None,
     layers: Layers = "each",
     ax: Any = None,
-    backend: str = "matplotlib",
+    backend: str | Any = "matplotlib",
     labeller: Labeller | None = None,
 ) -> Plot:
     """Share of the squared gradient norm that each task holds in each shared layer, over all recorded steps.
@@ -49,7 +49,7 @@ def plot_gradient_norms(
         tasks: only these tasks; their shares still refer to all tasks.
         layers: "each", a glob, or names.
         ax: axes to draw into.
-        backend: "matplotlib" or "none".
+        backend: "matplotlib" or "none", or an object with the functions of one.
         labeller: mapping or function from the names of tasks and layers to what stands on the plot.
 
     Raises:
@@ -78,7 +78,7 @@ def plot_gradient_norms(
         b.axis_label(axes, "x", "gradient energy (%)")
         entries = [Entry(name, c, h) for name, c, h in zip(columns, colours, hatches, strict=True)]
         b.legend(axes, entries)
-        return Plot([b.figure_of(axes)], np.array([axes], dtype=object), data, note, backend)
+        return Plot([b.figure_of(axes)], np.array([axes], dtype=object), data, note, b)
     figures, drawn = [], []
     if len(columns) > MOST_BARS:
         for page in sheets.heat(b, rows, columns, sheets.Around((), f"{note} In per cent; a row adds up to 100.")):
@@ -100,7 +100,7 @@ def plot_gradient_norms(
             b.axis(page.axes, "x", limits=(0, 100), ticks=[0, 50, 100], labels=["0", "50", "100"])
             figures.append(page.figure)
             drawn.append(page.axes)
-    return Plot(figures, np.array(drawn, dtype=object), data, note, backend)
+    return Plot(figures, np.array(drawn, dtype=object), data, note, b)
 
 
 def _with_step(run: xr.DataTree) -> xr.Dataset:

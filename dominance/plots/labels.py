@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from types import ModuleType
+from typing import Any
 
 Labeller = Mapping[str, str] | Callable[[str], str]
 """How a task or layer is called on a plot: a mapping (names it lacks stay as they are) or a function of the name."""
@@ -41,7 +41,7 @@ def _cut(text: str, kept: int, head: float) -> str:
     return text[:front] + "…" + (text[len(text) - back :] if back else "")
 
 
-def fit(names: Sequence[str], width: float, backend: ModuleType, size: float) -> list[str]:
+def fit(names: Sequence[str], width: float, backend: Any, size: float) -> list[str]:
     """All names shortened to ``width`` inches, cut where they stay different; numbered as a last resort."""
 
     def measure(text: str) -> float:
@@ -59,7 +59,7 @@ def fit(names: Sequence[str], width: float, backend: ModuleType, size: float) ->
     ]
 
 
-def wrap(text: str, width: float, backend: ModuleType, size: float) -> list[str]:
+def wrap(text: str, width: float, backend: Any, size: float) -> list[str]:
     """Break at spaces into lines no wider than ``width`` inches; a longer word is shortened."""
     lines: list[str] = []
     for paragraph in text.split("\n"):

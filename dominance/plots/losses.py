@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ def plot_losses(
     tasks: str | Sequence[str] | None = None,
     layers: None = None,
     ax: Any = None,
-    backend: str = "matplotlib",
+    backend: str | Any = "matplotlib",
     labeller: Labeller | None = None,
 ) -> Plot:
     """One panel for each task: its own, unweighted loss over training steps, and the weight it has in the total.
@@ -39,7 +38,7 @@ def plot_losses(
         tasks: names of the tasks to show; default all.
         layers: losses have no layers; only None is possible.
         ax: axes to draw into, one for each task.
-        backend: "matplotlib" or "none".
+        backend: "matplotlib" or "none", or an object with the functions of one.
         labeller: mapping or function from task names to what stands on the plot.
 
     Raises:
@@ -76,8 +75,8 @@ def plot_losses(
         sheet = sheets.grid(b, names, around, subtitles=weights, own_y=0.42, most=4)
         figures, axes, bottom = sheet.figures, sheet.axes, sheet.bottom
     for target, task, under in zip(axes, chosen, bottom, strict=True):
-        _panel(b, target, x, data["loss"].sel(task=task).values, window, bool(under), 6 if len(chosen) == 1 else 3)
-    return Plot(figures, axes, data, note, backend)
+        _panel(b, target, x, data["loss"].sel(task=task).values, window, bool(under), 6 if len(chosen) == 1 else 4)
+    return Plot(figures, axes, data, note, b)
 
 
 def weight_words(weight: Any) -> str:
@@ -94,7 +93,7 @@ def weight_words(weight: Any) -> str:
     return f"weight {low}" if low == high else f"weight {low} to {high}"
 
 
-def raw_and_smooth(b: ModuleType, axes: Any, x: Any, y: Any, window: int, colour: str) -> None:
+def raw_and_smooth(b: Any, axes: Any, x: Any, y: Any, window: int, colour: str) -> None:
     """The pale raw series, or its range in bins when it is long, and the dark mean over ``window`` samples."""
     mean = series.smooth(y, window)
     if len(x) > MOST_POINTS:
@@ -111,7 +110,7 @@ def raw_and_smooth(b: ModuleType, axes: Any, x: Any, y: Any, window: int, colour
         b.line(axes, np.asarray(x)[alone], np.asarray(y)[alone], colour=colour, marker=True, label="single")
 
 
-def _panel(b: ModuleType, axes: Any, x: Any, y: Any, window: int, under: bool, most: int) -> None:
+def _panel(b: Any, axes: Any, x: Any, y: Any, window: int, under: bool, most: int) -> None:
     known = y[np.isfinite(y)]
     limits = series.span(x)
     ticks = series.nice_ticks(*limits, most, whole=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ def plot_rau_buckets(
     tasks: str | Sequence[str] | None = None,
     layers: Layers = None,
     ax: Any = None,
-    backend: str = "matplotlib",
+    backend: str | Any = "matplotlib",
     labeller: Labeller | None = None,
 ) -> Plot:
     """Stacked areas: the share of shared coordinates in each rAU bucket over training steps.
@@ -41,7 +40,7 @@ def plot_rau_buckets(
             for each.
         layers: None for the whole shared trunk in one panel, "each", a glob, or names for a panel a layer.
         ax: axes to draw into, one for each panel; None makes a figure.
-        backend: "matplotlib" or "none".
+        backend: "matplotlib" or "none", or an object with the functions of one.
         labeller: mapping or function from the names of tasks and layers to what stands on the plot.
 
     Returns:
@@ -53,7 +52,7 @@ def plot_rau_buckets(
     """
     b = backends.get(backend)
     by = "all" if layers is None else "layer"
-    data = source.resolve(run_or_result, "share", lambda run: rau_buckets(run, by=by))
+    data = source.resolve(run_or_result, "share", lambda run: rau_buckets(run, by=by, attribution=source.attribution(run)))
     data = with_edges(data)
     if data.sizes["task"] < 2:
         only = ", ".join(str(name) for name in data["task"].values)
@@ -83,7 +82,7 @@ def plot_rau_buckets(
 class _Shown:
     """The chosen shares, their words, and how one panel of them is drawn."""
 
-    def __init__(self, b: ModuleType, data: xr.Dataset, tasks: list[str], layers: list[str], count: int) -> None:
+    def __init__(self, b: Any, data: xr.Dataset, tasks: list[str], layers: list[str], count: int) -> None:
         self.b, self.data, self.tasks, self.layers, self.count = b, data, tasks, layers, count
         self.others = "others"
         self.edges = [float(edge) for edge in data.attrs["edges"]]
@@ -104,10 +103,12 @@ class _Shown:
     def axes_of(self, axes: Any, *, x: bool, y: bool, most: int, side: str = "", few: bool = False) -> None:
         limits = series.span(self.x)
         ticks = series.nice_ticks(*limits, most, whole=True)
+        if few and len(ticks) > 1 and ticks[-1] > limits[0] + 0.8 * (limits[1] - limits[0]):
+            ticks = ticks[:-1]  # its number would run into the next panel's
         self.b.axis(axes, "x", limits=limits, ticks=ticks, labels=series.numbers(ticks) if x else [])
         percents = [0, 100] if few else [0, 50, 100]
         labels = [str(percent) for percent in percents] if y else []
-        self.b.axis(axes, "y", limits=(0, 100), ticks=percents if y or not few else [], labels=labels, side=side)
+        self.b.axis(axes, "y", limits=(0, 100), ticks=percents if side or not few else [], labels=labels, side=side)
 
     def buckets(self) -> list[str]:
         """The intervals in per cent: "(80, 100] %"."""
@@ -150,10 +151,10 @@ class _Shown:
         untouched = self.untouched()
         where = f"All shared parameters: {untouched[0]}. " if len(untouched) == 1 and untouched[0] else ""
         touched = f"{where}Untouched: never moved by any task, in no bucket." if any(untouched) else ""
-        return joined(drawn, gap, touched, sampling, str(self.data.attrs.get("note", "")), left_out)
+        return joined(drawn, gap, touched, sampling, source.steps_left_out(self.data.attrs), left_out)
 
     def plot(self, figures: list[Any], axes: Any, left_out: str) -> Plot:
-        return Plot(figures, axes, self.data, self.note(left_out), backends.name_of(self.b))
+        return Plot(figures, axes, self.data, self.note(left_out), self.b)
 
     def as_grid(self, left_out: str, *, whole: bool) -> Plot:
         """Panels side by side: a task each (whole trunk), or a layer each (one task)."""
@@ -185,7 +186,9 @@ class _Shown:
         for place in np.ndindex(*sheet.axes.shape):
             axes, last = sheet.axes[place], bool(sheet.last[place])
             self.panel(axes, *place)
-            self.axes_of(axes, x=bool(sheet.bottom[place]), y=last, most=2, side="right" if last else "", few=True)
+            top = place[0] == 0 or bool(sheet.bottom[place[0] - 1, place[1]])  # below, the numbers would meet
+            side = "right" if last else ""
+            self.axes_of(axes, x=bool(sheet.bottom[place]), y=last and top, most=2, side=side, few=True)
         return self.plot(sheet.figures, sheet.axes, left_out)
 
     def onto(self, ax: Any, left_out: str) -> Plot:
@@ -204,6 +207,6 @@ class _Shown:
 
 
 def with_edges(data: xr.Dataset) -> xr.Dataset:
-    """The result with its bucket edges in the attributes; five equal buckets where it does not say."""
-    edges = data.attrs.get("edges", np.linspace(0, 1, data.sizes["bucket"] + 1))
-    return data.assign_attrs(edges=[float(edge) for edge in edges])
+    """The result with its bucket edges in the attributes."""
+    edges = [float(data["lower"][0]), *(float(edge) for edge in data["upper"].values)]
+    return data.assign_attrs(edges=edges)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,7 @@ class Plot:
     """The numbers drawn, at every recorded step, before any thinning or smoothing."""
     note: str = ""
     """What a caption must say: steps and names left out, sampling error, thinning."""
-    backend: str = "matplotlib"
-    extra_axes: list[Any] = field(default_factory=list)
+    backend: Any = "matplotlib"
 
     @property
     def figure(self) -> Any:

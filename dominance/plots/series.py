@@ -122,7 +122,7 @@ def number(value: float, step: float | None = None) -> str:
             scaled = f"{value / unit:.3g}" if step is None else f"{value / unit:.{places}f}"
             return scaled + sign
     if step is None:
-        return f"{value:.3g}"
+        return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
     text = f"{value:.{max(0, -math.floor(math.log10(abs(step)) + 1e-9))}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 

@@ -7,8 +7,7 @@ column (3.5 in) for a single panel, two columns (7.2 in) for more, 7 and 7.5 poi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from types import ModuleType
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,10 @@ SMALL, NORMAL = 7.0, 7.5
 LINE = 0.135  # inches that a line of 7 point type takes
 _EDGE = 0.06
 _TITLE = 0.17
-_TICKS = 0.17
-_NAME = 0.15
+UPRIGHT = 1.5  # inches for upright column names
+_TICKS = 0.15
+_NAME = 0.13
+_HANDLE = 0.38  # the sign of a legend entry, and the space after it
 
 
 @dataclass(frozen=True)
@@ -60,27 +61,40 @@ def columns_for(count: int, most: int = 5) -> int:
     return -(-count // -(-count // most))
 
 
-def legend_size(b: ModuleType, entries: Sequence[Entry], width: float) -> tuple[int, float]:
-    """Columns and height of a legend in ``width`` inches."""
+def panel_width(count: int, most: int = 5) -> float:
+    """About the width in inches that :func:`grid` gives each of so many panels."""
+    return 2.9 if count == 1 else 6.4 / columns_for(count, most) - 0.2
+
+
+def legend_rows(b: Any, entries: Sequence[Entry], width: float) -> list[list[Entry]]:
+    """The entries in rows of at most ``width`` inches; a label wider than that is shortened."""
     if not entries:
-        return 1, 0.0
-    widest = max(b.text_width(entry.label, SMALL) for entry in entries) + 0.36
-    columns = max(1, min(len(entries), int(width / widest)))
-    columns = -(-len(entries) // -(-len(entries) // columns))
-    return columns, -(-len(entries) // columns) * LINE + 0.06
+        return []
+    labels = fit([entry.label for entry in entries], width - 0.3, b, SMALL)
+    rows: list[list[Entry]] = [[]]
+    used = 0.0
+    for entry, label in zip(entries, labels, strict=True):
+        need = b.text_width(label, SMALL) + _HANDLE
+        if rows[-1] and used + need > width:
+            rows.append([])
+            used = 0.0
+        rows[-1].append(replace(entry, label=label))
+        used += need
+    return rows
 
 
-def _frame(b: ModuleType, width: float, body: float, around: Around, page: str) -> tuple[Any, float]:
+def _frame(b: Any, width: float, body: float, around: Around, page: str) -> tuple[Any, float]:
     """A figure with legend, note and x label; returns it with the height at which the body's upper edge lies."""
     note = wrap(" ".join(part for part in (around.note, page) if part), width - 2 * _EDGE, b, SMALL)
     note = [line for line in note if line]
-    columns, legend = legend_size(b, around.legend, width - 2 * _EDGE)
+    rows = legend_rows(b, around.legend, width - 2 * _EDGE)
+    legend = len(rows) * LINE + 0.05 if rows else 0.0
     below = len(note) * LINE + (0.08 if note else 0.02)
     name = _NAME if around.x_label else 0.0
     height = _EDGE + legend + body + name + below
     figure = b.figure(width, height)
-    if around.legend:
-        b.legend(figure, around.legend, x=_EDGE, y=height - _EDGE, columns=columns)
+    for number, row in enumerate(rows):
+        b.legend(figure, row, x=_EDGE, y=height - _EDGE - number * LINE, columns=len(row))
     if note:
         b.text(figure, _EDGE, below - 0.06, "\n".join(note), size=SMALL, vertical="top", colour=INK)
     if around.x_label:
@@ -88,13 +102,14 @@ def _frame(b: ModuleType, width: float, body: float, around: Around, page: str) 
     return figure, below + name + body
 
 
-def _overhead(b: ModuleType, width: float, around: Around) -> float:
+def _overhead(b: Any, width: float, around: Around) -> float:
     lines = len(wrap(f"{around.note} Page 10 of 10.", width - 2 * _EDGE, b, SMALL))
-    return _EDGE + legend_size(b, around.legend, width - 2 * _EDGE)[1] + lines * LINE + 0.08 + _NAME
+    legend = len(legend_rows(b, around.legend, width - 2 * _EDGE)) * LINE + 0.05
+    return _EDGE + legend + lines * LINE + 0.08 + _NAME
 
 
 def grid(
-    b: ModuleType,
+    b: Any,
     titles: Sequence[str],
     around: Around,
     *,
@@ -117,7 +132,7 @@ def grid(
     height = single_height if count == 1 else height
     naming = 0.16 * len(around.y_label.split("\n")) if around.y_label else 0.0
     left, right = _EDGE + naming + max(around.left, own_y), 0.12
-    gap = own_y or 0.14
+    gap = own_y or 0.2
     panel = (width - left - right - gap * (columns - 1)) / columns
     has_second = any(subtitles)
     top = (_TITLE if any(titles) else 0.04) + (LINE if has_second else 0.0)
@@ -143,9 +158,10 @@ def grid(
             sheet.last[number] = column == columns - 1 or number == inside[-1]
             if titles[number]:
                 x, y = left + column * (panel + gap), bottom + height + 0.045
-                if has_second:
-                    b.text(figure, x, y, subtitles[number], size=SMALL, colour=INK)
-                b.text(figure, x, y + (LINE if has_second else 0.0), named[number], size=NORMAL)
+                second = subtitles[number] if has_second else ""
+                if second:
+                    b.text(figure, x, y, second, size=SMALL, colour=INK)
+                b.text(figure, x, y + (LINE if second else 0.0), named[number], size=NORMAL)
         if around.y_label:
             middle = start - body / 2 + _TICKS / 2 - top / 2
             label = "\n".join(fit(around.y_label.split("\n"), body - 0.1, b, NORMAL))
@@ -155,7 +171,7 @@ def grid(
 
 
 def table(
-    b: ModuleType,
+    b: Any,
     rows: Sequence[str],
     columns: Sequence[str],
     around: Around,
@@ -220,13 +236,13 @@ class Heat:
 
 
 def heat(
-    b: ModuleType,
+    b: Any,
     rows: Sequence[str],
     columns: Sequence[str],
     around: Around,
     *,
-    cell_height: tuple[float, float] = (0.135, 0.2),
-    cell_width: tuple[float, float] = (0.14, 0.6),
+    cell_height: tuple[float, float] = (0.118, 0.2),
+    cell_width: tuple[float, float] = (0.125, 0.6),
     body: float | None = None,
     bar_space: float = 0.42,
 ) -> list[Heat]:
@@ -242,11 +258,11 @@ def heat(
         per_row = max(1, int(room / cell_width[0]))
         column_pages = -(-len(columns) // per_row)
         across = -(-len(columns) // column_pages)
-        wide = min(cell_width[1], room / across)
         need = max(b.text_width(text, SMALL) for text in columns)
+        wide = min(max(cell_width[1], need + 0.1), room / across)
         upright = need > wide - 0.05
-        header = (min(1.5, need) if upright else 0.0) + 0.19 - (0.06 if upright else 0.0)
-        named = fit(columns, 1.5 if upright else wide, b, SMALL)
+        header = (min(UPRIGHT, need) if upright else 0.0) + 0.19 - (0.06 if upright else 0.0)
+        named = fit(columns, UPRIGHT if upright else wide, b, SMALL)
     else:
         column_pages, across, wide, upright, header, named = 1, len(columns), body / len(columns), False, 0.03, []
     width = max(left + across * wide + 0.15, ONE_COLUMN)
@@ -266,7 +282,7 @@ def heat(
         total = bar_space + header + len(inside) * high + ticks
         figure, start = _frame(b, width, total, around, f"Page {page + 1} of {pages}." if pages > 1 else "")
         place = Box(left, start - bar_space - header - len(inside) * high, len(beside) * wide, len(inside) * high)
-        bar = b.new_axes(figure, Box(left, start - 0.12, min(2.0, width - left - 0.3), 0.09)) if bar_space else None
+        bar = b.new_axes(figure, Box(max(left, 0.5), start - 0.12, 2.0, 0.09)) if bar_space else None
         names = [named[i] for i in beside] if named else []
         cells = b.new_axes(figure, place)
         out.append(
@@ -276,7 +292,7 @@ def heat(
 
 
 def colour_bar(
-    b: ModuleType, axes: Any, colours: Sequence[str], low: float, high: float, ticks: Sequence[tuple[float, str]]
+    b: Any, axes: Any, colours: Sequence[str], low: float, high: float, ticks: Sequence[tuple[float, str]]
 ) -> None:
     """Fill the axes of a colour bar; ``ticks`` are (value, words)."""
     steps = 60
@@ -286,7 +302,7 @@ def colour_bar(
     b.axis(axes, "y", limits=(1, 0))
 
 
-def names_on_sides(b: ModuleType, page: Heat) -> None:
+def names_on_sides(b: Any, page: Heat) -> None:
     """Row names at the left, column names above, of a page of cells."""
     rows, columns = np.arange(len(page.row_names)) + 0.5, np.arange(len(page.column_names)) + 0.5
     b.axis(page.axes, "y", limits=(len(rows), 0), ticks=rows, labels=page.row_names, marks=False)

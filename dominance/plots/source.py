@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -89,6 +89,30 @@ def whole_trunk(data: xr.Dataset, fix: str) -> xr.Dataset:
     if data.sizes["layer"] != 1:
         raise BadOption(f"this result is split into {data.sizes['layer']} layers, not the whole trunk", fix=fix)
     return data
+
+
+def attribution(run: xr.DataTree) -> str:
+    """Which update of a task to analyse: the additive one, unless the run holds solo updates alone."""
+    return "solo" if run.attrs.get("attribution") == "solo" else "additive"
+
+
+_REASONS = {
+    "superseded": "recorded again after a resume",
+    "skipped": "skipped by the optimizer",
+    "non_finite": "not finite",
+    "unattributed": "with more than {most:.0f} % unattributed momentum",
+}
+
+
+def steps_left_out(attrs: dict[Hashable, Any]) -> str:
+    """Which recorded steps an analysis of updates could not use, in words; "" when it used all."""
+    counts = {reason: int(attrs.get(f"left_out_{reason}", 0)) for reason in _REASONS}
+    total = sum(counts.values())
+    if not total:
+        return ""
+    most = 100 * float(attrs.get("max_unattributed", 0.0))
+    said = ", ".join(f"{number} {_REASONS[reason].format(most=most)}" for reason, number in counts.items() if number)
+    return f"Left out of {attrs.get('steps_recorded', 'the')} recorded steps: {said}."
 
 
 def given_axes(ax: Any, count: int) -> np.ndarray:

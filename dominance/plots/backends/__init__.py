@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from types import ModuleType
+from typing import Any
 
 from dominance.errors import BadOption
 
@@ -37,17 +37,14 @@ class Entry:
     width: float = 1.0
 
 
-def get(name: str) -> ModuleType:
-    """The backend called ``name``.
+def get(backend: str | Any) -> Any:
+    """The backend of this name; an object that has the functions of one is returned as it is.
 
     Raises:
         BadOption: there is no such backend.
     """
-    if name not in BACKENDS:
-        raise BadOption(f"no plot backend {name!r}", fix=f"choose from {', '.join(BACKENDS)}")
-    return import_module(BACKENDS[name])
-
-
-def name_of(backend: ModuleType) -> str:
-    """The name under which :func:`get` finds this module."""
-    return next(name for name, path in BACKENDS.items() if path == backend.__name__)
+    if not isinstance(backend, str):
+        return backend
+    if backend not in BACKENDS:
+        raise BadOption(f"no plot backend {backend!r}", fix=f"choose from {', '.join(BACKENDS)}")
+    return import_module(BACKENDS[backend])

@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -53,7 +53,7 @@ THEME: dict[str, Any] = {
     "savefig.dpi": 200,
     "figure.dpi": 100,
 }
-_NO_DATE = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
+NO_DATE = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
 
 
 @contextmanager
@@ -93,6 +93,11 @@ def figure(width: float, height: float) -> Figure:
     return made
 
 
+def size_of(figure: Any) -> tuple[float, float]:
+    """Width and height in inches of a figure, or of a part of one."""
+    return figure.bbox.width / figure.dpi, figure.bbox.height / figure.dpi
+
+
 def figure_of(axes: Any) -> Any:
     """The figure that holds these axes."""
     return axes.figure
@@ -100,7 +105,7 @@ def figure_of(axes: Any) -> Any:
 
 def new_axes(figure: Any, box: Box) -> Any:
     """Axes at a place on the figure."""
-    width, height = figure.get_size_inches()
+    width, height = size_of(figure)
     with theme():
         made = figure.add_axes((box.left / width, box.bottom / height, box.width / width, box.height / height))
         made.xaxis.set_major_locator(NullLocator())
@@ -205,10 +210,10 @@ def cells(
     with theme():
         axes.fill_between([0, columns], 0, rows, facecolor="none", edgecolor=GREY, hatch="//////", linewidth=0)
         if ruled:
-            edge, width = "white", 0.6
-        else:
-            edge, width = "face", 0.1  # closes the hairlines that viewers show between neighbours
-        axes.pcolormesh(array, cmap=scale, vmin=low, vmax=high, edgecolors=edge, linewidth=width)
+            axes.pcolormesh(array, cmap=scale, vmin=low, vmax=high, edgecolors="white", linewidth=0.6)
+        else:  # an image: between neighbouring polygons viewers show hairlines
+            options = {"aspect": "auto", "interpolation": "nearest", "extent": (0, columns, rows, 0), "zorder": 1.5}
+            axes.imshow(array, cmap=scale, vmin=low, vmax=high, **options)
         axes.set_xlim(0, columns)
         axes.set_ylim(rows, 0)
         middle = (low + high) / 2
@@ -288,11 +293,10 @@ def text(
     bold: bool = False,
 ) -> None:
     """Text on a figure (x, y in inches) or on axes (x, y as fractions of them)."""
-    if hasattr(target, "get_size_inches"):
-        width, height = target.get_size_inches()
-        x, y, options = x / width, y / height, {}
-    else:
-        options = {"transform": target.transAxes}
+    options: dict[str, Any] = {"transform": target.transAxes} if not isinstance(target, FigureBase) else {}
+    if isinstance(target, FigureBase):
+        width, height = size_of(target)
+        x, y = x / width, y / height
     with theme():
         target.text(
             x,
@@ -321,9 +325,9 @@ def legend(target: Any, entries: Sequence[Entry], *, x: float = 0.0, y: float = 
                 edge = GREY if entry.hatch or entry.colour == "white" else "none"
                 handles.append(Patch(facecolor=entry.colour, edgecolor=edge, hatch=entry.hatch or None, linewidth=0.3))
         options: dict[str, Any] = {"bbox_to_anchor": (1.03, 1.0)}
-        if hasattr(target, "get_size_inches"):
-            width, height = target.get_size_inches()
-            options = {"bbox_to_anchor": (x / width, y / height), "bbox_transform": target.transFigure}
+        if isinstance(target, FigureBase):
+            width, height = size_of(target)
+            options = {"bbox_to_anchor": (x / width, y / height), "bbox_transform": target.transSubfigure}
         made = target.legend(
             handles,
             [printable(entry.label) for entry in entries],
@@ -345,7 +349,7 @@ def legend(target: Any, entries: Sequence[Entry], *, x: float = 0.0, y: float = 
 
 def save(figures: Sequence[Any], path: Path, format: str, **options: Any) -> list[Path]:
     """Write the figures: one PDF with a page each, or one file each (``name-2.png``...). Returns the files."""
-    metadata = {**_NO_DATE.get(format, {}), **options.pop("metadata", {})}
+    metadata = {**NO_DATE.get(format, {}), **options.pop("metadata", {})}
     with theme():
         if format == "pdf" and len(figures) > 1:
             with PdfPages(path, metadata=metadata) as pages:

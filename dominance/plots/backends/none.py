@@ -69,6 +69,10 @@ def figure(width: float, height: float) -> Drawing:
     return Drawing(width, height)
 
 
+def size_of(figure: Any) -> tuple[float, float]:
+    return figure.width, figure.height
+
+
 def figure_of(axes: Any) -> Any:
     return axes.figure
 

@@ -1,0 +1,133 @@
+"""What the first page of a report says: how the run was recorded, and one row for each shared layer."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dominance.analyse.summary import Overview, percent
+from dominance.plots.gradient_norms import gradient_shares
+from dominance.plots.losses import weight_words
+
+HEADER = (
+    "layer",
+    "parameters",
+    "largest owner\n(rAU > 80 %)",
+    "effective\ntasks",
+    "untouched",
+    "largest gradient\n(share of energy)",
+    "most conflict\n(mean GCD)",
+)
+WIDTHS = (1.62, 0.68, 1.2, 0.62, 0.66, 1.15, 1.27)
+RIGHT = (False, True, False, True, True, False, False)
+
+
+def name_of(run: xr.DataTree) -> str:
+    """The run's directory, by its own name."""
+    return Path(str(run.attrs.get("path", "run"))).name
+
+
+def facts(run: xr.DataTree) -> list[tuple[str, str]]:
+    """(name, words) of what is known about the recording; what the run's attributes lack is left out."""
+    attrs = run.attrs
+    lines: list[tuple[str, str]] = []
+    if attrs.get("argv"):
+        lines.append(("script", shlex.join(str(part) for part in attrs["argv"])))
+    if attrs.get("git_commit"):
+        lines.append(("git commit", str(attrs["git_commit"])))
+    lines.append(("tasks", _tasks(run)))
+    if attrs.get("residual_terms"):
+        lines.append(("residual", ", ".join(str(term) for term in attrs["residual_terms"])))
+    lines.append(("steps", _steps(run)))
+    if "schedule" in attrs:
+        every, burst = attrs["schedule"]["every"], attrs["schedule"]["burst"]
+        often = "every step" if every == 1 else f"one step in {every}" + (f", {burst} in a row" if burst > 1 else "")
+        lines.append(("schedule", often))
+    shared = run["layer/shared"].values.astype(bool)
+    lines.append(("layers", f"{len(shared)}, of which {int(shared.sum())} shared"))
+    total, kept = int(run["layer/size"].sum()), int(run.sizes.get("coord", 0))
+    sampled = "all kept" if kept == total else f"a sample of {kept:,} kept"
+    lines.append(("parameters", f"{total:,}, {sampled}; norms and GCD are exact over all"))
+    for optimizer in attrs.get("optimizers", []):
+        rates = ", ".join(f"{group['lr']:g}" for group in optimizer["groups"] if "lr" in group)
+        note = f" ({optimizer['note']})" if optimizer.get("note") else ""
+        lines.append(("optimizer", f"{optimizer['class']}, learning rate {rates}{note}"))
+    lines.append(("attribution", str(attrs["attribution"])))
+    if attrs.get("versions"):
+        lines.append(("versions", ", ".join(f"{name} {version}" for name, version in attrs["versions"].items())))
+    if attrs.get("status") not in (None, "complete"):
+        lines.append(("status", str(attrs["status"])))
+    if attrs.get("failure"):
+        lines.append(("failure", str(attrs["failure"])))
+    return lines
+
+
+def _tasks(run: xr.DataTree) -> str:
+    weights = run["loss/weight"].transpose("step", "task").values
+    words = [weight_words(weights[:, i]) for i in range(weights.shape[1])]
+    names = [str(name) for name in run["task"].values]
+    return ", ".join(f"{name} ({says})" if says else name for name, says in zip(names, words, strict=True))
+
+
+def _steps(run: xr.DataTree) -> str:
+    steps = run["step"].values
+    taken = run.attrs.get("steps_taken")
+    skipped = int((run["skipped"].values == 1).sum())
+    return (
+        f"{len(steps):,} recorded, numbers {int(steps.min()):,} to {int(steps.max()):,}"
+        + (f", of {taken:,} taken" if taken is not None else "")
+        + (f"; {skipped} skipped by the optimizer" if skipped else "")
+    )
+
+
+def table(run: xr.DataTree, seen: Overview) -> list[list[str]]:
+    """One row for each shared layer, the whole trunk first; columns as in ``HEADER``."""
+    shares = gradient_shares(run)["share"]
+    sizes = dict(zip(map(str, run["layer/layer"].values), run["layer/size"].values.tolist(), strict=True))
+    shared = [str(name) for name in seen.layers["layer"].values]
+    rows = [_row(seen.trunk, seen.trunk_conflict, 0, sum(sizes[name] for name in shared), None)]
+    for name in shared:
+        i = shared.index(name)
+        conflict = seen.conflict.sel(layer=[name])
+        rows.append(_row(seen.layers.isel(layer=[i]), conflict, 0, sizes[name], shares.sel(layer=name)))
+    return rows
+
+
+def _row(buckets: xr.Dataset, conflict: xr.Dataset, i: int, size: int, shares: xr.DataArray | None) -> list[str]:
+    last = buckets.isel(layer=i, step=-1)
+    owned = last["share"].isel(bucket=-1)
+    owner, most = _largest(owned)
+    heard, energy = _largest(shares) if shares is not None else ("", np.nan)
+    pair, degree = _worst(conflict.isel(layer=i))
+    effective, count = float(last["effective_tasks"]), last.sizes["task"]
+    return [
+        str(last["layer"].item()),
+        f"{size:,}",
+        "none" if not most > 0 else f"{owner} {percent(most)}",
+        f"{effective:.2f} of {count}" if np.isfinite(effective) else "",
+        percent(float(last["untouched"])),
+        f"{heard} {percent(energy)}" if np.isfinite(energy) else "",
+        f"{pair} {degree:.2f}" if np.isfinite(degree) else "",
+    ]
+
+
+def _largest(values: xr.DataArray) -> tuple[str, float]:
+    numbers = values.values
+    if not np.isfinite(numbers).any():
+        return "", float("nan")
+    best = int(np.nanargmax(numbers))
+    return str(values["task"].values[best]), float(numbers[best])
+
+
+def _worst(conflict: xr.Dataset) -> tuple[str, float]:
+    mean: Any = conflict["mean_gcd"].transpose("task", "task_other").values
+    upper = np.where(np.triu(np.ones(mean.shape, dtype=bool), 1), mean, np.nan)
+    if not np.isfinite(upper).any():
+        return "", float("nan")
+    i, j = divmod(int(np.nanargmax(upper)), len(upper))
+    names = conflict["task"].values
+    return f"{names[i]} × {names[j]}", float(upper[i, j])

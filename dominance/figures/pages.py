@@ -1,0 +1,192 @@
+"""A4 pages that fill from the top: words, tables, and plots in their print size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_pdf import PdfPages
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.gridspec import GridSpec
+from matplotlib.transforms import Bbox
+
+from dominance.plots.backends import matplotlib_
+from dominance.plots.labels import fit, wrap
+from dominance.plots.palette import GREY, INK
+
+WIDTH, HEIGHT = 8.27, 11.69
+SIDE, TOP, BOTTOM = 0.535, 0.6, 0.65
+COLUMN = WIDTH - 2 * SIDE
+_LEADING = 1.4
+
+
+class Pages:
+    """Pages in the making; also a plot backend, whose figures become parts of the pages.
+
+    Every function that is not defined here is the matplotlib backend's.
+    """
+
+    def __init__(self) -> None:
+        self.pages: list[Figure] = []
+        self._y = 0.0  # the lowest inch in use on the last page
+        self._heading: tuple[str, str] | None = None
+        self.new()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(matplotlib_, name)
+
+    def new(self) -> None:
+        """Begin a page."""
+        self.pages.append(matplotlib_.figure(WIDTH, HEIGHT))
+        self._y = HEIGHT - TOP
+
+    def room(self, height: float) -> None:
+        """Begin a page unless ``height`` inches are left on this one."""
+        if self._y - height < BOTTOM and self._y < HEIGHT - TOP:
+            self.new()
+
+    def words(
+        self, text: str, *, size: float = 8.0, bold: bool = False, before: float = 0.0, indent: float = 0.0, mark: str = ""
+    ) -> None:
+        """A paragraph; ``mark`` (a bullet, a name) stands at the left edge of its first line."""
+        lines = wrap(text, (COLUMN - indent) / (1.12 if bold else 1.0), matplotlib_, size)
+        step = _LEADING * size / 72
+        self.room(before + step * min(len(lines), 3))
+        if self._y < HEIGHT - TOP:
+            self._y -= before
+        for number, line in enumerate(lines):
+            self.room(step)
+            base = self._y - 0.8 * step
+            if mark and number == 0:
+                matplotlib_.text(self.pages[-1], SIDE, base, mark, size=size, colour=INK)
+            matplotlib_.text(self.pages[-1], SIDE + indent, base, line, size=size, bold=bold)
+            self._y -= step
+
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[float], right: Sequence[bool]) -> None:
+        """A table; entries are shortened in the middle to ``widths`` inches. The header is repeated on every page."""
+        step, size = 0.15, 7.0
+        fitted = [
+            fit([row[i] for row in rows], width - 0.1, matplotlib_, size) if i == 0 else
+            [fit([row[i]], width - 0.1, matplotlib_, size)[0] for row in rows]
+            for i, width in enumerate(widths)
+        ]  # fmt: skip
+        self.room(step * (len(header[0].split("\n")) + 5))
+        self._header(header, widths, right)
+        for number in range(len(rows)):
+            if self._y - step < BOTTOM:
+                self.new()
+                self._header(header, widths, right)
+            self._row([column[number] for column in fitted], widths, right, self._y - 0.8 * step)
+            self._y -= step
+
+    def _header(self, header: Sequence[str], widths: Sequence[float], right: Sequence[bool]) -> None:
+        lines = max(len(name.split("\n")) for name in header)
+        for line in range(lines):
+            names = ["" if line - lines + len(name.split("\n")) < 0 else
+                     name.split("\n")[line - lines + len(name.split("\n"))] for name in header]  # fmt: skip
+            self._row(names, widths, right, self._y - 0.11, colour=INK)
+            self._y -= 0.13
+        self._rule(self._y - 0.025)
+        self._y -= 0.05
+
+    def _rule(self, y: float) -> None:
+        page = self.pages[-1]
+        with matplotlib_.theme():
+            line = matplotlib_.Line2D(
+                [SIDE / WIDTH, 1 - SIDE / WIDTH], [y / HEIGHT] * 2, linewidth=0.5, color=GREY, transform=page.transFigure
+            )
+            page.add_artist(line)
+
+    def _row(self, texts: Sequence[str], widths: Sequence[float], right: Sequence[bool], y: float, colour: str = INK) -> None:
+        x = SIDE
+        for text, width, flush in zip(texts, widths, right, strict=True):
+            place = {"horizontal": "right" if flush else "left"}
+            matplotlib_.text(self.pages[-1], x + (width - 0.1 if flush else 0), y, text, size=7.0, colour=colour, **place)
+            x += width
+
+    def heading(self, title: str, words: str) -> None:
+        """What stands over the next plot."""
+        self._heading = (title, words)
+
+    def figure(self, width: float, height: float) -> SubFigure:
+        """Part of a page, for a plot: on this page if it fits under its heading, else on the next."""
+        head = 0.0
+        if self._heading is not None:
+            lines = wrap(self._heading[1], COLUMN, matplotlib_, 8.0)
+            head = 0.42 + len(lines) * _LEADING * 8.0 / 72
+        self.room(head + height)
+        if self._heading is not None:
+            title, words = self._heading
+            self.words(title, size=10.0, bold=True, before=0.18)
+            self.words(words)
+            self._y -= 0.06
+            self._heading = None
+        left = SIDE + (COLUMN - width) / 2
+        parts = {"width_ratios": [left, width, WIDTH - left - width]}
+        grid = GridSpec(3, 3, height_ratios=[HEIGHT - self._y, height, self._y - height], **parts)
+        with matplotlib_.theme():
+            part = self.pages[-1].add_subfigure(grid[1, 1], facecolor="none")
+        self._y -= height + 0.1
+        return part
+
+    def no_figure(self, words: str) -> None:
+        """Words in the place of a plot that could not be drawn."""
+        title, shows = self._heading or ("", "")
+        self._heading = None
+        self.room(1.0)
+        self.words(title, size=10.0, bold=True, before=0.18)
+        self.words(shows)
+        self.words(words, before=0.06)
+
+    def space(self, height: float) -> None:
+        """Leave so many inches free."""
+        self._y -= height
+
+    def number(self, name: str) -> None:
+        """Write the name of the report and the page's number at the foot of every page."""
+        short = fit([name], COLUMN - 1.0, matplotlib_, 7.0)[0]
+        for index, page in enumerate(self.pages, start=1):
+            matplotlib_.text(page, SIDE, 0.36, short, size=7.0, colour="#666666")
+            place = {"horizontal": "right"}
+            matplotlib_.text(page, WIDTH - SIDE, 0.36, f"{index} / {len(self.pages)}", size=7.0, colour="#666666", **place)
+
+    def save(self, path: Path, *, title: str) -> None:
+        """All pages as one PDF."""
+        metadata = {"CreationDate": None, "Title": title}
+        with matplotlib_.theme(), PdfPages(path, metadata=metadata) as file:
+            for page in self.pages:
+                file.savefig(page)
+
+    def save_parts(self, parts: Sequence[SubFigure], path: Path, format: str) -> list[Path]:
+        """Plots alone, cut from their pages: one PDF with a page each, or one file each. Returns the files."""
+        hidden = [artist for page in self.pages for artist in (*page.subfigs, *page.texts, *page.artists)]
+        was = [artist.get_visible() for artist in hidden]
+        for artist in hidden:
+            artist.set_visible(False)
+        written = []
+        try:
+            if format == "pdf":
+                with matplotlib_.theme(), PdfPages(path, metadata={"CreationDate": None}) as file:
+                    for part in parts:
+                        self._cut(part, file)
+                return [path]
+            for number, part in enumerate(parts, start=1):
+                target = path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
+                self._cut(part, target, format)
+                written.append(target)
+            return written
+        finally:
+            for artist, visible in zip(hidden, was, strict=True):
+                artist.set_visible(visible)
+
+    def _cut(self, part: SubFigure, target: Any, format: str = "pdf") -> None:
+        page = part.figure
+        box = Bbox(part.bbox.get_points() / page.dpi)
+        part.set_visible(True)
+        if isinstance(target, PdfPages):
+            target.savefig(page, bbox_inches=box)
+        else:
+            with matplotlib_.theme():
+                page.savefig(target, format=format, bbox_inches=box, metadata=matplotlib_.NO_DATE[format])
+        part.set_visible(False)

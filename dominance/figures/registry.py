@@ -1,0 +1,112 @@
+"""The figures of a report: name, title, what it shows, and how it is drawn from a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import Any
+
+import xarray as xr
+
+from dominance.analyse.summary import Overview, overview
+from dominance.errors import BadOption
+from dominance.plots.effective_tasks import plot_effective_tasks
+from dominance.plots.gcd import plot_gcd
+from dominance.plots.gradient_norms import plot_gradient_norms
+from dominance.plots.losses import plot_losses
+from dominance.plots.rau_buckets import plot_rau_buckets
+from dominance.plots.result import Plot
+
+
+class Material:
+    """A run and what was measured on it, once for all figures."""
+
+    def __init__(self, run: xr.DataTree) -> None:
+        self.run = run
+
+    @cached_property
+    def seen(self) -> Overview:
+        """Raises NothingRecorded when no step can be used, or nothing is shared."""
+        return overview(self.run)
+
+
+@dataclass(frozen=True)
+class FigureSpec:
+    """One figure of the report."""
+
+    name: str
+    title: str
+    shows: str
+    draw: Callable[[Material, Any], Plot]
+    """From the material and a plot backend."""
+
+
+_ALL = (
+    FigureSpec(
+        "rau_buckets",
+        "Who owns the shared parameters",
+        "Share of the shared parameters by rAU: the part that a task holds of their accumulated squared updates "
+        "(AdaTask, Eq. 2-3 and Fig. 2). Above 80 % the task owns the parameter.",
+        lambda m, b: plot_rau_buckets(m.seen.trunk, backend=b),
+    ),
+    FigureSpec(
+        "rau_buckets_layers",
+        "Who owns the shared parameters, by layer",
+        "The same for each shared layer (AdaTask, Fig. 8).",
+        lambda m, b: plot_rau_buckets(m.seen.layers, layers="each", backend=b),
+    ),
+    FigureSpec(
+        "effective_tasks",
+        "Effective number of tasks",
+        "How many tasks share a parameter, on average: 1 when one moves it alone, the number of tasks when all move it "
+        "alike.",
+        lambda m, b: plot_effective_tasks(m.seen.trunk, backend=b),
+    ),
+    FigureSpec(
+        "effective_tasks_layers",
+        "Effective number of tasks, by layer",
+        "The same for each shared layer, over training.",
+        lambda m, b: plot_effective_tasks(m.seen.layers, layers="each", backend=b),
+    ),
+    FigureSpec(
+        "gradient_share",
+        "Whose gradient is how large",
+        "Share of each task in the summed squared gradient norms of a shared layer. A high share says who is heard; "
+        "whether that does harm, it does not say.",
+        lambda m, b: plot_gradient_norms(m.run, backend=b),
+    ),
+    FigureSpec(
+        "gcd",
+        "Gradient conflict",
+        "GCD of each pair of tasks over training: 0 same direction, 1 at right angles, above 1 in conflict, 2 opposite.",
+        lambda m, b: plot_gcd(m.seen.trunk_conflict, backend=b),
+    ),
+    FigureSpec(
+        "gcd_layers",
+        "Gradient conflict, by layer",
+        "Mean GCD of each pair of tasks in each shared layer.",
+        lambda m, b: plot_gcd(m.seen.conflict, layers="each", backend=b),
+    ),
+    FigureSpec(
+        "losses",
+        "Losses",
+        "The loss of each task, unweighted and on its own scale.",
+        lambda m, b: plot_losses(m.run, backend=b),
+    ),
+)
+
+FIGURES = {spec.name: spec for spec in _ALL}
+
+
+def select(pattern: str) -> list[FigureSpec]:
+    """The figures whose names fit a glob, in the order of the report.
+
+    Raises:
+        BadOption: none does.
+    """
+    chosen = [spec for name, spec in FIGURES.items() if fnmatchcase(name, pattern)]
+    if not chosen:
+        raise BadOption(f"no figure is called {pattern!r}", fix=f"choose from {', '.join(FIGURES)}")
+    return chosen

@@ -1,0 +1,128 @@
+"""The report of a run: one file a figure, and all of it in words and figures as ``report.pdf``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import xarray as xr
+
+from dominance.analyse.summary import findings
+from dominance.errors import BadOption, NothingRecorded, RunExists
+from dominance.figures import facts
+from dominance.figures.pages import Pages
+from dominance.figures.registry import Material, select
+from dominance.plots.result import FORMATS, Plot
+
+REPORT = "report.pdf"
+
+
+class Report(list[Path]):
+    """The files written, ``report.pdf`` last.
+
+    Attributes:
+        findings: what was found, in sentences.
+        missing: why figures could not be drawn from this run, by their names.
+    """
+
+    def __init__(self, paths: list[Path], findings: list[str], missing: dict[str, str]) -> None:
+        super().__init__(paths)
+        self.findings, self.missing = findings, missing
+
+
+def write_report(
+    run: xr.DataTree, folder: str | Path, *, format: str = "pdf", figures: str = "*", overwrite: bool = False
+) -> Report:
+    """Draw the figures of a run into ``folder``, one file each, and the combined ``report.pdf``.
+
+    The combined report is a PDF whatever ``format`` says: its first pages hold what was recorded, the findings and a
+    table of the layers in words. A figure that this run cannot fill has no file; the report says why, in its place. The
+    same run gives the same bytes.
+
+    Args:
+        run: an open run.
+        folder: where the files go; made if need be.
+        format: of the single figures: "pdf", "png" or "svg". A figure that takes several pages becomes one PDF, or
+            numbered files (``name.png``, ``name-2.png``).
+        figures: a glob over the names in ``dominance.figures.registry.FIGURES``.
+        overwrite: replace files that are there.
+
+    Returns:
+        the paths, with ``findings`` and ``missing``.
+
+    Raises:
+        BadOption: an unknown format, no figure of that name, or a folder that cannot be one.
+        NothingRecorded: the run holds no step.
+        RunExists: a file is there, and ``overwrite`` is False. Nothing is written then.
+    """
+    if format not in FORMATS:
+        raise BadOption(f"report format {format!r} is unknown", fix=f"choose from {', '.join(FORMATS)}")
+    chosen = select(figures)
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise BadOption(f"{folder}: is a file", fix="name a folder for the report")
+    if not overwrite:
+        _refuse([folder / REPORT, *(folder / f"{spec.name}.{format}" for spec in chosen)])
+    if run.sizes.get("step", 0) == 0:
+        where = run.attrs.get("path", "run")
+        raise NothingRecorded(f"{where}: no step was recorded", fix="let the training take at least one step")
+
+    material = Material(run)
+    pages = Pages()
+    found = _front(pages, material)
+    plots: dict[str, Plot] = {}
+    missing: dict[str, str] = {}
+    pages.new()
+    for spec in chosen:
+        pages.heading(spec.title, spec.shows)
+        try:
+            plots[spec.name] = spec.draw(material, pages)
+        except NothingRecorded as error:
+            missing[spec.name] = str(error)
+            pages.no_figure(f"Not drawn: {error}")
+    pages.number(f"dominance report: {facts.name_of(run)}")
+
+    targets = {name: folder / f"{name}.{format}" for name in plots}
+    if not overwrite and format != "pdf":
+        _refuse([path.with_name(f"{path.stem}-2{path.suffix}") for path in targets.values()])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadOption(f"{folder}: cannot be made ({error.strerror})", fix="name another folder") from None
+    written = [path for name, plot in plots.items() for path in pages.save_parts(plot.figures, targets[name], format)]
+    pages.save(folder / REPORT, title=f"dominance report: {facts.name_of(run)}")
+    return Report([*written, folder / REPORT], found, missing)
+
+
+def _refuse(paths: list[Path]) -> None:
+    for path in paths:
+        if path.exists():
+            raise RunExists(f"{path}: is already there", fix="pass --force (overwrite=True), or name another folder")
+
+
+def _front(pages: Pages, material: Material) -> list[str]:
+    """The first pages, in words; returns the findings."""
+    run = material.run
+    pages.words("Who trains the shared parameters?", size=16, bold=True)
+    pages.words(facts.name_of(run), size=10, before=0.04)
+    pages.words("What was found", size=10, bold=True, before=0.25)
+    try:
+        found = findings(material.seen)
+    except NothingRecorded as error:
+        found = []
+        pages.words(f"Nothing could be measured: {error}.", before=0.05)
+    for sentence in found:
+        pages.words(f"{sentence[0].upper()}{sentence[1:]}.", before=0.05, indent=0.15, mark="•")
+    pages.words("What was recorded", size=10, bold=True, before=0.25)
+    for name, words in facts.facts(run):
+        pages.words(words, before=0.03, indent=0.9, mark=name)
+    if found:
+        pages.words("By layer", size=10, bold=True, before=0.25)
+        step = int(material.seen.trunk["step"].values[-1])
+        pages.words(
+            f"Owner, effective tasks and untouched share at step {step:,}; gradient energy and GCD over all recorded steps. "
+            "Only shared layers.",
+            before=0.03,
+        )
+        pages.space(0.08)
+        pages.table(facts.HEADER, facts.table(run, material.seen), facts.WIDTHS, facts.RIGHT)
+    return found
