@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -166,9 +167,19 @@ def test_a_full_queue_makes_the_caller_wait_and_counts_it(tmp_path: Path, monkey
     for step in range(3 * 64):
         writer.append(make_row(layout, step))
     assert writer.waited_seconds == 0
-    threading.Timer(0.1, gate.set).start()
+    caller = threading.get_ident()
+
+    def open_once_the_caller_waits() -> None:
+        while "_take_block" not in {frame.name for frame in traceback.extract_stack(sys._current_frames()[caller])}:
+            time.sleep(0.001)
+        time.sleep(0.02)
+        gate.set()
+
+    helper = threading.Thread(target=open_once_the_caller_waits)
+    helper.start()
     writer.append(make_row(layout, 3 * 64))
-    assert writer.waited_seconds > 0.05
+    helper.join()
+    assert writer.waited_seconds > 0
     writer.close()
     np.testing.assert_array_equal(open_run(tmp_path / "run")["step"], np.arange(193))
     assert verify(tmp_path / "run") == []
