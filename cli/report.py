@@ -32,7 +32,6 @@ def report(
     """
     if kind not in FORMATS:
         raise BadOption(f"format {kind!r} is unknown", fix=f"choose from {', '.join(FORMATS)}")
-    from dominance.analyse.summary import findings
     from dominance.figures.report import write_report
     from dominance.store.reader import open_run
 
@@ -40,11 +39,10 @@ def report(
     if len(set(folders)) < len(folders):
         raise BadOption("two of the runs have the same name", fix="report them one by one, each with its own -o")
     for run, folder in zip(runs, folders, strict=True):
-        tree = open_run(run)
-        for path in write_report(tree, folder, format=kind, figures=figures, overwrite=force):
-            print(path)
-        for sentence in findings(tree):
-            print(sentence)
+        written = write_report(open_run(run), folder, format=kind, figures=figures, overwrite=force)
+        print("\n".join([*map(str, written), *written.findings]))
+        for name, reason in written.missing.items():
+            say.note(f"{name} was not drawn: {reason}")
     say.say(f"dominance summary {' '.join(shlex.quote(str(run)) for run in runs)}")
     return 0
 

@@ -1,0 +1,48 @@
+"""``dominance report``: files, where they go, and what is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from runs import planted_rows, write_run
+
+from dominance_cli.main import main
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("runs") / "planted", *planted_rows(steps=6))
+
+
+def leave(*arguments: str) -> object:
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    return left.value.code
+
+
+def test_report(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """One figure into RUN/report; refused the second time; two runs share -o in folders of their own."""
+    assert leave("report", str(run), "--figures", "losses", "--format", "svg") == 0
+    out, err = capfd.readouterr()
+    files = [line for line in out.splitlines() if line.startswith(str(run))]
+    assert sorted(Path(line).name for line in files) == ["losses.svg", "report.pdf"]
+    assert all(Path(line).stat().st_size > 1000 for line in files)
+    assert {Path(line).parent for line in files} == {run / "report"}
+    assert any(line.startswith("price owns ") for line in out.splitlines())
+    assert err.splitlines()[-1] == f"dominance summary {run}"
+
+    assert leave("report", str(run), "--figures", "losses", "--format", "svg") == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "--force" in err
+    assert leave("report", str(run), "--figures", "losses", "--format", "svg", "--force") == 0
+
+    other = tmp_path / "other"
+    other.symlink_to(run)
+    capfd.readouterr()
+    assert leave("report", str(run), str(other), "-o", str(tmp_path)) == 2
+    assert "two of the runs have the same name" in capfd.readouterr().err
+    assert leave("report", str(run), "--figures", "nothing*") == 2
+    assert capfd.readouterr().err.count("\n") == 1
