@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
@@ -19,31 +20,39 @@ def undisturbed(modules: Iterable[nn.Module], parameters: Iterable[Tensor]) -> I
 
     Code of the script can run in a backward pass: a checkpointed forward runs again, and batch norm with it; so does
     the backward of a function of its own. Guarded are the random states of torch (CPU, and CUDA where it is in use),
-    Python and numpy; the buffers and plain attributes of the modules; what is printed; and the hooks on leaf
+    Python and numpy; the buffers and plain attributes of the modules; what is printed and warned of; and the hooks on leaf
     parameters, which do not fire inside.
     """
     restore = _random_states()
+    warn = warnings.warn
     tree = list({id(inner): inner for module in modules for inner in module.modules()}.values())
-    kept = [(b, b._version, b.detach().clone()) for b in {id(b): b for m in tree for b in m._buffers.values()}.values()
-            if b is not None]  # fmt: skip
+    buffers = {id(b): b for module in tree for b in module._buffers.values() if b is not None}.values()
+    kept = [(buffer, buffer.detach().clone()) for buffer in buffers]
     attributes = [(module, dict(module.__dict__)) for module in tree]
     hooks = [(held, dict(held)) for held in map(_leaf_hooks, parameters) if held]
     for held, _ in hooks:
         held.clear()
     try:
+        # Not catch_warnings: it makes Python forget which warnings the script has been shown.
+        warnings.warn = _no_warning
         with redirect_stdout(_Nowhere()):
             yield
     finally:
+        warnings.warn = warn
         for held, before in hooks:
             held.update(before)
         for module, values in attributes:
             module.__dict__.update(values)
-        for buffer, version, value in kept:
-            if buffer._version != version:
-                # Through .data, so that the restored buffer does not look changed to a backward pass that saved it.
-                buffer.data.copy_(value)
+        for buffer, value in kept:
+            # Through .data, so that the restored buffer does not look changed to a backward pass that saved it. All of
+            # them: batch norm updates its statistics without counting up their version.
+            buffer.data.copy_(value)
         for put_back in restore:
             put_back()
+
+
+def _no_warning(*args: Any, **kwargs: Any) -> None:
+    """Stands in for warnings.warn: what the script would be warned of, its own pass will say."""
 
 
 class _Nowhere(io.TextIOBase):
