@@ -21,9 +21,11 @@ help:
 	@echo "make clean   remove $(VENV) and what the tools left behind; runs/ stays"
 
 demo: setup
-	$(BIN)/dominance record --force -o runs/demo --every 5 -m dominance.examples.digits
-	$(BIN)/dominance summary runs/demo
-	$(BIN)/dominance report runs/demo
+	$(BIN)/dominance record --every 1 -m dominance.examples.digits
+	$(BIN)/dominance report runs/latest
+	$(BIN)/dominance summary runs/latest
+	@echo
+	@echo "The report: $$(cd runs/latest && pwd -P)/report/report.pdf"
 
 test: lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
