@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -63,7 +64,8 @@ class ScriptSession:
         from dominance.record.tasks_named import activate
         from dominance.record.watch import Watch
 
-        attrs = {"script": self._script, "argv": self._argv, "script_path": str(Path(self._script).absolute())}
+        main = getattr(sys.modules.get("__main__"), "__file__", None)
+        attrs = {"script": self._script, "argv": self._argv, "script_path": main}
         sink = Sink(self.path, self._options, attrs, overwrite=self._force, resume=self._resume)
         say = (lambda text: None) if self._options.quiet else note
         self._watch = Watch(self._options, sink, ParameterTable(), say)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from torch import Tensor
 from dominance.config import RecordOptions
 from dominance.record.attribution import Attributor
 from dominance.record.parameters import Named, ParameterTable
+from dominance.record.provenance import describe, git_commit, versions
 from dominance.record.rows import Row, RowShape
 from dominance.record.sampling import STEPS_IN_FIRST_HALF, Sample, Schedule, Stratum, sample_coordinates
 from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, Layout, Parameter
@@ -179,51 +178,14 @@ class Sink:
             "schedule": {"every": schedule.every, "burst": schedule.burst},
             "sampling": {"kept": len(sample.parameter), "of": total, "seed": _SAMPLING_SEED},
             "options": {k: v for k, v in dataclasses.asdict(self._options).items() if k != "quiet"},
-            "optimizers": [_describe(attributor) for attributor in attributors],
-            "versions": _versions(),
+            "optimizers": [describe(attributor) for attributor in attributors],
+            "versions": versions(),
             "seed": torch.initial_seed(),
             "host": platform.node(),
             "rank": int(os.environ.get("RANK", "0")),
             "world_size": int(os.environ.get("WORLD_SIZE", "1")),
-            "git_commit": _git_commit(self._attrs.get("script_path")),
+            "git_commit": git_commit(self._attrs.get("script_path")),
         }
-
-
-def _describe(attributor: Attributor) -> dict[str, Any]:
-    optimizer = attributor.optimizer
-    groups = []
-    for group in optimizer.param_groups:
-        options = {k: float(v) if isinstance(v, Tensor) else v for k, v in group.items() if k != "params"}
-        options = {k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}
-        # What is left out is code or tensors (foreach caches, callables): no hyper-parameters.
-        groups.append({k: v for k, v in options.items() if isinstance(v, (int, float, bool, str, list, type(None)))})
-    return {"class": type(optimizer).__name__, "groups": groups[:20], "note": attributor.note}
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "torch": torch.__version__}
-    for package in ("dominance", "numpy", "zarr"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            # Run from a source tree that is not installed.
-            found[package] = "unknown"
-    return found
-
-
-def _git_commit(script: str | None) -> str | None:
-    """Commit of the repository that the script lies in; None where there is none."""
-    if script is None or not os.path.exists(script):
-        return None
-    try:
-        result = subprocess.run(
-            ["git", "-C", os.path.dirname(os.path.abspath(script)), "rev-parse", "HEAD"],
-            capture_output=True, text=True, timeout=5, check=False,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
-        # No git on this machine: the attribute is then empty.
-        return None
-    return result.stdout.strip() or None if result.returncode == 0 else None
 
 
 def _next_step(path: Path) -> int:

@@ -20,8 +20,8 @@ def undisturbed(modules: Iterable[nn.Module], parameters: Iterable[Tensor]) -> I
 
     Code of the script can run in a backward pass: a checkpointed forward runs again, and batch norm with it; so does
     the backward of a function of its own. Guarded are the random states of torch (CPU, and CUDA where it is in use),
-    Python and numpy; the buffers and plain attributes of the modules; what is printed and warned of; and the hooks on leaf
-    parameters, which do not fire inside.
+    Python and numpy; the buffers and plain attributes of the modules; what is printed and warned of; and the hooks on
+    leaf parameters, which do not fire inside.
     """
     restore = _random_states()
     warn = warnings.warn
