@@ -76,15 +76,13 @@ def main() -> None:
                     if repeat:
                         seconds.setdefault((job, where), []).append(spent)
         for job in jobs:
-            for clock, unit in enumerate(("GB/s", "GB per second of processor time")):
+            for clock, unit in enumerate(("GB/s", "GB per processor second")):
                 speeds = [
                     size / 1e9 / median(spent[clock] for spent in seconds[job, where])
                     for where in ("store", "memory map")
                 ]
-                ratio = speeds[0] / speeds[1]
-                print(
-                    f"{job}: {speeds[0]:.2f} from the store, {speeds[1]:.2f} from a memory map, ratio {ratio:.2f} ({unit})"
-                )
+                rates = f"{speeds[0]:.2f} from the store, {speeds[1]:.2f} from a memory map"
+                print(f"{job}: {rates}, ratio {speeds[0] / speeds[1]:.2f} ({unit})")
         print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB, the map included")
 
 
