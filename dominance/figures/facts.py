@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from dominance.analyse.summary import Overview, percent
+from dominance.plots import source
 from dominance.plots.gradient_norms import gradient_shares
 from dominance.plots.losses import weight_words
 
@@ -34,6 +35,7 @@ def name_of(run: xr.DataTree) -> str:
 def facts(run: xr.DataTree) -> list[tuple[str, str]]:
     """(name, words) of what is known about the recording; what the run's attributes lack is left out."""
     attrs = run.attrs
+    layer = source.group(run, "layer")
     lines: list[tuple[str, str]] = []
     if attrs.get("argv"):
         lines.append(("script", shlex.join(str(part) for part in attrs["argv"])))
@@ -47,9 +49,9 @@ def facts(run: xr.DataTree) -> list[tuple[str, str]]:
         every, burst = attrs["schedule"]["every"], attrs["schedule"]["burst"]
         often = "every step" if every == 1 else f"one step in {every}" + (f", {burst} in a row" if burst > 1 else "")
         lines.append(("schedule", often))
-    shared = run["layer/shared"].values.astype(bool)
+    shared = layer["shared"].values.astype(bool)
     lines.append(("layers", f"{len(shared)}, of which {int(shared.sum())} shared"))
-    total, kept = int(run["layer/size"].sum()), int(run.sizes.get("coord", 0))
+    total, kept = int(layer["size"].sum()), int(run.sizes.get("coord", 0))
     sampled = "all kept" if kept == total else f"a sample of {kept:,} kept"
     lines.append(("parameters", f"{total:,}, {sampled}; norms and GCD are exact over all"))
     for optimizer in attrs.get("optimizers", []):
@@ -67,16 +69,18 @@ def facts(run: xr.DataTree) -> list[tuple[str, str]]:
 
 
 def _tasks(run: xr.DataTree) -> str:
-    weights = run["loss/weight"].transpose("step", "task").values
+    loss = source.group(run, "loss")
+    weights = loss["weight"].transpose("step", "task").values
     words = [weight_words(weights[:, i]) for i in range(weights.shape[1])]
-    names = [str(name) for name in run["task"].values]
+    names = [str(name) for name in loss["task"].values]
     return ", ".join(f"{name} ({says})" if says else name for name, says in zip(names, words, strict=True))
 
 
 def _steps(run: xr.DataTree) -> str:
-    steps = run["step"].values
+    root = run.to_dataset()
+    steps = root["step"].values
     taken = run.attrs.get("steps_taken")
-    skipped = int((run["skipped"].values == 1).sum())
+    skipped = int((root["skipped"].values == 1).sum())
     return (
         f"{len(steps):,} recorded, numbers {int(steps.min()):,} to {int(steps.max()):,}"
         + (f", of {taken:,} taken" if taken is not None else "")
@@ -87,7 +91,8 @@ def _steps(run: xr.DataTree) -> str:
 def table(run: xr.DataTree, seen: Overview) -> list[list[str]]:
     """One row for each shared layer, the whole trunk first; columns as in ``HEADER``."""
     shares = gradient_shares(run)["share"]
-    sizes = dict(zip(map(str, run["layer/layer"].values), run["layer/size"].values.tolist(), strict=True))
+    size = source.group(run, "layer")["size"]
+    sizes = dict(zip(map(str, size["layer"].values), size.values.tolist(), strict=True))
     shared = [str(name) for name in seen.layers["layer"].values]
     rows = [_row(seen.trunk, seen.trunk_conflict, 0, sum(sizes[name] for name in shared), None)]
     for name in shared:

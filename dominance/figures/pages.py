@@ -9,9 +9,11 @@ from typing import Any
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.gridspec import GridSpec
+from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
 from dominance.plots.backends import matplotlib_
+from dominance.plots.backends.style import theme
 from dominance.plots.labels import fit, wrap
 from dominance.plots.palette import GREY, INK
 
@@ -47,7 +49,14 @@ class Pages:
             self.new()
 
     def words(
-        self, text: str, *, size: float = 8.0, bold: bool = False, before: float = 0.0, indent: float = 0.0, mark: str = ""
+        self,
+        text: str,
+        *,
+        size: float = 8.0,
+        bold: bool = False,
+        before: float = 0.0,
+        indent: float = 0.0,
+        mark: str = "",
     ) -> None:
         """A paragraph; ``mark`` (a bullet, a name) stands at the left edge of its first line."""
         lines = wrap(text, (COLUMN - indent) / (1.12 if bold else 1.0), matplotlib_, size)
@@ -63,7 +72,9 @@ class Pages:
             matplotlib_.text(self.pages[-1], SIDE + indent, base, line, size=size, bold=bold)
             self._y -= step
 
-    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[float], right: Sequence[bool]) -> None:
+    def table(
+        self, header: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[float], right: Sequence[bool]
+    ) -> None:
         """A table; entries are shortened in the middle to ``widths`` inches. The header is repeated on every page."""
         step, size = 0.15, 7.0
         fitted = [
@@ -81,10 +92,11 @@ class Pages:
             self._y -= step
 
     def _header(self, header: Sequence[str], widths: Sequence[float], right: Sequence[bool]) -> None:
-        lines = max(len(name.split("\n")) for name in header)
-        for line in range(lines):
-            names = ["" if line - lines + len(name.split("\n")) < 0 else
-                     name.split("\n")[line - lines + len(name.split("\n"))] for name in header]  # fmt: skip
+        split = [name.split("\n") for name in header]
+        most = max(len(lines) for lines in split)
+        stacked = [[""] * (most - len(lines)) + lines for lines in split]  # the last line of each stands on the rule
+        for line in range(most):
+            names = [lines_of[line] for lines_of in stacked]
             self._row(names, widths, right, self._y - 0.11, colour=INK)
             self._y -= 0.13
         self._rule(self._y - 0.025)
@@ -92,17 +104,24 @@ class Pages:
 
     def _rule(self, y: float) -> None:
         page = self.pages[-1]
-        with matplotlib_.theme():
-            line = matplotlib_.Line2D(
-                [SIDE / WIDTH, 1 - SIDE / WIDTH], [y / HEIGHT] * 2, linewidth=0.5, color=GREY, transform=page.transFigure
+        with theme():
+            line = Line2D(
+                [SIDE / WIDTH, 1 - SIDE / WIDTH],
+                [y / HEIGHT] * 2,
+                linewidth=0.5,
+                color=GREY,
+                transform=page.transFigure,
             )
             page.add_artist(line)
 
-    def _row(self, texts: Sequence[str], widths: Sequence[float], right: Sequence[bool], y: float, colour: str = INK) -> None:
+    def _row(
+        self, texts: Sequence[str], widths: Sequence[float], right: Sequence[bool], y: float, colour: str = INK
+    ) -> None:
         x = SIDE
         for text, width, flush in zip(texts, widths, right, strict=True):
-            place = {"horizontal": "right" if flush else "left"}
-            matplotlib_.text(self.pages[-1], x + (width - 0.1 if flush else 0), y, text, size=7.0, colour=colour, **place)
+            side = "right" if flush else "left"
+            at = x + (width - 0.1 if flush else 0)
+            matplotlib_.text(self.pages[-1], at, y, text, size=7.0, colour=colour, horizontal=side)
             x += width
 
     def heading(self, title: str, words: str) -> None:
@@ -123,9 +142,9 @@ class Pages:
             self._y -= 0.06
             self._heading = None
         left = SIDE + (COLUMN - width) / 2
-        parts = {"width_ratios": [left, width, WIDTH - left - width]}
-        grid = GridSpec(3, 3, height_ratios=[HEIGHT - self._y, height, self._y - height], **parts)
-        with matplotlib_.theme():
+        across, down = [left, width, WIDTH - left - width], [HEIGHT - self._y, height, self._y - height]
+        grid = GridSpec(3, 3, width_ratios=across, height_ratios=down)
+        with theme():
             part = self.pages[-1].add_subfigure(grid[1, 1], facecolor="none")
         self._y -= height + 0.1
         return part
@@ -148,13 +167,13 @@ class Pages:
         short = fit([name], COLUMN - 1.0, matplotlib_, 7.0)[0]
         for index, page in enumerate(self.pages, start=1):
             matplotlib_.text(page, SIDE, 0.36, short, size=7.0, colour="#666666")
-            place = {"horizontal": "right"}
-            matplotlib_.text(page, WIDTH - SIDE, 0.36, f"{index} / {len(self.pages)}", size=7.0, colour="#666666", **place)
+            count = f"{index} / {len(self.pages)}"
+            matplotlib_.text(page, WIDTH - SIDE, 0.36, count, size=7.0, colour="#666666", horizontal="right")
 
     def save(self, path: Path, *, title: str) -> None:
         """All pages as one PDF."""
         metadata = {"CreationDate": None, "Title": title}
-        with matplotlib_.theme(), PdfPages(path, metadata=metadata) as file:
+        with theme(), PdfPages(path, metadata=metadata) as file:
             for page in self.pages:
                 file.savefig(page)
 
@@ -167,7 +186,7 @@ class Pages:
         written = []
         try:
             if format == "pdf":
-                with matplotlib_.theme(), PdfPages(path, metadata={"CreationDate": None}) as file:
+                with theme(), PdfPages(path, metadata={"CreationDate": None}) as file:
                     for part in parts:
                         self._cut(part, file)
                 return [path]
@@ -180,13 +199,14 @@ class Pages:
             for artist, visible in zip(hidden, was, strict=True):
                 artist.set_visible(visible)
 
-    def _cut(self, part: SubFigure, target: Any, format: str = "pdf") -> None:
-        page = part.figure
+    def _cut(self, part: SubFigure, target: PdfPages | Path, format: str = "pdf") -> None:
+        page: Any = part.figure
         box = Bbox(part.bbox.get_points() / page.dpi)
         part.set_visible(True)
         if isinstance(target, PdfPages):
-            target.savefig(page, bbox_inches=box)
+            pages: Any = target
+            pages.savefig(page, bbox_inches=box)
         else:
-            with matplotlib_.theme():
+            with theme():
                 page.savefig(target, format=format, bbox_inches=box, metadata=matplotlib_.NO_DATE[format])
         part.set_visible(False)

@@ -54,7 +54,8 @@ _ALL = (
     FigureSpec(
         "rau_buckets_layers",
         "Who owns the shared parameters, by layer",
-        "The same for each shared layer (AdaTask, Fig. 8).",
+        "Share of the parameters of each shared layer by rAU (AdaTask, Fig. 8). Above 80 % the task owns "
+        "the parameter.",
         lambda m, b: plot_rau_buckets(m.seen.layers, layers="each", backend=b),
     ),
     FigureSpec(
@@ -67,7 +68,7 @@ _ALL = (
     FigureSpec(
         "effective_tasks_layers",
         "Effective number of tasks, by layer",
-        "The same for each shared layer, over training.",
+        "How many tasks share a parameter of each shared layer, on average, over training.",
         lambda m, b: plot_effective_tasks(m.seen.layers, layers="each", backend=b),
     ),
     FigureSpec(
@@ -80,7 +81,7 @@ _ALL = (
     FigureSpec(
         "gcd",
         "Gradient conflict",
-        "GCD of each pair of tasks over training: 0 same direction, 1 at right angles, above 1 in conflict, 2 opposite.",
+        "GCD of each pair of tasks over training: 0 same direction, 1 at right angles, above 1 in conflict, 2 opposed.",
         lambda m, b: plot_gcd(m.seen.trunk_conflict, backend=b),
     ),
     FigureSpec(

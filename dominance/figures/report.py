@@ -10,7 +10,8 @@ from dominance.analyse.summary import findings
 from dominance.errors import BadOption, NothingRecorded, RunExists
 from dominance.figures import facts
 from dominance.figures.pages import Pages
-from dominance.figures.registry import Material, select
+from dominance.figures.registry import FigureSpec, Material, select
+from dominance.plots.backends.style import theme
 from dominance.plots.result import FORMATS, Plot
 
 REPORT = "report.pdf"
@@ -66,6 +67,11 @@ def write_report(
         where = run.attrs.get("path", "run")
         raise NothingRecorded(f"{where}: no step was recorded", fix="let the training take at least one step")
 
+    with theme():
+        return _write(run, folder, format, chosen, overwrite)
+
+
+def _write(run: xr.DataTree, folder: Path, format: str, chosen: list[FigureSpec], overwrite: bool) -> Report:
     material = Material(run)
     pages = Pages()
     found = _front(pages, material)
@@ -119,8 +125,8 @@ def _front(pages: Pages, material: Material) -> list[str]:
         pages.words("By layer", size=10, bold=True, before=0.25)
         step = int(material.seen.trunk["step"].values[-1])
         pages.words(
-            f"Owner, effective tasks and untouched share at step {step:,}; gradient energy and GCD over all recorded steps. "
-            "Only shared layers.",
+            f"Owner, effective tasks and untouched share at step {step:,}; gradient energy and GCD over all recorded "
+            "steps. Only shared layers.",
             before=0.03,
         )
         pages.space(0.08)

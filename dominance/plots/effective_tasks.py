@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ _FIX_WHOLE = 'pass layers="each", or the run itself, or rau_buckets(run, by="all
 _COLUMNS = 120
 
 
+@backends.themed
 def plot_effective_tasks(
     run_or_result: Source,
     *,
@@ -65,7 +65,9 @@ def plot_effective_tasks(
     x = data["step"].values.astype(float)
     limits = series.span(x)
     ticks = series.nice_ticks(*limits, 6, whole=True)
-    note = joined("exp(entropy of rAU over tasks), averaged over coordinates.", source.steps_left_out(data.attrs), left_out)
+    note = joined(
+        "exp(entropy of rAU over tasks), averaged over coordinates.", source.steps_left_out(data.attrs), left_out
+    )
     if layers is None:
         entries = [
             Entry("effective number of tasks", TASKS[0], line=True),

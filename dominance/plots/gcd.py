@@ -22,6 +22,7 @@ from dominance.plots.source import Layers, Source, joined
 _FIX_WHOLE = 'pass layers="each", or the run itself, or gcd(run, by="all")'
 
 
+@backends.themed
 def plot_gcd(
     run_or_result: Source,
     *,
@@ -117,7 +118,9 @@ def _by_layer(
     mean[known] = np.nanmean(values[known], axis=-1)
     mean = mean.T
     dots = "Above 1 the tasks conflict."
-    note = joined("Mean over the recorded steps of GCD = 1 − cosine of the two tasks' gradients.", *_notes(data, left_out))
+    note = joined(
+        "Mean over the recorded steps of GCD = 1 − cosine of the two tasks' gradients.", *_notes(data, left_out)
+    )
     options: dict[str, Any] = {"colours": DIVERGING, "low": 0.0, "high": 2.0}
     if ax is not None:
         (axes,) = source.given_axes(ax, 1)

@@ -14,7 +14,7 @@ from dominance.plots.backends import Entry
 from dominance.plots.labels import Labeller, relabel
 from dominance.plots.palette import SEQUENTIAL, of_tasks
 from dominance.plots.result import Plot
-from dominance.plots.source import Layers, Source, joined
+from dominance.plots.source import Layers, joined
 
 MOST_BARS = 4
 """With more tasks than this, a table of cells with numbers is read more easily than bars."""
@@ -25,12 +25,13 @@ def gradient_shares(run: xr.DataTree) -> xr.Dataset:
 
     Only shared layers are kept; NaN where all gradients are zero.
     """
-    layer = run["layer"].to_dataset(inherit=True)
+    layer = source.group(run, "layer")
     energy = layer["gradient_sq"].isel(layer=np.flatnonzero(layer["shared"].values)).sum("step")
     total = energy.sum("task")
     return xr.Dataset({"share": (energy / total.where(total > 0)).transpose("layer", "task")})
 
 
+@backends.themed
 def plot_gradient_norms(
     run: xr.DataTree,
     *,
@@ -60,7 +61,9 @@ def plot_gradient_norms(
     data = source.resolve(run, "share", _with_step)
     chosen = source.choose_tasks(data, tasks)
     if data.sizes["task"] < 2:
-        raise NothingRecorded(f"shares compare tasks, and this run has one ({chosen[0]})", fix="record two tasks or more")
+        raise NothingRecorded(
+            f"shares compare tasks, and this run has one ({chosen[0]})", fix="record two tasks or more"
+        )
     known = source.known_layers(data["share"])
     if not known:
         raise NothingRecorded("no shared layer has a gradient", fix="record a model with shared layers")
@@ -96,7 +99,14 @@ def plot_gradient_norms(
         for page in sheets.heat(b, rows, ["share"], around, body=3.2, bar_space=0.0, cell_height=(0.15, 0.2)):
             part = percent[page.rows.start : page.rows.stop]
             b.bars(page.axes, part, colours=colours, hatches=hatches, labels=columns)
-            b.axis(page.axes, "y", limits=(len(part) - 0.5, -0.5), ticks=range(len(part)), labels=page.row_names, marks=False)
+            b.axis(
+                page.axes,
+                "y",
+                limits=(len(part) - 0.5, -0.5),
+                ticks=range(len(part)),
+                labels=page.row_names,
+                marks=False,
+            )
             b.axis(page.axes, "x", limits=(0, 100), ticks=[0, 50, 100], labels=["0", "50", "100"])
             figures.append(page.figure)
             drawn.append(page.axes)

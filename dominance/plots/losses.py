@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from dominance.errors import NothingRecorded
 from dominance.plots import backends, series, sheets, source
@@ -19,6 +18,7 @@ from dominance.plots.source import Source, joined
 MOST_POINTS = 300
 
 
+@backends.themed
 def plot_losses(
     run_or_result: Source,
     *,
@@ -46,11 +46,11 @@ def plot_losses(
         BadOption: an unknown task or backend.
     """
     b = backends.get(backend)
-    data = source.resolve(run_or_result, "loss", lambda run: run["loss"].to_dataset(inherit=True))
+    data = source.resolve(run_or_result, "loss", lambda run: source.group(run, "loss"))
     chosen = source.choose_tasks(data, tasks)
     kept = [name for name in ("loss", "weight") if name in data]
     data = data[kept].sel(task=chosen).compute()
-    known = np.isfinite(data["loss"]).any("step").values
+    known = np.isfinite(data["loss"].transpose("step", "task").values).any(axis=0)
     if not known.any():
         raise NothingRecorded("no loss value was recorded", fix="the losses must be tensors that backward() depends on")
     names = relabel(chosen, labeller)
@@ -132,5 +132,3 @@ def _panel(b: Any, axes: Any, x: Any, y: Any, window: int, under: bool, most: in
 def _log_labels(low: float, high: float) -> dict[str, Any]:
     ticks = series.log_ticks(low, high, 4)
     return {"ticks": ticks, "labels": [series.number(tick) for tick in ticks]}
-
-

@@ -1,8 +1,8 @@
 """Colours that can be told apart by colour-blind readers and on a grey printout.
 
-``DIVERGING`` runs from "others own it" (dark blue) over neutral to "this task owns it" (vermilion). The five lightnesses
-(CIE L*: 17, 57, 91, 75, 40) fall away from the middle on both sides and differ pairwise by at least 15, so no two
-buckets have the same grey. ``TASKS`` is the palette of Okabe and Ito (2008) without its yellow.
+``DIVERGING`` runs from "others own it" (dark blue) over neutral to "this task owns it" (vermilion). The five
+lightnesses (CIE L*: 17, 57, 91, 75, 40) fall away from the middle on both sides and differ pairwise by at least 15, so
+no two buckets have the same grey. ``TASKS`` is the palette of Okabe and Ito (2008) without its yellow.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from dominance.analyse.updates import rau_buckets
-from dominance.errors import BadOption, NothingRecorded
+from dominance.errors import NothingRecorded
 from dominance.plots import backends, series, sheets, source
 from dominance.plots.backends import Entry
 from dominance.plots.labels import Labeller, relabel
@@ -20,6 +20,7 @@ from dominance.plots.source import Layers, Source, joined
 _FIX_WHOLE = 'pass layers="each", or the run itself, or rau_buckets(run, by="all")'
 
 
+@backends.themed
 def plot_rau_buckets(
     run_or_result: Source,
     *,
@@ -52,7 +53,9 @@ def plot_rau_buckets(
     """
     b = backends.get(backend)
     by = "all" if layers is None else "layer"
-    data = source.resolve(run_or_result, "share", lambda run: rau_buckets(run, by=by, attribution=source.attribution(run)))
+    data = source.resolve(
+        run_or_result, "share", lambda run: rau_buckets(run, by=by, attribution=source.attribution(run))
+    )
     data = with_edges(data)
     if data.sizes["task"] < 2:
         only = ", ".join(str(name) for name in data["task"].values)
@@ -98,13 +101,15 @@ class _Shown:
         if not valid.all():
             self.b.band(axes, list(series.span(x)), [0, 0], [100, 100], colour=GREY, hatch="//////")
         for place, index in series.pieces(x, valid):
-            self.b.stacked_area(axes, place, share[index], colours=self.colours, labels=self.buckets())
+            self.b.stacked_area(axes, place, share[index], colours=self.colours)
 
     def axes_of(self, axes: Any, *, x: bool, y: bool, most: int, side: str = "", few: bool = False) -> None:
         limits = series.span(self.x)
         ticks = series.nice_ticks(*limits, most, whole=True)
         if few and len(ticks) > 1 and ticks[-1] > limits[0] + 0.8 * (limits[1] - limits[0]):
             ticks = ticks[:-1]  # its number would run into the next panel's
+        if few and not x:
+            ticks = []
         self.b.axis(axes, "x", limits=limits, ticks=ticks, labels=series.numbers(ticks) if x else [])
         percents = [0, 100] if few else [0, 50, 100]
         labels = [str(percent) for percent in percents] if y else []

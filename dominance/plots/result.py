@@ -37,7 +37,8 @@ class Plot:
     def savefig(self, path: str | Path, *, overwrite: bool = True, **options: Any) -> list[Path]:
         """Write to ``path``; its ending chooses the format. The same plot gives the same bytes.
 
-        Several pages become one PDF, or numbered files (``name.png``, ``name-2.png``). Further options go to matplotlib.
+        Several pages become one PDF, or numbered files (``name.png``, ``name-2.png``). Further options
+        go to matplotlib.
 
         Returns:
             the files written.

@@ -74,7 +74,7 @@ def lone(y: Any) -> NDArray[np.bool_]:
     """Finite samples with no finite neighbour: a line through them would show nothing."""
     known = np.isfinite(np.asarray(y, dtype=float))
     beside = np.concatenate([[False], known[:-1]]) | np.concatenate([known[1:], [False]])
-    return known & ~beside
+    return np.asarray(known & ~beside)
 
 
 def nice_ticks(low: float, high: float, most: int, *, whole: bool = False) -> list[float]:

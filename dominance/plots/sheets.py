@@ -1,4 +1,4 @@
-"""Where things stand on a figure: panels in rows and columns, the legend above, the note below, as many pages as it takes.
+"""Where things stand on a figure: panels in rows and columns, the legend above, the note below, over pages.
 
 Every place is worked out in inches from the measured width of the words, so that nothing overlaps at print size: one
 column (3.5 in) for a single panel, two columns (7.2 in) for more, 7 and 7.5 point type.
@@ -285,9 +285,7 @@ def heat(
         bar = b.new_axes(figure, Box(max(left, 0.5), start - 0.12, 2.0, 0.09)) if bar_space else None
         names = [named[i] for i in beside] if named else []
         cells = b.new_axes(figure, place)
-        out.append(
-            Heat(figure, cells, bar, inside, beside, [short[i] for i in inside], names, (wide, high), upright)
-        )
+        out.append(Heat(figure, cells, bar, inside, beside, [short[i] for i in inside], names, (wide, high), upright))
     return out
 
 

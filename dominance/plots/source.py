@@ -53,7 +53,9 @@ def choose_tasks(data: xr.Dataset, tasks: str | Sequence[str] | None) -> list[st
     return asked
 
 
-def choose_layers(known: Sequence[str], layers: str | Sequence[str], *, most: int = MOST_LAYERS) -> tuple[list[str], str]:
+def choose_layers(
+    known: Sequence[str], layers: str | Sequence[str], *, most: int = MOST_LAYERS
+) -> tuple[list[str], str]:
     """The layers meant by "each", a glob, or a list of names and globs; and a note when not all of them are shown.
 
     Raises:
@@ -75,8 +77,7 @@ def choose_layers(known: Sequence[str], layers: str | Sequence[str], *, most: in
 
 def known_layers(data: xr.DataArray) -> list[str]:
     """Layers with at least one finite number."""
-    others = [dim for dim in data.dims if dim != "layer"]
-    finite = np.isfinite(data).any(others).values
+    finite = np.isfinite(data.transpose("layer", ...).values.reshape(data.sizes["layer"], -1)).any(axis=1)
     return [str(name) for name, is_known in zip(data["layer"].values, finite, strict=True) if is_known]
 
 
@@ -89,6 +90,13 @@ def whole_trunk(data: xr.Dataset, fix: str) -> xr.Dataset:
     if data.sizes["layer"] != 1:
         raise BadOption(f"this result is split into {data.sizes['layer']} layers, not the whole trunk", fix=fix)
     return data
+
+
+def group(run: xr.DataTree, name: str) -> xr.Dataset:
+    """One group of a run, with the coordinates it inherits."""
+    node: Any = run[name]
+    found: xr.Dataset = node.to_dataset(inherit=True)
+    return found
 
 
 def attribution(run: xr.DataTree) -> str:

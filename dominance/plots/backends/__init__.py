@@ -6,13 +6,19 @@ are in inches from the lower left corner of the figure, sizes of text in points.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from importlib import import_module
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from dominance.errors import BadOption
 
 BACKENDS = {"matplotlib": "dominance.plots.backends.matplotlib_", "none": "dominance.plots.backends.none"}
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -48,3 +54,14 @@ def get(backend: str | Any) -> Any:
     if backend not in BACKENDS:
         raise BadOption(f"no plot backend {backend!r}", fix=f"choose from {', '.join(BACKENDS)}")
     return import_module(BACKENDS[backend])
+
+
+def themed(plot: Callable[P, R]) -> Callable[P, R]:
+    """Run a plot function inside the theme of its backend: set once, not with every line that is drawn."""
+
+    @wraps(plot)
+    def inside(*args: P.args, **options: P.kwargs) -> R:
+        with get(options.get("backend", "matplotlib")).theme():
+            return plot(*args, **options)
+
+    return inside

@@ -6,83 +6,31 @@ byte when the figure is the same: no dates, a fixed salt for identifiers, TrueTy
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import lru_cache
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import PdfPages
+from matplotlib.collections import PolyCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure, FigureBase
-from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter, NullLocator
 
 from dominance.plots.backends import Box, Entry
+from dominance.plots.backends.style import printable, text_width, theme
 from dominance.plots.palette import GREY, INK
 
-FONT = "DejaVu Sans"  # comes with matplotlib: the same everywhere
-THEME: dict[str, Any] = {
-    "font.family": [FONT],
-    "font.size": 7.5,
-    "axes.linewidth": 0.5,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    "text.parse_math": False,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.major.size": 2.0,
-    "ytick.major.size": 2.0,
-    "xtick.major.width": 0.5,
-    "ytick.major.width": 0.5,
-    "xtick.major.pad": 2.0,
-    "ytick.major.pad": 2.0,
-    "hatch.linewidth": 0.4,
-    "pdf.fonttype": 42,
-    "ps.fonttype": 42,
-    "pdf.compression": 6,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "dominance",
-    "savefig.dpi": 200,
-    "figure.dpi": 100,
-}
+__all__ = [
+    "axis", "axis_label", "band", "bars", "cells", "figure", "figure_of", "legend", "line", "new_axes", "png", "printable",
+    "reference", "save", "size_of", "stacked_area", "text", "text_width", "theme", "title",
+]  # fmt: skip
+
 NO_DATE = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
-
-
-@contextmanager
-def theme() -> Iterator[None]:
-    """The look of every plot, whatever the user's rcParams; they are back when it ends."""
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(THEME)
-        yield
-
-
-@lru_cache(maxsize=None)
-def _font() -> Any:
-    return get_font(findfont(FontProperties(family=FONT)))
-
-
-def printable(text: str) -> str:
-    """The text with characters that the font lacks written as ``\\uXXXX``: legible, where a box would not be."""
-    known = _font().get_charmap()
-    return "".join(c if c == "\n" or ord(c) in known else c.encode("ascii", "backslashreplace").decode() for c in text)
-
-
-@lru_cache(maxsize=20_000)
-def text_width(text: str, size: float) -> float:
-    """Width of one line of text in inches at a size in points."""
-    font = _font()
-    font.set_size(100.0, 72)
-    font.set_text(printable(text), 0.0)
-    return float(font.get_width_height()[0]) / 64 / 100 * size / 72
 
 
 def figure(width: float, height: float) -> Figure:
@@ -160,14 +108,18 @@ def band(
         )
 
 
-def stacked_area(axes: Any, x: Any, heights: Any, *, colours: Sequence[str], labels: Sequence[str]) -> None:
+def stacked_area(axes: Any, x: Any, heights: Any, *, colours: Sequence[str]) -> None:
     """Areas stacked from the bottom; ``heights`` has shape (len(x), areas)."""
     tops = np.cumsum(np.asarray(heights, dtype=float), axis=1)
     bottoms = np.concatenate([np.zeros((len(tops), 1)), tops[:, :-1]], axis=1)
+    there_and_back = np.concatenate([x, np.asarray(x)[::-1]])
+    shapes, fills = [], []
+    for i, colour in enumerate(colours):
+        if (tops[:, i] > bottoms[:, i]).any():
+            shapes.append(np.column_stack([there_and_back, np.concatenate([bottoms[:, i], tops[::-1, i]])]))
+            fills.append(colour)
     with theme():
-        for i, (colour, label) in enumerate(zip(colours, labels, strict=True)):
-            if (tops[:, i] > bottoms[:, i]).any():
-                axes.fill_between(x, bottoms[:, i], tops[:, i], facecolor=colour, linewidth=0, label=label)
+        axes.add_collection(PolyCollection(shapes, facecolors=fills, linewidths=0), autolim=False)
 
 
 def bars(axes: Any, shares: Any, *, colours: Sequence[str], hatches: Sequence[str], labels: Sequence[str]) -> None:
@@ -205,6 +157,7 @@ def cells(
 ) -> None:
     """A table of coloured cells, row 0 on top; NaN is hatched. ``marks`` (bool) puts a dot into a cell."""
     array = np.ma.masked_invalid(np.asarray(values, dtype=float))
+    hidden = np.ma.getmaskarray(array)
     rows, columns = array.shape
     scale = LinearSegmentedColormap.from_list("dominance", list(colours))
     with theme():
@@ -218,7 +171,7 @@ def cells(
         axes.set_ylim(rows, 0)
         middle = (low + high) / 2
         for i, j in np.ndindex(rows, columns):
-            if array.mask is not np.ma.nomask and array.mask[i, j]:
+            if hidden[i, j]:
                 continue
             red, green, blue, _ = scale((array[i, j] - low) / (high - low) if high > low else middle)
             ink = "white" if 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.5 else INK
@@ -247,7 +200,8 @@ def axis(
     marks: bool = True,
     size: float = 7.0,
 ) -> None:
-    """Limits and ticks of the x or y axis. ``labels`` empty: ticks without text; ``marks=False``: text without ticks."""
+    """Limits and ticks of the x or y axis. ``labels`` empty: ticks without
+    text; ``marks=False``: text without ticks."""
     with theme():
         the = axes.xaxis if which == "x" else axes.yaxis
         if log:
@@ -256,12 +210,14 @@ def axis(
         if limits is not None:
             (axes.set_xlim if which == "x" else axes.set_ylim)(*limits)
         the.set_major_locator(FixedLocator(list(ticks)) if len(ticks) else NullLocator())
+        if not len(ticks):
+            return
         the.set_major_formatter(FixedFormatter([printable(text) for text in labels]) if labels else NullFormatter())
         if side:
             the.set_ticks_position(side)
             the.set_label_position(side)
         the.set_tick_params(labelsize=size, labelrotation=rotation, **({} if marks else {"length": 0}))
-        for text in the.get_ticklabels():
+        for text in the.get_ticklabels() if labels else ():
             text.set_parse_math(False)
 
 
@@ -320,14 +276,16 @@ def legend(target: Any, entries: Sequence[Entry], *, x: float = 0.0, y: float = 
         handles: list[Any] = []
         for entry in entries:
             if entry.line:
-                handles.append(Line2D([], [], color=entry.colour, linestyle=entry.dashes, linewidth=entry.width))
+                style: Any = entry.dashes
+                handles.append(Line2D([], [], color=entry.colour, linestyle=style, linewidth=entry.width))
             else:
                 edge = GREY if entry.hatch or entry.colour == "white" else "none"
                 handles.append(Patch(facecolor=entry.colour, edgecolor=edge, hatch=entry.hatch or None, linewidth=0.3))
         options: dict[str, Any] = {"bbox_to_anchor": (1.03, 1.0)}
         if isinstance(target, FigureBase):
             width, height = size_of(target)
-            options = {"bbox_to_anchor": (x / width, y / height), "bbox_transform": target.transSubfigure}
+            where: Any = target
+            options = {"bbox_to_anchor": (x / width, y / height), "bbox_transform": where.transSubfigure}
         made = target.legend(
             handles,
             [printable(entry.label) for entry in entries],
@@ -370,5 +328,3 @@ def png(figure: Any, *, dpi: int = 144) -> bytes:
     with theme():
         figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()
-
-

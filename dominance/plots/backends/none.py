@@ -6,6 +6,7 @@ A :class:`Drawing` stands for a figure and an :class:`Area` for axes; both list 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,11 @@ class Drawing:
 
 def _keep(target: Any, call: str, /, **arguments: Any) -> None:
     target.calls.append(Call(call, arguments))
+
+
+def theme() -> AbstractContextManager[None]:
+    """There is nothing to set."""
+    return nullcontext()
 
 
 def printable(text: str) -> str:
@@ -104,8 +110,8 @@ def band(
     _keep(axes, "band", x=x, low=low, high=high, colour=colour, alpha=alpha, hatch=hatch, label=label)
 
 
-def stacked_area(axes: Any, x: Any, heights: Any, *, colours: Sequence[str], labels: Sequence[str]) -> None:
-    _keep(axes, "stacked_area", x=x, heights=heights, colours=list(colours), labels=list(labels))
+def stacked_area(axes: Any, x: Any, heights: Any, *, colours: Sequence[str]) -> None:
+    _keep(axes, "stacked_area", x=x, heights=heights, colours=list(colours))
 
 
 def bars(axes: Any, shares: Any, *, colours: Sequence[str], hatches: Sequence[str], labels: Sequence[str]) -> None:
