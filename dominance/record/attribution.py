@@ -73,7 +73,10 @@ class _Memory:
         self.buffer, self.version = (None, -1) if buffer is None else (weakref.ref(buffer), buffer._version)
 
     def current(self, buffer: Tensor | None) -> bool:
-        """Whether nobody replaced or wrote to the optimizer's buffer since the stamp."""
+        """Whether nobody was seen to replace or write to the optimizer's buffer since the stamp.
+
+        Fused steps write without a trace: after a step that was not recorded ``begin_burst`` is needed all the same.
+        """
         if buffer is None or self.buffer is None:
             return buffer is None and self.buffer is None
         return self.buffer() is buffer and self.version == buffer._version
@@ -198,8 +201,6 @@ class Attributor:
             split = StepSplit(total, solo=solo.get(p, {}))
             if self.step_skipped:
                 split.closure = 0.0
-                if self._rule is not None and self._memories.get(p) is before.memory:
-                    before.memory.stamp(self._rule.memory(p, before.group))
             elif self._rule is not None and self._splits_additively:
                 self._rule.room.restart()
                 linear = self._rule.linear(p, before.group, theta, before.state)

@@ -260,9 +260,8 @@ def test_a_state_that_was_loaded_is_unattributed() -> None:
     problem, other = case.problem(torch.float64), case.problem(torch.float64, seed=8)
     attributor, donor = Attributor(case.make(problem)), case.make(other)
     for _ in recorded(attributor, problem, 3):
-        pass
-    other.backward()
-    donor.step()
+        other.backward()
+        donor.step()
     attributor.optimizer.load_state_dict(donor.state_dict())
     for _, splits in recorded(attributor, problem, 2):
         for split in splits.values():

@@ -24,11 +24,10 @@ class NAdamRule(Rule):
     def linear(self, parameter: Tensor, group: Group, theta: Tensor, before: Any) -> Linear:
         state, lr, decay = self.state(parameter), learning_rate(group), float(group["weight_decay"])
         beta1, beta2 = map(float, group["betas"])
-        on_tensors = group.get("capturable", False)
-        step = steps_taken(state, as_tensor=on_tensors)
+        step = steps_taken(state, as_tensor=group.get("capturable", False))
         mu = beta1 * (1.0 - 0.5 * 0.96 ** (step * group["momentum_decay"]))
         mu_next = beta1 * (1.0 - 0.5 * 0.96 ** ((step + 1) * group["momentum_decay"]))
-        product = state["mu_product"] if on_tensors else state["mu_product"].item()
+        product = float(state["mu_product"])
         root = float((1 - beta2**step) ** 0.5)
         decoupled = group.get("decoupled_weight_decay", False)
         return Linear(

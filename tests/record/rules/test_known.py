@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
 from dominance.record.rules import _RULES
-from dominance.record.rules.known import known_class
+from dominance.record.rules.known import known_class, undecorated_step
 
 
 def parameter() -> Tensor:
@@ -48,8 +49,9 @@ class Adam(torch.optim.Optimizer):
         return None
 
 
-def test_subclasses() -> None:
-    for _ in range(2):  # before and after the parent's own step was wrapped to run hooks
+def test_subclasses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.optim.SGD, "step", undecorated_step(torch.optim.SGD))  # as at the start of a process
+    for _ in range(2):  # before and after the parent's own step is wrapped to run hooks
         assert known_class(Plain([parameter()], lr=0.1)) == "SGD"
         assert known_class(Twice([parameter()], lr=0.1)) == "SGD"
         assert known_class(Other([parameter()], lr=0.1)) is None

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from dominance.record.attribution import Attributor, GradientSplit
-from dominance.record.rules.solo import is_shadow
+from dominance.record.rules.solo import is_shadow, shadow_of
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse invariant checks")
@@ -154,6 +154,8 @@ def test_what_hangs_on_the_optimizer_is_not_copied() -> None:
     optimizer.zero_grad = optimizer.zero_grad  # type: ignore[method-assign]  # a bound method, as wrappers leave behind
     for _, splits in recorded(Attributor(optimizer, "solo"), problem, 2):
         assert all(split.solo for split in splits.values())
+    shadow, _ = shadow_of(optimizer)
+    assert shadow.zero_grad.__self__ is shadow  # type: ignore[attr-defined]
 
 
 class SignSGD(torch.optim.Optimizer):
