@@ -169,7 +169,8 @@ class LeafCapture:
 
     def _keep(self, parameter: Tensor, gradients: tuple[Tensor | None, ...]) -> None:
         gradient = gradients[0]
-        if gradient is not None:
+        # All zero: most likely the rest of a vector of losses of which one was picked; it does not tell whose it is.
+        if gradient is not None and (gradient.is_sparse or gradient.any()):
             # A copy: a reference would keep autograd from handing its buffer to .grad as it does without us.
             self.gradients[parameter] = dense(gradient.detach().clone())
 

@@ -256,8 +256,10 @@ def _factor(total: Tensor, before: Tensor | None) -> Tensor | float | None:
     if before is None or before.shape != total.shape or torch.equal(before, total):
         return 1.0
     square = float((before.double() * before.double()).sum())
-    if not math.isfinite(square) or square == 0.0:
+    if not math.isfinite(square):
         return 1.0
+    if square == 0.0:
+        return None if total.any() else 1.0
     factor = float((before.double() * total.double()).sum()) / square
     size = float(torch.linalg.vector_norm(total.double()))
     if float(torch.linalg.vector_norm(total.double() - factor * before.double())) <= 1e-5 * size:

@@ -182,13 +182,14 @@ class Watch:
             self._finish()
         leaf = [i for i in inputs if isinstance(i, Tensor) and i.is_leaf]
         self._source_lines_off()
-        ours = len(leaf) == len(inputs) and len(outputs) == 1 and isinstance(outputs[0], Tensor)
-        if not ours or not self._schedule.records(self.step) or not self._wanted():
-            return None
         frames = caller_frames()
-        self._know(leaf, frames)
-        if not any(parameter in self.table.named for parameter in leaf):
-            return None
+        ours = len(leaf) == len(inputs) and len(outputs) == 1 and isinstance(outputs[0], Tensor)
+        if ours and self._schedule.records(self.step) and self._wanted():
+            self._know(leaf, frames)
+        else:
+            ours = False
+        if not ours or not any(parameter in self.table.named for parameter in leaf):
+            return lambda result: self._source_lines_on()
         with self._our_pass():
             names = names_around(frames)
             root = Root(edge_of(outputs[0]), _root_gradient(outputs[0], gradients[0]), outputs[0])
