@@ -1,4 +1,4 @@
-"""Hooks of every kind, all with side effects: on modules, tensors, leaves and gradient accumulation."""
+"""Hooks with side effects: on modules, tensors, leaves and gradient accumulation."""
 
 from collections import Counter
 
@@ -38,7 +38,6 @@ for step in range(12):
     x = torch.randn(8, 5)
     h = trunk(x)
     h.register_hook(count("activation", lambda grad: grad * 1.1))
-    h.grad_fn.register_hook(count("node"))
     h.retain_grad()
     one_loss = (one(h)[:, 0] - x.sum(1)).square().mean()
     two_loss = (two(h)[:, 0] - x.prod(1)).square().mean()
