@@ -1,6 +1,6 @@
 """The contract of a run: its groups, dims, attributes and version. Both banks of the store import this and only this.
 
-A run directory holds ``data.zarr`` (Zarr v3). Arrays grow along ``step`` (or ``event``), one row per recorded training step.
+A run directory holds ``data.zarr`` (Zarr v3). Arrays grow along ``step`` (or ``event``), one row per recorded step.
 Names of tasks, layers and parameters live in the root attributes, as JSON; the arrays hold numbers only.
 
 ==================  ==============================  =======  ===========================================================
@@ -9,8 +9,8 @@ array               dims                            dtype    meaning
 step                step                            int64    number of the training step, from 0 (optimizer steps taken)
 epoch               step                            int64    as told by ``Recorder.epoch``; -1 where not told
 time                step                            float64  seconds since 1970, UTC
-skipped             step                            int8     1: gradients were computed and no step followed (GradScaler)
-closure             step                            float64  max over coordinates of ``|sum of the parts - step taken|``,
+skipped             step                            int8     1: gradients were made and no step followed (GradScaler)
+closure             step                            float64  max over coordinates of ``|sum of parts - step taken|``,
                                                              relative to the largest entry of the step taken
 gradient/gradient   step, task, coord               float32  effective task gradient (what the optimizer is fed)
 gradient/total      step, coord                     float32  gradient the optimizer was fed (p.grad at the step)
@@ -27,7 +27,7 @@ loss/loss           step, task                      float64  the task's own loss
 loss/weight         step, task                      float64  weight: effective gradient = weight * gradient of the loss
 loss/total          step                            float64  the scalar(s) that backward() was called on
 learning_rate/value step, layer                     float64  nominal learning rate of the layer's parameter group
-metric/*            event                           mixed    step, epoch, task, split, name (codes into attributes), value
+metric/*            event                           mixed    step, epoch, task, split, name (codes), value
 ==================  ==============================  =======  ===========================================================
 
 NaN in a float array means "not recorded"; a task that took no part in a step has weight NaN there and update 0.
@@ -49,7 +49,7 @@ DATA_NAME = "data.zarr"
 
 TASK_STATISTICS = ("gradient_sq", "update_sq", "gradient_dot_update", "solo_sq")
 """Packed in layer/task, per (step, layer, task): squared norms of the task's effective gradient, additive update and
-solo update, and the inner product of the task's gradient with the total update (negative = the step descends the task)."""
+solo update, and the inner product of the task's gradient with the total update (negative: the step descends it)."""
 
 TOTAL_STATISTICS = (
     "gradient_sq",
@@ -159,7 +159,7 @@ METRIC_ARRAYS = [
     ArraySpec("metric/name", ("event",), (), "int32"),
     ArraySpec("metric/value", ("event",), (), "float64"),
 ]
-"""The long table behind ``Recorder.log_metrics``; task, split and name are codes into the attribute ``metric_names``."""
+"""The long table behind ``Recorder.log_metrics``; task, split, name are codes into the attribute ``metric_names``."""
 
 REQUIRED_ATTRIBUTES = ("schema_version", "tasks", "layers", "parameters", "attribution", "committed_steps")
 
