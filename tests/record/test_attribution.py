@@ -342,7 +342,8 @@ def test_channels_last_and_scalar_and_empty_parameters() -> None:
 def test_one_parameter_at_a_time_gives_the_same(case: Case) -> None:
     whole, drawn = case.problem(), case.problem()
     one, other = Attributor(case.make(whole)), Attributor(case.make(drawn))
-    for _ in range(5):
+    for step in range(5):
+        rooms = set()
         gradients = drawn.backward()
         other.before_step(drawn.parameters.values())
         other.optimizer.step()
@@ -350,6 +351,8 @@ def test_one_parameter_at_a_time_gives_the_same(case: Case) -> None:
         for (_, split), same in zip(other.splits(gradients), expected.values(), strict=True):
             assert torch.equal(split.total, same.total)
             assert all(torch.equal(split.tasks[task], same.tasks[task]) for task in same.tasks)
+            rooms.add(split.total.data_ptr())
+        assert step == 0 or len(rooms) == 1
 
 
 def test_complex_parameters_are_left_out_and_the_note_says_so() -> None:
