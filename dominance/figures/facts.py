@@ -11,7 +11,9 @@ import xarray as xr
 
 from dominance.analyse.summary import Overview, percent
 from dominance.plots import source
+from dominance.plots.backends import matplotlib_
 from dominance.plots.gradient_norms import gradient_shares
+from dominance.plots.labels import fit
 from dominance.plots.losses import weight_words
 
 HEADER = (
@@ -23,7 +25,7 @@ HEADER = (
     "largest gradient\n(share of energy)",
     "most conflict\n(mean GCD)",
 )
-WIDTHS = (1.62, 0.68, 1.2, 0.62, 0.66, 1.15, 1.27)
+WIDTHS = (1.42, 0.68, 1.16, 0.62, 0.66, 1.16, 1.5)
 RIGHT = (False, True, False, True, True, False, False)
 
 
@@ -134,5 +136,6 @@ def _worst(conflict: xr.Dataset) -> tuple[str, float]:
     if not np.isfinite(upper).any():
         return "", float("nan")
     i, j = divmod(int(np.nanargmax(upper)), len(upper))
-    names = conflict["task"].values
+    room = (WIDTHS[-1] - 0.55) / 2  # of the column, less sign and number
+    names = fit([str(name) for name in conflict["task"].values], room, matplotlib_, 7.0)
     return f"{names[i]} × {names[j]}", float(upper[i, j])

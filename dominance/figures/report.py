@@ -117,7 +117,7 @@ def _front(pages: Pages, material: Material) -> list[str]:
         found = []
         pages.words(f"Nothing could be measured: {error}.", before=0.05)
     for sentence in found:
-        pages.words(f"{sentence[0].upper()}{sentence[1:]}.", before=0.05, indent=0.15, mark="•")
+        pages.words(f"{sentence}.", before=0.05, indent=0.15, mark="•")
     pages.words("What was recorded", size=10, bold=True, before=0.25)
     for name, words in facts.facts(run):
         pages.words(words, before=0.03, indent=0.9, mark=name)

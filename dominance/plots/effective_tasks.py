@@ -95,12 +95,20 @@ def plot_effective_tasks(
     rows = relabel(data["layer"].values.tolist(), labeller)
     kept = series.thin(len(x), _COLUMNS)
     places = [float(np.interp(tick, x[kept], np.arange(len(kept)) + 0.5)) for tick in ticks]
-    shown = f"{len(kept)} of {len(x)} recorded steps drawn." if len(kept) < len(x) else ""
-    around = sheets.Around((), joined(note, shown), "training step")
+    note = joined(source.steps_drawn(len(kept), data), note)
+    options: dict[str, Any] = {"colours": SEQUENTIAL[::-1], "low": 1, "high": count, "ruled": False}
+    if ax is not None:
+        (axes,) = source.given_axes(ax, 1)
+        b.cells(axes, values[:, kept], **options)
+        b.axis(axes, "x", ticks=places, labels=series.numbers(ticks))
+        b.axis(axes, "y", ticks=np.arange(len(rows)) + 0.5, labels=rows, marks=False)
+        b.axis_label(axes, "x", "training step")
+        return Plot([b.figure_of(axes)], np.array([axes], dtype=object), data, note, b)
+    around = sheets.Around((), note, "training step")
     pages = sheets.heat(b, rows, [""] * len(kept), around, body=4.6)
     for page in pages:
         part = values[page.rows.start : page.rows.stop, kept]
-        b.cells(page.axes, part, colours=SEQUENTIAL[::-1], low=1, high=count, ruled=False)
+        b.cells(page.axes, part, **options)
         sheets.names_on_sides(b, page)
         b.axis(page.axes, "x", ticks=places, labels=series.numbers(ticks))
         sides = [(1.0, "1 one owns it"), (float(count), f"{count} all alike")]

@@ -146,8 +146,7 @@ class _Shown:
         return out
 
     def note(self, left_out: str) -> str:
-        count = len(self.x)
-        drawn = f"{len(self.kept)} of {count} recorded steps drawn." if len(self.kept) < count else ""
+        drawn = source.steps_drawn(len(self.kept), self.data)
         gap = "" if np.isfinite(self.share).all() else "Hatched: no value at these steps."
         error = 0.0
         if "share_se" in self.data:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+_UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def thin(count: int, most: int) -> NDArray[np.int64]:
@@ -101,33 +102,50 @@ def log_ticks(low: float, high: float, most: int) -> list[float]:
     return [10.0**power for power in powers[::every]] or [low, high]
 
 
-def number(value: float, step: float | None = None) -> str:
-    """A short decimal: as many places as ticks ``step`` apart need, else three figures; thousands as k, M, G.
+def number(value: float) -> str:
+    """Three figures, short: thousands as k, M, G, T; small ones with an exponent.
 
-    >>> number(20000.0), number(0.25, 0.25), number(1.5e-7), number(0.0)
-    ('20k', '0.25', '1.5e-7', '0')
+    >>> number(20000.0), number(1500.0), number(0.25), number(1.5e-7), number(0.0)
+    ('20k', '1500', '0.25', '1.5e-7', '0')
     """
+    if not math.isfinite(value):
+        return str(value)
     if value == 0:
         return "0"
-    size = max(abs(value), abs(step or 0.0))
-    if size < 1e-3:
-        mantissa, power = f"{value:.3g}", ""
-        if "e" in mantissa:
-            mantissa, power = mantissa.split("e")
-            return f"{mantissa}e{int(power)}"
-        return mantissa
-    for unit, sign in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if size >= (1e4 if sign == "k" else unit):
-            places = 0 if step is None else max(0, -math.floor(math.log10(abs(step) / unit) + 1e-9))
-            scaled = f"{value / unit:.3g}" if step is None else f"{value / unit:.{places}f}"
-            return scaled + sign
-    if step is None:
+    if abs(value) < 1e-3:
+        mantissa, _, power = f"{value:.3g}".partition("e")
+        return f"{mantissa}e{int(power)}" if power else mantissa
+    scale, sign = _unit(abs(value))
+    if scale == 1:
         return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    text = f"{value:.{max(0, -math.floor(math.log10(abs(step)) + 1e-9))}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    return f"{value / scale:.4g}{sign}"
 
 
 def numbers(ticks: list[float]) -> list[str]:
-    """Labels of ticks, all to the same number of places."""
-    step = abs(ticks[1] - ticks[0]) if len(ticks) > 1 else None
-    return [number(tick, step) for tick in ticks]
+    """Labels of evenly spaced ticks, all in the same unit and to as many places as they need.
+
+    >>> numbers([0.0, 5000.0, 10000.0]), numbers([0.5, 0.75, 1.0]), numbers([0.0, 2e-5, 4e-5])
+    (['0', '5k', '10k'], ['0.5', '0.75', '1'], ['0', '2e-5', '4e-5'])
+    """
+    if len(ticks) < 2:
+        return [number(tick) for tick in ticks]
+    step, largest = abs(ticks[1] - ticks[0]), max(abs(tick) for tick in ticks)
+    scale, sign = _unit(largest)
+    if largest < 1e-3:
+        power = math.floor(math.log10(largest) + 1e-9)
+        scale, sign = 10.0**power, f"e{power}"
+    places = next(n for n in range(16) if n == 15 or all(_near(tick / scale, n, step / scale) for tick in ticks))
+    out = []
+    for tick in ticks:
+        text = f"{tick / scale:.{places}f}"
+        text = text.rstrip("0").rstrip(".") if "." in text else text
+        out.append("0" if float(text) == 0 else text + sign)
+    return out
+
+
+def _near(value: float, places: int, step: float) -> bool:
+    return abs(round(value, places) - value) < 1e-3 * step
+
+
+def _unit(size: float) -> tuple[float, str]:
+    return next(((scale, sign) for scale, sign in _UNITS if size >= scale and size >= 1e4), (1.0, ""))

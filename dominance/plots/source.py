@@ -123,6 +123,12 @@ def steps_left_out(attrs: dict[Hashable, Any]) -> str:
     return f"Left out of {attrs.get('steps_recorded', 'the')} recorded steps: {said}."
 
 
+def steps_drawn(drawn: int, data: xr.Dataset) -> str:
+    """How many of the steps that an analysis used are drawn, in words; "" when all are."""
+    used = int(data.attrs.get("steps_used", data.sizes["step"]))
+    return f"Drawn at {drawn} of {used} recorded steps." if drawn < used else ""
+
+
 def given_axes(ax: Any, count: int) -> np.ndarray:
     """The user's axes as a flat array of ``count``.
 

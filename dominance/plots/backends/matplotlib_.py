@@ -26,8 +26,8 @@ from dominance.plots.backends.style import printable, text_width, theme
 from dominance.plots.palette import GREY, INK
 
 __all__ = [
-    "axis", "axis_label", "band", "bars", "cells", "figure", "figure_of", "legend", "line", "new_axes", "png", "printable",
-    "reference", "save", "size_of", "stacked_area", "text", "text_width", "theme", "title",
+    "axis", "axis_label", "band", "bars", "cells", "figure", "figure_of", "legend", "line", "new_axes", "png",
+    "printable", "reference", "save", "size_of", "stacked_area", "text", "text_width", "theme", "title",
 ]  # fmt: skip
 
 NO_DATE = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}

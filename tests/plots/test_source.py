@@ -1,0 +1,32 @@
+"""Choosing layers by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from dominance.errors import BadOption
+from dominance.plots.source import choose_layers, steps_left_out
+
+
+def test_a_name_with_glob_characters_is_first_a_name():
+    assert choose_layers(["block[0]", "block[1]"], "block[1]") == (["block[1]"], "")
+
+
+def test_a_list_keeps_its_order_and_holds_nothing_twice():
+    assert choose_layers(["a.0", "a.1", "b"], ["b", "a.*", "a.1"])[0] == ["b", "a.0", "a.1"]
+
+
+def test_named_layers_are_never_thinned():
+    known = [f"layer{i}" for i in range(300)]
+    assert choose_layers(known, "layer*") == (known, "")
+    assert len(choose_layers(known, "each")[0]) == 120
+
+
+def test_an_unknown_layer_is_answered_with_the_first_known_ones():
+    with pytest.raises(BadOption) as caught:
+        choose_layers([f"layer{i}" for i in range(20)], ["layer1", "head"])
+    assert str(caught.value).endswith("there are layer0, layer1, layer2, layer3, layer4, layer5, layer6, layer7, ...")
+
+
+def test_nothing_left_out_is_nothing_said():
+    assert steps_left_out({"steps_recorded": 5, "left_out_skipped": 0}) == ""
