@@ -128,10 +128,10 @@ class Sink:
         assert self._shape is not None
         return Row(self._shape, self._tasks, step=step, epoch=epoch)
 
-    def append(self, row: Row) -> None:
-        """Write the row, in the background."""
+    def append(self, row: Row) -> bool:
+        """Write the row, in the background; False when it might not fit into the budget, and is left out."""
         assert self._writer is not None
-        self._writer.append(row.values)
+        return self._writer.append(row.values)
 
     def close(self, *, complete: bool, **attrs: Any) -> None:
         """Write what is left and end the run."""

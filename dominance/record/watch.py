@@ -104,6 +104,7 @@ class Watch:
         self._separate: list[str] = []
         self._source_lines = False
         self._named_all = False
+        self._full = False
         self._pending: _Pending | None = None
 
     # Life
@@ -385,8 +386,7 @@ class Watch:
         row = self._row
         if row is not None:
             row.losses(*_joined(self._resolved))
-            self.sink.append(row)
-            self.recorded += 1
+            self._hand_over(row)
             self._spend()
         self.step += 1
         self._clear()
@@ -398,10 +398,16 @@ class Watch:
             resolved = self._ledger.resolve([])
             row.losses(resolved.loss, dict.fromkeys(resolved.weight, math.nan), resolved.total)
             row.skip()
-            self.sink.append(row)
-            self.recorded += 1
+            self._hand_over(row)
         self.step += 1
         self._clear()
+
+    def _hand_over(self, row: Row) -> None:
+        if self.sink.append(row):
+            self.recorded += 1
+        elif not self._full:
+            self._full = True
+            self._say(f"the budget is used up at step {self.step}: steps are left out (--budget for more)")
 
     def _clear(self) -> None:
         self._ledger.clear()
