@@ -14,6 +14,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from torch.utils.hooks import BackwardHook, RemovableHandle
 
 from dominance.record.graph import Edge, Node, edge_of
+from dominance.record.rules.solo import is_shadow
 
 Finish = Callable[[], None]
 
@@ -132,7 +133,7 @@ class Hooks:
         return init
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if os.getpid() != self._pid:
+        if os.getpid() != self._pid or is_shadow(optimizer):
             return
         # Global hooks run outside those of the instance: ours must be the last before the step and the first after.
         self._drop_step_hooks()
@@ -144,7 +145,7 @@ class Hooks:
         post_hooks.move_to_end(self._step_hooks[1].id, last=False)
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if os.getpid() == self._pid:
+        if os.getpid() == self._pid and not is_shadow(optimizer):
             self._drop_step_hooks()
 
     def _drop_step_hooks(self) -> None:
