@@ -24,14 +24,11 @@ def boxes(figure: Any) -> list[tuple[str, Any]]:
 
 
 def _hidden(axes: Any) -> set[Any]:
-    """Texts of ticks that are not drawn, or not on the side where they would be."""
+    """Texts of ticks on the side where they are not drawn."""
     out = set()
     for axis in (axes.xaxis, axes.yaxis):
-        shown = {tick for tick in axis.get_major_ticks()}
         for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):
-            for label in (tick.label1, tick.label2):
-                if tick not in shown or not label.get_visible():
-                    out.add(label)
+            out |= {label for label in (tick.label1, tick.label2) if not label.get_visible()}
     return out
 
 

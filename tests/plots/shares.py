@@ -18,7 +18,7 @@ def buckets(
     last: float | None = None,
     seed: int = 0,
 ) -> xr.Dataset:
-    """Random shares that sum to 1; with ``last`` every task has that share in the last bucket, the rest in the first."""
+    """Random shares that sum to 1; with ``last`` all have that share in the last bucket, and the rest in the first."""
     rng = np.random.default_rng(seed)
     share = rng.dirichlet(np.ones(5), size=(steps, len(layers), len(tasks)))
     if last is not None:
@@ -44,7 +44,10 @@ def buckets(
 
 
 def degrees(
-    tasks: Sequence[str] = ("left", "right"), layers: Sequence[str] = ("all shared",), steps: int = 6, value: float = 1.5
+    tasks: Sequence[str] = ("left", "right"),
+    layers: Sequence[str] = ("all shared",),
+    steps: int = 6,
+    value: float = 1.5,
 ) -> xr.Dataset:
     """The same GCD for every pair at every step, NaN on the diagonal."""
     k = len(tasks)

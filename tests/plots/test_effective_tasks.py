@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from plots.shares import buckets
 from runs import planted_run
 
 from dominance.analyse.updates import rau_buckets
 from dominance.errors import BadOption, NothingRecorded
 from dominance.plots.effective_tasks import plot_effective_tasks
-from plots.shares import buckets
 
 
 def test_the_trunk_is_a_line_under_the_number_of_tasks():

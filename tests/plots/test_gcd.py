@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from plots.shares import degrees
 from runs import planted_run
 
 from dominance.analyse.conflict import gcd
 from dominance.errors import BadOption, NothingRecorded
 from dominance.plots.gcd import plot_gcd
-from plots.shares import degrees
 
 
 def words(plot):

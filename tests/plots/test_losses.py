@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from plots.shares import losses
 from runs import planted_run
 
 from dominance.errors import BadOption, NothingRecorded
 from dominance.plots.losses import plot_losses
-from plots.shares import losses
 
 
 def words(plot):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from plots.shares import buckets
 from runs import planted_run
 
 from dominance.analyse.updates import rau_buckets
 from dominance.errors import BadOption, NothingRecorded
 from dominance.plots.palette import DIVERGING
 from dominance.plots.rau_buckets import plot_rau_buckets
-from plots.shares import buckets
 
 LONG = "backbone.transformer.encoder.layers.{}.self_attention.output_projection.weight"
 
@@ -148,7 +148,10 @@ def test_the_untouched_share_and_the_sampling_error_are_written():
 def test_steps_left_out_are_told():
     data = buckets().assign_attrs(steps_recorded=20, left_out_unattributed=12, left_out_skipped=2, steps_used=6)
     note = plot_rau_buckets(data, backend="none").note
-    assert "Left out of 20 recorded steps: 2 skipped by the optimizer, 12 with more than 10 % unattributed momentum." in note
+    assert (
+        "Left out of 20 recorded steps: 2 skipped by the optimizer, 12 with more than 10 % unattributed momentum."
+        in note
+    )
 
 
 def test_a_long_run_is_thinned_and_says_so():
@@ -163,7 +166,9 @@ def test_a_long_run_is_thinned_and_says_so():
 
 def test_sixty_layers_and_nine_tasks_go_over_pages_with_names_that_differ():
     layers = [LONG.format(i) for i in range(60)]
-    plot = plot_rau_buckets(buckets([f"task_with_a_long_name_{i}" for i in range(9)], layers, 2), layers="each", backend="none")
+    plot = plot_rau_buckets(
+        buckets([f"task_with_a_long_name_{i}" for i in range(9)], layers, 2), layers="each", backend="none"
+    )
     assert plot.axes.shape == (60, 9)
     assert len(plot.figures) > 1
     assert all(figure.height <= 9.6 for figure in plot.figures)

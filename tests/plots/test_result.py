@@ -6,10 +6,10 @@ import base64
 import re
 
 import pytest
+from plots.shares import buckets
 
 from dominance.errors import BadOption, RunExists
 from dominance.plots.rau_buckets import plot_rau_buckets
-from plots.shares import buckets
 
 
 def test_a_notebook_shows_every_page():
@@ -24,7 +24,7 @@ def test_the_ending_chooses_the_format(tmp_path):
     plot = plot_rau_buckets(buckets())
     (svg,) = plot.savefig(tmp_path / "plot.SVG")
     assert svg.read_text().startswith("<?xml")
-    with pytest.raises(BadOption, match="end it in .pdf, .png, .svg"):
+    with pytest.raises(BadOption, match=r"end it in \.pdf, \.png, \.svg"):
         plot.savefig(tmp_path / "plot.docx")
 
 

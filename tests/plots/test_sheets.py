@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from plots.overlap import problems
+from plots.shares import buckets, degrees, losses
 from runs import planted_run
 
 from dominance.plots.backends import Entry, none
@@ -13,8 +15,6 @@ from dominance.plots.gradient_norms import plot_gradient_norms
 from dominance.plots.losses import plot_losses
 from dominance.plots.rau_buckets import plot_rau_buckets
 from dominance.plots.sheets import columns_for, legend_rows
-from plots.overlap import problems
-from plots.shares import buckets, degrees, losses
 
 TASKS = {
     "two": ["left", "reconstruction_of_the_whole_image_from_its_code"],

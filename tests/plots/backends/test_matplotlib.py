@@ -9,16 +9,22 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from plots.shares import buckets, degrees
 
 from dominance.plots.backends import Box, matplotlib_, style
 from dominance.plots.gcd import plot_gcd
 from dominance.plots.rau_buckets import plot_rau_buckets
-from plots.shares import buckets, degrees
 
 
 @pytest.fixture
 def odd_settings():
-    odd = {"font.size": 30.0, "axes.facecolor": "black", "text.usetex": True, "pdf.fonttype": 3, "savefig.bbox": "tight"}
+    odd = {
+        "font.size": 30.0,
+        "axes.facecolor": "black",
+        "text.usetex": True,
+        "pdf.fonttype": 3,
+        "savefig.bbox": "tight",
+    }
     with matplotlib.rc_context(odd):
         yield dict(matplotlib.rcParams.copy())
 
@@ -34,9 +40,14 @@ def test_the_users_settings_change_nothing_and_stay(odd_settings, tmp_path):
 
 def test_settings_come_back_after_an_error():
     before = dict(matplotlib.rcParams.copy())
-    with pytest.raises(ZeroDivisionError), style.theme():
-        assert matplotlib.rcParams["font.size"] == 7.5
-        raise ZeroDivisionError
+
+    def fail():
+        with style.theme():
+            assert matplotlib.rcParams["font.size"] == 7.5
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert dict(matplotlib.rcParams.copy()) == before
     with style.theme():
         assert matplotlib.rcParams["font.size"] == 7.5

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from plots.shares import buckets
 
 from dominance.errors import BadOption
 from dominance.plots.rau_buckets import plot_rau_buckets
-from plots.shares import buckets
 
 
 def test_nothing_can_be_saved_or_shown(tmp_path):

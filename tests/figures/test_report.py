@@ -1,0 +1,134 @@
+"""The report of a run: its files, its words, and what it does when there is nothing to draw."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from matplotlib.text import Text
+from plots.overlap import problems
+from runs import make_run, planted_run
+
+from dominance.analyse.summary import findings
+from dominance.errors import BadOption, NothingRecorded, RunExists
+from dominance.figures import report as module
+from dominance.figures.registry import FIGURES
+from dominance.figures.report import write_report
+
+
+@pytest.fixture
+def pages(monkeypatch):
+    """The pages of the reports that a test writes."""
+    made = []
+
+    class Kept(module.Pages):
+        def __init__(self):
+            super().__init__()
+            made.append(self)
+
+    monkeypatch.setattr(module, "Pages", Kept)
+    return made
+
+
+def words(pages):
+    return " ".join(text.get_text() for page in pages[-1].pages for text in page.findobj(Text))
+
+
+def test_one_file_a_figure_and_the_report_last(tmp_path, pages):
+    run = planted_run(steps=12)
+    written = write_report(run, tmp_path / "deep" / "report")
+    assert [path.name for path in written] == [*(f"{name}.pdf" for name in FIGURES), "report.pdf"]
+    assert all(path.read_bytes().startswith(b"%PDF") for path in written)
+    assert written.missing == {}
+    assert written.findings == findings(run)
+    text = words(pages)
+    for finding in written.findings:
+        assert finding[:40] in text
+    for spec in FIGURES.values():
+        assert spec.title in text
+
+
+def test_the_same_run_gives_the_same_bytes(tmp_path):
+    first = write_report(planted_run(steps=5), tmp_path / "a")
+    second = write_report(planted_run(steps=5), tmp_path / "b")
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+    content = first[-1].read_bytes()
+    assert b"/FontFile2" in content
+    assert b"CreationDate" not in content
+
+
+def test_nothing_overlaps_on_any_page(tmp_path, pages):
+    tasks = ["reconstruction_of_the_image", "left", "right"]
+    layers = {f"encoder.layers.{i}.attention.output_projection": 4 for i in range(14)}
+    write_report(planted_run(steps=30, tasks=tasks, layers=layers), tmp_path)
+    for page in pages[-1].pages:
+        assert problems(page) == []
+
+
+def test_the_glob_chooses_figures_and_the_format_their_files(tmp_path):
+    written = write_report(planted_run(steps=4), tmp_path, format="png", figures="gcd*")
+    assert [path.name for path in written] == ["gcd.png", "gcd_layers.png", "report.pdf"]
+    assert written[0].read_bytes().startswith(b"\x89PNG")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["gcd.png", "gcd_layers.png", "report.pdf"]
+
+
+def test_a_figure_that_cannot_be_drawn_is_told_in_its_place(tmp_path, pages):
+    written = write_report(planted_run(steps=4, tasks=["only"]), tmp_path)
+    assert [path.name for path in written] == ["losses.pdf", "report.pdf"]
+    assert set(written.missing) == set(FIGURES) - {"losses"}
+    assert "no parameter is reached by two tasks" in written.missing["rau_buckets"]
+    assert written.findings == []
+    text = " ".join(words(pages).split())
+    assert text.count("Not drawn:") == len(FIGURES) - 1
+    assert "Nothing could be measured" in text
+
+
+def test_losses_without_values_are_missing_too(tmp_path):
+    run = make_run(np.ones((4, 2, 3)), loss=np.full((4, 2), np.nan))
+    written = write_report(run, tmp_path, figures="losses")
+    assert [path.name for path in written] == ["report.pdf"]
+    assert "no loss value" in written.missing["losses"]
+
+
+def test_many_pages_of_one_figure(tmp_path):
+    run = planted_run(steps=2, layers={f"layer{i}": 2 for i in range(40)})
+    written = write_report(run, tmp_path, figures="rau_buckets_layers", format="svg")
+    assert [path.name for path in written] == ["rau_buckets_layers.svg", "rau_buckets_layers-2.svg", "report.pdf"]
+    assert float(re.search(r'width="([\d.]+)pt"', written[0].read_text())[1]) == pytest.approx(7.2 * 72)
+
+
+def test_files_that_are_there_are_kept_unless_told_otherwise(tmp_path):
+    run = planted_run(steps=3)
+    (tmp_path / "gcd.pdf").write_text("mine")
+    with pytest.raises(RunExists, match=r"gcd\.pdf: is already there"):
+        write_report(run, tmp_path, figures="gcd")
+    assert [path.name for path in tmp_path.iterdir()] == ["gcd.pdf"]
+    assert (tmp_path / "gcd.pdf").read_text() == "mine"
+    write_report(run, tmp_path, figures="gcd", overwrite=True)
+    assert (tmp_path / "gcd.pdf").read_bytes().startswith(b"%PDF")
+    with pytest.raises(RunExists, match=r"report\.pdf"):
+        write_report(run, tmp_path, figures="losses")
+
+
+@pytest.mark.parametrize("kind", ["html", "PDF", "docx"])
+def test_an_unknown_format_is_answered_with_the_known_ones(tmp_path, kind):
+    with pytest.raises(BadOption, match="choose from pdf, png, svg"):
+        write_report(planted_run(steps=2), tmp_path / "new", format=kind)
+    assert not (tmp_path / "new").exists()
+
+
+def test_folders_that_cannot_be(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(BadOption, match="is a file"):
+        write_report(planted_run(steps=2), file)
+    with pytest.raises(BadOption, match="cannot be made"):
+        write_report(planted_run(steps=2), file / "below", figures="losses")
+
+
+def test_a_run_without_a_step(tmp_path):
+    with pytest.raises(NothingRecorded, match="no step"):
+        write_report(make_run(np.zeros((0, 2, 3))), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
