@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import os
 import pytest
 from twice import agree, python, wrapped
 
@@ -72,4 +73,5 @@ def test_an_import_of_torch_that_fails(torchlike: Path, error: str) -> None:
 def test_a_forked_child_is_not_recorded(torchlike: Path) -> None:
     (torchlike / "train.py").write_text("import os\nif os.fork():\n    os.wait()\nelse:\n    import torch\n")
     code, out, err = wrapped("train.py", cwd=torchlike)
-    assert (code, out, err) == (0, "torch sees None SourceFileLoader\n", "")
+    seen = os.environ.get("OMP_NUM_THREADS")
+    assert (code, out, err) == (0, f"torch sees {seen} SourceFileLoader\n", "")
