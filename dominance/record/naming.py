@@ -38,7 +38,6 @@ _GENERIC = {
 }
 _LOSS_FUNCTIONS = {
     "MseLossBackward0": ("mse_loss",),
-    "L1LossBackward0": ("l1_loss",),
     "SmoothL1LossBackward0": ("smooth_l1_loss",),
     "HuberLossBackward0": ("huber_loss",),
     "NllLossBackward0": ("cross_entropy", "nll_loss"),

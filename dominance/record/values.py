@@ -18,7 +18,8 @@ def term_value(node: Node) -> Tensor | None:
     """Value of the tensor that ``node`` made, or None where the node did not save enough to know it.
 
     Covers the losses of ``torch.nn.functional`` and the usual hand-written ones (mean or sum of a power, a product, an
-    absolute value): they save their inputs for backward anyway, so nothing extra is kept alive.
+    absolute value): they save their inputs for backward anyway, so nothing extra is kept alive. The value has the shape
+    that the tensor had.
     """
     with torch.no_grad():
         return _value(node)
@@ -30,10 +31,11 @@ def _value(node: Node) -> Tensor | None:
         result = saved_tensor(node, "result")
         return None if result is None else result.detach()
     try:
-        return rule(node)
+        value = rule(node)
     except (AttributeError, RuntimeError, _UnknownError):
         # A saved tensor that was freed or changed in place: the value is not known, which the run shows as NaN.
         return None
+    return value if value.shape == _shape(node) else None
 
 
 class _UnknownError(Exception):
@@ -47,6 +49,12 @@ def _saved(node: Node, name: str) -> Tensor:
     return tensor.detach()
 
 
+def _optional(node: Node, name: str) -> Tensor | None:
+    """A tensor that the loss may have been given; raises RuntimeError where it was freed or changed since."""
+    tensor: Tensor | None = getattr(node, f"_saved_{name}")
+    return tensor
+
+
 def _child(node: Node, position: int = 0) -> Tensor:
     child = node.next_functions[position][0]
     value = None if child is None else _value(child)
@@ -55,28 +63,42 @@ def _child(node: Node, position: int = 0) -> Tensor:
     return value
 
 
+def _factor(node: Node, name: str, position: int) -> Tensor:
+    """An input of a product: not saved where the other input needs no gradient."""
+    tensor = saved_tensor(node, name)
+    return _child(node, position) if tensor is None else tensor.detach()
+
+
+def _shape(node: Node) -> tuple[int, ...]:
+    """Shape of the tensor that a node made."""
+    return tuple(int(size) for size in node._input_metadata[0].shape)
+
+
 def _reduction(node: Node) -> str:
     return _REDUCTIONS[node._saved_reduction]
 
 
+def _signed(number: int) -> int:
+    """Some numbers are saved as unsigned: -100 comes back as 2**64 - 100."""
+    return (number + 2**63) % 2**64 - 2**63
+
+
 def _nll(node: Node) -> Tensor:
-    # Saved as an unsigned number: -100 comes back as 2**64 - 100.
-    ignore = (node._saved_ignore_index + 2**63) % 2**64 - 2**63
     return F.nll_loss(
-        _saved(node, "self"), _saved(node, "target"), saved_tensor(node, "weight"),
-        ignore_index=ignore, reduction=_reduction(node),
+        _saved(node, "self"), _saved(node, "target"), _optional(node, "weight"),
+        ignore_index=_signed(node._saved_ignore_index), reduction=_reduction(node),
     )  # fmt: skip
 
 
 def _bce(node: Node) -> Tensor:
-    weight = saved_tensor(node, "weight")
+    weight = _optional(node, "weight")
     return F.binary_cross_entropy(_saved(node, "self"), _saved(node, "target"), weight, reduction=_reduction(node))
 
 
 def _bce_logits(node: Node) -> Tensor:
     return F.binary_cross_entropy_with_logits(
-        _saved(node, "self"), _saved(node, "target"), saved_tensor(node, "weight"),
-        pos_weight=saved_tensor(node, "pos_weight"), reduction=_reduction(node),
+        _saved(node, "self"), _saved(node, "target"), _optional(node, "weight"),
+        pos_weight=_optional(node, "pos_weight"), reduction=_reduction(node),
     )  # fmt: skip
 
 
@@ -94,17 +116,21 @@ def _sub(node: Node) -> Tensor:
     return _child(node, 0) - alpha * _child(node, 1)
 
 
+def _dims(node: Node) -> tuple[int, ...] | None:
+    dims = node._saved_dim
+    return None if dims is None else tuple(_signed(dim) for dim in dims)
+
+
 def _sum_over(node: Node) -> Tensor:
-    return _child(node).sum(node._saved_dim, node._saved_keepdim)
+    return _child(node).sum(_dims(node), node._saved_keepdim)
 
 
 def _mean_over(node: Node) -> Tensor:
-    return _child(node).mean(node._saved_dim, node._saved_keepdim)
+    return _child(node).mean(_dims(node), node._saved_keepdim)
 
 
 _RULES: dict[str, Callable[[Any], Tensor]] = {
     "MseLossBackward0": _pair(F.mse_loss),
-    "L1LossBackward0": _pair(F.l1_loss),
     "SmoothL1LossBackward0": lambda n: F.smooth_l1_loss(
         _saved(n, "self"), _saved(n, "target"), reduction=_reduction(n), beta=n._saved_beta
     ),
@@ -117,10 +143,8 @@ _RULES: dict[str, Callable[[Any], Tensor]] = {
     "BinaryCrossEntropyBackward0": _bce,
     "BinaryCrossEntropyWithLogitsBackward0": _bce_logits,
     "PowBackward0": lambda n: _saved(n, "self") ** n._saved_exponent,
-    "MulBackward0": lambda n: _saved(n, "self") * _saved(n, "other"),
-    "DivBackward0": lambda n: (
-        _child(n) if saved_tensor(n, "self") is None else _saved(n, "self")
-    ) / _saved(n, "other"),
+    "MulBackward0": lambda n: _factor(n, "self", 0) * _factor(n, "other", 1),
+    "DivBackward0": lambda n: _factor(n, "self", 0) / _saved(n, "other"),
     "AbsBackward0": lambda n: _saved(n, "self").abs(),
     "LogBackward0": lambda n: _saved(n, "self").log(),
     "Log1PBackward0": lambda n: _saved(n, "self").log1p(),
@@ -132,7 +156,7 @@ _RULES: dict[str, Callable[[Any], Tensor]] = {
     "AddBackward0": _add,
     "SubBackward0": _sub,
     "SqueezeBackward0": lambda n: _child(n).squeeze(),
-    "ViewBackward0": lambda n: _child(n).reshape(-1),
+    "ViewBackward0": lambda n: _child(n).reshape(_shape(n)),
     "CloneBackward0": _child,
     "ToCopyBackward0": _child,
 }  # fmt: skip
