@@ -18,7 +18,7 @@ from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, Layout
 
 Array = npt.NDArray[np.generic]
 # Coordinates handled at a time: the float64 copies of a tile stay in cache.
-_TILE = 1 << 18
+_TILE = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -163,11 +163,14 @@ class Row:
 def inner_products(tensors: Sequence[Tensor]) -> npt.NDArray[np.float64]:
     """Gram matrix G Gᵀ of equally shaped tensors over all their entries, summed in float64."""
     flat = [tensor.detach().reshape(-1) for tensor in tensors]
-    size = flat[0].numel()
-    gram = torch.zeros((len(flat), len(flat)), dtype=torch.float64, device=flat[0].device)
+    size, device = flat[0].numel(), flat[0].device
+    gram = torch.zeros((len(flat), len(flat)), dtype=torch.float64, device=device)
+    room = torch.empty((len(flat), min(_TILE, size)), dtype=torch.float64, device=device)
     for start in range(0, size, _TILE):
-        tile = torch.stack([tensor[start : start + _TILE] for tensor in flat]).double()
-        gram += tile @ tile.T
+        tile = room[:, : min(_TILE, size - start)]
+        for row, tensor in zip(tile, flat, strict=True):
+            row.copy_(tensor[start : start + _TILE])
+        gram.addmm_(tile, tile.T)
     return np.asarray(gram.cpu().numpy())
 
 
