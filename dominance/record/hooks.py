@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
@@ -50,6 +51,7 @@ class Hooks:
         self._inside = False
         self._undo: list[Callable[[], None]] = []
         self._step_hooks: list[RemovableHandle] = []
+        self._retaining: list[weakref.ref[Tensor]] = []
         self.quiet = False
         """Set while gradients are taken on our own behalf."""
         self.kept_quiet = 0
@@ -59,6 +61,7 @@ class Hooks:
         """Put every hook in place."""
         self._patch(torch.autograd, "_engine_run_backward", self._run_backward)
         self._patch(torch.Tensor, "register_hook", self._register_hook)
+        self._patch(torch.Tensor, "retain_grad", self._retain_grad)
         self._patch(BackwardHook, "__init__", self._backward_hook_init)
         for handle in (
             register_optimizer_step_pre_hook(self._before_step),
@@ -122,6 +125,19 @@ class Hooks:
             return original(tensor, self._silenced(hook))
 
         return register_hook
+
+    def _retain_grad(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def retain_grad(tensor: Tensor) -> Any:
+            self._retaining = [known for known in self._retaining if known() is not None]
+            self._retaining.append(weakref.ref(tensor))
+            return original(tensor)
+
+        return retain_grad
+
+    def retaining(self) -> list[Tensor]:
+        """Intermediate tensors whose ``.grad`` a backward pass adds to, because the script asked for it."""
+        return [tensor for known in self._retaining if (tensor := known()) is not None]
 
     def _backward_hook_init(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)

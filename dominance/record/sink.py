@@ -158,9 +158,12 @@ class Sink:
         return [Parameter(e.name, e.layer, tuple(e.tensor.shape), tuple(self._reach[e.tensor])) for e in self._named]
 
     def _attribution(self, attributors: Iterable[Attributor]) -> str:
-        """As asked, or "both" where an optimizer's step is not linear and only its solo update exists."""
+        """As asked; but "solo" where no optimizer's step is linear, and "both" where some are."""
         asked = self._options.attribution
-        return "both" if asked == "additive" and not all(a.additive for a in attributors) else asked
+        linear = [attributor.additive for attributor in attributors]
+        if asked == "solo" or not any(linear):
+            return "solo"
+        return asked if all(linear) else "both"
 
     def _affordable(self, tasks: int) -> int:
         """Coordinates that each step can keep, so that half of the budget lasts for many steps."""

@@ -15,13 +15,15 @@ from torch import Tensor, nn
 
 
 @contextmanager
-def undisturbed(modules: Iterable[nn.Module], parameters: Iterable[Tensor]) -> Iterator[None]:
+def undisturbed(
+    modules: Iterable[nn.Module], parameters: Iterable[Tensor], retaining: Iterable[Tensor] = ()
+) -> Iterator[None]:
     """Run passes of our own inside: what they change is put back, after an exception too.
 
     Code of the script can run in a backward pass: a checkpointed forward runs again, and batch norm with it; so does
     the backward of a function of its own. Guarded are the random states of torch (CPU, and CUDA where it is in use),
-    Python and numpy; the buffers and plain attributes of the modules; what is printed and warned of; and the hooks on
-    leaf parameters, which do not fire inside.
+    Python and numpy; gradients kept by ``retain_grad``; the buffers and plain attributes of the modules; what is
+    printed and warned of; and the hooks on leaf parameters, which do not fire inside.
     """
     restore = _random_states()
     warn = warnings.warn
@@ -29,6 +31,7 @@ def undisturbed(modules: Iterable[nn.Module], parameters: Iterable[Tensor]) -> I
     buffers = {id(b): b for module in tree for b in module._buffers.values() if b is not None}.values()
     kept = [(buffer, buffer.detach().clone()) for buffer in buffers]
     attributes = [(module, dict(module.__dict__)) for module in tree]
+    retained = [(tensor, tensor.grad) for tensor in retaining]
     hooks = [(held, dict(held)) for held in map(_leaf_hooks, parameters) if held]
     for held, _ in hooks:
         held.clear()
@@ -41,6 +44,9 @@ def undisturbed(modules: Iterable[nn.Module], parameters: Iterable[Tensor]) -> I
         warnings.warn = warn
         for held, before in hooks:
             held.update(before)
+        for tensor, gradient in retained:
+            # Not added to in place: each pass puts a new tensor there.
+            tensor.grad = gradient
         for module, values in attributes:
             module.__dict__.update(values)
         for buffer, value in kept:

@@ -441,7 +441,7 @@ class _Quiet:
 
     def __init__(self, watch: Watch) -> None:
         self._hooks = watch.hooks
-        self._undisturbed = undisturbed(watch.table.modules, watch.table.named)
+        self._undisturbed = undisturbed(watch.table.modules, watch.table.named, watch.hooks.retaining())
 
     def __enter__(self) -> None:
         self._hooks.quiet = True

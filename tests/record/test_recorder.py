@@ -139,7 +139,7 @@ def test_lbfgs_has_solo_updates_and_says_so(tmp_path: Path) -> None:
             optimizer.step(closure)
     run = open_run(tmp_path / "run")
     assert run.attrs["tasks"] == ["depth", "seg"]
-    assert run.attrs["attribution"] == "both"
+    assert run.attrs["attribution"] == "solo"
     assert "not linear" in run.attrs["optimizers"][0]["note"]
     trunk = run["update/update"]["coord_layer"].values == "trunk.0"
     assert np.isnan(run["update/update"].values[..., trunk]).all()
