@@ -123,4 +123,8 @@ def test_given_axes():
     assert axes.called("title")[0]["text"] == "left × right"
     axes.calls.clear()
     plot_gcd(degrees(layers=["a", "b"]), layers="each", ax=axes, backend="none")
-    assert axes.called("cells")
+    (cells,) = axes.called("cells")
+    assert cells["marks"].all()
+    axes.calls.clear()
+    plot_gcd(degrees(layers=["a", "b"], value=0.9), layers="each", ax=axes, backend="none")
+    assert not axes.called("cells")[0]["marks"].any()
