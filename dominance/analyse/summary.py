@@ -210,6 +210,8 @@ def _conflict(conflict: xr.Dataset) -> list[str]:
 
 def _caveats(trunk: xr.Dataset) -> list[str]:
     lines = []
+    if trunk.attrs["attribution"] == "solo":
+        lines.append("updates are solo updates: the step the optimizer would take from one task's gradient alone")
     untouched = float(trunk.untouched[-1, 0])
     if 0.005 <= untouched < 1:
         lines.append(f"{percent(untouched)} of the shared parameters have not been moved by any task")

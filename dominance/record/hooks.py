@@ -50,7 +50,9 @@ class Hooks:
         self._pid = os.getpid()
         self._inside = False
         self._undo: list[Callable[[], None]] = []
-        self._step_hooks: list[RemovableHandle] = []
+        self._step_hooks: dict[int, list[RemovableHandle]] = {}
+        """By the id of the optimizer: one that wraps another is in its step while the inner one steps."""
+        self._installed = False
         self._retaining: list[weakref.ref[Tensor]] = []
         self.quiet = False
         """Set while gradients are taken on our own behalf."""
@@ -59,6 +61,7 @@ class Hooks:
 
     def install(self) -> None:
         """Put every hook in place."""
+        self._installed = True
         self._patch(torch.autograd, "_engine_run_backward", self._run_backward)
         self._patch(torch.Tensor, "register_hook", self._register_hook)
         self._patch(torch.Tensor, "retain_grad", self._retain_grad)
@@ -71,19 +74,28 @@ class Hooks:
 
     def remove(self) -> None:
         """Take every hook away again, in the reverse order. Safe to call twice."""
-        self._drop_step_hooks()
+        self._installed = False
+        for optimizer in list(self._step_hooks):
+            self._drop_step_hooks(optimizer)
         while self._undo:
             self._undo.pop()()
 
     @property
     def active(self) -> bool:
         """False in a forked child, inside a pass of our own, and inside a backward pass of the script."""
-        return not self.quiet and not self._inside and os.getpid() == self._pid
+        return self._installed and not self.quiet and not self._inside and os.getpid() == self._pid
 
     def _patch(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
         original = getattr(owner, name)
-        setattr(owner, name, make(original))
-        self._undo.append(lambda: setattr(owner, name, original))
+        ours = make(original)
+        setattr(owner, name, ours)
+
+        def undo() -> None:
+            # Patched by someone else since: theirs stays, and what is left of ours below it does nothing any more.
+            if getattr(owner, name) is ours:
+                setattr(owner, name, original)
+
+        self._undo.append(undo)
 
     def _run_backward(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
@@ -152,27 +164,27 @@ class Hooks:
         if os.getpid() != self._pid or is_shadow(optimizer):
             return
         # Global hooks run outside those of the instance: ours must be the last before the step and the first after.
-        self._drop_step_hooks()
-        self._step_hooks = [
-            optimizer.register_step_pre_hook(lambda opt, a, k: self._watcher.before_step(opt)),
-            optimizer.register_step_post_hook(lambda opt, a, k: self._watcher.after_step(opt)),
-        ]
+        self._drop_step_hooks(id(optimizer))
+        before = optimizer.register_step_pre_hook(lambda opt, a, k: self._watcher.before_step(opt))
+        after = optimizer.register_step_post_hook(lambda opt, a, k: self._watcher.after_step(opt))
+        self._step_hooks[id(optimizer)] = [before, after]
         post_hooks: Any = optimizer._optimizer_step_post_hooks
-        post_hooks.move_to_end(self._step_hooks[1].id, last=False)
+        post_hooks.move_to_end(after.id, last=False)
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if os.getpid() == self._pid and not is_shadow(optimizer):
-            self._drop_step_hooks()
+        if os.getpid() == self._pid:
+            self._drop_step_hooks(id(optimizer))
 
-    def _drop_step_hooks(self) -> None:
-        while self._step_hooks:
-            self._step_hooks.pop().remove()
+    def _drop_step_hooks(self, optimizer: int) -> None:
+        for handle in self._step_hooks.pop(optimizer, ()):
+            handle.remove()
 
 
 class LeafCapture:
     """Copies the gradient of one backward pass at each leaf, before it is added to ``.grad``.
 
-    The hooks sit on the graph's accumulators and leave no trace on the parameters themselves.
+    The hooks sit on the graph's accumulators and leave no trace on the parameters themselves; they go with their owner,
+    also when the pass ended in an exception and nobody called ``remove``.
     """
 
     def __init__(self, parameters: Iterable[Tensor]) -> None:
@@ -182,14 +194,8 @@ class LeafCapture:
         for parameter in parameters:
             edge: Edge = edge_of(parameter)
             self._accumulators.append(edge[0])
-            self._handles.append(edge[0].register_prehook(functools.partial(self._keep, parameter)))
-
-    def _keep(self, parameter: Tensor, gradients: tuple[Tensor | None, ...]) -> None:
-        gradient = gradients[0]
-        # All zero: most likely the rest of a vector of losses of which one was picked; it does not tell whose it is.
-        if gradient is not None and (gradient.is_sparse or gradient.any()):
-            # A copy: a reference would keep autograd from handing its buffer to .grad as it does without us.
-            self.gradients[parameter] = dense(gradient.detach().clone())
+            # The hook must not hold this object: its end takes the hook away.
+            self._handles.append(edge[0].register_prehook(functools.partial(_keep, self.gradients, parameter)))
 
     def remove(self) -> None:
         """Take the hooks away; the gradients stay."""
@@ -197,6 +203,17 @@ class LeafCapture:
             handle.remove()
         self._handles.clear()
         self._accumulators.clear()
+
+    def __del__(self) -> None:
+        self.remove()
+
+
+def _keep(kept: dict[Tensor, Tensor], parameter: Tensor, gradients: tuple[Tensor | None, ...]) -> None:
+    gradient = gradients[0]
+    # All zero: most likely the rest of a vector of losses of which one was picked; it does not tell whose it is.
+    if gradient is not None and (gradient.is_sparse or gradient.any()):
+        # A copy: a reference would keep autograd from handing its buffer to .grad as it does without us.
+        kept[parameter] = dense(gradient.detach().clone())
 
 
 def dense(gradient: Tensor) -> Tensor:

@@ -51,6 +51,8 @@ class ParameterTable:
 
     def __init__(self) -> None:
         self.named: dict[Tensor, Named] = {}
+        self.optimizers: list[Optimizer] = []
+        """The optimizers that were there when the parameters were looked up."""
         self.modules: list[nn.Module] = []
         """The models that own the parameters."""
 
@@ -77,7 +79,7 @@ class ParameterTable:
         Where several models hold them, a model's name is the script's variable; a bare tensor's name is its variable.
         """
         modules: list[nn.Module] = []
-        optimizers: list[Optimizer] = []
+        optimizers = self.optimizers = []
         for thing in gc.get_objects():
             # type(), because isinstance() asks a lazy proxy for its class, which may wake it up.
             kind = type(thing)

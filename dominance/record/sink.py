@@ -158,12 +158,8 @@ class Sink:
         return [Parameter(e.name, e.layer, tuple(e.tensor.shape), tuple(self._reach[e.tensor])) for e in self._named]
 
     def _attribution(self, attributors: Iterable[Attributor]) -> str:
-        """As asked; but "solo" where no optimizer's step is linear, and "both" where some are."""
-        asked = self._options.attribution
-        linear = [attributor.additive for attributor in attributors]
-        if asked == "solo" or not any(linear):
-            return "solo"
-        return asked if all(linear) else "both"
+        """As asked; but "solo" as soon as one optimizer's step is not linear: only that update exists for all."""
+        return self._options.attribution if all(attributor.additive for attributor in attributors) else "solo"
 
     def _affordable(self, tasks: int) -> int:
         """Coordinates that each step can keep, so that half of the budget lasts for many steps."""

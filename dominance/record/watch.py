@@ -233,7 +233,7 @@ class Watch:
         self._stepping.append(optimizer)
         attributor = self._attributors.get(id(optimizer))
         if attributor is None:
-            attributor = self._attributors[id(optimizer)] = Attributor(optimizer, self.options.attribution)
+            attributor = self._attributors[id(optimizer)] = Attributor(optimizer, self._attribution(optimizer))
             if self.options.burst is None and attributor.has_momentum:
                 self._schedule.burst = DEFAULT_BURST
         if self._last_recorded.get(id(optimizer)) != self.step - 1:
@@ -282,6 +282,12 @@ class Watch:
 
     def _our_pass(self) -> Any:
         return _Quiet(self)
+
+    def _attribution(self, optimizer: Optimizer) -> str:
+        """As asked; "both" beside an optimizer whose step is not linear, so that the solo updates can be compared."""
+        others = [optimizer, *self.table.optimizers]
+        linear = all(Attributor(other).additive for other in others if self._ours(other) and other.param_groups)
+        return "both" if self.options.attribution == "additive" and not linear else self.options.attribution
 
     def _wanted(self) -> bool:
         return self._only is None or len(self._only) > 0

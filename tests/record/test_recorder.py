@@ -14,6 +14,7 @@ from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimize
 
 import dominance
 from dominance import Recorder, open_run
+from dominance.analyse.summary import findings
 from dominance.errors import BadOption, RecordingFailed, RunExists
 from dominance.record import watch as watch_module
 
@@ -146,6 +147,29 @@ def test_lbfgs_has_solo_updates_and_says_so(tmp_path: Path) -> None:
     solo = run["update/solo"].values[..., trunk]
     assert np.isfinite(solo).all()
     assert (solo != 0).any()
+
+
+def test_beside_an_optimizer_that_is_not_linear_all_updates_are_solo(tmp_path: Path) -> None:
+    net, data = Net(), Data()
+    hidden = [net.trunk[0].weight]
+    muon = torch.optim.Muon(hidden, lr=0.1)
+    adam = torch.optim.AdamW([p for p in net.parameters() if p is not hidden[0]], lr=0.01)
+    with Recorder(tmp_path / "run", net, [adam, muon]):
+        for _ in range(3):
+            out = net(data.x)
+            depth, seg = data.mse(out), data.ce(out)
+            (depth + seg).backward()
+            adam.step()
+            muon.step()
+    run = open_run(tmp_path / "run")
+    assert run.attrs["attribution"] == "solo"
+    solo = run["update/solo"].values
+    assert np.isfinite(solo).all()
+    seen = [
+        name for name in ("trunk.0", "seg_head") if (solo[..., run["update/solo"]["coord_layer"] == name] != 0).any()
+    ]
+    assert seen == ["trunk.0", "seg_head"]
+    assert "solo updates" in " ".join(findings(run))
 
 
 def test_resuming_goes_on_where_the_run_ended(tmp_path: Path) -> None:
