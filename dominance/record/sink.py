@@ -89,8 +89,13 @@ class Sink:
         reach: Mapping[Tensor, list[str]],
         attributors: Iterable[Attributor],
         schedule: Schedule,
+        linear: bool,
     ) -> None:
-        """Fix the parameters, layers and coordinates of the run, the first time; afterwards, take in what is new."""
+        """Fix the parameters, layers and coordinates of the run, the first time; afterwards, take in what is new.
+
+        ``linear`` tells whether the steps of all optimizers can be split additively; if not, only solo updates exist
+        for all of them, and the run is one of solo updates.
+        """
         if self._writer is not None:
             self._take_in(tasks, reach)
             return
@@ -107,7 +112,7 @@ class Sink:
             coord_parameter=sample.parameter,
             coord_index=sample.index,
             coord_weight=sample.weight,
-            attribution=self._attribution(attributors),
+            attribution=self._options.attribution if linear else "solo",
             attrs={**self._attrs, **self._facts(sample, attributors, schedule)},
         )
         self._shape = RowShape(layout, self._named, sample)
@@ -156,10 +161,6 @@ class Sink:
 
     def _parameters(self) -> list[Parameter]:
         return [Parameter(e.name, e.layer, tuple(e.tensor.shape), tuple(self._reach[e.tensor])) for e in self._named]
-
-    def _attribution(self, attributors: Iterable[Attributor]) -> str:
-        """As asked; but "solo" as soon as one optimizer's step is not linear: only that update exists for all."""
-        return self._options.attribution if all(attributor.additive for attributor in attributors) else "solo"
 
     def _affordable(self, tasks: int) -> int:
         """Coordinates that each step can keep, so that half of the budget lasts for many steps."""

@@ -233,7 +233,7 @@ class Watch:
         self._stepping.append(optimizer)
         attributor = self._attributors.get(id(optimizer))
         if attributor is None:
-            attributor = self._attributors[id(optimizer)] = Attributor(optimizer, self._attribution(optimizer))
+            attributor = self._attributors[id(optimizer)] = Attributor(optimizer, self._asked())
             if self.options.burst is None and attributor.has_momentum:
                 self._schedule.burst = DEFAULT_BURST
         if self._last_recorded.get(id(optimizer)) != self.step - 1:
@@ -283,11 +283,16 @@ class Watch:
     def _our_pass(self) -> Any:
         return _Quiet(self)
 
-    def _attribution(self, optimizer: Optimizer) -> str:
+    def _asked(self) -> str:
         """As asked; "both" beside an optimizer whose step is not linear, so that the solo updates can be compared."""
-        others = [optimizer, *self.table.optimizers]
-        linear = all(Attributor(other).additive for other in others if self._ours(other) and other.param_groups)
-        return "both" if self.options.attribution == "additive" and not linear else self.options.attribution
+        asked = self.options.attribution
+        return "both" if asked == "additive" and not self._linear() else asked
+
+    def _linear(self) -> bool:
+        """Whether every optimizer of the run takes steps that are linear in its gradients."""
+        known = {id(optimizer): optimizer for optimizer in self.table.optimizers if self._ours(optimizer)}
+        known |= {key: attributor.optimizer for key, attributor in self._attributors.items()}
+        return all(Attributor(optimizer).additive for optimizer in known.values())
 
     def _wanted(self) -> bool:
         return self._only is None or len(self._only) > 0
@@ -381,7 +386,9 @@ class Watch:
 
     def _row_of_step(self, resolved: Resolved) -> Row:
         settled = resolved.settled
-        self.sink.lay_out(self.table, settled.tasks, _reach(settled), self._attributors.values(), self._schedule)
+        self.sink.lay_out(
+            self.table, settled.tasks, _reach(settled), self._attributors.values(), self._schedule, self._linear()
+        )
         if self._row is None:
             self._row = self.sink.row(self.step, self.epoch)
         return self._row
