@@ -128,16 +128,17 @@ def _by_layer(
         b.axis(axes, "x", ticks=np.arange(len(words)) + 0.5, labels=words, rotation=90, marks=False)
         b.axis(axes, "y", ticks=np.arange(len(layers)) + 0.5, labels=layers, marks=False)
         return Plot([b.figure_of(axes)], np.array([axes], dtype=object), data, joined(note, dots), b)
-    pages = sheets.heat(b, layers, words, sheets.Around((), joined(note, dots, "Dots: above 1.")))
+    wide = len(words) <= 12  # then there is room for numbers
+    note = joined(note, dots if wide else "Dots: above 1, the tasks conflict.")
+    pages = sheets.heat(b, layers, words, sheets.Around((), note))
     for page in pages:
         part = mean[page.rows.start : page.rows.stop, page.columns.start : page.columns.stop]
-        wide = page.cell[0] > 0.3
         texts = [[f"{v:.2f}" if np.isfinite(v) else "" for v in row] for row in part] if wide else None
         b.cells(page.axes, part, **options, texts=texts, marks=part > 1, ruled=True)
         sheets.names_on_sides(b, page)
         sheets.colour_bar(b, page.bar, DIVERGING, 0, 2, [(0, "0 aligned"), (1, "1"), (2, "2 opposed")])
     axes = np.array([page.axes for page in pages], dtype=object)
-    return Plot([page.figure for page in pages], axes, data, joined(note, dots), b)
+    return Plot([page.figure for page in pages], axes, data, note, b)
 
 
 def _notes(data: xr.Dataset, left_out: str) -> list[str]:

@@ -105,9 +105,9 @@ class _Shown:
 
     def axes_of(self, axes: Any, *, x: bool, y: bool, most: int, side: str = "", few: bool = False) -> None:
         limits = series.span(self.x)
-        ticks = series.nice_ticks(*limits, most, whole=True)
-        if few and len(ticks) > 1 and ticks[-1] > limits[0] + 0.8 * (limits[1] - limits[0]):
-            ticks = ticks[:-1]  # its number would run into the next panel's
+        # In a table of panels a number at the right edge would run into the next panel's.
+        end = limits[0] + (0.8 if few else 1.0) * (limits[1] - limits[0])
+        ticks = series.nice_ticks(limits[0], end, most, whole=True)
         if few and not x:
             ticks = []
         self.b.axis(axes, "x", limits=limits, ticks=ticks, labels=series.numbers(ticks) if x else [])
@@ -187,12 +187,13 @@ class _Shown:
         around = sheets.Around(self.entries(), self.note(left_out), "training step")
         columns = [f"rAU of {task}" for task in self.tasks] if len(self.tasks) < 5 else self.tasks
         sheet = sheets.table(self.b, self.layers, columns, around, row_notes=self.untouched())
+        most = 4 if len(self.tasks) <= 4 else 2
         for place in np.ndindex(*sheet.axes.shape):
             axes, last = sheet.axes[place], bool(sheet.last[place])
             self.panel(axes, *place)
             top = place[0] == 0 or bool(sheet.bottom[place[0] - 1, place[1]])  # below, the numbers would meet
             side = "right" if last else ""
-            self.axes_of(axes, x=bool(sheet.bottom[place]), y=last and top, most=2, side=side, few=True)
+            self.axes_of(axes, x=bool(sheet.bottom[place]), y=last and top, most=most, side=side, few=True)
         return self.plot(sheet.figures, sheet.axes, left_out)
 
     def onto(self, ax: Any, left_out: str) -> Plot:
