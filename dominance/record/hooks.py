@@ -5,17 +5,19 @@ from __future__ import annotations
 import functools
 import os
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.hooks import BackwardHook, RemovableHandle
 
 from dominance.record.graph import Edge, Node, edge_of
 from dominance.record.rules.solo import is_shadow
+from dominance.record.undisturbed import undisturbed
 
 Finish = Callable[[], None]
 
@@ -85,14 +87,28 @@ class Hooks:
         """False in a forked child, inside a pass of our own, and inside a backward pass of the script."""
         return self._installed and not self.quiet and not self._inside and os.getpid() == self._pid
 
+    @contextmanager
+    def own_pass(self, modules: Iterable[nn.Module], parameters: Iterable[Tensor]) -> Iterator[None]:
+        """Passes of our own run inside: the script's hooks are silent, and what the passes disturb is put back."""
+        self.quiet = True
+        try:
+            with undisturbed(modules, parameters, self._retained()):
+                yield
+        finally:
+            self.quiet = False
+
     def _patch(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
-        original = getattr(owner, name)
+        original, inherited = getattr(owner, name), name not in vars(owner)
         ours = make(original)
         setattr(owner, name, ours)
 
         def undo() -> None:
             # Patched by someone else since: theirs stays, and what is left of ours below it does nothing any more.
-            if getattr(owner, name) is ours:
+            if getattr(owner, name) is not ours:
+                return
+            if inherited:
+                delattr(owner, name)
+            else:
                 setattr(owner, name, original)
 
         self._undo.append(undo)
@@ -147,7 +163,7 @@ class Hooks:
 
         return retain_grad
 
-    def retaining(self) -> list[Tensor]:
+    def _retained(self) -> list[Tensor]:
         """Intermediate tensors whose ``.grad`` a backward pass adds to, because the script asked for it."""
         return [tensor for known in self._retaining if (tensor := known()) is not None]
 

@@ -1,0 +1,372 @@
+"""Hooks tell what they should, in the right order, and leave torch as they found it."""
+
+from __future__ import annotations
+
+import gc
+import os
+import weakref
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
+from torch.optim import optimizer as optim
+from torch.utils.checkpoint import checkpoint
+from torch.utils.hooks import BackwardHook
+
+from dominance.record.hooks import Hooks, LeafCapture, dense
+
+torch.set_num_threads(1)
+
+
+class Diary:
+    """A watcher that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def before_backward(self, outputs: Sequence[Any], gradients: Sequence[Any]) -> Any:
+        self.told.append("backward")
+        return lambda: self.told.append("accumulated")
+
+    def before_grad(self, outputs: Sequence[Any], gradients: Sequence[Any], inputs: Sequence[Any]) -> Any:
+        self.told.append(("grad", len(inputs)))
+        return lambda result: self.told.append(("took", [float(g.sum()) for g in result]))
+
+    def before_step(self, optimizer: Optimizer) -> None:
+        self.told.append("before step")
+
+    def after_step(self, optimizer: Optimizer) -> None:
+        self.told.append("after step")
+
+
+@pytest.fixture
+def hooks() -> Iterator[tuple[Hooks, list[Any]]]:
+    diary = Diary()
+    hooks = Hooks(diary)
+    hooks.install()
+    yield hooks, diary.told
+    hooks.remove()
+
+
+def surface() -> dict[str, Any]:
+    """Everything of torch that hooks may touch."""
+    return {
+        "engine": torch.autograd._engine_run_backward,
+        "register_hook": vars(torch.Tensor).get("register_hook"),
+        "retain_grad": vars(torch.Tensor).get("retain_grad"),
+        "init": vars(BackwardHook).get("__init__"),
+        "pre": dict(optim._global_optimizer_pre_hooks),
+        "post": dict(optim._global_optimizer_post_hooks),
+    }
+
+
+def step_hooks(optimizer: Optimizer) -> list[Any]:
+    return [*optimizer._optimizer_step_pre_hooks.values(), *optimizer._optimizer_step_post_hooks.values()]
+
+
+def model() -> tuple[Tensor, SGD]:
+    parameter = torch.tensor([1.0, -2.0], requires_grad=True)
+    return parameter, SGD([parameter], lr=0.1)
+
+
+class Broken(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        raise ValueError("broken backward")
+
+
+class BrokenSGD(SGD):
+    def step(self, closure=None):
+        raise ValueError("broken step")
+
+
+def test_removed_without_a_trace() -> None:
+    before = surface()
+    parameter, optimizer = model()
+    hooks = Hooks(Diary())
+    hooks.install()
+    assert all(surface()[name] != value for name, value in before.items())
+    parameter.square().sum().backward()
+    optimizer.step()
+    hooks.remove()
+    assert surface() == before
+    assert step_hooks(optimizer) == []
+    hooks.remove()
+    assert surface() == before
+
+
+def test_removed_without_a_trace_after_exceptions() -> None:
+    before = surface()
+    parameter, optimizer = model()
+    broken = BrokenSGD([parameter], lr=0.1)
+    diary = Diary()
+    hooks = Hooks(diary)
+    hooks.install()
+    with pytest.raises(ValueError, match="broken backward"):
+        Broken.apply(parameter).sum().backward()
+    with pytest.raises(ValueError, match="broken step"):
+        broken.step()
+    assert hooks.active
+    parameter.square().sum().backward()
+    optimizer.step()
+    hooks.remove()
+    assert diary.told == ["backward", "before step", "backward", "accumulated", "before step", "after step"]
+    assert surface() == before
+    assert step_hooks(optimizer) == step_hooks(broken) == []
+
+
+def test_a_step_after_one_that_failed_is_told_once(hooks: tuple[Hooks, list[Any]]) -> None:
+    parameter, optimizer = model()
+    fails = optimizer.register_step_pre_hook(lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        optimizer.step()
+    fails.remove()
+    parameter.square().sum().backward()
+    hooks[1].clear()
+    optimizer.step()
+    assert hooks[1] == ["before step", "after step"]
+
+
+def test_a_patch_made_later_by_someone_else_stays() -> None:
+    before = surface()
+    diary = Diary()
+    hooks = Hooks(diary)
+    hooks.install()
+    ours = torch.autograd._engine_run_backward
+
+    def theirs(*args: Any, **kwargs: Any) -> Any:
+        return ours(*args, **kwargs)
+
+    torch.autograd._engine_run_backward = theirs
+    try:
+        hooks.remove()
+        assert torch.autograd._engine_run_backward is theirs
+        model()[0].sum().backward()
+        assert diary.told == []
+    finally:
+        torch.autograd._engine_run_backward = before["engine"]
+    assert surface() == before
+
+
+def test_a_training_step_is_told_in_order(hooks: tuple[Hooks, list[Any]]) -> None:
+    parameter, optimizer = model()
+    told = hooks[1]
+    optimizer.register_step_pre_hook(lambda *args: told.append("script's pre-hook"))
+    optimizer.register_step_post_hook(lambda *args: told.append("script's post-hook"))
+    late = optim.register_optimizer_step_post_hook(lambda *args: told.append("global post-hook"))
+    try:
+        for _ in range(2):
+            parameter.square().sum().backward()
+            optimizer.step()
+    finally:
+        late.remove()
+    once = ["backward", "accumulated", "script's pre-hook", "before step", "after step"]
+    once += ["script's post-hook", "global post-hook"]
+    assert told == once * 2
+    assert len(step_hooks(optimizer)) == 2, "the script's own"
+
+
+class Wrapper(SGD):
+    """An optimizer around another."""
+
+    def __init__(self, inner: Optimizer) -> None:
+        super().__init__([p for group in inner.param_groups for p in group["params"]], lr=0.1)
+        self.inner = inner
+
+    def step(self, closure=None):
+        self.inner.step()
+
+
+def test_an_optimizer_that_wraps_another(hooks: tuple[Hooks, list[Any]]) -> None:
+    parameter, inner = model()
+    outer = Wrapper(inner)
+    parameter.sum().backward()
+    hooks[1].clear()
+    outer.step()
+    assert hooks[1] == ["before step"] * 2 + ["after step"] * 2
+    assert step_hooks(inner) == step_hooks(outer) == []
+
+
+def test_gradients_taken_by_the_script(hooks: tuple[Hooks, list[Any]]) -> None:
+    parameter = model()[0]
+    (gradient,) = torch.autograd.grad(parameter.square().sum(), [parameter])
+    assert gradient.tolist() == [2, -4]
+    assert hooks[1] == [("grad", 1), ("took", [-2.0])]
+
+
+def test_nothing_is_told_of_vmapped_gradients(hooks: tuple[Hooks, list[Any]]) -> None:
+    torch.func.vmap(torch.func.grad(lambda x: x.square().sum()))(torch.ones(3, 2))
+    assert hooks[1] == []
+
+
+def test_a_backward_inside_a_backward_is_part_of_it(hooks: tuple[Hooks, list[Any]]) -> None:
+    parameter = model()[0]
+    checkpoint(torch.sin, parameter, use_reentrant=True).sum().backward()
+    assert hooks[1] == ["backward", "accumulated"]
+
+
+def test_nothing_is_told_of_our_own_passes(hooks: tuple[Hooks, list[Any]]) -> None:
+    hooks[0].quiet = True
+    parameter = model()[0]
+    parameter.sum().backward()
+    torch.autograd.grad(parameter.sum(), [parameter])
+    assert hooks[1] == []
+
+
+def test_the_scripts_gradient_hooks_are_silent_in_our_passes(hooks: tuple[Hooks, list[Any]]) -> None:
+    heard: list[str] = []
+    layer = nn.Linear(2, 2)
+    layer.register_full_backward_hook(lambda *args: heard.append("module"))
+    layer.register_full_backward_pre_hook(lambda *args: heard.append("module, before"))
+    x = torch.ones(1, 2, requires_grad=True)
+    out = layer(x)
+    out.register_hook(lambda gradient: heard.append("tensor"))
+    hooks[0].quiet = True
+    torch.autograd.grad(out.sum(), [x, *layer.parameters()], retain_graph=True)
+    assert heard == []
+    assert hooks[0].kept_quiet == 3
+    hooks[0].quiet = False
+    out.sum().backward()
+    assert sorted(heard) == ["module", "module, before", "tensor"]
+    assert hooks[0].kept_quiet == 3
+
+
+def test_a_hook_may_still_change_the_gradient_and_be_removed(hooks: tuple[Hooks, list[Any]]) -> None:
+    parameter = model()[0]
+    handle = parameter.register_hook(lambda gradient: 10 * gradient)
+    parameter.sum().backward()
+    assert parameter.grad is not None
+    assert parameter.grad.tolist() == [10, 10]
+    handle.remove()
+    parameter.sum().backward()
+    assert parameter.grad.tolist() == [11, 11]
+
+
+def test_tensors_that_retain_their_gradient(hooks: tuple[Hooks, list[Any]]) -> None:
+    inner, other = model()[0] * 2, model()[0] * 2
+    inner.retain_grad()
+    other.retain_grad()
+    assert [t is u for t, u in zip(hooks[0].retaining(), (inner, other), strict=True)] == [True, True]
+    inner.sum().backward()
+    assert inner.grad is not None
+    del inner
+    assert [t is other for t in hooks[0].retaining()] == [True]
+
+
+def test_a_forked_child_is_inert(hooks: tuple[Hooks, list[Any]]) -> None:
+    parameter, optimizer = model()
+    child = os.fork()
+    if child == 0:
+        try:
+            loss = parameter.square().sum()
+            torch.autograd.grad(loss, [parameter], retain_graph=True)
+            loss.backward()
+            optimizer.step()
+            os._exit(10 + len(hooks[1]) + len(step_hooks(optimizer)))
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 10
+
+
+# LeafCapture
+
+
+def test_captured_gradients_are_those_that_are_fed() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+    unused = nn.Parameter(torch.ones(2))
+    x = torch.randn(5, 3)
+    net(x).sum().backward()
+    already = {p: p.grad.clone() for p in net.parameters()}
+    capture = LeafCapture([*net.parameters(), unused])
+    net(x).square().mean().backward()
+    capture.remove()
+    want = torch.autograd.grad(net(x).square().mean(), list(net.parameters()))
+    assert set(capture.gradients) == set(net.parameters())
+    for p, gradient in zip(net.parameters(), want, strict=True):
+        assert torch.equal(capture.gradients[p], gradient)
+        assert torch.equal(p.grad, already[p] + gradient)
+
+
+def test_captured_after_the_scripts_hooks_on_the_leaf() -> None:
+    parameter = model()[0]
+    parameter.register_hook(lambda gradient: 3 * gradient)
+    capture = LeafCapture([parameter])
+    parameter.sum().backward()
+    assert capture.gradients[parameter].tolist() == [3, 3] == parameter.grad.tolist()
+
+
+def test_a_capture_leaves_no_trace() -> None:
+    parameter = model()[0]
+    attributes, weak = dict(parameter.__dict__), len(weakref.getweakrefs(parameter))
+    capture = LeafCapture([parameter])
+    parameter.sum().backward()
+    capture.remove()
+    seen = capture.gradients[parameter]
+    parameter.sum().backward()
+    assert parameter.grad.tolist() == [2, 2]
+    assert seen.tolist() == [1, 1], "a copy, of that pass alone"
+    assert parameter.__dict__ == attributes
+    assert parameter._backward_hooks is None
+    assert parameter._post_accumulate_grad_hooks is None
+    assert len(weakref.getweakrefs(parameter)) == weak
+
+
+def test_the_gradient_is_handed_over_without_a_copy_as_without_us() -> None:
+    parameter = model()[0]
+    made: list[int] = []
+    parameter.register_hook(lambda gradient: made.append(gradient.data_ptr()))
+    capture = LeafCapture([parameter])
+    (parameter * 3).sum().backward()
+    assert made == [parameter.grad.data_ptr()]
+    capture.remove()
+
+
+@pytest.mark.parametrize("loss", [lambda p: p.sum(), lambda p: (p.T @ p).sum(), lambda p: p.T.exp().sum()])
+def test_the_buffer_of_a_gradient_is_laid_out_as_without_us(loss: Any) -> None:
+    strides = []
+    for captured in (False, True):
+        parameter = torch.ones(2, 3, requires_grad=True)
+        capture = LeafCapture([parameter] if captured else [])
+        loss(parameter).backward()
+        capture.remove()
+        strides.append(parameter.grad.stride())
+    assert strides[0] == strides[1]
+
+
+def test_a_capture_goes_with_its_owner() -> None:
+    """The backward pass failed, and the graph is still there."""
+    parameter = model()[0]
+    loss = (parameter * 2).sum()
+    capture = LeafCapture([parameter])
+    kept = capture.gradients
+    there = weakref.ref(capture)
+    del capture
+    gc.collect()
+    assert there() is None
+    loss.backward()
+    assert kept == {}
+
+
+def test_an_all_zero_gradient_is_not_captured() -> None:
+    parameter = model()[0]
+    capture = LeafCapture([parameter])
+    (0 * parameter.sum()).backward()
+    assert capture.gradients == {}
+
+
+def test_sparse_and_half_gradients_become_dense_floats() -> None:
+    table = nn.Embedding(4, 2, sparse=True)
+    capture = LeafCapture([table.weight])
+    table(torch.tensor([1, 1, 3])).sum().backward()
+    assert table.weight.grad.is_sparse
+    assert capture.gradients[table.weight].tolist() == [[0, 0], [2, 2], [0, 0], [1, 1]]
+    for dtype, want in [(torch.float16, torch.float32), (torch.bfloat16, torch.float32), (torch.float64,) * 2]:
+        assert dense(torch.ones(2, dtype=dtype)).dtype == want
