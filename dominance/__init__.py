@@ -27,6 +27,8 @@ _HOME = {
     "plot_rau_buckets": "dominance.plots.rau_buckets",
     "plot_gcd": "dominance.plots.gcd",
     "plot_losses": "dominance.plots.losses",
+    "plot_effective_tasks": "dominance.plots.effective_tasks",
+    "plot_gradient_norms": "dominance.plots.gradient_norms",
     "DominanceError": "dominance.errors",
 }
 
@@ -39,7 +41,9 @@ if TYPE_CHECKING:
     from dominance.analyse.updates import rau as rau
     from dominance.analyse.updates import rau_buckets as rau_buckets
     from dominance.errors import DominanceError as DominanceError
+    from dominance.plots.effective_tasks import plot_effective_tasks as plot_effective_tasks
     from dominance.plots.gcd import plot_gcd as plot_gcd
+    from dominance.plots.gradient_norms import plot_gradient_norms as plot_gradient_norms
     from dominance.plots.losses import plot_losses as plot_losses
     from dominance.plots.rau_buckets import plot_rau_buckets as plot_rau_buckets
     from dominance.record.recorder import Recorder as Recorder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -91,6 +91,17 @@ class Settled:
     def tasks(self) -> list[str]:
         """Names of the tasks, in order of appearance."""
         return list(dict.fromkeys(name for call in self.calls for name in call.gradients))
+
+    @property
+    def reach(self) -> dict[Tensor, list[str]]:
+        """Which tasks reach each parameter, as far as this step shows."""
+        reach: dict[Tensor, list[str]] = {}
+        for call in self.calls:
+            for name, gradients in call.gradients.items():
+                for p in gradients:
+                    if name not in reach.setdefault(p, []):
+                        reach[p].append(name)
+        return reach
 
     @property
     def weights(self) -> dict[str, float]:
@@ -203,6 +214,18 @@ class Ledger:
         loss = {name: value / weight[name] if weight[name] else math.nan for name, value in loss.items()}
         weight = {name: value * factor for name, value in weight.items()} | mixed_weight
         return Resolved(settled, splits, totals, weight, loss, sum(call.total for call in calls))
+
+
+def joined(parts: Sequence[Resolved]) -> tuple[dict[str, float], dict[str, float], float]:
+    """Losses, weights and the total of a step that several optimizers took together."""
+    loss: dict[str, float] = {}
+    weight: dict[str, float] = {}
+    for part in parts:
+        loss.update(part.loss)
+        for name, value in part.weight.items():
+            if name not in weight or math.isnan(weight[name]):
+                weight[name] = value
+    return loss, weight, parts[0].total if parts else math.nan
 
 
 def _scaled(settled: Settled) -> tuple[dict[Tensor, GradientSplit], float]:

@@ -51,8 +51,6 @@ class ParameterTable:
 
     def __init__(self) -> None:
         self.named: dict[Tensor, Named] = {}
-        self.optimizers: list[Optimizer] = []
-        """The optimizers that were there when the parameters were looked up."""
         self.modules: list[nn.Module] = []
         """The models that own the parameters."""
 
@@ -73,13 +71,14 @@ class ParameterTable:
         for named in named_parameters(model):
             self.named.setdefault(named.tensor, named)
 
-    def discover(self, wanted: Iterable[Tensor], frames: Iterable[FrameType]) -> None:
+    def discover(self, wanted: Iterable[Tensor], frames: Iterable[FrameType]) -> list[Optimizer]:
         """Find the modules that own ``wanted`` and the parameters of every optimizer, and name them.
 
         Where several models hold them, a model's name is the script's variable; a bare tensor's name is its variable.
+        Returns the optimizers found.
         """
         modules: list[nn.Module] = []
-        optimizers = self.optimizers = []
+        optimizers: list[Optimizer] = []
         for thing in gc.get_objects():
             # type(), because isinstance() asks a lazy proxy for its class, which may wake it up.
             kind = type(thing)
@@ -112,6 +111,7 @@ class ParameterTable:
         for position, tensor in enumerate(missing.values()):
             name = variables.get(id(tensor), f"tensor{position + 1}")
             self._add(Named(tensor, name, name))
+        return optimizers
 
     def _add(self, named: Named) -> None:
         taken = {other.name for other in self.named.values()}

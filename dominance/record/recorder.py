@@ -99,7 +99,6 @@ class Recorder:
             raise RunExists(f"{self.path} exists", fix="give overwrite=True, resume=True, or another path")
         table = ParameterTable()
         table.add_model(model)
-        table.optimizers = list(optimizers)
         attrs = {"script": sys.argv[0] if sys.argv else "", "argv": sys.argv, "script_path": sys.argv[0]}
         self._sink = Sink(self.path, options, attrs, overwrite=overwrite, resume=resume)
         self._watch = Watch(options, self._sink, table, note, list(optimizers))

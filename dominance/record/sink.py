@@ -15,10 +15,12 @@ from torch import Tensor
 
 from dominance.config import RecordOptions
 from dominance.record.attribution import Attributor
+from dominance.record.ledger import Settled
 from dominance.record.parameters import Named, ParameterTable
 from dominance.record.provenance import describe, git_commit, versions
 from dominance.record.rows import Row, RowShape
 from dominance.record.sampling import STEPS_IN_FIRST_HALF, Sample, Schedule, Stratum, sample_coordinates
+from dominance.record.steppers import Steppers
 from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, Layout, Parameter
 from dominance.store.writer import RunWriter
 
@@ -85,17 +87,15 @@ class Sink:
     def lay_out(
         self,
         table: ParameterTable,
-        tasks: Sequence[str],
-        reach: Mapping[Tensor, list[str]],
-        attributors: Iterable[Attributor],
+        settled: Settled,
+        steppers: Steppers,
         schedule: Schedule,
-        linear: bool,
     ) -> None:
         """Fix the parameters, layers and coordinates of the run, the first time; afterwards, take in what is new.
 
-        ``linear`` tells whether the steps of all optimizers can be split additively; if not, only solo updates exist
-        for all of them, and the run is one of solo updates.
+        Where the step of one optimizer is not linear, only solo updates exist for all, and the run is one of those.
         """
+        tasks, reach, attributors = settled.tasks, settled.reach, steppers.attributors
         if self._writer is not None:
             self._take_in(tasks, reach)
             return
@@ -112,7 +112,7 @@ class Sink:
             coord_parameter=sample.parameter,
             coord_index=sample.index,
             coord_weight=sample.weight,
-            attribution=self._options.attribution if linear else "solo",
+            attribution=self._options.attribution if steppers.linear else "solo",
             attrs={**self._attrs, **self._facts(sample, attributors, schedule)},
         )
         self._shape = RowShape(layout, self._named, sample)

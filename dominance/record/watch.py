@@ -15,18 +15,19 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from dominance.config import RecordOptions
-from dominance.record.attribution import Attributor, GradientSplit
+from dominance.record.attribution import GradientSplit
 from dominance.record.gradients import task_gradients
 from dominance.record.graph import edge_of, leaves
 from dominance.record.hooks import Hooks, LeafCapture
-from dominance.record.ledger import Ledger, Resolved, Settled, call_of
+from dominance.record.ledger import Ledger, Resolved, call_of, joined
 from dominance.record.naming import caller_frames, names_around
 from dominance.record.parameters import ParameterTable
 from dominance.record.rows import Row
 from dominance.record.sampling import DEFAULT_BURST, Schedule
 from dominance.record.sink import Sink
+from dominance.record.source_lines import SourceLines
+from dominance.record.steppers import Steppers
 from dominance.record.tasks import Found, Root, TaskFinder
-from dominance.record.undisturbed import undisturbed
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -87,13 +88,11 @@ class Watch:
         self.recorded = 0
         self._say = say
         self._fixed = len(table) > 0
-        self._only = None if optimizers is None else {id(optimizer) for optimizer in optimizers}
+        self._steppers = Steppers(options.attribution, optimizers)
         self._finder = TaskFinder(options.tasks)
         self._schedule = Schedule(options.every, options.burst or 1)
         self._ledger = Ledger()
         self._observed: dict[str, Tensor] = {}
-        self._attributors: dict[int, Attributor] = {}
-        self._last_recorded: dict[int, int] = {}
         self._stepped: set[int] = set()
         self._stepping: list[Optimizer] = []
         self._row: Row | None = None
@@ -102,8 +101,7 @@ class Watch:
         self._loss_scale = 1.0
         self._residual: list[str] = []
         self._separate: list[str] = []
-        self._source_lines = False
-        self._named_all = False
+        self._lines = SourceLines()
         self._full = False
         self._pending: _Pending | None = None
 
@@ -112,11 +110,11 @@ class Watch:
     def start(self) -> None:
         """Install the hooks. Until the first backward pass, autograd keeps the source line of every node."""
         self.hooks.install()
-        self._source_lines_on()
+        self._lines.on()
 
     def stop(self) -> None:
         """Take the hooks away and hand over the last row."""
-        self._source_lines_off()
+        self._lines.off()
         self.hooks.remove()
         if os.getpid() == self.hooks._pid:
             self._finish()
@@ -127,7 +125,7 @@ class Watch:
         place = f" ({os.path.basename(where[-1].filename)}:{where[-1].lineno})" if where else ""
         self.failure = f"{type(error).__name__}: {error}".splitlines()[0] + place
         self._say(f"recording stopped at step {self.step}, the training goes on: {self.failure}")
-        self._source_lines_off()
+        self._lines.off()
         self._clear()
 
     def observe(self, losses: Mapping[str, Tensor]) -> None:
@@ -144,10 +142,10 @@ class Watch:
 
     @_harmless
     def _before_backward(self, outputs: Sequence[Any], gradients: Sequence[Any]) -> Callable[[], None] | None:
-        self._source_lines_off()
+        self._lines.off()
         if self._stepped:
             self._finish()
-        if not self._schedule.records(self.step) or not self._wanted():
+        if not self._schedule.records(self.step):
             return None
         emptied = self._ledger.emptied()
         if emptied:
@@ -181,17 +179,15 @@ class Watch:
     ) -> Callable[[Sequence[Tensor | None]], None] | None:
         if self._stepped:
             self._finish()
+        self._lines.off()
         leaf = [i for i in inputs if isinstance(i, Tensor) and i.is_leaf]
-        self._source_lines_off()
-        frames = caller_frames()
         ours = len(leaf) == len(inputs) and len(outputs) == 1 and isinstance(outputs[0], Tensor)
-        if ours and self._schedule.records(self.step) and self._wanted():
+        frames = caller_frames() if ours and self._schedule.records(self.step) else []
+        if frames:
             self._know(leaf, frames)
-        else:
-            ours = False
-        if not ours or not any(parameter in self.table.named for parameter in leaf):
-            return lambda result: self._source_lines_on()
-        with self._our_pass():
+        if not frames or not any(parameter in self.table.named for parameter in leaf):
+            return lambda result: self._lines.on()
+        with self.hooks.own_pass(self.table.modules, self.table.named):
             names = names_around(frames)
             root = Root(edge_of(outputs[0]), _root_gradient(outputs[0], gradients[0]), outputs[0])
             self._finder.expand, expand = False, self._finder.expand
@@ -201,7 +197,7 @@ class Watch:
 
     @_harmless
     def _after_grad(self, found: Found, inputs: list[Tensor], result: Sequence[Tensor | None]) -> None:
-        self._source_lines_on()
+        self._lines.on()
         if len(found.tasks) != 1:
             return
         kept = {p: g.detach().clone() for p, g in zip(inputs, result, strict=True) if g is not None}
@@ -217,27 +213,22 @@ class Watch:
     @_harmless
     def _before_step(self, optimizer: Optimizer) -> bool:
         if self._ledger:
-            self._named_all = True
-            self._source_lines_off()
+            self._lines.end()
         if id(optimizer) in self._stepped:
             self._finish()
         if optimizer in self._stepping:
             # Its last step ended in an exception, before any post-hook.
             self._stepping.clear()
-        if not self._ours(optimizer) or not self._schedule.records(self.step):
-            self._stepping.append(optimizer)
-            return False
-        for outer in self._stepping:
-            # An optimizer that wraps another: the inner one takes the step, and counts.
-            self._attributors.pop(id(outer), None)
+        outer = list(self._stepping)
         self._stepping.append(optimizer)
-        attributor = self._attributors.get(id(optimizer))
-        if attributor is None:
-            attributor = self._attributors[id(optimizer)] = Attributor(optimizer, self._asked())
-            if self.options.burst is None and attributor.has_momentum:
-                self._schedule.burst = DEFAULT_BURST
-        if self._last_recorded.get(id(optimizer)) != self.step - 1:
-            attributor.begin_burst()
+        if not self._steppers.ours(optimizer) or not self._schedule.records(self.step):
+            return False
+        for wrapper in outer:
+            # An optimizer that wraps another: the inner one takes the step, and counts.
+            self._steppers.drop(wrapper)
+        attributor = self._steppers.begin(optimizer, self.step)
+        if self.options.burst is None and attributor.has_momentum:
+            self._schedule.burst = DEFAULT_BURST
         mine = [p for group in optimizer.param_groups for p in group["params"]]
         # An optimizer that steps within the backward pass, as soon as its gradient is there.
         self._keep([p for p in mine if p in self.table.named])
@@ -249,19 +240,16 @@ class Watch:
         self._after_step(optimizer)
         self._stepped.add(id(optimizer))
         self._observed = {}
-        self._named_all = True
-        self._source_lines_off()
+        self._lines.end()
         if optimizer in self._stepping:
             self._stepping.remove(optimizer)
 
     @_harmless
     def _after_step(self, optimizer: Optimizer) -> None:
-        attributor = self._attributors.get(id(optimizer))
-        if attributor is None or not self._ours(optimizer) or not self._schedule.records(self.step):
+        attributor = self._steppers.get(optimizer)
+        if attributor is None or not self._ledger or not self._schedule.records(self.step):
             return
-        if not self._ledger:
-            return
-        self._last_recorded[id(optimizer)] = self.step
+        self._steppers.recorded(optimizer, self.step)
         if len(self._ledger.roots) > 1:
             self._finder.expand = False
         scale = getattr(optimizer, "grad_scale", None)
@@ -280,41 +268,10 @@ class Watch:
 
     # What it does with it
 
-    def _our_pass(self) -> Any:
-        return _Quiet(self)
-
-    def _asked(self) -> str:
-        """As asked; "both" beside an optimizer whose step is not linear, so that the solo updates can be compared."""
-        asked = self.options.attribution
-        return "both" if asked == "additive" and not self._linear() else asked
-
-    def _linear(self) -> bool:
-        """Whether every optimizer of the run takes steps that are linear in its gradients."""
-        known = {id(optimizer): optimizer for optimizer in self.table.optimizers if self._ours(optimizer)}
-        known |= {key: attributor.optimizer for key, attributor in self._attributors.items()}
-        return all(Attributor(optimizer).additive for optimizer in known.values())
-
-    def _wanted(self) -> bool:
-        return self._only is None or len(self._only) > 0
-
-    def _ours(self, optimizer: Optimizer) -> bool:
-        return self._only is None or id(optimizer) in self._only
-
-    def _source_lines_on(self) -> None:
-        """Until the first step, so that every loss of the first recorded step knows the line that made it."""
-        if not self._named_all and not torch.is_anomaly_enabled():
-            self._source_lines = True
-            torch.autograd.set_detect_anomaly(True, check_nan=False)
-
-    def _source_lines_off(self) -> None:
-        if self._source_lines:
-            self._source_lines = False
-            torch.autograd.set_detect_anomaly(False)
-
     def _know(self, tensors: Sequence[Tensor], frames: Sequence[Any]) -> None:
         """See to it that these leaf tensors have names."""
         if not self._fixed and any(tensor not in self.table.named for tensor in tensors) and not self.sink.laid_out:
-            self.table.discover(tensors, frames)
+            self._steppers.known = self.table.discover(tensors, frames)
 
     def _tasks_of(self, outputs: Sequence[Any], gradients: Sequence[Any]) -> _Pending | None:
         """The tasks of one backward(), and their gradients; or a capture, where the script's own pass gives them."""
@@ -328,7 +285,7 @@ class Watch:
         frames = caller_frames()
         if not self.sink.laid_out:
             self._know(leaves([root.edge[0] for root in roots]), frames)
-        with self._our_pass():
+        with self.hooks.own_pass(self.table.modules, self.table.named):
             names = names_around(frames)
             self._loss_scale = names.loss_scale
             found = self._finder.find(roots, names, self.table.ids(), self._observed)
@@ -368,7 +325,7 @@ class Watch:
         pending.kept = True
         if over:
             self._pending = None
-            self._source_lines_on()
+            self._lines.on()
 
     def _announce(self) -> None:
         if self._announced or self.failure is not None:
@@ -385,10 +342,7 @@ class Watch:
             raise SystemExit(2)
 
     def _row_of_step(self, resolved: Resolved) -> Row:
-        settled = resolved.settled
-        self.sink.lay_out(
-            self.table, settled.tasks, _reach(settled), self._attributors.values(), self._schedule, self._linear()
-        )
+        self.sink.lay_out(self.table, resolved.settled, self._steppers, self._schedule)
         if self._row is None:
             self._row = self.sink.row(self.step, self.epoch)
         return self._row
@@ -398,7 +352,7 @@ class Watch:
         """The training step is over: hand over its row, and go on to the next."""
         row = self._row
         if row is not None:
-            row.losses(*_joined(self._resolved))
+            row.losses(*joined(self._resolved))
             self._hand_over(row)
             self._spend()
         self.step += 1
@@ -438,44 +392,5 @@ class Watch:
             )
 
 
-def _reach(settled: Settled) -> dict[Tensor, list[str]]:
-    """Which tasks reach each parameter, as far as this step shows."""
-    reach: dict[Tensor, list[str]] = {}
-    for call in settled.calls:
-        for name, gradients in call.gradients.items():
-            for p in gradients:
-                if name not in reach.setdefault(p, []):
-                    reach[p].append(name)
-    return reach
-
-
-class _Quiet:
-    """Our own passes run inside: the script's hooks are silent, and what they disturb is put back."""
-
-    def __init__(self, watch: Watch) -> None:
-        self._hooks = watch.hooks
-        self._undisturbed = undisturbed(watch.table.modules, watch.table.named, watch.hooks.retaining())
-
-    def __enter__(self) -> None:
-        self._hooks.quiet = True
-        self._undisturbed.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        self._undisturbed.__exit__(*error)
-        self._hooks.quiet = False
-
-
 def _root_gradient(output: Tensor, gradient: Tensor | None) -> Tensor:
     return torch.ones_like(output) if gradient is None else gradient.detach()
-
-
-def _joined(parts: Sequence[Resolved]) -> tuple[dict[str, float], dict[str, float], float]:
-    """Losses and weights of a step that several optimizers took together."""
-    loss: dict[str, float] = {}
-    weight: dict[str, float] = {}
-    for part in parts:
-        loss.update(part.loss)
-        for name, value in part.weight.items():
-            if name not in weight or math.isnan(weight[name]):
-                weight[name] = value
-    return loss, weight, parts[0].total if parts else math.nan
