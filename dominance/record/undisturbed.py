@@ -29,7 +29,8 @@ def undisturbed(
     warn = warnings.warn
     tree = list({id(inner): inner for module in modules for inner in module.modules()}.values())
     buffers = {id(b): b for module in tree for b in module._buffers.values() if b is not None}.values()
-    kept = [(buffer, buffer.detach().clone()) for buffer in buffers]
+    kept = [(buffer, buffer.detach().clone()) for buffer in buffers if not _expanded(buffer)]
+    assigned = [(module._buffers, dict(module._buffers)) for module in tree]
     attributes = [(module, dict(module.__dict__)) for module in tree]
     retained = [(tensor, tensor.grad) for tensor in retaining]
     hooks = [(held, dict(held)) for held in map(_leaf_hooks, parameters) if held]
@@ -49,12 +50,21 @@ def undisturbed(
             tensor.grad = gradient
         for module, values in attributes:
             module.__dict__.update(values)
+        for held_buffers, names in assigned:
+            held_buffers.update(names)
         for buffer, value in kept:
             # Through .data, so that the restored buffer does not look changed to a backward pass that saved it. All of
             # them: batch norm updates its statistics without counting up their version.
             buffer.data.copy_(value)
         for put_back in restore:
             put_back()
+
+
+def _expanded(buffer: Tensor) -> bool:
+    """Whether one number stands for several entries: torch itself refuses to write to such a tensor."""
+    if buffer.layout is not torch.strided:
+        return False
+    return any(stride == 0 and size > 1 for stride, size in zip(buffer.stride(), buffer.shape, strict=True))
 
 
 def _no_warning(*args: Any, **kwargs: Any) -> None:
