@@ -103,22 +103,27 @@ class ParameterTable:
                     del missing[id(named.tensor)]
         variables = _variables(frames)
         alone = len(owners) == 1 and not self.named
+        taken = {word for named in self.named.values() for word in (named.name, named.layer, named.layer.split(".")[0])}
         for position, (root, found) in enumerate(_in_order(owners, tensors)):
             self.modules.append(root)
-            prefix = "" if alone else variables.get(id(root), f"{type(root).__name__.lower()}{position + 1}")
+            called = variables.get(id(root), f"{type(root).__name__.lower()}{position + 1}")
+            # Two frames may call two models by one name.
+            prefix = "" if alone else _unused(called, taken)
             for named in found:
-                self._add(named if alone else _prefixed(named, prefix))
+                self.named[named.tensor] = named if alone else _prefixed(named, prefix)
+            taken |= {prefix} | {self.named[named.tensor].name for named in found}
         for position, tensor in enumerate(missing.values()):
-            name = variables.get(id(tensor), f"tensor{position + 1}")
-            self._add(Named(tensor, name, name))
+            name = _unused(variables.get(id(tensor), f"tensor{position + 1}"), taken)
+            taken.add(name)
+            self.named[tensor] = Named(tensor, name, name)
         return optimizers
 
-    def _add(self, named: Named) -> None:
-        taken = {other.name for other in self.named.values()}
-        name, number = named.name, 2
-        while name in taken:
-            name, number = f"{named.name}.{number}", number + 1
-        self.named[named.tensor] = Named(named.tensor, name, named.layer)
+
+def _unused(name: str, taken: set[str]) -> str:
+    found, number = name, 2
+    while found in taken:
+        found, number = f"{name}{number}", number + 1
+    return found
 
 
 def _in_order(
@@ -139,7 +144,8 @@ def _variables(frames: Iterable[FrameType]) -> Mapping[int, str]:
     names: dict[int, str] = {}
 
     def note(name: str, value: Any) -> None:
-        if isinstance(value, (nn.Module, Tensor)) and not name.startswith("_"):
+        # type(), as above.
+        if issubclass(type(value), (nn.Module, Tensor)) and not name.startswith("_"):
             names.setdefault(id(value), name)
 
     for frame in frames:
