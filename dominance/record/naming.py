@@ -7,7 +7,7 @@ import linecache
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from inspect import CO_OPTIMIZED
@@ -21,6 +21,8 @@ from dominance.record.graph import Edge, Node
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _TORCH = os.path.dirname(os.path.abspath(torch.__file__))
+# References to a frame's copy of its variables when nobody else looks at it: the frame's, ours, and the counter's own.
+_OURS = 3
 # Names that say "the sum of everything", not "this task".
 _GENERIC = {
     "loss",
@@ -118,30 +120,31 @@ def names_around(frames: list[FrameType]) -> Names:
         names.place = (frames[0].f_code.co_filename, frames[0].f_lineno)
     for frame in frames:
         for name, value in variables_of(frame).items():
-            if isinstance(value, Tensor):
-                _note_tensor(names, name, value)
-            elif isinstance(value, (Mapping, list, tuple)):
-                _note_container(names, name, value)
-            elif isinstance(value, torch.amp.GradScaler):
-                _note_scaler(names, value)
-            elif name == "self":
+            _note(names, name, value)
+            if name == "self":
                 for attribute, inner in list(getattr(value, "__dict__", {}).items()):
-                    if isinstance(inner, Tensor):
-                        _note_tensor(names, attribute, inner)
-                    elif isinstance(inner, (Mapping, list, tuple)):
-                        _note_container(names, attribute, inner)
-                    elif isinstance(inner, torch.amp.GradScaler):
-                        _note_scaler(names, inner)
+                    _note(names, attribute, inner)
     return names
+
+
+def _note(names: Names, name: str, value: Any) -> None:
+    # type(), because isinstance() asks a lazy proxy for its class, which may wake it up.
+    kind = type(value)
+    if issubclass(kind, Tensor):
+        _note_tensor(names, name, value)
+    elif issubclass(kind, (dict, list, tuple)):
+        _note_container(names, name, value)
+    elif issubclass(kind, torch.amp.GradScaler):
+        _note_scaler(names, value)
 
 
 def variables_of(frame: FrameType) -> dict[str, Any]:
     """The variables of a frame now, leaving nothing behind in the frame."""
     held = frame.f_locals
     variables = dict(held)
-    if frame.f_code.co_flags & CO_OPTIMIZED and sys.version_info < (3, 13):
+    if frame.f_code.co_flags & CO_OPTIMIZED and sys.version_info < (3, 13) and sys.getrefcount(held) <= _OURS:
         # Before 3.13 a function's f_locals is a copy that the frame keeps: it would hold the script's tensors
-        # alive after the script has dropped them.
+        # alive after the script has dropped them. A script that keeps the result of locals() holds the same dict.
         held.clear()
     return variables
 
@@ -168,23 +171,24 @@ def _note_tensor(names: Names, name: str, tensor: Tensor) -> None:
         names.vectors.setdefault(edge, name)
 
 
-def _note_container(names: Names, name: str, container: Any) -> None:
-    if len(container) > 1000 or name.startswith("__"):
+def _note_container(names: Names, name: str, container: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> None:
+    # By the methods of dict, list and tuple themselves: those of a subclass of the script's may load or count things.
+    base: Any = next(kind for kind in (dict, list, tuple) if isinstance(container, kind))
+    if base.__len__(container) > 1000 or name.startswith("__"):
         return
-    if isinstance(container, Mapping):
-        items = [(str(key), value) for key, value in list(container.items())]
-    else:
-        items = [(f"{name}[{position}]", value) for position, value in enumerate(list(container))]
-        words = tuple(value for _, value in items if isinstance(value, str))
+    items = list(dict.items(container) if isinstance(container, dict) else enumerate(base.__iter__(container)))
+    if base is not dict:
+        words = tuple(value for _, value in items if type(value) is str)
         if "task" in name.lower() and len(words) == len(items) == len(set(words)) and words not in names.task_lists:
             names.task_lists.append(words)
-    for label, value in items:
-        if isinstance(value, Tensor) and value.numel() == 1:
+    for key, value in items:
+        if issubclass(type(value), Tensor) and value.numel() == 1:
             edge = _edge(value)
             if edge is not None:
+                label = str(key) if base is dict else f"{name}[{key}]"
                 names.tensors.setdefault(edge, value)
                 names.sizes[id(container)] = names.sizes.get(id(container), 0) + 1
-                names.items.setdefault(edge, (id(container), label, not isinstance(container, Mapping)))
+                names.items.setdefault(edge, (id(container), label, base is not dict))
 
 
 def _note_scaler(names: Names, scaler: torch.amp.GradScaler) -> None:
