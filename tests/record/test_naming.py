@@ -130,7 +130,7 @@ def test_a_tensor_that_the_script_drops_is_freed() -> None:
     cell = scalar()
 
     def inner() -> weakref.ref[Tensor]:
-        mine = cell * 2
+        mine = cell * 2  # noqa: F821  deleted below, later
         look()
         return weakref.ref(mine)
 
@@ -207,7 +207,7 @@ def mse() -> Tensor:
 
 def priced() -> Tensor:
     price = F.mse_loss(X, T)
-    return price
+    return price * 1
 
 
 def in_steps() -> Tensor:
@@ -230,9 +230,9 @@ def annotated() -> Tensor:
 
 
 def over_lines() -> Tensor:
-    depth = F.mse_loss(
-        X,
-        T,
+    depth = (
+        1  #
+        * F.mse_loss(X, T)
     )
     return depth * 1
 
@@ -298,7 +298,7 @@ def a_comprehension() -> Tensor:
 def added_up() -> Tensor:
     total = torch.zeros(())
     total = total + 2 * F.mse_loss(X, T)
-    return total
+    return total * 1
 
 
 def unpacked() -> Tensor:
