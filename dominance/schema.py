@@ -10,8 +10,9 @@ step                step                            int64    number of the train
 epoch               step                            int64    as told by ``Recorder.epoch``; -1 where not told
 time                step                            float64  seconds since 1970, UTC
 skipped             step                            int8     1: gradients were made and no step followed (GradScaler)
-closure             step                            float64  max over coordinates of ``|sum of parts - step taken|``,
-                                                             relative to the largest entry of the step taken
+closure             step                            float64  max over parameters of ``|sum of the parts - step taken|``
+                                                             beyond the rounding of theta, relative to the largest entry
+                                                             of the parameter's step
 gradient/gradient   step, task, coord               float32  effective task gradient (what the optimizer is fed)
 gradient/total      step, coord                     float32  gradient the optimizer was fed (p.grad at the step)
 update/update       step, task, coord               float32  additive update of each task, as the change of theta

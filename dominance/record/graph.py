@@ -182,12 +182,15 @@ class Splitter:
     Args:
         carries_loss: whether the graph below a node is made from data or reaches a parameter of interest, so that of
             two factors the one that does not is a weight.
-        named: whether the user holds a named tensor at this edge: there the walk stops.
+        named: whether the user gave the tensor at this edge, reached on this path, a name: there the walk stops.
         loss_like: whether a vector at this edge is a loss per sample, so that a sum of vectors is a sum of losses.
     """
 
     def __init__(
-        self, carries_loss: Callable[[Node], bool], named: Callable[[Edge], bool], loss_like: Callable[[Edge], bool]
+        self,
+        carries_loss: Callable[[Node], bool],
+        named: Callable[[Edge, tuple[int, ...]], bool],
+        loss_like: Callable[[Edge], bool],
     ) -> None:
         self._carries_loss = carries_loss
         self._named = named
@@ -203,7 +206,7 @@ class Splitter:
             if edge in seen:
                 continue
             seen.add(edge)
-            below = [] if (not is_root and stop_at_names and self._stops(edge)) else self._summands(edge)
+            below = [] if (not is_root and stop_at_names and self._stops(edge, here)) else self._summands(edge)
             if not below:
                 found[edge] = Term(edge, here, edge[0].name())
             # Reversed, so that terms come out in the order they are written in.
@@ -211,9 +214,9 @@ class Splitter:
             stack.extend((child, (*here, position, *chosen), False) for position, child in reversed(below))
         return list(found.values())
 
-    def _stops(self, edge: Edge) -> bool:
+    def _stops(self, edge: Edge, path: tuple[int, ...]) -> bool:
         """The user named this tensor: it is a term, unless it is a vector of several losses."""
-        return self._named(edge) and (output_size(edge) == 1 or not self._deeper(edge))
+        return self._named(edge, path) and (output_size(edge) == 1 or not self._deeper(edge))
 
     def _summands(self, edge: Edge) -> list[tuple[int, Edge]]:
         """The children to go on to, with their positions; none where the walk must stop."""

@@ -202,6 +202,8 @@ class Source:
 
     name: str
     trace: str
+    called: str | None = None
+    """The loss function that the innermost statement calls, where it is clear which."""
     assigned: bool = False
     """Whether the statement assigns to that name; otherwise it is the function or the line that made the node."""
 
@@ -225,8 +227,8 @@ def source_of(node: Node) -> Source | None:
         if scope == "<module>" or (function is not None and not returns):
             break
     path, number, _ = places[-1]
-    called = function or _called(path, number, _LOSS_FUNCTIONS.get(node.name(), ()))
-    return Source(called or f"{os.path.basename(path)}:{number}", "".join(lines))
+    called = _called(path, number, _LOSS_FUNCTIONS.get(node.name(), ()))
+    return Source(function or called or f"{os.path.basename(path)}:{number}", "".join(lines), called)
 
 
 def _called(path: str, number: int, known: tuple[str, ...]) -> str | None:

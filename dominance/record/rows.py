@@ -123,7 +123,9 @@ class Row:
             if part is not None:
                 self.values[path][place.columns] = _kept(part, index)
         if additive:
-            self.values["closure"] = np.fmax(self.values["closure"], step.closure)
+            # A step that is not far above the spacing of theta cannot be known better than that spacing.
+            known_to = 0.0 if np.isnan(step.rounding) else step.rounding
+            self.values["closure"] = np.fmax(self.values["closure"], max(step.closure - known_to, 0.0))
 
     def _statistics(
         self, layer: int, total: Tensor, gradient: GradientSplit, step: StepSplit, *, additive: bool

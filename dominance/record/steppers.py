@@ -10,7 +10,7 @@ from dominance.record.attribution import Attributor
 
 
 class Steppers:
-    """One attributor for each optimizer that steps, and when it was last recorded.
+    """One attributor for each optimizer that steps, and whether its last step was recorded.
 
     Args:
         attribution: "additive", "solo" or "both", as asked.
@@ -21,7 +21,7 @@ class Steppers:
         self._asked = attribution
         self._only = None if only is None else {id(optimizer) for optimizer in only}
         self._attributors: dict[int, Attributor] = {}
-        self._recorded: dict[int, int] = {}
+        self._unseen: set[int] = set()
         self.known: list[Optimizer] = list(only or [])
         """Optimizers that are there, whether they have stepped yet or not."""
 
@@ -33,25 +33,32 @@ class Steppers:
         """Its attributor; None before its first recorded step."""
         return self._attributors.get(id(optimizer))
 
-    def begin(self, optimizer: Optimizer, step: int) -> Attributor:
-        """Its attributor, at the start of a recorded step: a burst begins where the step before was not recorded."""
+    def begin(self, optimizer: Optimizer) -> Attributor:
+        """Its attributor, at the start of a recorded step: a burst begins where its step before was not recorded."""
         attributor = self._attributors.get(id(optimizer))
         if attributor is None:
             self.known = [known for known in self.known if known is not optimizer] + [optimizer]
             # "both" beside an optimizer whose step is not linear, so that the solo updates can be compared.
             asked = "both" if self._asked == "additive" and not self.linear else self._asked
             attributor = self._attributors[id(optimizer)] = Attributor(optimizer, asked)
-        if self._recorded.get(id(optimizer)) != step - 1:
             attributor.begin_burst()
+        if id(optimizer) in self._unseen:
+            attributor.begin_burst()
+        # Until the step has been split: it may turn out to have no gradients that anybody knows.
+        self._unseen.add(id(optimizer))
         return attributor
 
     def drop(self, optimizer: Optimizer) -> None:
         """Another optimizer takes its steps for it."""
         self._attributors.pop(id(optimizer), None)
 
-    def recorded(self, optimizer: Optimizer, step: int) -> None:
-        """Its step with this number was recorded."""
-        self._recorded[id(optimizer)] = step
+    def recorded(self, optimizer: Optimizer) -> None:
+        """The step that it began was split: the next one goes on from there."""
+        self._unseen.discard(id(optimizer))
+
+    def missed(self, optimizer: Optimizer) -> None:
+        """It takes a step that is not recorded."""
+        self._unseen.add(id(optimizer))
 
     @property
     def attributors(self) -> list[Attributor]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from dominance.record.graph import Edge, Splitter, Term, edge_of, leaves, private_parameters, touches_data
+from dominance.record.graph import Edge, Splitter, Term, edge_of, leaves, output_size, private_parameters, touches_data
 from dominance.record.naming import Names, source_of
 from dominance.record.values import term_value
 
@@ -77,6 +77,7 @@ class TaskFinder:
     def __init__(self, wanted: Sequence[str] | None = None) -> None:
         self._wanted = None if wanted is None else tuple(wanted)
         self._plans: dict[tuple[object, ...], _Plan] = {}
+        self._stops: set[tuple[tuple[int, ...], str]] = set()
         self._by_item: dict[tuple[tuple[str, int], str | None], bool] = {}
         self.expand = True
         """Whether a loss that is one named sum is taken apart; not so when every task has its own backward()."""
@@ -161,7 +162,11 @@ class TaskFinder:
 
         root_edges = {root.edge for root in roots}
         known = {edge[0] for edge in (*names.variables, *names.items) if edge not in root_edges}
-        splitter = Splitter(lambda node: touches_data(node) or node in known, names.is_known, loss_like)
+
+        def stops(edge: Edge, path: tuple[int, ...]) -> bool:
+            return names.is_known(edge) or self._assigned(edge, path)
+
+        splitter = Splitter(lambda node: touches_data(node) or node in known, stops, loss_like)
         terms: list[Term] = []
         for position, root in enumerate(roots):
             terms += splitter.terms(root.edge, (position,) if len(roots) > 1 else ())
@@ -181,6 +186,19 @@ class TaskFinder:
             place = terms.index(only)
             terms = terms[:place] + below + terms[place + 1 :]
             expanded = True
+
+    def _assigned(self, edge: Edge, path: tuple[int, ...]) -> bool:
+        """Whether the script gave this scalar a name in a function that has returned since.
+
+        The source lines are there in the first step only; the place in the graph tells it in later ones.
+        """
+        if output_size(edge) != 1:
+            return False
+        place = (path, edge[0].name())
+        source = source_of(edge[0])
+        if source is not None and source.assigned:
+            self._stops.add(place)
+        return place in self._stops
 
     def _plan(self, terms: list[Term], names: Names, parameters: set[int], root_name: str, *, single: bool) -> _Plan:
         whole = single and len(terms) == 1 and not terms[0].path
@@ -216,11 +234,12 @@ class TaskFinder:
     def _labels(self, terms: list[Term], names: Names, only: str | None) -> list[tuple[str, bool, str | None]]:
         """For each term: name, whether it could be one repeat of many, and the source text that made it."""
         labels: list[tuple[str, bool, str | None]] = []
+        sources = [source_of(term.node) for term in terms]
         entries = _vector_entries([term.edge for term in terms], names) if only is None else {}
         for position, (term, (name, is_position)) in enumerate(
             zip(terms, names.choose([term.edge for term in terms]), strict=True)
         ):
-            source = source_of(term.node)
+            source = sources[position]
             text = None if source is None else source.trace
             if only is not None:
                 labels.append((only, False, text))
@@ -229,7 +248,9 @@ class TaskFinder:
             elif term.edge in entries and not (source is not None and source.assigned):
                 labels.append((entries[term.edge], True, text))
             elif source is not None:
-                labels.append((source.name, True, text))
+                # A function that returns several terms at once names none of them.
+                alone = [other.name for other in sources if other is not None].count(source.name) == 1
+                labels.append((source.name if alone or source.called is None else source.called, True, text))
             else:
                 self.unnamed = True
                 labels.append((f"term{position + 1}", True, None))

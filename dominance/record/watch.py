@@ -222,11 +222,12 @@ class Watch:
         outer = list(self._stepping)
         self._stepping.append(optimizer)
         if not self._steppers.ours(optimizer) or not self._schedule.records(self.step):
+            self._steppers.missed(optimizer)
             return False
         for wrapper in outer:
             # An optimizer that wraps another: the inner one takes the step, and counts.
             self._steppers.drop(wrapper)
-        attributor = self._steppers.begin(optimizer, self.step)
+        attributor = self._steppers.begin(optimizer)
         if self.options.burst is None and attributor.has_momentum:
             self._schedule.burst = DEFAULT_BURST
         mine = [p for group in optimizer.param_groups for p in group["params"]]
@@ -249,7 +250,7 @@ class Watch:
         attributor = self._steppers.get(optimizer)
         if attributor is None or not self._ledger or not self._schedule.records(self.step):
             return
-        self._steppers.recorded(optimizer, self.step)
+        self._steppers.recorded(optimizer)
         if len(self._ledger.roots) > 1:
             self._finder.expand = False
         scale = getattr(optimizer, "grad_scale", None)

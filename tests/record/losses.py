@@ -207,6 +207,36 @@ def made_in_a_function_and_scaled(net: Net, data: Data) -> None:
     loss.backward()
 
 
+def _with_factors(net: Net, data: Data) -> Tensor:
+    out = net(data.x)
+    fit = 0.5 * torch.sum((out[0] - data.t) ** 2)
+    dice = 1 - out[1].softmax(1).gather(1, data.y[:, None]).mean()
+    return fit + 2 * dice
+
+
+def _fit_and_dice(net: Net, data: Data) -> dict[str, Tensor]:
+    out = net(data.x)
+    dice = 1 - out[1].softmax(1).gather(1, data.y[:, None]).mean()
+    return {"fit": 0.5 * (out[0] - data.t).square().sum(), "dice": 2 * dice}
+
+
+@_way(_fit_and_dice)
+def made_in_a_function_with_factors(net: Net, data: Data) -> None:
+    loss = _with_factors(net, data)
+    loss.backward()
+
+
+def _inline(net: Net, data: Data) -> Tensor:
+    out = net(data.x)
+    return F.mse_loss(out[0], data.t) + 0.5 * F.cross_entropy(out[1], data.y)
+
+
+@_way(_two(1, 0.5, ["mse_loss", "cross_entropy"]))
+def returned_in_one_line(net: Net, data: Data) -> None:
+    loss = _inline(net, data)
+    loss.backward()
+
+
 @_way(_two(1, 1, ["mse_loss", "cross_entropy"]))
 def all_in_one_line(net: Net, data: Data) -> None:
     out = net(data.x)

@@ -108,6 +108,23 @@ def test_two_optimizers_make_one_row_a_step(tmp_path: Path) -> None:
     assert rate.sel(layer="seg_head").item() == pytest.approx(0.01)
 
 
+def test_optimizers_that_take_turns_keep_their_momenta(tmp_path: Path) -> None:
+    net, data = Net(), Data()
+    trunk = torch.optim.Adam(net.trunk.parameters(), lr=0.01)
+    heads = torch.optim.Adam([*net.depth_head.parameters(), *net.seg_head.parameters()], lr=0.01)
+    with Recorder(tmp_path / "run", net, [trunk, heads], exact=True):
+        for step in range(12):
+            net.zero_grad()
+            out = net(data.x)
+            depth, seg = data.mse(out), data.ce(out)
+            (depth + seg).backward()
+            (heads if step % 3 else trunk).step()
+    run = open_run(tmp_path / "run")
+    assert run.sizes["step"] == 12
+    assert (run["update/unattributed"].values == 0).all()
+    assert float(run.dataset["closure"].max()) < 5e-4
+
+
 def test_an_optimizer_that_was_not_given_is_not_recorded(tmp_path: Path) -> None:
     net, data = Net(), Data()
     trunk = torch.optim.SGD(net.trunk.parameters(), lr=0.1)

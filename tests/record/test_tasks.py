@@ -82,6 +82,22 @@ def test_weights_and_losses_are_those_of_the_sum(tmp_path: Path) -> None:
     np.testing.assert_allclose(run["loss/total"].values[0], want[0] + 0.3 * want[1], rtol=1e-6)
 
 
+def test_the_weight_is_that_of_the_named_loss(tmp_path: Path) -> None:
+    """0.5 in front of a sum belongs to the loss that was named, not to its weight."""
+    torch.manual_seed(0)
+    net, data = Net(), Data()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    want = WAYS["made_in_a_function_with_factors"].truth(net, data)["fit"].item()
+    with Recorder(tmp_path / "run", net, optimizer):
+        for _ in range(2):
+            optimizer.zero_grad()
+            WAYS["made_in_a_function_with_factors"].step(net, data)
+            optimizer.step()
+    run = open_run(tmp_path / "run")
+    np.testing.assert_allclose(run["loss/weight"].values, [[1, 2], [1, 2]], rtol=1e-6)
+    np.testing.assert_allclose(run["loss/loss"].sel(task="fit").values[0], want, rtol=1e-6)
+
+
 def clip_norm(net: Net) -> None:
     torch.nn.utils.clip_grad_norm_(net.parameters(), 0.01)
 
