@@ -12,17 +12,34 @@ from torch import Tensor
 
 from dominance.record.attribution import Attributor
 
+_MOST_GROUPS = 20
+# Entries of a group that list its parameters.
+_LISTS = ("params", "param_names")
+
 
 def describe(attributor: Attributor) -> dict[str, Any]:
     """An optimizer: its class, the hyper-parameters of its groups, and how its steps are split."""
     optimizer = attributor.optimizer
-    groups = []
-    for group in optimizer.param_groups:
-        options = {k: float(v) if isinstance(v, Tensor) else v for k, v in group.items() if k != "params"}
-        options = {k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}
-        # What is left out is code or tensors (foreach caches, callables): no hyper-parameters.
-        groups.append({k: v for k, v in options.items() if isinstance(v, (int, float, bool, str, list, type(None)))})
-    return {"class": type(optimizer).__name__, "groups": groups[:20], "note": attributor.note}
+    groups = [
+        {name: _plain(value) for name, value in group.items() if name not in _LISTS and _is_plain(value)}
+        for group in optimizer.param_groups[:_MOST_GROUPS]
+    ]
+    return {"class": type(optimizer).__name__, "groups": groups, "note": attributor.note}
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a group's entry is a hyper-parameter; code and tensors of many numbers are none."""
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    if isinstance(value, Tensor):
+        return value.numel() == 1
+    return value is None or isinstance(value, (int, float, bool, str))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return value.item() if isinstance(value, Tensor) else value
 
 
 def versions() -> dict[str, str]:
