@@ -62,7 +62,8 @@ _QUOTIENTS = {"DivBackward0", "DivBackward1", "DivBackward2", "TrueDivideBackwar
 _READS_DATA = (
     "Embedding", "Index", "Gather", "NllLoss", "Ctc", "Scatter", "Take", "SparseMm", "MaskedSelect", "MaskedFill",
     "MseLoss", "L1Loss", "SmoothL1", "HuberLoss", "BinaryCrossEntropy", "KlDiv", "SoftMargin", "MultiMargin",
-    "MultilabelMargin", "CrossEntropy", "Cudnn", "Miopen", "Mkldnn", "Thnn", "Lstm", "Gru", "Rnn", "Convolution", "Where",
+    "MultilabelMargin", "CrossEntropy", "Cudnn", "Miopen", "Mkldnn", "Thnn", "Lstm", "Gru", "Rnn", "Convolution",
+    "Where",
 )  # fmt: skip
 _MATRIX_PRODUCTS = (
     "Mm",
