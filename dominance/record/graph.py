@@ -52,7 +52,6 @@ _LINEAR: dict[str, tuple[int, ...] | None] = {
     "ToCopyBackward0": None,
     "torch::autograd::CopyBackwards": None,
     COPY_SLICES: None,
-    "AddcmulBackward0": (0,),
 }
 # Products: linear in one factor when the other carries no loss (a constant, or a learned weight).
 _PRODUCTS = {"MulBackward0", "MulBackward1", "DotBackward0", "MvBackward0", "MmBackward0"}
@@ -177,6 +176,10 @@ def _selected(edge: Edge) -> tuple[int, ...]:
     return (output,) if name in ("UnbindBackward0", "SplitBackward0") else ()
 
 
+# A function of losses is made of a handful of nodes; a network is not.
+_FEW_NODES = 200
+
+
 class Splitter:
     """Walks from the root of a loss through linear nodes down to its terms.
 
@@ -259,7 +262,33 @@ class Splitter:
         """A vector is a sum of losses when it stacks scalars, or adds losses per sample; never inside a network."""
         if node.name() == COPY_SLICES:
             return all(output_size(child) == 1 or child[0].name() == COPY_SLICES for _, child in below)
-        return all(self._holds_losses(child) for _, child in below)
+        holding = [self._holds_losses(child) for _, child in below]
+        spare = [not self._carries_loss(child[0]) for _, child in below]
+        return any(holding) and all(a or b for a, b in zip(holding, spare, strict=True))
+
+    def named_below(self, term: Term) -> list[Term]:
+        """The named scalars that a term is any function of; empty unless they account for all of its data.
+
+        The derivative of a function of losses is a weighted sum of their gradients, linear or not: a maximum, a
+        logarithm, a product come apart as a sum does.
+        """
+        found: dict[Edge, Term] = {}
+        seen = {term.edge}
+        stack = [(term.edge, term.path)]
+        while stack:
+            (node, _), path = stack.pop()
+            if node.name() == ACCUMULATE or len(seen) > _FEW_NODES:
+                return []
+            for position, (child, output) in enumerate(node.next_functions):
+                edge, below = (child, output), (*path, position)
+                if child is None or edge in seen:
+                    continue
+                seen.add(edge)
+                if output_size(edge) == 1 and self._named(edge, below):
+                    found[edge] = Term(edge, below, child.name())
+                elif self._carries_loss(child):
+                    stack.append((edge, below))
+        return sorted(found.values(), key=lambda each: each.path)
 
     def _holds_losses(self, edge: Edge) -> bool:
         """Whether the tensor at ``edge`` is a scalar, one loss per sample (perhaps weighted), or a stack of losses."""

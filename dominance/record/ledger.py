@@ -311,7 +311,7 @@ def _rest(parameter: Tensor, total: Tensor, tasks: Mapping[str, Tensor]) -> Tens
     for gradient in tasks.values():
         rest -= gradient
         size += float(torch.linalg.vector_norm(gradient))
-    rounding = 32 * torch.finfo(parameter.dtype).eps
+    rounding = 4 * torch.finfo(parameter.dtype).eps
     return None if tasks and float(torch.linalg.vector_norm(rest)) <= rounding * size else rest
 
 

@@ -243,7 +243,8 @@ def _called(path: str, number: int, known: tuple[str, ...]) -> str | None:
         if name in names:
             return name
     losses = list(dict.fromkeys(name for name in names if "loss" in name.lower() or "entropy" in name.lower()))
-    return losses[0] if len(losses) == 1 else None
+    distinct = losses or list(dict.fromkeys(names))
+    return distinct[0] if len(distinct) == 1 else None
 
 
 def _places(text: str) -> Iterator[tuple[str, int, str]]:

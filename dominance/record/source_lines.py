@@ -29,6 +29,14 @@ class SourceLines:
             torch.autograd.set_detect_anomaly(False)
 
     def end(self) -> None:
-        """The first step has come: they are not needed again."""
+        """The first step has come: they are not needed again, as a rule."""
         self._over = True
         self.off()
+
+    def ask(self, wanted: bool) -> None:
+        """Whether the forward that comes next is to keep them after all."""
+        self._over = not wanted
+        if wanted:
+            self.on()
+        else:
+            self.off()

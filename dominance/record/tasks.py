@@ -67,6 +67,10 @@ class _Plan:
     separate: list[str]
 
 
+class Unnamed(Exception):
+    """The terms of this loss have no names until a forward has kept its source lines."""
+
+
 class TaskFinder:
     """Splits the loss of each recorded step into tasks, and gives the same names to the same structure every time.
 
@@ -81,8 +85,8 @@ class TaskFinder:
         self._by_item: dict[tuple[tuple[str, int], str | None], bool] = {}
         self.expand = True
         """Whether a loss that is one named sum is taken apart; not so when every task has its own backward()."""
-        self.unnamed = False
-        """Whether a name had to be guessed: the next recorded forward should keep the source lines of its nodes."""
+        self.lines_asked = False
+        """Whether a loss of new structure came up that only its source lines can name: recorded forwards keep them."""
 
     def find(self, roots: Sequence[Root], names: Names, parameters: set[int], observed: Mapping[str, Tensor]) -> Found:
         """Tasks of one backward() call.
@@ -182,7 +186,9 @@ class TaskFinder:
             only = loaded[0] if len(loaded) == 1 else terms[0]
             below = splitter.terms(only.edge, only.path)
             if [term.edge for term in below] == [only.edge]:
-                return terms, expanded
+                below = splitter.named_below(only)
+                if len(below) < 2:
+                    return terms, expanded
             place = terms.index(only)
             terms = terms[:place] + below + terms[place + 1 :]
             expanded = True
@@ -202,7 +208,7 @@ class TaskFinder:
 
     def _plan(self, terms: list[Term], names: Names, parameters: set[int], root_name: str, *, single: bool) -> _Plan:
         whole = single and len(terms) == 1 and not terms[0].path
-        labels = self._labels(terms, names, root_name if whole else None)
+        labels = self._labels(terms, names, root_name if whole else None, self._inner(terms, names))
         loaded = [i for i, term in enumerate(terms) if touches_data(term.node)]
         # Where no term touches data (a loss that is a function of the parameters alone) all of them are tasks.
         candidates = loaded or list(range(len(terms)))
@@ -231,7 +237,20 @@ class TaskFinder:
             groups = [group for group in groups if group[0] in self._wanted]
         return _Plan(root_name, groups, residual, separate)
 
-    def _labels(self, terms: list[Term], names: Names, only: str | None) -> list[tuple[str, bool, str | None]]:
+    @staticmethod
+    def _inner(terms: list[Term], names: Names) -> dict[Edge, list[str]]:
+        """Names of the losses that unnamed terms are functions of: the logarithm of a loss is still that task."""
+        splitter = Splitter(touches_data, lambda edge, path: names.is_scalar(edge), lambda edge: False)
+        inner = {}
+        for term in terms:
+            if not names.is_known(term.edge):
+                found = names.choose([each.edge for each in splitter.named_below(term)])
+                inner[term.edge] = [name for name, _ in found if name is not None]
+        return inner
+
+    def _labels(
+        self, terms: list[Term], names: Names, only: str | None, inner: Mapping[Edge, list[str]]
+    ) -> list[tuple[str, bool, str | None]]:
         """For each term: name, whether it could be one repeat of many, and the source text that made it."""
         labels: list[tuple[str, bool, str | None]] = []
         sources = [source_of(term.node) for term in terms]
@@ -247,12 +266,16 @@ class TaskFinder:
                 labels.append((name, is_position, text))
             elif term.edge in entries and not (source is not None and source.assigned):
                 labels.append((entries[term.edge], True, text))
+            elif len(below := inner.get(term.edge, [])) == 1:
+                labels.append((below[0], False, text))
             elif source is not None:
                 # A function that returns several terms at once names none of them.
                 alone = [other.name for other in sources if other is not None].count(source.name) == 1
                 labels.append((source.name if alone or source.called is None else source.called, True, text))
             else:
-                self.unnamed = True
+                if not self.lines_asked:
+                    self.lines_asked = True
+                    raise Unnamed
                 labels.append((f"term{position + 1}", True, None))
         return labels
 
@@ -285,8 +308,10 @@ class TaskFinder:
         same_source = labels[first][2] is not None and labels[first][2] == labels[other][2]
         one_container = labels[first][0].split("[")[0] == labels[other][0].split("[")[0]
         if terms[first].kind == terms[other].kind:
-            # The same net, run again on another sample or time step, eats the same parameters apart from the others.
-            repeats = bool(private[first]) and private[first] == private[other]
+            # The same net, run again on another sample or time step, eats the same parameters apart from the others;
+            # the last time step eats those of the recurrence too.
+            one, two = private[first], private[other]
+            repeats = bool(one) and bool(two) and (one <= two or two <= one)
             return repeats and (same_source or one_container)
         # One call of a library function that is a sum itself: label smoothing.
         return same_source and private[first] == private[other]

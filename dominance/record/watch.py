@@ -27,7 +27,7 @@ from dominance.record.sampling import DEFAULT_BURST, Schedule
 from dominance.record.sink import Sink
 from dominance.record.source_lines import SourceLines
 from dominance.record.steppers import Steppers
-from dominance.record.tasks import Found, Root, TaskFinder
+from dominance.record.tasks import Found, Root, TaskFinder, Unnamed
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -114,10 +114,10 @@ class Watch:
 
     def stop(self) -> None:
         """Take the hooks away and hand over the last row."""
-        self._lines.off()
         self.hooks.remove()
         if os.getpid() == self.hooks._pid:
             self._finish()
+        self._lines.end()
 
     def fail(self, error: BaseException) -> None:
         """Record no more, and say why; the script goes on."""
@@ -163,6 +163,10 @@ class Watch:
             return None
         try:
             self._pending = self._tasks_of(outputs, gradients)
+        except Unnamed:
+            # This step goes unrecorded; the forward of the next one will keep its source lines.
+            self._ledger.clear()
+            return None
         except Exception as error:  # noqa: BLE001  a graph that was freed, say: then the script's own call fails as well
             return functools.partial(self.fail, error)
         return None if self._pending is None else self._after_backward
@@ -358,6 +362,8 @@ class Watch:
             self._spend()
         self.step += 1
         self._clear()
+        if self._finder.lines_asked:
+            self._lines.ask(self._schedule.records(self.step))
 
     def _skipped(self) -> None:
         """Gradients that were not finite were thrown away without a step."""

@@ -332,6 +332,24 @@ def a_loop_over_samples(net: Net, data: Data) -> None:
     (torch.stack(samples).mean() + seg).backward()
 
 
+def _steps_in_time(net: Net, data: Data) -> dict[str, Tensor]:
+    z, loss = data.x, torch.zeros(())
+    for _ in range(3):
+        z = z + 0.1 * net.depth_head(net.trunk(z)).repeat(1, 2)
+        loss = loss + F.mse_loss(net.depth_head(net.trunk(z)), data.t)
+    return {"mse_loss": loss, "seg": data.ce(net(data.x))}
+
+
+@_way(_steps_in_time)
+def a_loop_over_time(net: Net, data: Data) -> None:
+    z, seg = data.x, data.ce(net(data.x))
+    loss = 1.0 * seg
+    for _ in range(3):
+        z = z + 0.1 * net.depth_head(net.trunk(z)).repeat(1, 2)
+        loss = loss + F.mse_loss(net.depth_head(net.trunk(z)), data.t)
+    loss.backward()
+
+
 def _outputs(net: Net, data: Data) -> dict[str, Tensor]:
     out = net(data.x)
     return {f"mse_loss.{k + 1}": F.mse_loss(out[0][:, k], data.t[:, k]) for k in range(3)}
