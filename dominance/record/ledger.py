@@ -29,11 +29,14 @@ class Call:
     passes: int = 1
     own_backward: bool = True
     """False where the gradients were taken with autograd.grad."""
+    plain_loss: dict[str, float] = field(default_factory=dict)
+    """The last loss of each task: what is known of one whose weight is zero."""
 
     def add(self, other: Call) -> None:
         """Take in one more micro-batch."""
         self.passes += 1
         self.total += other.total
+        self.plain_loss |= other.plain_loss
         for name, gradients in other.gradients.items():
             mine = self.gradients.setdefault(name, {})
             for parameter, gradient in gradients.items():
@@ -48,7 +51,8 @@ class Call:
             for parameter, gradient in gradients.items():
                 together[parameter] = together[parameter] + gradient if parameter in together else gradient
         one = {self.root: float(self.passes)}
-        return Call(self.root, self.total, False, {self.root: together}, one, {self.root: self.total}, self.passes)
+        loss = {self.root: self.total}
+        return Call(self.root, self.total, False, {self.root: together}, one, loss, self.passes)
 
 
 def call_of(found: Found, gradients: Mapping[str, dict[Tensor, Tensor]]) -> Call:
@@ -61,6 +65,7 @@ def call_of(found: Found, gradients: Mapping[str, dict[Tensor, Tensor]]) -> Call
         {name: gradients.get(name, {}) for name in tasks},
         {name: task.weight for name, task in tasks.items()},
         {name: task.weight * task.loss for name, task in tasks.items()},
+        plain_loss={name: task.loss for name, task in tasks.items()},
     )
 
 
@@ -211,7 +216,10 @@ class Ledger:
         for call in calls:
             for name in call.gradients:
                 loss[name] = loss.get(name, 0.0) + call.weighted_loss[name]
-        loss = {name: value / weight[name] if weight[name] else math.nan for name, value in loss.items()}
+        plain = {name: value for call in calls for name, value in call.plain_loss.items()}
+        loss = {
+            name: value / weight[name] if weight[name] else plain.get(name, math.nan) for name, value in loss.items()
+        }
         weight = {name: value * factor for name, value in weight.items()} | mixed_weight
         return Resolved(settled, splits, totals, weight, loss, sum(call.total for call in calls))
 

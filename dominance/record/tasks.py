@@ -178,6 +178,11 @@ class TaskFinder:
             # A weight in front of a loss is looked through; a sum stays whole.
             whole = [Term(r.edge, (i,) if len(roots) > 1 else (), r.edge[0].name()) for i, r in enumerate(roots)]
             return (terms if len(terms) == len(roots) == 1 else whole), False
+        # A term that is itself a function of several named losses is those losses.
+        inner = [[] if names.is_known(t.edge) else splitter.named_below(t) for t in terms]
+        terms = [
+            each for term, below in zip(terms, inner, strict=True) for each in (below if len(below) > 1 else [term])
+        ]
         expanded = len(roots) == 1 and len(terms) > 1
         while True:
             loaded = [term for term in terms if touches_data(term.node)]
@@ -375,9 +380,13 @@ def _task(name: str, edges: list[Edge], gradients: list[Tensor], values: Sequenc
         same = value is not None and (value.shape == gradient.shape or value.numel() == 1 == gradient.numel())
         term = math.nan if value is None or not same else float((gradient.double() * value.double()).sum())
         scaled += term
-    # Weights that cancel define no mean loss: the sum is then the loss, at weight 1.
-    usable = abs(weight) > 1e-12 * sum(float(gradient.detach().double().abs().sum()) for gradient in gradients)
-    if not usable:
+    size = sum(float(gradient.detach().double().abs().sum()) for gradient in gradients)
+    if size == 0:
+        # Switched off for now: the loss is what it would be at weight 1, or the mean of its samples.
+        means = [math.nan if value is None else float(value.double().mean()) for value in values]
+        return FoundTask(name, edges, gradients, 0.0, sum(means) / len(means))
+    if abs(weight) <= 1e-12 * size:
+        # Weights that cancel define no mean loss: the sum is then the loss, at weight 1.
         weight = 1.0
     return FoundTask(name, edges, gradients, weight, scaled / weight)
 

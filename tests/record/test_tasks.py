@@ -98,6 +98,39 @@ def test_the_weight_is_that_of_the_named_loss(tmp_path: Path) -> None:
     np.testing.assert_allclose(run["loss/loss"].sel(task="fit").values[0], want, rtol=1e-6)
 
 
+def test_a_task_of_weight_zero_keeps_its_loss(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net, data = Net(), Data()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    want = data.ce(net(data.x)).item()
+    with Recorder(tmp_path / "run", net, optimizer):
+        out = net(data.x)
+        depth, seg = data.mse(out), data.ce(out)
+        (depth + 0.0 * seg).backward()
+        optimizer.step()
+    run = open_run(tmp_path / "run")
+    assert run["loss/weight"].values.tolist() == [[1, 0]]
+    np.testing.assert_allclose(run["loss/loss"].sel(task="seg").values[0], want, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "combine", [torch.max, lambda both: both.logsumexp(0), torch.prod, lambda both: both.log().sum()]
+)
+def test_any_function_of_named_losses(combine: Callable[[Tensor], Tensor], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net, data = Net(), Data()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    with Recorder(tmp_path / "run", net, optimizer, exact=True):
+        out = net(data.x)
+        depth, seg = data.mse(out), data.ce(out)
+        combine(torch.stack([depth, seg])).backward()
+        optimizer.step()
+    run = open_run(tmp_path / "run")
+    assert run.attrs["tasks"] == ["depth", "seg"]
+    parts, total = run["gradient/gradient"].values[0].sum(0), run["gradient/total"].values[0]
+    np.testing.assert_allclose(parts, total, atol=1e-6 * np.abs(total).max())
+
+
 def clip_norm(net: Net) -> None:
     torch.nn.utils.clip_grad_norm_(net.parameters(), 0.01)
 
