@@ -97,6 +97,11 @@ class Hooks:
         finally:
             self.quiet = False
 
+    @property
+    def in_backward(self) -> bool:
+        """Whether a backward pass of the script is going on."""
+        return self._inside
+
     def _patch(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
         original, inherited = getattr(owner, name), name not in vars(owner)
         ours = make(original)

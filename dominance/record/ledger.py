@@ -44,6 +44,16 @@ class Call:
             self.weight[name] = self.weight.get(name, 0.0) + other.weight[name]
             self.weighted_loss[name] = self.weighted_loss.get(name, 0.0) + other.weighted_loss[name]
 
+    def of(self, gradients: dict[str, dict[Tensor, Tensor]]) -> Call:
+        """The same call with some of its gradients."""
+        return dataclasses.replace(
+            self,
+            gradients=gradients,
+            weight=dict(self.weight),
+            weighted_loss=dict(self.weighted_loss),
+            plain_loss=dict(self.plain_loss),
+        )
+
     def collapsed(self) -> Call:
         """The same as one task, named after the loss."""
         together: dict[Tensor, Tensor] = {}
@@ -159,14 +169,20 @@ class Ledger:
 
     def set_aside(self, parameters: set[Tensor]) -> None:
         """The gradients of these parameters were zeroed without a step."""
+        kept = []
         for call in self.fed:
-            out, call.gradients = call.gradients, {name: {} for name in call.gradients}
-            taken: dict[str, dict[Tensor, Tensor]] = {}
-            for name, gradients in out.items():
-                taken[name] = {p: g for p, g in gradients.items() if p in parameters}
-                call.gradients[name] = {p: g for p, g in gradients.items() if p not in parameters}
-            _merge(self.seen, dataclasses.replace(call, gradients=taken))
-        self.fed = [call for call in self.fed if any(call.gradients.values())]
+            gone = call.of(
+                {name: {p: g for p, g in held.items() if p in parameters} for name, held in call.gradients.items()}
+            )
+            left = call.of(
+                {name: {p: g for p, g in held.items() if p not in parameters} for name, held in call.gradients.items()}
+            )
+            if any(gone.gradients.values()):
+                _merge(self.seen, gone)
+                left.total = 0.0  # counted once, with the part that was read
+            if any(left.gradients.values()):
+                kept.append(left)
+        self.fed = kept
         self.after = {p: left for p, left in self.after.items() if p not in parameters}
 
     def overflowed(self) -> bool:

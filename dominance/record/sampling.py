@@ -99,12 +99,12 @@ class Schedule:
     [0, 1, 20, 21, 40, 41]
     """
 
-    def __init__(self, every: int, burst: int) -> None:
+    def __init__(self, every: int, burst: int, *, start: int = 0) -> None:
         self.every = every
         self.burst = burst
         self.stretch = 1
         """How many times more rarely than asked steps are recorded now."""
-        self._start = 0
+        self._start = start
 
     @property
     def period(self) -> int:

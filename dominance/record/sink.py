@@ -102,9 +102,8 @@ class Sink:
         self._tasks = list(tasks)
         self._named = [entry for entry in table.named.values() if self._options.records(entry.name)]
         self._reach = {entry.tensor: list(reach.get(entry.tensor, [])) for entry in self._named}
-        # A parameter whose layer is shared is sampled with it.
         strata = [Stratum(e.layer, e.tensor.numel(), len(self._reach[e.tensor]) >= 2) for e in self._named]
-        sample = sample_coordinates(strata, self._affordable(len(tasks)), seed=_SAMPLING_SEED)
+        sample = sample_coordinates(strata, self._affordable(len(tasks), solo=not steppers.linear), seed=_SAMPLING_SEED)
         layout = Layout(
             tasks=self._tasks,
             parameters=self._parameters(),
@@ -162,11 +161,11 @@ class Sink:
     def _parameters(self) -> list[Parameter]:
         return [Parameter(e.name, e.layer, tuple(e.tensor.shape), tuple(self._reach[e.tensor])) for e in self._named]
 
-    def _affordable(self, tasks: int) -> int:
+    def _affordable(self, tasks: int, *, solo: bool) -> int:
         """Coordinates that each step can keep, so that half of the budget lasts for many steps."""
         layers = len({entry.layer for entry in self._named})
         exact = 8 * layers * (tasks * (len(TASK_STATISTICS) + tasks) + len(TOTAL_STATISTICS) + 1)
-        per_task = 2 if self._options.attribution == "additive" else 3
+        per_task = 3 if solo or self._options.attribution != "additive" else 2
         per_coordinate = 4 * (per_task * tasks + 5)
         room = self._options.budget / 2 / STEPS_IN_FIRST_HALF - exact
         return max(int(room / per_coordinate), 4 * len(self._named))

@@ -179,7 +179,8 @@ class TaskFinder:
             whole = [Term(r.edge, (i,) if len(roots) > 1 else (), r.edge[0].name()) for i, r in enumerate(roots)]
             return (terms if len(terms) == len(roots) == 1 else whole), False
         # A term that is itself a function of several named losses is those losses.
-        inner = [[] if names.is_known(t.edge) else splitter.named_below(t) for t in terms]
+        live = Splitter(touches_data, lambda edge, path: names.is_scalar(edge), loss_like)
+        inner = [[] if names.is_known(t.edge) else live.named_below(t) for t in terms]
         terms = [
             each for term, below in zip(terms, inner, strict=True) for each in (below if len(below) > 1 else [term])
         ]
@@ -191,7 +192,7 @@ class TaskFinder:
             only = loaded[0] if len(loaded) == 1 else terms[0]
             below = splitter.terms(only.edge, only.path)
             if [term.edge for term in below] == [only.edge]:
-                below = splitter.named_below(only)
+                below = live.named_below(only)
                 if len(below) < 2:
                     return terms, expanded
             place = terms.index(only)

@@ -90,7 +90,7 @@ class Watch:
         self._fixed = len(table) > 0
         self._steppers = Steppers(options.attribution, optimizers)
         self._finder = TaskFinder(options.tasks)
-        self._schedule = Schedule(options.every, options.burst or 1)
+        self._schedule = Schedule(options.every, options.burst or 1, start=sink.first_step)
         self._ledger = Ledger()
         self._observed: dict[str, Tensor] = {}
         self._stepped: set[int] = set()
@@ -143,6 +143,7 @@ class Watch:
     @_harmless
     def _before_backward(self, outputs: Sequence[Any], gradients: Sequence[Any]) -> Callable[[], None] | None:
         self._lines.off()
+        self._pending = None  # of a backward() that ended in an exception
         if self._stepped:
             self._finish()
         if not self._schedule.records(self.step):
@@ -236,7 +237,8 @@ class Watch:
             self._schedule.burst = DEFAULT_BURST
         mine = [p for group in optimizer.param_groups for p in group["params"]]
         # An optimizer that steps within the backward pass, as soon as its gradient is there.
-        self._keep([p for p in mine if p in self.table.named])
+        if self.hooks.in_backward:
+            self._keep([p for p in mine if p in self.table.named])
         attributor.before_step([p for p in mine if p in self.table.named] if len(self.table) else mine)
         return bool(self._ledger)
 

@@ -236,7 +236,6 @@ def test_only_the_shared_parameters_are_mixed() -> None:
     assert resolved.loss == {"a": 1, "b": 1}
 
 
-@pytest.mark.xfail(strict=True, reason="a call that is set aside in part is counted twice")
 def test_the_weights_are_those_of_the_shared_parameters() -> None:
     ledger, *parameters = shared_mixed()
     resolved = ledger.resolve(parameters)

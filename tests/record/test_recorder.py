@@ -199,6 +199,9 @@ def test_resuming_goes_on_where_the_run_ended(tmp_path: Path) -> None:
     with Recorder(tmp_path / "run", net, optimizer, resume=True):
         train(net, optimizer, 2)
     assert open_run(tmp_path / "run").dataset["step"].values.tolist() == [0, 1, 2, 3, 4]
+    with Recorder(tmp_path / "run", net, optimizer, resume=True, every=10):
+        train(net, optimizer, 2)
+    assert open_run(tmp_path / "run").dataset["step"].values.tolist() == [0, 1, 2, 3, 4, 5], "a burst begins at once"
     with Recorder(tmp_path / "run", net, optimizer, overwrite=True):
         train(net, optimizer, 1)
     assert open_run(tmp_path / "run").dataset["step"].values.tolist() == [0]
