@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -118,16 +118,21 @@ def leaves(starts: Iterable[Node]) -> list[Tensor]:
     return [node.variable for node in walk(starts) if node.name() == ACCUMULATE]
 
 
-def touches_data(start: Node) -> bool:
+def touches_data(start: Node, parameters: Container[int] | None = None) -> bool:
     """Whether a term is made from data, and not from parameters alone as a regulariser is.
 
     Evidence of data: a loss against targets, a lookup by index, a matrix product or convolution with a factor that
-    needs no gradient, a product with a constant that is no scalar, a function written by the user.
+    needs no gradient, a product with a constant that is no scalar, a function written by the user, a leaf that is none
+    of the ``parameters`` (their ids): an input that needs gradient, as for a gradient penalty.
     """
     constants = []
     for node in walk([start]):
         name = node.name()
         if name == ACCUMULATE:
+            leaf = node.variable
+            strange = parameters is not None and id(leaf) not in parameters
+            if strange and leaf.dim() >= 2 and not isinstance(leaf, torch.nn.Parameter):
+                return True
             continue
         if name.startswith(_READS_DATA) or isinstance(node, torch.autograd.function.BackwardCFunction):
             return True

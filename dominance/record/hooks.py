@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch._functorch import config as functorch_config
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.hooks import BackwardHook, RemovableHandle
@@ -68,6 +69,10 @@ class Hooks:
         self._patch(torch.Tensor, "register_hook", self._register_hook)
         self._patch(torch.Tensor, "retain_grad", self._retain_grad)
         self._patch(BackwardHook, "__init__", self._backward_hook_init)
+        # Compiled backward passes that give their buffers away can run once only.
+        donated = functorch_config.donated_buffer
+        functorch_config.donated_buffer = False
+        self._undo.append(lambda: setattr(functorch_config, "donated_buffer", donated))
         for handle in (
             register_optimizer_step_pre_hook(self._before_step),
             register_optimizer_step_post_hook(self._after_step),

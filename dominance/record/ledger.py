@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -27,8 +27,6 @@ class Call:
     weight: dict[str, float]
     weighted_loss: dict[str, float]
     passes: int = 1
-    own_backward: bool = True
-    """False where the gradients were taken with autograd.grad."""
     plain_loss: dict[str, float] = field(default_factory=dict)
     """The last loss of each task: what is known of one whose weight is zero."""
 
@@ -96,6 +94,8 @@ class Settled:
     """What the gradients that an optimizer is fed are made of."""
 
     calls: list[Call]
+    fed: list[Call]
+    """Those of them whose gradients are in ``.grad`` as backward() left them."""
     totals: dict[Tensor, Tensor]
     factors: dict[Tensor, Tensor | float | None]
     """What each parameter's gradient was multiplied by since backward(); None: changed in another way."""
@@ -113,19 +113,26 @@ class Settled:
         reach: dict[Tensor, list[str]] = {}
         for call in self.calls:
             for name, gradients in call.gradients.items():
-                for p in gradients:
-                    if name not in reach.setdefault(p, []):
+                for p, gradient in gradients.items():
+                    # All zero says nothing: one node of a compiled graph gives every head a gradient of every loss.
+                    if name not in reach.setdefault(p, []) and gradient.any():
                         reach[p].append(name)
         return reach
 
     @property
     def weights(self) -> dict[str, float]:
         """Weight of each task in what backward() was called on."""
-        weights: dict[str, float] = {}
-        for call in self.calls:
-            for name, weight in call.weight.items():
-                weights[name] = weights.get(name, 0.0) + weight
+        weights = dict.fromkeys(self.tasks, 0.0)
+        for name, call in self.counted():
+            weights[name] += call.weight[name]
         return weights
+
+    def counted(self) -> Iterator[tuple[str, Call]]:
+        """The calls that each task's weight and loss come from: those in ``.grad``, others only where it has none."""
+        live = {name for call in self.fed for name in call.gradients}
+        for call in self.calls:
+            fed = any(call is other for other in self.fed)
+            yield from ((name, call) for name in call.gradients if fed or name not in live)
 
 
 @dataclass
@@ -158,7 +165,6 @@ class Ledger:
 
     def note_taken(self, call: Call) -> None:
         """Gradients were taken with autograd.grad: ``.grad`` does not hold them yet."""
-        call.own_backward = False
         _merge(self.seen, call)
 
     def emptied(self) -> set[Tensor]:
@@ -179,7 +185,6 @@ class Ledger:
             )
             if any(gone.gradients.values()):
                 _merge(self.seen, gone)
-                left.total = 0.0  # counted once, with the part that was read
             if any(left.gradients.values()):
                 kept.append(left)
         self.fed = kept
@@ -191,8 +196,8 @@ class Ledger:
 
     @property
     def roots(self) -> set[str]:
-        """Names of the losses that had a backward() of their own."""
-        return {call.root for call in (*self.fed, *self.seen) if call.own_backward}
+        """Names of the losses that had a backward() of their own into ``.grad``."""
+        return {call.root for call in self.fed}
 
     def settle(self, parameters: Iterable[Tensor], grad_scale: float = 1.0) -> Settled:
         """Which calls the gradients in ``.grad`` are made of, and what those were multiplied by since.
@@ -215,7 +220,11 @@ class Ledger:
         several = len(self.seen) + len(self.fed) > 1
         # A parameter that only a zeroed or taken gradient is known of, or whose gradient was replaced.
         mixed = {p for p in totals if (p not in live and p in known) or (factors[p] is None and several)}
-        return Settled(_levelled([*self.seen, *self.fed] if mixed else self.fed), totals, factors, mixed)
+        if not mixed:
+            level = _levelled(self.fed)
+            return Settled(level, level, totals, factors, mixed)
+        calls = _levelled([*self.seen, *self.fed])
+        return Settled(calls, calls[len(self.seen) :], totals, factors, mixed)
 
     def resolve(self, parameters: Iterable[Tensor], grad_scale: float = 1.0) -> Resolved:
         """Effective task gradients and the residual: per parameter they sum to the gradient that was fed.
@@ -226,18 +235,19 @@ class Ledger:
         splits, factor = _scaled(settled)
         mixtures, mixed_weight = _projected(settled)
         splits |= mixtures
-        calls, totals = settled.calls, settled.totals
         weight = settled.weights
-        loss: dict[str, float] = {}
-        for call in calls:
-            for name in call.gradients:
-                loss[name] = loss.get(name, 0.0) + call.weighted_loss[name]
-        plain = {name: value for call in calls for name, value in call.plain_loss.items()}
+        loss = dict.fromkeys(weight, 0.0)
+        plain: dict[str, float] = {}
+        for call in settled.calls:
+            plain |= call.plain_loss
+        for name, call in settled.counted():
+            loss[name] += call.weighted_loss[name]
         loss = {
             name: value / weight[name] if weight[name] else plain.get(name, math.nan) for name, value in loss.items()
         }
         weight = {name: value * factor for name, value in weight.items()} | mixed_weight
-        return Resolved(settled, splits, totals, weight, loss, sum(call.total for call in calls))
+        total = sum(call.total for call in settled.fed or settled.calls)
+        return Resolved(settled, splits, settled.totals, weight, loss, total)
 
 
 def joined(parts: Sequence[Resolved]) -> tuple[dict[str, float], dict[str, float], float]:
@@ -264,7 +274,7 @@ def _scaled(settled: Settled) -> tuple[dict[Tensor, GradientSplit], float]:
         factor = 1.0 if known is None else known
         used.append(factor)
         unscaled = isinstance(factor, float) and factor == 1.0
-        tasks = {name: g if unscaled else g * factor for name, g in _summed(settled.calls, p).items()}
+        tasks = {name: g if unscaled else g * factor for name, g in _summed(settled.fed, p).items()}
         splits[p] = GradientSplit(tasks, _rest(p, total, tasks))
     return splits, _uniform(used)
 

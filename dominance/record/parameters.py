@@ -88,6 +88,7 @@ class ParameterTable:
                 optimizers.append(thing)
         # First what optimizers hold, in their order; then what the loss reaches besides.
         tensors = [p for opt in optimizers for group in getattr(opt, "param_groups", []) for p in group["params"]]
+        held = {id(tensor) for tensor in tensors}
         tensors += wanted
         missing = {id(tensor): tensor for tensor in tensors if tensor not in self.named}
         inner = {id(child) for module in modules for child in module._modules.values() if child is not None}
@@ -112,7 +113,9 @@ class ParameterTable:
             for named in found:
                 self.named[named.tensor] = named if alone else _prefixed(named, prefix)
             taken |= {prefix} | {self.named[named.tensor].name for named in found}
-        for position, tensor in enumerate(missing.values()):
+        # A matrix that no optimizer and no model owns is an input that needs gradient.
+        bare = [t for t in missing.values() if id(t) in held or isinstance(t, nn.Parameter) or t.dim() < 2]
+        for position, tensor in enumerate(bare):
             name = _unused(variables.get(id(tensor), f"tensor{position + 1}"), taken)
             taken.add(name)
             self.named[tensor] = Named(tensor, name, name)

@@ -87,7 +87,9 @@ class ScriptSession:
             attrs["failure"] = watch.failure
         watch.sink.close(complete=status == "complete" and watch.failure is None, **attrs)
         message = None
-        if watch.hooks.kept_quiet:
+        if watch.failure is not None and not watch.recorded:
+            message = "nothing was recorded: the recording stopped before the first step was over"
+        elif watch.hooks.kept_quiet:
             message = (
                 f"{watch.hooks.kept_quiet} calls of the script's gradient hooks were left out of the task gradients; "
                 "if a hook changes gradients, its effect is in the residual"

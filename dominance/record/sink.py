@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dominance.config import RecordOptions
+from dominance.errors import BadOption
 from dominance.record.attribution import Attributor
 from dominance.record.ledger import Settled
 from dominance.record.parameters import Named, ParameterTable
@@ -82,7 +83,9 @@ class Sink:
         fix = 'name them before backward(): dominance.observe({"task_a": loss_a, "task_b": loss_b})'
         if wanted is not None and not set(wanted) <= set(tasks):
             return [f"--tasks asks for {', '.join(wanted)}, found {found}; {fix}"]
-        return [found] if len(tasks) >= 2 else [f"found {found}; dominance needs two or more; {fix}"]
+        return (
+            [found] if len(tasks) >= 2 or wanted is not None else [f"found {found}; dominance needs two or more; {fix}"]
+        )
 
     def lay_out(
         self,
@@ -90,17 +93,22 @@ class Sink:
         settled: Settled,
         steppers: Steppers,
         schedule: Schedule,
-    ) -> None:
+    ) -> list[str]:
         """Fix the parameters, layers and coordinates of the run, the first time; afterwards, take in what is new.
 
         Where the step of one optimizer is not linear, only solo updates exist for all, and the run is one of those.
+        Returns the tasks that came up after the run was laid out.
+
+        Raises:
+            BadOption: no parameter matches the glob.
         """
         tasks, reach, attributors = settled.tasks, settled.reach, steppers.attributors
         if self._writer is not None:
-            self._take_in(tasks, reach)
-            return
+            return self._take_in(tasks, reach)
         self._tasks = list(tasks)
         self._named = [entry for entry in table.named.values() if self._options.records(entry.name)]
+        if not self._named:
+            raise BadOption(f"no parameter matches --params {self._options.params!r}", fix="give a glob like 'trunk.*'")
         self._reach = {entry.tensor: list(reach.get(entry.tensor, [])) for entry in self._named}
         strata = [Stratum(e.layer, e.tensor.numel(), len(self._reach[e.tensor]) >= 2) for e in self._named]
         sample = sample_coordinates(strata, self._affordable(len(tasks), solo=not steppers.linear), seed=_SAMPLING_SEED)
@@ -126,6 +134,7 @@ class Sink:
         known = list(self._writer.tasks)
         self._writer.grow_tasks([name for name in self._tasks if name not in known])
         self._tasks = list(self._writer.tasks)
+        return []
 
     def row(self, step: int, epoch: int) -> Row:
         """An empty row of the run's shape."""
@@ -143,7 +152,7 @@ class Sink:
             self._writer.set_attrs(**attrs)
             self._writer.close(complete=complete)
 
-    def _take_in(self, tasks: Sequence[str], reach: Mapping[Tensor, list[str]]) -> None:
+    def _take_in(self, tasks: Sequence[str], reach: Mapping[Tensor, list[str]]) -> list[str]:
         assert self._writer is not None
         new = [name for name in tasks if name not in self._tasks]
         if new:
@@ -157,6 +166,7 @@ class Sink:
                 changed = True
         if changed:
             self._writer.set_attrs(parameters=[parameter.to_json() for parameter in self._parameters()])
+        return new
 
     def _parameters(self) -> list[Parameter]:
         return [Parameter(e.name, e.layer, tuple(e.tensor.shape), tuple(self._reach[e.tensor])) for e in self._named]

@@ -135,7 +135,7 @@ class TaskFinder:
         return Found(root_name or "loss", tasks, [])
 
     def _from_graph(self, roots: Sequence[Root], names: Names, parameters: set[int], root_name: str | None) -> Found:
-        terms, expanded = self._terms(roots, names)
+        terms, expanded = self._terms(roots, names, parameters)
         live = [name for name, _ in names.choose([term.edge for term in terms])]
         signature = (root_name, *((term.path, term.kind, name) for term, name in zip(terms, live, strict=True)))
         plan = self._plans.get(signature)
@@ -153,12 +153,13 @@ class TaskFinder:
             weighted = [(terms[i].edge, weights[i]) for i in positions]
             edges = [edge for edge, weight in weighted if weight is not None]
             if edges and not (picks and not any(bool(weight.any()) for _, weight in weighted if weight is not None)):
-                values = [names.value(edge) for edge in edges]
+                whole = {root.edge: root.tensor.detach() for root in roots if root.tensor is not None}
+                values = [whole.get(edge, names.value(edge)) for edge in edges]
                 values = [term_value(e[0]) if v is None else v for e, v in zip(edges, values, strict=True)]
                 tasks.append(_task(name, edges, [weight for _, weight in weighted if weight is not None], values))
         return Found(plan.root, tasks, plan.residual, plan.separate, expanded)
 
-    def _terms(self, roots: Sequence[Root], names: Names) -> tuple[list[Term], bool]:
+    def _terms(self, roots: Sequence[Root], names: Names, parameters: set[int]) -> tuple[list[Term], bool]:
         """Terms of all roots, going below a named sum for as long as it is the only task."""
 
         def loss_like(edge: Edge) -> bool:
@@ -170,7 +171,7 @@ class TaskFinder:
         def stops(edge: Edge, path: tuple[int, ...]) -> bool:
             return names.is_known(edge) or self._assigned(edge, path)
 
-        splitter = Splitter(lambda node: touches_data(node) or node in known, stops, loss_like)
+        splitter = Splitter(lambda node: touches_data(node, parameters) or node in known, stops, loss_like)
         terms: list[Term] = []
         for position, root in enumerate(roots):
             terms += splitter.terms(root.edge, (position,) if len(roots) > 1 else ())
@@ -179,14 +180,16 @@ class TaskFinder:
             whole = [Term(r.edge, (i,) if len(roots) > 1 else (), r.edge[0].name()) for i, r in enumerate(roots)]
             return (terms if len(terms) == len(roots) == 1 else whole), False
         # A term that is itself a function of several named losses is those losses.
-        live = Splitter(touches_data, lambda edge, path: names.is_scalar(edge), loss_like)
+        live = Splitter(
+            lambda node: touches_data(node, parameters), lambda edge, path: names.is_scalar(edge), loss_like
+        )
         inner = [[] if names.is_known(t.edge) else live.named_below(t) for t in terms]
         terms = [
             each for term, below in zip(terms, inner, strict=True) for each in (below if len(below) > 1 else [term])
         ]
         expanded = len(roots) == 1 and len(terms) > 1
         while True:
-            loaded = [term for term in terms if touches_data(term.node)]
+            loaded = [term for term in terms if touches_data(term.node, parameters)]
             if len(loaded) != 1 and len(terms) != 1:
                 return terms, expanded
             only = loaded[0] if len(loaded) == 1 else terms[0]
@@ -215,7 +218,7 @@ class TaskFinder:
     def _plan(self, terms: list[Term], names: Names, parameters: set[int], root_name: str, *, single: bool) -> _Plan:
         whole = single and len(terms) == 1 and not terms[0].path
         labels = self._labels(terms, names, root_name if whole else None, self._inner(terms, names))
-        loaded = [i for i, term in enumerate(terms) if touches_data(term.node)]
+        loaded = [i for i, term in enumerate(terms) if touches_data(term.node, parameters)]
         # Where no term touches data (a loss that is a function of the parameters alone) all of them are tasks.
         candidates = loaded or list(range(len(terms)))
         reach = {

@@ -103,6 +103,7 @@ class Watch:
         self._separate: list[str] = []
         self._lines = SourceLines()
         self._full = False
+        self._strangers = False
         self._pending: _Pending | None = None
 
     # Life
@@ -237,6 +238,9 @@ class Watch:
             self._schedule.burst = DEFAULT_BURST
         mine = [p for group in optimizer.param_groups for p in group["params"]]
         # An optimizer that steps within the backward pass, as soon as its gradient is there.
+        if self.sink.laid_out and not any(p in self.table.named for p in mine) and not self._strangers:
+            self._strangers = True
+            self._say(f"at step {self.step} an optimizer steps whose parameters are not in the run: not recorded")
         if self.hooks.in_backward:
             self._keep([p for p in mine if p in self.table.named])
         attributor.before_step([p for p in mine if p in self.table.named] if len(self.table) else mine)
@@ -296,6 +300,7 @@ class Watch:
             names = names_around(frames)
             self._loss_scale = names.loss_scale
             found = self._finder.find(roots, names, self.table.ids(), self._observed)
+            found.total /= names.loss_scale
             del names, frames
             self._residual += [name for name in found.residual if name not in self._residual]
             self._separate += [name for name in found.separate if name not in self._separate]
@@ -349,7 +354,8 @@ class Watch:
             raise SystemExit(2)
 
     def _row_of_step(self, resolved: Resolved) -> Row:
-        self.sink.lay_out(self.table, resolved.settled, self._steppers, self._schedule)
+        for name in self.sink.lay_out(self.table, resolved.settled, self._steppers, self._schedule):
+            self._say(f"one more task at step {self.step}: {name}")
         if self._row is None:
             self._row = self.sink.row(self.step, self.epoch)
         return self._row
@@ -369,12 +375,15 @@ class Watch:
 
     def _skipped(self) -> None:
         """Gradients that were not finite were thrown away without a step."""
-        if self.sink.laid_out:
-            row = self.sink.row(self.step, self.epoch)
-            resolved = self._ledger.resolve([])
-            row.losses(resolved.loss, dict.fromkeys(resolved.weight, math.nan), resolved.total)
-            row.skip()
-            self._hand_over(row)
+        if not self.sink.laid_out:
+            # GradScaler's first scale is often too large: the first step is still to come.
+            self._ledger.clear()
+            return
+        row = self.sink.row(self.step, self.epoch)
+        resolved = self._ledger.resolve([])
+        row.losses(resolved.loss, dict.fromkeys(resolved.weight, math.nan), resolved.total)
+        row.skip()
+        self._hand_over(row)
         self.step += 1
         self._clear()
 
