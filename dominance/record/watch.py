@@ -252,6 +252,8 @@ class Watch:
         self._stepped.add(id(optimizer))
         self._observed = {}
         self._lines.end()
+        if self._finder.lines_asked and self.failure is None:
+            self._lines.ask(self._schedule.records(self.step + 1))
         if optimizer in self._stepping:
             self._stepping.remove(optimizer)
 
@@ -370,8 +372,6 @@ class Watch:
             self._spend()
         self.step += 1
         self._clear()
-        if self._finder.lines_asked:
-            self._lines.ask(self._schedule.records(self.step))
 
     def _skipped(self) -> None:
         """Gradients that were not finite were thrown away without a step."""

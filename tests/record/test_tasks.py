@@ -202,6 +202,28 @@ def test_named_tasks_and_the_rest_is_residual(tmp_path: Path) -> None:
     assert want[0].abs().max() > 0
 
 
+def test_a_loss_of_many_structures_keeps_its_names(tmp_path: Path) -> None:
+    """A sequence of another length has another graph: the step in which it comes first goes unrecorded."""
+    torch.manual_seed(0)
+    net, data = Net(), Data()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    with Recorder(tmp_path / "run", net, optimizer):
+        for length in (3, 3, 2, 4, 3, 5, 2):
+            z, seg = data.x, data.ce(net(data.x))
+            loss = 1.0 * seg
+            for _ in range(length):
+                z = z + 0.1 * net.depth_head(net.trunk(z)).repeat(1, 2)
+                loss = loss + torch.nn.functional.mse_loss(net.depth_head(net.trunk(z)), data.t)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    run = open_run(tmp_path / "run")
+    assert run.attrs["tasks"] == ["seg", "mse_loss"]
+    assert run.dataset["step"].values.tolist() == [0, 1, 3, 4, 5, 6]
+    np.testing.assert_allclose(run["loss/weight"].sel(task="mse_loss").values, [3, 3, 4, 3, 5, 2])
+    assert not torch.is_anomaly_enabled()
+
+
 def test_a_task_that_comes_late_and_one_that_is_absent(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net, data = Net(), Data()
