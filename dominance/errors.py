@@ -44,10 +44,6 @@ class BadScript(DominanceError):
     """The script or module to record does not exist or cannot be read."""
 
 
-class TasksNotFound(DominanceError):
-    """The tasks of the loss could not be told apart, or are not the ones that were named."""
-
-
 class NothingRecorded(DominanceError):
     """The run holds no recorded step, or not the quantity that the analysis needs."""
 

@@ -11,7 +11,6 @@ import numpy as np
 
 INK = "#222222"
 GREY = "#8a8a8a"
-PALE = "#d5d5d5"
 
 DIVERGING = ("#08265c", "#5a8cc4", "#e8e4d8", "#f0ab5c", "#a83a0c")
 SEQUENTIAL = ("#f4f1e8", "#f0ab5c", "#a83a0c", "#4a1503")

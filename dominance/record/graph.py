@@ -205,7 +205,7 @@ class Splitter:
         self._named = named
         self._loss_like = loss_like
 
-    def terms(self, root: Edge, path: tuple[int, ...] = (), *, stop_at_names: bool = True) -> list[Term]:
+    def terms(self, root: Edge, path: tuple[int, ...] = ()) -> list[Term]:
         """The terms below ``root``; the root itself when it does not come apart. Each edge is listed once."""
         found: dict[Edge, Term] = {}
         seen: set[Edge] = set()
@@ -215,7 +215,7 @@ class Splitter:
             if edge in seen:
                 continue
             seen.add(edge)
-            below = [] if (not is_root and stop_at_names and self._stops(edge, here)) else self._summands(edge)
+            below = [] if (not is_root and self._stops(edge, here)) else self._summands(edge)
             if not below:
                 found[edge] = Term(edge, here, edge[0].name())
             # Reversed, so that terms come out in the order they are written in.

@@ -148,12 +148,12 @@ class TaskFinder:
         weights = dict(zip(chosen, exact_weights(roots, [terms[i].edge for i in chosen]), strict=True))
         # A root that picks one loss out of a vector of them passes no gradient to the others.
         picks = _picks(roots[0])
+        whole = {root.edge: root.tensor.detach() for root in roots if root.tensor is not None}
         tasks = []
         for name, positions in plan.tasks:
             weighted = [(terms[i].edge, weights[i]) for i in positions]
             edges = [edge for edge, weight in weighted if weight is not None]
             if edges and not (picks and not any(bool(weight.any()) for _, weight in weighted if weight is not None)):
-                whole = {root.edge: root.tensor.detach() for root in roots if root.tensor is not None}
                 values = [whole.get(edge, names.value(edge)) for edge in edges]
                 values = [term_value(e[0]) if v is None else v for e, v in zip(edges, values, strict=True)]
                 tasks.append(_task(name, edges, [weight for _, weight in weighted if weight is not None], values))
@@ -180,9 +180,7 @@ class TaskFinder:
             whole = [Term(r.edge, (i,) if len(roots) > 1 else (), r.edge[0].name()) for i, r in enumerate(roots)]
             return (terms if len(terms) == len(roots) == 1 else whole), False
         # A term that is itself a function of several named losses is those losses.
-        live = Splitter(
-            lambda node: touches_data(node, parameters), lambda edge, path: names.is_scalar(edge), loss_like
-        )
+        live = _live_splitter(names, parameters)
         inner = [[] if names.is_known(t.edge) else live.named_below(t) for t in terms]
         terms = [
             each for term, below in zip(terms, inner, strict=True) for each in (below if len(below) > 1 else [term])
@@ -217,7 +215,7 @@ class TaskFinder:
 
     def _plan(self, terms: list[Term], names: Names, parameters: set[int], root_name: str, *, single: bool) -> _Plan:
         whole = single and len(terms) == 1 and not terms[0].path
-        labels = self._labels(terms, names, root_name if whole else None, self._inner(terms, names))
+        labels = self._labels(terms, names, root_name if whole else None, self._inner(terms, names, parameters))
         loaded = [i for i, term in enumerate(terms) if touches_data(term.node, parameters)]
         # Where no term touches data (a loss that is a function of the parameters alone) all of them are tasks.
         candidates = loaded or list(range(len(terms)))
@@ -247,9 +245,9 @@ class TaskFinder:
         return _Plan(root_name, groups, residual, separate)
 
     @staticmethod
-    def _inner(terms: list[Term], names: Names) -> dict[Edge, list[str]]:
+    def _inner(terms: list[Term], names: Names, parameters: set[int]) -> dict[Edge, list[str]]:
         """Names of the losses that unnamed terms are functions of: the logarithm of a loss is still that task."""
-        splitter = Splitter(touches_data, lambda edge, path: names.is_scalar(edge), lambda edge: False)
+        splitter = _live_splitter(names, parameters)
         inner = {}
         for term in terms:
             if not names.is_known(term.edge):
@@ -324,6 +322,13 @@ class TaskFinder:
             return repeats and (same_source or one_container)
         # One call of a library function that is a sum itself: label smoothing.
         return same_source and private[first] == private[other]
+
+
+def _live_splitter(names: Names, parameters: set[int]) -> Splitter:
+    """Finds the scalars that the script holds by name now."""
+    return Splitter(
+        lambda node: touches_data(node, parameters), lambda edge, path: names.is_scalar(edge), lambda edge: False
+    )
 
 
 def _picks(root: Root) -> bool:

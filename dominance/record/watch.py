@@ -197,8 +197,13 @@ class Watch:
             names = names_around(frames)
             root = Root(edge_of(outputs[0]), _root_gradient(outputs[0], gradients[0]), outputs[0])
             self._finder.expand, expand = False, self._finder.expand
-            found = self._finder.find([root], names, self.table.ids(), self._observed)
-            self._finder.expand = expand
+            try:
+                found = self._finder.find([root], names, self.table.ids(), self._observed)
+            except Unnamed:
+                # As in a backward(): what it is made of is known from the next recorded forward on.
+                return lambda result: self._lines.on()
+            finally:
+                self._finder.expand = expand
         return functools.partial(self._after_grad, found, list(inputs))
 
     @_harmless

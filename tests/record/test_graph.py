@@ -45,10 +45,10 @@ def loss_like(edge: Edge) -> bool:
     return bool(edge[0].name().startswith("MseLoss"))
 
 
-def split(root: Tensor, named: tuple[Tensor, ...] = (), *, stop_at_names: bool = True) -> list[Term]:
+def split(root: Tensor, named: tuple[Tensor, ...] = ()) -> list[Term]:
     edges = {edge_of(tensor) for tensor in named}
     splitter = Splitter(touches_data, lambda edge, path: edge in edges, loss_like)
-    return splitter.terms(edge_of(root), stop_at_names=stop_at_names)
+    return splitter.terms(edge_of(root))
 
 
 def prefilled(a: Tensor, b: Tensor) -> Tensor:
@@ -154,7 +154,7 @@ def test_named_sums() -> None:
     a, b, c = losses(3)
     both = a + b
     assert [term.edge for term in split(both + c, (both,))] == [edge_of(both), edge_of(c)]
-    below = split(both + c, (both,), stop_at_names=False)
+    below = split(both + c)
     assert [term.edge for term in below] == [edge_of(t) for t in (a, b, c)]
     assert [term.edge for term in split(both, (both,))] == [edge_of(a), edge_of(b)], "not at the root itself"
     stack = torch.stack([a, b])
