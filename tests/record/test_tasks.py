@@ -244,3 +244,23 @@ def test_a_task_that_comes_late_and_one_that_is_absent(tmp_path: Path) -> None:
     assert np.isnan(seg[0]).all(), "not yet known"
     assert (seg[2] == 0).all(), "known, and absent"
     assert (seg[3] != 0).any()
+
+
+def test_an_unnamed_loss_under_autograd_grad_does_not_end_the_recording(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net, data = Net(), Data()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    shared = list(net.trunk.parameters())
+    with Recorder(tmp_path / "run", net, optimizer):
+        for step in range(4):
+            out = net(data.x)
+            make = data.ce if step == 1 else data.mse
+            torch.autograd.grad(2 * make(out), shared, retain_graph=True)
+            depth, seg = data.mse(out), data.ce(out)
+            optimizer.zero_grad()
+            (depth + seg).backward()
+            optimizer.step()
+    run = open_run(tmp_path / "run")
+    assert "failure" not in run.attrs
+    assert run.dataset["step"].values.tolist() == [0, 1, 2, 3]
+    np.testing.assert_allclose(run["loss/weight"].sel(task=["depth", "seg"]).values, 1)
