@@ -50,3 +50,11 @@ class NothingRecorded(DominanceError):
 
 class RecordingFailed(DominanceError):
     """The recorder could not go on; the training it watched was not touched."""
+
+
+class MissingData(DominanceError):
+    """A package or file that a benchmark reads is not there."""
+
+
+class BadData(DominanceError):
+    """A data file is not what it should be: which one, which row, and what is wrong."""

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "errors": set(),
     "config": {"schema", "errors"},
     "store": BASE,
-    "record": BASE | {"store"},
+    "record": BASE | {"store", "optim"},
     "analyse": BASE | {"store"},
     "plots": BASE | {"store", "analyse"},
     "figures": BASE | {"store", "analyse", "plots"},

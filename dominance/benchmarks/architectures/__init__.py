@@ -1,0 +1,1 @@
+"""Multi-task architectures as plain modules, one file each."""

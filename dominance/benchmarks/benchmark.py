@@ -1,0 +1,120 @@
+"""What a benchmark is: data, tasks with their metrics, a loss for each task, and the settings it was published with."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+Scores = dict[str, dict[str, float]]
+"""task -> metric -> value."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number that says how well a task is done, and which direction is better: declared, never guessed."""
+
+    name: str
+    higher_is_better: bool
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task: its name, the size of its output, and its metrics, the main one first."""
+
+    name: str
+    outputs: int
+    metrics: tuple[Metric, ...]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a benchmark is trained unless told otherwise. Every field can be given on the command line."""
+
+    epochs: int
+    batch_size: int
+    lr: float
+    optimizer: str = "adam"
+    architecture: str = "hps"
+    milestones: tuple[float, ...] = ()
+    """Shares of the training after which the learning rate is divided by ten."""
+    patience: int | None = None
+    """Epochs without a better mean of the tasks' main metrics on "val" until the training stops; None: never."""
+    published: Mapping[str, Any] = field(default_factory=dict)
+    """What the papers say they used, as they say it; with the paper."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's data. With multi-input tasks ``inputs`` has one entry for each task.
+
+    A target that is NaN (or -1, for classes) is a missing label; a task without a target is absent from the batch.
+    """
+
+    inputs: Any
+    targets: Mapping[str, Tensor]
+
+
+class Benchmark(abc.ABC):
+    """One benchmark. Making it loads nothing; ``load`` does, and tells how to get what is missing.
+
+    Subclasses take their open settings as keyword arguments of ``__init__``, all with defaults.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    """One line: what the data is and what the tasks are."""
+    licence: ClassVar[str]
+    source: ClassVar[str]
+    """Where the data comes from, and the paper."""
+    settings: ClassVar[Settings]
+    architectures: ClassVar[tuple[str, ...]] = ("hps", "mmoe", "cgc", "cross-stitch", "mtan")
+    """Architectures that this benchmark can be trained with."""
+    multi_input: ClassVar[bool] = False
+
+    @property
+    @abc.abstractmethod
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks; may depend on the settings."""
+
+    @abc.abstractmethod
+    def load(self, seed: int) -> None:
+        """Read or make the data and split it. Own generators only.
+
+        Raises:
+            MissingData: a package or file is not there; the fix installs it, or names the option that points to it.
+            BadData: a file is not what it should be: which one, which row, what is wrong.
+        """
+
+    @abc.abstractmethod
+    def batches(self, split: str, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:
+        """One epoch of "train", "val" or "test": shuffled by the generator if there is one, else in order."""
+
+    @abc.abstractmethod
+    def model(self, architecture: str, tasks: tuple[str, ...]) -> nn.Module:
+        """A fresh model for these tasks. ``model(inputs)`` returns {task: output}.
+
+        If it has a shared representation, ``model.encode(inputs)`` returns it (one tensor, or one for each task) and
+        ``model.decode(representation)`` the outputs. Initialised from torch's global generator, which the caller seeds.
+        """
+
+    @abc.abstractmethod
+    def loss(self, task: str, output: Tensor, target: Tensor) -> Tensor | None:
+        """The task's loss, a scalar: the mean over the samples that have a label; None if none has."""
+
+    @abc.abstractmethod
+    def score(self, task: str, output: Tensor, target: Tensor) -> dict[str, float]:
+        """The task's metrics over a whole split.
+
+        Args:
+            output, target: of all samples that have a label, on the CPU.
+        """
+
+    def outputs(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """The model's output for each of its tasks."""
+        found: dict[str, Tensor] = model(batch.inputs)
+        return found

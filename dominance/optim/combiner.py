@@ -1,0 +1,303 @@
+"""What all combiners have in common: from the tasks' gradients to what an optimizer is fed.
+
+Nearly every gradient-manipulating method turns the K task gradients G into K manipulated ones by a small matrix that it
+computes from the Gram matrix G Gᵀ alone: Ĝ = C G. So a combiner is a small class with one method, ``mixing``; one
+engine, here, applies it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dominance.optim.gradients import present, task_gradients
+from dominance.optim.listeners import listeners, own_passes
+from dominance.optim.task_gradients import Matrix, Row, Sharing, TaskGradients, gram_matrix
+
+Representation = Tensor | Mapping[str, Tensor]
+
+
+class Mixture(Protocol):
+    """Task gradients and how they are to be mixed. The sum and the rows are computed only where they are wanted."""
+
+    gradients: TaskGradients
+
+    def total(self) -> Row:
+        """The sum of the manipulated gradients: what an ordinary optimizer is fed."""
+
+    def rows(self) -> TaskGradients:
+        """The manipulated gradient of each task."""
+
+    def weights(self) -> dict[str, float] | None:
+        """What each task's gradient was multiplied by, if that is all that was done."""
+
+
+class MatrixMixture:
+    """C G. The sum needs the column sums of C alone.
+
+    Args:
+        matrix: C, shape (K, K).
+        weighted_heads: parameters of one task alone get the task's weight too, if C is diagonal.
+    """
+
+    def __init__(self, gradients: TaskGradients, matrix: Matrix, *, weighted_heads: bool) -> None:
+        self.gradients = gradients
+        self.matrix = matrix
+        self._diagonal = _diagonal(matrix)
+        self._heads = self._diagonal if weighted_heads else None
+
+    def total(self) -> Row:
+        return self.gradients.total(self.matrix.sum(axis=0), self._heads)
+
+    def rows(self) -> TaskGradients:
+        return self.gradients.mixed(self.matrix, self._heads)
+
+    def weights(self) -> dict[str, float] | None:
+        return None if self._diagonal is None else _named(self.gradients.tasks, self._diagonal)
+
+
+class Combiner:
+    """Turns task gradients G into manipulated ones C G, one row a task. Subclasses implement ``mixing``.
+
+    A task that is absent from a batch has no row and no column there; what the method remembers of it does not move.
+    """
+
+    heads: ClassVar[Literal["plain", "weighted"]] = "plain"
+    """What parameters of one task alone are fed: their task's own gradient, or the same times the task's weight."""
+    remembers: ClassVar[tuple[str, ...]] = ()
+    """Attributes that ``state_dict`` holds: numbers, strings, tensors, and lists and dicts of them."""
+
+    def __init__(self) -> None:
+        self._sharing = Sharing()
+
+    def mixing(self, gram: Matrix, losses: Matrix, tasks: Sequence[str]) -> Matrix:
+        """The mixing matrix C.
+
+        Args:
+            gram: G Gᵀ, shape (K, K), float64.
+            losses: shape (K,), float64.
+            tasks: the K names.
+
+        Returns:
+            C, shape (K, K), float64; row k makes the manipulated gradient of task k.
+        """
+        raise NotImplementedError
+
+    def backward(
+        self,
+        losses: Mapping[str, Tensor | None],
+        parameters: Iterable[Tensor],
+        *,
+        representation: Representation | None = None,
+    ) -> None:
+        """Take the place of ``loss.backward()``: add the combined gradient to ``.grad`` of the parameters.
+
+        Args:
+            losses: task name -> scalar loss; None for a task that is absent from the batch.
+            parameters: leaf tensors; those that need no gradient are left out.
+            representation: what the shared trunk puts out, one tensor, or one for each task that has its own inputs.
+                The Gram matrix is then that of the gradients with respect to it (MGDA-UB; MoCoGrad, Sec. V): K passes
+                through the heads and one through the trunk. None: the gradients of the parameters themselves.
+
+        Raises:
+            TypeError, ValueError: see ``optim.gradients.present``.
+        """
+        wanted = [p for p in parameters if p.requires_grad]
+        if representation is not None:
+            self._backward_through(present(losses), wanted, representation)
+            return
+        mixture = self.mix(task_gradients(losses, wanted, sharing=self._sharing))
+        accumulate(mixture.gradients.parameters, mixture.total())
+        if listeners:
+            effective, weights = mixture.rows(), mixture.weights()
+            for listener in listeners:
+                listener.effective(effective, weights)
+
+    def combine(self, gradients: TaskGradients) -> TaskGradients:
+        """The manipulated gradient of each task, C G: what a task-wise optimizer like AdaTask is fed (its Alg. 3-4)."""
+        return self.mix(gradients).rows()
+
+    def mix(self, gradients: TaskGradients) -> Mixture:
+        """Look at the gradients of one step (once: a method may remember them), and say how they are to be mixed."""
+        matrix = self._checked(gradients.gram(), gradients.loss_values(), gradients.tasks)
+        return MatrixMixture(gradients, matrix, weighted_heads=self.heads == "weighted")
+
+    def parameters(self) -> Iterator[Tensor]:
+        """What the method learns by gradient: to be given to the optimizer beside the model's parameters."""
+        return iter(())
+
+    def epoch(self) -> None:
+        """An epoch is over: for methods that act on its averages."""
+
+    def after_step(self, losses: Mapping[str, Tensor | None]) -> None:
+        """The optimizer has stepped, and these are the losses of the same batch now: for methods that look back."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the method remembers, so that training goes on to the bit; loads with ``weights_only=True``."""
+        return {name: _plain(getattr(self, name)) for name in self.remembers}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what ``state_dict`` returned.
+
+        Raises:
+            ValueError: it is of another method.
+        """
+        if state.keys() != set(self.remembers):
+            raise ValueError(
+                f"{type(self).__name__} remembers {sorted(self.remembers)}, the state has {sorted(state)}: "
+                "it is of another method"
+            )
+        for name, value in state.items():
+            kept = getattr(self, name)
+            if isinstance(kept, torch.Generator):
+                kept.set_state(value)
+            else:
+                setattr(self, name, _plain(value))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+    def _checked(self, gram: Matrix, losses: Matrix, tasks: Sequence[str]) -> Matrix:
+        """``mixing``, once it is sure that there is something to mix."""
+        if not np.isfinite(gram).all():
+            broken = [task for task, norm in zip(tasks, np.diagonal(gram), strict=True) if not np.isfinite(norm)]
+            raise FloatingPointError(f"the gradient of {', '.join(broken)} is not finite; no weights can be found")
+        return self.mixing(gram, losses, tasks)
+
+    def _backward_through(
+        self, losses: dict[str, Tensor], parameters: list[Tensor], representation: Representation
+    ) -> None:
+        """K passes from the losses to the representation, one from there to the trunk."""
+        tasks = tuple(losses)
+        shared = isinstance(representation, Tensor)
+        points = [representation if isinstance(representation, Tensor) else representation[task] for task in tasks]
+        behind = _behind(points, parameters)
+        heads = [p for p, trunk in zip(parameters, behind, strict=True) if not trunk]
+        trunk = [p for p, below in zip(parameters, behind, strict=True) if below]
+        rows: list[Row] = []
+        at_points: Row = []
+        with own_passes():
+            for loss, point in zip(losses.values(), points, strict=True):
+                found = torch.autograd.grad(loss, [point, *heads], retain_graph=True, allow_unused=True)
+                at_points.append(found[0])
+                rows.append(list(found[1:]))
+        values = np.array([float(loss.detach()) for loss in losses.values()])
+        matrix = self._checked(gram_matrix([[g] for g in at_points]), values, tasks)
+        weights, own = matrix.sum(axis=0), _diagonal(matrix)
+        on_heads = own if self.heads == "weighted" and own is not None else np.ones(len(tasks))
+        if listeners:
+            for listener in listeners:
+                listener.weighted(losses, _named(tasks, weights))
+        detached = tuple(loss.detach().reshape(()) for loss in losses.values())
+        beside = TaskGradients(tasks, tuple(heads), rows, detached, (False,) * len(heads))
+        accumulate(heads, beside.total(heads=on_heads))
+        pulled = [g * float(w) for g, w in zip(at_points, weights, strict=True) if g is not None]
+        into = [p for p, g in zip(points, at_points, strict=True) if g is not None]
+        if shared and pulled:
+            pulled, into = [torch.stack(pulled).sum(dim=0)], into[:1]
+        with own_passes():
+            found = torch.autograd.grad(into, trunk, pulled, allow_unused=True)
+        accumulate(trunk, list(found))
+
+
+class Weighting(Combiner):
+    """A combiner whose mixing matrix is diagonal: one weight a task. Subclasses implement ``weights``."""
+
+    def weights(self, gram: Matrix, losses: Matrix, tasks: Sequence[str]) -> Matrix:
+        """Weights of the tasks, shape (K,), float64; arguments as in ``mixing``."""
+        raise NotImplementedError
+
+    def mixing(self, gram: Matrix, losses: Matrix, tasks: Sequence[str]) -> Matrix:
+        """diag(weights)."""
+        return np.diag(self.weights(gram, losses, tasks))
+
+
+class LossWeighting(Weighting):
+    """A weighting that needs no gradients: one plain backward pass of the weighted sum of the losses."""
+
+    heads = "weighted"
+
+    def loss_weights(self, losses: Matrix, tasks: Sequence[str]) -> Matrix:
+        """Weights of the tasks, shape (K,), float64, from their losses, shape (K,)."""
+        raise NotImplementedError
+
+    def weights(self, gram: Matrix, losses: Matrix, tasks: Sequence[str]) -> Matrix:
+        """The loss weights; the Gram matrix is not used."""
+        return self.loss_weights(losses, tasks)
+
+    def total(self, losses: Mapping[str, Tensor]) -> Tensor:
+        """The scalar that is differentiated: the weighted sum of the losses."""
+        values = np.array([float(loss.detach()) for loss in losses.values()])
+        weights = self.loss_weights(values, tuple(losses))
+        return torch.stack(
+            [loss.reshape(()) * float(w) for loss, w in zip(losses.values(), weights, strict=True)]
+        ).sum()
+
+    def backward(
+        self,
+        losses: Mapping[str, Tensor | None],
+        parameters: Iterable[Tensor],
+        *,
+        representation: Representation | None = None,
+    ) -> None:
+        """As ``Combiner.backward``, in one backward pass; ``representation`` makes no difference here."""
+        found = present(losses)
+        for listener in listeners:
+            listener.observe(found)
+        leaves = [p for p in (*parameters, *self.parameters()) if p.requires_grad]
+        torch.autograd.backward(self.total(found), inputs=leaves)
+
+
+def accumulate(parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
+    """Add each gradient to its parameter's ``.grad``, as ``backward()`` does."""
+    with torch.no_grad():
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            if gradient is None:
+                continue
+            if parameter.grad is None:
+                parameter.grad = gradient.detach().clone()
+            else:
+                parameter.grad.add_(gradient)
+
+
+def _behind(points: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[bool]:
+    """For each parameter, whether one of the points is made from it."""
+    reached: set[Any] = set()
+    waiting: list[Any] = [point.grad_fn for point in points if point.grad_fn is not None]
+    while waiting:
+        node = waiting.pop()
+        if node in reached:
+            continue
+        reached.add(node)
+        waiting += [below for below, _ in node.next_functions if below is not None]
+    leaves = {id(node.variable) for node in reached if hasattr(node, "variable")}
+    return [id(parameter) in leaves for parameter in parameters]
+
+
+def _diagonal(matrix: Matrix) -> Matrix | None:
+    """The diagonal of C, if C is diagonal."""
+    diagonal = np.diagonal(matrix)
+    return diagonal.copy() if np.count_nonzero(matrix) == np.count_nonzero(diagonal) else None
+
+
+def _named(tasks: Sequence[str], weights: Matrix) -> dict[str, float]:
+    return {task: float(weight) for task, weight in zip(tasks, weights, strict=True)}
+
+
+def _plain(value: Any) -> Any:
+    """A copy made of what ``torch.load(weights_only=True)`` accepts."""
+    if isinstance(value, torch.Generator):
+        return value.get_state()
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value.copy())
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_plain(item) for item in value)
+    return value

@@ -1,0 +1,52 @@
+"""Who is told of the gradients and updates of each task: a recorder, while one is at work.
+
+The optimizers here know what is usually to be found out from outside: which gradient the optimizer is fed on behalf of
+each task, and which part of the step is each task's. With no listener nothing of this costs anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.optim import Optimizer
+
+    from dominance.optim.task_gradients import TaskGradients
+
+
+class Listener(Protocol):
+    """What is told, in this order, in each training step. Tensors are lent: whoever keeps one copies it."""
+
+    def own_passes(self) -> AbstractContextManager[None]:
+        """Autograd passes in this block are means to an end: they are no backward() of the training script."""
+
+    def observe(self, losses: Mapping[str, Tensor]) -> None:
+        """The tasks' losses; a plain backward() of a weighted sum of them follows."""
+
+    def weighted(self, losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> None:
+        """The gradient of the sum of ``weights[k] * losses[k]`` comes into ``.grad`` next; the graph is alive."""
+
+    def effective(self, gradients: TaskGradients, weights: Mapping[str, float] | None) -> None:
+        """The sum of these task gradients has been added to ``.grad``, or is about to be fed to the optimizer.
+
+        ``weights`` are the factors between them and the gradients of the losses; None where there is no single one.
+        """
+
+    def updates(self, optimizer: Optimizer, parameters: Sequence[Tensor], task: str, updates: Sequence[Tensor]) -> None:
+        """What one task adds to these parameters (theta after minus theta before) in the step that is going on."""
+
+
+listeners: list[Listener] = []
+"""Those who listen now."""
+
+
+@contextmanager
+def own_passes() -> Iterator[None]:
+    """Tell every listener that the autograd passes in this block are ours."""
+    with ExitStack() as stack:
+        for listener in listeners:
+            stack.enter_context(listener.own_passes())
+        yield

@@ -1,0 +1,154 @@
+"""The gradients of several tasks by the same parameters: the matrix G of the papers, kept parameter by parameter."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+Matrix = npt.NDArray[np.float64]
+Row = list[Tensor | None]
+Weights = Sequence[float] | Matrix
+
+
+@dataclass
+class TaskGradients:
+    """G, K rows of gradients that are never put into one flat matrix.
+
+    Attributes:
+        tasks: K names.
+        parameters: leaf tensors.
+        rows: for each task, one tensor of the parameter's shape for each parameter; None where the task does not
+            reach it, which is the same as zero.
+        losses: the tasks' losses, detached 0-dim tensors.
+        shared: for each parameter, whether it is shared: what combiners mix, and what the Gram matrix is made of.
+    """
+
+    tasks: tuple[str, ...]
+    parameters: tuple[Tensor, ...]
+    rows: list[Row]
+    losses: tuple[Tensor, ...]
+    shared: tuple[bool, ...]
+
+    def __post_init__(self) -> None:
+        if not (len(self.tasks) == len(self.rows) == len(self.losses)):
+            raise ValueError(f"{len(self.tasks)} tasks, {len(self.rows)} rows and {len(self.losses)} losses")
+        if any(len(row) != len(self.parameters) for row in self.rows) or len(self.shared) != len(self.parameters):
+            raise ValueError(f"rows and shared must have one entry for each of the {len(self.parameters)} parameters")
+
+    def loss_values(self) -> Matrix:
+        """The losses, shape (K,), float64."""
+        return np.array([float(loss) for loss in self.losses])
+
+    def gram(self) -> Matrix:
+        """G Gᵀ over the shared parameters, shape (K, K), float64."""
+        return gram_matrix([[g for g, s in zip(row, self.shared, strict=True) if s] for row in self.rows])
+
+    def mixed(self, matrix: Matrix, heads: Weights | None = None) -> TaskGradients:
+        """C G on the shared parameters: row k of the result is the sum over j of C[k, j] times row j.
+
+        Args:
+            matrix: C, shape (K, K).
+            heads: factor on each task's gradient of the parameters that are not shared, shape (K,); None: 1.
+        """
+        rows: list[Row] = [[None] * len(self.parameters) for _ in self.tasks]
+        for i, shared in enumerate(self.shared):
+            column = [row[i] for row in self.rows]
+            for k in range(len(self.tasks)):
+                if shared:
+                    rows[k][i] = weighted_sum(column, matrix[k])
+                else:
+                    rows[k][i] = weighted_sum(column[k : k + 1], (1.0 if heads is None else float(heads[k]),))
+        return TaskGradients(self.tasks, self.parameters, rows, self.losses, self.shared)
+
+    def total(self, weights: Weights | None = None, heads: Weights | None = None) -> Row:
+        """The sum over the tasks, one tensor for each parameter, None where no task reaches it.
+
+        Args:
+            weights: factor on each task's gradient of the shared parameters, shape (K,); None: 1.
+            heads: the same for the others.
+        """
+        ones = np.ones(len(self.tasks))
+        on_shared, on_heads = (ones if w is None else np.asarray(w, float) for w in (weights, heads))
+        return [
+            weighted_sum([row[i] for row in self.rows], on_shared if shared else on_heads)
+            for i, shared in enumerate(self.shared)
+        ]
+
+    def add(self, other: TaskGradients) -> TaskGradients:
+        """The sum with the gradients of another micro-batch, losses too; a task that one of them lacks is zero there.
+
+        Raises:
+            ValueError: the other one has other parameters.
+        """
+        if len(self.parameters) != len(other.parameters) or any(
+            a is not b for a, b in zip(self.parameters, other.parameters, strict=True)
+        ):
+            raise ValueError("gradients of different parameters cannot be added")
+        rows = dict(zip(self.tasks, self.rows, strict=True))
+        losses = dict(zip(self.tasks, self.losses, strict=True))
+        for task, row, loss in zip(other.tasks, other.rows, other.losses, strict=True):
+            if task in rows:
+                rows[task] = [weighted_sum(pair, (1.0, 1.0)) for pair in zip(rows[task], row, strict=True)]
+                losses[task] = losses[task] + loss
+            else:
+                rows[task], losses[task] = row, loss
+        shared = tuple(a or b for a, b in zip(self.shared, other.shared, strict=True))
+        return TaskGradients(tuple(rows), self.parameters, list(rows.values()), tuple(losses.values()), shared)
+
+
+class Sharing:
+    """Remembers which tasks ever reached each parameter: one that two of them reached is shared for good.
+
+    So a parameter of the trunk counts as shared also in a batch in which only one task has labels.
+    """
+
+    def __init__(self) -> None:
+        self._reach: weakref.WeakKeyDictionary[Tensor, set[str]] = weakref.WeakKeyDictionary()
+
+    def shared(self, tasks: Sequence[str], parameters: Sequence[Tensor], rows: Sequence[Row]) -> tuple[bool, ...]:
+        """For each parameter, whether two or more tasks have reached it by now."""
+        found = []
+        for i, parameter in enumerate(parameters):
+            reach = self._reach.setdefault(parameter, set())
+            reach.update(task for task, row in zip(tasks, rows, strict=True) if row[i] is not None)
+            found.append(len(reach) > 1)
+        return tuple(found)
+
+
+def gram_matrix(rows: Sequence[Sequence[Tensor | None]]) -> Matrix:
+    """Inner products of rows of tensors, shape (K, K), float64; None is zero.
+
+    Args:
+        rows: K lists over the same parameters.
+    """
+    k = len(rows)
+    gram = torch.zeros(k, k, dtype=torch.float64)
+    for column in zip(*rows, strict=True):
+        present = [(i, g.detach().reshape(-1)) for i, g in enumerate(column) if g is not None]
+        for a, (i, gi) in enumerate(present):
+            for j, gj in present[a:]:
+                gram[i, j] += torch.dot(gi, gj).double().cpu()
+    upper = gram.numpy()
+    return np.asarray(np.triu(upper) + np.triu(upper, 1).T)
+
+
+def weighted_sum(tensors: Iterable[Tensor | None], weights: Iterable[float]) -> Tensor | None:
+    """The sum of ``weights[k] * tensors[k]``, a new tensor or, for one of weight 1 alone, that tensor; None is zero."""
+    found: Tensor | None = None
+    owned = False
+    for tensor, weight in zip(tensors, weights, strict=True):
+        if tensor is None or weight == 0:
+            continue
+        if found is None:
+            found, owned = (tensor, False) if weight == 1 else (tensor * float(weight), True)
+        elif owned:
+            found.add_(tensor, alpha=float(weight))
+        else:
+            found, owned = torch.add(found, tensor, alpha=float(weight)), True
+    return found
