@@ -189,9 +189,9 @@ class Combiner:
         matrix = self._checked(gram_matrix([[g] for g in at_points]), values, tasks)
         weights, own = matrix.sum(axis=0), _diagonal(matrix)
         on_heads = own if self.heads == "weighted" and own is not None else np.ones(len(tasks))
-        if listeners:
-            for listener in listeners:
-                listener.weighted(losses, _named(tasks, weights))
+        told = [
+            listener.weighted(losses, _named(tasks, weights), _named(tasks, on_heads), trunk) for listener in listeners
+        ]
         detached = tuple(loss.detach().reshape(()) for loss in losses.values())
         beside = TaskGradients(tasks, tuple(heads), rows, detached, (False,) * len(heads))
         accumulate(heads, beside.total(heads=on_heads))
@@ -202,6 +202,8 @@ class Combiner:
         with own_passes():
             found = torch.autograd.grad(into, trunk, pulled, allow_unused=True)
         accumulate(trunk, list(found))
+        for done in told:
+            done()
 
 
 class Weighting(Combiner):

@@ -6,7 +6,7 @@ each task, and which part of the step is each task's. With no listener nothing o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -26,8 +26,18 @@ class Listener(Protocol):
     def observe(self, losses: Mapping[str, Tensor]) -> None:
         """The tasks' losses; a plain backward() of a weighted sum of them follows."""
 
-    def weighted(self, losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> None:
-        """The gradient of the sum of ``weights[k] * losses[k]`` comes into ``.grad`` next; the graph is alive."""
+    def weighted(
+        self,
+        losses: Mapping[str, Tensor],
+        weights: Mapping[str, float],
+        beside: Mapping[str, float],
+        trunk: Sequence[Tensor],
+    ) -> Callable[[], None]:
+        """The gradient of a weighted sum of the losses comes into ``.grad`` next; the graph is alive.
+
+        ``weights`` hold for the parameters in ``trunk``, ``beside`` for all others. What is returned is called when
+        the gradient is there.
+        """
 
     def effective(self, gradients: TaskGradients, weights: Mapping[str, float] | None) -> None:
         """The sum of these task gradients has been added to ``.grad``, or is about to be fed to the optimizer.
