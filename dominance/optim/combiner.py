@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dominance.optim.gradients import present, task_gradients
 from dominance.optim.listeners import listeners, own_passes
+from dominance.optim.state import plain, restored
 from dominance.optim.task_gradients import Matrix, Row, Sharing, TaskGradients, gram_matrix
 
 Representation = Tensor | Mapping[str, Tensor]
@@ -138,7 +139,7 @@ class Combiner:
 
     def state_dict(self) -> dict[str, Any]:
         """What the method remembers, so that training goes on to the bit; loads with ``weights_only=True``."""
-        return {name: _plain(getattr(self, name)) for name in self.remembers}
+        return {name: plain(getattr(self, name)) for name in self.remembers} | {"reach": self._sharing.state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what ``state_dict`` returned.
@@ -146,17 +147,14 @@ class Combiner:
         Raises:
             ValueError: it is of another method.
         """
-        if state.keys() != set(self.remembers):
+        if state.keys() != {*self.remembers, "reach"}:
             raise ValueError(
                 f"{type(self).__name__} remembers {sorted(self.remembers)}, the state has {sorted(state)}: "
                 "it is of another method"
             )
-        for name, value in state.items():
-            kept = getattr(self, name)
-            if isinstance(kept, torch.Generator):
-                kept.set_state(value)
-            else:
-                setattr(self, name, _plain(value))
+        self._sharing.restore(state["reach"])
+        for name in self.remembers:
+            setattr(self, name, restored(getattr(self, name), state[name]))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -288,18 +286,3 @@ def _diagonal(matrix: Matrix) -> Matrix | None:
 
 def _named(tasks: Sequence[str], weights: Matrix) -> dict[str, float]:
     return {task: float(weight) for task, weight in zip(tasks, weights, strict=True)}
-
-
-def _plain(value: Any) -> Any:
-    """A copy made of what ``torch.load(weights_only=True)`` accepts."""
-    if isinstance(value, torch.Generator):
-        return value.get_state()
-    if isinstance(value, Tensor):
-        return value.detach().clone()
-    if isinstance(value, np.ndarray):
-        return torch.from_numpy(value.copy())
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_plain(item) for item in value)
-    return value

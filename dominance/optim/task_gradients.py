@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 Matrix = npt.NDArray[np.float64]
 Row = list[Tensor | None]
@@ -109,16 +109,30 @@ class Sharing:
     """
 
     def __init__(self) -> None:
-        self._reach: weakref.WeakKeyDictionary[Tensor, set[str]] = weakref.WeakKeyDictionary()
+        # by identity: == of tensors is elementwise
+        self._reach: MutableMapping[Tensor, set[str]] = WeakTensorKeyDictionary()
+        self._restored: list[list[str]] = []
 
     def shared(self, tasks: Sequence[str], parameters: Sequence[Tensor], rows: Sequence[Row]) -> tuple[bool, ...]:
         """For each parameter, whether two or more tasks have reached it by now."""
+        for parameter, reached in zip(parameters, self._restored, strict=False):
+            self._reach.setdefault(parameter, set()).update(reached)
+        self._restored = []
         found = []
         for i, parameter in enumerate(parameters):
             reach = self._reach.setdefault(parameter, set())
             reach.update(task for task, row in zip(tasks, rows, strict=True) if row[i] is not None)
             found.append(len(reach) > 1)
         return tuple(found)
+
+    def state(self) -> list[list[str]]:
+        """The tasks that reached each parameter, in the order in which the parameters were first given."""
+        return [sorted(reached) for reached in self._reach.values()] or self._restored
+
+    def restore(self, state: list[list[str]]) -> None:
+        """Take over what ``state`` returned; it holds for the parameters of the next call, in their order."""
+        self._reach.clear()
+        self._restored = [list(reached) for reached in state]
 
 
 def gram_matrix(rows: Sequence[Sequence[Tensor | None]]) -> Matrix:
