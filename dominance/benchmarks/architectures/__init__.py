@@ -1,1 +1,52 @@
 """Multi-task architectures as plain modules, one file each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dominance.benchmarks.architectures.base import Architecture, MakeModule
+from dominance.benchmarks.architectures.cgc import CGC
+from dominance.benchmarks.architectures.cross_stitch import CrossStitch
+from dominance.benchmarks.architectures.hps import HPS
+from dominance.benchmarks.architectures.mmoe import MMoE
+from dominance.benchmarks.architectures.mtan import MTAN
+from dominance.errors import BadOption
+
+ARCHITECTURES = ("hps", "mmoe", "cgc", "cross-stitch", "mtan")
+
+
+def build(
+    name: str,
+    make_encoder: MakeModule,
+    features: int,
+    heads: Mapping[str, MakeModule],
+    *,
+    multi_input: bool = False,
+    inputs: int | None = None,
+) -> Architecture:
+    """A model of the named architecture.
+
+    Args:
+        name: one of ``ARCHITECTURES``.
+        make_encoder: makes one trunk, from inputs to (batch, features). For "cross-stitch" and "mtan" a Sequential
+            whose children are its stages.
+        features: what a trunk puts out.
+        heads: task -> what makes its head, from (batch, features) to the task's output.
+        multi_input: each task has inputs of its own.
+        inputs: size of one sample, flattened: what the gates of "mmoe" and "cgc" read; see ``mmoe.Gate``.
+
+    Raises:
+        BadOption: there is no such architecture, or the trunk does not suit it.
+    """
+    match name:
+        case "hps":
+            return HPS(make_encoder, heads, multi_input=multi_input)
+        case "mmoe":
+            return MMoE(make_encoder, features, heads, multi_input=multi_input, inputs=inputs)
+        case "cgc":
+            return CGC(make_encoder, features, heads, multi_input=multi_input, inputs=inputs)
+        case "cross-stitch":
+            return CrossStitch(make_encoder, heads, multi_input=multi_input)
+        case "mtan":
+            return MTAN(make_encoder, heads, multi_input=multi_input)
+    raise BadOption(f"no architecture {name!r}", fix=f"choose from {', '.join(ARCHITECTURES)}")
