@@ -205,7 +205,7 @@ class Attributor:
                 self._rule.room.restart()
                 linear = self._rule.linear(p, before.group, theta, before.state)
                 self._split(split, linear, before.memory, theta, gradients.get(p) or GradientSplit({}, p.grad), room)
-                split.closure, split.rounding = _closure(split, theta, torch.finfo(p.dtype).eps, room)
+                split.closure, split.rounding = closure_of(split, theta, torch.finfo(p.dtype).eps, room)
                 before.memory.stamp(self._rule.memory(p, before.group))
                 self._memories[p] = before.memory
             yield p, split
@@ -260,7 +260,7 @@ def overflow_found(optimizer: Optimizer) -> bool:
     return found is not None and bool(found.item() if isinstance(found, Tensor) else found)
 
 
-def _closure(split: StepSplit, theta: Tensor, eps: float, room: Pool) -> tuple[float, float]:
+def closure_of(split: StepSplit, theta: Tensor, eps: float, room: Pool) -> tuple[float, float]:
     """Largest error of the sum of the parts, and the spacing of theta (size times ``eps``), over the largest step."""
     if split.total.numel() == 0:
         return 0.0, 0.0

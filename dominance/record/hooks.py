@@ -59,6 +59,7 @@ class Hooks:
         self._retaining: list[weakref.ref[Tensor]] = []
         self.quiet = False
         """Set while gradients are taken on our own behalf."""
+        self._aside = False
         self.kept_quiet = 0
         """Calls of the script's gradient hooks that were left out."""
 
@@ -90,7 +91,17 @@ class Hooks:
     @property
     def active(self) -> bool:
         """False in a forked child, inside a pass of our own, and inside a backward pass of the script."""
-        return self._installed and not self.quiet and not self._inside and os.getpid() == self._pid
+        looking = self._installed and not self.quiet and not self._aside and not self._inside
+        return looking and os.getpid() == self._pid
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Passes inside are no backward() of the script; its hooks see them as they would without us."""
+        outer, self._aside = self._aside, True
+        try:
+            yield
+        finally:
+            self._aside = outer
 
     @contextmanager
     def own_pass(self, modules: Iterable[nn.Module], parameters: Iterable[Tensor]) -> Iterator[None]:

@@ -243,7 +243,8 @@ class Ledger:
         for name, call in settled.counted():
             loss[name] += call.weighted_loss[name]
         loss = {
-            name: value / weight[name] if weight[name] else plain.get(name, math.nan) for name, value in loss.items()
+            name: value / weight[name] if weight[name] and not math.isnan(weight[name]) else plain.get(name, math.nan)
+            for name, value in loss.items()
         }
         weight = {name: value * factor for name, value in weight.items()} | mixed_weight
         total = sum(call.total for call in settled.fed or settled.calls)

@@ -20,6 +20,7 @@ from torch import Tensor
 from dominance.record.graph import Edge, Node
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_OWN_ROOMS = tuple(os.path.join(_PACKAGE, room) for room in ("record", "optim"))
 _TORCH = os.path.dirname(os.path.abspath(torch.__file__))
 # References to a frame's copy of its variables when nobody else looks at it: the frame's, ours, and the counter's own.
 _OURS = 3
@@ -55,7 +56,7 @@ def caller_frames() -> list[FrameType]:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         folder = frame.f_code.co_filename
-        if not folder.startswith((_TORCH, _PACKAGE + os.sep + "record")):
+        if not folder.startswith((_TORCH, *_OWN_ROOMS)):
             frames.append(frame)
         frame = frame.f_back
     return frames

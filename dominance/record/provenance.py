@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dominance.record.attribution import Attributor
+from dominance.record.steppers import Splits
 
 _MOST_GROUPS = 20
 # Entries of a group that list its parameters.
 _LISTS = ("params", "param_names")
 
 
-def describe(attributor: Attributor) -> dict[str, Any]:
+def describe(attributor: Splits) -> dict[str, Any]:
     """An optimizer: its class, the hyper-parameters of its groups, and how its steps are split."""
     optimizer = attributor.optimizer
     groups = [

@@ -39,6 +39,7 @@ class Recorder:
         attribution: "additive", "solo" or "both".
         overwrite: replace the run at ``path``.
         resume: go on with the run at ``path``.
+        attrs: what else is known of the run, for its attributes: names to numbers, strings, lists and dicts of them.
 
     Raises:
         RunExists: ``path`` is there, and neither ``overwrite`` nor ``resume`` is given.
@@ -77,6 +78,7 @@ class Recorder:
         attribution: str = "additive",
         overwrite: bool = False,
         resume: bool = False,
+        attrs: Mapping[str, Any] | None = None,
     ) -> None:
         if isinstance(model, type) or not isinstance(model, nn.Module):
             raise BadOption(f"model is {_kind(model)}", fix="give the torch.nn.Module that is trained")
@@ -99,8 +101,8 @@ class Recorder:
             raise RunExists(f"{self.path} exists", fix="give overwrite=True, resume=True, or another path")
         table = ParameterTable()
         table.add_model(model)
-        attrs = {"script": sys.argv[0] if sys.argv else "", "argv": sys.argv, "script_path": sys.argv[0]}
-        self._sink = Sink(self.path, options, attrs, overwrite=overwrite, resume=resume)
+        known = {"script": sys.argv[0] if sys.argv else "", "argv": sys.argv, "script_path": sys.argv[0]}
+        self._sink = Sink(self.path, options, {**known, **(attrs or {})}, overwrite=overwrite, resume=resume)
         self._watch = Watch(options, self._sink, table, note, list(optimizers))
         self._open = False
 

@@ -15,13 +15,12 @@ from torch import Tensor
 
 from dominance.config import RecordOptions
 from dominance.errors import BadOption
-from dominance.record.attribution import Attributor
 from dominance.record.ledger import Settled
 from dominance.record.parameters import Named, ParameterTable
 from dominance.record.provenance import describe, git_commit, versions
 from dominance.record.rows import Row, RowShape
 from dominance.record.sampling import STEPS_IN_FIRST_HALF, Sample, Schedule, Stratum, sample_coordinates
-from dominance.record.steppers import Steppers
+from dominance.record.steppers import Splits, Steppers
 from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, Layout, Parameter
 from dominance.store.writer import RunWriter
 
@@ -180,7 +179,7 @@ class Sink:
         room = self._options.budget / 2 / STEPS_IN_FIRST_HALF - exact
         return max(int(room / per_coordinate), 4 * len(self._named))
 
-    def _facts(self, sample: Sample, attributors: Iterable[Attributor], schedule: Schedule) -> dict[str, Any]:
+    def _facts(self, sample: Sample, attributors: Iterable[Splits], schedule: Schedule) -> dict[str, Any]:
         """Attributes that say how the run was made."""
         total = sum(entry.tensor.numel() for entry in self._named)
         return {

@@ -6,20 +6,23 @@ import functools
 import math
 import os
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from dominance.config import RecordOptions
+from dominance.record.announced import AnnouncedAttributor
 from dominance.record.attribution import GradientSplit
 from dominance.record.gradients import task_gradients
 from dominance.record.graph import edge_of, leaves
+from dominance.record.harmless import harmless
 from dominance.record.hooks import Hooks, LeafCapture
-from dominance.record.ledger import Ledger, Resolved, call_of, joined
+from dominance.record.ledger import Call, Ledger, Resolved, call_of, joined
 from dominance.record.naming import caller_frames, names_around
 from dominance.record.parameters import ParameterTable
 from dominance.record.rows import Row
@@ -28,25 +31,7 @@ from dominance.record.sink import Sink
 from dominance.record.source_lines import SourceLines
 from dominance.record.steppers import Steppers
 from dominance.record.tasks import Found, Root, TaskFinder, Unnamed
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def _harmless(method: Callable[Concatenate[Watch, P], R]) -> Callable[..., R | None]:
-    """A fault of the recorder ends the recording, never the training."""
-
-    @functools.wraps(method)
-    def call(self: Watch, *args: P.args, **kwargs: P.kwargs) -> R | None:
-        if self.failure is not None:
-            return None
-        try:
-            return method(self, *args, **kwargs)
-        except Exception as error:  # noqa: BLE001  whatever it is, the script must go on as without us
-            self.fail(error)
-            return None
-
-    return call
+from dominance.record.told import Told
 
 
 @dataclass
@@ -105,16 +90,19 @@ class Watch:
         self._full = False
         self._strangers = False
         self._pending: _Pending | None = None
+        self._told = Told(self)
 
     # Life
 
     def start(self) -> None:
         """Install the hooks. Until the first backward pass, autograd keeps the source line of every node."""
         self.hooks.install()
+        self._told.start()
         self._lines.on()
 
     def stop(self) -> None:
         """Take the hooks away and hand over the last row."""
+        self._told.stop()
         self.hooks.remove()
         if os.getpid() == self.hooks._pid:
             self._finish()
@@ -141,7 +129,7 @@ class Watch:
         """Take the task gradients of this backward(), where this step is recorded."""
         return self._before_backward(outputs, gradients)
 
-    @_harmless
+    @harmless
     def _before_backward(self, outputs: Sequence[Any], gradients: Sequence[Any]) -> Callable[[], None] | None:
         self._lines.off()
         self._pending = None  # of a backward() that ended in an exception
@@ -179,7 +167,7 @@ class Watch:
         """Take over the gradients that the script takes of one loss by the parameters."""
         return self._before_grad(outputs, gradients, inputs)
 
-    @_harmless
+    @harmless
     def _before_grad(
         self, outputs: Sequence[Any], gradients: Sequence[Any], inputs: Sequence[Any]
     ) -> Callable[[Sequence[Tensor | None]], None] | None:
@@ -206,7 +194,7 @@ class Watch:
                 self._finder.expand = expand
         return functools.partial(self._after_grad, found, list(inputs))
 
-    @_harmless
+    @harmless
     def _after_grad(self, found: Found, inputs: list[Tensor], result: Sequence[Tensor | None]) -> None:
         self._lines.on()
         if len(found.tasks) != 1:
@@ -221,7 +209,7 @@ class Watch:
             # Outside the shield: with --strict this ends the script.
             self._announce()
 
-    @_harmless
+    @harmless
     def _before_step(self, optimizer: Optimizer) -> bool:
         if self._ledger:
             self._lines.end()
@@ -262,7 +250,7 @@ class Watch:
         if optimizer in self._stepping:
             self._stepping.remove(optimizer)
 
-    @_harmless
+    @harmless
     def _after_step(self, optimizer: Optimizer) -> None:
         attributor = self._steppers.get(optimizer)
         if attributor is None or not self._ledger or not self._schedule.records(self.step):
@@ -283,6 +271,41 @@ class Watch:
                 row.add(p, float(rates[p]), resolved.totals[p], resolved.splits.get(p, GradientSplit({})), split)
         if attributor.step_skipped:
             row.skip()
+
+    # What the optimizers of dominance.optim tell
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Passes in this block are not looked at: the tasks' gradients come from who makes them."""
+        self._lines.off()
+        with self.hooks.aside():
+            yield
+        self._lines.on()
+
+    def expects(self, reached: Sequence[Tensor]) -> bool:
+        """Whether gradients that come now, by these leaf tensors, are to be recorded; sees to the tensors' names."""
+        if not self.hooks.active:
+            return False
+        if self._stepped and not self._stepping:
+            self._finish()
+        if not self._schedule.records(self.step):
+            return False
+        if not self.sink.laid_out:
+            self._know(reached, caller_frames())
+        return any(p in self.table.named for p in reached)
+
+    def enter(self, call: Call) -> None:
+        """Take in task gradients whose sum has just been added to ``.grad``."""
+        if not self._stepping and (emptied := self._ledger.emptied()):
+            self._ledger.set_aside(emptied)
+        self._ledger.note(call, self.table.named)
+        self._lines.end()
+
+    def step_parts(self, optimizer: Optimizer, task: str, parts: Mapping[Tensor, Tensor]) -> None:
+        """One task's part of the step that an optimizer is taking."""
+        attributor = self._steppers.get(optimizer)
+        if isinstance(attributor, AnnouncedAttributor) and optimizer in self._stepping:
+            attributor.take(task, parts)
 
     # What it does with it
 
@@ -329,7 +352,7 @@ class Watch:
         if self._stepping and self.failure is None:
             self._announce()
 
-    @_harmless
+    @harmless
     def _keep(self, parameters: Sequence[Tensor] | None) -> None:
         """Enter the backward() in the ledger; ``parameters`` are given when it is still going on."""
         pending = self._pending
@@ -351,7 +374,8 @@ class Watch:
             return
         self._announced = True
         settled = self._ledger.settle(self.table.named)
-        tasks, weights = settled.tasks, {name: w / self._loss_scale for name, w in settled.weights.items()}
+        tasks = settled.tasks
+        weights = {name: w / self._loss_scale for name, w in settled.weights.items() if not math.isnan(w)}
         lines = self.sink.announce(tasks, {} if settled.mixed else weights, self._residual, self._separate)
         wanted = self.options.tasks
         right = len(tasks) >= 2 if wanted is None else set(wanted) <= set(tasks)
@@ -367,7 +391,7 @@ class Watch:
             self._row = self.sink.row(self.step, self.epoch)
         return self._row
 
-    @_harmless
+    @harmless
     def _finish(self) -> None:
         """The training step is over: hand over its row, and go on to the next."""
         row = self._row

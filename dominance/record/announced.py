@@ -1,0 +1,87 @@
+"""Steps whose parts the optimizer itself makes known: AdaTask and PUB step task by task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from dominance.record.attribution import GradientSplit, StepSplit, closure_of
+from dominance.record.rules.linear import full
+from dominance.record.rules.pool import Pool
+
+
+def announces(optimizer: Optimizer) -> bool:
+    """Whether the optimizer says itself which part of its step is whose."""
+    return bool(getattr(type(optimizer), "announces_updates", False))
+
+
+class AnnouncedAttributor:
+    """Takes the parts of a step as the optimizer tells them. Has the methods of an ``Attributor``.
+
+    Args:
+        optimizer: one that announces.
+        attribution: "additive", "solo" or "both". A task that has its own state is moved by its own gradient alone: its
+            solo update is what it is told to be.
+    """
+
+    def __init__(self, optimizer: Optimizer, attribution: str = "additive") -> None:
+        self.optimizer = optimizer
+        self.additive = True
+        self.has_momentum = False
+        """Momentum is kept task by task: nothing of it is unattributed."""
+        self.step_skipped = False
+        self._attribution = attribution
+        self._theta: dict[Tensor, Tensor] = {}
+        self._parts: dict[Tensor, dict[str, Tensor]] = {}
+
+    @property
+    def note(self) -> str:
+        """One sentence: how the steps of this optimizer are split."""
+        name = type(self.optimizer).__name__
+        return f"{name}: each task's part of the step as the optimizer computes it"
+
+    def begin_burst(self) -> None:
+        """Nothing is kept from step to step."""
+
+    @torch.no_grad()
+    def before_step(self, parameters: Iterable[Tensor]) -> None:
+        """Keep what the step will overwrite."""
+        mine = {p for group in self.optimizer.param_groups for p in group["params"]}
+        self._theta = {p: p.detach().clone() for p in parameters if p in mine and not p.is_complex()}
+        self._parts = {}
+
+    @torch.no_grad()
+    def take(self, task: str, parts: Mapping[Tensor, Tensor]) -> None:
+        """One task's part of the step that is going on."""
+        for p, part in parts.items():
+            if p in self._theta:
+                self._parts.setdefault(p, {})[task] = full(part.detach()).clone()
+
+    @torch.no_grad()
+    def splits(self, gradients: Mapping[Tensor, GradientSplit]) -> Iterator[tuple[Tensor, StepSplit]]:
+        """Split the step just taken, one parameter at a time; what the parts do not explain is weight decay.
+
+        Args:
+            gradients: not needed: the optimizer has told.
+        """
+        decays = {
+            p: bool(group.get("weight_decay", 0)) for group in self.optimizer.param_groups for p in group["params"]
+        }
+        for p, before in self._theta.items():
+            parts = self._parts.get(p)
+            if parts is None and torch.equal(p, before):
+                continue
+            theta = full(before)
+            split = StepSplit(full(p.detach()) - theta, tasks=parts or {})
+            if decays[p]:
+                split.decay = split.total.clone()
+                for part in split.tasks.values():
+                    split.decay -= part
+            split.closure, split.rounding = closure_of(split, theta, torch.finfo(p.dtype).eps, Pool())
+            if self._attribution != "additive":
+                split.solo = split.tasks
+            yield p, split
+        self._theta, self._parts = {}, {}

@@ -1,0 +1,144 @@
+"""What the optimizers of ``dominance.optim`` tell of themselves: nothing of it has to be found out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from dominance.optim.listeners import listeners
+from dominance.record.gradients import task_gradients
+from dominance.record.graph import edge_of, leaves
+from dominance.record.harmless import harmless
+from dominance.record.hooks import dense
+from dominance.record.ledger import Call
+
+if TYPE_CHECKING:
+    from dominance.optim.task_gradients import TaskGradients
+    from dominance.record.watch import Watch
+
+_ROOT = "losses"
+"""There is no one loss that backward() is called on; this stands for it."""
+
+
+class Told:
+    """Enters what it is told in the recording of a ``Watch``. Implements ``dominance.optim.listeners.Listener``."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+
+    def start(self) -> None:
+        """Listen from now on."""
+        listeners.append(self)
+
+    def stop(self) -> None:
+        """Listen no more."""
+        if self in listeners:
+            listeners.remove(self)
+
+    @property
+    def failure(self) -> str | None:
+        """Why the recording has ended, if it has."""
+        return self._watch.failure
+
+    def fail(self, error: BaseException) -> None:
+        """End the recording."""
+        self._watch.fail(error)
+
+    @contextmanager
+    def own_passes(self) -> Iterator[None]:
+        """Autograd passes of a method on its own behalf are not looked at."""
+        with self._watch.aside():
+            yield
+
+    def observe(self, losses: Mapping[str, Tensor]) -> None:
+        """A backward() of a weighted sum of these losses follows, and is looked at like any other."""
+        self._observe(losses)
+
+    @harmless
+    def _observe(self, losses: Mapping[str, Tensor]) -> None:
+        self._watch.observe(losses)
+
+    def weighted(
+        self,
+        losses: Mapping[str, Tensor],
+        weights: Mapping[str, float],
+        beside: Mapping[str, float],
+        trunk: Sequence[Tensor],
+    ) -> Callable[[], None]:
+        """Take the task gradients of a pass that goes through the trunk once, for all tasks together."""
+        call = self._weighted(losses, weights, beside, trunk)
+        return lambda: None if call is None else self._enter(call)
+
+    @harmless
+    def _weighted(
+        self,
+        losses: Mapping[str, Tensor],
+        weights: Mapping[str, float],
+        beside: Mapping[str, float],
+        trunk: Sequence[Tensor],
+    ) -> Call | None:
+        nodes = [loss.grad_fn for loss in losses.values() if loss.grad_fn is not None]
+        if not self._watch.expects(leaves(nodes)):
+            return None
+        watch, behind = self._watch, set(trunk)
+        trainable = watch.table.trainable()
+        taken: dict[str, dict[Tensor, Tensor]] = {}
+        with watch.hooks.own_pass(watch.table.modules, watch.table.named):
+            for task, loss in losses.items():
+                found = task_gradients([edge_of(loss)], [torch.ones_like(loss)], trainable)
+                taken[task] = {
+                    p: g * (weights[task] if p in behind else beside[task])
+                    for p, g in zip(trainable, found, strict=True)
+                    if g is not None
+                }
+        return _call(taken, {task: float(loss.detach()) for task, loss in losses.items()}, weights)
+
+    @harmless
+    def _enter(self, call: Call) -> None:
+        self._watch.enter(call)
+
+    def effective(self, gradients: TaskGradients, weights: Mapping[str, float] | None) -> None:
+        """The task gradients are there already."""
+        self._effective(gradients, weights)
+
+    @harmless
+    def _effective(self, gradients: TaskGradients, weights: Mapping[str, float] | None) -> None:
+        if not self._watch.expects(gradients.parameters):
+            return
+        named = self._watch.table.named
+        taken = {
+            task: {
+                p: dense(g.detach()).clone()
+                for p, g in zip(gradients.parameters, row, strict=True)
+                if g is not None and p in named
+            }
+            for task, row in zip(gradients.tasks, gradients.rows, strict=True)
+        }
+        values = dict(zip(gradients.tasks, gradients.loss_values().tolist(), strict=True))
+        # Rows that mix several tasks' gradients are no multiple of any: there is no weight.
+        known = dict.fromkeys(gradients.tasks, math.nan) if weights is None else weights
+        self._watch.enter(_call(taken, values, known))
+
+    def updates(self, optimizer: Optimizer, parameters: Sequence[Tensor], task: str, updates: Sequence[Tensor]) -> None:
+        """Parts of the step that is going on."""
+        self._updates(optimizer, parameters, task, updates)
+
+    @harmless
+    def _updates(
+        self, optimizer: Optimizer, parameters: Sequence[Tensor], task: str, updates: Sequence[Tensor]
+    ) -> None:
+        self._watch.step_parts(optimizer, task, dict(zip(parameters, updates, strict=True)))
+
+
+def _call(
+    gradients: dict[str, dict[Tensor, Tensor]], losses: Mapping[str, float], weights: Mapping[str, float]
+) -> Call:
+    weighted = {task: weights[task] * loss for task, loss in losses.items()}
+    total = sum(losses.values()) if any(map(math.isnan, weighted.values())) else sum(weighted.values())
+    return Call(_ROOT, total, False, gradients, dict(weights), weighted, plain_loss=dict(losses))
