@@ -56,7 +56,20 @@ class Batch:
     """
 
     inputs: Any
+    """A tensor, or tensors in tuples and dicts: what the model takes."""
     targets: Mapping[str, Tensor]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on a device."""
+        return Batch(_moved(self.inputs, device), {task: target.to(device) for task, target in self.targets.items()})
+
+
+def _moved(inputs: Any, device: torch.device | str) -> Any:
+    if isinstance(inputs, Tensor):
+        return inputs.to(device)
+    if isinstance(inputs, Mapping):
+        return {name: _moved(part, device) for name, part in inputs.items()}
+    return tuple(_moved(part, device) for part in inputs)
 
 
 class Benchmark(abc.ABC):
