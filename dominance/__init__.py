@@ -32,6 +32,9 @@ _HOME = {
     "DominanceError": "dominance.errors",
 }
 
+_ROOMS = ("optim", "benchmarks")
+"""Packages that ``dominance.optim.PCGrad`` and the like find without an import of their own."""
+
 __all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:
@@ -57,6 +60,8 @@ def __getattr__(name: str) -> Any:
         value = getattr(import_module(_HOME[name]), name)
         globals()[name] = value
         return value
+    if name in _ROOMS:
+        return import_module(f"dominance.{name}")
     raise AttributeError(f"module 'dominance' has no attribute {name!r}")
 
 
