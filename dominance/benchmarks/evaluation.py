@@ -1,0 +1,73 @@
+"""How well a model does: the metrics of every task over a whole split."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from dominance.benchmarks.benchmark import Benchmark, Scores, Task
+
+
+def evaluate(
+    benchmark: Benchmark,
+    model: nn.Module,
+    split: str,
+    *,
+    tasks: Iterable[str],
+    batch_size: int,
+    device: str = "cpu",
+) -> Scores:
+    """The metrics of these tasks on a split; a task that has no label there is left out.
+
+    The model is put into evaluation mode meanwhile, and left in the mode it was in.
+    """
+    outputs: dict[str, list[Tensor]] = {task: [] for task in tasks}
+    targets: dict[str, list[Tensor]] = {task: [] for task in outputs}
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            for batch in benchmark.batches(split, batch_size):
+                for task, output in benchmark.outputs(model, batch.to(device)).items():
+                    if task in outputs and task in batch.targets:
+                        target = batch.targets[task].cpu()
+                        labelled = has_label(target)
+                        outputs[task].append(output.cpu()[labelled])
+                        targets[task].append(target[labelled])
+    finally:
+        model.train(training)
+    return {
+        task: benchmark.score(task, torch.cat(outputs[task]), torch.cat(targets[task]))
+        for task in outputs
+        if sum(map(len, targets[task]))
+    }
+
+
+def has_label(target: Tensor) -> Tensor:
+    """For each sample, whether it has a label: not NaN; of classes, not -1. One that has some entries has a label.
+
+    >>> has_label(torch.tensor([1.0, float("nan")])), has_label(torch.tensor([-1, 3]))
+    (tensor([ True, False]), tensor([False,  True]))
+    """
+    there = ~torch.isnan(target) if target.is_floating_point() else target != -1
+    return there.flatten(1).any(dim=1) if there.dim() > 1 else there
+
+
+def standing(scores: Scores, tasks: Sequence[Task]) -> float:
+    """The mean of the tasks' main metrics, each with the sign that makes more better; -inf if one is not a number.
+
+    >>> from dominance.benchmarks.benchmark import Metric
+    >>> auc, error = Task("a", 1, (Metric("auc", True),)), Task("b", 1, (Metric("error", False),))
+    >>> standing({"a": {"auc": 0.75}, "b": {"error": 0.25}}, [auc, error])
+    0.25
+    """
+    values = []
+    for task in tasks:
+        if task.name in scores:
+            main = task.metrics[0]
+            values.append(scores[task.name][main.name] * (1 if main.higher_is_better else -1))
+    mean = sum(values) / len(values) if values else math.nan
+    return mean if math.isfinite(mean) else -math.inf

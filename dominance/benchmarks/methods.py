@@ -1,0 +1,201 @@
+"""The methods that a benchmark can be trained with, by name: which combiner and which optimizer each is made of."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+import dominance.optim
+from dominance.benchmarks.arguments import arguments, describe, read
+from dominance.benchmarks.stepping import Stepping
+from dominance.errors import BadOption
+
+Step = Literal["plain", "adatask", "pub", "clippy"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method.
+
+    Attributes:
+        name: as it is typed; without regard to case, "-" and "_".
+        title: what it does to the tasks, in a few words.
+        combiner: class in ``dominance.optim`` that combines the gradients; None: they are added.
+        step: the optimizer's kind: one of torch's, or a task-wise one.
+        fixed: arguments that make the method what it is, of whichever of its two classes has them.
+        representation: works on the gradients of the shared representation.
+        alone: trains a model for each task.
+    """
+
+    name: str
+    title: str
+    combiner: str | None = None
+    step: Step = "plain"
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    representation: bool = False
+    alone: bool = False
+
+
+OPTIMIZERS: dict[str, tuple[Callable[..., Optimizer], Mapping[str, Any]]] = {
+    "sgd": (torch.optim.SGD, {}),
+    "momentum": (torch.optim.SGD, {"momentum": 0.9}),
+    "adam": (torch.optim.Adam, {}),
+    "adamw": (torch.optim.AdamW, {}),
+    "rmsprop": (torch.optim.RMSprop, {}),
+    "adagrad": (torch.optim.Adagrad, {}),
+}
+
+_TASK_WISE: dict[Step, dict[str, tuple[str, Mapping[str, Any]]]] = {
+    "adatask": {
+        "adam": ("AdaTaskAdam", {}),
+        "rmsprop": ("AdaTaskRMSprop", {}),
+        "adagrad": ("AdaTaskAdagrad", {}),
+    },
+    "pub": {base: ("PUB", {"base": base}) for base in ("adam", "adagrad", "rmsprop")},
+    "clippy": {"adam": ("Clippy", {})},
+}
+"""Kind of task-wise optimizer -> what it is built on -> its class, and how it is told."""
+
+METHODS = {
+    method.name: method
+    for method in (
+        Method("equal-weight", "the plain sum of the losses", "EqualWeight"),
+        Method("stl", "single-task learning: a model for each task", "EqualWeight", alone=True),
+        Method("grid-search", "fixed weights of the losses, given with --option weights=...", "GridSearch"),
+        Method("uw", "uncertainty weighting: learnt weights of the losses", "UW"),
+        Method("dwa", "dynamic weight average: losses that fall slowly weigh more", "DWA"),
+        Method("rlw", "random weights of the losses, new at each step", "RLW"),
+        Method("si", "scale-invariant: the sum of the logarithms of the losses", "SI"),
+        Method("gradnorm", "learnt weights that bring the gradients to one rate", "GradNorm"),
+        Method("bandit-mtl", "adversarial weights that keep the losses' variance low", "BanditMTL"),
+        Method("famo", "weights under which all losses fall at one rate", "FAMO"),
+        Method("mgda", "the shortest vector in the gradients' convex hull", "MGDA"),
+        Method("mgda-ub", "MGDA on the gradients of the representation", "MGDA", representation=True),
+        Method("pareto-mtl", "descent within a cone of preferences", "ParetoMTL"),
+        Method("pcgrad", "conflicting gradients are projected away", "PCGrad"),
+        Method("gradvac", "gradients are drawn to their usual similarity", "GradVac"),
+        Method("graddrop", "at each entry one sign of the gradients survives", "GradDrop"),
+        Method("cagrad", "the worst-off task's descent, near the mean gradient", "CAGrad"),
+        Method("imtl-g", "equal projections on all gradients", "IMTLG"),
+        Method("imtl", "IMTL-G, and losses scaled alike", "IMTL"),
+        Method("nash-mtl", "the Nash bargaining solution over gradients", "NashMTL"),
+        Method("mocograd", "conflicts calibrated by other tasks' momenta", "MoCoGrad"),
+        Method("adatask", "an accumulator of squared gradients for each task", step="adatask"),
+        Method("ladatask", "AdaTask with one number a layer", step="adatask", fixed={"granularity": "layer"}),
+        Method("adatask+pcgrad", "AdaTask on gradients manipulated by PCGrad", "PCGrad", step="adatask"),
+        Method("adatask+cagrad", "AdaTask on gradients manipulated by CAGrad", "CAGrad", step="adatask"),
+        Method("clippy", "updates clipped relative to their parameters", step="clippy"),
+        Method("pub", "the Nash bargaining solution over updates", step="pub"),
+        Method("pub+clippy", "PUB over updates clipped by Clippy", step="pub", fixed={"manipulation": "Clippy"}),
+        Method("pub+adatask", "PUB over AdaTask's updates", step="pub", fixed={"manipulation": "AdaTask"}),
+    )
+}
+
+
+def method(name: str) -> Method:
+    """The method of this name; case, "-" and "_" make no difference, "LS" is equal weighting.
+
+    Raises:
+        BadOption: there is none.
+
+    >>> method("NashMTL").name, method("AdaTask+PCGrad").name
+    ('nash-mtl', 'adatask+pcgrad')
+    """
+    known = {_bare(each): each for each in METHODS} | {"ls": "equal-weight", "ew": "equal-weight"}
+    bare = _bare(name)
+    if bare not in known:
+        close = difflib.get_close_matches(bare, known, n=3, cutoff=0.5)
+        fix = f"did you mean {', '.join(known[each] for each in close)}?" if close else ""
+        raise BadOption(f"no method {name!r}", fix=fix or "see `dominance train --list`")
+    return METHODS[known[bare]]
+
+
+def build(
+    method: Method,
+    model: nn.Module,
+    tasks: tuple[str, ...],
+    *,
+    optimizer: str,
+    lr: float,
+    weight_decay: float = 0.0,
+    seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+) -> Stepping:
+    """What takes the training steps of a method on a model.
+
+    Args:
+        tasks: names, for methods that keep something for each.
+        optimizer: one of ``OPTIMIZERS``; the task-wise methods pick their class by it.
+        options: arguments of the method's classes: the combiner's first, then the optimizer's. Texts are converted.
+
+    Raises:
+        BadOption: an option that the method does not have, or an optimizer that it cannot be built on.
+    """
+    combining = None if method.combiner is None else getattr(dominance.optim, method.combiner)
+    stepping, chosen = _optimizer(method, optimizer)
+    hidden = ("params", "lr", "weight_decay", "tasks", "self", *chosen)
+    for_combiner = {} if combining is None else arguments(combining, hidden=hidden)
+    for_optimizer = arguments(stepping, hidden=hidden)
+    given = read(options or {}, {**for_optimizer, **for_combiner}, "--option", method.name)
+    first = {key: value for key, value in given.items() if key in for_combiner}
+    rest = {key: value for key, value in given.items() if key not in for_combiner}
+    combiner = None
+    if combining is not None:
+        combiner = _made(combining, method, {**_supplied(combining, tasks, seed), **first}, for_combiner)
+    groups: list[dict[str, Any]] = [{"params": [p for p in model.parameters() if p.requires_grad]}]
+    learnt = [] if combiner is None else list(combiner.parameters())
+    if learnt:
+        groups.append({"params": learnt, "weight_decay": 0.0})
+    chosen = {"params": groups, "lr": lr, "weight_decay": weight_decay, **chosen, **rest}
+    made = _made(stepping, method, chosen, for_optimizer)
+    return Stepping(model, combiner, made, task_wise=method.step != "plain")
+
+
+def _made(call: Callable[..., Any], method: Method, chosen: Mapping[str, Any], known: Mapping[str, Any]) -> Any:
+    """The object, unless an argument is missing or wrong."""
+    wanted = inspect.signature(call).parameters.values()
+    missing = [p.name for p in wanted if p.default is p.empty and p.kind is not p.VAR_KEYWORD and p.name not in chosen]
+    if missing:
+        how = "; ".join(f"--option {name}=..., {describe(known[name])}" for name in missing if name in known)
+        raise BadOption(f"{method.name} needs {' and '.join(missing)}", fix=f"give {how}" if how else "")
+    try:
+        return call(**chosen)
+    except ValueError as error:
+        raise BadOption(f"{method.name}: {error}", fix="see --lr, --weight-decay and --option") from error
+
+
+def _optimizer(method: Method, name: str) -> tuple[Callable[..., Optimizer], dict[str, Any]]:
+    """The optimizer's class and the arguments that the method gives it."""
+    if name not in OPTIMIZERS:
+        raise BadOption(f"no optimizer {name!r}", fix=f"choose from {', '.join(OPTIMIZERS)}")
+    if method.step == "plain":
+        found, chosen = OPTIMIZERS[name]
+        return found, dict(chosen)
+    bases = _TASK_WISE[method.step]
+    if name not in bases:
+        raise BadOption(f"{method.name} cannot be built on {name}", fix=f"choose from {', '.join(bases)}")
+    class_name, chosen = bases[name]
+    return getattr(dominance.optim, class_name), {**chosen, **_fixed(method)}
+
+
+def _fixed(method: Method) -> dict[str, Any]:
+    """The method's own arguments; a manipulation of updates is named by its class."""
+    return {k: getattr(dominance.optim, v)() if k == "manipulation" else v for k, v in method.fixed.items()}
+
+
+def _supplied(call: type, tasks: tuple[str, ...], seed: int) -> dict[str, Any]:
+    """What a combiner is given without being asked for: the tasks' names and the seed of its random numbers."""
+    wanted = inspect.signature(call).parameters
+    return {name: value for name, value in (("tasks", tasks), ("seed", seed)) if name in wanted}
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name.lower())
