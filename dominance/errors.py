@@ -58,3 +58,7 @@ class MissingData(DominanceError):
 
 class BadData(DominanceError):
     """A data file is not what it should be: which one, which row, and what is wrong."""
+
+
+class SolverFailed(DominanceError):
+    """The small problem that gives the tasks' weights has no solution, or was not solved."""

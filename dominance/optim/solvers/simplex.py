@@ -1,0 +1,176 @@
+"""Problems over the simplex of task weights, solved exactly: MGDA's min-norm point and CAGrad's."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from dominance.errors import SolverFailed
+from dominance.optim.task_gradients import Matrix
+
+_TINY = 1e-12
+"""Squared sine of the angle between a gradient and the span of others below which it counts as lying in it."""
+
+
+def min_norm(gram: Matrix) -> Matrix:
+    """The weights w of the shortest vector Σ w_i g_i with w >= 0, Σ w_i = 1.
+
+    Wolfe's algorithm: the shortest vector of a growing set of gradients; one whose inner product with the vector is
+    too small joins, one whose weight would turn negative leaves. Ends after finitely many steps at the exact solution,
+    where (Gw)_i >= wᵀGw, with equality wherever w_i > 0. If gradients are zero, they share the weight equally.
+
+    Args:
+        gram: G, shape (K, K), float64, symmetric positive semidefinite.
+
+    Returns:
+        w, shape (K,), float64. Where gradients are linearly dependent other weights may make the same vector.
+
+    Raises:
+        SolverFailed: rounding kept it from ending.
+
+    Source: Wolfe 1976; the problem is Désidéri's (2012), Eq. 3 in Sener and Koltun 2018.
+    """
+    norms = np.sqrt(np.diagonal(gram))
+    k = len(norms)
+    if not norms.all():
+        zero = norms == 0
+        return np.asarray(zero / zero.sum())
+    least = float(norms.min())
+    # Unit gradients, with y_i = w_i |g_i| / least: then s·y = 1 is the constraint, and no entry is large.
+    scaled = gram / norms / norms[:, None]
+    s = least / norms
+    inside = [int(norms.argmin())]
+    y = np.zeros(k)
+    y[inside[0]] = 1.0
+    for _ in range(20 * k + 20):
+        slack = scaled @ y - float(y @ scaled @ y) * s
+        slack[inside] = 0
+        joining = int(slack.argmin())
+        if slack[joining] >= -1e-13 * (1 + np.abs(y).sum()):
+            return np.asarray(np.maximum(y, 0) * s / float(np.maximum(y, 0) @ s))
+        inside.append(joining)
+        while True:
+            found = _shortest(scaled[np.ix_(inside, inside)], s[inside])
+            at = y[inside]
+            if found.min() > 0:
+                y[inside] = found
+                break
+            falling = found <= 0
+            share = float((at[falling] / np.maximum(at[falling] - found[falling], 1e-300)).min())
+            moved = at + min(share, 1.0) * (found - at)
+            moved[falling & (moved <= 1e-15)] = 0
+            moved[int(np.where(falling, moved, np.inf).argmin())] = 0
+            y[:] = 0
+            y[inside] = moved
+            inside = [i for i, weight in zip(inside, moved, strict=True) if weight > 0]
+    raise SolverFailed(f"the min-norm point of {k} gradients was not found")
+
+
+def conflict_averse(gram: Matrix, c: float) -> Matrix:
+    """The weights v of CAGrad's correction: d = g0 + Σ v_i g_i, where g0 is the mean of the gradients.
+
+    d maximises min_i g_i·d over the ball |d - g0| <= c |g0|. Its dual is the problem of Algorithm 1: with w = v / Σv,
+
+        F(w) = g_w·g0 + c |g0| |g_w|,  g_w = Σ w_i g_i,  w on the simplex,
+
+    is least. Solved exactly: for a level λ let u = Σ v_i g_i be the shortest step after which every g_i·(g0 + u) is at
+    least λ. From λ = min_i g_i·g0, where v = 0, v is piecewise linear in λ; it is followed from one change of the set
+    of active tasks to the next until |u| = c |g0|. Where a combination w >= 0 of the gradients vanishes (Pareto
+    stationary: F is not smooth there, and the algorithm would divide by zero) no level above 0 can be had, and many d
+    may be best: the path ends at the one that is closest to g0, its projection on the cone of all d with g_i·d >= 0.
+
+    Args:
+        gram: G, shape (K, K), float64, symmetric positive semidefinite.
+        c: radius of the ball, relative to |g0|; not negative.
+
+    Returns:
+        v >= 0, shape (K,), float64.
+
+    Raises:
+        SolverFailed: rounding kept the path from its end.
+
+    Source: Liu et al. 2021 (CAGrad), Eq. 3-4 and Algorithm 1; AdaTask, Algorithm 3.
+    """
+    norms = np.sqrt(np.diagonal(gram))
+    k = len(norms)
+    length = math.sqrt(max(float(gram.sum()), 0.0)) / k
+    found = np.zeros(k)
+    used = np.flatnonzero(norms)
+    if c == 0 or length <= 1e-15 * float(norms.max(initial=0.0)):
+        return found
+    # Unit gradients, |g0| = 1, and levels in units of |g0| times the least norm.
+    sizes = norms[used]
+    scaled = gram[np.ix_(used, used)] / sizes / sizes[:, None]
+    s = float(sizes.min()) / sizes
+    b = gram[used].sum(axis=1) / (k * length) / sizes
+    y = _follow(scaled, s, b, c, highest=0.0 if len(used) < k else math.inf)
+    found[used] = y * length / sizes
+    return found
+
+
+def _follow(scaled: Matrix, s: Matrix, b: Matrix, radius: float, highest: float) -> Matrix:
+    """y >= 0 at the end of the path: the shortest u = Σ y_i g_i with b_i + g_i·u >= λ s_i, at the last λ.
+
+    Args:
+        scaled: inner products of the unit gradients, shape (n, n).
+        s: the shares of each constraint in the level, b: the inner products with g0; shape (n,).
+        radius: where |u| ends the path.
+        highest: where λ does: at 0 if some gradient is zero.
+    """
+    n = len(s)
+    level = float((b / s).min())
+    inside = [int((b / s).argmin())]
+    for _ in range(20 * n + 20):
+        block = scaled[inside]
+        p, q = np.linalg.solve(block[:, inside], np.stack([s[inside], b[inside]], axis=1)).T
+        # |u|^2 = a λ^2 - 2 h λ + e while the active tasks stay the same.
+        a, h, e = float(s[inside] @ p), float(s[inside] @ q), float(b[inside] @ q)
+        end = min((h + math.sqrt(max(h * h - a * (e - radius * radius), 0.0))) / a, highest)
+        joining, joins = _first(b - q @ block, p @ block - s, inside, level)
+        leaving, leaves = _first_negative(p, q, level)
+        if end <= min(joins, leaves):
+            return _placed(n, inside, np.maximum(end, level) * p - q)
+        level = min(joins, leaves)
+        if leaves <= joins:
+            del inside[leaving]
+            continue
+        across = np.linalg.solve(block[:, inside], scaled[inside, joining])
+        if 1 - float(across @ scaled[inside, joining]) <= _TINY:
+            y = level * p - q
+            able = across > _TINY
+            if not able.any():  # a combination of the active gradients vanishes
+                return _placed(n, inside, y)
+            del inside[int(np.where(able, y / np.where(able, across, 1), np.inf).argmin())]
+        inside.append(joining)
+    raise SolverFailed(f"the conflict-averse direction of {n} gradients was not found")
+
+
+def _first(slack: Matrix, rate: Matrix, inside: list[int], level: float) -> tuple[int, float]:
+    """The inactive constraint that is met first on the way up, and the level: slack + λ rate = 0."""
+    falling = rate < -1e-14
+    falling[inside] = False
+    meets = np.where(falling, slack / np.where(falling, -rate, 1), math.inf)
+    which = int(meets.argmin())
+    return which, max(float(meets[which]), level)
+
+
+def _first_negative(p: Matrix, q: Matrix, level: float) -> tuple[int, float]:
+    """The position of the weight λ p - q that is used up first, and the level."""
+    falling = p < 0
+    ends = np.where(falling, q / np.where(falling, p, 1), math.inf)
+    which = int(ends.argmin())
+    return which, max(float(ends[which]), level)
+
+
+def _placed(n: int, inside: list[int], weights: Matrix) -> Matrix:
+    """All n weights; those that are not inside are 0."""
+    y = np.zeros(n)
+    y[inside] = np.maximum(weights, 0)
+    return y
+
+
+def _shortest(scaled: Matrix, s: Matrix) -> Matrix:
+    """The y with s·y = 1 that makes Σ y_i g_i shortest; the gradients may be dependent, but not affinely so."""
+    u = np.linalg.solve(scaled + np.outer(s, s), s)
+    return np.asarray(u / float(s @ u))
