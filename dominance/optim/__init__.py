@@ -16,21 +16,45 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _HOME = {
+    "AdaTaskAdagrad": "dominance.optim.adatask_adagrad",
+    "AdaTaskAdam": "dominance.optim.adatask_adam",
+    "AdaTaskRMSprop": "dominance.optim.adatask_rmsprop",
     "Combiner": "dominance.optim.combiner",
     "Weighting": "dominance.optim.combiner",
     "LossWeighting": "dominance.optim.combiner",
     "TaskGradients": "dominance.optim.task_gradients",
     "task_gradients": "dominance.optim.gradients",
+    "EqualWeight": "dominance.optim.equal_weight",
+    "GridSearch": "dominance.optim.grid_search",
+    "UW": "dominance.optim.uw",
+    "DWA": "dominance.optim.dwa",
+    "RLW": "dominance.optim.rlw",
+    "SI": "dominance.optim.si",
+    "GradNorm": "dominance.optim.gradnorm",
+    "BanditMTL": "dominance.optim.bandit_mtl",
+    "FAMO": "dominance.optim.famo",
 }
 
 __all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
+    from dominance.optim.adatask_adagrad import AdaTaskAdagrad as AdaTaskAdagrad
+    from dominance.optim.adatask_adam import AdaTaskAdam as AdaTaskAdam
+    from dominance.optim.adatask_rmsprop import AdaTaskRMSprop as AdaTaskRMSprop
+    from dominance.optim.bandit_mtl import BanditMTL as BanditMTL
     from dominance.optim.combiner import Combiner as Combiner
     from dominance.optim.combiner import LossWeighting as LossWeighting
     from dominance.optim.combiner import Weighting as Weighting
+    from dominance.optim.dwa import DWA as DWA
+    from dominance.optim.equal_weight import EqualWeight as EqualWeight
+    from dominance.optim.famo import FAMO as FAMO
     from dominance.optim.gradients import task_gradients as task_gradients
+    from dominance.optim.gradnorm import GradNorm as GradNorm
+    from dominance.optim.grid_search import GridSearch as GridSearch
+    from dominance.optim.rlw import RLW as RLW
+    from dominance.optim.si import SI as SI
     from dominance.optim.task_gradients import TaskGradients as TaskGradients
+    from dominance.optim.uw import UW as UW
 
 
 def __getattr__(name: str) -> Any:

@@ -15,11 +15,10 @@ import torch
 from torch import Tensor
 
 from dominance.optim.gradients import present, task_gradients
-from dominance.optim.listeners import listeners, own_passes
+from dominance.optim.listeners import listeners
+from dominance.optim.representation import Pull, Representation, backward_through
 from dominance.optim.state import plain, restored
-from dominance.optim.task_gradients import Matrix, Row, Sharing, TaskGradients, gram_matrix
-
-Representation = Tensor | Mapping[str, Tensor]
+from dominance.optim.task_gradients import Matrix, Row, Sharing, TaskGradients, gram_matrix, named
 
 
 class Mixture(Protocol):
@@ -42,14 +41,14 @@ class MatrixMixture:
 
     Args:
         matrix: C, shape (K, K).
-        weighted_heads: parameters of one task alone get the task's weight too, if C is diagonal.
+        heads: factor on each task's gradient of the parameters of that task alone, shape (K,).
     """
 
-    def __init__(self, gradients: TaskGradients, matrix: Matrix, *, weighted_heads: bool) -> None:
+    def __init__(self, gradients: TaskGradients, matrix: Matrix, heads: Matrix) -> None:
         self.gradients = gradients
         self.matrix = matrix
         self._diagonal = _diagonal(matrix)
-        self._heads = self._diagonal if weighted_heads else None
+        self._heads = heads
 
     def total(self) -> Row:
         return self.gradients.total(self.matrix.sum(axis=0), self._heads)
@@ -58,7 +57,7 @@ class MatrixMixture:
         return self.gradients.mixed(self.matrix, self._heads)
 
     def weights(self) -> dict[str, float] | None:
-        return None if self._diagonal is None else _named(self.gradients.tasks, self._diagonal)
+        return None if self._diagonal is None else named(self.gradients.tasks, self._diagonal)
 
 
 class Combiner:
@@ -109,7 +108,9 @@ class Combiner:
         """
         wanted = [p for p in parameters if p.requires_grad]
         if representation is not None:
-            self._backward_through(present(losses), wanted, representation)
+            reached, gradients, done = backward_through(self, present(losses), wanted, representation)
+            accumulate(reached, gradients)
+            done()
             return
         mixture = self.mix(task_gradients(losses, wanted, sharing=self._sharing))
         accumulate(mixture.gradients.parameters, mixture.total())
@@ -125,7 +126,25 @@ class Combiner:
     def mix(self, gradients: TaskGradients) -> Mixture:
         """Look at the gradients of one step (once: a method may remember them), and say how they are to be mixed."""
         matrix = self._checked(gradients.gram(), gradients.loss_values(), gradients.tasks)
-        return MatrixMixture(gradients, matrix, weighted_heads=self.heads == "weighted")
+        return MatrixMixture(gradients, matrix, self.head_weights(matrix, gradients.tasks))
+
+    def head_weights(self, matrix: Matrix, tasks: Sequence[str]) -> Matrix:
+        """Factors on the gradients of parameters of one task alone, shape (K,): 1, or the diagonal of C (``heads``)."""
+        own = _diagonal(matrix) if self.heads == "weighted" else None
+        return np.ones(len(tasks)) if own is None else own
+
+    def pull(self, tasks: Sequence[str], losses: Matrix, points: Sequence[Tensor], gradients: Row) -> Pull:
+        """What goes from the representation back into the trunk: the gradients there, times the column sums of C.
+
+        Args:
+            losses: shape (K,), float64.
+            points: the representation that each task's head is given; the same tensor K times, or K tensors.
+            gradients: of each task's loss with respect to it; None is zero.
+        """
+        matrix = self._checked(gram_matrix([[g] for g in gradients]), losses, tasks)
+        weights = matrix.sum(axis=0)
+        weighted = [None if g is None else g * float(w) for g, w in zip(gradients, weights, strict=True)]
+        return Pull(weighted, self.head_weights(matrix, tasks), weights)
 
     def parameters(self) -> Iterator[Tensor]:
         """What the method learns by gradient: to be given to the optimizer beside the model's parameters."""
@@ -165,43 +184,6 @@ class Combiner:
             broken = [task for task, norm in zip(tasks, np.diagonal(gram), strict=True) if not np.isfinite(norm)]
             raise FloatingPointError(f"the gradient of {', '.join(broken)} is not finite; no weights can be found")
         return self.mixing(gram, losses, tasks)
-
-    def _backward_through(
-        self, losses: dict[str, Tensor], parameters: list[Tensor], representation: Representation
-    ) -> None:
-        """K passes from the losses to the representation, one from there to the trunk."""
-        tasks = tuple(losses)
-        shared = isinstance(representation, Tensor)
-        points = [representation if isinstance(representation, Tensor) else representation[task] for task in tasks]
-        behind = _behind(points, parameters)
-        heads = [p for p, trunk in zip(parameters, behind, strict=True) if not trunk]
-        trunk = [p for p, below in zip(parameters, behind, strict=True) if below]
-        rows: list[Row] = []
-        at_points: Row = []
-        with own_passes():
-            for loss, point in zip(losses.values(), points, strict=True):
-                found = torch.autograd.grad(loss, [point, *heads], retain_graph=True, allow_unused=True)
-                at_points.append(found[0])
-                rows.append(list(found[1:]))
-        values = np.array([float(loss.detach()) for loss in losses.values()])
-        matrix = self._checked(gram_matrix([[g] for g in at_points]), values, tasks)
-        weights, own = matrix.sum(axis=0), _diagonal(matrix)
-        on_heads = own if self.heads == "weighted" and own is not None else np.ones(len(tasks))
-        told = [
-            listener.weighted(losses, _named(tasks, weights), _named(tasks, on_heads), trunk) for listener in listeners
-        ]
-        detached = tuple(loss.detach().reshape(()) for loss in losses.values())
-        beside = TaskGradients(tasks, tuple(heads), rows, detached, (False,) * len(heads))
-        accumulate(heads, beside.total(heads=on_heads))
-        pulled = [g * float(w) for g, w in zip(at_points, weights, strict=True) if g is not None]
-        into = [p for p, g in zip(points, at_points, strict=True) if g is not None]
-        if shared and pulled:
-            pulled, into = [torch.stack(pulled).sum(dim=0)], into[:1]
-        with own_passes():
-            found = torch.autograd.grad(into, trunk, pulled, allow_unused=True)
-        accumulate(trunk, list(found))
-        for done in told:
-            done()
 
 
 class Weighting(Combiner):
@@ -264,25 +246,7 @@ def accumulate(parameters: Sequence[Tensor], gradients: Sequence[Tensor | None])
                 parameter.grad.add_(gradient)
 
 
-def _behind(points: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[bool]:
-    """For each parameter, whether one of the points is made from it."""
-    reached: set[Any] = set()
-    waiting: list[Any] = [point.grad_fn for point in points if point.grad_fn is not None]
-    while waiting:
-        node = waiting.pop()
-        if node in reached:
-            continue
-        reached.add(node)
-        waiting += [below for below, _ in node.next_functions if below is not None]
-    leaves = {id(node.variable) for node in reached if hasattr(node, "variable")}
-    return [id(parameter) in leaves for parameter in parameters]
-
-
 def _diagonal(matrix: Matrix) -> Matrix | None:
     """The diagonal of C, if C is diagonal."""
     diagonal = np.diagonal(matrix)
     return diagonal.copy() if np.count_nonzero(matrix) == np.count_nonzero(diagonal) else None
-
-
-def _named(tasks: Sequence[str], weights: Matrix) -> dict[str, float]:
-    return {task: float(weight) for task, weight in zip(tasks, weights, strict=True)}

@@ -166,3 +166,8 @@ def weighted_sum(tensors: Iterable[Tensor | None], weights: Iterable[float]) -> 
         else:
             found, owned = torch.add(found, tensor, alpha=float(weight)), True
     return found
+
+
+def named(tasks: Sequence[str], weights: Matrix) -> dict[str, float]:
+    """Task -> its weight."""
+    return {task: float(weight) for task, weight in zip(tasks, weights, strict=True)}

@@ -1,0 +1,47 @@
+"""What a formula asks of the losses, said before it is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from dominance.optim.task_gradients import Matrix
+
+
+def finite(losses: Matrix, tasks: Sequence[str], method: object) -> None:
+    """Raise FloatingPointError for a loss that would spoil what the method remembers."""
+    _refuse(~np.isfinite(losses), losses, tasks, method, "needs finite losses", FloatingPointError)
+
+
+def positive(losses: Matrix, tasks: Sequence[str], method: object, why: str) -> None:
+    """Raise ValueError for a loss that is zero or negative, FloatingPointError for one that is not finite."""
+    finite(losses, tasks, method)
+    _refuse(losses <= 0, losses, tasks, method, f"needs positive losses ({why})", ValueError)
+
+
+def not_negative(losses: Matrix, tasks: Sequence[str], method: object, why: str) -> None:
+    """Raise ValueError for a negative loss, FloatingPointError for one that is not finite."""
+    finite(losses, tasks, method)
+    _refuse(losses < 0, losses, tasks, method, f"needs losses of zero or more ({why})", ValueError)
+
+
+def known(given: Sequence[str], tasks: Sequence[str], method: object) -> None:
+    """Raise ValueError for a task that the method was not made for."""
+    strangers = [task for task in tasks if task not in given]
+    if strangers:
+        raise ValueError(f"{type(method).__name__} was made for {', '.join(given)}, not for {', '.join(strangers)}")
+
+
+def _refuse(
+    wrong: npt.NDArray[np.bool_],
+    losses: Matrix,
+    tasks: Sequence[str],
+    method: object,
+    needs: str,
+    error: type[Exception],
+) -> None:
+    if wrong.any():
+        which = ", ".join(f"{task} has {loss:g}" for task, loss, bad in zip(tasks, losses, wrong, strict=True) if bad)
+        raise error(f"{type(method).__name__} {needs}: {which}")
