@@ -1,0 +1,256 @@
+"""What the task-wise optimizers have in common: they take the tasks' gradients one by one and keep them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from dominance.optim.combiner import Combiner, accumulate
+from dominance.optim.gradients import task_gradients
+from dominance.optim.listeners import listeners
+from dominance.optim.task_gradients import Sharing, TaskGradients
+
+Group = dict[str, Any]
+Parameters = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[Group]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Parameters of one group that the same tasks reach in this step, on one device and of one dtype.
+
+    Attributes:
+        tasks: K names.
+        parameters: n of them.
+        rows: K lists of n gradients.
+    """
+
+    tasks: tuple[str, ...]
+    parameters: list[Tensor]
+    rows: list[list[Tensor]]
+
+
+class TaskwiseOptimizer(torch.optim.Optimizer):
+    """An optimizer that steps from the gradient of each task. Subclasses implement ``_update``.
+
+    ``backward(losses)`` takes the place of ``loss.backward()``, and ``step()`` follows; or ``step(gradients)`` is given
+    them. What is remembered of a task is keyed by its name, so batches may hold the tasks in any order, and leave some
+    out: a task that is absent adds nothing to the step, its momentum neither, and its state (moments, step count) does
+    not move. The same holds for a parameter that a task does not reach. Parameters may be given with their names, as
+    ``model.named_parameters()``.
+
+    Weight decay that is not decoupled is a part of the loss, and is split evenly over the tasks that reach the
+    parameter in this step: each is fed g^k + weight_decay / K * theta, and the sum is what one optimizer would be fed.
+    So it is a part of the tasks' updates, too. Decoupled weight decay shrinks a parameter once a step, not once a task.
+    """
+
+    announces_updates: ClassVar[bool] = True
+    """Listeners are told each task's part of every step."""
+
+    def __init__(self, params: Parameters, defaults: dict[str, Any]) -> None:
+        self._taken: TaskGradients | None = None
+        self._marks: list[tuple[Tensor, Tensor, int]] = []
+        self._sharing = Sharing()
+        super().__init__(params, defaults)
+
+    def backward(self, losses: Mapping[str, Tensor | None], combiner: Combiner | None = None) -> None:
+        """Take the place of ``loss.backward()``: keep each task's gradient, and add their sum to ``.grad``.
+
+        Gradients of several calls add up until ``zero_grad()``, task by task.
+
+        Args:
+            losses: task name -> scalar loss; None for a task that is absent from the batch.
+            combiner: manipulates the gradients first, each task's own manipulated gradient then goes into its own state
+                (AdaTask, Alg. 3-4: with CAGrad, with PCGrad).
+
+        Raises:
+            TypeError, ValueError: see ``optim.gradients.present``; or the combiner learns its weights by gradient.
+            RuntimeError: ``.grad`` holds something that is of no task.
+        """
+        if combiner is not None and next(combiner.parameters(), None) is not None:
+            raise ValueError(f"{combiner} learns its weights from the summed loss, which is not differentiated here")
+        self._reconcile()
+        if self._taken is None:
+            self._expect_no_grad()
+        found = task_gradients(losses, self._parameters(), sharing=self._sharing)
+        weights: dict[str, float] | None = dict.fromkeys(found.tasks, 1.0)
+        if combiner is not None:
+            mixture = combiner.mix(found)
+            found, weights = mixture.rows(), mixture.weights()
+        accumulate(found.parameters, found.total())
+        for listener in listeners:
+            listener.effective(found, weights)
+        if self._taken is not None:
+            found = self._taken.add(found)
+        self._keep(found)
+
+    @torch.no_grad()
+    def step(self, gradients: TaskGradients | None = None) -> None:  # type: ignore[override]
+        """Move the parameters.
+
+        Args:
+            gradients: the tasks' gradients; None: those that ``backward`` took.
+
+        Raises:
+            TypeError: a closure was given, or a gradient is sparse.
+            ValueError: the gradients are of none of these parameters.
+            RuntimeError: there are no gradients, or ``.grad`` was changed since ``backward``.
+        """
+        if callable(gradients):
+            raise TypeError("closures are not supported: call optimizer.backward(losses), then optimizer.step()")
+        if gradients is None:
+            self._reconcile()
+            if self._taken is None:
+                raise RuntimeError("no task gradients to step from: call optimizer.backward(losses) first")
+            gradients = self._taken
+        else:
+            mine = {id(p) for group in self.param_groups for p in group["params"]}
+            if not any(id(p) in mine for p in gradients.parameters):
+                raise ValueError("these gradients are of none of the optimizer's parameters")
+            for listener in listeners:
+                listener.effective(gradients, None)
+        self._update(gradients)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the tasks' gradients, and ``.grad``."""
+        super().zero_grad(set_to_none)
+        self._taken = None
+
+    @torch.no_grad()
+    def clip_grad_norm_(self, max_norm: float) -> Tensor:
+        """Scale all tasks' gradients, and ``.grad``, by one factor so that the norm of their sum is at most this.
+
+        Takes the place of ``torch.nn.utils.clip_grad_norm_``, which sees ``.grad`` alone.
+
+        Returns:
+            The norm before, a 0-dim tensor.
+
+        Raises:
+            RuntimeError: as in ``step``.
+        """
+        grads = [p.grad for p in self._parameters() if p.grad is not None]
+        norms = [torch.linalg.vector_norm(g) for g in grads]
+        norm = (
+            torch.linalg.vector_norm(torch.stack([n.to(norms[0].device) for n in norms])) if norms else torch.zeros(())
+        )
+        self.scale_grad_(torch.clamp(max_norm / (norm + 1e-6), max=1.0))
+        return norm
+
+    @torch.no_grad()
+    def scale_grad_(self, factor: float | Tensor) -> None:
+        """Multiply all tasks' gradients, and ``.grad``, by a factor: for instance one over the scale of a loss scaler.
+
+        Raises:
+            RuntimeError: as in ``step``.
+        """
+        self._reconcile()
+        if self._taken is None:
+            raise RuntimeError("no task gradients to scale: call optimizer.backward(losses) first")
+        found, scaled = self._taken, torch.as_tensor(factor)
+        rows = [[None if g is None else g * scaled.to(g.device, g.dtype) for g in row] for row in found.rows]
+        for _, grad, _ in self._marks:
+            grad.mul_(scaled.to(grad.device, grad.dtype))
+        self._keep(TaskGradients(found.tasks, found.parameters, rows, found.losses, found.shared))
+
+    def add_param_group(self, param_group: Group) -> None:
+        """As in torch; also takes named parameters where torch does not yet.
+
+        Raises:
+            ValueError: a parameter is complex.
+        """
+        params = param_group["params"]
+        if not isinstance(params, (Tensor, set)):
+            params = list(params)
+            if params and all(isinstance(item, tuple) for item in params):
+                param_group["param_names"] = [name for name, _ in params]
+                params = [p for _, p in params]
+            param_group["params"] = params
+            if any(isinstance(p, Tensor) and p.is_complex() for p in params):
+                raise ValueError(f"{type(self).__name__} does not support complex parameters; use torch.view_as_real")
+        super().add_param_group(param_group)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._taken, self._marks = None, []
+        self._sharing = Sharing()
+        self._sharing.restore([list(self.state.get(p, {}).get("tasks", ())) for p in self._parameters()])
+
+    def _update(self, gradients: TaskGradients) -> None:
+        """Move parameters and state; announce the updates to the listeners."""
+        raise NotImplementedError
+
+    def _task_state(self, parameter: Tensor, task: str) -> dict[str, Any]:
+        """What is remembered of a task for a parameter, with its count of steps."""
+        tasks = self.state[parameter].setdefault("tasks", {})
+        found: dict[str, Any] = tasks.setdefault(task, {"step": 0})
+        return found
+
+    def _parts(self, group: Group, gradients: TaskGradients) -> Iterator[Part]:
+        """The group's parameters that tasks reach in this step, as few lists as can be; one by one without foreach."""
+        foreach = self._uses_foreach(group)
+        where = {id(p): i for i, p in enumerate(gradients.parameters)}
+        parts: dict[Any, Part] = {}
+        for parameter in group["params"]:
+            i = where.get(id(parameter))
+            if i is None:
+                continue
+            column = [
+                (task, row[i]) for task, row in zip(gradients.tasks, gradients.rows, strict=True) if row[i] is not None
+            ]
+            if not column:
+                continue
+            tasks = tuple(task for task, _ in column)
+            key = (parameter.device, parameter.dtype, tasks) if foreach else i
+            part = parts.setdefault(key, Part(tasks, [], [[] for _ in tasks]))
+            part.parameters.append(parameter)
+            for row, (task, g) in zip(part.rows, column, strict=True):
+                assert g is not None
+                if g.is_sparse:
+                    raise TypeError(f"the gradient of {task!r} is sparse; make the embedding with sparse=False")
+                row.append(g)
+        yield from parts.values()
+
+    def _uses_foreach(self, group: Group) -> bool:
+        chosen = group["foreach"]
+        return all(p.is_cuda for p in group["params"]) if chosen is None else bool(chosen)
+
+    def _parameters(self) -> list[Tensor]:
+        return [p for group in self.param_groups for p in group["params"] if p.requires_grad]
+
+    def _keep(self, gradients: TaskGradients) -> None:
+        self._taken = gradients
+        self._marks = [(p, p.grad, p.grad._version) for p in gradients.parameters if p.grad is not None]
+
+    def _reconcile(self) -> None:
+        """See whether ``.grad`` is as ``backward`` left it; what someone cleared is dropped here too."""
+        if self._taken is None or all(p.grad is grad and grad._version == seen for p, grad, seen in self._marks):
+            return
+        if any(p.grad is not None and bool(p.grad.any()) for p, _, _ in self._marks):
+            raise RuntimeError(
+                f".grad was changed after backward(), but {type(self).__name__} steps from the gradients of the tasks; "
+                "use optimizer.clip_grad_norm_(max_norm) to clip and optimizer.scale_grad_(factor) to unscale, and put "
+                "what is of no task into the tasks' losses"
+            )
+        self._taken = None
+
+    def _expect_no_grad(self) -> None:
+        if any(p.grad is not None and bool(p.grad.any()) for p in self._parameters()):
+            raise RuntimeError(
+                f".grad holds a gradient that is of no task, and {type(self).__name__} would leave it out of the step; "
+                "call zero_grad() first, or make it part of a task's loss"
+            )
+
+
+def coupled(group: Group) -> float:
+    """Weight decay that is added to the gradients."""
+    return 0.0 if group.get("decoupled_weight_decay", False) else float(group["weight_decay"])
+
+
+def fed(part: Part, k: int, theta: list[Tensor], weight_decay: float) -> list[Tensor]:
+    """What task k's state is fed: g^k + weight_decay / K * theta; the tasks' sum is what one optimizer is fed."""
+    if weight_decay == 0:
+        return part.rows[k]
+    return list(torch._foreach_add(part.rows[k], theta, alpha=weight_decay / len(part.tasks)))
