@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,15 @@ class AdaTaskSynthetic(InMemory):
     W1_A, W2_A ~ N(1, 1); W1_B, W2_B, W3 ~ N(10, 10); x in R^250, y_k in R^100. The text leaves open what the arguments
     below set. The defaults are a setting in which what the paper reports can be seen: inputs so small that the linear
     terms rule. With x ~ N(0, 1) or U(0, 1) the cubic term, which both tasks have, takes over, and dominance is weak.
+    The levels of the paper's Table 2 cannot be met by a trunk of 100 units, which 200 outputs do not fit through.
+
+    Share of the parameters of shared layers 1 to 4 that task B dominates (rAU in (80, 100] %) and that are balanced
+    (in (40, 60] %), then the normalised RMSE; width 100, mean of seeds 0 and 1 (RMSprop, decay of AU 0.99)::
+
+        steps x batch  method       dominated by B     balanced            A      B
+        3000 x 256     EqualWeight  100 100 100 100    0   0   0   0    0.655  0.685
+        3000 x 256     AdaTask        0   0   0   0  100 100 100  97    0.598  0.645
+        6000 x 128     AdaTask        0   0   0  21  100 100 100  78    0.546  0.571   (seed 0)
 
     Args:
         width: units of each layer of the trunk.
@@ -45,7 +55,7 @@ class AdaTaskSynthetic(InMemory):
     licence = "none needed: generated"
     source = "AdaTask (AAAI 2023), section 'Synthetic Dataset Setting', after GradNorm (ICML 2018), section 4"
     settings = Settings(
-        epochs=60,
+        epochs=30,
         batch_size=256,
         lr=1e-3,
         optimizer="rmsprop",
@@ -63,14 +73,14 @@ class AdaTaskSynthetic(InMemory):
         layers: int = 4,
         inputs: int = 250,
         outputs: int = 100,
-        x: str = "normal",
+        x: Literal["normal", "uniform"] = "normal",
         x_scale: float = 0.1,
-        spread: str = "std",
+        spread: Literal["std", "variance"] = "std",
         noise: float = 0.1,
         train_samples: int = 0,
         steps: int = 100,
         test_samples: int = 4096,
-        normaliser: str = "std",
+        normaliser: Literal["std", "rms", "none"] = "std",
         data_seed: int | None = None,
     ) -> None:
         self.width, self.layers = at_least(1, width=width), at_least(1, layers=layers)

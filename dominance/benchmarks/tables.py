@@ -1,0 +1,114 @@
+"""Text tables read fast, and every mistake in them named by file, row and column. A column is never evaluated."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dominance.errors import BadData
+
+
+def read_table(
+    path: Path,
+    *,
+    names: Sequence[str] | None = None,
+    sep: str = ",",
+    text: Sequence[str] = (),
+    encoding: str = "utf-8",
+) -> pd.DataFrame:
+    """A csv file (or .gz) as a frame whose index is the row number in the file, from 1, the header counted.
+
+    Args:
+        names: the columns of a file without a header; None: the first row names them.
+        text: columns kept as text; the others become numbers if all of their values are.
+
+    Raises:
+        BadData: it cannot be read, has no rows, or a row has more columns than it should.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(
+                path,
+                sep=sep,
+                names=None if names is None else list(names),
+                header=0 if names is None else None,
+                dtype=dict.fromkeys(text, str),
+                encoding=encoding,
+                index_col=False,
+                keep_default_na=False,
+                skipinitialspace=True,
+                skip_blank_lines=False,
+                low_memory=False,
+            )
+    except UnicodeDecodeError as error:
+        raise BadData(f"{path}: is not {encoding} ({error.reason})", fix="save it in that encoding") from None
+    except pd.errors.ParserWarning:
+        raise BadData(f"{path}: row 1 and others have more columns than expected", fix=_FIX) from None
+    except pd.errors.EmptyDataError:
+        raise BadData(f"{path}: is empty", fix=_FIX) from None
+    except (pd.errors.ParserError, gzip.BadGzipFile) as error:
+        found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
+        what = f"row {found[2]}: {found[3]} columns, expected {found[1]}" if found else f"no table ({error})"
+        raise BadData(f"{path}: {what}", fix=_FIX) from None
+    if not len(frame):
+        raise BadData(f"{path}: has no rows", fix=_FIX)
+    first = 2 if names is None else 1
+    frame.index = pd.RangeIndex(first, first + len(frame))
+    return frame
+
+
+_FIX = "mend the file, or get it again"
+
+
+def numbers(frame: pd.DataFrame, column: str, path: Path) -> npt.NDArray[np.float64]:
+    """A column as float64.
+
+    Raises:
+        BadData: a value is missing, no number, or not finite.
+    """
+    values = frame[column]
+    parsed = values if values.dtype.kind in "iuf" else pd.to_numeric(values.astype(str), errors="coerce")
+    found = parsed.to_numpy(np.float64)
+    _refuse(~np.isfinite(found), values, path, "no number")
+    return found
+
+
+def whole_numbers(frame: pd.DataFrame, column: str, path: Path) -> npt.NDArray[np.int64]:
+    """A column as int64.
+
+    Raises:
+        BadData: a value is missing or no whole number.
+    """
+    values = frame[column]
+    if values.dtype.kind in "iu":
+        return values.to_numpy(np.int64)
+    found = numbers(frame, column, path)
+    _refuse(found != np.round(found), values, path, "no whole number")
+    return found.astype(np.int64)
+
+
+def _refuse(wrong: npt.NDArray[np.bool_], values: pd.Series[Any], path: Path, what: str) -> None:
+    if wrong.any():
+        place = int(np.argmax(wrong))
+        value = values.iloc[place]
+        seen = "missing" if value != value else f"{value!r}, {what}"
+        raise BadData(f"{path}: row {values.index[place]}: {values.name} is {seen}", fix=_FIX)
+
+
+def require(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> None:
+    """
+    Raises:
+        BadData: a column is not there.
+    """
+    gone = [column for column in columns if column not in frame.columns]
+    if gone:
+        raise BadData(f"{path}: row 1: there is no column {', '.join(gone)}", fix="see the benchmark's file format")
