@@ -16,6 +16,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _HOME = {
+    "AdaTask": "dominance.optim.pub",
+    "Clippy": "dominance.optim.clippy",
+    "PUB": "dominance.optim.pub",
     "AdaTaskAdagrad": "dominance.optim.adatask_adagrad",
     "AdaTaskAdam": "dominance.optim.adatask_adam",
     "AdaTaskRMSprop": "dominance.optim.adatask_rmsprop",
@@ -33,6 +36,10 @@ _HOME = {
     "GradNorm": "dominance.optim.gradnorm",
     "BanditMTL": "dominance.optim.bandit_mtl",
     "FAMO": "dominance.optim.famo",
+    "PCGrad": "dominance.optim.pcgrad",
+    "GradVac": "dominance.optim.gradvac",
+    "GradDrop": "dominance.optim.graddrop",
+    "MoCoGrad": "dominance.optim.mocograd",
 }
 
 __all__ = sorted(_HOME)
@@ -42,15 +49,22 @@ if TYPE_CHECKING:
     from dominance.optim.adatask_adam import AdaTaskAdam as AdaTaskAdam
     from dominance.optim.adatask_rmsprop import AdaTaskRMSprop as AdaTaskRMSprop
     from dominance.optim.bandit_mtl import BanditMTL as BanditMTL
+    from dominance.optim.clippy import Clippy as Clippy
     from dominance.optim.combiner import Combiner as Combiner
     from dominance.optim.combiner import LossWeighting as LossWeighting
     from dominance.optim.combiner import Weighting as Weighting
     from dominance.optim.dwa import DWA as DWA
     from dominance.optim.equal_weight import EqualWeight as EqualWeight
     from dominance.optim.famo import FAMO as FAMO
+    from dominance.optim.graddrop import GradDrop as GradDrop
     from dominance.optim.gradients import task_gradients as task_gradients
     from dominance.optim.gradnorm import GradNorm as GradNorm
+    from dominance.optim.gradvac import GradVac as GradVac
     from dominance.optim.grid_search import GridSearch as GridSearch
+    from dominance.optim.mocograd import MoCoGrad as MoCoGrad
+    from dominance.optim.pcgrad import PCGrad as PCGrad
+    from dominance.optim.pub import PUB as PUB
+    from dominance.optim.pub import AdaTask as AdaTask
     from dominance.optim.rlw import RLW as RLW
     from dominance.optim.si import SI as SI
     from dominance.optim.task_gradients import TaskGradients as TaskGradients

@@ -214,7 +214,7 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
         yield from parts.values()
 
     def _uses_foreach(self, group: Group) -> bool:
-        chosen = group["foreach"]
+        chosen = group.get("foreach", False)
         return all(p.is_cuda for p in group["params"]) if chosen is None else bool(chosen)
 
     def _parameters(self) -> list[Tensor]:
