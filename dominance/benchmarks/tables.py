@@ -100,7 +100,8 @@ def _refuse(wrong: npt.NDArray[np.bool_], values: pd.Series[Any], path: Path, wh
     if wrong.any():
         place = int(np.argmax(wrong))
         value = values.iloc[place]
-        seen = "missing" if value != value else f"{value!r}, {what}"
+        shown = repr(value) if isinstance(value, str) else str(value)
+        seen = "missing" if value != value or value == "" else f"{shown}, {what}"
         raise BadData(f"{path}: row {values.index[place]}: {values.name} is {seen}", fix=_FIX)
 
 
