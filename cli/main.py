@@ -19,6 +19,7 @@ from dominance_cli.info import info
 from dominance_cli.record import Recording, record
 from dominance_cli.report import report
 from dominance_cli.summary import summary
+from dominance_cli.train import train
 
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """The class of every mistake in the arguments; some versions of typer have it from click, others bring their own."""
@@ -60,6 +61,7 @@ app.command(
 app.command()(report)
 app.command()(summary)
 app.command()(info)
+app.command()(train)
 
 
 def _explain(error: Any) -> str:

@@ -52,6 +52,10 @@ class RecordingFailed(DominanceError):
     """The recorder could not go on; the training it watched was not touched."""
 
 
+class TrainingFailed(DominanceError):
+    """A training came to a loss or a gradient that is not finite, or its method found no weights."""
+
+
 class MissingData(DominanceError):
     """A package or file that a benchmark reads is not there."""
 

@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "analyse": BASE | {"store"},
     "plots": BASE | {"store", "analyse"},
     "figures": BASE | {"store", "analyse", "plots"},
-    "cli": BASE | {"names", "store", "record", "analyse", "plots", "figures"},
+    "cli": BASE | {"names", "store", "record", "analyse", "plots", "figures", "benchmarks"},
     "optim": {"errors"},
     "benchmarks": BASE | {"store", "record", "optim"},
     "examples": set(),

@@ -56,3 +56,13 @@ def load(folder: Path) -> dict[str, Any]:
         raise SchemaTooNew(f"{path}: version {version}, this dominance reads up to {VERSION}", fix="upgrade dominance")
     assert isinstance(state, dict)
     return state
+
+
+def there(folder: Path) -> bool:
+    """Whether there is a checkpoint."""
+    return (folder / NAME).is_file()
+
+
+def remove(folder: Path) -> None:
+    """Take the checkpoint away, if there is one."""
+    (folder / NAME).unlink(missing_ok=True)

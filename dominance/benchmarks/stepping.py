@@ -8,8 +8,9 @@ from typing import Any, Protocol, cast
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from dominance.optim.combiner import Combiner, Representation
+from dominance.optim.combiner import Combiner
 
+Representation = Tensor | Mapping[str, Tensor]
 Losses = Mapping[str, Tensor | None]
 
 

@@ -1,0 +1,254 @@
+"""``dominance train``: a run from scratch with one command."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dominance.errors import BadOption, TrainingFailed
+from dominance_cli import say
+from dominance_cli.rundir import Latest, default_folder
+
+if TYPE_CHECKING:
+    from dominance.benchmarks.plan import TrainOptions
+    from dominance.benchmarks.trainer import TrainResult
+    from dominance.config import RecordOptions
+
+
+def train(
+    benchmark: Annotated[
+        str | None, typer.Argument(metavar="BENCHMARK", help="What to train on; see --list.", show_default=False)
+    ] = None,
+    method: Annotated[str | None, typer.Option(metavar="M", help="How to weigh the tasks; see --list.")] = None,
+    listing: Annotated[bool, typer.Option("--list", help="List benchmarks and methods, and exit.")] = False,
+    describe: Annotated[
+        bool, typer.Option("--describe", help="Say what the benchmark is and what can be set, and exit.")
+    ] = False,
+    optimizer: Annotated[
+        str | None, typer.Option(metavar="O", help="sgd, momentum, adam, adamw, rmsprop or adagrad.")
+    ] = None,
+    architecture: Annotated[str | None, typer.Option(metavar="A", help="hps, mmoe, cgc, cross-stitch or mtan.")] = None,
+    tasks: Annotated[str | None, typer.Option(metavar="A,B", help="Train these tasks only. [default: all]")] = None,
+    seed: Annotated[int, typer.Option(metavar="S", help="Of everything that is random.")] = 0,
+    epochs: Annotated[int | None, typer.Option(metavar="N", help="Passes over the data.")] = None,
+    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Samples in a step.")] = None,
+    lr: Annotated[float | None, typer.Option(metavar="X", help="Learning rate.")] = None,
+    milestones: Annotated[
+        str | None, typer.Option(metavar="X,Y", help="Shares of the training after which it is divided by ten.")
+    ] = None,
+    weight_decay: Annotated[float, typer.Option(metavar="X", help="Of the model's parameters.")] = 0.0,
+    patience: Annotated[
+        int | None, typer.Option(metavar="N", help="Stop after N epochs without a better val result; 0: never.")
+    ] = None,
+    representation: Annotated[
+        bool, typer.Option("--representation", help="Weigh by gradients of the shared representation.")
+    ] = False,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the benchmark; repeatable.")
+    ] = None,
+    options: Annotated[
+        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An argument of the method; repeatable.")
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="D", help="Where to train: cpu, cuda.")] = "cpu",
+    baseline: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="RUN", help="Compare with this earlier run, such as one of stl; repeatable."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="DIR", help="Run directory. [default: runs/<name>-<UTC time>-<pid>]"),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the run directory.")] = False,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted training, as it was begun.")
+    ] = None,
+    no_record: Annotated[bool, typer.Option("--no-record", help="Train only; no figures can be drawn.")] = False,
+    every: Annotated[str | None, typer.Option(metavar="N", help="Record one training step in N. [default: 10]")] = None,
+    burst: Annotated[str | None, typer.Option(metavar="B", help="Record B consecutive steps at a time.")] = None,
+    params: Annotated[
+        str | None, typer.Option(metavar="GLOB", help="Record the parameters whose names match. [default: *]")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Bytes that the run may take. [default: 1GB]")
+    ] = None,
+    exact: Annotated[bool | None, typer.Option("--exact", help="Keep float32 to the last bit.")] = None,
+    attribution: Annotated[
+        str | None, typer.Option(metavar="KIND", help="additive, solo or both. [default: additive]")
+    ] = None,
+    quiet: Annotated[bool | None, typer.Option("-q", "--quiet", help="No progress and no hints.")] = None,
+) -> int:
+    """Train a benchmark from scratch with a method, and record it.
+
+    What is not given is as the benchmark has it. Ctrl-C keeps a checkpoint; --resume goes on with it.
+
+    Example: dominance train adatask-synthetic --method adatask --seed 1
+    """
+    if listing:
+        _list()
+        return 0
+    if resume is not None:
+        if benchmark is not None or method is not None or output is not None or force:
+            raise BadOption("--resume goes on with a training as it was begun", fix="give --resume RUN alone")
+        return _go_on(resume, baseline or [], quiet=bool(quiet))
+    if benchmark is None:
+        raise BadOption("no benchmark is named", fix="see `dominance train --list`")
+    if describe:
+        from dominance.benchmarks.registry import describe as described
+
+        print(described(benchmark))
+        say.say(f"dominance train {shlex.quote(benchmark)} --method equal-weight")
+        return 0
+    if method is None:
+        raise BadOption("no method is named", fix="give --method equal-weight, or another of `dominance train --list`")
+    from dominance.benchmarks.arguments import pairs
+    from dominance.benchmarks.plan import TrainOptions
+    from dominance.config import record_options
+
+    chosen = TrainOptions(
+        benchmark=benchmark,
+        method=method,
+        optimizer=optimizer,
+        architecture=architecture,
+        seed=seed,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        weight_decay=weight_decay,
+        milestones=None if milestones is None else _shares(milestones),
+        patience=patience,
+        tasks=None if tasks is None else tuple(part.strip() for part in tasks.split(",") if part.strip()),
+        representation=representation,
+        settings=pairs(settings or [], "--set"),
+        options=pairs(options or [], "--option"),
+        device=device,
+    )
+    record = record_options(
+        {
+            "every": every,
+            "burst": burst,
+            "params": params,
+            "budget": budget,
+            "exact": exact,
+            "attribution": attribution,
+            "quiet": quiet,
+        }
+    )
+    return _train(chosen, None if no_record else record, output, baseline or [], force=force, quiet=record.quiet)
+
+
+def _train(
+    options: TrainOptions,
+    record: RecordOptions | None,
+    output: Path | None,
+    baselines: list[Path],
+    *,
+    force: bool,
+    quiet: bool,
+) -> int:
+    from dominance.benchmarks.plan import plan
+    from dominance.benchmarks.trainer import result, train
+
+    made = plan(options)
+    earlier = [result(path) for path in baselines]
+    path = output or default_folder(f"{options.benchmark}-{made.method.name}", module=True)
+    latest = Latest(path) if output is None else None
+    if latest is not None and (message := latest.point()) and not quiet:
+        say.note(message)
+    try:
+        with _watching(quiet) as (progress, stop):
+            done = train(options, path, record=record, overwrite=force, progress=progress, stop=stop)
+    except (KeyboardInterrupt, TrainingFailed) as error:
+        return _ended(path, error, quiet=quiet)
+    finally:
+        if latest is not None and not path.exists():
+            latest.restore()
+    _show(done, earlier, quiet=quiet)
+    return 0
+
+
+def _go_on(path: Path, baselines: list[Path], *, quiet: bool) -> int:
+    from dominance.benchmarks.trainer import result, resume
+
+    earlier = [result(baseline) for baseline in baselines]
+    try:
+        with _watching(quiet) as (progress, stop):
+            done = resume(path, progress=progress, stop=stop)
+    except (KeyboardInterrupt, TrainingFailed) as error:
+        return _ended(path, error, quiet=quiet)
+    _show(done, earlier, quiet=quiet)
+    return 0
+
+
+def _ended(path: Path, error: KeyboardInterrupt | TrainingFailed, *, quiet: bool) -> int:
+    """Say how it ended before its end, and how to go on; returns the exit code."""
+    if isinstance(error, TrainingFailed):
+        say.error(str(error))
+        return 1
+    from dominance.benchmarks.checkpoint import there
+
+    if not there(path):
+        say.error(f"interrupted before there was anything to resume in {path}")
+    elif not quiet:
+        say.note(f"interrupted; {path} holds what was trained so far")
+        say.say(f"dominance train --resume {shlex.quote(str(path))}")
+    return 128 + signal.SIGINT
+
+
+def _show(done: TrainResult, earlier: list[TrainResult], *, quiet: bool) -> None:
+    from dominance_cli.scores import comparison, table
+
+    print(table(done))
+    for baseline in earlier:
+        print(f"\n{comparison(done, baseline)}")
+    if quiet:
+        return
+    path = shlex.quote(str(done.path))
+    if done.plan.method.alone:
+        say.say(f"dominance train {done.plan.options.benchmark} --method equal-weight --baseline {path}")
+    elif (done.path / "data.zarr").exists():
+        say.say(f"dominance report {path}")
+
+
+@contextmanager
+def _watching(quiet: bool) -> Iterator[Any]:
+    """A progress bar on a terminal, and a Ctrl-C that waits for the end of the step; the second one does not."""
+    asked = False
+
+    def interrupt(number: int, frame: object) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        from dominance_cli.progress import training_progress
+
+        with training_progress(quiet) as progress:
+            yield progress, lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise BadOption(f"milestones {text!r} cannot be read", fix="write them like 0.6,0.8") from None
+
+
+def _list() -> None:
+    from dominance.benchmarks.methods import METHODS
+    from dominance.benchmarks.registry import BENCHMARKS, benchmark_class
+    from dominance_cli.text import aligned
+
+    print("Benchmarks")
+    print(aligned([(f"  {name}", benchmark_class(name).title) for name in BENCHMARKS], right=[False, False]))
+    print("\nMethods")
+    print(aligned([(f"  {each.name}", each.title) for each in METHODS.values()], right=[False, False]))
+    say.say("dominance train adatask-synthetic --describe")

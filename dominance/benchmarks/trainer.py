@@ -1,0 +1,215 @@
+"""Trains a benchmark with a method from scratch, and records it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dominance.benchmarks import checkpoint
+from dominance.benchmarks.benchmark import Scores, Task
+from dominance.benchmarks.plan import Plan, TrainOptions, plan
+from dominance.benchmarks.training import Progress, Training, Watcher
+from dominance.config import RecordOptions
+from dominance.errors import RunExists
+from dominance.schema import DATA_NAME
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training leaves behind.
+
+    Attributes:
+        path: the run directory; of single-task trainings the directory of theirs, one for each task.
+        plan: what was trained.
+        scores: on "test" after the epoch that is chosen: the best on "val" with early stopping, else the last.
+        epoch: that epoch, counted from 1; None for single-task trainings.
+        steps: taken in all.
+    """
+
+    path: Path
+    plan: Plan
+    scores: Scores
+    epoch: int | None
+    steps: int
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """What was trained, with the metrics and their directions."""
+        return self.plan.tasks
+
+
+def train(
+    options: TrainOptions,
+    path: str | Path,
+    *,
+    record: RecordOptions | None = RecordOptions(),  # noqa: B008  frozen
+    overwrite: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> TrainResult:
+    """Train from scratch. The same options give the same weights, to the bit, on one machine with one torch.
+
+    torch's global random numbers are as before afterwards. After every epoch the model is evaluated on "val" and
+    "test", the run gets the metrics (their splits are named so; the scores that count come last, as "final"), and
+    ``checkpoint.pt`` in the run directory is renewed.
+
+    Args:
+        path: the run directory. Single-task learning makes one in it for each task, named after it.
+        record: how the run is recorded; None: not at all, ``path`` then holds the checkpoint alone.
+        overwrite: replace a run that is there.
+        progress: is told of every step.
+        stop: asked after every step; once it says True, a checkpoint is written and the training ends.
+
+    Raises:
+        BadOption: an option that cannot be used.
+        MissingData, BadData: see ``Benchmark.load``.
+        RunExists: ``path`` is there and ``overwrite`` is not given.
+        TrainingFailed: a loss or gradient is not finite, or the method found no weights.
+        Interrupted: ``stop`` said so.
+    """
+    made = plan(options)
+    folder = Path(path)
+    _claim(folder, overwrite=overwrite)
+    with _seeded(options):
+        made.benchmark.load(options.seed)
+        if made.method.alone:
+            _clear(folder)
+            return _train_alone(made, folder, record, Watcher(progress, stop))
+        training = Training(made, folder, record, Watcher(progress, stop))
+        _clear(folder)
+        training.run()
+        return _result(training)
+
+
+def resume(
+    path: str | Path,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> TrainResult:
+    """Go on with a training that was interrupted or killed: it ends with the weights that it would have had.
+
+    Of one that is over, the result is returned again.
+
+    Args:
+        progress, stop: as in ``train``.
+
+    Raises:
+        NotARun, CorruptRun: there is no checkpoint at ``path``, or it cannot be read.
+        BadOption, MissingData, BadData, TrainingFailed, Interrupted: as in ``train``.
+    """
+    folder = Path(path)
+    state = checkpoint.load(folder)
+    made = plan(TrainOptions.from_plain(state["options"]))
+    record = _record_options(state["record"])
+    watcher = Watcher(progress, stop)
+    with _seeded(made.options):
+        made.benchmark.load(made.options.seed)
+        if "model" not in state:
+            return _train_alone(made, folder, record, watcher)
+        return _result(_resumed(made, folder, record, watcher, state))
+
+
+def result(path: str | Path) -> TrainResult:
+    """What a training left behind, finished or not: the scores after its last epoch, or none.
+
+    Raises:
+        NotARun, CorruptRun: there is no checkpoint at ``path``, or it cannot be read.
+    """
+    folder = Path(path)
+    state = checkpoint.load(folder)
+    made = plan(TrainOptions.from_plain(state["options"]))
+    if "model" not in state:
+        return _together(made, folder, [result(folder / task) for task in made.names if (folder / task).exists()])
+    place = state["place"]
+    return TrainResult(folder, made, place["scores"], _chosen(made, place["epoch"], place["best_epoch"]), place["step"])
+
+
+def _train_alone(made: Plan, folder: Path, record: RecordOptions | None, watcher: Watcher) -> TrainResult:
+    """A model for each task, from the same seed. What is there of them already is kept, and gone on with."""
+    checkpoint.save(folder, _head(made, record))
+    found = []
+    for task in made.names:
+        alone, path = made.alone(task), folder / task
+        torch.manual_seed(made.options.seed)
+        if checkpoint.there(path):
+            training = _resumed(alone, path, record, watcher, checkpoint.load(path))
+        else:
+            training = Training(alone, path, record, watcher)
+            _clear(path)  # of a kill before the first checkpoint
+            training.run()
+        found.append(_result(training))
+    return _together(made, folder, found)
+
+
+def _resumed(
+    made: Plan, folder: Path, record: RecordOptions | None, watcher: Watcher, state: dict[str, Any]
+) -> Training:
+    training = Training(made, folder, record, watcher)
+    training.restore(state)
+    training.run(resume=True)
+    return training
+
+
+def _result(training: Training) -> TrainResult:
+    place = training.place
+    epoch = _chosen(training.plan, place.epoch, place.best_epoch)
+    return TrainResult(training.path, training.plan, place.scores, epoch, place.step)
+
+
+def _chosen(made: Plan, epoch: int, best: int) -> int:
+    return best if made.patience else epoch
+
+
+def _together(made: Plan, folder: Path, results: list[TrainResult]) -> TrainResult:
+    scores = {task: metrics for each in results for task, metrics in each.scores.items()}
+    return TrainResult(folder, made, scores, None, sum(each.steps for each in results))
+
+
+def _head(made: Plan, record: RecordOptions | None) -> dict[str, Any]:
+    """The checkpoint of single-task trainings as a whole: how they are made. Each has one of its own."""
+    return {"options": made.options.to_plain(), "record": None if record is None else asdict(record)}
+
+
+def _record_options(plain: dict[str, Any] | None) -> RecordOptions | None:
+    if plain is None:
+        return None
+    return RecordOptions(**{**plain, "tasks": None if plain["tasks"] is None else tuple(plain["tasks"])})
+
+
+def _claim(folder: Path, *, overwrite: bool) -> None:
+    """See whether a run may be made there; nothing is changed."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not overwrite:
+        raise RunExists(f"{folder} exists", fix="give --force to replace it, or another -o")
+    if not (folder.is_dir() and (checkpoint.there(folder) or (folder / DATA_NAME).exists())):
+        raise RunExists(f"{folder} holds something that is no dominance run", fix="give another -o")
+
+
+def _clear(folder: Path) -> None:
+    """Take away the run that is there, and those of single tasks in it; files of others stay."""
+    if not folder.exists():
+        return
+    for task in [child for child in folder.iterdir() if child.is_dir() and checkpoint.there(child)]:
+        _clear(task)
+        if not any(task.iterdir()):
+            task.rmdir()
+    checkpoint.remove(folder)
+    if (folder / DATA_NAME).exists():
+        shutil.rmtree(folder / DATA_NAME)
+
+
+@contextmanager
+def _seeded(options: TrainOptions) -> Iterator[None]:
+    """torch's global generators start from the seed, and are put back in the end."""
+    devices = [torch.device(options.device)] if options.device.startswith("cuda") else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(options.seed)
+        yield

@@ -1,0 +1,265 @@
+"""One training from its first step to its last: the loop, its record and its checkpoints."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from dominance.benchmarks import checkpoint, methods
+from dominance.benchmarks.architectures.base import Architecture, Representation
+from dominance.benchmarks.benchmark import Batch, Benchmark, Scores
+from dominance.benchmarks.evaluation import evaluate, standing
+from dominance.benchmarks.plan import Plan
+from dominance.benchmarks.splits import derived_generator
+from dominance.config import RecordOptions
+from dominance.errors import BadOption, TrainingFailed
+from dominance.record.recorder import Recorder
+
+EVALUATED = ("val", "test")
+FINAL = "final"
+"""The split under which a run holds the scores that count: those on "test" after the epoch that is chosen."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands.
+
+    Attributes:
+        epoch: counted from 0, of ``epochs``.
+        batch: batches of this epoch that are done, of ``batches``; None before the first epoch is over.
+        step: steps taken since the start.
+        losses: task -> loss of the last batch.
+        alone: the task, where each is trained alone.
+    """
+
+    epoch: int
+    epochs: int
+    batch: int
+    batches: int | None
+    step: int
+    losses: Mapping[str, float]
+    alone: str | None = None
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who looks on while it trains: is told of every step, and asked after it whether to stop."""
+
+    progress: Callable[[Progress], None] | None = None
+    stop: Callable[[], bool] = lambda: False
+
+
+class Interrupted(KeyboardInterrupt):
+    """The training was asked to stop, and can be resumed."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        super().__init__(f"stopped after step {step}; resume({str(path)!r}) goes on")
+        self.path = path
+        self.step = step
+
+
+@dataclass
+class Place:
+    """How far a training has come.
+
+    Attributes:
+        epoch, batch: what comes next, both counted from 0.
+        batches: of an epoch, once one is over.
+        step: steps taken.
+        best, best_epoch: standing on "val" and epoch of the best so far.
+        scores: on "test" after the epoch that is chosen so far.
+        done: nothing is left to do.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    batches: int | None = None
+    step: int = 0
+    best: float = -math.inf
+    best_epoch: int = 0
+    scores: Scores = field(default_factory=dict)
+    done: bool = False
+
+
+class Training:
+    """Makes the model and the method of a plan whose data is loaded; ``run`` trains.
+
+    Torch's global generator is used, for the first weights and for dropout: the caller seeds it, or ``restore`` does.
+    """
+
+    def __init__(self, plan: Plan, path: Path, record: RecordOptions | None, watcher: Watcher) -> None:
+        self.plan = plan
+        self.path = path
+        self.place = Place()
+        self.model = plan.benchmark.model(plan.architecture, plan.names).to(plan.options.device)
+        if plan.representation and not (hasattr(self.model, "encode") and hasattr(self.model, "decode")):
+            raise BadOption(f"{plan.options.benchmark} has no shared representation", fix="leave --representation out")
+        self.stepping = methods.build(
+            plan.method,
+            self.model,
+            plan.names,
+            optimizer=plan.optimizer,
+            lr=plan.lr,
+            weight_decay=plan.options.weight_decay,
+            seed=plan.options.seed,
+            options=plan.options.options,
+        )
+        self._record = record
+        self._recorder: Recorder | None = None
+        self._watcher = watcher
+        self._batches = derived_generator(plan.options.seed, "batches")
+        self._epoch_began = self._batches.get_state()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over a checkpoint."""
+        self.model.load_state_dict(state["model"])
+        self.stepping.load_state_dict(state["method"])
+        self._batches.set_state(state["batches"])
+        self._epoch_began = state["batches"]
+        torch.set_rng_state(state["torch"])
+        self.place = Place(**state["place"])
+
+    def run(self, *, resume: bool = False) -> None:
+        """Train until the end.
+
+        Raises:
+            TrainingFailed: a loss or gradient is not finite, or the method found no weights.
+            Interrupted: the watcher said so; there is a checkpoint.
+        """
+        with self._recording(resume=resume):
+            while not self.place.done:
+                self._epoch()
+            self._log(FINAL, self.place.scores)
+
+    def _recording(self, *, resume: bool) -> AbstractContextManager[object]:
+        if self._record is None or self.place.done:
+            return nullcontext()
+        options = self._record
+        self._recorder = Recorder(
+            self.path,
+            self.model,
+            self.stepping.optimizer,
+            tasks=self.plan.names if len(self.plan.names) == 1 else None,  # one is what was asked for
+            every=options.every,
+            burst=options.burst,
+            params=options.params,
+            budget=options.budget,
+            exact=options.exact,
+            attribution=options.attribution,
+            resume=resume,
+            attrs=self.plan.attributes(),
+        )
+        return self._recorder
+
+    def _epoch(self) -> None:
+        """What is left of the present epoch."""
+        place, plan = self.place, self.plan
+        self.stepping.set_learning_rate(plan.learning_rate(place.epoch))
+        if self._recorder is not None:
+            self._recorder.epoch(place.epoch)
+        self.model.train()
+        done = place.batch
+        for index, batch in enumerate(plan.benchmark.batches("train", plan.batch_size, self._batches)):
+            if index < done:  # drawn again, so that the generator is where it was
+                continue
+            place.batch = index + 1
+            self._step(batch.to(plan.options.device))
+            if self._watcher.stop():
+                self._save()
+                raise Interrupted(self.path, place.step)
+        self.stepping.epoch()
+        self._assess()
+        place.batches, place.batch, place.epoch = place.batch, 0, place.epoch + 1
+        waited = place.epoch - place.best_epoch
+        place.done = place.epoch >= plan.epochs or 0 < plan.patience <= waited
+        self._epoch_began = self._batches.get_state()
+        self._save()
+
+    def _step(self, batch: Batch) -> None:
+        outputs, representation = self._forward(batch)
+        losses = self._losses(batch, outputs)
+        values = {task: float(loss.detach()) for task, loss in losses.items() if loss is not None}
+        if not values:
+            return
+        for task, value in values.items():
+            if not math.isfinite(value):
+                raise self._failed(f"the loss of {task} is {value}")
+        try:
+            self.stepping.step(losses, representation)
+            self.stepping.look_back(lambda: self._losses(batch, self.plan.benchmark.outputs(self.model, batch)))
+        except (ValueError, ArithmeticError) as error:
+            raise self._failed(str(error)) from error
+        self.place.step += 1
+        if self._watcher.progress is not None:
+            self._watcher.progress(self._progress(values))
+
+    def _forward(self, batch: Batch) -> tuple[dict[str, Tensor], Representation | None]:
+        """The outputs, and the representation where the method works on its gradients."""
+        if not self.plan.representation:
+            return self.plan.benchmark.outputs(self.model, batch), None
+        model = cast(Architecture, self.model)
+        representation = model.encode(batch.inputs)
+        return model.decode(representation), representation
+
+    def _losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> dict[str, Tensor | None]:
+        """Each task's loss; None for one that has no label in this batch."""
+        loss, targets = self.plan.benchmark.loss, batch.targets
+        return {
+            task: loss(task, outputs[task], targets[task]) if task in outputs and task in targets else None
+            for task in self.plan.names
+        }
+
+    def _progress(self, losses: Mapping[str, float]) -> Progress:
+        place = self.place
+        alone = self.plan.names[0] if self.plan.method.alone else None
+        return Progress(place.epoch, self.plan.epochs, place.batch, place.batches, place.step, losses, alone)
+
+    def _failed(self, why: str) -> TrainingFailed:
+        where = f"{self.plan.method.name} failed at step {self.place.step}"
+        return TrainingFailed(f"{where}: {why}", fix="try a smaller --lr, or another method")
+
+    def _assess(self) -> None:
+        """Evaluate, and choose the epoch whose scores count."""
+        place, plan = self.place, self.plan
+        found = {split: self._evaluate(plan.benchmark, split) for split in EVALUATED}
+        for split, scores in found.items():
+            self._log(split, scores)
+        now = standing(found["val"], plan.tasks)
+        better = now > place.best
+        if better or place.best_epoch == 0:
+            place.best, place.best_epoch = now, place.epoch + 1
+        if better or not plan.patience or not place.scores:
+            place.scores = found["test"]
+
+    def _evaluate(self, benchmark: Benchmark, split: str) -> Scores:
+        plan = self.plan
+        return evaluate(
+            benchmark, self.model, split, tasks=plan.names, batch_size=plan.batch_size, device=plan.options.device
+        )
+
+    def _log(self, split: str, scores: Scores) -> None:
+        if self._recorder is None:
+            return
+        for task, metrics in scores.items():
+            self._recorder.log_metrics(task=task, split=split, **metrics)
+
+    def _save(self) -> None:
+        checkpoint.save(
+            self.path,
+            {
+                "options": self.plan.options.to_plain(),
+                "record": None if self._record is None else asdict(self._record),
+                "place": asdict(self.place),
+                "model": self.model.state_dict(),
+                "method": self.stepping.state_dict(),
+                "batches": self._epoch_began,
+                "torch": torch.get_rng_state(),
+            },
+        )
