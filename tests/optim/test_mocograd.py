@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from problems import Problem, flat_grad
+from torch import Tensor
+
+from dominance.optim import EqualWeight, MoCoGrad
+from dominance.optim.gradients import task_gradients
+
+torch.set_num_threads(1)
+F64 = torch.float64
+
+
+def brute(
+    gs: list[Tensor], ms: list[Tensor], lam: float, beta: float, average: str, t: int, power: float
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Algorithm 1 on whole vectors, with the momenta moved once a step."""
+    calibrated = []
+    for i, g_i in enumerate(gs):
+        hat = g_i.clone()
+        for j, g_j in enumerate(gs):
+            if i != j and 1 - torch.cosine_similarity(g_i, g_j, dim=0) > 1 and ms[j].norm() > 0:
+                hat += lam / t**power * g_j.norm() / ms[j].norm() * ms[j]
+        calibrated.append(hat)
+    fed = gs if average == "raw" else calibrated
+    return calibrated, [beta * m + (1 - beta) * g for m, g in zip(ms, fed, strict=True)]
+
+
+def two(w: Tensor, a: list[float], b: list[float]) -> dict[str, Tensor | None]:
+    return {"a": w @ torch.tensor(a, dtype=w.dtype), "b": w @ torch.tensor(b, dtype=w.dtype)}
+
+
+def step(combiner: MoCoGrad, w: Tensor, a: list[float], b: list[float]) -> list[float]:
+    w.grad = None
+    combiner.backward(two(w, a, b), [w])
+    assert w.grad is not None
+    return list(w.grad.tolist())
+
+
+def test_two_tasks_by_hand() -> None:
+    w = torch.zeros(2, dtype=F64, requires_grad=True)
+    moco = MoCoGrad(lam=0.5, beta1=0.5)
+    assert step(moco, w, [2.0, 0.0], [-1.0, 1.0]) == [1.0, 1.0]  # no momentum yet: the plain sum
+    # m_a = (1, 0), m_b = (-0.5, 0.5); ĝ_a = (0, 4) + 0.5 * 3 * (-1, 1) / sqrt 2, ĝ_b = (0, -3) + 0.5 * 4 * (1, 0)
+    share = 1.5 / math.sqrt(2)
+    assert step(moco, w, [0.0, 4.0], [0.0, -3.0]) == pytest.approx([2 - share, 1 + share], abs=1e-14)
+    # m_a = (0.5, 2), m_b = (-0.25, -1.25): no conflict now, so nothing is added
+    assert step(moco, w, [1.0, 0.0], [1.0, 1.0]) == [2.0, 1.0]
+
+
+def test_the_two_averages_differ_from_the_second_conflict_on() -> None:
+    found = {}
+    for average in ("raw", "calibrated"):
+        w = torch.zeros(2, dtype=F64, requires_grad=True)
+        moco = MoCoGrad(lam=1.0, beta1=0.5, average=average)  # type: ignore[arg-type]
+        steps = [step(moco, w, [2.0, 0.0], [-1.0, 1.0]) for _ in range(3)]
+        found[average] = [[round(x, 6) for x in row] for row in steps]
+    assert found["raw"][:2] == found["calibrated"][:2]
+    assert found["raw"][2] != found["calibrated"][2]
+
+
+@pytest.mark.parametrize("average", ["raw", "calibrated"])
+@pytest.mark.parametrize("power", [0.0, 0.5])
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+def test_as_algorithm_1_on_whole_vectors(average: str, power: float, dtype: torch.dtype, close: float) -> None:
+    problem = Problem(seed=3, dtype=dtype)
+    moco = MoCoGrad(lam=0.7, average=average, decay_power=power)  # type: ignore[arg-type]
+    momenta = [torch.zeros(sum(p.numel() for p in problem.shared), dtype=dtype) for _ in range(3)]
+    conflicts = 0
+    for t in range(1, 9):
+        problem.batch()
+        gs = list(problem.flat())
+        conflicts += sum(float(a @ b) < 0 for a in gs for b in gs)
+        hats, momenta = brute(gs, momenta, 0.7, 0.9, average, t, power)
+        problem.net.zero_grad()
+        moco.backward(problem.losses(), problem.parameters)
+        expected = torch.stack(hats).sum(0)
+        assert (flat_grad(problem.shared) - expected).norm() <= close * expected.norm()
+    assert conflicts > 4
+    assert moco.steps == 8
+
+
+def test_rows_sum_to_the_total_and_heads_are_plain() -> None:
+    problem = Problem(seed=3, dtype=F64)
+    moco, plain = MoCoGrad(lam=0.9), EqualWeight()
+    for _ in range(4):
+        problem.batch()
+        problem.net.zero_grad()
+        moco.backward(problem.losses(), problem.parameters)
+    heads = list(problem.net.heads.parameters())
+    moved = flat_grad(heads)
+    problem.net.zero_grad()
+    plain.backward(problem.losses(), problem.parameters)
+    torch.testing.assert_close(moved, flat_grad(heads))
+    problem.batch()
+    gradients = task_gradients(problem.losses(), problem.parameters)
+    mixture = moco.mix(gradients)
+    rows = mixture.rows()
+    for total, summed in zip(mixture.total(), rows.total(), strict=True):
+        torch.testing.assert_close(total, summed)
+
+
+def test_an_absent_task_keeps_its_momentum_and_one_task_is_plain() -> None:
+    problem = Problem(dtype=F64)
+    moco = MoCoGrad()
+    moco.backward(problem.losses(), problem.parameters)
+    kept = [None if m is None else m.clone() for m in moco.momenta["b"]]
+    before = [None if m is None else m.clone() for m in moco.momenta["a"]]
+    problem.net.zero_grad()
+    moco.backward(problem.losses(absent=["b", "c"]), problem.parameters)
+    assert all(x is None or torch.equal(x, y) for x, y in zip(kept, moco.momenta["b"], strict=True))
+    assert not all(x is None or torch.equal(x, y) for x, y in zip(before, moco.momenta["a"], strict=True))
+    torch.testing.assert_close(flat_grad(problem.shared), problem.flat(absent=["b", "c"])[0])
+
+
+def test_no_momentum_is_kept_for_heads() -> None:
+    problem = Problem()
+    moco = MoCoGrad()
+    moco.backward(problem.losses(), problem.parameters)
+    kept = [m is not None for m in moco.momenta["a"]]
+    assert kept == [any(p is q for q in problem.shared) for p in problem.parameters]
+
+
+@pytest.mark.parametrize("own_inputs", [False, True])
+def test_at_the_representation(own_inputs: bool) -> None:
+    """The definition, spelled out at the representation; batches of different sizes."""
+    problem = Problem(seed=6, dtype=F64, scales=(1.0, 1.0))
+    moco = MoCoGrad(lam=0.8)
+    means = {task: torch.zeros(6, dtype=F64) for task in "ab"}
+    conflicts = 0
+    for size in (8, 5, 7, 6, 9, 4, 8, 5, 7):
+        problem.batch(size)
+        losses = problem.losses()
+        z = problem.representation
+        a, b = (torch.autograd.grad(losses[t], z, retain_graph=True)[0] for t in "ab")  # type: ignore[arg-type]
+        pulled = a + b
+        if (a * b).sum() < 0:
+            conflicts += 1
+            for g, m in ((a, means["a"]), (b, means["b"])):
+                if m.norm() > 0:
+                    spread = m.expand_as(g)
+                    pulled = pulled + 0.8 * g.norm() / spread.norm() * spread
+        expected = torch.autograd.grad(z, problem.shared, pulled, retain_graph=True)
+        means = {t: 0.9 * means[t] + 0.1 * g.mean(0) for t, g in (("a", a), ("b", b))}
+        problem.net.zero_grad()
+        if own_inputs:
+            zs = {t: problem.net.trunk(problem.x) for t in "ab"}
+            losses = {t: (problem.net.heads[t](zs[t]) - problem.targets[t]).square().mean() for t in "ab"}
+            moco.backward(losses, problem.parameters, representation=zs)
+        else:
+            moco.backward(losses, problem.parameters, representation=z)
+        torch.testing.assert_close(flat_grad(problem.shared), torch.cat([g.reshape(-1) for g in expected]))
+    assert conflicts > 1
+
+
+def test_other_parameters_are_refused() -> None:
+    problem = Problem()
+    moco = MoCoGrad()
+    moco.backward(problem.losses(), problem.parameters)
+    with pytest.raises(ValueError, match="other parameters"):
+        moco.backward(problem.losses(), problem.parameters[1:])
+
+
+def test_not_finite() -> None:
+    w = torch.zeros(2, requires_grad=True)
+    with pytest.raises(FloatingPointError, match="gradient of a is not finite"):
+        MoCoGrad().backward(two(w, [math.inf, 0.0], [1.0, 0.0]), [w])
+
+
+@pytest.mark.parametrize("wrong", [{"lam": 0.0}, {"lam": 1.5}, {"beta1": 1.0}, {"decay_power": -1}, {"average": "x"}])
+def test_settings_out_of_range(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        MoCoGrad(**wrong)  # type: ignore[arg-type]
