@@ -62,24 +62,20 @@ class AnnouncedAttributor:
 
     @torch.no_grad()
     def splits(self, gradients: Mapping[Tensor, GradientSplit]) -> Iterator[tuple[Tensor, StepSplit]]:
-        """Split the step just taken, one parameter at a time; what the parts do not explain is weight decay.
+        """Split the step just taken, one parameter at a time. Coupled weight decay is in the tasks' own parts.
 
         Args:
             gradients: not needed: the optimizer has told.
         """
-        decays = {
-            p: bool(group.get("weight_decay", 0)) for group in self.optimizer.param_groups for p in group["params"]
-        }
+        groups = {p: group for group in self.optimizer.param_groups for p in group["params"]}
         for p, before in self._theta.items():
             parts = self._parts.get(p)
             if parts is None and torch.equal(p, before):
                 continue
             theta = full(before)
             split = StepSplit(full(p.detach()) - theta, tasks=parts or {})
-            if decays[p]:
-                split.decay = split.total.clone()
-                for part in split.tasks.values():
-                    split.decay -= part
+            if groups[p].get("decoupled_weight_decay", False) and groups[p]["weight_decay"]:
+                split.decay = theta * -(float(groups[p]["lr"]) * float(groups[p]["weight_decay"]))
             split.closure, split.rounding = closure_of(split, theta, torch.finfo(p.dtype).eps, Pool())
             if self._attribution != "additive":
                 split.solo = split.tasks

@@ -148,7 +148,7 @@ class Ledger:
     after: dict[Tensor, Tensor] = field(default_factory=dict)
     """Copy of each parameter's ``.grad`` as the last backward() left it."""
     frozen: bool = False
-    """Set when only the first evaluation of a closure counts: the totals are then those copies."""
+    """Set when those copies are the totals: only a closure's first evaluation counts, or a step was given them."""
 
     def __bool__(self) -> bool:
         return bool(self.fed or self.seen)
@@ -162,6 +162,15 @@ class Ledger:
         if call is not None:
             _merge(self.fed, call)
         self.after |= {p: dense(p.grad.detach()).clone() for p in parameters if p.grad is not None}
+
+    def feed(self, call: Call) -> None:
+        """A step is given these gradients and no others, whatever ``.grad`` holds."""
+        self.clear()
+        self.fed.append(call)
+        for gradients in call.gradients.values():
+            for p, g in gradients.items():
+                self.after[p] = self.after[p] + g if p in self.after else g
+        self.frozen = True
 
     def note_taken(self, call: Call) -> None:
         """Gradients were taken with autograd.grad: ``.grad`` does not hold them yet."""

@@ -295,10 +295,13 @@ class Watch:
         return any(p in self.table.named for p in reached)
 
     def enter(self, call: Call) -> None:
-        """Take in task gradients whose sum has just been added to ``.grad``."""
-        if not self._stepping and (emptied := self._ledger.emptied()):
-            self._ledger.set_aside(emptied)
-        self._ledger.note(call, self.table.named)
+        """Take in task gradients whose sum has just been added to ``.grad``, or that a step is given directly."""
+        if self._stepping:
+            self._ledger.feed(call)
+        else:
+            if emptied := self._ledger.emptied():
+                self._ledger.set_aside(emptied)
+            self._ledger.note(call, self.table.named)
         self._lines.end()
 
     def step_parts(self, optimizer: Optimizer, task: str, parts: Mapping[Tensor, Tensor]) -> None:

@@ -13,6 +13,7 @@ import torch
 from losses import Data, Net
 
 from dominance import Recorder, open_run
+from dominance.optim import AdaTaskAdam, AdaTaskRMSprop
 from dominance.optim.combiner import Combiner, LossWeighting, Weighting
 from dominance.optim.gradients import task_gradients
 from dominance.optim.listeners import listeners
@@ -169,3 +170,80 @@ def test_a_fault_while_listening_ends_the_recording_and_not_the_training(tmp_pat
         train(net, optimizer, Crossed())
     assert not torch.equal(before[1], next(iter(net.parameters())))
     assert listeners == []
+
+
+ADATASK: dict[str, Callable[[Any], Any]] = {
+    "rmsprop": lambda params: AdaTaskRMSprop(params, lr=0.01),
+    "adam": lambda params: AdaTaskAdam(params, lr=0.01),
+    "decoupled": lambda params: AdaTaskAdam(params, lr=0.01, weight_decay=0.1, decoupled_weight_decay=True),
+    "coupled": lambda params: AdaTaskAdam(params, lr=0.01, weight_decay=0.1),
+    "layers": lambda params: AdaTaskRMSprop(params, lr=0.01, granularity="layer"),
+}
+
+
+def taskwise(net: Net, make: Callable[[Any], Any], *, given: bool) -> None:
+    """Train with a task-wise optimizer, by backward() or by a step that is given the gradients."""
+    data, optimizer = Data(), make(net.named_parameters())
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        if given:
+            optimizer.step(task_gradients(losses_of(net, data), net.parameters()))
+        else:
+            optimizer.backward(losses_of(net, data))
+            optimizer.step()
+
+
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("name", ADATASK)
+def test_a_task_wise_step_is_recorded_as_the_optimizer_tells_it(name: str, given: bool, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    plain = Net()
+    net = copy.deepcopy(plain)
+    kept: list[Any] = []
+
+    def make(params: Any) -> Any:
+        kept.append(ADATASK[name](params))
+        return kept[-1]
+
+    optimizer = make(net.named_parameters())
+    data = Data()
+    with Recorder(tmp_path / "run", net, optimizer, exact=True, attribution="both"):
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            if given:
+                optimizer.step(task_gradients(losses_of(net, data), net.parameters()))
+            else:
+                optimizer.backward(losses_of(net, data))
+                optimizer.step()
+    taskwise(plain, ADATASK[name], given=given)
+    assert all(torch.equal(p, q) for p, q in zip(net.parameters(), plain.parameters(), strict=True))
+    run = open_run(tmp_path / "run")
+    assert run.dataset["step"].values.tolist() == list(range(STEPS))
+    assert float(run.dataset["closure"].max()) < 5e-4
+    total = run["update/total"].values
+    parts = run["update/update"].values.sum(1) + run["update/decay"].values
+    assert np.abs(parts - total).max() <= 5e-4 * np.abs(total).max()
+    assert bool(run["update/decay"].values.any()) == (name == "decoupled")
+    np.testing.assert_array_equal(run["update/solo"].values, run["update/update"].values)
+
+
+def test_updates_of_adatask_are_those_of_algorithm_2(tmp_path: Path) -> None:
+    """RMSprop's first two steps by hand: -lr g_k / (sqrt(G_k) + eps), with G_k from the task's own gradients."""
+    torch.manual_seed(0)
+    net, data = Net(), Data()
+    optimizer = AdaTaskRMSprop(net.parameters(), lr=0.01)
+    squares: dict[str, Any] = {"depth": 0.0, "seg": 0.0}
+    with Recorder(tmp_path / "run", net, optimizer, exact=True, params="trunk.0.weight"):
+        expected = []
+        for _ in range(2):
+            rows = task_gradients(losses_of(net, data), [net.trunk[0].weight]).rows
+            for task, row in zip(squares, rows, strict=True):
+                g = row[0].double().reshape(-1).numpy()  # type: ignore[union-attr]
+                squares[task] = 0.99 * squares[task] + 0.01 * g**2
+                expected.append(-0.01 * g / (np.sqrt(squares[task]) + 1e-8))
+            optimizer.zero_grad()
+            optimizer.backward(losses_of(net, data))
+            optimizer.step()
+    run = open_run(tmp_path / "run")
+    found = run["update/update"].values.reshape(4, -1)
+    np.testing.assert_allclose(found, np.stack(expected), rtol=1e-4, atol=1e-9)
