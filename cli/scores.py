@@ -51,9 +51,7 @@ def _weights(done: TrainResult) -> dict[str, float]:
         return {}
     with run:
         weight = run["loss"].to_dataset()["weight"].to_numpy()
-        last = (
-            {} if not weight.sizes["step"] else dict(zip(run.attrs["tasks"], weight[-1].values.tolist(), strict=True))
-        )
+        last = {task: float(weight[-1, k]) for k, task in enumerate(run.attrs["tasks"])} if len(weight) else {}
     known = {task: value for task, value in last.items() if not math.isnan(value)}
     return {} if all(value == 1 for value in known.values()) else known
 

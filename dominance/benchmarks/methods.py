@@ -30,7 +30,8 @@ class Method:
         title: what it does to the tasks, in a few words.
         combiner: class in ``dominance.optim`` that combines the gradients; None: they are added.
         step: the optimizer's kind: one of torch's, or a task-wise one.
-        fixed: arguments that make the method what it is, of whichever of its two classes has them.
+        manipulation: class in ``dominance.optim`` that PUB manipulates updates with.
+        usual: arguments of the optimizer, unless others are given.
         representation: works on the gradients of the shared representation.
         alone: trains a model for each task.
     """
@@ -39,7 +40,8 @@ class Method:
     title: str
     combiner: str | None = None
     step: Step = "plain"
-    fixed: Mapping[str, Any] = field(default_factory=dict)
+    manipulation: str | None = None
+    usual: Mapping[str, Any] = field(default_factory=dict)
     representation: bool = False
     alone: bool = False
 
@@ -63,6 +65,9 @@ _TASK_WISE: dict[Step, dict[str, tuple[str, Mapping[str, Any]]]] = {
     "clippy": {"adam": ("Clippy", {})},
 }
 """Kind of task-wise optimizer -> what it is built on -> its class, and how it is told."""
+
+_STEPS_OWN = ("params", "lr", "betas", "eps", "weight_decay", "decoupled_weight_decay")
+"""Arguments that Clippy has as an optimizer, but not as what PUB manipulates updates with."""
 
 METHODS = {
     method.name: method
@@ -89,13 +94,13 @@ METHODS = {
         Method("nash-mtl", "the Nash bargaining solution over gradients", "NashMTL"),
         Method("mocograd", "conflicts calibrated by other tasks' momenta", "MoCoGrad"),
         Method("adatask", "an accumulator of squared gradients for each task", step="adatask"),
-        Method("ladatask", "AdaTask with one number a layer", step="adatask", fixed={"granularity": "layer"}),
+        Method("ladatask", "AdaTask with one number a layer", step="adatask", usual={"granularity": "layer"}),
         Method("adatask+pcgrad", "AdaTask on gradients manipulated by PCGrad", "PCGrad", step="adatask"),
         Method("adatask+cagrad", "AdaTask on gradients manipulated by CAGrad", "CAGrad", step="adatask"),
         Method("clippy", "updates clipped relative to their parameters", step="clippy"),
         Method("pub", "the Nash bargaining solution over updates", step="pub"),
-        Method("pub+clippy", "PUB over updates clipped by Clippy", step="pub", fixed={"manipulation": "Clippy"}),
-        Method("pub+adatask", "PUB over AdaTask's updates", step="pub", fixed={"manipulation": "AdaTask"}),
+        Method("pub+clippy", "PUB over updates clipped by Clippy", step="pub", manipulation="Clippy"),
+        Method("pub+adatask", "PUB over AdaTask's updates", step="pub", manipulation="AdaTask"),
     )
 }
 
@@ -134,29 +139,35 @@ def build(
     Args:
         tasks: names, for methods that keep something for each.
         optimizer: one of ``OPTIMIZERS``; the task-wise methods pick their class by it.
-        options: arguments of the method's classes: the combiner's first, then the optimizer's. Texts are converted.
+        options: arguments of the method's classes: a name that two of them have goes to the combiner. Texts are
+            converted.
 
     Raises:
         BadOption: an option that the method does not have, or an optimizer that it cannot be built on.
     """
     combining = None if method.combiner is None else getattr(dominance.optim, method.combiner)
     stepping, chosen = _optimizer(method, optimizer)
-    hidden = ("params", "lr", "weight_decay", "tasks", "self", *chosen)
-    for_combiner = {} if combining is None else arguments(combining, hidden=hidden)
-    for_optimizer = arguments(stepping, hidden=hidden)
-    given = read(options or {}, {**for_optimizer, **for_combiner}, "--option", method.name)
-    first = {key: value for key, value in given.items() if key in for_combiner}
-    rest = {key: value for key, value in given.items() if key not in for_combiner}
+    manipulating = None if method.manipulation is None else getattr(dominance.optim, method.manipulation)
+    of_combiner = {} if combining is None else arguments(combining, hidden=("tasks",))
+    of_manipulation = {} if manipulating is None else arguments(manipulating, hidden=_STEPS_OWN)
+    of_optimizer = arguments(stepping, hidden=("params", "lr", "weight_decay", "base"))
+    given = read(options or {}, {**of_optimizer, **of_manipulation, **of_combiner}, "--option", method.name)
+
+    def taken(known: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: given.pop(key) for key in list(given) if key in known}
+
     combiner = None
     if combining is not None:
-        combiner = _made(combining, method, {**_supplied(combining, tasks, seed), **first}, for_combiner)
-    groups: list[dict[str, Any]] = [{"params": [p for p in model.parameters() if p.requires_grad]}]
+        combiner = _made(combining, method, {**_supplied(combining, tasks, seed), **taken(of_combiner)}, of_combiner)
+    if manipulating is not None:
+        chosen["manipulation"] = _made(manipulating, method, taken(of_manipulation), of_manipulation)
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    groups: list[dict[str, Any]] = [{"params": [p for _, p in named] if method.step == "plain" else named}]
     learnt = [] if combiner is None else list(combiner.parameters())
     if learnt:
         groups.append({"params": learnt, "weight_decay": 0.0})
-    chosen = {"params": groups, "lr": lr, "weight_decay": weight_decay, **chosen, **rest}
-    made = _made(stepping, method, chosen, for_optimizer)
-    return Stepping(model, combiner, made, task_wise=method.step != "plain")
+    chosen = {"params": groups, "lr": lr, "weight_decay": weight_decay, **chosen, **taken(of_optimizer)}
+    return Stepping(model, combiner, _made(stepping, method, chosen, of_optimizer), task_wise=method.step != "plain")
 
 
 def _made(call: Callable[..., Any], method: Method, chosen: Mapping[str, Any], known: Mapping[str, Any]) -> Any:
@@ -181,14 +192,9 @@ def _optimizer(method: Method, name: str) -> tuple[Callable[..., Optimizer], dic
         return found, dict(chosen)
     bases = _TASK_WISE[method.step]
     if name not in bases:
-        raise BadOption(f"{method.name} cannot be built on {name}", fix=f"choose from {', '.join(bases)}")
+        raise BadOption(f"{method.name} cannot be built on {name}", fix=f"give --optimizer {' or '.join(bases)}")
     class_name, chosen = bases[name]
-    return getattr(dominance.optim, class_name), {**chosen, **_fixed(method)}
-
-
-def _fixed(method: Method) -> dict[str, Any]:
-    """The method's own arguments; a manipulation of updates is named by its class."""
-    return {k: getattr(dominance.optim, v)() if k == "manipulation" else v for k, v in method.fixed.items()}
+    return getattr(dominance.optim, class_name), {**chosen, **method.usual}
 
 
 def _supplied(call: type, tasks: tuple[str, ...], seed: int) -> dict[str, Any]:
