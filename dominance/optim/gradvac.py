@@ -15,6 +15,9 @@ from dominance.optim.task_gradients import Matrix
 CLOSEST = 1 - 1e-6
 """No target above this cosine: no finite multiple of g_j makes a gradient parallel to it (Eq. 7 divides by 0)."""
 
+CANCELLED = 1e-7
+"""A manipulated gradient this short, by the length of its parts, is rounding error and has no direction."""
+
 
 class GradVac(Combiner):
     """Gradients are turned towards the similarity that they usually have (Wang et al., 2021, Algorithm 1).
@@ -26,7 +29,7 @@ class GradVac(Combiner):
 
     (Eq. 6-7 of the MoCoGrad paper, where φ and γ are angles; here they are the cosines.) After the change
     cos(ĝ_i, g_j) = γ_ij. Targets begin at 0, where the method is PCGrad; there is one for each ordered pair of tasks,
-    and it moves only when both are in the batch and neither gradient is zero.
+    and it moves only when both are in the batch, and neither ĝ_i nor g_j is zero.
 
     Args:
         beta: β; 0.01.
@@ -52,7 +55,7 @@ class GradVac(Combiner):
             row, targets = mixing[i], self.targets.setdefault(tasks[i], {})
             for j in others(i, k, self.generator):
                 length = math.sqrt(max(row @ gram @ row, 0.0))
-                if length == 0 or norms[j] == 0:
+                if norms[j] == 0 or length <= CANCELLED * (np.abs(row) @ norms):
                     continue
                 cosine = min(max(row @ gram[:, j] / (length * norms[j]), -1.0), 1.0)
                 target = targets.get(tasks[j], 0.0)
