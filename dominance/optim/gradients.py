@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from dominance.optim.batched import chosen
 from dominance.optim.listeners import own_passes
 from dominance.optim.task_gradients import Row, Sharing, TaskGradients
+
+How = Literal["auto", "loop", "batched"]
 
 
 def present(losses: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
@@ -33,31 +37,89 @@ def present(losses: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
     return found
 
 
+def leaves(parameters: Iterable[Tensor] | nn.Module) -> tuple[Tensor, ...]:
+    """Those of the parameters that need gradient, each once.
+
+    Args:
+        parameters: leaf tensors, or a module for all of its own.
+
+    Raises:
+        TypeError: something else is among them, like the pairs of ``named_parameters()``.
+        ValueError: none is there, none needs gradient, or one is not a leaf or complex.
+    """
+    given = list(parameters.parameters() if isinstance(parameters, nn.Module) else parameters)
+    if not given:
+        raise ValueError(
+            "there are no parameters; a generator such as model.parameters() is used up after one pass: "
+            "give list(model.parameters())"
+        )
+    found = {}
+    for parameter in given:
+        if not isinstance(parameter, Tensor):
+            raise TypeError(f"a {type(parameter).__name__} is among the parameters; give model.parameters()")
+        if parameter.requires_grad:
+            if not parameter.is_leaf or parameter.is_complex():
+                kind = "complex" if parameter.is_complex() else "no leaf of the graph"
+                raise ValueError(f"a parameter of shape {tuple(parameter.shape)} is {kind}")
+            found[id(parameter)] = parameter
+    if not found:
+        raise ValueError(f"none of the {len(given)} parameters needs gradient")
+    return tuple(found.values())
+
+
 def task_gradients(
     losses: Mapping[str, Tensor | None],
-    parameters: Iterable[Tensor],
+    parameters: Iterable[Tensor] | nn.Module,
     *,
     sharing: Sharing | None = None,
     retain_graph: bool = False,
+    how: How = "auto",
 ) -> TaskGradients:
     """The gradient of each task's loss by each parameter. ``.grad`` is left alone.
 
+    ``Tensor.register_hook`` hooks fire as in ``torch.autograd.grad``: on the gradient of each task apart. Hooks that
+    run after accumulation do not.
+
     Args:
         losses: task name -> scalar loss; None for a task that is absent from the batch: it gets no row.
-        parameters: leaf tensors that need gradient; others are left out.
+        parameters: leaf tensors, or a module; those that need no gradient are left out.
         sharing: remembers over the steps which parameters are shared; without it, those are that two tasks reach now.
         retain_graph: keep the graph for another pass.
+        how: "loop": one pass a task. "batched": all tasks at once through what they share, found in the graph.
+            "auto": whichever is faster as a rule, by the number of tasks and the sizes in the graph. Parameters with
+            hooks are passed task by task. A hook on another tensor of the trunk sees all tasks' gradients in one
+            batched tensor when they are passed at once: give "loop" for such a model.
 
     Raises:
-        TypeError, ValueError: see ``present``.
+        TypeError, ValueError: see ``present`` and ``leaves``; a gradient is sparse; "batched" cannot be done.
     """
+    if how not in ("auto", "loop", "batched"):
+        raise ValueError(f'how is {how!r}; it is one of "auto", "loop", "batched"')
     found = present(losses)
-    wanted = tuple(p for p in parameters if p.requires_grad)
-    rows: list[Row] = []
+    wanted = leaves(parameters)
+    every = list(found.values())
     with own_passes():
-        for position, loss in enumerate(found.values()):
-            keep = retain_graph or position < len(found) - 1
-            rows.append(list(torch.autograd.grad(loss, wanted, retain_graph=keep, allow_unused=True)))
+        batched = None if how == "loop" else chosen(every, wanted, how)
+        rows = _one_by_one(every, wanted, retain_graph) if batched is None else batched(retain_graph)
+    _refuse_sparse(rows)
     tasks = tuple(found)
     shared = (sharing or Sharing()).shared(tasks, wanted, rows)
-    return TaskGradients(tasks, wanted, rows, tuple(loss.detach().reshape(()) for loss in found.values()), shared)
+    return TaskGradients(tasks, wanted, rows, tuple(loss.detach().reshape(()) for loss in every), shared)
+
+
+def _one_by_one(losses: Sequence[Tensor], parameters: Sequence[Tensor], retain_graph: bool) -> list[Row]:
+    last = len(losses) - 1
+    return [
+        list(torch.autograd.grad(loss, parameters, retain_graph=retain_graph or k < last, allow_unused=True))
+        for k, loss in enumerate(losses)
+    ]
+
+
+def _refuse_sparse(rows: Sequence[Row]) -> None:
+    for row in rows:
+        for gradient in row:
+            if gradient is not None and gradient.layout is not torch.strided:
+                raise TypeError(
+                    f"the gradient of a parameter of shape {tuple(gradient.shape)} is sparse; "
+                    "use dense ones: nn.Embedding(..., sparse=False)"
+                )
