@@ -56,7 +56,10 @@ def solve(gram: Matrix) -> Matrix:
             return np.asarray(a / norms)
         if size > _FAR:
             break
-        t = np.linalg.solve(scaled * a * a[:, None] + identity, r)
+        try:
+            t = np.linalg.solve(scaled * a * a[:, None] + identity, r)
+        except np.linalg.LinAlgError:  # rounding has made M indefinite, and a is large
+            break
         squared = float(r @ t)
         if not 0 <= squared < math.inf:
             break

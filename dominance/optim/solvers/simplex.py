@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from dominance.optim.task_gradients import Matrix
 
 _TINY = 1e-12
 """Squared sine of the angle between a gradient and the span of others below which it counts as lying in it."""
+_FLOOR = 1e-11
+"""The least eigenvalue of a Gram matrix of unit gradients that had to be repaired."""
 
 
 def min_norm(gram: Matrix) -> Matrix:
@@ -36,35 +39,10 @@ def min_norm(gram: Matrix) -> Matrix:
     if not norms.all():
         zero = norms == 0
         return np.asarray(zero / zero.sum())
-    least = float(norms.min())
     # Unit gradients, with y_i = w_i |g_i| / least: then s·y = 1 is the constraint, and no entry is large.
-    scaled = gram / norms / norms[:, None]
-    s = least / norms
-    inside = [int(norms.argmin())]
-    y = np.zeros(k)
-    y[inside[0]] = 1.0
-    for _ in range(20 * k + 20):
-        slack = scaled @ y - float(y @ scaled @ y) * s
-        slack[inside] = 0
-        joining = int(slack.argmin())
-        if slack[joining] >= -1e-13 * (1 + np.abs(y).sum()):
-            return np.asarray(np.maximum(y, 0) * s / float(np.maximum(y, 0) @ s))
-        inside.append(joining)
-        while True:
-            found = _shortest(scaled[np.ix_(inside, inside)], s[inside])
-            at = y[inside]
-            if found.min() > 0:
-                y[inside] = found
-                break
-            falling = found <= 0
-            share = float((at[falling] / np.maximum(at[falling] - found[falling], 1e-300)).min())
-            moved = at + min(share, 1.0) * (found - at)
-            moved[falling & (moved <= 1e-15)] = 0
-            moved[int(np.where(falling, moved, np.inf).argmin())] = 0
-            y[:] = 0
-            y[inside] = moved
-            inside = [i for i, weight in zip(inside, moved, strict=True) if weight > 0]
-    raise SolverFailed(f"the min-norm point of {k} gradients was not found")
+    s = float(norms.min()) / norms
+    y = _repaired(lambda scaled: _wolfe(scaled, s), gram / norms / norms[:, None])
+    return np.asarray(y * s / float(y @ s))
 
 
 def conflict_averse(gram: Matrix, c: float) -> Matrix:
@@ -99,14 +77,71 @@ def conflict_averse(gram: Matrix, c: float) -> Matrix:
     used = np.flatnonzero(norms)
     if c == 0 or length <= 1e-15 * float(norms.max(initial=0.0)):
         return found
-    # Unit gradients, |g0| = 1, and levels in units of |g0| times the least norm.
     sizes = norms[used]
-    scaled = gram[np.ix_(used, used)] / sizes / sizes[:, None]
+    # Unit gradients, |g0| = 1, and levels in units of |g0| times the least norm.
     s = float(sizes.min()) / sizes
-    b = gram[used].sum(axis=1) / (k * length) / sizes
-    y = _follow(scaled, s, b, c, highest=0.0 if len(used) < k else math.inf)
+    highest = 0.0 if len(used) < k else math.inf
+    part = sizes / (k * length)
+    y = _repaired(
+        lambda scaled: _follow(scaled, s, scaled @ part, c, highest), gram[np.ix_(used, used)] / sizes / sizes[:, None]
+    )
     found[used] = y * length / sizes
     return found
+
+
+def _repaired(problem: Callable[[Matrix], Matrix], scaled: Matrix) -> Matrix:
+    """The solution for this Gram matrix; where there is none, for the nearest one that is positive definite.
+
+    Inner products that were summed in float32 are wrong by 1e-7, which makes the Gram matrix of dependent gradients
+    indefinite; no more than such rounding is mended here.
+    """
+    try:
+        return problem(scaled)
+    except (SolverFailed, np.linalg.LinAlgError):
+        values, vectors = np.linalg.eigh(scaled)
+        try:
+            return problem((vectors * np.maximum(values, _FLOOR)) @ vectors.T)
+        except np.linalg.LinAlgError as error:
+            raise SolverFailed(f"the weights of {len(scaled)} gradients were not found: {error}") from error
+
+
+def _wolfe(scaled: Matrix, s: Matrix) -> Matrix:
+    """The y >= 0 with s·y = 1 that makes Σ y_i g_i shortest.
+
+    Args:
+        scaled: inner products of the unit gradients, shape (n, n).
+        s: shape (n,).
+    """
+    n = len(s)
+    inside = [int(s.argmax())]
+    y = np.zeros(n)
+    y[inside[0]] = 1 / s[inside[0]]
+    for _ in range(5 * n + 10):
+        along = scaled @ y
+        squared = float(y @ along)
+        if squared < -1e-14:
+            break
+        slack = along - squared * s
+        slack[inside] = 0
+        joining = int(slack.argmin())
+        if slack[joining] >= -1e-13 * (1 + y.sum()):
+            return y
+        inside.append(joining)
+        while True:
+            found = _shortest(scaled[np.ix_(inside, inside)], s[inside])
+            at = y[inside]
+            falling = found <= 0
+            y[:] = 0
+            if not falling.any():
+                y[inside] = found
+                break
+            shares = np.where(falling, at / np.where(falling, at - found, 1), np.inf)
+            moved = at + float(shares.min()) * (found - at)
+            moved[int(shares.argmin())] = 0
+            moved = np.maximum(moved, 0)
+            y[inside] = moved
+            inside = [i for i, weight in zip(inside, moved, strict=True) if weight > 0]
+    raise SolverFailed(f"the min-norm point of {n} gradients was not found")
 
 
 def _follow(scaled: Matrix, s: Matrix, b: Matrix, radius: float, highest: float) -> Matrix:
@@ -121,11 +156,13 @@ def _follow(scaled: Matrix, s: Matrix, b: Matrix, radius: float, highest: float)
     n = len(s)
     level = float((b / s).min())
     inside = [int((b / s).argmin())]
-    for _ in range(20 * n + 20):
+    for _ in range(10 * n + 10):
         block = scaled[inside]
         p, q = np.linalg.solve(block[:, inside], np.stack([s[inside], b[inside]], axis=1)).T
         # |u|^2 = a λ^2 - 2 h λ + e while the active tasks stay the same.
         a, h, e = float(s[inside] @ p), float(s[inside] @ q), float(b[inside] @ q)
+        if a <= 0:
+            break
         end = min((h + math.sqrt(max(h * h - a * (e - radius * radius), 0.0))) / a, highest)
         joining, joins = _first(b - q @ block, p @ block - s, inside, level)
         leaving, leaves = _first_negative(p, q, level)
