@@ -75,15 +75,15 @@ def train(
     """
     made = plan(options)
     folder = Path(path)
-    _claim(folder, overwrite=overwrite)
+    _claim(folder, record, overwrite=overwrite)
     with _seeded(options):
         made.benchmark.load(options.seed)
         if made.method.alone:
             _clear(folder)
             return _train_alone(made, folder, record, Watcher(progress, stop))
         training = Training(made, folder, record, Watcher(progress, stop))
-        _clear(folder)
-        training.run()
+        _clear(folder, keep_data=record is not None)
+        training.run(overwrite=overwrite)
         return _result(training)
 
 
@@ -142,8 +142,7 @@ def _train_alone(made: Plan, folder: Path, record: RecordOptions | None, watcher
             training = _resumed(alone, path, record, watcher, checkpoint.load(path))
         else:
             training = Training(alone, path, record, watcher)
-            _clear(path)  # of a kill before the first checkpoint
-            training.run()
+            training.run(overwrite=path.exists())  # a kill may have come before the first checkpoint
         found.append(_result(training))
     return _together(made, folder, found)
 
@@ -183,18 +182,28 @@ def _record_options(plain: dict[str, Any] | None) -> RecordOptions | None:
     return RecordOptions(**{**plain, "tasks": None if plain["tasks"] is None else tuple(plain["tasks"])})
 
 
-def _claim(folder: Path, *, overwrite: bool) -> None:
+def _claim(folder: Path, record: RecordOptions | None, *, overwrite: bool) -> None:
     """See whether a run may be made there; nothing is changed."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not overwrite:
         raise RunExists(f"{folder} exists", fix="give --force to replace it, or another -o")
-    if not (folder.is_dir() and (checkpoint.there(folder) or (folder / DATA_NAME).exists())):
+    recorded = (folder / DATA_NAME).exists()
+    foreign = not folder.is_dir() or any(not _ours(child) for child in folder.iterdir())
+    if foreign and not recorded and (record is not None or not checkpoint.there(folder)):
         raise RunExists(f"{folder} holds something that is no dominance run", fix="give another -o")
 
 
-def _clear(folder: Path) -> None:
-    """Take away the run that is there, and those of single tasks in it; files of others stay."""
+def _ours(child: Path) -> bool:
+    return child.name in (DATA_NAME, checkpoint.NAME) or (child.is_dir() and checkpoint.there(child))
+
+
+def _clear(folder: Path, *, keep_data: bool = False) -> None:
+    """Take away the run that is there, and those of single tasks in it; files of others stay.
+
+    Args:
+        keep_data: leave what was recorded: the recorder replaces it when it has something in its place.
+    """
     if not folder.exists():
         return
     for task in [child for child in folder.iterdir() if child.is_dir() and checkpoint.there(child)]:
@@ -202,7 +211,7 @@ def _clear(folder: Path) -> None:
         if not any(task.iterdir()):
             task.rmdir()
     checkpoint.remove(folder)
-    if (folder / DATA_NAME).exists():
+    if (folder / DATA_NAME).exists() and not keep_data:
         shutil.rmtree(folder / DATA_NAME)
 
 

@@ -126,19 +126,19 @@ class Training:
         torch.set_rng_state(state["torch"])
         self.place = Place(**state["place"])
 
-    def run(self, *, resume: bool = False) -> None:
+    def run(self, *, overwrite: bool = False, resume: bool = False) -> None:
         """Train until the end.
 
         Raises:
             TrainingFailed: a loss or gradient is not finite, or the method found no weights.
             Interrupted: the watcher said so; there is a checkpoint.
         """
-        with self._recording(resume=resume):
+        with self._recording(overwrite=overwrite, resume=resume):
             while not self.place.done:
                 self._epoch()
             self._log(FINAL, self.place.scores)
 
-    def _recording(self, *, resume: bool) -> AbstractContextManager[object]:
+    def _recording(self, *, overwrite: bool, resume: bool) -> AbstractContextManager[object]:
         if self._record is None or self.place.done:
             return nullcontext()
         options = self._record
@@ -153,6 +153,7 @@ class Training:
             budget=options.budget,
             exact=options.exact,
             attribution=options.attribution,
+            overwrite=overwrite,
             resume=resume,
             attrs=self.plan.attributes(),
         )
