@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +21,9 @@ class AdaTaskOptimizer(TaskwiseOptimizer):
 
     With a ``granularity`` other than "parameter" this is LAdaTask, see ``dominance.optim.ladatask``.
     """
+
+    announced_are_solo: ClassVar[bool] = True
+    """Every task steps as if it were alone."""
 
     def __init__(
         self, params: Parameters, defaults: dict[str, Any], granularity: Granularity, aggregate: Aggregate

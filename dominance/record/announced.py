@@ -23,8 +23,8 @@ class AnnouncedAttributor:
 
     Args:
         optimizer: one that announces.
-        attribution: "additive", "solo" or "both". A task that has its own state is moved by its own gradient alone: its
-            solo update is what it is told to be.
+        attribution: "additive", "solo" or "both". Where each task has a state of its own, its solo update is its part
+            of the step; elsewhere it is not known, and NaN.
     """
 
     def __init__(self, optimizer: Optimizer, attribution: str = "additive") -> None:
@@ -34,6 +34,7 @@ class AnnouncedAttributor:
         """Momentum is kept task by task: nothing of it is unattributed."""
         self.step_skipped = False
         self._attribution = attribution
+        self._solo = bool(getattr(type(optimizer), "announced_are_solo", False))
         self._theta: dict[Tensor, Tensor] = {}
         self._parts: dict[Tensor, dict[str, Tensor]] = {}
 
@@ -41,7 +42,8 @@ class AnnouncedAttributor:
     def note(self) -> str:
         """One sentence: how the steps of this optimizer are split."""
         name = type(self.optimizer).__name__
-        return f"{name}: each task's part of the step as the optimizer computes it"
+        unknown = "" if self._solo or self._attribution == "additive" else "; no solo update"
+        return f"{name}: each task's part of the step as the optimizer computes it{unknown}"
 
     def begin_burst(self) -> None:
         """Nothing is kept from step to step."""
@@ -69,15 +71,15 @@ class AnnouncedAttributor:
         """
         groups = {p: group for group in self.optimizer.param_groups for p in group["params"]}
         for p, before in self._theta.items():
-            parts = self._parts.get(p)
-            if parts is None and torch.equal(p, before):
+            parts = self._parts.get(p, {})
+            if not parts and torch.equal(p, before):
                 continue
             theta = full(before)
-            split = StepSplit(full(p.detach()) - theta, tasks=parts or {})
+            split = StepSplit(full(p.detach()) - theta, tasks=parts)
             if groups[p].get("decoupled_weight_decay", False) and groups[p]["weight_decay"]:
                 split.decay = theta * -(float(groups[p]["lr"]) * float(groups[p]["weight_decay"]))
             split.closure, split.rounding = closure_of(split, theta, torch.finfo(p.dtype).eps, Pool())
             if self._attribution != "additive":
-                split.solo = split.tasks
+                split.solo = split.tasks if self._solo else {k: torch.full_like(u, torch.nan) for k, u in parts.items()}
             yield p, split
         self._theta, self._parts = {}, {}

@@ -13,7 +13,7 @@ import torch
 from losses import Data, Net
 
 from dominance import Recorder, open_run
-from dominance.optim import AdaTaskAdam, AdaTaskRMSprop
+from dominance.optim import PUB, AdaTask, AdaTaskAdam, AdaTaskRMSprop, Clippy
 from dominance.optim.combiner import Combiner, LossWeighting, Weighting
 from dominance.optim.gradients import task_gradients
 from dominance.optim.listeners import listeners
@@ -247,3 +247,36 @@ def test_updates_of_adatask_are_those_of_algorithm_2(tmp_path: Path) -> None:
     run = open_run(tmp_path / "run")
     found = run["update/update"].values.reshape(4, -1)
     np.testing.assert_allclose(found, np.stack(expected), rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("manipulation", [None, Clippy(), AdaTask()])
+def test_pub_tells_its_weighted_updates(manipulation: Any, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net, data = Net(), Data()
+    optimizer = PUB(net.parameters(), lr=0.01, every=2, manipulation=manipulation)
+    with Recorder(tmp_path / "run", net, optimizer, exact=True, attribution="both"):
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            optimizer.backward(losses_of(net, data))
+            optimizer.step()
+    run = open_run(tmp_path / "run")
+    total = run["update/total"].values
+    assert total.any()
+    assert np.abs(run["update/update"].values.sum(1) - total).max() <= 5e-4 * np.abs(total).max()
+    moved = run["update/update"].values != 0
+    assert np.isnan(run["update/solo"].values[moved]).all(), "alpha is in the parts: they are no solo updates"
+
+
+def test_clippy_is_split_additively(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net, data = Net(), Data()
+    optimizer = Clippy(net.parameters(), lr=0.05)
+    with Recorder(tmp_path / "run", net, optimizer, exact=True):
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            optimizer.backward(losses_of(net, data))
+            optimizer.step()
+    run = open_run(tmp_path / "run")
+    assert run.attrs["attribution"] == "additive"
+    assert float(run.dataset["closure"].max()) < 5e-4
+    assert run.dataset["task"].values.tolist() == ["depth", "seg"]
