@@ -40,6 +40,12 @@ _HOME = {
     "GradVac": "dominance.optim.gradvac",
     "GradDrop": "dominance.optim.graddrop",
     "MoCoGrad": "dominance.optim.mocograd",
+    "CAGrad": "dominance.optim.cagrad",
+    "MGDA": "dominance.optim.mgda",
+    "IMTLG": "dominance.optim.imtl_g",
+    "NashMTL": "dominance.optim.nash_mtl",
+    "ParetoMTL": "dominance.optim.pareto_mtl",
+    "from_torchjd": "dominance.optim.torchjd",
 }
 
 __all__ = sorted(_HOME)
@@ -49,6 +55,7 @@ if TYPE_CHECKING:
     from dominance.optim.adatask_adam import AdaTaskAdam as AdaTaskAdam
     from dominance.optim.adatask_rmsprop import AdaTaskRMSprop as AdaTaskRMSprop
     from dominance.optim.bandit_mtl import BanditMTL as BanditMTL
+    from dominance.optim.cagrad import CAGrad as CAGrad
     from dominance.optim.clippy import Clippy as Clippy
     from dominance.optim.combiner import Combiner as Combiner
     from dominance.optim.combiner import LossWeighting as LossWeighting
@@ -61,13 +68,18 @@ if TYPE_CHECKING:
     from dominance.optim.gradnorm import GradNorm as GradNorm
     from dominance.optim.gradvac import GradVac as GradVac
     from dominance.optim.grid_search import GridSearch as GridSearch
+    from dominance.optim.imtl_g import IMTLG as IMTLG
+    from dominance.optim.mgda import MGDA as MGDA
     from dominance.optim.mocograd import MoCoGrad as MoCoGrad
+    from dominance.optim.nash_mtl import NashMTL as NashMTL
+    from dominance.optim.pareto_mtl import ParetoMTL as ParetoMTL
     from dominance.optim.pcgrad import PCGrad as PCGrad
     from dominance.optim.pub import PUB as PUB
     from dominance.optim.pub import AdaTask as AdaTask
     from dominance.optim.rlw import RLW as RLW
     from dominance.optim.si import SI as SI
     from dominance.optim.task_gradients import TaskGradients as TaskGradients
+    from dominance.optim.torchjd import from_torchjd as from_torchjd
     from dominance.optim.uw import UW as UW
 
 

@@ -44,7 +44,9 @@ def solve_sequential(gram: Matrix, iterations: int = 200) -> Matrix:
         alpha = _tangent_problem(scaled, slope, alpha)
         if np.abs(_phi(scaled, alpha)).max() <= 1e-9:
             return np.asarray(alpha / norms)
-    raise SolverFailed(f"M alpha = 1 / alpha was not solved in {iterations} convex problems", fix="allow more iterations")
+    raise SolverFailed(
+        f"M alpha = 1 / alpha was not solved in {iterations} convex problems", fix="allow more iterations"
+    )
 
 
 def _feasible(gram: Matrix) -> Matrix:

@@ -32,10 +32,9 @@ def min_norm(gram: Matrix) -> Matrix:
     Raises:
         SolverFailed: rounding kept it from ending.
 
-    Source: Wolfe 1976; the problem is Désidéri's (2012), Eq. 3 in Sener and Koltun 2018.
+    Source: Wolfe 1976, "Finding the nearest point in a polytope"; as a problem of tasks: Désidéri 2012.
     """
     norms = np.sqrt(np.diagonal(gram))
-    k = len(norms)
     if not norms.all():
         zero = norms == 0
         return np.asarray(zero / zero.sum())
@@ -68,7 +67,7 @@ def conflict_averse(gram: Matrix, c: float) -> Matrix:
     Raises:
         SolverFailed: rounding kept the path from its end.
 
-    Source: Liu et al. 2021 (CAGrad), Eq. 3-4 and Algorithm 1; AdaTask, Algorithm 3.
+    Source: Liu et al. 2021 (CAGrad), Algorithm 1, of which this is the exact solution; AdaTask, Algorithm 3.
     """
     norms = np.sqrt(np.diagonal(gram))
     k = len(norms)

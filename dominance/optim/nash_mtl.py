@@ -1,0 +1,87 @@
+"""Nash-MTL: weights on which the tasks, bargaining over the direction, would agree."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+from dominance.optim.combiner import Weighting
+from dominance.optim.solvers.bargaining import bargain
+from dominance.optim.task_gradients import Matrix
+
+
+class NashMTL(Weighting):
+    """Weights α > 0 with M α = 1 / α, where M = G Gᵀ divided by its Frobenius norm, as in the authors' code.
+
+    The division makes the weights free of the gradients' scale; with α of G Gᵀ itself the sum of the weighted
+    gradients would always have norm √K. The equation is solved by Newton's method (``solvers.bargaining.solve``).
+
+    The whole loss is weighted, so parameters of one task alone are fed their gradient times α; the shared gradient is
+    then clipped to ``max_norm``, and the others are not.
+
+    A task with zero gradient takes no part and keeps its weight. Where the equation has no solution, as where a
+    combination of the gradients with weights >= 0 vanishes, all weights stay what they were (1 at first), as in the
+    authors' code; ``failures`` counts these steps, and the first one warns.
+
+    Args:
+        every: the weights are found anew every so many steps, and kept in between. A task that was in no batch
+            yet has its weight found at once.
+        max_norm: the largest norm of the sum of the weighted shared gradients; None: any.
+
+    Raises:
+        ValueError: every or max_norm is not positive.
+
+    Source: Navon et al. 2022, Claim 3.1 and Algorithm 1.
+    """
+
+    heads = "weighted"
+    remembers = ("alphas", "steps", "failures")
+
+    def __init__(self, every: int = 1, max_norm: float | None = 1.0) -> None:
+        super().__init__()
+        if every < 1:
+            raise ValueError(f"every is {every}; it must be at least 1")
+        if max_norm is not None and not max_norm > 0:
+            raise ValueError(f"max_norm is {max_norm}; it must be positive, or None")
+        self.every = every
+        self.max_norm = max_norm
+        self.alphas: dict[str, float] = {}
+        """The weights before clipping, by task."""
+        self.steps = 0
+        self.failures = 0
+        """Steps at which the equation had no solution."""
+
+    def weights(self, gram: Matrix, losses: Matrix, tasks: Sequence[str]) -> Matrix:
+        """The weights, positive, clipped. Counts a step."""
+        alpha = np.array([self.alphas.get(task, 1.0) for task in tasks])
+        if self.steps % self.every == 0 or any(task not in self.alphas for task in tasks):
+            scale = math.sqrt(float(np.square(gram).sum()))
+            alpha, failure = bargain(gram / scale if scale > 0 else gram, alpha)
+            if failure:
+                self._count(failure)
+            self.alphas.update(zip(tasks, alpha.tolist(), strict=True))
+        self.steps += 1
+        if self.max_norm is None:
+            return alpha
+        norm = math.sqrt(max(float(alpha @ gram @ alpha), 0.0))
+        return np.asarray(alpha * (self.max_norm / norm)) if norm > self.max_norm else alpha
+
+    def head_weights(self, matrix: Matrix, tasks: Sequence[str]) -> Matrix:
+        """The weights before clipping, shape (K,)."""
+        return np.array([self.alphas[task] for task in tasks])
+
+    def _count(self, failure: str) -> None:
+        self.failures += 1
+        if self.failures == 1:
+            warnings.warn(
+                f"Nash-MTL, step {self.steps}: {failure}; the weights of the step before are kept. Further steps like "
+                "this one are counted in `failures`",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+
+    def __repr__(self) -> str:
+        return f"NashMTL(every={self.every}, max_norm={self.max_norm})"

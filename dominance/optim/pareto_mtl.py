@@ -1,0 +1,95 @@
+"""Pareto MTL: MGDA kept to one part of the space of losses, that of a preference vector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dominance.optim.combiner import Weighting
+from dominance.optim.solvers.simplex import min_norm
+from dominance.optim.task_gradients import Matrix
+
+
+class ParetoMTL(Weighting):
+    """A Pareto-stationary point whose losses lie closer to one preference vector than to others.
+
+    With unit preference vectors u_j and the chosen one u, the constraints are G_j = (u_j - u)·L <= 0, L the vector of
+    losses; those with G_j > 0 are active. Until they were all met once, the direction is the shortest convex combination
+    of the gradients of the active ones (phase 1); after that, of the task gradients and the gradients of the active
+    ones (phase 2). Both are weightings of the tasks, as ∇G_j is; they are scaled so that Σ |w_k| = K. They can be
+    negative.
+
+    The whole loss is weighted: parameters of one task alone are fed their gradient times the task's weight.
+
+    Args:
+        preference: the chosen vector u, one entry a task, >= 0; its length does not matter. It is a direction in the
+            space of *losses*: a large entry lets that task's loss be large beside the others'.
+        among: the others. None: the preference with its entries moved on in turn, so that (0.25, 0.75) stands against
+            (0.75, 0.25), as in AdaTask's Table 8.
+        initial_steps: phase 1 ends after so many steps even if some constraint was never met; None: only then.
+
+    Raises:
+        ValueError: a vector has a negative entry, is zero, or has another length than the chosen one.
+
+    Source: Lin et al. 2019, Eq. 8-9 (phase 1), 13-14 (phase 2), Algorithm 1.
+    """
+
+    heads = "weighted"
+    remembers = ("order", "steps", "feasible")
+
+    def __init__(
+        self,
+        preference: Sequence[float] = (0.5, 0.5),
+        among: Sequence[Sequence[float]] | None = None,
+        initial_steps: int | None = None,
+    ) -> None:
+        super().__init__()
+        k = len(preference)
+        others = [[*preference[j:], *preference[:j]] for j in range(1, k)] if among is None else among
+        self.chosen = _unit(preference, k)
+        self.others = np.array([_unit(vector, k) for vector in others]).reshape(-1, k)
+        self.initial_steps = initial_steps
+        self.order: list[str] = []
+        """The tasks whose entries the vectors hold, as the first batch had them."""
+        self.steps = 0
+        self.feasible = False
+        """Whether all constraints have been met at some step: phase 2."""
+
+    def weights(self, gram: Matrix, losses: Matrix, tasks: Sequence[str]) -> Matrix:
+        """The weights, with Σ |w_k| = K. Counts a step. Entries of absent tasks are left out.
+
+        Raises:
+            ValueError: the first batch has not one task for each entry of the preference, or a later one has others.
+            SolverFailed: see ``min_norm``.
+        """
+        columns = self._columns(tasks)
+        normals = (self.others - self.chosen)[:, columns]
+        active = normals[normals @ losses > 0]
+        self.feasible |= not len(active) or (self.initial_steps is not None and self.steps >= self.initial_steps)
+        self.steps += 1
+        rows = np.concatenate([np.eye(len(tasks)), active]) if self.feasible else active
+        found = min_norm(rows @ gram @ rows.T) @ rows
+        size = float(np.abs(found).sum())
+        return np.asarray(found * (len(tasks) / size)) if size > 0 else found
+
+    def _columns(self, tasks: Sequence[str]) -> list[int]:
+        if not self.order:
+            if len(tasks) != len(self.chosen):
+                raise ValueError(
+                    f"the preference has {len(self.chosen)} entries, the first batch the tasks {list(tasks)}"
+                )
+            self.order = list(tasks)
+        if unknown := [task for task in tasks if task not in self.order]:
+            raise ValueError(f"the preference has entries for {self.order}, none for {unknown}")
+        return [self.order.index(task) for task in tasks]
+
+    def __repr__(self) -> str:
+        return f"ParetoMTL(preference={self.chosen.round(4).tolist()}, initial_steps={self.initial_steps})"
+
+
+def _unit(vector: Sequence[float], k: int) -> Matrix:
+    found = np.asarray(vector, dtype=np.float64)
+    if found.shape != (k,) or (found < 0).any() or not found.any():
+        raise ValueError(f"preference {vector}: give {k} entries >= 0, not all of them 0")
+    return np.asarray(found / np.linalg.norm(found))
