@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dominance.optim.checks import known
 from dominance.optim.combiner import Weighting
 from dominance.optim.solvers.simplex import min_norm
 from dominance.optim.task_gradients import Matrix
@@ -15,24 +16,24 @@ class ParetoMTL(Weighting):
     """A Pareto-stationary point whose losses lie closer to one preference vector than to others.
 
     With unit preference vectors u_j and the chosen one u, the constraints are G_j = (u_j - u)·L <= 0, L the vector of
-    losses; those with G_j > 0 are active. Until they were all met once, the direction is the shortest convex combination
-    of the gradients of the active ones (phase 1); after that, of the task gradients and the gradients of the active
-    ones (phase 2). Both are weightings of the tasks, as ∇G_j is; they are scaled so that Σ |w_k| = K. They can be
-    negative.
+    losses; those with G_j > 0 are active. Until all were met at some step, the direction is the shortest convex
+    combination of the gradients of the active ones (phase 1); from then on, of the task gradients and the gradients of
+    the active ones (phase 2). As ∇G_j is a weighting of the task gradients, so are both; they are scaled so that
+    Σ |w_k| = K, as in the authors' code. Weights can be negative.
 
     The whole loss is weighted: parameters of one task alone are fed their gradient times the task's weight.
 
     Args:
         preference: the chosen vector u, one entry a task, >= 0; its length does not matter. It is a direction in the
-            space of *losses*: a large entry lets that task's loss be large beside the others'.
+            space of *losses*: a large entry lets that task's loss be large beside the others'. None: all alike.
         among: the others. None: the preference with its entries moved on in turn, so that (0.25, 0.75) stands against
-            (0.75, 0.25), as in AdaTask's Table 8.
-        initial_steps: phase 1 ends after so many steps even if some constraint was never met; None: only then.
+            (0.75, 0.25), as in AdaTask's Table 8; if all entries are alike, the K directions of one loss alone.
+        initial_steps: phase 1 ends after so many steps even if the constraints were never all met; None: only then.
 
     Raises:
         ValueError: a vector has a negative entry, is zero, or has another length than the chosen one.
 
-    Source: Lin et al. 2019, Eq. 8-9 (phase 1), 13-14 (phase 2), Algorithm 1.
+    Source: Lin et al. 2019, "Pareto multi-task learning", Algorithm 1.
     """
 
     heads = "weighted"
@@ -40,16 +41,16 @@ class ParetoMTL(Weighting):
 
     def __init__(
         self,
-        preference: Sequence[float] = (0.5, 0.5),
+        preference: Sequence[float] | None = None,
         among: Sequence[Sequence[float]] | None = None,
         initial_steps: int | None = None,
     ) -> None:
         super().__init__()
-        k = len(preference)
-        others = [[*preference[j:], *preference[:j]] for j in range(1, k)] if among is None else among
-        self.chosen = _unit(preference, k)
-        self.others = np.array([_unit(vector, k) for vector in others]).reshape(-1, k)
+        self.preference = preference
+        self.among = among
         self.initial_steps = initial_steps
+        if preference is not None:
+            _normals(preference, among)
         self.order: list[str] = []
         """The tasks whose entries the vectors hold, as the first batch had them."""
         self.steps = 0
@@ -63,8 +64,7 @@ class ParetoMTL(Weighting):
             ValueError: the first batch has not one task for each entry of the preference, or a later one has others.
             SolverFailed: see ``min_norm``.
         """
-        columns = self._columns(tasks)
-        normals = (self.others - self.chosen)[:, columns]
+        normals = self._constraints(tasks)
         active = normals[normals @ losses > 0]
         self.feasible |= not len(active) or (self.initial_steps is not None and self.steps >= self.initial_steps)
         self.steps += 1
@@ -73,19 +73,31 @@ class ParetoMTL(Weighting):
         size = float(np.abs(found).sum())
         return np.asarray(found * (len(tasks) / size)) if size > 0 else found
 
-    def _columns(self, tasks: Sequence[str]) -> list[int]:
+    def _constraints(self, tasks: Sequence[str]) -> Matrix:
+        """The vectors u_j - u, one a row, and one column for each task of the batch."""
+        normals = _normals(self.preference or [1.0] * len(self.order or tasks), self.among)
         if not self.order:
-            if len(tasks) != len(self.chosen):
-                raise ValueError(
-                    f"the preference has {len(self.chosen)} entries, the first batch the tasks {list(tasks)}"
-                )
+            if normals.shape[1] != len(tasks):
+                raise ValueError(f"the preference has {normals.shape[1]} entries, the first batch the tasks {tasks}")
             self.order = list(tasks)
-        if unknown := [task for task in tasks if task not in self.order]:
-            raise ValueError(f"the preference has entries for {self.order}, none for {unknown}")
-        return [self.order.index(task) for task in tasks]
+        known(self.order, tasks, self)
+        return np.asarray(normals[:, [self.order.index(task) for task in tasks]])
 
     def __repr__(self) -> str:
-        return f"ParetoMTL(preference={self.chosen.round(4).tolist()}, initial_steps={self.initial_steps})"
+        return f"ParetoMTL(preference={self.preference}, among={self.among}, initial_steps={self.initial_steps})"
+
+
+def _normals(preference: Sequence[float], among: Sequence[Sequence[float]] | None) -> Matrix:
+    """u_j - u for each of the other vectors, shape (number of others, K)."""
+    k = len(preference)
+    others: Sequence[Sequence[float]]
+    if among is not None:
+        others = among
+    elif len(set(preference)) > 1:
+        others = [[*preference[j:], *preference[:j]] for j in range(1, k)]
+    else:
+        others = np.eye(k).tolist()
+    return np.array([_unit(vector, k) for vector in others]).reshape(-1, k) - _unit(preference, k)
 
 
 def _unit(vector: Sequence[float], k: int) -> Matrix:
