@@ -236,14 +236,21 @@ class LossWeighting(Weighting):
 
 def accumulate(parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
     """Add each gradient to its parameter's ``.grad``, as ``backward()`` does."""
+    into: list[Tensor] = []
+    added: list[Tensor] = []
     with torch.no_grad():
         for parameter, gradient in zip(parameters, gradients, strict=True):
             if gradient is None:
                 continue
-            if parameter.grad is None:
+            if parameter.grad is not None:
+                into.append(parameter.grad)
+                added.append(gradient)
+            elif gradient.stride() == parameter.stride():  # a copy: others hold what we were lent
                 parameter.grad = gradient.detach().clone()
             else:
-                parameter.grad.add_(gradient)
+                parameter.grad = torch.empty_like(parameter).copy_(gradient)
+        if into:
+            torch._foreach_add_(into, added)
 
 
 def _diagonal(matrix: Matrix) -> Matrix | None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-Matrix = npt.NDArray[np.float64]
+from dominance.optim.gram import Matrix as Matrix
+from dominance.optim.gram import gram_matrix as gram_matrix
+
 Row = list[Tensor | None]
 Weights = Sequence[float] | Matrix
 
@@ -43,7 +45,7 @@ class TaskGradients:
 
     def loss_values(self) -> Matrix:
         """The losses, shape (K,), float64."""
-        return np.array([float(loss) for loss in self.losses])
+        return values_of(self.losses)
 
     def gram(self) -> Matrix:
         """G Gᵀ over the shared parameters, shape (K, K), float64."""
@@ -56,14 +58,16 @@ class TaskGradients:
             matrix: C, shape (K, K).
             heads: factor on each task's gradient of the parameters that are not shared, shape (K,); None: 1.
         """
+        full, rest = self._full()
         rows: list[Row] = [[None] * len(self.parameters) for _ in self.tasks]
-        for i, shared in enumerate(self.shared):
-            column = [row[i] for row in self.rows]
-            for k in range(len(self.tasks)):
-                if shared:
-                    rows[k][i] = weighted_sum(column, matrix[k])
+        for k, mixed in enumerate(rows):
+            for i, made in zip(full, weighted_sums(self._of(full), matrix[k]), strict=True):
+                mixed[i] = made
+            for i in rest:
+                if self.shared[i]:
+                    mixed[i] = weighted_sum([row[i] for row in self.rows], matrix[k])
                 else:
-                    rows[k][i] = weighted_sum(column[k : k + 1], (1.0 if heads is None else float(heads[k]),))
+                    mixed[i] = weighted_sum([self.rows[k][i]], (1.0 if heads is None else float(heads[k]),))
         return TaskGradients(self.tasks, self.parameters, rows, self.losses, self.shared)
 
     def total(self, weights: Weights | None = None, heads: Weights | None = None) -> Row:
@@ -75,10 +79,24 @@ class TaskGradients:
         """
         ones = np.ones(len(self.tasks))
         on_shared, on_heads = (ones if w is None else np.asarray(w, float) for w in (weights, heads))
-        return [
-            weighted_sum([row[i] for row in self.rows], on_shared if shared else on_heads)
-            for i, shared in enumerate(self.shared)
-        ]
+        full, rest = self._full()
+        total: Row = [None] * len(self.parameters)
+        for i, made in zip(full, weighted_sums(self._of(full), on_shared), strict=True):
+            total[i] = made
+        for i in rest:
+            total[i] = weighted_sum([row[i] for row in self.rows], on_shared if self.shared[i] else on_heads)
+        return total
+
+    def _full(self) -> tuple[list[int], list[int]]:
+        """Positions of the shared parameters that all tasks reach, and of the others."""
+        full: list[int] = []
+        rest: list[int] = []
+        for i, (shared, *column) in enumerate(zip(self.shared, *self.rows, strict=True)):
+            (full if shared and all(g is not None for g in column) else rest).append(i)
+        return full, rest
+
+    def _of(self, positions: Sequence[int]) -> list[list[Tensor]]:
+        return [[g for i in positions if (g := row[i]) is not None] for row in self.rows]
 
     def add(self, other: TaskGradients) -> TaskGradients:
         """The sum with the gradients of another micro-batch, losses too; a task that one of them lacks is zero there.
@@ -112,18 +130,27 @@ class Sharing:
         # by identity: == of tensors is elementwise
         self._reach: MutableMapping[Tensor, set[str]] = WeakTensorKeyDictionary()
         self._restored: list[list[str]] = []
+        self._last: list[tuple[weakref.ref[Tensor], set[str]]] = []
 
     def shared(self, tasks: Sequence[str], parameters: Sequence[Tensor], rows: Sequence[Row]) -> tuple[bool, ...]:
         """For each parameter, whether two or more tasks have reached it by now."""
-        for parameter, reached in zip(parameters, self._restored, strict=False):
-            self._reach.setdefault(parameter, set()).update(reached)
-        self._restored = []
         found = []
-        for i, parameter in enumerate(parameters):
-            reach = self._reach.setdefault(parameter, set())
-            reach.update(task for task, row in zip(tasks, rows, strict=True) if row[i] is not None)
+        for reach, *column in zip(self._reaches(parameters), *rows, strict=True):
+            if len(reach) < len(tasks) or not reach.issuperset(tasks):
+                reach.update(task for task, gradient in zip(tasks, column, strict=True) if gradient is not None)
             found.append(len(reach) > 1)
         return tuple(found)
+
+    def _reaches(self, parameters: Sequence[Tensor]) -> list[set[str]]:
+        """The tasks that have reached each parameter; looked up once for parameters that come again in each step."""
+        same = len(self._last) == len(parameters) and not self._restored
+        if not same or any(known() is not p for (known, _), p in zip(self._last, parameters, strict=True)):
+            reaches = [self._reach.setdefault(parameter, set()) for parameter in parameters]
+            for reach, restored in zip(reaches, self._restored, strict=False):
+                reach.update(restored)
+            self._restored = []
+            self._last = [(weakref.ref(p), reach) for p, reach in zip(parameters, reaches, strict=True)]
+        return [reach for _, reach in self._last]
 
     def state(self) -> list[list[str]]:
         """The tasks that reached each parameter, in the order in which the parameters were first given."""
@@ -132,24 +159,8 @@ class Sharing:
     def restore(self, state: list[list[str]]) -> None:
         """Take over what ``state`` returned; it holds for the parameters of the next call, in their order."""
         self._reach.clear()
+        self._last = []
         self._restored = [list(reached) for reached in state]
-
-
-def gram_matrix(rows: Sequence[Sequence[Tensor | None]]) -> Matrix:
-    """Inner products of rows of tensors, shape (K, K), float64; None is zero.
-
-    Args:
-        rows: K lists over the same parameters.
-    """
-    k = len(rows)
-    gram = torch.zeros(k, k, dtype=torch.float64)
-    for column in zip(*rows, strict=True):
-        present = [(i, g.detach().reshape(-1)) for i, g in enumerate(column) if g is not None]
-        for a, (i, gi) in enumerate(present):
-            for j, gj in present[a:]:
-                gram[i, j] += torch.dot(gi, gj).double().cpu()
-    upper = gram.numpy()
-    return np.asarray(np.triu(upper) + np.triu(upper, 1).T)
 
 
 def weighted_sum(tensors: Iterable[Tensor | None], weights: Iterable[float]) -> Tensor | None:
@@ -166,6 +177,29 @@ def weighted_sum(tensors: Iterable[Tensor | None], weights: Iterable[float]) -> 
         else:
             found, owned = torch.add(found, tensor, alpha=float(weight)), True
     return found
+
+
+def weighted_sums(columns: Sequence[list[Tensor]], weights: Iterable[float]) -> Row:
+    """``weighted_sum`` at each position of K lists of tensors, in a few calls for all of them."""
+    found: list[Tensor] | tuple[Tensor, ...] | None = None
+    owned = False
+    for tensors, weight in zip(columns, weights, strict=True):
+        if weight == 0 or not tensors:
+            continue
+        if found is None:
+            found, owned = (tensors, False) if weight == 1 else (torch._foreach_mul(tensors, float(weight)), True)
+        elif owned:
+            torch._foreach_add_(found, tensors, alpha=float(weight))
+        else:
+            found, owned = torch._foreach_add(found, tensors, alpha=float(weight)), True
+    return [None] * len(columns[0]) if found is None else list(found)
+
+
+def values_of(scalars: Sequence[Tensor]) -> Matrix:
+    """Tensors of one element each, as numbers, shape (K,), float64; they leave their device together."""
+    if len({(scalar.device, scalar.dtype) for scalar in scalars}) == 1:
+        return np.array(torch.stack([scalar.detach().reshape(()) for scalar in scalars]).tolist(), dtype=np.float64)
+    return np.array([float(scalar.detach()) for scalar in scalars])
 
 
 def named(tasks: Sequence[str], weights: Matrix) -> dict[str, float]:
