@@ -46,6 +46,7 @@ _HOME = {
     "NashMTL": "dominance.optim.nash_mtl",
     "ParetoMTL": "dominance.optim.pareto_mtl",
     "from_torchjd": "dominance.optim.torchjd",
+    "IMTL": "dominance.optim.imtl",
 }
 
 __all__ = sorted(_HOME)
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from dominance.optim.gradnorm import GradNorm as GradNorm
     from dominance.optim.gradvac import GradVac as GradVac
     from dominance.optim.grid_search import GridSearch as GridSearch
+    from dominance.optim.imtl import IMTL as IMTL
     from dominance.optim.imtl_g import IMTLG as IMTLG
     from dominance.optim.mgda import MGDA as MGDA
     from dominance.optim.mocograd import MoCoGrad as MoCoGrad
