@@ -87,7 +87,8 @@ class Benchmark(abc.ABC):
     settings: ClassVar[Settings]
     architectures: ClassVar[tuple[str, ...]] = ("hps", "mmoe", "cgc", "cross-stitch", "mtan")
     """Architectures that this benchmark can be trained with."""
-    multi_input: ClassVar[bool] = False
+    multi_input: bool = False
+    """Whether each task has a batch of its own; may depend on the settings."""
 
     @property
     @abc.abstractmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dominance.errors import BadOption
 
 
-def at_least(least: int, **setting: int) -> int:
+def at_least(least: int, /, **setting: int) -> int:
     """
     Raises:
         BadOption: the number is smaller.
@@ -19,7 +19,7 @@ def at_least(least: int, **setting: int) -> int:
     return value
 
 
-def one_of(choices: tuple[str, ...], **setting: str) -> str:
+def one_of(choices: tuple[str, ...], /, **setting: str) -> str:
     """
     Raises:
         BadOption: the word is none of the choices.

@@ -16,6 +16,10 @@ BENCHMARKS: Mapping[str, str] = {
     "toy-2d": "toy_2d.Toy2D",
     "digits": "digits.Digits",
     "mnist-pairs": "mnist_pairs.MnistPairs",
+    "census": "census.Census",
+    "qm9": "qm9.QM9",
+    "movielens": "movielens.MovieLens",
+    "aliexpress": "aliexpress.AliExpress",
 }
 """Name -> module and class under ``dominance.benchmarks.problems``."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,17 +23,26 @@ def read_table(
     names: Sequence[str] | None = None,
     sep: str = ",",
     text: Sequence[str] = (),
+    columns: Sequence[str] | None = None,
     encoding: str = "utf-8",
+    quoted: bool = True,
+    rows: int | None = None,
 ) -> pd.DataFrame:
     """A csv file (or .gz) as a frame whose index is the row number in the file, from 1, the header counted.
 
     Args:
         names: the columns of a file without a header; None: the first row names them.
         text: columns kept as text; the others become numbers if all of their values are.
+        columns: of a file with a header, the columns to read; None: all.
+        quoted: whether text in double quotes may hold the separator.
+        rows: read no more than the first of them.
 
     Raises:
-        BadData: it cannot be read, has no rows, or a row has more columns than it should.
+        BadData: it cannot be read, has no rows, lacks a column, or a row has more columns than it should.
     """
+    if columns is not None:
+        require(read_table(path, sep=sep, encoding=encoding, quoted=quoted, rows=1), columns, path)
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -48,6 +58,9 @@ def read_table(
                 skipinitialspace=True,
                 skip_blank_lines=False,
                 low_memory=False,
+                usecols=None if columns is None else list(columns),
+                nrows=rows,
+                quoting=quoting,
             )
     except UnicodeDecodeError as error:
         raise BadData(f"{path}: is not {encoding} ({error.reason})", fix="save it in that encoding") from None

@@ -1,0 +1,182 @@
+"""AliExpress search logs: will it be clicked, will it be clicked and bought."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dominance.benchmarks.benchmark import Batch, Settings, Task
+from dominance.benchmarks.embedded import Embed, codes, embedding_mlp, standardised
+from dominance.benchmarks.in_memory import InMemory
+from dominance.benchmarks.metrics import AUC, auc
+from dominance.benchmarks.options import at_least, share
+from dominance.benchmarks.splits import derived_generator
+from dominance.benchmarks.tables import numbers, read_table, whole_numbers
+from dominance.errors import BadData, MissingData
+
+CATEGORIES = tuple(f"categorical_{i}" for i in range(1, 17))
+NUMBERS = tuple(f"numerical_{i}" for i in range(1, 64))
+COLUMNS = ("search_id", *CATEGORIES, *NUMBERS, "click", "conversion")
+CTR, CTCVR = "CTR", "CTCVR"
+
+
+class AliExpress(InMemory):
+    """Click-through rate and click-and-conversion rate from 16 categories and 63 numbers.
+
+    The files are the user's own: train.csv and test.csv of one country, with the columns search_id, categorical_1 to
+    categorical_16, numerical_1 to numerical_63, click, conversion, and a header. A conversion without a click is bad
+    data. The training rows that are held out for validation are drawn at random; the papers have none. All is kept
+    in memory: about 2 kB a row while it is read.
+
+    Args:
+        data: folder with train.csv and test.csv. There is no default: see ``write_sample`` for a small one to try.
+        rows: read no more than the first rows of each file; None: all.
+        held_out: share of the training rows for validation.
+        least: categories seen fewer times in training count as one.
+        embedding: length of an embedding.
+        width: units of each of the trunk's two layers.
+    """
+
+    name = "aliexpress"
+    title = "click-through and click-and-conversion rate in the AliExpress search"
+    licence = "the user's own copy, under the terms of the Alibaba Tianchi platform"
+    source = "AliExpress (Li et al., CIKM 2020), https://tianchi.aliyun.com/dataset/74690; PUB and MoCoGrad"
+    settings = Settings(
+        epochs=3,
+        batch_size=4096,
+        lr=1e-3,
+        published={
+            "PUB": "NL, ES, FR, US; MMoE with eight single-layer experts, PLE with four shared and four per task; "
+            "learning rate 1e-3, weight decay 1e-6, batch size 4096, AUC, five runs",
+            "MoCoGrad": "NL, ES, FR, US; 90 % in the order of time to train on, 10 % to test; an embedding layer and a "
+            "two-layer MLP as shared layers, Adam with learning rate 1e-4, AUC, ten runs",
+        },
+    )
+
+    def __init__(
+        self,
+        *,
+        data: str | None = None,
+        rows: int | None = None,
+        held_out: float = 0.1,
+        least: int = 1,
+        embedding: int = 16,
+        width: int = 128,
+    ) -> None:
+        self.data = data
+        self.rows = None if rows is None else at_least(2, rows=rows)
+        self.held_out, self.least = share(held_out=held_out), at_least(1, least=least)
+        self.embedding, self.width = at_least(1, embedding=embedding), at_least(1, width=width)
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        return Task(CTR, 1, (AUC,)), Task(CTCVR, 1, (AUC,))
+
+    def load(self, seed: int) -> None:
+        frames = [read_log(path, self.rows) for path in self._files()]
+        order = torch.randperm(len(frames[0]), generator=derived_generator(seed, self.name)).numpy()
+        held = max(1, round(len(order) * self.held_out))
+        whole = pd.concat(frames, ignore_index=True)
+        rows = {"train": order[held:], "val": order[:held], "test": np.arange(len(order), len(whole))}
+        train = np.zeros(len(whole), dtype=bool)
+        train[rows["train"]] = True
+        coded = [codes(whole[column], train, self.least) for column in CATEGORIES]
+        self.sizes = [size for _, size in coded]
+        categories = torch.from_numpy(np.stack([code for code, _ in coded], axis=1))
+        values = torch.from_numpy(standardised(whole[list(NUMBERS)].to_numpy(np.float64), train))
+        labels = {CTR: whole["click"], CTCVR: whole["conversion"]}
+        targets = {task: torch.from_numpy(label.to_numpy(np.float32)) for task, label in labels.items()}
+        self.splits = {
+            split: Batch(
+                (categories[chosen], values[chosen]), {task: target[chosen] for task, target in targets.items()}
+            )
+            for split, chosen in ((split, torch.from_numpy(index)) for split, index in rows.items())
+        }
+
+    def _files(self) -> list[Path]:
+        sample = "python -c \"from dominance.benchmarks.problems.aliexpress import write_sample as w; w('sample')\""
+        if self.data is None:
+            raise MissingData(
+                "aliexpress reads your own files, and data is not set",
+                fix="get them from https://tianchi.aliyun.com/dataset/74690 and point data=PATH to the folder with "
+                f"train.csv and test.csv; to try it on made-up rows: {sample}, and data=sample",
+            )
+        files = [Path(self.data) / name for name in ("train.csv", "test.csv")]
+        for path in files:
+            if not path.is_file():
+                raise MissingData(f"{path} is no file", fix="point data=PATH to a folder with train.csv and test.csv")
+        return files
+
+    def encoder(self) -> nn.Module:
+        return embedding_mlp(Embed(self.sizes, self.embedding, len(NUMBERS)), [self.width, self.width])
+
+    @property
+    def features(self) -> int:
+        return self.width
+
+    def head(self, task: str) -> nn.Module:
+        return nn.Linear(self.width, 1)
+
+    def loss(self, task: str, output: Tensor, target: Tensor) -> Tensor:
+        """Binary cross-entropy."""
+        return F.binary_cross_entropy_with_logits(output.squeeze(1), target)
+
+    def score(self, task: str, output: Tensor, target: Tensor) -> dict[str, float]:
+        return {AUC.name: auc(output.squeeze(1), target)}
+
+
+def read_log(path: Path, rows: int | None = None) -> pd.DataFrame:
+    """One file, checked.
+
+    Raises:
+        BadData: a column is missing, a value is no number, a label is not 0 or 1, or a conversion has no click.
+    """
+    frame = read_table(path, columns=COLUMNS, rows=rows)
+    for column in CATEGORIES:
+        frame[column] = whole_numbers(frame, column, path)
+    for column in NUMBERS:
+        frame[column] = numbers(frame, column, path)
+    for column in ("click", "conversion"):
+        label = whole_numbers(frame, column, path)
+        _refuse((label != 0) & (label != 1), frame, path, f"{column} is neither 0 nor 1")
+    _refuse(
+        (frame["conversion"].to_numpy() == 1) & (frame["click"].to_numpy() == 0),
+        frame,
+        path,
+        "conversion without click",
+    )
+    return frame
+
+
+def _refuse(wrong: np.ndarray, frame: pd.DataFrame, path: Path, what: str) -> None:
+    if wrong.any():
+        raise BadData(f"{path}: row {frame.index[int(np.argmax(wrong))]}: {what}", fix="mend or leave out the row")
+
+
+def write_sample(folder: str | Path, rows: int = 4000, seed: int = 0) -> Path:
+    """Made-up train.csv (``rows`` rows) and test.csv (a quarter) in the format of the data set; returns the folder.
+
+    Clicks depend on two numbers and a category, conversions of clicked items on a third number: a network that learns
+    gets both AUC well above 0.5.
+    """
+    random = np.random.default_rng(seed)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    liking = random.normal(size=20)
+    for name, count in (("train.csv", rows), ("test.csv", max(1, rows // 4))):
+        categories = random.integers(0, 20, (count, len(CATEGORIES)))
+        values = random.normal(size=(count, len(NUMBERS))).round(4)
+        odds = -1.5 + 1.2 * values[:, 0] - 0.8 * values[:, 1] + liking[categories[:, 0]]
+        click = random.random(count) < 1 / (1 + np.exp(-odds))
+        conversion = click & (random.random(count) < 1 / (1 + np.exp(1.0 - 1.5 * values[:, 2])))
+        frame = pd.DataFrame(categories, columns=list(CATEGORIES))
+        frame[list(NUMBERS)] = values
+        frame.insert(0, "search_id", np.arange(count) // 10 + 1)
+        frame["click"], frame["conversion"] = click.astype(int), conversion.astype(int)
+        frame.to_csv(folder / name, index=False)
+    return folder
