@@ -161,8 +161,7 @@ def _refuse(wrong: np.ndarray, frame: pd.DataFrame, path: Path, what: str) -> No
 def write_sample(folder: str | Path, rows: int = 4000, seed: int = 0) -> Path:
     """Made-up train.csv (``rows`` rows) and test.csv (a quarter) in the format of the data set; returns the folder.
 
-    Clicks depend on two numbers and a category, conversions of clicked items on a third number: a network that learns
-    gets both AUC well above 0.5.
+    Clicks depend on two numbers and a category, conversions of clicked items on a third number; the rest is noise.
     """
     random = np.random.default_rng(seed)
     folder = Path(folder)
