@@ -12,13 +12,13 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from dominance.optim.gradients import present, task_gradients
+from dominance.optim.gradients import leaves, present, task_gradients
 from dominance.optim.listeners import listeners
 from dominance.optim.representation import Pull, Representation, backward_through
 from dominance.optim.state import plain, restored
-from dominance.optim.task_gradients import Matrix, Row, Sharing, TaskGradients, gram_matrix, named
+from dominance.optim.task_gradients import Matrix, Row, Sharing, TaskGradients, gram_matrix, named, values_of
 
 
 class Mixture(Protocol):
@@ -90,25 +90,29 @@ class Combiner:
     def backward(
         self,
         losses: Mapping[str, Tensor | None],
-        parameters: Iterable[Tensor],
+        parameters: Iterable[Tensor] | nn.Module,
         *,
         representation: Representation | None = None,
     ) -> None:
         """Take the place of ``loss.backward()``: add the combined gradient to ``.grad`` of the parameters.
 
+        The graph is freed. ``Tensor.register_hook`` hooks of parameters fire once for each task, on its gradient;
+        hooks that run after accumulation, like those of DistributedDataParallel, do not: ranks are not averaged.
+
         Args:
             losses: task name -> scalar loss; None for a task that is absent from the batch.
-            parameters: leaf tensors; those that need no gradient are left out.
+            parameters: leaf tensors, or a module; those that need no gradient are left out.
             representation: what the shared trunk puts out, one tensor, or one for each task that has its own inputs.
                 The Gram matrix is then that of the gradients with respect to it (MGDA-UB; MoCoGrad, Sec. V): K passes
                 through the heads and one through the trunk. None: the gradients of the parameters themselves.
 
         Raises:
-            TypeError, ValueError: see ``optim.gradients.present``.
+            TypeError, ValueError: see ``task_gradients``.
+            FloatingPointError: a task's loss or gradient is not finite.
         """
-        wanted = [p for p in parameters if p.requires_grad]
+        wanted = leaves(parameters)
         if representation is not None:
-            reached, gradients, done = backward_through(self, present(losses), wanted, representation)
+            reached, gradients, done = backward_through(self, present(losses), list(wanted), representation)
             accumulate(reached, gradients)
             done()
             return
@@ -180,9 +184,10 @@ class Combiner:
 
     def _checked(self, gram: Matrix, losses: Matrix, tasks: Sequence[str]) -> Matrix:
         """``mixing``, once it is sure that there is something to mix."""
-        if not np.isfinite(gram).all():
-            broken = [task for task, norm in zip(tasks, np.diagonal(gram), strict=True) if not np.isfinite(norm)]
-            raise FloatingPointError(f"the gradient of {', '.join(broken)} is not finite; no weights can be found")
+        for what, values in (("loss", losses), ("gradient", np.diagonal(gram))):
+            broken = [task for task, value in zip(tasks, values, strict=True) if not np.isfinite(value)]
+            if broken:
+                raise FloatingPointError(f"the {what} of {', '.join(broken)} is not finite; no weights can be found")
         return self.mixing(gram, losses, tasks)
 
 
@@ -213,8 +218,7 @@ class LossWeighting(Weighting):
 
     def total(self, losses: Mapping[str, Tensor]) -> Tensor:
         """The scalar that is differentiated: the weighted sum of the losses."""
-        values = np.array([float(loss.detach()) for loss in losses.values()])
-        weights = self.loss_weights(values, tuple(losses))
+        weights = self.loss_weights(values_of(list(losses.values())), tuple(losses))
         return torch.stack(
             [loss.reshape(()) * float(w) for loss, w in zip(losses.values(), weights, strict=True)]
         ).sum()
@@ -222,7 +226,7 @@ class LossWeighting(Weighting):
     def backward(
         self,
         losses: Mapping[str, Tensor | None],
-        parameters: Iterable[Tensor],
+        parameters: Iterable[Tensor] | nn.Module,
         *,
         representation: Representation | None = None,
     ) -> None:
@@ -230,8 +234,8 @@ class LossWeighting(Weighting):
         found = present(losses)
         for listener in listeners:
             listener.observe(found)
-        leaves = [p for p in (*parameters, *self.parameters()) if p.requires_grad]
-        torch.autograd.backward(self.total(found), inputs=leaves)
+        learnt = [p for p in self.parameters() if p.requires_grad]
+        torch.autograd.backward(self.total(found), inputs=[*leaves(parameters), *learnt])
 
 
 def accumulate(parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dominance.optim.checks import not_negative
 from dominance.optim.combiner import LossWeighting, Mixture
-from dominance.optim.gradients import present
+from dominance.optim.gradients import leaves, present
 from dominance.optim.listeners import own_passes
 from dominance.optim.representation import Representation, behind
 from dominance.optim.scalar_adam import ScalarAdam, State
@@ -64,13 +64,13 @@ class GradNorm(LossWeighting):
     def backward(
         self,
         losses: Mapping[str, Tensor | None],
-        parameters: Iterable[Tensor],
+        parameters: Iterable[Tensor] | torch.nn.Module,
         *,
         representation: Representation | None = None,
     ) -> None:
         """As ``Combiner.backward``; then the weights move. ``representation`` makes no difference here."""
         found = present(losses)
-        wanted = [p for p in parameters if p.requires_grad]
+        wanted = list(leaves(parameters))
         values = self._values(np.array([float(loss.detach()) for loss in found.values()]), tuple(found))
         layer = self._layer(wanted, tuple(found), lambda: self._reached(found, wanted))
         norms = []

@@ -1,0 +1,137 @@
+"""Per-task gradients, whichever way they are taken, are those of one plain pass a task."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from architectures import ARCHITECTURES, TASKS, mlp
+from torch import Tensor, nn
+
+from dominance.optim import batched
+from dominance.optim.gradients import task_gradients
+
+BATCHED = {"mlp", "batch_norm", "residual_convolutions", "transformer", "embedding", "dropout", "frozen", "unused",
+           "experts", "some_tasks_each", "one_output_each"}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+def plainly(losses: dict[str, Tensor], parameters: list[Tensor]) -> list[list[Tensor | None]]:
+    return [
+        list(torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)) for loss in losses.values()
+    ]
+
+
+@pytest.mark.parametrize("how", ["auto", "batched"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_way_gives_the_gradients_of_one_pass_a_task(name: str, how: str) -> None:
+    model, losses = ARCHITECTURES[name]()
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    made = losses()
+    expected = plainly(made, parameters)
+    if how == "batched" and name not in BATCHED:
+        with pytest.raises(ValueError, match="cannot be done here"):
+            task_gradients(made, parameters, how="batched")
+        return
+    found = task_gradients(made, parameters, how=how, retain_graph=True)  # type: ignore[arg-type]
+    assert found.tasks == TASKS
+    assert found.shared == tuple(sum(g is not None for g in column) > 1 for column in zip(*expected, strict=True))
+    for row, wanted in zip(found.rows, expected, strict=True):
+        for gradient, truth in zip(row, wanted, strict=True):
+            assert (gradient is None) == (truth is None)
+            if gradient is not None and truth is not None:
+                torch.testing.assert_close(gradient, truth, rtol=1e-4, atol=1e-6)
+    assert all(p.grad is None for p in parameters)
+
+
+@pytest.mark.parametrize("tasks", [4, 9])
+def test_heads_and_trunk_may_be_batched_together_or_apart(tasks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    trunk, heads, x = nn.Linear(6, 8), nn.ModuleList(nn.Linear(8, 1) for _ in range(tasks)), torch.randn(5, 6)
+    parameters = [*trunk.parameters(), *heads.parameters()]
+    losses = {str(k): head(trunk(x).tanh()).exp().mean() for k, head in enumerate(heads)}
+    z = trunk(x).tanh()
+    losses = {str(k): head(z).exp().mean() for k, head in enumerate(heads)}
+    expected = plainly(losses, parameters)
+    for most in (0, 10**9):
+        monkeypatch.setattr(batched, "MOST_ENTERING", most)
+        rows = task_gradients(losses, parameters, how="batched", retain_graph=True).rows
+        for row, wanted in zip(rows, expected, strict=True):
+            for gradient, truth in zip(row, wanted, strict=True):
+                torch.testing.assert_close(gradient, truth)
+
+
+def test_what_is_batched_by_itself_depends_on_tasks_and_sizes() -> None:
+    def way(tasks: int, batch: int) -> bool:
+        trunk, x = nn.Sequential(nn.Linear(16, 64), nn.ReLU()), torch.randn(batch, 16)
+        z = trunk(x)
+        losses = [nn.Linear(64, 1)(z).mean() for _ in range(tasks)]
+        return batched.chosen(losses, list(trunk.parameters()), "auto") is not None
+
+    assert [way(2, 8), way(3, 8), way(4, 8), way(8, 8), way(4, 1024), way(8, 1024)] == [0, 0, 1, 1, 0, 0]
+
+
+@pytest.mark.parametrize("how", ["loop", "batched"])
+def test_the_graph_is_freed_unless_it_is_to_be_kept(how: str) -> None:
+    model, losses = mlp()
+    made = losses()
+    task_gradients(made, model, how=how, retain_graph=True)  # type: ignore[arg-type]
+    task_gradients(made, model, how=how)  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match="second time"):
+        made["a"].backward()
+
+
+def test_hooks_of_parameters_see_each_task_apart() -> None:
+    model, losses = mlp()
+    seen: list[tuple[int, ...]] = []
+    parameter = next(model.parameters())
+    parameter.register_hook(lambda g: seen.append(tuple(g.shape)))
+    parameter.register_post_accumulate_grad_hook(lambda _: pytest.fail("nothing is accumulated"))
+    task_gradients(losses(), model)
+    assert seen == [tuple(parameter.shape)] * len(TASKS)
+    with pytest.raises(ValueError, match="hook"):
+        task_gradients(losses(), model, how="batched")
+
+
+def test_an_absent_task_has_no_row() -> None:
+    model, losses = mlp()
+    found = task_gradients(losses() | {"b": None}, model)
+    assert found.tasks == ("a", "c", "d", "e")
+    assert [g is None for g in found.rows[0]].count(False) == 6
+
+
+def test_a_parameter_given_twice_counts_once() -> None:
+    w = torch.ones(2, requires_grad=True)
+    assert len(task_gradients({"a": w.sum()}, [w, w]).parameters) == 1
+
+
+@pytest.mark.parametrize(
+    ("losses", "parameters", "error", "message"),
+    [
+        (lambda w: [w.sum()], lambda w: [w], TypeError, "list"),
+        (lambda w: {"a": 1.0}, lambda w: [w], TypeError, "'a' is a float"),
+        (lambda w: {"a": w * 1}, lambda w: [w], ValueError, r"'a' has shape \(2,\)"),
+        (lambda w: {"a": w.detach().sum()}, lambda w: [w], ValueError, "'a' needs no gradient"),
+        (lambda w: {"a": None}, lambda w: [w], ValueError, "no task has a loss"),
+        (lambda w: {"a": w.sum()}, lambda w: iter(()), ValueError, "used up"),
+        (lambda w: {"a": w.sum()}, lambda w: [("w", w)], TypeError, "tuple is among"),
+        (lambda w: {"a": w.sum()}, lambda w: [w.detach()], ValueError, "none of the 1"),
+        (lambda w: {"a": w.sum()}, lambda w: [w * 1], ValueError, "no leaf"),
+        (lambda w: {"a": w.sum()}, lambda w: [torch.ones(2, dtype=torch.cfloat, requires_grad=True)], ValueError, "complex"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_named(losses, parameters, error, message) -> None:  # type: ignore[no-untyped-def]
+    w = torch.ones(2, requires_grad=True)
+    with pytest.raises(error, match=message):
+        task_gradients(losses(w), parameters(w))
+
+
+def test_an_unknown_way_and_sparse_gradients_are_refused() -> None:
+    table = nn.Embedding(4, 2, sparse=True)
+    with pytest.raises(TypeError, match="sparse=False"):
+        task_gradients({"a": table(torch.tensor([1])).sum()}, table)
+    with pytest.raises(ValueError, match="loop"):
+        task_gradients({"a": table.weight.sum()}, table, how="fast")  # type: ignore[arg-type]
