@@ -24,6 +24,8 @@ class AdaTaskOptimizer(TaskwiseOptimizer):
 
     announced_are_solo: ClassVar[bool] = True
     """Every task steps as if it were alone."""
+    corrects_bias: ClassVar[bool] = False
+    """Averages are divided by how much of their weight they have seen."""
 
     def __init__(
         self, params: Parameters, defaults: dict[str, Any], granularity: Granularity, aggregate: Aggregate
@@ -72,7 +74,7 @@ class AdaTaskOptimizer(TaskwiseOptimizer):
 
     def _update(self, gradients: TaskGradients) -> None:
         parts = [(group, part) for group in self.param_groups for part in self._parts(group, gradients)]
-        shares = None if self._layers is None else self._layers.shares(self.state, parts, self._decay, self._aggregate)
+        shares = None if self._layers is None else self._layers.shares(self.state, parts, self._decay)
         for group, part in parts:
             self._update_part(group, part, shares)
 
@@ -103,7 +105,9 @@ class AdaTaskOptimizer(TaskwiseOptimizer):
             torch._foreach_addcdiv_(theta, numerators, denominators, factors)
 
     def _find_layers(self) -> None:
-        self._layers = None if self._granularity == "parameter" else Layers(self.param_groups, self._granularity)
+        self._layers = None
+        if self._granularity != "parameter":
+            self._layers = Layers(self.param_groups, self._granularity, self._aggregate, corrected=self.corrects_bias)
 
 
 def buffers(states: Sequence[State], name: str, parameters: Sequence[Tensor], start: float = 0.0) -> list[Tensor]:

@@ -23,7 +23,8 @@ class AdaTaskAdam(AdaTaskOptimizer):
     Args:
         params: parameters, with or without names, or parameter groups.
         lr, betas, eps, weight_decay, decoupled_weight_decay, amsgrad: as in ``torch.optim.Adam``.
-        foreach: handle many parameters at once, which is faster on a GPU; None: if they are all there.
+        foreach: False: handle the parameters one by one. Else many at once; where torch's own forms round differently
+            (Adagrad), None and True go with None and True in torch.
         granularity: what shares accumulated squared gradients: "parameter" nothing does; "layer", "module" or a
             function of name and parameter: LAdaTask, see ``dominance.optim.ladatask``.
         aggregate: how a layer's squared gradients are summed up, "mean" or "sum".
@@ -35,6 +36,8 @@ class AdaTaskAdam(AdaTaskOptimizer):
 
     Source: AdaTask, Algorithm 2 and Eq. 7; Eq. 8-9 for LAdaTask.
     """
+
+    corrects_bias = True
 
     def __init__(
         self,

@@ -39,12 +39,17 @@ class Layers:
         groups: parameter groups.
         granularity: "layer": the module that holds the parameter, by its name up to the last dot. "module": the
             outermost one, up to the first dot. Or a function of name ("" if there is none) and parameter.
+        aggregate: h, "mean" or "sum".
+        corrected: C is corrected for its bias.
 
     Raises:
         ValueError: no such granularity, or it needs names and there are none.
     """
 
-    def __init__(self, groups: Sequence[Group], granularity: Granularity) -> None:
+    def __init__(
+        self, groups: Sequence[Group], granularity: Granularity, aggregate: Aggregate, *, corrected: bool
+    ) -> None:
+        self._aggregate, self._corrected = aggregate, corrected
         self._first: dict[int, Tensor] = {}
         self._group: dict[int, Group] = {}
         firsts: dict[Hashable, Tensor] = {}
@@ -60,27 +65,32 @@ class Layers:
         state: Mapping[Tensor, dict[str, Any]],
         parts: Sequence[tuple[Group, Part]],
         decay: Callable[[Group], float | None],
-        aggregate: Aggregate,
     ) -> Shares:
-        """Feed C with the squared gradients of this step (Eq. 8), and say what is whose (Eq. 9)."""
-        for (first, task), (total, size) in self._squares(parts).items():
+        """Feed C with the squared gradients of this step (Eq. 8), and say what is whose (Eq. 9).
+
+        Args:
+            state: the optimizer's.
+            parts: what the tasks reach in this step.
+            decay: gamma of a parameter group; None: squares are summed.
+        """
+        squares = self._squares(parts)
+        for (first, task), (total, size) in squares.items():
             gamma = decay(self._group[id(first)])
-            new = total / size if aggregate == "mean" else total
+            new = total / size if self._aggregate == "mean" else total
             kept = state[first].setdefault("layer", {}).setdefault(task, {"step": 0, "square": 0.0})
             kept["step"] += 1
             kept["square"] = kept["square"] + new if gamma is None else gamma * kept["square"] + (1 - gamma) * new
+        found = {id(first): self._split(state[first]["layer"], decay(self._group[id(first)])) for first, _ in squares}
+        return lambda parameter, task: found[id(self._first[id(parameter)])][task]
 
-        def share(parameter: Tensor, task: str) -> float:
-            first = self._first[id(parameter)]
-            gamma = decay(self._group[id(first)])
-            own = {
-                name: float(kept["square"]) / (1.0 if gamma is None else 1 - gamma ** kept["step"])
-                for name, kept in state[first]["layer"].items()
-            }
-            whole = sum(own.values())
-            return own[task] / whole if whole else 1 / len(own)
-
-        return share
+    def _split(self, kept: Mapping[str, dict[str, Any]], gamma: float | None) -> dict[str, float]:
+        """Each task's part of the layer; all the same where no task ever had a gradient."""
+        squares = {
+            task: float(one["square"]) / (1.0 if gamma is None or not self._corrected else 1 - gamma ** one["step"])
+            for task, one in kept.items()
+        }
+        whole = sum(squares.values())
+        return {task: square / whole if whole else 1 / len(squares) for task, square in squares.items()}
 
     def _squares(self, parts: Sequence[tuple[Group, Part]]) -> dict[tuple[Tensor, str], tuple[float, int]]:
         """For layer (its first parameter) and task: the sum of squared gradients, and of how many coordinates."""

@@ -98,7 +98,8 @@ class PUB(TaskwiseOptimizer):
         self._steps = 0
         self.failures = 0
         """How often no alpha was found."""
-        super().__init__(params, {"lr": lr, "betas": betas, "beta": beta, "eps": eps, "weight_decay": weight_decay})
+        defaults = {"lr": lr, "betas": betas, "beta": beta, "eps": eps, "weight_decay": weight_decay, "foreach": False}
+        super().__init__(params, defaults)
 
     @property
     def alpha(self) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,6 +15,8 @@ from dominance.optim.listeners import listeners
 from dominance.optim.task_gradients import Sharing, TaskGradients
 
 Group = dict[str, Any]
+_IN_CACHE = 1 << 18
+"""Numbers."""
 Parameters = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[Group]
 
 
@@ -188,11 +190,15 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
         found: dict[str, Any] = tasks.setdefault(task, {"step": 0})
         return found
 
-    def _parts(self, group: Group, gradients: TaskGradients) -> Iterator[Part]:
-        """The group's parameters that tasks reach in this step, as few lists as can be; one by one without foreach."""
-        foreach = self._uses_foreach(group)
+    def _parts(self, group: Group, gradients: TaskGradients) -> list[Part]:
+        """The group's parameters that tasks reach in this step, in few lists; one by one with ``foreach=False``.
+
+        On the CPU a list is closed when it would hold more than the cache does.
+        """
+        one_by_one = group.get("foreach") is False
         where = {id(p): i for i, p in enumerate(gradients.parameters)}
-        parts: dict[Any, Part] = {}
+        parts: list[Part] = []
+        still_open: dict[Any, tuple[Part, int]] = {}
         for parameter in group["params"]:
             i = where.get(id(parameter))
             if i is None:
@@ -203,19 +209,19 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
             if not column:
                 continue
             tasks = tuple(task for task, _ in column)
-            key = (parameter.device, parameter.dtype, tasks) if foreach else i
-            part = parts.setdefault(key, Part(tasks, [], [[] for _ in tasks]))
+            key = (parameter.device, parameter.dtype, tasks)
+            part, size = still_open.get(key, (None, 0))
+            if part is None or one_by_one or (size + parameter.numel() > _IN_CACHE and parameter.device.type == "cpu"):
+                part, size = Part(tasks, [], [[] for _ in tasks]), 0
+                parts.append(part)
+            still_open[key] = part, size + parameter.numel()
             part.parameters.append(parameter)
             for row, (task, g) in zip(part.rows, column, strict=True):
                 assert g is not None
                 if g.is_sparse:
                     raise TypeError(f"the gradient of {task!r} is sparse; make the embedding with sparse=False")
                 row.append(g)
-        yield from parts.values()
-
-    def _uses_foreach(self, group: Group) -> bool:
-        chosen = group.get("foreach", False)
-        return all(p.is_cuda for p in group["params"]) if chosen is None else bool(chosen)
+        return parts
 
     def _parameters(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"] if p.requires_grad]
