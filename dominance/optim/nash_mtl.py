@@ -14,13 +14,11 @@ from dominance.optim.task_gradients import Matrix
 
 
 class NashMTL(Weighting):
-    """Weights α > 0 with M α = 1 / α, where M = G Gᵀ divided by its Frobenius norm, as in the authors' code.
+    """Weights α > 0 with G Gᵀ α = 1 / α, solved by Newton's method (``solvers.bargaining.solve``).
 
-    The division makes the weights free of the gradients' scale; with α of G Gᵀ itself the sum of the weighted
-    gradients would always have norm √K. The equation is solved by Newton's method (``solvers.bargaining.solve``).
-
-    The whole loss is weighted, so parameters of one task alone are fed their gradient times α; the shared gradient is
-    then clipped to ``max_norm``, and the others are not.
+    The sum of the weighted gradients then has norm √K, whatever the gradients' scale. The whole loss is weighted, so
+    parameters of one task alone are fed their gradient times α; as in the authors' code, the shared gradient is then
+    clipped to ``max_norm``, and the others are not.
 
     A task with zero gradient takes no part and keeps its weight. Where the equation has no solution, as where a
     combination of the gradients with weights >= 0 vanishes, all weights stay what they were (1 at first), as in the
@@ -58,8 +56,7 @@ class NashMTL(Weighting):
         """The weights, positive, clipped. Counts a step."""
         alpha = np.array([self.alphas.get(task, 1.0) for task in tasks])
         if self.steps % self.every == 0 or any(task not in self.alphas for task in tasks):
-            scale = math.sqrt(float(np.square(gram).sum()))
-            alpha, failure = bargain(gram / scale if scale > 0 else gram, alpha)
+            alpha, failure = bargain(gram, alpha)
             if failure:
                 self._count(failure)
             self.alphas.update(zip(tasks, alpha.tolist(), strict=True))
