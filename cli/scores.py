@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from dominance.schema import DATA_NAME
 from dominance_cli.text import aligned
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dominance.benchmarks.benchmark import Scores, Task
     from dominance.benchmarks.trainer import TrainResult
 
 ARROWS = {True: "↑", False: "↓"}
@@ -27,29 +31,38 @@ def table(done: TrainResult) -> str:
 
 
 def comparison(done: TrainResult, baseline: TrainResult) -> str:
-    """Each metric beside that of a baseline, and by how much it is better, in percent of the baseline's."""
-    rows = [["task", "metric", "this", baseline.plan.method.name, "better by"]]
+    """Each metric beside that of a baseline and its relative change, and what the papers make of them.
+
+    AdaTask's Δp is said of equal weighting, MoCoGrad's Δ_M and PUB's Δm of single-task learning; of another baseline
+    all three are given.
+    """
+    from dominance.benchmarks.deltas import delta_big_m, delta_m, delta_p
+
+    rows = [["task", "metric", "this", baseline.plan.method.name, "change"]]
     for task in done.tasks:
         for metric in task.metrics:
             ours, theirs = (each.scores.get(task.name, {}).get(metric.name) for each in (done, baseline))
             name = f"{metric.name} {ARROWS[metric.higher_is_better]}"
-            rows.append([task.name, name, _number(ours), _number(theirs), ""])
-            if ours is not None and theirs:
-                better = (ours - theirs) / abs(theirs) * (100 if metric.higher_is_better else -100)
-                rows[-1][-1] = f"{better:+.2f} %"
-    return aligned(rows, right=[False, False, True, True, True])
+            change = "-" if ours is None or not theirs else f"{(ours - theirs) / abs(theirs):+.2%}"
+            rows.append([task.name, name, _number(ours), _number(theirs), change])
+    lines = [aligned(rows, right=[False, False, True, True, True])]
+    of = {"equal-weight": (True, False), "stl": (False, True)}
+    to_equal, to_single = of.get(baseline.plan.method.name, (True, True))
+    measures: list[tuple[str, Callable[[Scores, Scores, tuple[Task, ...]], float]]] = []
+    measures += [("Δp ↑ (AdaTask)", delta_p)] if to_equal else []
+    measures += [("Δ_M ↑ (MoCoGrad)", delta_big_m), ("Δm ↓ (PUB)", delta_m)] if to_single else []
+    scores = (done.scores, baseline.scores, done.tasks)
+    lines += [f"{name} against {baseline.path}: {measure(*scores):+.2%}" for name, measure in measures]
+    return "\n".join(lines)
 
 
 def _weights(done: TrainResult) -> dict[str, float]:
     """What each task's gradient was multiplied by at the last recorded step; empty where that is 1 for all."""
-    from dominance.errors import DominanceError
+    if not (done.path / DATA_NAME).exists():
+        return {}
     from dominance.store.reader import open_run
 
-    try:
-        run = open_run(done.path)
-    except DominanceError:
-        return {}
-    with run:
+    with open_run(done.path) as run:
         weight = run["loss"].to_dataset()["weight"].to_numpy()
         last = {task: float(weight[-1, k]) for k, task in enumerate(run.attrs["tasks"])} if len(weight) else {}
     known = {task: value for task, value in last.items() if not math.isnan(value)}

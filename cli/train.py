@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dominance.errors import BadOption, TrainingFailed
+from dominance.schema import DATA_NAME
 from dominance_cli import say
 from dominance_cli.rundir import Latest, default_folder
 
@@ -211,7 +212,7 @@ def _show(done: TrainResult, earlier: list[TrainResult], *, quiet: bool) -> None
     path = shlex.quote(str(done.path))
     if done.plan.method.alone:
         say.say(f"dominance train {done.plan.options.benchmark} --method equal-weight --baseline {path}")
-    elif (done.path / "data.zarr").exists():
+    elif (done.path / DATA_NAME).exists():
         say.say(f"dominance report {path}")
 
 

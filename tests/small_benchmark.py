@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from dominance.benchmarks import checkpoint, plan
 from dominance.benchmarks.architectures import build
 from dominance.benchmarks.benchmark import Batch, Benchmark, Metric, Settings, Task
+from dominance.benchmarks.registry import benchmark
 
 BATCHES = 5
 
@@ -92,7 +93,9 @@ class Small(Benchmark):
 
 def install(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on the name "small" means ``Small``."""
-    monkeypatch.setattr(plan, "benchmark", lambda name, **settings: Small(**settings))
+    monkeypatch.setattr(
+        plan, "benchmark", lambda name, **given: Small(**given) if name == "small" else benchmark(name, **given)
+    )
 
 
 def state(path: Path) -> dict[str, Any]:

@@ -56,8 +56,8 @@ def train(
     """Train from scratch. The same options give the same weights, to the bit, on one machine with one torch.
 
     torch's global random numbers are as before afterwards. After every epoch the model is evaluated on "val" and
-    "test", the run gets the metrics (their splits are named so; the scores that count come last, as "final"), and
-    ``checkpoint.pt`` in the run directory is renewed.
+    "test", and the run gets the metrics: their splits are named so, and the scores that count come last, as "final".
+    ``checkpoint.pt`` in the run directory is renewed every ten seconds, and at the end.
 
     Args:
         path: the run directory. Single-task learning makes one in it for each task, named after it.

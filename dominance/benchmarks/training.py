@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
@@ -23,6 +24,8 @@ from dominance.errors import BadOption, TrainingFailed
 from dominance.record.recorder import Recorder
 
 EVALUATED = ("val", "test")
+SAVE_EVERY = 10.0
+"""Seconds between two checkpoints."""
 FINAL = "final"
 """The split under which a run holds the scores that count: those on "test" after the epoch that is chosen."""
 
@@ -116,6 +119,7 @@ class Training:
         self._watcher = watcher
         self._batches = derived_generator(plan.options.seed, "batches")
         self._epoch_began = self._batches.get_state()
+        self._saved = time.monotonic()
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over a checkpoint."""
@@ -175,13 +179,16 @@ class Training:
             if self._watcher.stop():
                 self._save()
                 raise Interrupted(self.path, place.step)
+            if time.monotonic() - self._saved >= SAVE_EVERY:
+                self._save()
         self.stepping.epoch()
         self._assess()
         place.batches, place.batch, place.epoch = place.batch, 0, place.epoch + 1
         waited = place.epoch - place.best_epoch
         place.done = place.epoch >= plan.epochs or 0 < plan.patience <= waited
         self._epoch_began = self._batches.get_state()
-        self._save()
+        if place.done:
+            self._save()
 
     def _step(self, batch: Batch) -> None:
         outputs, representation = self._forward(batch)
@@ -252,6 +259,7 @@ class Training:
             self._recorder.log_metrics(task=task, split=split, **metrics)
 
     def _save(self) -> None:
+        self._saved = time.monotonic()
         checkpoint.save(
             self.path,
             {

@@ -15,6 +15,7 @@ from small_benchmark import BATCHES, Small, install, state
 from torch import nn
 from torch.nn import functional as F
 
+from dominance.benchmarks import training
 from dominance.benchmarks.plan import TrainOptions
 from dominance.benchmarks.splits import derived_generator
 from dominance.benchmarks.trainer import result, resume, train
@@ -108,18 +109,21 @@ def test_resuming_is_as_if_nothing_had_happened(tmp_path: Path, method: str) -> 
     assert done.scores == result(tmp_path / "whole").scores
 
 
-def test_resuming_after_a_kill(tmp_path: Path) -> None:
-    """What is there then is the checkpoint of the last epoch, and a run that went further."""
+def test_resuming_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is there then is the last checkpoint, and a run that went further."""
     chosen, killed = options(settings={"dropout": 0.3}), tmp_path / "killed"
     train(chosen, tmp_path / "whole", record=RecordOptions(every=1))
+    monkeypatch.setattr(training, "SAVE_EVERY", 0.0)
 
     def kill(now: Progress) -> None:
+        if now.step == 2 * BATCHES - 1:
+            monkeypatch.setattr(training, "SAVE_EVERY", math.inf)
         if now.step == 2 * BATCHES + 3:
             raise SystemExit
 
     with pytest.raises(SystemExit):
         train(chosen, killed, record=RecordOptions(every=1), progress=kill)
-    assert state(killed)["place"]["step"] == 2 * BATCHES
+    assert state(killed)["place"]["step"] == 2 * BATCHES - 2
     resume(killed)
     assert same(tmp_path / "whole", killed)
     final = {k: v for k, v in _metrics(killed).items() if k[0] == "final"}
