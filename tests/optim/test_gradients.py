@@ -120,7 +120,7 @@ def test_a_parameter_given_twice_counts_once() -> None:
         (lambda w: {"a": w.sum()}, lambda w: [("w", w)], TypeError, "tuple is among"),
         (lambda w: {"a": w.sum()}, lambda w: [w.detach()], ValueError, "none of the 1"),
         (lambda w: {"a": w.sum()}, lambda w: [w * 1], ValueError, "no leaf"),
-        (lambda w: {"a": w.sum()}, lambda w: [torch.ones(2, dtype=torch.cfloat, requires_grad=True)], ValueError, "complex"),
+        (lambda w: {"a": w.sum()}, lambda w: [w.detach().cfloat().requires_grad_()], ValueError, "complex"),
     ],
 )  # fmt: skip
 def test_mistakes_are_named(losses, parameters, error, message) -> None:  # type: ignore[no-untyped-def]
