@@ -4,51 +4,22 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from problems import TASKS, Problem, flat_grad
+from problems import Problem, flat_grad
+from recipes import ALL, ALONE, exported, make
 from torch import Tensor
 
 import dominance.optim as optim
-from dominance.optim import Combiner, LossWeighting, Weighting
+from dominance.optim import Combiner
 from dominance.optim.gradients import task_gradients
 
 torch.set_num_threads(1)
 
-NEEDS: dict[str, Callable[..., Combiner]] = {
-    "GridSearch": lambda: optim.GridSearch({"a": 0.5, "b": 1.0, "c": 2.0}),
-    "IMTL": lambda: optim.IMTL(TASKS),
-    "ParetoMTL": lambda: optim.ParetoMTL((0.2, 0.3, 0.5)),
-    "UW": lambda: optim.UW(TASKS),
-    "GradVac": lambda **seed: optim.GradVac(beta=0.5, **seed),
-}
-"""How to make those that need an argument, or show more with one."""
-
 ABSENT = ((), ("b",), (), ("a", "c"), (), ("a",))
-
-
-def exported() -> dict[str, type[Combiner]]:
-    found = {name: getattr(optim, name) for name in optim.__all__}
-    return {
-        name: kind
-        for name, kind in found.items()
-        if isinstance(kind, type) and issubclass(kind, Combiner) and kind not in (Combiner, Weighting, LossWeighting)
-    }
-
-
-ALL = sorted(exported())
-ALONE = sorted(set(ALL) - {"NashMTL", "ParetoMTL"})
-"""Those that make sense of a first batch with one task."""
-
-
-def make(name: str, seed: int = 0) -> Combiner:
-    kind = exported()[name]
-    recipe = NEEDS.get(name, kind)
-    return recipe(seed=seed) if "generator" in kind.remembers else recipe()
 
 
 def run(combiner: Combiner, problem: Problem, absents: tuple[tuple[str, ...], ...] = ABSENT) -> list[Tensor]:
