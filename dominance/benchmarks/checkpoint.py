@@ -50,7 +50,7 @@ def load(folder: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         version = state.pop("version")
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, AttributeError) as error:
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, AttributeError) as error:
         raise CorruptRun(f"{path}: cannot be read ({type(error).__name__})", fix="train anew with --force") from None
     if version > VERSION:
         raise SchemaTooNew(f"{path}: version {version}, this dominance reads up to {VERSION}", fix="upgrade dominance")
