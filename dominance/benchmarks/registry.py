@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib import import_module
+from inspect import getdoc
+from textwrap import dedent
 from typing import Any
 
 from dominance.benchmarks import arguments
@@ -76,6 +78,7 @@ def describe(name: str) -> str:
     usual = arguments.defaults(cls)
     kinds = arguments.arguments(cls).items()
     lines += [f"  {key} = {usual[key]}  ({arguments.describe(kind)})" for key, kind in kinds]
+    lines += ["", *("  " + line for line in dedent((getdoc(cls) or "").partition("Args:\n")[2]).splitlines())]
     lines += ["", "Published"]
     lines += [f"  {paper}: {what}" for paper, what in defaults.published.items()]
     return "\n".join(lines)
