@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -51,6 +51,7 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
 
     announces_updates: ClassVar[bool] = True
     """Listeners are told each task's part of every step."""
+    _step_supports_amp_scaling = True  # torch.amp.GradScaler: ``step`` unscales by itself
 
     def __init__(self, params: Parameters, defaults: dict[str, Any]) -> None:
         self._taken: TaskGradients | None = None
@@ -99,7 +100,8 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
         Raises:
             TypeError: a closure was given, or a gradient is sparse.
             ValueError: the gradients are of none of these parameters.
-            RuntimeError: there are no gradients, or ``.grad`` was changed since ``backward``.
+            RuntimeError: there are no gradients, or ``.grad`` was changed since ``backward``; for instance by a
+                GradScaler's ``unscale_``, which is not needed: its ``step(optimizer)`` does all.
         """
         if callable(gradients):
             raise TypeError("closures are not supported: call optimizer.backward(losses), then optimizer.step()")
@@ -107,7 +109,9 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
             self._reconcile()
             if self._taken is None:
                 raise RuntimeError("no task gradients to step from: call optimizer.backward(losses) first")
-            gradients = self._taken
+            gradients = self._unscaled(self._taken)
+            if gradients is None:
+                return
         else:
             mine = {id(p) for group in self.param_groups for p in group["params"]}
             if not any(id(p) in mine for p in gradients.parameters):
@@ -125,7 +129,8 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
     def clip_grad_norm_(self, max_norm: float) -> Tensor:
         """Scale all tasks' gradients, and ``.grad``, by one factor so that the norm of their sum is at most this.
 
-        Takes the place of ``torch.nn.utils.clip_grad_norm_``, which sees ``.grad`` alone.
+        Takes the place of ``torch.nn.utils.clip_grad_norm_``, which sees ``.grad`` alone. With a GradScaler, ``.grad``
+        holds scaled gradients here: give ``max_norm`` times its scale.
 
         Returns:
             The norm before, a 0-dim tensor.
@@ -143,7 +148,7 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def scale_grad_(self, factor: float | Tensor) -> None:
-        """Multiply all tasks' gradients, and ``.grad``, by a factor: for instance one over the scale of a loss scaler.
+        """Multiply all tasks' gradients, and ``.grad``, by a factor.
 
         Raises:
             RuntimeError: as in ``step``.
@@ -151,11 +156,9 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
         self._reconcile()
         if self._taken is None:
             raise RuntimeError("no task gradients to scale: call optimizer.backward(losses) first")
-        found, scaled = self._taken, torch.as_tensor(factor)
-        rows = [[None if g is None else g * scaled.to(g.device, g.dtype) for g in row] for row in found.rows]
         for _, grad, _ in self._marks:
-            grad.mul_(scaled.to(grad.device, grad.dtype))
-        self._keep(TaskGradients(found.tasks, found.parameters, rows, found.losses, found.shared))
+            grad.mul_(torch.as_tensor(factor).to(grad.device, grad.dtype))
+        self._keep(_scaled(self._taken, factor))
 
     def add_param_group(self, param_group: Group) -> None:
         """As in torch; also takes named parameters where torch does not yet.
@@ -223,6 +226,19 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
                 row.append(g)
         return parts
 
+    def _unscaled(self, gradients: TaskGradients) -> TaskGradients | None:
+        """What a GradScaler that is at work leaves of the gradients; None: nothing, the step is to be skipped."""
+        overflow = getattr(self, "found_inf", None)
+        if overflow is None:
+            return gradients
+        scale = getattr(self, "grad_scale", None)
+        if scale is None:
+            raise RuntimeError(
+                "scaler.unscale_(optimizer) unscales .grad, not the gradients of the tasks; leave it out: "
+                "scaler.step(optimizer) sees to both"
+            )
+        return None if overflow else _scaled(gradients, 1 / scale)
+
     def _parameters(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"] if p.requires_grad]
 
@@ -237,7 +253,7 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
         if any(p.grad is not None and bool(p.grad.any()) for p, _, _ in self._marks):
             raise RuntimeError(
                 f".grad was changed after backward(), but {type(self).__name__} steps from the gradients of the tasks; "
-                "use optimizer.clip_grad_norm_(max_norm) to clip and optimizer.scale_grad_(factor) to unscale, and put "
+                "use optimizer.clip_grad_norm_(max_norm) to clip and optimizer.scale_grad_(factor) to scale, and put "
                 "what is of no task into the tasks' losses"
             )
         self._taken = None
@@ -248,6 +264,13 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
                 f".grad holds a gradient that is of no task, and {type(self).__name__} would leave it out of the step; "
                 "call zero_grad() first, or make it part of a task's loss"
             )
+
+
+def _scaled(gradients: TaskGradients, factor: float | Tensor) -> TaskGradients:
+    # not in place: one tensor may stand in several rows
+    scale = torch.as_tensor(factor)
+    rows = [[None if g is None else g * scale.to(g.device, g.dtype) for g in row] for row in gradients.rows]
+    return replace(gradients, rows=rows)
 
 
 def coupled(group: Group) -> float:
