@@ -71,51 +71,52 @@ class Split:
 
     Attributes:
         owner: of each node, the position of the only loss that reaches it, or -1 if it is shared.
+        following: the edges that leave each node.
         points: where gradients enter the trunk -> the tasks whose gradients do.
         entries: own nodes with an edge into the trunk: the node, its task, and which inputs lead to which points.
         leaves: id of each leaf tensor -> its node.
+        trunk: the shared nodes and their names, without leaves.
+        head_names: names of the own nodes.
         unbatched: nodes of the trunk that K gradients at once are not known to pass, or what else forbids them.
     """
 
     owner: dict[Node, int]
+    following: dict[Node, tuple[Edge, ...]]
     points: dict[Edge, set[int]]
     entries: list[tuple[Node, int, list[tuple[int, Edge]]]]
     leaves: dict[int, Node]
+    trunk: list[tuple[Node, str]]
+    head_names: set[str]
     unbatched: set[str]
-
-    @property
-    def trunk(self) -> list[Node]:
-        """The shared nodes, without leaves."""
-        return [node for node, task in self.owner.items() if task == _SHARED and type(node).__name__ != _LEAF]
 
 
 def split(losses: Sequence[Tensor]) -> Split:
     """Part the graph of the losses: one look at each node, two at shared ones."""
-    owner = _owners(losses)
+    owner, following = _owners(losses)
     points: dict[Edge, set[int]] = {}
     entries = []
     leaves: dict[int, Node] = {}
-    unbatched: set[str] = set()
+    trunk: list[tuple[Node, str]] = []
+    head_names: set[str] = set()
     for node, task in owner.items():
         name = type(node).__name__
         if name == _LEAF:
             leaves[id(node.variable)] = node
         elif task == _SHARED:
-            if name not in _BATCHES and name not in _BATCHES_WITHOUT_VMAP:
-                unbatched.add(name)
+            trunk.append((node, name))
         else:
+            head_names.add(name)
             entering = [
-                (i, edge)
-                for i, edge in enumerate(node.next_functions)
-                if edge[0] is not None and owner[edge[0]] == _SHARED
+                (i, edge) for i, edge in enumerate(following[node]) if edge[0] is not None and owner[edge[0]] == _SHARED
             ]
             if entering:
                 entries.append((node, task, entering))
                 for _, edge in entering:
                     points.setdefault(edge, set()).add(task)
+    unbatched = {name for _, name in trunk} - _BATCHES - _BATCHES_WITHOUT_VMAP
     if any(owner[loss.grad_fn] == _SHARED for loss in losses):
         unbatched.add("one loss is made from another")
-    return Split(owner, points, entries, leaves, unbatched)
+    return Split(owner, following, points, entries, leaves, trunk, head_names, unbatched)
 
 
 def chosen(losses: Sequence[Tensor], parameters: Sequence[Tensor], how: str) -> Callable[[bool], list[Row]] | None:
@@ -141,15 +142,19 @@ def chosen(losses: Sequence[Tensor], parameters: Sequence[Tensor], how: str) -> 
         if forced:
             raise _cannot(", ".join(sorted(parts.unbatched)) or "no parameter lies behind one shared representation")
         return None
-    trunk = [(node, type(node).__name__) for node in parts.trunk]
-    names = {name for _, name in trunk}
+    names = {name for _, name in parts.trunk}
     convolved = _CONVOLUTION in names and names.isdisjoint(_BATCHES_WITHOUT_VMAP)
     if not forced:
         most = (MOST_CONVOLVED if convolved else MOST_OUTPUTS)[len(losses) >= MANY_TASKS]
-        if sum(_size((node, 0)) for node, name in trunk if name in _PRODUCTS) > most * len(trunk):
+        if sum(_size((node, 0)) for node, name in parts.trunk if name in _PRODUCTS) > most * len(parts.trunk):
             return None
     entering = len(losses) * sum(map(_size, parts.points))
-    if not convolved and len(losses) <= MANY_TASKS and entering <= MOST_ENTERING and _heads_batch(parts):
+    if (
+        not convolved
+        and len(losses) <= MANY_TASKS
+        and entering <= MOST_ENTERING
+        and parts.head_names <= _BATCHES | _BATCHES_WITHOUT_VMAP
+    ):
         return lambda keep: _through_all(losses, parameters, parts, below, keep)
     return lambda keep: _through_trunk(losses, parameters, parts, below, keep, convolved)
 
@@ -163,26 +168,27 @@ def _size(edge: Edge) -> int:
     return prod(node._input_metadata[output].shape)
 
 
-def _owners(losses: Sequence[Tensor]) -> dict[Node, int]:
+def _owners(losses: Sequence[Tensor]) -> tuple[dict[Node, int], dict[Node, tuple[Edge, ...]]]:
+    """The only loss that reaches each node, or -1; and the edges from each node, which are slow to ask for twice."""
     owner: dict[Node, int] = {}
+    following: dict[Node, tuple[Edge, ...]] = {}
     for task, loss in enumerate(losses):
         waiting: list[Node] = [loss.grad_fn]
-        pop, push = waiting.pop, waiting.append
         while waiting:
-            node = pop()
-            known = owner.setdefault(node, task)
-            if known != task:
-                if known == _SHARED:
-                    continue
-                owner[node] = _SHARED
-            elif known == _SHARED:
+            node = waiting.pop()
+            known = owner.get(node)
+            if known is None:
+                owner[node] = task
+                edges = following[node] = node.next_functions
+            elif known in (task, _SHARED):
                 continue
-            for following, _ in node.next_functions:
-                if following is not None:
-                    seen = owner.get(following)
-                    if seen is None or (seen not in (task, _SHARED)):
-                        push(following)
-    return owner
+            else:
+                owner[node] = _SHARED
+                edges = following[node]
+            for after, _ in edges:
+                if after is not None and owner.get(after) not in (task, _SHARED):
+                    waiting.append(after)
+    return owner, following
 
 
 def _below(parts: Split) -> dict[Node, set[int]]:
@@ -198,19 +204,15 @@ def _below(parts: Split) -> dict[Node, set[int]]:
         waiting = [start]
         while waiting:
             node = waiting.pop()
-            for following, _ in node.next_functions:
-                if following is not None and following not in seen:
-                    if following in starts:
+            for after, _ in parts.following[node]:
+                if after is not None and after not in seen:
+                    if after in starts:
                         return {}
-                    seen.add(following)
-                    waiting.append(following)
-                    if type(following).__name__ == _LEAF:
-                        found.setdefault(following, set()).update(tasks)
+                    seen.add(after)
+                    waiting.append(after)
+                    if type(after).__name__ == _LEAF:
+                        found.setdefault(after, set()).update(tasks)
     return found
-
-
-def _heads_batch(parts: Split) -> bool:
-    return {type(node).__name__ for node in parts.owner} <= _BATCHES | _BATCHES_WITHOUT_VMAP | {_LEAF}
 
 
 def _through_all(
@@ -218,11 +220,11 @@ def _through_all(
 ) -> list[Row]:
     """One pass from the losses to the parameters, with K gradients at once."""
     reached = [(i, p, parts.leaves[id(p)]) for i, p in enumerate(parameters) if id(p) in parts.leaves]
-    ones = [loss.new_zeros(len(losses), *loss.shape) for loss in losses]
-    for k, one in enumerate(ones):
-        one[k] = 1
+    with torch.enable_grad():
+        stacked = torch.stack([loss if loss.dim() == 0 else loss.reshape(()) for loss in losses])
+    ones = torch.eye(len(losses), dtype=stacked.dtype, device=stacked.device)
     found = torch.autograd.grad(
-        losses, [p for _, p, _ in reached], ones, is_grads_batched=True, retain_graph=keep, allow_unused=True
+        stacked, [p for _, p, _ in reached], ones, is_grads_batched=True, retain_graph=keep, allow_unused=True
     )
     rows: list[Row] = [[None] * len(parameters) for _ in losses]
     for (i, _, node), gradients in zip(reached, found, strict=True):
@@ -279,10 +281,15 @@ def _through_trunk(
 
 
 def _share_out(rows: list[Row], position: int, gradients: Tensor | None, tasks: set[int]) -> None:
-    if gradients is not None:
-        for task, gradient in enumerate(gradients.unbind()):
-            if task in tasks:
-                rows[task][position] = gradient
+    if gradients is None:
+        return
+    if len(tasks) == 1:
+        (task,) = tasks
+        rows[task][position] = gradients[task]
+        return
+    for task, (row, gradient) in enumerate(zip(rows, gradients.unbind(), strict=True)):
+        if task in tasks:
+            row[position] = gradient
 
 
 def _catching(

@@ -58,7 +58,7 @@ def leaves(parameters: Iterable[Tensor] | nn.Module) -> tuple[Tensor, ...]:
         if not isinstance(parameter, Tensor):
             raise TypeError(f"a {type(parameter).__name__} is among the parameters; give model.parameters()")
         if parameter.requires_grad:
-            if not parameter.is_leaf or parameter.is_complex():
+            if not parameter.is_leaf or parameter.dtype.is_complex:
                 kind = "complex" if parameter.is_complex() else "no leaf of the graph"
                 raise ValueError(f"a parameter of shape {tuple(parameter.shape)} is {kind}")
             found[id(parameter)] = parameter
@@ -103,8 +103,15 @@ def task_gradients(
         rows = _one_by_one(every, wanted, retain_graph) if batched is None else batched(retain_graph)
     _refuse_sparse(rows)
     tasks = tuple(found)
-    shared = (sharing or Sharing()).shared(tasks, wanted, rows)
-    return TaskGradients(tasks, wanted, rows, tuple(loss.detach().reshape(()) for loss in every), shared)
+    if sharing is None:
+        shared = tuple([sum([g is not None for g in column]) > 1 for column in zip(*rows, strict=True)])
+    else:
+        shared = sharing.shared(tasks, wanted, rows)
+    return TaskGradients(tasks, wanted, rows, tuple([_scalar(loss) for loss in every]), shared)
+
+
+def _scalar(loss: Tensor) -> Tensor:
+    return loss.detach() if loss.dim() == 0 else loss.detach().reshape(())
 
 
 def _one_by_one(losses: Sequence[Tensor], parameters: Sequence[Tensor], retain_graph: bool) -> list[Row]:

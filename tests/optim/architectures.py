@@ -166,6 +166,19 @@ def two_levels() -> tuple[nn.Module, Losses]:
     return model, losses
 
 
+def entered_twice() -> tuple[nn.Module, Losses]:
+    """Each task uses the representation twice."""
+    model, _ = mlp()
+    x = torch.randn(7, 6)
+
+    def losses() -> dict[str, Tensor]:
+        z = model["trunk"](x)  # type: ignore[index]
+        heads = model["heads"].items()  # type: ignore[index]
+        return {task: (head(z) * z.sum(1, keepdim=True)).square().mean() for task, head in heads}
+
+    return model, losses
+
+
 def own_inputs() -> tuple[nn.Module, Losses]:
     """Each task has its own batch: only the parameters are shared."""
     trunk = nn.Sequential(nn.Linear(6, 8), nn.ReLU())
@@ -219,6 +232,7 @@ ARCHITECTURES = {
     make.__name__: make
     for make in (
         mlp, batch_norm, residual_convolutions, transformer, recurrent, own_function, in_place, embedding, dropout,
-        frozen, unused, experts, some_tasks_each, two_levels, own_inputs, one_output_each, shared_scale, nested_losses,
+        frozen, unused, experts, entered_twice, some_tasks_each, two_levels, own_inputs, one_output_each,
+        shared_scale, nested_losses,
     )
 }  # fmt: skip

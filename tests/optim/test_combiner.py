@@ -166,8 +166,13 @@ def test_accumulated_gradients_are_copies_in_the_parameter_s_layout() -> None:
     accumulate([w, v], [lent, lent])
     np.testing.assert_array_equal(w.grad, 2 * lent)
     assert v.grad is not None
-    v.grad.zero_()
+    u, like_u = torch.zeros(3, 2, requires_grad=True), torch.ones(3, 2)
+    accumulate([u], [like_u])
+    for p in (u, v):
+        assert p.grad is not None
+        p.grad.zero_()
     assert lent.sum() == 15
+    assert like_u.sum() == 6
 
 
 def test_the_state_names_what_it_is_of() -> None:
