@@ -160,6 +160,8 @@ class Training:
             overwrite=overwrite,
             resume=resume,
             attrs=self.plan.attributes(),
+            first_step=self.place.step,
+            quiet=options.quiet,
         )
         return self._recorder
 

@@ -40,6 +40,9 @@ class Recorder:
         overwrite: replace the run at ``path``.
         resume: go on with the run at ``path``.
         attrs: what else is known of the run, for its attributes: names to numbers, strings, lists and dicts of them.
+        first_step: number of the training step that comes first; by default 0, with ``resume`` the one after the last
+            recorded. A step that is recorded again takes the place of its first record.
+        quiet: say nothing on stderr.
 
     Raises:
         RunExists: ``path`` is there, and neither ``overwrite`` nor ``resume`` is given.
@@ -79,6 +82,8 @@ class Recorder:
         overwrite: bool = False,
         resume: bool = False,
         attrs: Mapping[str, Any] | None = None,
+        first_step: int | None = None,
+        quiet: bool = False,
     ) -> None:
         if isinstance(model, type) or not isinstance(model, nn.Module):
             raise BadOption(f"model is {_kind(model)}", fix="give the torch.nn.Module that is trained")
@@ -102,8 +107,16 @@ class Recorder:
         table = ParameterTable()
         table.add_model(model)
         known = {"script": sys.argv[0] if sys.argv else "", "argv": sys.argv, "script_path": sys.argv[0]}
-        self._sink = Sink(self.path, options, {**known, **(attrs or {})}, overwrite=overwrite, resume=resume)
-        self._watch = Watch(options, self._sink, table, note, list(optimizers))
+        self._sink = Sink(
+            self.path,
+            options,
+            {**known, **(attrs or {})},
+            overwrite=overwrite,
+            resume=resume,
+            first_step=first_step,
+        )
+        say = (lambda text: None) if quiet else note
+        self._watch = Watch(options, self._sink, table, say, list(optimizers))
         self._open = False
 
     def __enter__(self) -> Recorder:
@@ -115,7 +128,8 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end("complete" if kind is None else "failed")
+        stopped = kind is not None and issubclass(kind, KeyboardInterrupt)
+        self._end("complete" if kind is None else "interrupted" if stopped else "failed")
 
     def observe(self, losses: Mapping[str, Tensor]) -> None:
         """Name the tasks of the loss that the next ``backward()`` is called on; call it before, at every step.

@@ -35,13 +35,21 @@ class Sink:
         options: budget, rounding, glob over parameters.
         attrs: what the caller knows of the run: script, argv.
         overwrite, resume: as in ``RunWriter``.
+        first_step: number of the training step that comes first; None: 0, or the one after the last recorded.
     """
 
     def __init__(
-        self, path: Path, options: RecordOptions, attrs: Mapping[str, Any], *, overwrite: bool, resume: bool
+        self,
+        path: Path,
+        options: RecordOptions,
+        attrs: Mapping[str, Any],
+        *,
+        overwrite: bool,
+        resume: bool,
+        first_step: int | None = None,
     ) -> None:
         self.path = path
-        self.first_step = _next_step(path) if resume else 0
+        self.first_step = first_step if first_step is not None else _next_step(path) if resume else 0
         self._options = options
         self._attrs = dict(attrs)
         self._overwrite = overwrite

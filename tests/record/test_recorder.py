@@ -360,3 +360,26 @@ def test_a_budget_is_kept_by_recording_more_rarely(tmp_path: Path, capsys: pytes
     assert gaps[-1] > 1, "stretched"
     assert steps[-1] > 600, "and going on to the end"
     assert "half of the budget" in capsys.readouterr().err
+
+
+def test_a_resumed_run_goes_on_at_the_step_it_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    net = Net()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    with Recorder(tmp_path / "run", net, optimizer, quiet=True, attrs={"method": "none"}):
+        train(net, optimizer, 5)
+    with Recorder(tmp_path / "run", net, optimizer, resume=True, first_step=3, quiet=True):
+        train(net, optimizer, 4)
+    run = open_run(tmp_path / "run")
+    assert run.dataset["step"].values.tolist() == [0, 1, 2, 3, 4, 3, 4, 5, 6]
+    assert dominance.au(run, decay=0.9).attrs["left_out_superseded"] == 2
+    assert run.attrs["method"] == "none"
+    assert capfd.readouterr().err == ""
+
+
+def test_an_interrupt_is_no_failure(tmp_path: Path) -> None:
+    net = Net()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    with pytest.raises(KeyboardInterrupt), Recorder(tmp_path / "run", net, optimizer):
+        train(net, optimizer, 2)
+        raise KeyboardInterrupt
+    assert open_run(tmp_path / "run").attrs["ended"] == "interrupted"
