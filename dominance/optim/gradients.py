@@ -53,15 +53,13 @@ def leaves(parameters: Iterable[Tensor] | nn.Module) -> tuple[Tensor, ...]:
             "there are no parameters; a generator such as model.parameters() is used up after one pass: "
             "give list(model.parameters())"
         )
-    found = {}
-    for parameter in given:
-        if not isinstance(parameter, Tensor):
-            raise TypeError(f"a {type(parameter).__name__} is among the parameters; give model.parameters()")
-        if parameter.requires_grad:
-            if not parameter.is_leaf or parameter.dtype.is_complex:
-                kind = "complex" if parameter.is_complex() else "no leaf of the graph"
-                raise ValueError(f"a parameter of shape {tuple(parameter.shape)} is {kind}")
-            found[id(parameter)] = parameter
+    for kind in {type(parameter) for parameter in given}:
+        if not issubclass(kind, Tensor):
+            raise TypeError(f"a {kind.__name__} is among the parameters; give model.parameters()")
+    found = {id(p): p for p in given if p.requires_grad}
+    for p in [p for p in found.values() if not p.is_leaf or p.dtype.is_complex]:
+        kind_of = "complex" if p.is_complex() else "no leaf of the graph"
+        raise ValueError(f"a parameter of shape {tuple(p.shape)} is {kind_of}")
     if not found:
         raise ValueError(f"none of the {len(given)} parameters needs gradient")
     return tuple(found.values())
@@ -101,10 +99,12 @@ def task_gradients(
     with own_passes():
         batched = None if how == "loop" else chosen(every, wanted, how)
         rows = _one_by_one(every, wanted, retain_graph) if batched is None else batched(retain_graph)
-    _refuse_sparse(rows)
+    if {g.layout for row in rows for g in row if g is not None} - {torch.strided}:
+        raise TypeError("the gradient of a parameter is sparse; use dense ones: nn.Embedding(..., sparse=False)")
     tasks = tuple(found)
     if sharing is None:
-        shared = tuple([sum([g is not None for g in column]) > 1 for column in zip(*rows, strict=True)])
+        reached = [[g is not None for g in row] for row in rows]
+        shared = tuple([sum(column) > 1 for column in zip(*reached, strict=True)])
     else:
         shared = sharing.shared(tasks, wanted, rows)
     return TaskGradients(tasks, wanted, rows, tuple([_scalar(loss) for loss in every]), shared)
@@ -120,13 +120,3 @@ def _one_by_one(losses: Sequence[Tensor], parameters: Sequence[Tensor], retain_g
         list(torch.autograd.grad(loss, parameters, retain_graph=retain_graph or k < last, allow_unused=True))
         for k, loss in enumerate(losses)
     ]
-
-
-def _refuse_sparse(rows: Sequence[Row]) -> None:
-    for row in rows:
-        for gradient in row:
-            if gradient is not None and gradient.layout is not torch.strided:
-                raise TypeError(
-                    f"the gradient of a parameter of shape {tuple(gradient.shape)} is sparse; "
-                    "use dense ones: nn.Embedding(..., sparse=False)"
-                )

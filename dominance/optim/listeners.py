@@ -7,7 +7,7 @@ each task, and which part of the step is each task's. With no listener nothing o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -53,10 +53,17 @@ listeners: list[Listener] = []
 """Those who listen now."""
 
 
-@contextmanager
-def own_passes() -> Iterator[None]:
+def own_passes() -> AbstractContextManager[None]:
     """Tell every listener that the autograd passes in this block are ours."""
+    return _told() if listeners else _NOBODY
+
+
+@contextmanager
+def _told() -> Iterator[None]:
     with ExitStack() as stack:
         for listener in listeners:
             stack.enter_context(listener.own_passes())
         yield
+
+
+_NOBODY = nullcontext()
