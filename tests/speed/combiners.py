@@ -1,6 +1,6 @@
 """What a combiner's step costs beside its K backward passes: the Gram matrix, the mixing and the adding to .grad.
 
-    python tests/speed/combiners.py [--threads 1] [--tasks 2 4 8] [--rounds 15]
+    python tests/speed/combiners.py [--threads 1] [--tasks 2 4 8] [--nets mlp-32x8-b32 ...] [--rounds 15]
 
 Prints shares of the K passes (``task_gradients``), in processor time, from medians of interleaved rounds.
 """
@@ -71,10 +71,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--tasks", type=int, nargs="+", default=[2, 4, 8])
+    parser.add_argument("--nets", nargs="+", default=list(NETS), choices=list(NETS))
     parser.add_argument("--rounds", type=int, default=15)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    for name in NETS:
+    for name in asked.nets:
         for k in asked.tasks:
             print(f"{name:18} K={k:2}  {measured(name, k, asked.rounds)}", flush=True)
 
