@@ -79,6 +79,6 @@ class AdaTaskAdagrad(AdaTaskOptimizer):
         torch._foreach_add_(roots, group["eps"])
         factors = [-(float(group["lr"]) / (1 + (state["step"] - 1) * group["lr_decay"])) for state in states]
         if group["foreach"] or (group["foreach"] is None and row[0].is_cuda):
-            # as torch's foreach form rounds, which is not how its other form does
+            # in the order of torch's foreach form, which rounds differently on a GPU
             return list(torch._foreach_mul(row, factors)), roots, [1.0] * len(row)
         return row, roots, factors
