@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import io
-import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -15,53 +12,20 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from dominance.optim import (
-    PUB,
     UW,
-    AdaTask,
-    AdaTaskAdagrad,
     AdaTaskAdam,
     AdaTaskRMSprop,
-    Clippy,
     PCGrad,
     TaskGradients,
 )
 from dominance.optim.gradients import task_gradients
 from dominance.optim.listeners import listeners
-from dominance.optim.taskwise import TaskwiseOptimizer
 
 torch.set_num_threads(1)
-
-MAKE: dict[str, Callable[..., TaskwiseOptimizer]] = {
-    "adam": AdaTaskAdam,
-    "amsgrad": lambda params: AdaTaskAdam(params, amsgrad=True, weight_decay=0.1),
-    "adagrad": AdaTaskAdagrad,
-    "layers": lambda params: AdaTaskRMSprop(params, granularity="layer"),
-    "adam layers": lambda params: AdaTaskAdam(params, granularity="module", decoupled_weight_decay=True),
-    "pub": lambda params: PUB(params, every=2),
-    "pub adatask": lambda params: PUB(params, "rmsprop", manipulation=AdaTask()),
-    "pub clippy": lambda params: PUB(params, manipulation=Clippy()),
-}
-
-
-def named(net: nn.Module) -> list[tuple[str, Tensor]]:
-    return list(net.named_parameters())
 
 
 def flat(net: nn.Module) -> Tensor:
     return torch.cat([p.detach().reshape(-1) for p in net.parameters()])
-
-
-def train(problem: Problem, optimizer: TaskwiseOptimizer, steps: int, first: int = 0) -> None:
-    """Some tasks are absent from some batches, and the order changes."""
-    for step in range(first, first + steps):
-        problem.batch()
-        optimizer.zero_grad()
-        losses: dict[str, Tensor | None] = dict(problem.losses())
-        if step % 3 == 1:
-            losses = dict(reversed(losses.items()))
-            losses["b"] = None
-        optimizer.backward(losses)
-        optimizer.step()
 
 
 def test_backward_fills_grad_as_the_backward_of_the_sum_does_over_micro_batches() -> None:
@@ -247,55 +211,6 @@ def test_listeners_are_told_once_for_each_backward_and_for_given_gradients() -> 
     assert told.weights == [{"a": 1.0, "b": 1.0, "c": 1.0}, None]
 
 
-@pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
-def test_state_goes_on_to_the_bit(make: Callable[..., TaskwiseOptimizer]) -> None:
-    problem = Problem()
-    optimizer = make(named(problem.net))
-    train(problem, optimizer, 5)
-    file = io.BytesIO()
-    torch.save(optimizer.state_dict(), file)
-    file.seek(0)
-    resumed = Problem()
-    resumed.net.load_state_dict(problem.net.state_dict())
-    after = make(named(resumed.net))
-    after.load_state_dict(torch.load(file, weights_only=True))
-    resumed.generator.set_state(problem.generator.get_state())
-    train(problem, optimizer, 5, first=6)
-    train(resumed, after, 5, first=6)
-    assert torch.equal(flat(problem.net), flat(resumed.net))
-
-
-@pytest.mark.parametrize(
-    "copied", [copy.deepcopy, lambda both: pickle.loads(pickle.dumps(both))], ids=["deep", "pickle"]
-)
-@pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
-def test_copies_go_on_to_the_bit(make: Callable[..., TaskwiseOptimizer], copied: Callable[[Any], Any]) -> None:
-    problem = Problem()
-    optimizer = make(named(problem.net))
-    train(problem, optimizer, 3)
-    net, other = copied((problem.net, optimizer))
-    twin = Problem()
-    twin.net = net
-    twin.generator.set_state(problem.generator.get_state())
-    train(problem, optimizer, 3, first=4)
-    train(twin, other, 3, first=4)
-    assert torch.equal(flat(problem.net), flat(net))
-
-
-def test_what_a_batch_with_one_task_shares_is_known_after_a_resume() -> None:
-    problem = Problem()
-    optimizer = PUB(problem.net.parameters())
-    train(problem, optimizer, 1)
-    resumed = PUB(problem.net.parameters())
-    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
-    problem.batch()
-    resumed.zero_grad()
-    resumed.backward({"a": problem.losses()["a"]})
-    resumed.step()
-    assert resumed.alpha["a"] == pytest.approx(1.0)  # solved for, since the trunk is shared
-    assert resumed.alpha["b"] == optimizer.alpha["b"]
-
-
 def test_torchs_schedulers_and_hooks_work() -> None:
     problem = Problem()
     optimizer = AdaTaskAdam(problem.net.parameters(), lr=1.0)
@@ -338,7 +253,8 @@ def test_frozen_parameters_stay() -> None:
     optimizer = AdaTaskAdam(problem.net.parameters())
     frozen = problem.net.trunk[0].weight.requires_grad_(False)
     before = frozen.clone()
-    train(problem, optimizer, 2)
+    optimizer.backward(problem.losses())
+    optimizer.step()
     assert torch.equal(frozen, before)
     assert frozen not in optimizer.state
 
