@@ -379,7 +379,12 @@ def test_a_resumed_run_goes_on_at_the_step_it_is_told(tmp_path: Path, capfd: pyt
 def test_an_interrupt_is_no_failure(tmp_path: Path) -> None:
     net = Net()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    with pytest.raises(KeyboardInterrupt), Recorder(tmp_path / "run", net, optimizer):
-        train(net, optimizer, 2)
-        raise KeyboardInterrupt
+
+    def stopped() -> None:
+        with Recorder(tmp_path / "run", net, optimizer):
+            train(net, optimizer, 2)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
     assert open_run(tmp_path / "run").attrs["ended"] == "interrupted"
