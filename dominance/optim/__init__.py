@@ -25,7 +25,7 @@ _HOME = {
     "Combiner": "dominance.optim.combiner",
     "Weighting": "dominance.optim.combiner",
     "LossWeighting": "dominance.optim.combiner",
-    "TaskGradients": "dominance.optim.task_gradients",
+    "TaskGradients": "dominance.optim.rows",
     "task_gradients": "dominance.optim.gradients",
     "EqualWeight": "dominance.optim.equal_weight",
     "GridSearch": "dominance.optim.grid_search",
@@ -79,8 +79,8 @@ if TYPE_CHECKING:
     from dominance.optim.pub import PUB as PUB
     from dominance.optim.pub import AdaTask as AdaTask
     from dominance.optim.rlw import RLW as RLW
+    from dominance.optim.rows import TaskGradients as TaskGradients
     from dominance.optim.si import SI as SI
-    from dominance.optim.task_gradients import TaskGradients as TaskGradients
     from dominance.optim.torchjd import from_torchjd as from_torchjd
     from dominance.optim.uw import UW as UW
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from dominance.optim.ladatask import Aggregate, Granularity, Layers, Shares
 from dominance.optim.listeners import listeners
-from dominance.optim.task_gradients import TaskGradients
+from dominance.optim.rows import TaskGradients
 from dominance.optim.taskwise import Group, Parameters, Part, TaskwiseOptimizer, coupled, fed
 
 State = dict[str, Any]
@@ -22,8 +22,6 @@ class AdaTaskOptimizer(TaskwiseOptimizer):
     With a ``granularity`` other than "parameter" this is LAdaTask, see ``dominance.optim.ladatask``.
     """
 
-    announced_are_solo: ClassVar[bool] = True
-    """Every task steps as if it were alone."""
     corrects_bias: ClassVar[bool] = False
     """Averages are divided by how much of their weight they have seen."""
 
@@ -35,6 +33,11 @@ class AdaTaskOptimizer(TaskwiseOptimizer):
         self._granularity, self._aggregate = granularity, aggregate
         self._layers: Layers | None = None
         super().__init__(params, defaults)
+
+    @property
+    def announced_are_solo(self) -> bool:
+        """Whether every task steps as if it were alone: not so in LAdaTask, whose tasks share G."""
+        return self._layers is None
 
     def add_param_group(self, param_group: Group) -> None:
         """As in torch; the layers of LAdaTask are found anew."""

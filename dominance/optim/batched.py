@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from dominance.optim.task_gradients import Row
+from dominance.optim.rows import Row
 
 Node = Any
 """``torch.autograd.graph.Node``: the C++ nodes are not instances of it, so the type says nothing to a checker."""

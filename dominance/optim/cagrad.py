@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 
 from dominance.optim.combiner import Weighting
+from dominance.optim.rows import Matrix
 from dominance.optim.solvers.simplex import conflict_averse
-from dominance.optim.task_gradients import Matrix
 
 Rescale = Literal["1+c^2", "1+c"] | None
 

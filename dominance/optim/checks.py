@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from dominance.optim.task_gradients import Matrix
+from dominance.optim.rows import Matrix
 
 
 def finite(losses: Matrix, tasks: Sequence[str], method: object) -> None:

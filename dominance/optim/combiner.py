@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from dominance.optim.gradients import leaves, present, task_gradients
 from dominance.optim.listeners import listeners
 from dominance.optim.representation import Pull, Representation, backward_through
+from dominance.optim.rows import Matrix, Row, Sharing, TaskGradients, gram_matrix, named, values_of
 from dominance.optim.state import plain, restored
-from dominance.optim.task_gradients import Matrix, Row, Sharing, TaskGradients, gram_matrix, named, values_of
 
 
 class Mixture(Protocol):

@@ -8,7 +8,7 @@ import numpy as np
 
 from dominance.optim.checks import finite
 from dominance.optim.combiner import LossWeighting
-from dominance.optim.task_gradients import Matrix
+from dominance.optim.rows import Matrix
 
 
 class DWA(LossWeighting):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dominance.optim.combiner import LossWeighting
-from dominance.optim.task_gradients import Matrix
+from dominance.optim.rows import Matrix
 
 
 class EqualWeight(LossWeighting):

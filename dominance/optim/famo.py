@@ -9,8 +9,8 @@ from torch import Tensor
 
 from dominance.optim.checks import positive
 from dominance.optim.combiner import LossWeighting
+from dominance.optim.rows import Matrix
 from dominance.optim.scalar_adam import ScalarAdam, State
-from dominance.optim.task_gradients import Matrix
 
 EPS = 1e-8
 

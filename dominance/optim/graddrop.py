@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dominance.optim.combiner import Combiner, Mixture
 from dominance.optim.representation import Pull
-from dominance.optim.task_gradients import Matrix, Row, TaskGradients
+from dominance.optim.rows import Matrix, Row, TaskGradients
 
 
 class GradDrop(Combiner):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dominance.optim.batched import chosen
 from dominance.optim.listeners import own_passes
-from dominance.optim.task_gradients import Row, Sharing, TaskGradients
+from dominance.optim.rows import Row, Sharing, TaskGradients
 
 How = Literal["auto", "loop", "batched"]
 

@@ -13,8 +13,8 @@ from dominance.optim.combiner import LossWeighting, Mixture
 from dominance.optim.gradients import leaves, present
 from dominance.optim.listeners import own_passes
 from dominance.optim.representation import Representation, behind
+from dominance.optim.rows import Matrix, Row, TaskGradients
 from dominance.optim.scalar_adam import ScalarAdam, State
-from dominance.optim.task_gradients import Matrix, Row, TaskGradients
 
 LEAST = 1e-3
 """No weight gets below it: the paper says nothing of weights that pass zero, and Adam could take one there."""

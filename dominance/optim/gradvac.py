@@ -10,7 +10,7 @@ import torch
 
 from dominance.optim.combiner import Combiner
 from dominance.optim.pcgrad import others
-from dominance.optim.task_gradients import Matrix
+from dominance.optim.rows import Matrix
 
 CLOSEST = 1 - 1e-6
 """No target above this cosine: no finite multiple of g_j makes a gradient parallel to it (Eq. 7 divides by 0)."""

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch._utils import _flatten_dense_tensors
 
 Matrix = npt.NDArray[np.float64]
 
@@ -37,8 +38,9 @@ def gram_matrix(rows: Sequence[Sequence[Tensor | None]]) -> Matrix:
             by_device.setdefault((tensor.device, wide), []).append(i)
     gram = np.zeros((len(rows), len(rows)))
     for (device, dtype), columns in by_device.items():
-        flat = [[None if (g := row[i]) is None else g.detach().reshape(-1) for i in columns] for row in rows]
-        gram += _on_host(flat, dtype) if device.type == "cpu" else _copied(flat, dtype, ACCELERATOR_BLOCK)
+        there = [[row[i] for i in columns] for row in rows]
+        with torch.no_grad():
+            gram += _on_host(there, dtype) if device.type == "cpu" else _copied(there, dtype, ACCELERATOR_BLOCK)
     return np.asarray(np.triu(gram) + np.triu(gram, 1).T)
 
 
@@ -51,7 +53,7 @@ def _on_host(rows: Sequence[list[Tensor | None]], dtype: torch.dtype) -> Matrix:
         (large if in_pairs else small).append(i)
     gram = _copied([[row[i] for i in small] for row in rows], dtype, BLOCK) if small else np.zeros((len(rows),) * 2)
     for i in large:
-        pieces = [(k, torch.split(g, 2 * BLOCK)) for k, row in enumerate(rows) if (g := row[i]) is not None]
+        pieces = [(k, torch.split(g.reshape(-1), 2 * BLOCK)) for k, row in enumerate(rows) if (g := row[i]) is not None]
         for at, (k, left) in enumerate(pieces):
             for j, right in pieces[at:]:
                 gram[k, j] += sum(torch.dot(a, b).item() for a, b in zip(left, right, strict=True))
@@ -70,11 +72,16 @@ def _copied(rows: Sequence[list[Tensor | None]], dtype: torch.dtype, size: int) 
     for pieces, filled in _blocks(sizes, size):
         part = block[:, :filled]
         for row, to in zip(rows, part, strict=True):
-            torch.cat(
-                [zeros[: end - start] if (g := row[i]) is None else g[start:end] for i, start, end in pieces], out=to
-            )
+            parts = [_piece(row[i], start, end, zeros) for i, start, end in pieces]
+            to.copy_(_flatten_dense_tensors(parts))  # type: ignore[no-untyped-call]
         gram += part @ part.T
     return gram.double().cpu().numpy() if summed == torch.float64 else gram.cpu().double().numpy()
+
+
+def _piece(gradient: Tensor | None, start: int, end: int, zeros: Tensor) -> Tensor:
+    if gradient is None:
+        return zeros[: end - start]
+    return gradient if end - start == gradient.numel() else gradient.reshape(-1)[start:end]
 
 
 def _blocks(sizes: Sequence[int], size: int) -> list[tuple[list[Piece], int]]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from dominance.optim.checks import known
 from dominance.optim.combiner import LossWeighting
-from dominance.optim.task_gradients import Matrix
+from dominance.optim.rows import Matrix
 
 
 class GridSearch(LossWeighting):

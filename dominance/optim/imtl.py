@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dominance.optim.checks import known, not_negative
 from dominance.optim.combiner import Weighting
 from dominance.optim.imtl_g import IMTLG
-from dominance.optim.task_gradients import Matrix
+from dominance.optim.rows import Matrix
 
 
 class IMTL(Weighting):

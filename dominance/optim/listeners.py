@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import Optimizer
 
-    from dominance.optim.task_gradients import TaskGradients
+    from dominance.optim.rows import TaskGradients
 
 
 class Listener(Protocol):

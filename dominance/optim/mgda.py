@@ -9,8 +9,8 @@ import numpy as np
 
 from dominance.optim.checks import positive
 from dominance.optim.combiner import Weighting
+from dominance.optim.rows import Matrix
 from dominance.optim.solvers.simplex import min_norm
-from dominance.optim.task_gradients import Matrix
 
 Normalization = Literal["l2", "loss", "loss+"] | None
 

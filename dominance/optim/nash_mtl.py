@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from dominance.optim.combiner import Weighting
+from dominance.optim.rows import Matrix
 from dominance.optim.solvers.bargaining import bargain
-from dominance.optim.task_gradients import Matrix
 
 
 class NashMTL(Weighting):

@@ -8,8 +8,8 @@ import numpy as np
 
 from dominance.optim.checks import known
 from dominance.optim.combiner import Weighting
+from dominance.optim.rows import Matrix
 from dominance.optim.solvers.simplex import min_norm
-from dominance.optim.task_gradients import Matrix
 
 
 class ParetoMTL(Weighting):

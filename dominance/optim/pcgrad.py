@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from dominance.optim.combiner import Combiner
-from dominance.optim.task_gradients import Matrix
+from dominance.optim.rows import Matrix
 
 
 class PCGrad(Combiner):

@@ -14,9 +14,9 @@ from torch import Tensor
 from dominance.optim.adatask import State, fraction, nonnegative
 from dominance.optim.clippy import Clippy, clipping
 from dominance.optim.listeners import listeners
+from dominance.optim.rows import TaskGradients, gram_matrix
 from dominance.optim.solvers.bargaining import bargain, solve
 from dominance.optim.solvers.sequential import solve_sequential
-from dominance.optim.task_gradients import TaskGradients, gram_matrix
 from dominance.optim.taskwise import Group, Parameters, Part, TaskwiseOptimizer, coupled, fed
 
 _SOLVERS = {"newton": solve, "sequential": solve_sequential}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dominance.optim.listeners import listeners, own_passes
-from dominance.optim.task_gradients import Matrix, Row, TaskGradients, named
+from dominance.optim.rows import Matrix, Row, TaskGradients, named
 
 if TYPE_CHECKING:
     from dominance.optim.combiner import Combiner

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from dominance.optim.combiner import LossWeighting
-from dominance.optim.task_gradients import Matrix
+from dominance.optim.rows import Matrix
 
 
 class RLW(LossWeighting):

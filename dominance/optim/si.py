@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dominance.optim.checks import positive
 from dominance.optim.combiner import LossWeighting
-from dominance.optim.task_gradients import Matrix
+from dominance.optim.rows import Matrix
 
 
 class SI(LossWeighting):

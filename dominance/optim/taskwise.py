@@ -12,7 +12,7 @@ from torch import Tensor
 from dominance.optim.combiner import Combiner, accumulate
 from dominance.optim.gradients import task_gradients
 from dominance.optim.listeners import listeners
-from dominance.optim.task_gradients import Sharing, TaskGradients
+from dominance.optim.rows import Sharing, TaskGradients
 
 Group = dict[str, Any]
 _IN_CACHE = 1 << 18

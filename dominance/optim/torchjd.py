@@ -10,7 +10,7 @@ import torch
 
 from dominance.errors import MissingData
 from dominance.optim.combiner import Weighting
-from dominance.optim.task_gradients import Matrix
+from dominance.optim.rows import Matrix
 
 
 class TorchJDWeighting(Weighting):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dominance.optim.checks import known, not_negative
 from dominance.optim.combiner import LossWeighting, Mixture
 from dominance.optim.listeners import own_passes
-from dominance.optim.task_gradients import Matrix, TaskGradients
+from dominance.optim.rows import Matrix, TaskGradients
 
 Likelihood = Literal["regression", "classification"]
 FACTOR = {"regression": 0.5, "classification": 1.0}

@@ -34,7 +34,7 @@ class AnnouncedAttributor:
         """Momentum is kept task by task: nothing of it is unattributed."""
         self.step_skipped = False
         self._attribution = attribution
-        self._solo = bool(getattr(type(optimizer), "announced_are_solo", False))
+        self._solo = bool(getattr(optimizer, "announced_are_solo", False))
         self._theta: dict[Tensor, Tensor] = {}
         self._parts: dict[Tensor, dict[str, Tensor]] = {}
 

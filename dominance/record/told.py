@@ -19,7 +19,7 @@ from dominance.record.hooks import dense
 from dominance.record.ledger import Call
 
 if TYPE_CHECKING:
-    from dominance.optim.task_gradients import TaskGradients
+    from dominance.optim.rows import TaskGradients
     from dominance.record.watch import Watch
 
 _ROOT = "losses"

@@ -7,8 +7,8 @@ from matrices import INDEPENDENT, matrices
 from properties import assert_equivariant, assert_same_sum, assert_scale_free, conflict_averse_objective, stationary
 
 from dominance.optim import CAGrad
+from dominance.optim.rows import Matrix
 from dominance.optim.solvers.simplex import conflict_averse
-from dominance.optim.task_gradients import Matrix
 
 LOSSES = np.ones(12)
 TASKS = tuple("abcdefghijkl")

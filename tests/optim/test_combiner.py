@@ -11,7 +11,7 @@ from architectures import ARCHITECTURES, TASKS, mlp, own_inputs
 from torch import Tensor, nn
 
 from dominance.optim.combiner import Combiner, LossWeighting, Weighting, accumulate
-from dominance.optim.task_gradients import Matrix
+from dominance.optim.rows import Matrix
 
 FACTORS = np.array([0.5, 2.0, 1.0, 0.1, 3.0])
 

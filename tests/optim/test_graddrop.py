@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dominance.optim import EqualWeight, GradDrop
 from dominance.optim.gradients import task_gradients
-from dominance.optim.task_gradients import TaskGradients
+from dominance.optim.rows import TaskGradients
 
 torch.set_num_threads(1)
 F64 = torch.float64

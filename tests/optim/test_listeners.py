@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dominance.optim.combiner import Combiner, Weighting
 from dominance.optim.listeners import listeners, own_passes
-from dominance.optim.task_gradients import Matrix, TaskGradients
+from dominance.optim.rows import Matrix, TaskGradients
 
 
 class Doubling(Weighting):

@@ -19,7 +19,7 @@ from torch import nn
 
 from dominance.optim.combiner import Combiner, accumulate
 from dominance.optim.gradients import task_gradients
-from dominance.optim.task_gradients import Matrix
+from dominance.optim.rows import Matrix
 
 
 class Mixing(Combiner):

@@ -57,7 +57,7 @@ class AdaTaskSynthetic(InMemory):
     settings = Settings(
         epochs=30,
         batch_size=256,
-        lr=1e-3,
+        lr=3e-3,
         optimizer="rmsprop",
         milestones=(0.6,),
         published={

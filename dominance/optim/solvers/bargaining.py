@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from dominance.errors import SolverFailed
-from dominance.optim.task_gradients import Matrix
+from dominance.optim.rows import Matrix
 
 Solver = Callable[[Matrix], Matrix]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from dominance.errors import SolverFailed
+from dominance.optim.rows import Matrix
 from dominance.optim.solvers.simplex import min_norm
-from dominance.optim.task_gradients import Matrix
 
 _GAP = 1e-12
 """Where a convex problem counts as solved: the mean of mu_i phi_i, and the largest entry of slope - Jᵀmu."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dominance.optim import gram as gram_module
 from dominance.optim.gram import gram_matrix
-from dominance.optim.task_gradients import Row, Sharing, TaskGradients, weighted_sum, weighted_sums
+from dominance.optim.rows import Row, Sharing, TaskGradients, weighted_sum, weighted_sums
 
 SHAPES = [(3, 4), (), (7,), (2, 3, 5), (0,), (11,)]
 
