@@ -70,7 +70,9 @@ def train(
         Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted training, as it was begun.")
     ] = None,
     no_record: Annotated[bool, typer.Option("--no-record", help="Train only; no figures can be drawn.")] = False,
-    every: Annotated[str | None, typer.Option(metavar="N", help="Record one training step in N. [default: 10]")] = None,
+    every: Annotated[
+        str | None, typer.Option(metavar="N", help="Record one training step in N. [default: mostly 10]")
+    ] = None,
     burst: Annotated[str | None, typer.Option(metavar="B", help="Record B consecutive steps at a time.")] = None,
     params: Annotated[
         str | None, typer.Option(metavar="GLOB", help="Record the parameters whose names match. [default: *]")
@@ -109,6 +111,7 @@ def train(
         raise BadOption("no method is named", fix="give --method equal-weight, or another of `dominance train --list`")
     from dominance.benchmarks.arguments import pairs
     from dominance.benchmarks.plan import TrainOptions
+    from dominance.benchmarks.registry import benchmark_class
     from dominance.config import record_options
 
     chosen = TrainOptions(
@@ -138,7 +141,8 @@ def train(
             "exact": exact,
             "attribution": attribution,
             "quiet": quiet,
-        }
+        },
+        defaults={"every": benchmark_class(benchmark).settings.every},
     )
     return _train(chosen, None if no_record else record, output, baseline or [], force=force, quiet=record.quiet)
 

@@ -128,14 +128,17 @@ def record_options(
     *,
     environ: Mapping[str, str] | None = None,
     folder: Path | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> RecordOptions:
     """Options by precedence. ``flags`` holds what the user gave; None in it means "not given".
+
+    ``defaults`` take the place of those of ``RecordOptions``, where nothing else is said.
 
     Raises:
         BadOption: an unknown name in [tool.dominance] or DOMINANCE_*, or a value that cannot be used.
     """
     known = {field.name for field in fields(RecordOptions)}
-    chosen: dict[str, Any] = {}
+    chosen: dict[str, Any] = dict(defaults or {})
     for name, value in from_pyproject(folder or Path.cwd()).items():
         if name not in known:
             raise BadOption(f"[tool.dominance] knows no {name!r}", fix=f"use one of {', '.join(sorted(known))}")

@@ -44,6 +44,8 @@ class Settings:
     """Shares of the training after which the learning rate is divided by ten."""
     patience: int | None = None
     """Epochs without a better mean of the tasks' main metrics on "val" until the training stops; None: never."""
+    every: int = 10
+    """One training step in this many is recorded."""
     published: Mapping[str, Any] = field(default_factory=dict)
     """What the papers say they used, as they say it; with the paper."""
 

@@ -74,6 +74,9 @@ def describe(name: str) -> str:
     lines += [f"  learning rate / 10 after {part:.0%} of the training" for part in defaults.milestones]
     if defaults.patience is not None:
         lines.append(f"  stops after {defaults.patience} epochs without a better result on the validation set")
+    lines.append(
+        "  every training step is recorded" if defaults.every == 1 else f"  one step in {defaults.every} is recorded"
+    )
     lines += ["", "Settings (--set NAME=VALUE)"]
     usual = arguments.defaults(cls)
     kinds = arguments.arguments(cls).items()
