@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +19,6 @@ from dominance_cli.rundir import Latest, default_folder
 if TYPE_CHECKING:
     from dominance.benchmarks.plan import TrainOptions
     from dominance.benchmarks.trainer import TrainResult
-    from dominance.config import RecordOptions
 
 
 def train(
@@ -111,8 +110,6 @@ def train(
         raise BadOption("no method is named", fix="give --method equal-weight, or another of `dominance train --list`")
     from dominance.benchmarks.arguments import pairs
     from dominance.benchmarks.plan import TrainOptions
-    from dominance.benchmarks.registry import benchmark_class
-    from dominance.config import record_options
 
     chosen = TrainOptions(
         benchmark=benchmark,
@@ -132,34 +129,34 @@ def train(
         options=pairs(options or [], "--option"),
         device=device,
     )
-    record = record_options(
-        {
-            "every": every,
-            "burst": burst,
-            "params": params,
-            "budget": budget,
-            "exact": exact,
-            "attribution": attribution,
-            "quiet": quiet,
-        },
-        defaults={"every": benchmark_class(benchmark).settings.every},
-    )
-    return _train(chosen, None if no_record else record, output, baseline or [], force=force, quiet=record.quiet)
+    recording = {
+        "every": every,
+        "burst": burst,
+        "params": params,
+        "budget": budget,
+        "exact": exact,
+        "attribution": attribution,
+        "quiet": quiet,
+    }
+    return _train(chosen, recording, output, baseline or [], force=force, no_record=no_record)
 
 
 def _train(
     options: TrainOptions,
-    record: RecordOptions | None,
+    recording: Mapping[str, Any],
     output: Path | None,
     baselines: list[Path],
     *,
     force: bool,
-    quiet: bool,
+    no_record: bool,
 ) -> int:
     from dominance.benchmarks.plan import plan
     from dominance.benchmarks.trainer import result, train
+    from dominance.config import record_options
 
     made = plan(options)
+    asked = record_options(recording, defaults={"every": made.benchmark.settings.every})
+    record, quiet = None if no_record else asked, asked.quiet
     earlier = [result(path) for path in baselines]
     path = output or default_folder(f"{options.benchmark}-{made.method.name}", module=True)
     latest = Latest(path) if output is None else None
