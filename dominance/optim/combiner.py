@@ -144,7 +144,17 @@ class Combiner:
             losses: shape (K,), float64.
             points: the representation that each task's head is given; the same tensor K times, or K tensors.
             gradients: of each task's loss with respect to it; None is zero.
+
+        Raises:
+            ValueError: the tasks' representations have different shapes: they have no inner product.
         """
+        shapes = {task: tuple(point.shape) for task, point in zip(tasks, points, strict=True)}
+        if len(set(shapes.values())) > 1:
+            listed = ", ".join(f"{task} {shape}" for task, shape in shapes.items())
+            raise ValueError(
+                f"the representations of the tasks have different shapes: {listed}; give batches of one size, or leave "
+                "out representation="
+            )
         matrix = self._checked(gram_matrix([[g] for g in gradients]), losses, tasks)
         weights = matrix.sum(axis=0)
         weighted = [None if g is None else g * float(w) for g, w in zip(gradients, weights, strict=True)]
@@ -215,6 +225,11 @@ class LossWeighting(Weighting):
     def weights(self, gram: Matrix, losses: Matrix, tasks: Sequence[str]) -> Matrix:
         """The loss weights; the Gram matrix is not used."""
         return self.loss_weights(losses, tasks)
+
+    def mix(self, gradients: TaskGradients) -> Mixture:
+        """As ever, without the Gram matrix, which is not needed."""
+        matrix = np.diag(self.loss_weights(gradients.loss_values(), gradients.tasks))
+        return MatrixMixture(gradients, matrix, self.head_weights(matrix, gradients.tasks))
 
     def total(self, losses: Mapping[str, Tensor]) -> Tensor:
         """The scalar that is differentiated: the weighted sum of the losses."""

@@ -10,6 +10,7 @@ import torch
 from architectures import ARCHITECTURES, TASKS, mlp, own_inputs
 from torch import Tensor, nn
 
+from dominance.optim import GridSearch, PCGrad, task_gradients
 from dominance.optim.combiner import Combiner, LossWeighting, Weighting, accumulate
 from dominance.optim.rows import Matrix
 
@@ -180,3 +181,19 @@ def test_the_state_names_what_it_is_of() -> None:
     with pytest.raises(ValueError, match="another method"):
         combiner.load_state_dict({"momentum": 1})
     combiner.load_state_dict(combiner.state_dict())
+
+
+def test_representations_of_different_sizes_have_no_gram_matrix() -> None:
+    trunk, heads = nn.Linear(3, 4), {"a": nn.Linear(4, 1), "b": nn.Linear(4, 1)}
+    points = {"a": trunk(torch.ones(2, 3)), "b": trunk(torch.ones(5, 3))}
+    losses = {task: heads[task](z).square().mean() for task, z in points.items()}
+    with pytest.raises(ValueError, match=r"a \(2, 4\), b \(5, 4\); give batches of one size"):
+        PCGrad().backward(losses, trunk.parameters(), representation=points)
+
+
+def test_a_loss_weighting_combines_without_a_gram_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    w = torch.tensor([1.0, 2.0], requires_grad=True)
+    gradients = task_gradients({"a": w.sum(), "b": w.square().sum()}, [w])
+    monkeypatch.setattr(type(gradients), "gram", lambda self: pytest.fail("not needed"))
+    rows = GridSearch({"a": 2.0, "b": 0.5}).combine(gradients).rows
+    assert [row[0].tolist() for row in rows if row[0] is not None] == [[2.0, 2.0], [1.0, 2.0]]
