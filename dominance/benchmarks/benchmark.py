@@ -87,7 +87,7 @@ class Benchmark(abc.ABC):
     source: ClassVar[str]
     """Where the data comes from, and the paper."""
     settings: ClassVar[Settings]
-    architectures: ClassVar[tuple[str, ...]] = ("hps", "mmoe", "cgc", "cross-stitch", "mtan")
+    architectures: ClassVar[tuple[str, ...]] = ("hps", "mmoe", "cgc", "ple", "cross-stitch", "mtan")
     """Architectures that this benchmark can be trained with."""
     multi_input: bool = False
     """Whether each task has a batch of its own; may depend on the settings."""

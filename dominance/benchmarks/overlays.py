@@ -55,7 +55,7 @@ class Overlaid(InMemory):
     That sum is what gives the reconstruction most of the gradient.
     """
 
-    architectures = ("hps", "mmoe", "cgc", "cross-stitch")
+    architectures = ("hps", "mmoe", "cgc", "ple", "cross-stitch")
     canvas: int
     shift: int
 

@@ -10,9 +10,10 @@ from dominance.benchmarks.architectures.cross_stitch import CrossStitch
 from dominance.benchmarks.architectures.hps import HPS
 from dominance.benchmarks.architectures.mmoe import MMoE
 from dominance.benchmarks.architectures.mtan import MTAN
+from dominance.benchmarks.architectures.ple import PLE
 from dominance.errors import BadOption
 
-ARCHITECTURES = ("hps", "mmoe", "cgc", "cross-stitch", "mtan")
+ARCHITECTURES = ("hps", "mmoe", "cgc", "ple", "cross-stitch", "mtan")
 
 
 def build(
@@ -33,7 +34,7 @@ def build(
         features: what a trunk puts out.
         heads: task -> what makes its head, from (batch, features) to the task's output.
         multi_input: each task has inputs of its own.
-        inputs: size of one sample, flattened: what the gates of "mmoe" and "cgc" read; see ``mmoe.Gate``.
+        inputs: size of one sample, flattened: what the gates of "mmoe", "cgc" and "ple" read; see ``mmoe.Gate``.
 
     Raises:
         BadOption: there is no such architecture, or the trunk does not suit it.
@@ -45,6 +46,8 @@ def build(
             return MMoE(make_encoder, features, heads, multi_input=multi_input, inputs=inputs)
         case "cgc":
             return CGC(make_encoder, features, heads, multi_input=multi_input, inputs=inputs)
+        case "ple":
+            return PLE(make_encoder, features, heads, multi_input=multi_input, inputs=inputs)
         case "cross-stitch":
             return CrossStitch(make_encoder, heads, multi_input=multi_input)
         case "mtan":

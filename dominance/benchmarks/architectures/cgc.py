@@ -1,4 +1,4 @@
-"""Customized gate control: experts of all tasks beside experts of each; PLE with one level."""
+"""Customized gate control: experts of all tasks beside experts of each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dominance.benchmarks.architectures.mmoe import Gate
 class CGC(Architecture):
     """A task's gate mixes the experts that all tasks share with the task's own (Tang et al. 2020, Eq. 1-3).
 
-    Shared experts are shared; own experts and gates are their task's. It is PLE with one level of extraction.
+    Shared experts are shared; own experts and gates are their task's. It is ``PLE`` with one level of extraction.
 
     Args:
         make_encoder: makes one expert, from inputs to (batch, features).

@@ -14,6 +14,7 @@ from dominance.benchmarks.architectures.base import Architecture, stages, width
 from dominance.benchmarks.architectures.cgc import CGC
 from dominance.benchmarks.architectures.cross_stitch import CrossStitch
 from dominance.benchmarks.architectures.mmoe import MMoE
+from dominance.benchmarks.architectures.ple import PLE
 from dominance.errors import BadOption
 
 torch.set_num_threads(1)
@@ -77,6 +78,9 @@ def test_which_parameters_the_tasks_share(name: str) -> None:
                 assert tasks == {part[1]}, parameter
             case "columns":
                 assert tasks == ({part[1]} if part[2] == "1" else every), parameter
+            case "levels":
+                own = part[2] == "gates" or (part[1] == "1" and part[2] == "own")
+                assert tasks == ({part[3]} if own else every), parameter
             case "trunk" | "experts" | "shared" | "stitches":
                 assert tasks == every, parameter
             case _:
@@ -135,6 +139,51 @@ def test_the_experts_of_the_paper() -> None:
     assert len(made("mmoe").experts) == 8
     cgc = made("cgc")
     assert (len(cgc.shared), len(cgc.own["a"])) == (4, 4)
+    assert [(len(level.shared), len(level.own["a"])) for level in made("ple").levels] == [(4, 4)] * 2
+
+
+@pytest.mark.parametrize("levels", [2, 3])
+def test_ple_by_hand(levels: int) -> None:
+    """Tang et al. 2020, Eq. 4-6, sample by sample: g^k = softmax(W_k g^k) S_k, and g^s with the experts of all."""
+    torch.manual_seed(1)
+    model, x = PLE(encoder, FEATURES, heads(), levels=levels, shared=1, own=2, inputs=INPUTS), batch()
+    w = dict(model.named_parameters())
+
+    def mixed(gate: str, read: Tensor, found: list[Tensor]) -> Tensor:
+        scores = (w[gate + ".linear.weight"] @ read).exp()
+        return sum((s / scores.sum() * f for s, f in zip(scores, found, strict=True)), torch.zeros(FEATURES))
+
+    for sample, features in zip(x, model.encode(x)["c"], strict=True):
+        reads = dict.fromkeys(["shared", *OUTPUTS], sample)
+        for j, level in enumerate(model.levels):
+            experts = {"shared": list(level.shared), **{task: list(level.own[task]) for task in OUTPUTS}}
+            found = {of: [expert(reads[of]) for expert in each] for of, each in experts.items()}
+            after = {
+                task: mixed(f"levels.{j}.gates.{task}", reads[task], found["shared"] + found[task]) for task in OUTPUTS
+            }
+            if j + 1 < levels:
+                after["shared"] = mixed(
+                    f"levels.{j}.gate", reads["shared"], [f for each in found.values() for f in each]
+                )
+            reads = after
+        torch.testing.assert_close(features, reads["c"])
+
+
+def test_ple_of_one_level_is_cgc() -> None:
+    torch.manual_seed(1)
+    cgc = CGC(encoder, FEATURES, heads(), shared=1, own=2)
+    ple = PLE(encoder, FEATURES, heads(), levels=1, shared=1, own=2)
+    state = {name if name.startswith("heads") else f"levels.0.{name}": w for name, w in cgc.state_dict().items()}
+    ple.load_state_dict(state)
+    assert all(torch.equal(output, cgc(batch())[task]) for task, output in ple(batch()).items())
+    with pytest.raises(BadOption, match="levels is 0"):
+        PLE(encoder, FEATURES, heads(), levels=0)
+
+
+def test_later_experts_have_the_activation_of_the_trunk() -> None:
+    assert [type(part) for part in made("ple").levels[1].shared[0]] == [nn.Linear, nn.Tanh]
+    plain = PLE(lambda: nn.Linear(INPUTS, FEATURES), FEATURES, heads())
+    assert [type(part) for part in plain.levels[1].own["b"][3]] == [nn.Linear, nn.ReLU]
 
 
 def test_cross_stitch_by_hand() -> None:
@@ -185,7 +234,7 @@ def test_a_stage_begins_where_there_are_parameters() -> None:
         ("mtan", lambda: nn.Sequential(nn.Linear(3, 4), nn.ReLU()), "there is only one"),
         ("mtan", lambda: nn.Sequential(nn.Conv2d(1, 2, 3), nn.Linear(3, 4)), "no linear layer at its end"),
         ("mtan", lambda: nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 4)), "no linear layer at its end"),
-        ("transformer", encoder, "no architecture 'transformer'; choose from hps, mmoe, cgc, cross-stitch, mtan"),
+        ("transformer", encoder, "no architecture 'transformer'; choose from hps, mmoe, cgc, ple, cross-stitch, mtan"),
     ],
 )
 def test_what_does_not_fit(name: str, trunk: Callable[[], nn.Module], says: str) -> None:
