@@ -7,19 +7,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import Module
 
 from dominance.optim.checks import not_negative
 from dominance.optim.combiner import LossWeighting, Mixture
 from dominance.optim.gradients import leaves, present
 from dominance.optim.listeners import own_passes
 from dominance.optim.representation import Representation, behind
-from dominance.optim.rows import Matrix, Row, TaskGradients
+from dominance.optim.rows import Matrix, Row, TaskGradients, named
 from dominance.optim.scalar_adam import ScalarAdam, State
 
 LEAST = 1e-3
 """No weight gets below it: the paper says nothing of weights that pass zero, and Adam could take one there."""
 
-Layer = Iterable[Tensor] | Callable[[], Iterable[Tensor]]
+Parameters = Tensor | Module | Iterable[Tensor]
+Layer = Parameters | Callable[[], Parameters]
 
 
 class GradNorm(LossWeighting):
@@ -32,17 +34,18 @@ class GradNorm(LossWeighting):
     the sum it had, which is K. Weights begin at 1. The norms take one pass a task from its loss down to W, not
     further, beside the one backward of the weighted sum.
 
-    A task that is absent keeps its weight; the others are scaled to the sum that they had.
+    A task that is absent, or does not reach W, keeps its weight; the others are scaled to the sum that they had.
 
     Args:
         alpha: strength α of the pull; 0.12 in the paper's toy experiment, 1.5 on NYUv2.
         lr: of the weights; 0.025.
-        layer: W: parameters, or a function that returns them; all should be shared. None: the last of the shared
-            parameters, in the order in which they are given, that has two or more dimensions (so a weight, not a
-            bias), or the last of all if none has.
+        layer: W: a parameter, a module, parameters, or a function that returns them; all should be shared. None: the
+            last of the shared parameters, in the order in which they are given, that has two or more dimensions (so a
+            weight, not a bias), or the last of all if none has.
 
     Raises (``backward``, ``combine``):
-        ValueError: a loss is negative, the first loss of a task is zero, or two tasks share no parameter.
+        ValueError: a loss is negative, the first loss of a task is zero, two tasks share no parameter, or none
+            reaches the layer that is given.
         FloatingPointError: a loss or the norm of a gradient is not finite.
     """
 
@@ -52,7 +55,7 @@ class GradNorm(LossWeighting):
         super().__init__()
         self.alpha = alpha
         self.adam = ScalarAdam(lr)
-        self.layer = layer if layer is None or callable(layer) else tuple(layer)
+        self.layer = tuple(layer) if isinstance(layer, Iterable) and not isinstance(layer, Tensor | Module) else layer
         self.learnt: dict[str, float] = {}
         self.moments: State = {}
         self.first: dict[str, float] = {}
@@ -64,7 +67,7 @@ class GradNorm(LossWeighting):
     def backward(
         self,
         losses: Mapping[str, Tensor | None],
-        parameters: Iterable[Tensor] | torch.nn.Module,
+        parameters: Iterable[Tensor] | Module,
         *,
         representation: Representation | None = None,
     ) -> None:
@@ -73,13 +76,13 @@ class GradNorm(LossWeighting):
         wanted = list(leaves(parameters))
         values = self._values(np.array([float(loss.detach()) for loss in found.values()]), tuple(found))
         layer = self._layer(wanted, tuple(found), lambda: self._reached(found, wanted))
-        norms = []
         with own_passes():
-            for loss in found.values():
-                norms.append(_norm(torch.autograd.grad(loss, layer, retain_graph=True, allow_unused=True)))
-        self._finite(norms, tuple(found))
+            at_layer = [
+                torch.autograd.grad(loss, layer, retain_graph=True, allow_unused=True) for loss in found.values()
+            ]
+        norms = self._norms(at_layer, tuple(found))
         super().backward(losses, wanted)
-        self._learn(np.array(norms), values, tuple(found))
+        self._learn(norms, values)
 
     def mix(self, gradients: TaskGradients) -> Mixture:
         """As ever, with the norms of the gradients that are there; then the weights move."""
@@ -88,18 +91,22 @@ class GradNorm(LossWeighting):
         at = [i for i, p in enumerate(gradients.parameters) if id(p) in layer]
         if len(at) != len(layer):
             raise ValueError("GradNorm's layer is not among the parameters of these gradients")
-        norms = [_norm([row[i] for i in at]) for row in gradients.rows]
-        self._finite(norms, gradients.tasks)
+        norms = self._norms([[row[i] for i in at] for row in gradients.rows], gradients.tasks)
         mixture = super().mix(gradients)
-        self._learn(np.array(norms), values, gradients.tasks)
+        self._learn(norms, values)
         return mixture
 
-    def _learn(self, norms: Matrix, losses: Matrix, tasks: Sequence[str]) -> None:
+    def _learn(self, norms_of: dict[str, float], losses_of: dict[str, float]) -> None:
         """One step down L_grad.
 
         Args:
-            norms: ‖∇_W L_k‖, without the weights, shape (K,).
+            norms_of: ‖∇_W L_k‖, without the weights, of the tasks that reach W.
+            losses_of: of these and others.
         """
+        if not norms_of:
+            return
+        tasks, norms = tuple(norms_of), np.array(list(norms_of.values()))
+        losses = np.array([losses_of[task] for task in tasks])
         w = self.loss_weights(losses, tasks)
         ratios = losses / [self.first[task] for task in tasks]
         pace = ratios / ratios.mean() if ratios.any() else np.ones_like(ratios)
@@ -111,21 +118,22 @@ class GradNorm(LossWeighting):
         new = np.maximum([moved[task] for task in tasks], LEAST)
         self.learnt.update(zip(tasks, (new * w.sum() / new.sum()).tolist(), strict=True))
 
-    def _values(self, losses: Matrix, tasks: Sequence[str]) -> Matrix:
+    def _values(self, losses: Matrix, tasks: Sequence[str]) -> dict[str, float]:
         """The losses, looked at; the first of each task is kept as L(0)."""
         not_negative(losses, tasks, self, "it compares them by their ratio to the first one")
         for task, loss in zip(tasks, losses.tolist(), strict=True):
             if self.first.setdefault(task, loss) == 0:
                 del self.first[task]
                 raise ValueError(f"GradNorm compares losses with the first one, and that of {task} is zero")
-        return losses
+        return named(tasks, losses)
 
     def _layer(
         self, parameters: Sequence[Tensor], tasks: Sequence[str], shared: Callable[[], Sequence[bool]]
     ) -> list[Tensor]:
         """W."""
         if self.layer is not None:
-            return list(self.layer() if callable(self.layer) else self.layer)
+            given = self.layer if isinstance(self.layer, Tensor | Module | Iterable) else self.layer()
+            return list(leaves((given,) if isinstance(given, Tensor) else given))
         common = [p for p, is_shared in zip(parameters, shared(), strict=True) if is_shared]
         if not common and len(tasks) > 1:
             raise ValueError(f"{', '.join(tasks)} share no parameter; tell GradNorm the layer to look at")
@@ -141,10 +149,19 @@ class GradNorm(LossWeighting):
         ]
         return self._sharing.shared(tuple(losses), parameters, rows)
 
-    def _finite(self, norms: Sequence[float], tasks: Sequence[str]) -> None:
-        broken = [task for task, norm in zip(tasks, norms, strict=True) if not np.isfinite(norm)]
+    def _norms(self, at_layer: Sequence[Sequence[Tensor | None]], tasks: Sequence[str]) -> dict[str, float]:
+        """‖∇_W L_k‖ of the tasks that reach W, given their gradients there; none, of several tasks, is an error."""
+        norms = {
+            task: _norm(row)
+            for task, row in zip(tasks, at_layer, strict=True)
+            if any(gradient is not None for gradient in row)
+        }
+        if not norms and self.layer is not None:
+            raise ValueError(f"GradNorm's layer is reached by none of the tasks {', '.join(tasks)}")
+        broken = [task for task, norm in norms.items() if not np.isfinite(norm)]
         if broken:
             raise FloatingPointError(f"the gradient of {', '.join(broken)} is not finite; no weights can be found")
+        return norms
 
     def __repr__(self) -> str:
         return f"GradNorm(alpha={self.alpha}, lr={self.adam.lr})"

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -104,7 +105,39 @@ def test_which_layer() -> None:
         found.append([one.moments[t][0] for t in TASKS])
     assert found[0] != found[1] != found[2]
     with pytest.raises(ValueError, match="not among the parameters"):
-        GradNorm(layer=[torch.zeros(3)]).combine(task_gradients(problem.losses(), problem.parameters))
+        GradNorm(layer=[torch.zeros(3, requires_grad=True)]).combine(
+            task_gradients(problem.losses(), problem.parameters)
+        )
+
+
+def test_a_parameter_and_a_module_are_a_layer() -> None:
+    def first_slopes(pick: Callable[[nn.Linear], Any]) -> list[float]:
+        problem = Problem()
+        gradnorm = GradNorm(layer=pick(problem.net.trunk[0]))
+        gradnorm.backward(problem.losses(), problem.parameters)
+        return [gradnorm.moments[task][0] for task in TASKS]
+
+    of_weight = first_slopes(lambda layer: [layer.weight])
+    assert first_slopes(lambda layer: layer.weight) == first_slopes(lambda layer: lambda: layer.weight) == of_weight
+    of_module = first_slopes(lambda layer: list(layer.parameters()))
+    assert first_slopes(lambda layer: layer) == first_slopes(nn.Sequential) == of_module != of_weight
+
+
+def test_a_layer_that_no_task_reaches_is_refused() -> None:
+    problem, other = Problem(), nn.Linear(2, 2)
+    with pytest.raises(ValueError, match="reached by none of the tasks a, b, c"):
+        GradNorm(layer=other).backward(problem.losses(), problem.parameters)
+    gradients = task_gradients(problem.losses(), [*problem.parameters, other.weight])
+    with pytest.raises(ValueError, match="reached by none"):
+        GradNorm(layer=other.weight).combine(gradients)
+
+
+def test_a_task_that_does_not_reach_the_layer_keeps_its_weight() -> None:
+    w = torch.tensor([1.0, 1.0], dtype=F64, requires_grad=True)
+    alone = torch.ones((), dtype=F64, requires_grad=True)
+    gradnorm = GradNorm(layer=w)
+    gradnorm.backward({"a": 4 * w[0], "b": w[1] * 1, "c": alone * 1}, [w, alone])
+    assert gradnorm.learnt == pytest.approx({"a": 0.975, "b": 1.025})
 
 
 def test_a_weight_does_not_pass_zero() -> None:
@@ -129,7 +162,7 @@ def test_an_absent_task_keeps_its_weight_and_one_task_is_plain() -> None:
         alone.net.zero_grad()
         only.backward(alone.losses(absent=["b", "c"]), alone.parameters)
     torch.testing.assert_close(flat_grad(alone.shared), alone.flat(absent=["b", "c"])[0])
-    assert only.learnt == {"a": 1.0}
+    assert only.loss_weights(np.ones(1), "a").tolist() == [1.0]
 
 
 def test_losses_that_have_no_ratio() -> None:
