@@ -64,12 +64,16 @@ class Combiner:
     """Turns task gradients G into manipulated ones C G, one row a task. Subclasses implement ``mixing``.
 
     A task that is absent from a batch has no row and no column there; what the method remembers of it does not move.
+    Nor has one that reaches no shared parameter: its gradient stays as it is, and K counts the others. A task whose
+    gradient is zero, but reaches some, is mixed like any other.
     """
 
     heads: ClassVar[Literal["plain", "weighted"]] = "plain"
     """What parameters of one task alone are fed: their task's own gradient, or the same times the task's weight."""
     remembers: ClassVar[tuple[str, ...]] = ()
     """Attributes that ``state_dict`` holds: numbers, strings, tensors, and lists and dicts of them."""
+    of_all: ClassVar[bool] = False
+    """Whether ``mixing`` is told of the tasks that reach no shared parameter, too."""
 
     def __init__(self) -> None:
         self._sharing = Sharing()
@@ -129,7 +133,9 @@ class Combiner:
 
     def mix(self, gradients: TaskGradients) -> Mixture:
         """Look at the gradients of one step (once: a method may remember them), and say how they are to be mixed."""
-        matrix = self._checked(gradients.gram(), gradients.loss_values(), gradients.tasks)
+        shared = [[g for g, s in zip(row, gradients.shared, strict=True) if s] for row in gradients.rows]
+        reaching = [any(g is not None for g in row) for row in shared]
+        matrix = self._checked(gram_matrix(shared), gradients.loss_values(), gradients.tasks, reaching)
         return MatrixMixture(gradients, matrix, self.head_weights(matrix, gradients.tasks))
 
     def head_weights(self, matrix: Matrix, tasks: Sequence[str]) -> Matrix:
@@ -155,7 +161,7 @@ class Combiner:
                 f"the representations of the tasks have different shapes: {listed}; give batches of one size, or leave "
                 "out representation="
             )
-        matrix = self._checked(gram_matrix([[g] for g in gradients]), losses, tasks)
+        matrix = self._checked(gram_matrix([[g] for g in gradients]), losses, tasks, [g is not None for g in gradients])
         weights = matrix.sum(axis=0)
         weighted = [None if g is None else g * float(w) for g, w in zip(gradients, weights, strict=True)]
         return Pull(weighted, self.head_weights(matrix, tasks), weights)
@@ -192,13 +198,20 @@ class Combiner:
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
-    def _checked(self, gram: Matrix, losses: Matrix, tasks: Sequence[str]) -> Matrix:
-        """``mixing``, once it is sure that there is something to mix."""
+    def _checked(self, gram: Matrix, losses: Matrix, tasks: Sequence[str], reaching: Sequence[bool]) -> Matrix:
+        """``mixing`` of the tasks that reach something shared, once it is sure that there is something to mix."""
         for what, values in (("loss", losses), ("gradient", np.diagonal(gram))):
             broken = [task for task, value in zip(tasks, values, strict=True) if not np.isfinite(value)]
             if broken:
                 raise FloatingPointError(f"the {what} of {', '.join(broken)} is not finite; no weights can be found")
-        return self.mixing(gram, losses, tasks)
+        if self.of_all or all(reaching):
+            return self.mixing(gram, losses, tasks)
+        matrix = np.eye(len(tasks))
+        among = [k for k, reaches in enumerate(reaching) if reaches]
+        if among:
+            inner = np.ix_(among, among)
+            matrix[inner] = self.mixing(gram[inner], losses[among], [tasks[k] for k in among])
+        return matrix
 
 
 class Weighting(Combiner):

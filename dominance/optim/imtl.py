@@ -35,6 +35,7 @@ class IMTL(Weighting):
 
     heads = "weighted"
     remembers = ("log_scales",)
+    of_all = True
 
     def __init__(self, tasks: Sequence[str]) -> None:
         super().__init__()

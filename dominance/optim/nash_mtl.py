@@ -68,7 +68,7 @@ class NashMTL(Weighting):
 
     def head_weights(self, matrix: Matrix, tasks: Sequence[str]) -> Matrix:
         """The weights before clipping, shape (K,)."""
-        return np.array([self.alphas[task] for task in tasks])
+        return np.array([self.alphas.get(task, 1.0) for task in tasks])
 
     def _count(self, failure: str) -> None:
         self.failures += 1

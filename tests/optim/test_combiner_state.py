@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from problems import Problem, flat_grad
+from problems import TASKS, Problem, flat_grad
 from recipes import ALL, ALONE, exported, make
 from torch import Tensor
 
 import dominance.optim as optim
-from dominance.optim import Combiner
+from dominance.optim import Combiner, LossWeighting
 from dominance.optim.gradients import task_gradients
 
 torch.set_num_threads(1)
 
+OF_GRADIENTS = [name for name in ALL if not issubclass(exported()[name], LossWeighting)]
 ABSENT = ((), ("b",), (), ("a", "c"), (), ("a",))
 
 
@@ -155,6 +156,32 @@ def test_the_order_of_the_tasks_does_not_matter(name: str) -> None:
     make(name).backward(one.losses(), one.parameters)
     make(name).backward(dict(reversed(two.losses().items())), two.parameters)
     torch.testing.assert_close(flat_grad(one.parameters), flat_grad(two.parameters), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", OF_GRADIENTS)
+def test_a_task_that_shares_nothing_changes_nothing(name: str) -> None:
+    """It is fed its own gradient, and the others' weights are what they are without it."""
+    one, two = Problem(dtype=torch.float64), Problem(dtype=torch.float64)
+    apart = torch.full((2,), 3.0, dtype=torch.float64, requires_grad=True)
+    without, beside = make(name), optim.IMTL([*TASKS, "d"]) if name == "IMTL" else make(name)
+    for _ in range(4):
+        for problem in (one, two):
+            problem.batch()
+            problem.net.zero_grad()
+        apart.grad = None
+        losses = {"d": apart.square().sum(), **two.losses()}
+        without.backward(one.losses(), one.parameters)
+        beside.backward(losses, [*two.parameters, apart])
+        torch.testing.assert_close(flat_grad(two.parameters), flat_grad(one.parameters), rtol=1e-9, atol=1e-12)
+        assert apart.grad is not None
+        assert apart.grad.tolist() == [6.0, 6.0]
+
+
+@pytest.mark.parametrize("name", OF_GRADIENTS)
+def test_a_first_batch_that_shows_nothing_shared_is_plain(name: str) -> None:
+    problem, combiner = Problem(dtype=torch.float64), make(name)
+    combiner.backward(problem.losses(["a", "b"]), problem.parameters)
+    torch.testing.assert_close(flat_grad(problem.shared), problem.flat(["a", "b"])[0])
 
 
 def test_the_state_of_another_method_is_refused() -> None:

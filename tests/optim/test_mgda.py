@@ -57,3 +57,12 @@ def test_against_torchjd() -> None:
         assert found @ gram @ found <= other @ gram @ other + 1e-14 * gram.max()
         if len(g) == 2 and kind in INDEPENDENT:
             np.testing.assert_allclose(found, other, atol=1e-9)
+
+
+def test_a_zero_gradient_of_shared_parameters_stays_in() -> None:
+    """Unlike a task that does not reach them at all."""
+    w, apart = (torch.tensor([2.0], dtype=torch.float64, requires_grad=True) for _ in range(2))
+    MGDA().backward({"a": (w**2).sum(), "b": 0 * w.sum(), "c": apart.sum()}, [w, apart])
+    assert w.grad is not None
+    assert apart.grad is not None
+    assert (w.grad.item(), apart.grad.item()) == (0, 1)
