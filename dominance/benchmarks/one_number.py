@@ -1,0 +1,51 @@
+"""Benchmarks whose tasks are one number each, or one yes or no, read by a linear layer."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dominance.benchmarks.benchmark import Metric
+from dominance.benchmarks.embedded import Embed, embedding_mlp
+from dominance.benchmarks.in_memory import InMemory
+from dominance.benchmarks.metrics import AUC, MAE, RMSE, auc, mae, rmse
+
+_SCORES = {AUC: auc, RMSE: rmse, MAE: mae}
+
+
+class OneNumber(InMemory):
+    """A task is a yes or no if it is measured by AUC: binary cross-entropy; else a number: mean squared error."""
+
+    width: int
+
+    @property
+    def features(self) -> int:
+        return self.width
+
+    def head(self, task: str) -> nn.Module:
+        return nn.Linear(self.width, 1)
+
+    def loss(self, task: str, output: Tensor, target: Tensor) -> Tensor:
+        """Binary cross-entropy or mean squared error."""
+        if AUC in self._metrics(task):
+            return F.binary_cross_entropy_with_logits(output.squeeze(1), target)
+        return F.mse_loss(output.squeeze(1), target)
+
+    def score(self, task: str, output: Tensor, target: Tensor) -> dict[str, float]:
+        return {metric.name: _SCORES[metric](output.squeeze(1), target) for metric in self._metrics(task)}
+
+    def _metrics(self, task: str) -> tuple[Metric, ...]:
+        return next(found.metrics for found in self.tasks if found.name == task)
+
+
+class Embedded(OneNumber):
+    """The trunk has two layers, over embeddings of categories and numbers beside them."""
+
+    sizes: list[int]
+    """How many codes each category has; known once the data is loaded."""
+    numbers: int = 0
+    """How many numbers a sample has."""
+    embedding: int
+
+    def encoder(self) -> nn.Module:
+        return embedding_mlp(Embed(self.sizes, self.embedding, self.numbers), [self.width, self.width])
