@@ -36,7 +36,7 @@ class MoCoGrad(Combiner):
     With ``representation`` (Sec. V of the paper, for speed) gradients, norms and momenta are those of the shared
     representation. A sample of one batch has nothing to do with the sample at its place in the next, so a momentum is
     that of the average over the samples (the first dimension, if there are two or more), and goes to each of them;
-    batches may differ in size.
+    batches may differ in size. Where those of two tasks do, it is their averages that are in conflict or not.
 
     Args:
         lam: λ, in (0, 1]; 0.12, best on Office-Home.
@@ -80,9 +80,13 @@ class MoCoGrad(Combiner):
         return Calibrated(gradients, momenta, calibration)
 
     def pull(self, tasks: Sequence[str], losses: Matrix, points: Sequence[Tensor], gradients: Row) -> Pull:
-        """The calibrated gradients; the momentum of a task goes in at its own representation."""
+        """The calibrated gradients; the momentum of a task goes in at its own representation.
+
+        Raises:
+            ValueError: the representations differ in more than the number of samples.
+        """
         means = [[None if g is None else g.mean(dim=0) if g.dim() > 1 else g] for g in gradients]
-        momenta, calibration = self._calibration(gram_matrix([[g] for g in gradients]), tasks, means, points)
+        momenta, calibration = self._calibration(_gram(tasks, points, gradients, means), tasks, means, points)
         self._remember(tasks, means, momenta, calibration)
         spread = [None if (m := row[0]) is None else m.expand_as(p) for row, p in zip(momenta, points, strict=True)]
         total = [
@@ -172,3 +176,15 @@ class Calibrated:
 
     def weights(self) -> dict[str, float] | None:
         return None if self.calibration.any() else dict.fromkeys(self.gradients.tasks, 1.0)
+
+
+def _gram(tasks: Sequence[str], points: Sequence[Tensor], gradients: Row, means: list[Row]) -> Matrix:
+    """G Gᵀ at the representation; off the diagonal, where samples have no counterpart, that of their averages."""
+    if len({point.shape for point in points}) == 1:
+        return gram_matrix([[g] for g in gradients])
+    if len({point.shape[1:] if point.dim() > 1 else point.shape for point in points}) > 1:
+        listed = ", ".join(f"{task} {tuple(point.shape)}" for task, point in zip(tasks, points, strict=True))
+        raise ValueError(f"the representations of the tasks differ in more than the number of samples: {listed}")
+    gram = gram_matrix(means)
+    np.fill_diagonal(gram, [float(gram_matrix([[g]])[0, 0]) for g in gradients])
+    return gram

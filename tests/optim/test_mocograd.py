@@ -156,6 +156,48 @@ def test_at_the_representation(own_inputs: bool) -> None:
     assert conflicts > 1
 
 
+def test_at_representations_of_different_batch_sizes() -> None:
+    """Whatever the order of the tasks: averages decide on the conflict, norms are those of the gradients."""
+    found = []
+    for tasks in (("a", "b"), ("b", "a")):
+        problem = Problem(seed=6, dtype=F64, scales=(1.0, 1.0))
+        generator = torch.Generator().manual_seed(3)
+        moco = MoCoGrad(lam=0.8)
+        means = {task: torch.zeros(6, dtype=F64) for task in "ab"}
+        conflicts = 0
+        for _ in range(16):
+            zs, losses = {}, {}
+            for task, size in (("a", 8), ("b", 5)):
+                x = torch.randn(size, 4, generator=generator, dtype=F64)
+                y = torch.randn(size, 1, generator=generator, dtype=F64)
+                zs[task] = problem.net.trunk(x)
+                losses[task] = (problem.net.heads[task](zs[task]) - y).square().mean()
+            g = {t: torch.autograd.grad(losses[t], zs[t], retain_graph=True)[0] for t in "ab"}
+            pulled = dict(g)
+            if g["a"].mean(0) @ g["b"].mean(0) < 0 and means["a"].norm() > 0:
+                conflicts += 1
+                for t, m in means.items():
+                    pulled[t] = g[t] + 0.8 * g[t].norm() / m.expand_as(g[t]).norm() * m.expand_as(g[t])
+            expected = torch.autograd.grad(
+                [zs["a"], zs["b"]], problem.shared, [pulled["a"], pulled["b"]], retain_graph=True
+            )
+            means = {t: 0.9 * means[t] + 0.1 * g[t].mean(0) for t in "ab"}
+            problem.net.zero_grad()
+            moco.backward({t: losses[t] for t in tasks}, problem.parameters, representation=zs)
+            torch.testing.assert_close(flat_grad(problem.shared), torch.cat([e.reshape(-1) for e in expected]))
+        assert 1 < conflicts < 16
+        found.append(flat_grad(problem.shared))
+    torch.testing.assert_close(*found)
+
+
+def test_representations_of_different_features_are_refused() -> None:
+    w = torch.ones(4, 3, requires_grad=True)
+    zs = {"a": w * 2, "b": w[:, :2] * 2}
+    losses = {"a": zs["a"].sum(), "b": zs["b"].sum()}
+    with pytest.raises(ValueError, match=r"more than the number of samples: a \(4, 3\), b \(4, 2\)"):
+        MoCoGrad().backward(losses, [w], representation=zs)
+
+
 def test_other_parameters_are_refused() -> None:
     problem = Problem()
     moco = MoCoGrad()
