@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,15 @@ def known(given: Sequence[str], tasks: Sequence[str], method: object) -> None:
     strangers = [task for task in tasks if task not in given]
     if strangers:
         raise ValueError(f"{type(method).__name__} was made for {', '.join(given)}, not for {', '.join(strangers)}")
+
+
+def named_by(tasks: Iterable[object], method: object) -> None:
+    """Raise TypeError unless tasks are named by strings."""
+    if isinstance(tasks, str):
+        raise TypeError(f"{type(method).__name__} takes the names of several tasks, not the string {tasks!r}")
+    for task in tasks:
+        if not isinstance(task, str):
+            raise TypeError(f"{type(method).__name__} takes names of tasks, and {task!r} is no string")
 
 
 def _refuse(

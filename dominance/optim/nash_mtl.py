@@ -20,7 +20,8 @@ class NashMTL(Weighting):
     parameters of one task alone are fed their gradient times α; as in the authors' code, the shared gradient is then
     clipped to ``max_norm``, and the others are not.
 
-    A task with zero gradient takes no part and keeps its weight. Where the equation has no solution, as where a
+    One task alone gets a shared gradient of norm 1; until a batch has shown what is shared, it gets its own. A task
+    with zero gradient takes no part and keeps its weight. Where the equation has no solution, as where a
     combination of the gradients with weights >= 0 vanishes, all weights stay what they were (1 at first), as in the
     authors' code; ``failures`` counts these steps, and the first one warns.
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dominance.optim.checks import known
+from dominance.optim.checks import known, named_by
 from dominance.optim.combiner import Weighting
 from dominance.optim.rows import Matrix
 from dominance.optim.solvers.simplex import min_norm
@@ -24,35 +24,48 @@ class ParetoMTL(Weighting):
     The whole loss is weighted: parameters of one task alone are fed their gradient times the task's weight.
 
     Args:
-        preference: the chosen vector u, one entry a task, >= 0; its length does not matter. It is a direction in the
-            space of *losses*: a large entry lets that task's loss be large beside the others'. None: all alike.
-        among: the others. None: the preference with its entries moved on in turn, so that (0.25, 0.75) stands against
-            (0.75, 0.25), as in AdaTask's Table 8; if all entries are alike, the K directions of one loss alone.
+        preference: the chosen vector u, task -> its entry, >= 0; its length does not matter. It is a direction in the
+            space of *losses*: a large entry lets that task's loss be large beside the others'. None: all tasks of the
+            batch alike.
+        among: the others, of the same tasks. None: the preference with its entries moved on in turn, so that
+            (0.25, 0.75) stands against (0.75, 0.25), as in AdaTask's Table 8; if all entries are alike, the K
+            directions of one loss alone.
         initial_steps: phase 1 ends after so many steps even if the constraints were never all met; None: only then.
 
     Raises:
-        ValueError: a vector has a negative entry, is zero, or has another length than the chosen one.
+        TypeError: a vector is no mapping of names.
+        ValueError: a vector has a negative entry, is zero, or is of other tasks than the chosen one; others are given
+            without it.
 
     Source: Lin et al. 2019, "Pareto multi-task learning", Algorithm 1.
     """
 
     heads = "weighted"
-    remembers = ("order", "steps", "feasible")
+    remembers = ("steps", "feasible")
 
     def __init__(
         self,
-        preference: Sequence[float] | None = None,
-        among: Sequence[Sequence[float]] | None = None,
+        preference: Mapping[str, float] | None = None,
+        among: Sequence[Mapping[str, float]] | None = None,
         initial_steps: int | None = None,
     ) -> None:
         super().__init__()
+        if preference is None and among is not None:
+            raise ValueError("among what a preference is to be met, it has to be said which one")
         self.preference = preference
         self.among = among
         self.initial_steps = initial_steps
+        self._order: tuple[str, ...] = ()
+        self._normals = np.empty((0, 0))
         if preference is not None:
-            _normals(preference, among)
-        self.order: list[str] = []
-        """The tasks whose entries the vectors hold, as the first batch had them."""
+            vectors = [preference, *(among or ())]
+            for vector in vectors:
+                named_by(vector, self)
+                if vector.keys() != preference.keys():
+                    raise ValueError(f"the preference {dict(vector)} is not of the tasks {', '.join(preference)}")
+            self._order = tuple(preference)
+            chosen, *others = [[vector[task] for task in self._order] for vector in vectors]
+            self._normals = _normals(chosen, None if among is None else others)
         self.steps = 0
         self.feasible = False
         """Whether all constraints have been met at some step: phase 2."""
@@ -61,7 +74,7 @@ class ParetoMTL(Weighting):
         """The weights, with Σ |w_k| = K. Counts a step. Entries of absent tasks are left out.
 
         Raises:
-            ValueError: the first batch has not one task for each entry of the preference, or a later one has others.
+            ValueError: the preference has no entry for a task.
             SolverFailed: see ``min_norm``.
         """
         normals = self._constraints(tasks)
@@ -75,13 +88,10 @@ class ParetoMTL(Weighting):
 
     def _constraints(self, tasks: Sequence[str]) -> Matrix:
         """The vectors u_j - u, one a row, and one column for each task of the batch."""
-        normals = _normals(self.preference or [1.0] * len(self.order or tasks), self.among)
-        if not self.order:
-            if normals.shape[1] != len(tasks):
-                raise ValueError(f"the preference has {normals.shape[1]} entries, the first batch the tasks {tasks}")
-            self.order = list(tasks)
-        known(self.order, tasks, self)
-        return np.asarray(normals[:, [self.order.index(task) for task in tasks]])
+        if self.preference is None:
+            return _normals([1.0] * len(tasks), None)
+        known(self._order, tasks, self)
+        return np.asarray(self._normals[:, [self._order.index(task) for task in tasks]])
 
     def __repr__(self) -> str:
         return f"ParetoMTL(preference={self.preference}, among={self.among}, initial_steps={self.initial_steps})"

@@ -12,7 +12,7 @@ from dominance.optim import Combiner, LossWeighting, Weighting
 NEEDS: dict[str, Callable[..., Combiner]] = {
     "GridSearch": lambda: optim.GridSearch({"a": 0.5, "b": 1.0, "c": 2.0}),
     "IMTL": lambda: optim.IMTL(TASKS),
-    "ParetoMTL": lambda: optim.ParetoMTL((0.2, 0.3, 0.5)),
+    "ParetoMTL": lambda: optim.ParetoMTL({"a": 0.2, "b": 0.3, "c": 0.5}),
     "UW": lambda: optim.UW(TASKS),
     "GradVac": lambda **seed: optim.GradVac(beta=0.5, **seed),
 }
@@ -29,8 +29,6 @@ def exported() -> dict[str, type[Combiner]]:
 
 
 ALL = sorted(exported())
-ALONE = sorted(set(ALL) - {"NashMTL", "ParetoMTL"})
-"""Those that make sense of a first batch with one task."""
 
 
 def make(name: str, seed: int = 0) -> Combiner:

@@ -38,6 +38,20 @@ def test_zero_gradient_keeps_its_weight() -> None:
     assert method.failures == 0
 
 
+def test_one_task_has_its_closed_form_and_is_no_failure() -> None:
+    w = torch.ones(2, requires_grad=True)
+    method = NashMTL(max_norm=None)
+    method.backward({"a": (3 * w).sum()}, [w])  # nothing is known to be shared: plain
+    assert w.grad is not None
+    assert (w.grad.tolist(), method.alphas, method.failures) == ([3, 3], {}, 0)
+    method.backward({"a": (3 * w).sum(), "b": (w**2).sum()}, [w])
+    w.grad = None
+    method.backward({"a": (4 * w).sum()}, [w])
+    assert w.grad is not None
+    assert w.grad.tolist() == pytest.approx([0.5**0.5, 0.5**0.5])
+    assert method.failures == 0
+
+
 def test_failure_is_counted_and_said_once() -> None:
     method = NashMTL(max_norm=None)
     good, bad = np.diag([1.0, 4.0]), np.array([[1.0, -1.0], [-1.0, 1.0]])
