@@ -76,11 +76,17 @@ class Clippy(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Move the parameters; a closure is called first, and its result returned."""
+        """Move the parameters; a closure is called first, and its result returned.
+
+        Raises:
+            TypeError: a gradient is sparse.
+        """
         result = None
         if closure is not None:
             with torch.enable_grad():
                 result = closure()
+        if any(p.grad is not None and p.grad.is_sparse for group in self.param_groups for p in group["params"]):
+            raise TypeError("the gradient of a parameter is sparse; use dense ones: nn.Embedding(..., sparse=False)")
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:

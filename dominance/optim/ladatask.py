@@ -129,5 +129,6 @@ def _key(granularity: Granularity, name: str, parameter: Tensor) -> Hashable:
         )
     if not name:
         raise ValueError(f"granularity={granularity!r} goes by names; give model.named_parameters() to the optimizer")
-    name = name.removeprefix("module.").removeprefix("_orig_mod.")
+    parts = [part for part in name.split(".") if part != "_orig_mod"]  # of torch.compile
+    name = ".".join(parts).removeprefix("module.")  # of DistributedDataParallel
     return (name.rpartition(".")[0] if granularity == "layer" else name.partition(".")[0]) or name

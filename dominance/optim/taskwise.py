@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -13,6 +13,7 @@ from dominance.optim.combiner import Combiner, accumulate
 from dominance.optim.gradients import task_gradients
 from dominance.optim.listeners import listeners
 from dominance.optim.rows import Sharing, TaskGradients
+from dominance.optim.taken import added, scaled
 
 Group = dict[str, Any]
 _IN_CACHE = 1 << 18
@@ -55,14 +56,16 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
 
     def __init__(self, params: Parameters, defaults: dict[str, Any]) -> None:
         self._taken: TaskGradients | None = None
-        self._marks: list[tuple[Tensor, Tensor, int]] = []
+        self._marks: list[tuple[Tensor, Tensor | None, int]] = []
         self._sharing = Sharing()
         super().__init__(params, defaults)
 
     def backward(self, losses: Mapping[str, Tensor | None], combiner: Combiner | None = None) -> None:
         """Take the place of ``loss.backward()``: keep each task's gradient, and add their sum to ``.grad``.
 
-        Gradients of several calls add up until ``zero_grad()``, task by task.
+        Gradients of several calls add up until ``zero_grad()``, task by task. ``.grad`` is for reading: what is done to
+        it is refused by the next call or ``step``. What goes by torch's back (``p.grad.data.clamp_()``) is not noticed
+        and makes no difference; see ``clip_grad_norm_`` and ``scale_grad_``.
 
         Args:
             losses: task name -> scalar loss; None for a task that is absent from the batch.
@@ -76,8 +79,7 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
         if combiner is not None and next(combiner.parameters(), None) is not None:
             raise ValueError(f"{combiner} learns its weights from the summed loss, which is not differentiated here")
         self._reconcile()
-        if self._taken is None:
-            self._expect_no_grad()
+        self._expect_no_other_grad()
         found = task_gradients(losses, self._parameters(), sharing=self._sharing)
         weights: dict[str, float] | None = dict.fromkeys(found.tasks, 1.0)
         if combiner is not None:
@@ -86,9 +88,7 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
         accumulate(found.parameters, found.total())
         for listener in listeners:
             listener.effective(found, weights)
-        if self._taken is not None:
-            found = self._taken.add(found)
-        self._keep(found)
+        self._keep(found if self._taken is None else added(self._taken, found))
 
     @torch.no_grad()
     def step(self, gradients: TaskGradients | None = None) -> None:  # type: ignore[override]
@@ -156,9 +156,9 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
         self._reconcile()
         if self._taken is None:
             raise RuntimeError("no task gradients to scale: call optimizer.backward(losses) first")
-        for _, grad, _ in self._marks:
+        for grad in [grad for _, grad, _ in self._marks if grad is not None]:
             grad.mul_(torch.as_tensor(factor).to(grad.device, grad.dtype))
-        self._keep(_scaled(self._taken, factor))
+        self._keep(scaled(self._taken, factor))
 
     def add_param_group(self, param_group: Group) -> None:
         """As in torch; also takes named parameters where torch does not yet.
@@ -181,7 +181,9 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
         super().__setstate__(state)
         self._taken, self._marks = None, []
         self._sharing = Sharing()
-        self._sharing.restore([list(self.state.get(p, {}).get("tasks", ())) for p in self._parameters()])
+        every = [p for group in self.param_groups for p in group["params"]]
+        self._sharing.restore([list(self.state.get(p, {}).get("tasks", ())) for p in every])
+        self._sharing.shared((), every, [])  # bound to these: some may be frozen before the next step
 
     def _update(self, gradients: TaskGradients) -> None:
         """Move parameters and state; announce the updates to the listeners."""
@@ -237,18 +239,18 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
                 "scaler.unscale_(optimizer) unscales .grad, not the gradients of the tasks; leave it out: "
                 "scaler.step(optimizer) sees to both"
             )
-        return None if overflow else _scaled(gradients, 1 / scale)
+        return None if overflow else scaled(gradients, 1 / scale)
 
     def _parameters(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"] if p.requires_grad]
 
     def _keep(self, gradients: TaskGradients) -> None:
         self._taken = gradients
-        self._marks = [(p, p.grad, p.grad._version) for p in gradients.parameters if p.grad is not None]
+        self._marks = [(p, p.grad, _version(p.grad)) for p in gradients.parameters]
 
     def _reconcile(self) -> None:
         """See whether ``.grad`` is as ``backward`` left it; what someone cleared is dropped here too."""
-        if self._taken is None or all(p.grad is grad and grad._version == seen for p, grad, seen in self._marks):
+        if self._taken is None or all(p.grad is grad and _version(grad) == seen for p, grad, seen in self._marks):
             return
         if any(p.grad is not None and bool(p.grad.any()) for p, _, _ in self._marks):
             raise RuntimeError(
@@ -258,19 +260,17 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
             )
         self._taken = None
 
-    def _expect_no_grad(self) -> None:
-        if any(p.grad is not None and bool(p.grad.any()) for p in self._parameters()):
+    def _expect_no_other_grad(self) -> None:
+        known = set() if self._taken is None else {id(p) for p in self._taken.parameters}
+        if any(p.grad is not None and id(p) not in known and bool(p.grad.any()) for p in self._parameters()):
             raise RuntimeError(
                 f".grad holds a gradient that is of no task, and {type(self).__name__} would leave it out of the step; "
                 "call zero_grad() first, or make it part of a task's loss"
             )
 
 
-def _scaled(gradients: TaskGradients, factor: float | Tensor) -> TaskGradients:
-    # not in place: one tensor may stand in several rows
-    scale = torch.as_tensor(factor)
-    rows = [[None if g is None else g * scale.to(g.device, g.dtype) for g in row] for row in gradients.rows]
-    return replace(gradients, rows=rows)
+def _version(grad: Tensor | None) -> int:
+    return 0 if grad is None else grad._version
 
 
 def coupled(group: Group) -> float:

@@ -56,6 +56,15 @@ def test_is_adam_where_nothing_is_clipped(decoupled: bool) -> None:
     torch.testing.assert_close(p, q, rtol=1e-12, atol=1e-13)
 
 
+def test_sparse_gradients_are_refused_before_anything_moves() -> None:
+    p, table = torch.ones(2, requires_grad=True), torch.nn.Embedding(3, 2, sparse=True)
+    optimizer = Clippy([p, *table.parameters()])
+    (p.sum() + table(torch.tensor([1])).sum()).backward()  # type: ignore[no-untyped-call]
+    with pytest.raises(TypeError, match="sparse=False"):
+        optimizer.step()
+    assert p.tolist() == [1.0, 1.0]
+
+
 def test_backward_takes_the_sum_of_the_losses_or_a_combiner() -> None:
     p = torch.tensor([1.0, 2.0], requires_grad=True)
 

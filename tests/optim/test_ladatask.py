@@ -154,7 +154,7 @@ def test_layers_need_names() -> None:
 
 def test_the_names_that_wrappers_put_before_a_layer_are_no_part_of_it() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
-    for prefix in ("", "module.", "module._orig_mod."):
+    for prefix in ("", "module.", "module._orig_mod.", "_orig_mod.module.", "_orig_mod."):
         optimizer = AdaTaskRMSprop([(prefix + n, p) for n, p in model.named_parameters()], granularity="module")
         rows = [[torch.ones_like(p) for p in model.parameters()]]
         stream = Stream().rows(("a",))

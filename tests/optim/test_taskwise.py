@@ -13,6 +13,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from dominance.optim import (
     UW,
+    AdaTaskAdagrad,
     AdaTaskAdam,
     AdaTaskRMSprop,
     PCGrad,
@@ -246,6 +247,39 @@ def test_a_layer_that_is_added_later() -> None:
     optimizer.backward({"a": (p + q).sum()})
     optimizer.step()
     assert [id(key) for key, state in optimizer.state.items() if "layer" in state] == [id(p)]
+
+
+def test_parameters_that_come_and_go_while_gradients_add_up() -> None:
+    """Unfrozen and frozen between two micro-batches, and of a group that is added: each steps from what it got."""
+    early, late, always, added = (torch.ones(2, dtype=torch.float64, requires_grad=True) for _ in range(4))
+    late.requires_grad_(False)
+    optimizer = AdaTaskAdagrad([early, late, always], lr=0.1)
+    optimizer.backward({"a": (early + late + always).sum()})
+    early.requires_grad_(False)
+    late.requires_grad_(True)
+    optimizer.add_param_group({"params": [added]})
+    optimizer.backward({"a": (3 * (early + late + always + added)).sum(), "b": (2 * always).sum()})
+    taken = [None if p.grad is None else p.grad.tolist() for p in (early, late, always, added)]
+    assert taken == [[1.0, 1.0], [3.0, 3.0], [6.0, 6.0], [3.0, 3.0]]
+    optimizer.step()
+    sums = [optimizer.state[p]["tasks"]["a"]["sum"][0].item() for p in (early, late, always, added)]
+    assert sums == [1.0, 9.0, 16.0, 9.0]
+    assert optimizer.state[always]["tasks"]["b"]["sum"].tolist() == [4.0, 4.0]
+
+
+def test_what_comes_and_goes_brings_no_foreign_grad() -> None:
+    p, q, frozen = (torch.ones(2, requires_grad=True) for _ in range(3))
+    frozen.requires_grad_(False)
+    frozen.grad = torch.ones(2)
+    optimizer = AdaTaskAdam([p, q, frozen])
+    optimizer.backward({"a": p.sum()})
+    q.grad = torch.ones(2)  # it had none when the task's gradients were taken
+    with pytest.raises(RuntimeError, match="was changed"):
+        optimizer.step()
+    q.grad = None
+    frozen.requires_grad_(True)
+    with pytest.raises(RuntimeError, match="of no task"):
+        optimizer.backward({"a": p.sum()})
 
 
 def test_frozen_parameters_stay() -> None:

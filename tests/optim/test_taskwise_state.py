@@ -86,6 +86,24 @@ def test_copies_go_on_to_the_bit(make: Callable[..., TaskwiseOptimizer], copied:
     assert torch.equal(flat(problem.net), flat(net))
 
 
+@pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
+def test_freezing_after_a_resume_makes_no_difference(make: Callable[..., TaskwiseOptimizer]) -> None:
+    problem = Problem()
+    optimizer = make(named(problem.net))
+    train(problem, optimizer, 3)
+    resumed = Problem()
+    resumed.net.load_state_dict(problem.net.state_dict())
+    resumed.generator.set_state(problem.generator.get_state())
+    after = make(named(resumed.net))
+    after.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for each, its_optimizer in ((problem, optimizer), (resumed, after)):
+        each.net.trunk[0].requires_grad_(False)
+        train(each, its_optimizer, 3)
+        each.net.trunk[0].requires_grad_(True)
+        train(each, its_optimizer, 2)
+    assert torch.equal(flat(problem.net), flat(resumed.net))
+
+
 def test_what_a_batch_with_one_task_shares_is_known_after_a_resume() -> None:
     problem = Problem()
     optimizer = PUB(problem.net.parameters())
