@@ -41,7 +41,7 @@ class Recorder:
         resume: go on with the run at ``path``.
         attrs: what else is known of the run, for its attributes: names to numbers, strings, lists and dicts of them.
         first_step: number of the training step that comes first; by default 0, with ``resume`` the one after the last
-            recorded. A step that is recorded again takes the place of its first record.
+            recorded. What the run holds of this step and later ones is dropped: it goes on from an older checkpoint.
         quiet: say nothing on stderr.
 
     Raises:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -49,7 +51,9 @@ class Sink:
         first_step: int | None = None,
     ) -> None:
         self.path = path
-        self.first_step = first_step if first_step is not None else _next_step(path) if resume else 0
+        there = _recorded(path) if resume else None
+        self.first_step = first_step if first_step is not None else 0 if there is None else there.next_step
+        self._keep = None if there is None or first_step is None else there.before(first_step)
         self._options = options
         self._attrs = dict(attrs)
         self._overwrite = overwrite
@@ -137,6 +141,7 @@ class Sink:
             exact=self._options.exact,
             overwrite=self._overwrite,
             resume=self._resume,
+            keep=self._keep,
         )
         known = list(self._writer.tasks)
         self._writer.grow_tasks([name for name in self._tasks if name not in known])
@@ -204,14 +209,38 @@ class Sink:
         }
 
 
-def _next_step(path: Path) -> int:
-    """The training step that a resumed run goes on with."""
+@dataclasses.dataclass(frozen=True)
+class _Recorded:
+    """What a run holds already: the training steps of its rows, and of its events."""
+
+    steps: npt.NDArray[np.int64]
+    events: npt.NDArray[np.int64]
+
+    @property
+    def _sizes(self) -> tuple[int, int]:
+        return len(self.steps), len(self.events)
+
+    @property
+    def next_step(self) -> int:
+        """The training step that a resumed run goes on with."""
+        return int(self.steps[-1]) + 1 if len(self.steps) else 0
+
+    def before(self, step: int) -> tuple[int, int]:
+        """How many rows and events there are before those of this training step."""
+        later = [np.flatnonzero(numbers >= step) for numbers in (self.steps, self.events)]
+        rows, events = (int(at[0]) if len(at) else size for at, size in zip(later, self._sizes, strict=True))
+        return rows, events
+
+
+def _recorded(path: Path) -> _Recorded | None:
     if not (path / "data.zarr").exists():
-        return 0
+        return None
     from dominance.store.reader import open_run
 
-    steps = open_run(path).dataset["step"].values
-    return int(steps[-1]) + 1 if len(steps) else 0
+    run = open_run(path)
+    metric = run.children["metric"].to_dataset(inherit=False) if "metric" in run.children else None
+    events = np.zeros(0, np.int64) if metric is None else metric["step"].to_numpy()
+    return _Recorded(run.dataset["step"].to_numpy(), events)
 
 
 def note(text: str) -> None:

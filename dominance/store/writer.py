@@ -43,6 +43,7 @@ class RunWriter:
         exact: keep all mantissa bits of the per-coordinate arrays; otherwise they are rounded to 10 (error 4.9e-4).
         overwrite: replace the run that is there. Nothing but its ``data.zarr`` is deleted.
         resume: go on after the last committed step of the run that is there; start one where there is none.
+        keep: with ``resume``, how many rows of steps and of events to keep; those behind them are dropped. None: all.
         flush_seconds: a row is on disk at most this long after it was appended, plus the time to write it.
 
     Attributes:
@@ -64,6 +65,7 @@ class RunWriter:
         exact: bool = False,
         overwrite: bool = False,
         resume: bool = False,
+        keep: tuple[int, int] | None = None,
         flush_seconds: float = 30.0,
     ) -> None:
         self.path = Path(path)
@@ -94,7 +96,7 @@ class RunWriter:
         if found is None:
             self._create(layout)
         else:
-            self._continue(layout)
+            self._continue(layout, keep)
         self._settle()
         self._thread.start()
         if found is not None:
@@ -116,11 +118,16 @@ class RunWriter:
             self._disk.put(key, data)
         self._put_root()
 
-    def _continue(self, layout: Layout) -> None:
+    def _continue(self, layout: Layout, keep: tuple[int, int] | None) -> None:
         old = self._attributes
         steps, events = old["committed_steps"], old["committed_events"]
         self.refused = old["refused_steps"]
         self._disk.scan()
+        if keep is not None:
+            steps, events = min(steps, keep[0]), min(events, keep[1])
+            # First no reader expects these rows any more, then they go.
+            old.update({"committed_steps": steps, "committed_events": events})
+            self._put_root()
         self._steps.load(self._disk, steps, old["task_since"])
         self._events.load(self._disk, events, ())
         self._measure_metadata()

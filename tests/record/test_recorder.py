@@ -365,13 +365,19 @@ def test_a_budget_is_kept_by_recording_more_rarely(tmp_path: Path, capsys: pytes
 def test_a_resumed_run_goes_on_at_the_step_it_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     net = Net()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    with Recorder(tmp_path / "run", net, optimizer, quiet=True, attrs={"method": "none"}):
-        train(net, optimizer, 5)
-    with Recorder(tmp_path / "run", net, optimizer, resume=True, first_step=3, quiet=True):
+    with Recorder(tmp_path / "run", net, optimizer, quiet=True, attrs={"method": "none"}) as recorder:
+        train(net, optimizer, 2)
+        recorder.log_metrics(error=1.0)
+        train(net, optimizer, 3)
+        recorder.log_metrics(error=2.0)
+    with Recorder(tmp_path / "run", net, optimizer, resume=True, first_step=3, quiet=True) as recorder:
         train(net, optimizer, 4)
+        recorder.log_metrics(error=3.0)
     run = open_run(tmp_path / "run")
-    assert run.dataset["step"].values.tolist() == [0, 1, 2, 3, 4, 3, 4, 5, 6]
-    assert dominance.au(run, decay=0.9).attrs["left_out_superseded"] == 2
+    assert run.dataset["step"].values.tolist() == [0, 1, 2, 3, 4, 5, 6]
+    assert dominance.au(run, decay=0.9).attrs["left_out_superseded"] == 0
+    events = run["metric"].to_dataset(inherit=False)
+    assert events["value"].values.tolist() == [1.0, 3.0], "the event of step 4 went with its step"
     assert run.attrs["method"] == "none"
     assert capfd.readouterr().err == ""
 

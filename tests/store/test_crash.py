@@ -87,6 +87,30 @@ def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(tmp_path: Path) -> No
     assert files_of(part) == files_of(whole)
 
 
+@pytest.mark.parametrize("kept", [0, 1, 63, 64, 70, 199, 200, 500])
+def test_a_run_cut_back_to_a_checkpoint_goes_on_to_the_bit(kept: int, tmp_path: Path) -> None:
+    layout = make_layout()
+    whole = write_run(tmp_path / "whole", layout, 300)
+    part = write_run(tmp_path / "part", layout, 200)
+    with RunWriter(part, layout, exact=True, resume=True, keep=(kept, 0)) as writer:
+        assert writer.committed_steps == open_run(part).sizes["step"] == min(kept, 200)
+    assert verify(part) == []
+    write_run(part, layout, 300, resume=True)
+    assert files_of(part) == files_of(whole)
+
+
+def test_events_are_cut_back_too(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    for keep, step in ((None, 0), ((9, 2), 3)):
+        with RunWriter(path, make_layout(), resume=True, keep=keep) as writer:
+            writer.append(make_row(make_layout(), step))
+            for event in range(step, step + 3):
+                writer.append_event({"step": event, "split": "s", "name": "m", "value": float(event)})
+    metric = open_run(path).children["metric"].to_dataset(inherit=False)
+    assert metric["value"].values.tolist() == [0, 1, 3, 4, 5]
+    assert verify(path) == []
+
+
 def test_rounded_runs_resume_to_the_bit_too(tmp_path: Path) -> None:
     layout = make_layout()
     for name, ends in (("whole", [100]), ("part", [7, 30, 100])):
