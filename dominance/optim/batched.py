@@ -132,9 +132,10 @@ def chosen(losses: Sequence[Tensor], parameters: Sequence[Tensor], how: str) -> 
         ValueError: ``how`` is "batched" and the graph has no such way.
     """
     forced = how == "batched"
-    if len(losses) < (2 if forced else FEWEST_TASKS) or any(p._backward_hooks for p in parameters):
+    hooked = any(p._backward_hooks for p in parameters)
+    if len(losses) < (2 if forced else FEWEST_TASKS) or hooked or any(loss.grad_fn is None for loss in losses):
         if forced:
-            raise _cannot("there is one task, or a parameter has a hook")
+            raise _cannot("there is one task, a parameter has a hook, or a loss is a leaf")
         return None
     parts = split(losses)
     below = {} if parts.unbatched else _below(parts)

@@ -7,57 +7,24 @@ engine, here, applies it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dominance.optim.gradients import leaves, present, task_gradients
+from dominance.optim.gradients import How, leaves, present, reentrant, task_gradients
 from dominance.optim.listeners import listeners
+from dominance.optim.mixture import MatrixMixture as MatrixMixture
+from dominance.optim.mixture import Mixture as Mixture
+from dominance.optim.mixture import accumulate as accumulate
+from dominance.optim.mixture import diagonal_of, tell
 from dominance.optim.representation import Pull, Representation, backward_through
-from dominance.optim.rows import Matrix, Row, Sharing, TaskGradients, gram_matrix, named, values_of
+from dominance.optim.rows import Matrix, Row, Sharing, TaskGradients, gram_matrix, values_of
+from dominance.optim.scaling import Scaler, finite, slopes_scaled, spoil, started, times
 from dominance.optim.state import plain, restored
-
-
-class Mixture(Protocol):
-    """Task gradients and how they are to be mixed. The sum and the rows are computed only where they are wanted."""
-
-    gradients: TaskGradients
-
-    def total(self) -> Row:
-        """The sum of the manipulated gradients: what an ordinary optimizer is fed."""
-
-    def rows(self) -> TaskGradients:
-        """The manipulated gradient of each task."""
-
-    def weights(self) -> dict[str, float] | None:
-        """What each task's gradient was multiplied by, if that is all that was done."""
-
-
-class MatrixMixture:
-    """C G. The sum needs the column sums of C alone.
-
-    Args:
-        matrix: C, shape (K, K).
-        heads: factor on each task's gradient of the parameters of that task alone, shape (K,).
-    """
-
-    def __init__(self, gradients: TaskGradients, matrix: Matrix, heads: Matrix) -> None:
-        self.gradients = gradients
-        self.matrix = matrix
-        self._diagonal = _diagonal(matrix)
-        self._heads = heads
-
-    def total(self) -> Row:
-        return self.gradients.total(self.matrix.sum(axis=0), self._heads)
-
-    def rows(self) -> TaskGradients:
-        return self.gradients.mixed(self.matrix, self._heads)
-
-    def weights(self) -> dict[str, float] | None:
-        return None if self._diagonal is None else named(self.gradients.tasks, self._diagonal)
 
 
 class Combiner:
@@ -74,6 +41,9 @@ class Combiner:
     """Attributes that ``state_dict`` holds: numbers, strings, tensors, and lists and dicts of them."""
     of_all: ClassVar[bool] = False
     """Whether ``mixing`` is told of the tasks that reach no shared parameter, too."""
+
+    how: How = "auto"
+    """Which way the tasks' gradients are taken, see ``task_gradients``; may be set on an instance."""
 
     def __init__(self) -> None:
         self._sharing = Sharing()
@@ -97,11 +67,19 @@ class Combiner:
         parameters: Iterable[Tensor] | nn.Module,
         *,
         representation: Representation | None = None,
+        scaler: Scaler | None = None,
     ) -> None:
         """Take the place of ``loss.backward()``: add the combined gradient to ``.grad`` of the parameters.
 
-        The graph is freed. ``Tensor.register_hook`` hooks of parameters fire once for each task, on its gradient;
-        hooks that run after accumulation, like those of DistributedDataParallel, do not: ranks are not averaged.
+        The graph is freed; see ``task_gradients`` for what is left of heads. ``Tensor.register_hook`` hooks of
+        parameters, and of the representation, fire once for each task, on its gradient; hooks that run after
+        accumulation, like those of DistributedDataParallel, do not: ranks are not averaged.
+
+        With automatic mixed precision give the losses as they are, not scaled, and the scaler:
+        ``combiner.backward(losses, model, scaler=scaler)``, then ``scaler.step(optimizer)`` and ``scaler.update()``.
+        The passes are made on scaled losses, ``.grad`` holds scaled gradients, also of ``self.parameters()``, and the
+        method sees neither. If a loss or a gradient is not finite, NaN is put into ``.grad``, so that the scaler skips
+        the step, and what the method remembers does not move.
 
         Args:
             losses: task name -> scalar loss; None for a task that is absent from the batch.
@@ -109,23 +87,63 @@ class Combiner:
             representation: what the shared trunk puts out, one tensor, or one for each task that has its own inputs.
                 The Gram matrix is then that of the gradients with respect to it (MGDA-UB; MoCoGrad, Sec. V): K passes
                 through the heads and one through the trunk. None: the gradients of the parameters themselves.
+            scaler: a ``torch.amp.GradScaler``.
 
         Raises:
-            TypeError, ValueError: see ``task_gradients``.
-            FloatingPointError: a task's loss or gradient is not finite.
+            TypeError: see ``task_gradients``; the representation is neither a tensor nor a mapping of them.
+            ValueError: see ``task_gradients``; a loss is not made from its representation, or reaches the trunk
+                otherwise too.
+            RuntimeError: see ``task_gradients``.
+            FloatingPointError: without a scaler, a task's loss or gradient, or their combination, is not finite.
+                ``.grad`` is as it was.
         """
-        wanted = leaves(parameters)
-        if representation is not None:
-            reached, gradients, done = backward_through(self, present(losses), list(wanted), representation)
-            accumulate(reached, gradients)
-            done()
+        given = list(parameters.parameters() if isinstance(parameters, nn.Module) else parameters)
+        found = present(losses)
+        scale = started(scaler, next(iter(found.values())))
+        learnt = list(self.parameters())
+        made: tuple[Sequence[Tensor], Row, Callable[[], None]] | None
+        with slopes_scaled(learnt, scale):
+            if representation is not None:
+                made = self._through(found, list(leaves(given)), representation, scale)
+            else:
+                made = self._direct(found, given, scale)
+        if made is None:
+            spoil([*leaves(given), *learnt])
             return
-        mixture = self.mix(task_gradients(losses, wanted, sharing=self._sharing))
-        accumulate(mixture.gradients.parameters, mixture.total())
-        if listeners:
-            effective, weights = mixture.rows(), mixture.weights()
-            for listener in listeners:
-                listener.effective(effective, weights)
+        reached, total, done = made
+        if scale is None and not finite(total):
+            raise FloatingPointError("the combined gradient is not finite")
+        accumulate(reached, total)
+        done()
+
+    def _direct(
+        self, losses: dict[str, Tensor], given: Sequence[Tensor], scale: float | None
+    ) -> tuple[Sequence[Tensor], Row, Callable[[], None]] | None:
+        """The parameters, their combined gradient, and what tells the listeners; None: the step is to be skipped."""
+        gradients = task_gradients(losses, given, sharing=self._sharing, how=self.how, scale=scale or 1.0)
+        if scale is not None and not finite([*gradients.losses, *(g for row in gradients.rows for g in row)]):
+            return None
+        mixture = self.mix(gradients)
+        total = mixture.total()
+        return gradients.parameters, total if scale is None else times(total, scale), partial(tell, mixture, scale)
+
+    def _through(
+        self, losses: dict[str, Tensor], wanted: list[Tensor], representation: Representation, scale: float | None
+    ) -> tuple[Sequence[Tensor], Row, Callable[[], None]] | None:
+        """The same by way of the representation. The pass through the trunk may overflow when the method has moved."""
+        before = {} if scale is None else self._kept()
+        made = backward_through(self, losses, wanted, representation, scale)
+        if scale is not None and made is not None and not finite(made[1]):
+            self._put_back(before)
+            return None
+        return made
+
+    def _kept(self) -> dict[str, Any]:
+        return {name: plain(getattr(self, name)) for name in self.remembers}
+
+    def _put_back(self, kept: Mapping[str, Any]) -> None:
+        for name, value in kept.items():
+            setattr(self, name, restored(getattr(self, name), value))
 
     def combine(self, gradients: TaskGradients) -> TaskGradients:
         """The manipulated gradient of each task, C G: what a task-wise optimizer like AdaTask is fed (its Alg. 3-4)."""
@@ -140,7 +158,7 @@ class Combiner:
 
     def head_weights(self, matrix: Matrix, tasks: Sequence[str]) -> Matrix:
         """Factors on the gradients of parameters of one task alone, shape (K,): 1, or the diagonal of C (``heads``)."""
-        own = _diagonal(matrix) if self.heads == "weighted" else None
+        own = diagonal_of(matrix) if self.heads == "weighted" else None
         return np.ones(len(tasks)) if own is None else own
 
     def pull(self, tasks: Sequence[str], losses: Matrix, points: Sequence[Tensor], gradients: Row) -> Pull:
@@ -178,7 +196,7 @@ class Combiner:
 
     def state_dict(self) -> dict[str, Any]:
         """What the method remembers, so that training goes on to the bit; loads with ``weights_only=True``."""
-        return {name: plain(getattr(self, name)) for name in self.remembers} | {"reach": self._sharing.state()}
+        return self._kept() | {"reach": self._sharing.state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what ``state_dict`` returned.
@@ -192,8 +210,7 @@ class Combiner:
                 "it is of another method"
             )
         self._sharing.restore(state["reach"])
-        for name in self.remembers:
-            setattr(self, name, restored(getattr(self, name), state[name]))
+        self._put_back({name: state[name] for name in self.remembers})
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -201,7 +218,7 @@ class Combiner:
     def _checked(self, gram: Matrix, losses: Matrix, tasks: Sequence[str], reaching: Sequence[bool]) -> Matrix:
         """``mixing`` of the tasks that reach something shared, once it is sure that there is something to mix."""
         for what, values in (("loss", losses), ("gradient", np.diagonal(gram))):
-            broken = [task for task, value in zip(tasks, values, strict=True) if not np.isfinite(value)]
+            broken = _broken(values, tasks)
             if broken:
                 raise FloatingPointError(f"the {what} of {', '.join(broken)} is not finite; no weights can be found")
         if self.of_all or all(reaching):
@@ -257,35 +274,34 @@ class LossWeighting(Weighting):
         parameters: Iterable[Tensor] | nn.Module,
         *,
         representation: Representation | None = None,
+        scaler: Scaler | None = None,
     ) -> None:
-        """As ``Combiner.backward``, in one backward pass; ``representation`` makes no difference here."""
-        found = present(losses)
+        """As ``Combiner.backward``, in one backward pass; ``representation`` makes no difference here.
+
+        Losses must be finite. Gradients are not looked at without a scaler, as by ``loss.backward()``. Where the graph
+        has reentrant checkpointing, all its leaves get their gradient, not these parameters alone.
+        """
+        wanted, found = leaves(parameters), present(losses)
+        learnt = [p for p in self.parameters() if p.requires_grad]
+        fed = [*wanted, *learnt]
+        scale = started(scaler, next(iter(found.values())))
+        broken = _broken(values_of(list(found.values())), tuple(found))
+        if broken and scale is None:
+            raise FloatingPointError(f"the loss of {', '.join(broken)} is not finite; no weights can be found")
+        if broken:
+            spoil(fed)
+            return
+        before = {} if scale is None else self._kept()
         for listener in listeners:
             listener.observe(found)
-        learnt = [p for p in self.parameters() if p.requires_grad]
-        torch.autograd.backward(self.total(found), inputs=[*leaves(parameters), *learnt])
+        with torch.enable_grad():
+            total = self.total(found)
+            total = total if scaler is None else scaler.scale(total)
+        torch.autograd.backward(total, inputs=None if reentrant(found.values()) else fed)
+        if scale is not None and not finite([p.grad for p in fed]):
+            self._put_back(before)
 
 
-def accumulate(parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
-    """Add each gradient to its parameter's ``.grad``, as ``backward()`` does."""
-    into: list[Tensor] = []
-    added: list[Tensor] = []
-    with torch.no_grad():
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            if gradient is None:
-                continue
-            if parameter.grad is not None:
-                into.append(parameter.grad)
-                added.append(gradient)
-            elif gradient.stride() == parameter.stride():  # a copy: others hold what we were lent
-                parameter.grad = gradient.detach().clone()
-            else:
-                parameter.grad = torch.empty_like(parameter).copy_(gradient)
-        if into:
-            torch._foreach_add_(into, added)
-
-
-def _diagonal(matrix: Matrix) -> Matrix | None:
-    """The diagonal of C, if C is diagonal."""
-    diagonal = np.diagonal(matrix)
-    return diagonal.copy() if np.count_nonzero(matrix) == np.count_nonzero(diagonal) else None
+def _broken(values: Matrix, tasks: Sequence[str]) -> list[str]:
+    """The tasks whose value is not finite."""
+    return [task for task, value in zip(tasks, values, strict=True) if not np.isfinite(value)]

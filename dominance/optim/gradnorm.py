@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.nn import Module
 
 from dominance.optim.checks import not_negative
 from dominance.optim.combiner import LossWeighting, Mixture
-from dominance.optim.gradients import leaves, present
+from dominance.optim.gradients import grad, leaves, present
 from dominance.optim.listeners import own_passes
 from dominance.optim.representation import Representation, behind
 from dominance.optim.rows import Matrix, Row, TaskGradients, named
 from dominance.optim.scalar_adam import ScalarAdam, State
+from dominance.optim.scaling import Scaler, finite, spoil, started, times
 
 LEAST = 1e-3
 """No weight gets below it: the paper says nothing of weights that pass zero, and Adam could take one there."""
@@ -70,18 +70,33 @@ class GradNorm(LossWeighting):
         parameters: Iterable[Tensor] | Module,
         *,
         representation: Representation | None = None,
+        scaler: Scaler | None = None,
     ) -> None:
         """As ``Combiner.backward``; then the weights move. ``representation`` makes no difference here."""
         found = present(losses)
         wanted = list(leaves(parameters))
+        scale = started(scaler, next(iter(found.values())))
+        if scale is not None and not finite(found.values()):
+            spoil(wanted)
+            return
+        before = {} if scale is None else self._kept()
         values = self._values(np.array([float(loss.detach()) for loss in found.values()]), tuple(found))
         layer = self._layer(wanted, tuple(found), lambda: self._reached(found, wanted))
         with own_passes():
             at_layer = [
-                torch.autograd.grad(loss, layer, retain_graph=True, allow_unused=True) for loss in found.values()
+                grad(loss if scale is None else loss * scale, layer, retain_graph=True) for loss in found.values()
             ]
+        if scale is not None:
+            at_layer = [times(row, 1 / scale) for row in at_layer]
+            if not all(finite(row) for row in at_layer):
+                self._put_back(before)
+                spoil(wanted)
+                return
         norms = self._norms(at_layer, tuple(found))
-        super().backward(losses, wanted)
+        super().backward(losses, wanted, scaler=scaler)
+        if scale is not None and not finite([p.grad for p in wanted]):
+            self._put_back(before)
+            return
         self._learn(norms, values)
 
     def mix(self, gradients: TaskGradients) -> Mixture:

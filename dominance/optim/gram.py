@@ -15,6 +15,8 @@ Matrix = npt.NDArray[np.float64]
 BLOCK = 32_768
 """Numbers of a row that are multiplied in one product; products are summed in float64."""
 ACCELERATOR_BLOCK = 1 << 20
+SMALLEST = 1e-30
+"""Squared norms below it have lost digits, or all, to the range of float32."""
 FEW_ROWS = 8
 """Up to so many rows, large tensors are faster multiplied in pairs, where they lie, than copied side by side."""
 
@@ -25,21 +27,57 @@ Piece = tuple[int, int, int]
 def gram_matrix(rows: Sequence[Sequence[Tensor | None]]) -> Matrix:
     """Inner products of rows of tensors, shape (K, K), float64; None is zero.
 
-    Half precision is multiplied in float32. From each device one (K, K) matrix is brought to the host, no more.
+    Half precision is multiplied in float32, also within ``torch.autocast``. From each device one (K, K) matrix is
+    brought to the host, no more; a second one if squares of the numbers are beyond the range of float32: then rows are
+    divided by their largest number first.
 
     Args:
         rows: K lists over the same parameters; dense real tensors.
+
+    Raises:
+        ValueError: two tensors at one place have different shapes.
     """
+    gram = _gram(rows)
+    squares = np.diagonal(gram)
+    if not (np.isfinite(squares) & (squares > SMALLEST)).all():
+        largest = np.array([_largest(row) for row in rows])
+        largest[~np.isfinite(largest) | (largest == 0)] = 1.0
+        if (largest != 1).any():
+            gram = _gram([_divided(row, by) for row, by in zip(rows, largest.tolist(), strict=True)])
+            gram = gram * np.outer(largest, largest)
+    return gram
+
+
+def _largest(row: Sequence[Tensor | None]) -> float:
+    """The largest absolute value."""
+    return max((float(g.detach().abs().max()) for g in row if g is not None and g.numel()), default=0.0)
+
+
+def _divided(row: Sequence[Tensor | None], by: float) -> list[Tensor | None]:
+    if by == 1:
+        return list(row)
+    return [None if g is None else g.detach().to(_wide(g)) / by for g in row]
+
+
+def _wide(tensor: Tensor) -> torch.dtype:
+    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
+
+
+def _gram(rows: Sequence[Sequence[Tensor | None]]) -> Matrix:
     by_device: dict[tuple[torch.device, torch.dtype], list[int]] = {}
     for i, column in enumerate(zip(*rows, strict=True)):
         tensor = next((g for g in column if g is not None), None)
-        if tensor is not None and tensor.numel():
-            wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32
-            by_device.setdefault((tensor.device, wide), []).append(i)
+        if tensor is None:
+            continue
+        shapes = {g.shape for g in column if g is not None}
+        if len(shapes) > 1:
+            raise ValueError(f"tensors of shapes {sorted(map(tuple, shapes))} have no inner product")
+        if tensor.numel():
+            by_device.setdefault((tensor.device, _wide(tensor)), []).append(i)
     gram = np.zeros((len(rows), len(rows)))
     for (device, dtype), columns in by_device.items():
         there = [[row[i] for i in columns] for row in rows]
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
             gram += _on_host(there, dtype) if device.type == "cpu" else _copied(there, dtype, ACCELERATOR_BLOCK)
     return np.asarray(np.triu(gram) + np.triu(gram, 1).T)
 

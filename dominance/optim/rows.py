@@ -38,6 +38,8 @@ class TaskGradients:
     shared: tuple[bool, ...]
 
     def __post_init__(self) -> None:
+        if not all(isinstance(task, str) for task in self.tasks):
+            raise TypeError(f"tasks are named by strings, not {self.tasks}")
         if not (len(self.tasks) == len(self.rows) == len(self.losses)):
             raise ValueError(f"{len(self.tasks)} tasks, {len(self.rows)} rows and {len(self.losses)} losses")
         if any(len(row) != len(self.parameters) for row in self.rows) or len(self.shared) != len(self.parameters):
@@ -54,6 +56,8 @@ class TaskGradients:
     def mixed(self, matrix: Matrix, heads: Weights | None = None) -> TaskGradients:
         """C G on the shared parameters: row k of the result is the sum over j of C[k, j] times row j.
 
+        Where all factors are 0, it is zeros where the task reaches the parameter, and None elsewhere.
+
         Args:
             matrix: C, shape (K, K).
             heads: factor on each task's gradient of the parameters that are not shared, shape (K,); None: 1.
@@ -68,6 +72,7 @@ class TaskGradients:
                     mixed[i] = weighted_sum([row[i] for row in self.rows], matrix[k])
                 else:
                     mixed[i] = weighted_sum([self.rows[k][i]], (1.0 if heads is None else float(heads[k]),))
+            _zeros_where(self.rows[k], mixed)
         return TaskGradients(self.tasks, self.parameters, rows, self.losses, self.shared)
 
     def total(self, weights: Weights | None = None, heads: Weights | None = None) -> Row:
@@ -85,6 +90,8 @@ class TaskGradients:
             total[i] = made
         for i in rest:
             total[i] = weighted_sum([row[i] for row in self.rows], on_shared if self.shared[i] else on_heads)
+        for row in self.rows:
+            _zeros_where(row, total)
         return total
 
     def _full(self) -> tuple[list[int], list[int]]:
@@ -129,38 +136,82 @@ class Sharing:
     def __init__(self) -> None:
         # by identity: == of tensors is elementwise
         self._reach: MutableMapping[Tensor, set[str]] = WeakTensorKeyDictionary()
-        self._restored: list[list[str]] = []
+        self._restored: list[list[str]] | None = None
+        self._given: list[weakref.ref[Tensor]] = []
         self._last: list[tuple[weakref.ref[Tensor], set[str]]] = []
 
-    def shared(self, tasks: Sequence[str], parameters: Sequence[Tensor], rows: Sequence[Row]) -> tuple[bool, ...]:
-        """For each parameter, whether two or more tasks have reached it by now."""
+    def shared(
+        self,
+        tasks: Sequence[str],
+        parameters: Sequence[Tensor],
+        rows: Sequence[Row],
+        given: Sequence[Tensor] | None = None,
+    ) -> tuple[bool, ...]:
+        """For each parameter, whether two or more tasks have reached it by now.
+
+        Args:
+            given: all parameters, with those that need no gradient now; ``state`` goes by their order. None: no others.
+
+        Raises:
+            ValueError: a restored state is of another number of parameters.
+        """
         found = []
-        for reach, *column in zip(self._reaches(parameters), *rows, strict=True):
+        for reach, *column in zip(self._reaches(parameters, given or parameters), *rows, strict=True):
             if len(reach) < len(tasks) or not reach.issuperset(tasks):
                 reach.update(task for task, gradient in zip(tasks, column, strict=True) if gradient is not None)
             found.append(len(reach) > 1)
         return tuple(found)
 
-    def _reaches(self, parameters: Sequence[Tensor]) -> list[set[str]]:
+    def _reaches(self, parameters: Sequence[Tensor], given: Sequence[Tensor]) -> list[set[str]]:
         """The tasks that have reached each parameter; looked up once for parameters that come again in each step."""
-        same = len(self._last) == len(parameters) and not self._restored
-        if not same or any(known() is not p for (known, _), p in zip(self._last, parameters, strict=True)):
-            reaches = [self._reach.setdefault(parameter, set()) for parameter in parameters]
-            for reach, restored in zip(reaches, self._restored, strict=False):
-                reach.update(restored)
-            self._restored = []
-            self._last = [(weakref.ref(p), reach) for p, reach in zip(parameters, reaches, strict=True)]
+        if len(self._given) != len(given) or any(r() is not p for r, p in zip(self._given, given, strict=True)):
+            self._arrange(given)
+        if len(self._last) != len(parameters) or any(
+            r() is not p for (r, _), p in zip(self._last, parameters, strict=True)
+        ):
+            self._last = [(weakref.ref(p), self._reach[p]) for p in parameters]
         return [reach for _, reach in self._last]
 
+    def _arrange(self, given: Sequence[Tensor]) -> None:
+        """Take up these parameters, in this order; a restored state is theirs."""
+        if self._restored is not None and len(self._restored) != len(given):
+            raise ValueError(
+                f"the state is of {len(self._restored)} parameters, and {len(given)} are given; give the same ones in "
+                "the same order, also those that need no gradient now"
+            )
+        for p, restored in zip(given, self._restored or [[]] * len(given), strict=True):
+            self._reach.setdefault(p, set()).update(restored)
+        self._restored = None
+        self._given = [weakref.ref(p) for p in given]
+        self._last = []
+
     def state(self) -> list[list[str]]:
-        """The tasks that reached each parameter, in the order in which the parameters were first given."""
-        return [sorted(reached) for reached in self._reach.values()] or self._restored
+        """The tasks that reached each of the parameters that were given last, in their order; then those of others."""
+        if self._restored is not None:
+            return [list(reached) for reached in self._restored]
+        alive = [p for known in self._given if (p := known()) is not None]
+        ids = {id(p) for p in alive}
+        return [sorted(self._reach[p]) for p in (*alive, *(p for p in self._reach if id(p) not in ids))]
 
     def restore(self, state: list[list[str]]) -> None:
         """Take over what ``state`` returned; it holds for the parameters of the next call, in their order."""
         self._reach.clear()
-        self._last = []
-        self._restored = [list(reached) for reached in state]
+        self._given, self._last = [], []
+        self._restored = [list(reached) for reached in state] or None
+
+    def __getstate__(self) -> list[list[str]]:
+        return self.state()
+
+    def __setstate__(self, state: list[list[str]]) -> None:
+        self.__init__()  # type: ignore[misc]
+        self.restore(state)
+
+
+def _zeros_where(reached: Row, found: Row) -> None:
+    """Zeros for None, where a gradient is there that was multiplied by 0."""
+    for i, (gradient, made) in enumerate(zip(reached, found, strict=True)):
+        if made is None and gradient is not None:
+            found[i] = torch.zeros_like(gradient)
 
 
 def weighted_sum(tensors: Iterable[Tensor | None], weights: Iterable[float]) -> Tensor | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -130,9 +132,46 @@ def test_a_parameter_stays_shared_and_state_comes_back() -> None:
     assert sharing.shared(("a",), (v, w), [[g, g]]) == (False, True)
     again = Sharing()
     again.restore(sharing.state())
-    assert again.shared(("a",), (w, v), [[g, g]]) == (True, False)
+    assert again.shared(("a",), (v, w), [[g, g]]) == (False, True)
     assert sharing.shared(("b",), (w, v), [[g, g]]) == (True, True)
-    assert again.state() == [["a", "b"], ["a"]]
+    assert again.state() == [["a"], ["a", "b"]]
+
+
+def test_frozen_parameters_keep_their_place_in_the_state_and_another_number_is_refused() -> None:
+    u, v, w = (torch.zeros(1, requires_grad=True) for _ in range(3))
+    g = torch.ones(1)
+    sharing = Sharing()
+    sharing.shared(("a", "b"), (v, w), [[g, g], [g, None]], (u, v, w))
+    assert sharing.state() == [[], ["a", "b"], ["a"]]
+    again = Sharing()
+    again.restore(sharing.state())
+    assert again.state() == sharing.state()
+    assert again.shared(("a",), (u, w), [[g, g]], (u, v, w)) == (False, False)
+    assert again.shared(("a",), (v,), [[g]], (u, v, w)) == (True,)
+    again.restore(sharing.state())
+    with pytest.raises(ValueError, match="of 3 parameters, and 2 are given"):
+        again.shared(("a",), (v, w), [[g, g]])
+    copied = pickle.loads(pickle.dumps(sharing))
+    assert copied.shared(("b",), (w,), [[g]], (u, v, w)) == (True,)
+
+
+def test_a_factor_of_zero_gives_zeros_where_the_task_reaches() -> None:
+    w, v = torch.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)
+    g = torch.ones(1)
+    gradients = TaskGradients(("a", "b"), (w, v), [[g, None], [g, g]], (g[0], g[0]), (True, True))
+    assert [None if t is None else t.item() for t in gradients.total([1, 0])] == [1, 0]
+    assert [[None if t is None else t.item() for t in row] for row in gradients.mixed(np.diag([0, 1])).rows] == [
+        [0, None],
+        [1, 1],
+    ]
+    assert gradients.total([1, 1], [0, 0])[1] is not None
+    alone = TaskGradients(("a", "b"), (w, v), [[None, None], [None, g]], (g[0], g[0]), (True, False))
+    assert alone.total([1, 1], [1, 0]) == [None, torch.zeros(1)]
+
+
+def test_names_that_are_no_strings_are_refused() -> None:
+    with pytest.raises(TypeError, match="strings"):
+        TaskGradients((0,), (), [[]], (torch.ones(()),), ())  # type: ignore[arg-type]
 
 
 def test_rows_of_the_wrong_length_are_refused() -> None:
