@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from dominance.optim.rows import Matrix
+
+PATIENCE = 200
+"""Passes before something counts as forgotten: more than anyone accumulates into one step."""
 
 
 def finite(losses: Matrix, tasks: Sequence[str], method: object) -> None:
@@ -41,6 +45,29 @@ def named_by(tasks: Iterable[object], method: object) -> None:
     for task in tasks:
         if not isinstance(task, str):
             raise TypeError(f"{type(method).__name__} takes names of tasks, and {task!r} is no string")
+
+
+class Still:
+    """Warns, once, if what is to be learnt is still as it was after so many passes: nobody moves it then.
+
+    Args:
+        advice: what is forgotten.
+    """
+
+    def __init__(self, advice: str) -> None:
+        self.advice = advice
+        self.first: dict[str, float] = {}
+        self.passes = 0
+        self.moved = False
+
+    def look(self, values: Mapping[str, float]) -> None:
+        """See what is to be learnt, by task, as it is in this pass."""
+        if self.moved or not values:
+            return
+        self.moved = any(self.first.setdefault(task, value) != value for task, value in values.items())
+        self.passes += 1
+        if self.passes == PATIENCE and not self.moved:
+            warnings.warn(f"{self.advice}; so far, in {PATIENCE} passes, all weights are fixed", RuntimeWarning, 2)
 
 
 def _refuse(

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from torch import Tensor
 
-from dominance.optim.checks import positive
+from dominance.optim.checks import Still, named_by, positive
 from dominance.optim.combiner import LossWeighting
-from dominance.optim.rows import Matrix
+from dominance.optim.rows import Matrix, values_of
 from dominance.optim.scalar_adam import ScalarAdam, State
 
 EPS = 1e-8
@@ -48,6 +48,8 @@ class FAMO(LossWeighting):
         self, lr: float = 0.025, weight_decay: float = 1e-3, *, min_losses: float | Mapping[str, float] = 0.0
     ) -> None:
         super().__init__()
+        named_by(min_losses if isinstance(min_losses, Mapping) else (), self)
+        self._still = Still("FAMO learns when after_step(losses) is called after each step, and it was not")
         self.adam = ScalarAdam(lr, weight_decay=weight_decay)
         self.min_losses = min_losses
         self.logits: dict[str, float] = {}
@@ -57,16 +59,23 @@ class FAMO(LossWeighting):
     def loss_weights(self, losses: Matrix, tasks: Sequence[str]) -> Matrix:
         """c z_k / (L_k - b_k); the losses are kept for ``after_step``."""
         above = self._above(losses, tasks)
+        self._still.look({task: self.logits.get(task, 0.0) for task in tasks})
         self.before = dict(zip(tasks, losses.tolist(), strict=True))
         weights = self._shares(tasks) / above
         return np.asarray(weights / weights.sum())
 
     def after_step(self, losses: Mapping[str, Tensor | None]) -> None:
-        """Move ξ, by how much the loss of each task that was in the batch has fallen."""
+        """Move ξ, by how much the loss of each task that was in the batch has fallen.
+
+        Raises:
+            TypeError: not a mapping of names to tensors.
+            ValueError: a loss is not a scalar, or none of them, or one too many, was in the batch.
+        """
         if not self.before:
             raise ValueError("FAMO.after_step comes after backward() and the optimizer's step, once")
-        tasks = [task for task in self.before if losses.get(task) is not None]
-        now = np.array([float(loss.detach()) for task in tasks if (loss := losses[task]) is not None])
+        found = self._after(losses)
+        tasks = list(found)
+        now = values_of(list(found.values()))
         then = np.array([self.before[task] for task in tasks])
         fall = np.log(self._above(then, tasks)) - np.log(self._above(now, tasks))
         z = self._shares(tasks)
@@ -74,6 +83,24 @@ class FAMO(LossWeighting):
         logits = {task: self.logits.get(task, 0.0) for task in tasks}
         self.logits |= self.adam.step(logits, dict(zip(tasks, delta.tolist(), strict=True)), self.moments)
         self.before = {}
+        self._still.moved = True
+
+    def _after(self, losses: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
+        """The losses after the step, looked at."""
+        if not isinstance(losses, Mapping):
+            raise TypeError(f"losses is a {type(losses).__name__}; give a mapping of names to tensors")
+        named_by(losses, self)
+        found = {task: loss for task, loss in losses.items() if loss is not None}
+        for task, loss in found.items():
+            if not isinstance(loss, Tensor):
+                raise TypeError(f"the loss of {task!r} is a {type(loss).__name__}, not a tensor")
+            if loss.numel() != 1:
+                raise ValueError(f"the loss of {task!r} has shape {tuple(loss.shape)}; reduce it to a scalar")
+        strangers = [task for task in found if task not in self.before]
+        if strangers or not found:
+            which = f"that of {', '.join(strangers)} was not in it" if strangers else "none is given"
+            raise ValueError(f"FAMO.after_step takes the losses of the batch {', '.join(self.before)} again: {which}")
+        return found
 
     def _above(self, losses: Matrix, tasks: Sequence[str]) -> Matrix:
         """L - b."""

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dominance.optim.checks import named_by
 from dominance.optim.combiner import Combiner, Mixture
 from dominance.optim.representation import Pull
 from dominance.optim.rows import Matrix, Row, TaskGradients
@@ -44,6 +45,7 @@ class GradDrop(Combiner):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        named_by(leak if isinstance(leak, Mapping) else (), self)
         leaks = list(leak.values()) if isinstance(leak, Mapping) else [leak]
         if not all(0 <= one <= 1 for one in leaks):
             raise ValueError(f"leak is {leak}; it must lie between 0 and 1")

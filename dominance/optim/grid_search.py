@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from dominance.optim.checks import known
+from dominance.optim.checks import known, named_by
 from dominance.optim.combiner import LossWeighting
 from dominance.optim.rows import Matrix
 
@@ -24,6 +24,7 @@ class GridSearch(LossWeighting):
         weights: task -> weight, zero or more.
 
     Raises:
+        TypeError: a name is no string.
         ValueError: a weight is negative or not finite, all are zero, or (later) a loss has a task without a weight.
 
     >>> import torch
@@ -35,6 +36,7 @@ class GridSearch(LossWeighting):
 
     def __init__(self, weights: Mapping[str, float]) -> None:
         super().__init__()
+        named_by(weights, self)
         self.given = {task: float(weight) for task, weight in weights.items()}
         wrong = {task: w for task, w in self.given.items() if not (w >= 0 and math.isfinite(w))}
         if wrong or not any(self.given.values()):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dominance.optim.checks import known, not_negative
+from dominance.optim.checks import Still, known, named_by, not_negative
 from dominance.optim.combiner import Weighting
 from dominance.optim.imtl_g import IMTLG
 from dominance.optim.rows import Matrix
@@ -28,6 +28,9 @@ class IMTL(Weighting):
     Args:
         tasks: the names.
 
+    Raises:
+        TypeError: a name is no string.
+
     Raises (``backward``, ``combine``):
         ValueError: a task that it was not made for, or a negative loss: s_k would grow without end.
         FloatingPointError: a loss or a gradient is not finite.
@@ -39,6 +42,8 @@ class IMTL(Weighting):
 
     def __init__(self, tasks: Sequence[str]) -> None:
         super().__init__()
+        named_by(tasks, self)
+        self._still = Still("no optimizer moves IMTL's parameters(): give them to one, beside the model's")
         self.log_scales = {task: nn.Parameter(torch.zeros(())) for task in tasks}
         self.projections = IMTLG()
 
@@ -50,6 +55,7 @@ class IMTL(Weighting):
         """α_k exp(s_k); adds to the gradient of s_k."""
         known(tuple(self.log_scales), tasks, self)
         not_negative(losses, tasks, self, "or the scale grows without end")
+        self._still.look({task: s.item() for task in tasks if (s := self.log_scales[task]).requires_grad})
         scales = self._scales(tasks)
         alpha = self.projections.weights(scales[:, None] * gram * scales, scales * losses, tasks)
         for task, slope in zip(tasks, scales * losses - 1, strict=True):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dominance.optim.checks import known, not_negative
+from dominance.optim.checks import Still, known, named_by, not_negative
 from dominance.optim.combiner import LossWeighting, Mixture
 from dominance.optim.listeners import own_passes
 from dominance.optim.rows import Matrix, TaskGradients
@@ -34,8 +34,13 @@ class UW(LossWeighting):
             every task.
         initial: s_k at the start.
 
+    Raises:
+        TypeError: a name is no string.
+        ValueError: the likelihoods are not of these tasks.
+
     Raises (``backward``, ``combine``):
         ValueError: a task that it was not made for, or a negative loss: L is unbounded below then, as σ goes to 0.
+        FloatingPointError: a loss is not finite.
 
     >>> import torch
     >>> uw, w = UW(["a"]), torch.tensor([3.0], requires_grad=True)
@@ -54,10 +59,12 @@ class UW(LossWeighting):
         initial: float = 0.0,
     ) -> None:
         super().__init__()
+        named_by(tasks, self)
         of_each = likelihood if isinstance(likelihood, Mapping) else dict.fromkeys(tasks, likelihood)
         if set(of_each) != set(tasks) or not set(of_each.values()) <= set(FACTOR):
             raise ValueError(f"likelihood must say {' or '.join(FACTOR)} for each of {', '.join(tasks)}: {of_each}")
         self.likelihood = of_each
+        self._still = Still("no optimizer moves UW's parameters(): give them to one, beside the model's")
         self.log_variances = {task: nn.Parameter(torch.tensor(float(initial))) for task in tasks}
 
     def parameters(self) -> Iterator[Tensor]:
@@ -73,6 +80,7 @@ class UW(LossWeighting):
     def total(self, losses: Mapping[str, Tensor]) -> Tensor:
         """Σ_k c_k exp(-s_k) L_k + s_k / 2."""
         self.loss_weights(np.array([float(loss.detach()) for loss in losses.values()]), tuple(losses))
+        self._still.look({task: s.item() for task in losses if (s := self.log_variances[task]).requires_grad})
         parts = []
         for task, loss in losses.items():
             s = self.log_variances[task]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -180,3 +181,36 @@ def test_a_task_that_shares_nothing_changes_nothing(name: str) -> None:
 def test_the_state_of_another_method_is_refused() -> None:
     with pytest.raises(ValueError, match="it is of another method"):
         optim.DWA().load_state_dict(optim.RLW().state_dict())
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: optim.UW([0, 1]),  # type: ignore[list-item]
+        lambda: optim.IMTL([0, 1]),  # type: ignore[list-item]
+        lambda: optim.UW("ab"),
+        lambda: optim.GridSearch({0: 1.0}),  # type: ignore[dict-item]
+        lambda: optim.FAMO(min_losses={0: 1.0}),  # type: ignore[dict-item]
+        lambda: optim.GradDrop(leak={0: 1.0}),  # type: ignore[dict-item]
+        lambda: optim.ParetoMTL({0: 1.0, 1: 2.0}),  # type: ignore[dict-item]
+    ],
+)
+def test_tasks_are_named_by_strings(made: Callable[[], Combiner]) -> None:
+    with pytest.raises(TypeError, match="string"):
+        made()
+
+
+@pytest.mark.parametrize("name", ["UW", "IMTL"])
+def test_learnt_weights_that_no_optimizer_has_are_warned_of_once(name: str) -> None:
+    def passes(combiner: Combiner, step: bool) -> None:
+        w = torch.ones(2, requires_grad=True)
+        optimizer = torch.optim.SGD(combiner.parameters(), lr=0.01)
+        for i in range(450):
+            combiner.backward({"a": w[0] ** 2, "b": 2 * w[1] ** 2}, [w])
+            if step and i % 100 == 99:  # accumulated
+                optimizer.step()
+
+    passes(make(name), step=True)
+    with pytest.warns(RuntimeWarning, match=r"parameters\(\)") as told:
+        passes(make(name), step=False)
+    assert len(told) == 1

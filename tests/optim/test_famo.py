@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,6 +76,8 @@ def test_it_lifts_the_task_that_falls_slowest() -> None:
             optimizer.step()
             if use:
                 famo.after_step(losses())
+            else:
+                famo._still.moved = True  # on purpose
         ratios[use] = float(abs(torch.log(w[1].detach() / w[0].detach())))
     assert ratios[True] < 0.5 * ratios[False] or ratios[True] < 0.05
 
@@ -108,3 +111,37 @@ def test_what_cannot_be() -> None:
     with pytest.raises(ValueError, match="after backward"):
         famo.after_step(tensors(1.0, 2.0))
     assert famo.loss_weights(np.array([7.0]), "a").tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("losses", "error", "message"),
+    [
+        ([1.0, 2.0], TypeError, "losses is a list"),
+        ({"a": 1.0}, TypeError, "'a' is a float, not a tensor"),
+        ({0: torch.ones(())}, TypeError, "0 is no string"),
+        ({"a": torch.ones(2)}, ValueError, r"'a' has shape \(2,\)"),
+        ({"a": torch.ones(()), "z": torch.ones(())}, ValueError, "that of z was not in it"),
+        ({"a": None, "b": None}, ValueError, "batch a, b again: none is given"),
+    ],
+)
+def test_what_after_step_does_not_take(losses: Any, error: type[Exception], message: str) -> None:
+    famo = FAMO()
+    famo.loss_weights(np.array([1.0, 2.0]), "ab")
+    with pytest.raises(error, match=message):
+        famo.after_step(losses)
+    famo.after_step(tensors(1.0, 2.0))
+
+
+def test_a_forgotten_after_step_is_warned_of_once() -> None:
+    forgotten, called = FAMO(), FAMO()
+
+    def passes(famo: FAMO) -> None:
+        for _ in range(450):
+            famo.loss_weights(np.array([1.0, 2.0]), "ab")
+
+    with pytest.warns(RuntimeWarning, match="after_step") as told:
+        passes(forgotten)
+    assert len(told) == 1
+    called.loss_weights(np.array([1.0, 2.0]), "ab")
+    called.after_step(tensors(1.0, 2.0))
+    passes(called)
