@@ -10,8 +10,9 @@ from torch import Tensor
 
 from dominance.optim.ladatask import Aggregate, Granularity, Layers, Shares
 from dominance.optim.listeners import listeners
+from dominance.optim.parts import Group, Part, coupled, fed, parts_of
 from dominance.optim.rows import TaskGradients
-from dominance.optim.taskwise import Group, Parameters, Part, TaskwiseOptimizer, coupled, fed
+from dominance.optim.taskwise import Parameters, TaskwiseOptimizer
 
 State = dict[str, Any]
 
@@ -76,7 +77,7 @@ class AdaTaskOptimizer(TaskwiseOptimizer):
         raise NotImplementedError
 
     def _update(self, gradients: TaskGradients) -> None:
-        parts = [(group, part) for group in self.param_groups for part in self._parts(group, gradients)]
+        parts = [(group, part) for group in self.param_groups for part in parts_of(group, gradients)]
         shares = None if self._layers is None else self._layers.shares(self.state, parts, self._decay)
         for group, part in parts:
             self._update_part(group, part, shares)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from dominance.optim.adatask import AdaTaskOptimizer, State, buffers, nonnegative
 from dominance.optim.ladatask import Aggregate, Granularity
-from dominance.optim.taskwise import Group, Parameters
+from dominance.optim.parts import Group
+from dominance.optim.taskwise import Parameters
 
 
 class AdaTaskAdagrad(AdaTaskOptimizer):

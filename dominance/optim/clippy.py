@@ -11,15 +11,18 @@ from torch import Tensor
 from dominance.optim.adatask import buffers, fraction, nonnegative
 from dominance.optim.combiner import Combiner
 from dominance.optim.equal_weight import EqualWeight
-from dominance.optim.taskwise import Group, Parameters, coupled
+from dominance.optim.parts import Group, coupled
+from dominance.optim.scaling import Scaler
+from dominance.optim.taskwise import Parameters
 
 
 class Clippy(torch.optim.Optimizer):
     """ClippyAdam: theta <- theta - sigma * lr * m̂ / (sqrt(v̂) + eps), one sigma <= 1 for each tensor.
 
     sigma is the largest for which every entry keeps |theta_new - theta| <= lambda_rel * |theta| + lambda_abs; with
-    sigma = 1 it is ``torch.optim.Adam``. It steps from ``.grad``, so that any combiner, clipping and loss scaler goes
-    with it; ``backward(losses)`` fills ``.grad``, as does ``loss.backward()``.
+    sigma = 1 it is ``torch.optim.Adam``. It steps from ``.grad``, so that any combiner and clipping goes with it, and a
+    loss scaler: ``backward(losses, scaler=scaler)``, then ``scaler.step(optimizer)``. ``backward(losses)`` fills
+    ``.grad``, as does ``loss.backward()``.
 
     ``Clippy()``, without parameters, is the rule alone: what ``PUB`` takes as its manipulation.
 
@@ -60,19 +63,27 @@ class Clippy(torch.optim.Optimizer):
         }
         super().__init__([{"params": []}] if params is None else params, defaults)
 
-    def backward(self, losses: Mapping[str, Tensor | None], combiner: Combiner | None = None) -> None:
+    def backward(
+        self,
+        losses: Mapping[str, Tensor | None],
+        combiner: Combiner | None = None,
+        *,
+        scaler: Scaler | None = None,
+    ) -> None:
         """Add the combined gradient of the tasks to ``.grad``, by default the plain sum.
 
         Args:
             losses: task name -> scalar loss; None for a task that is absent from the batch.
             combiner: what combines the gradients.
+            scaler: a ``torch.amp.GradScaler``; the losses are given unscaled, see ``Combiner.backward``.
 
         Raises:
-            TypeError, ValueError: see ``optim.gradients.present``.
+            TypeError, ValueError, RuntimeError, FloatingPointError: see ``Combiner.backward``.
         """
         combiner = combiner or EqualWeight()
         learnt = {id(p) for p in combiner.parameters()}  # the combiner sees to those itself
-        combiner.backward(losses, [p for group in self.param_groups for p in group["params"] if id(p) not in learnt])
+        mine = [p for group in self.param_groups for p in group["params"] if id(p) not in learnt]
+        combiner.backward(losses, mine, scaler=scaler)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

@@ -14,10 +14,11 @@ from torch import Tensor
 from dominance.optim.adatask import State, fraction, nonnegative
 from dominance.optim.clippy import Clippy, clipping
 from dominance.optim.listeners import listeners
+from dominance.optim.parts import Group, Part, coupled, fed, parts_of
 from dominance.optim.rows import TaskGradients, gram_matrix
 from dominance.optim.solvers.bargaining import bargain, solve
 from dominance.optim.solvers.sequential import solve_sequential
-from dominance.optim.taskwise import Group, Parameters, Part, TaskwiseOptimizer, coupled, fed
+from dominance.optim.taskwise import Parameters, TaskwiseOptimizer
 
 _SOLVERS = {"newton": solve, "sequential": solve_sequential}
 _OPTIONS = ("_base", "_every", "_manipulation", "_solver", "_form", "_normalise")
@@ -129,7 +130,7 @@ class PUB(TaskwiseOptimizer):
 
     def _update(self, gradients: TaskGradients) -> None:
         common = {id(p) for p, shared in zip(gradients.parameters, gradients.shared, strict=True) if shared}
-        parts = [(group, part) for group in self.param_groups for part in self._parts(group, gradients)]
+        parts = [(group, part) for group in self.param_groups for part in parts_of(group, gradients)]
         trunk = [(group, part) for group, part in parts if id(part.parameters[0]) in common]
         tasks = [task for task in gradients.tasks if any(task in part.tasks for _, part in trunk)]
         if tasks and (self._steps % self._every == 0 or any(task not in self._alpha for task in tasks)):

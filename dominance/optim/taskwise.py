@@ -3,37 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from dominance.optim.combiner import Combiner, accumulate
-from dominance.optim.gradients import task_gradients
+from dominance.optim.gradients import present, task_gradients
 from dominance.optim.listeners import listeners
+from dominance.optim.parts import Group
 from dominance.optim.rows import Sharing, TaskGradients
+from dominance.optim.scaling import Scaler, finite, spoil, started
 from dominance.optim.taken import added, scaled
 
-Group = dict[str, Any]
-_IN_CACHE = 1 << 18
-"""Numbers."""
 Parameters = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[Group]
-
-
-@dataclass(frozen=True)
-class Part:
-    """Parameters of one group that the same tasks reach in this step, on one device and of one dtype.
-
-    Attributes:
-        tasks: K names.
-        parameters: n of them.
-        rows: K lists of n gradients.
-    """
-
-    tasks: tuple[str, ...]
-    parameters: list[Tensor]
-    rows: list[list[Tensor]]
 
 
 class TaskwiseOptimizer(torch.optim.Optimizer):
@@ -60,34 +43,55 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
         self._sharing = Sharing()
         super().__init__(params, defaults)
 
-    def backward(self, losses: Mapping[str, Tensor | None], combiner: Combiner | None = None) -> None:
+    def backward(
+        self,
+        losses: Mapping[str, Tensor | None],
+        combiner: Combiner | None = None,
+        *,
+        scaler: Scaler | None = None,
+    ) -> None:
         """Take the place of ``loss.backward()``: keep each task's gradient, and add their sum to ``.grad``.
 
         Gradients of several calls add up until ``zero_grad()``, task by task. ``.grad`` is for reading: what is done to
         it is refused by the next call or ``step``. What goes by torch's back (``p.grad.data.clamp_()``) is not noticed
         and makes no difference; see ``clip_grad_norm_`` and ``scale_grad_``.
 
+        With automatic mixed precision give the losses as they are and the scaler, then ``scaler.step(optimizer)`` and
+        ``scaler.update()``. What is kept is scaled, and the combiner sees it unscaled; of a loss or gradient that is
+        not finite it sees nothing, and the step is skipped. Without a combiner, scaled losses do as well.
+
         Args:
             losses: task name -> scalar loss; None for a task that is absent from the batch.
             combiner: manipulates the gradients first, each task's own manipulated gradient then goes into its own state
                 (AdaTask, Alg. 3-4: with CAGrad, with PCGrad).
+            scaler: a ``torch.amp.GradScaler``.
 
         Raises:
-            TypeError, ValueError: see ``optim.gradients.present``; or the combiner learns its weights by gradient.
-            RuntimeError: ``.grad`` holds something that is of no task.
+            TypeError, ValueError: see ``task_gradients``; or the combiner learns its weights by gradient.
+            RuntimeError: see ``task_gradients``; ``.grad`` holds something that is of no task.
+            FloatingPointError: without a scaler, what the combiner is given is not finite.
         """
         if combiner is not None and next(combiner.parameters(), None) is not None:
             raise ValueError(f"{combiner} learns its weights from the summed loss, which is not differentiated here")
         self._reconcile()
         self._expect_no_other_grad()
-        found = task_gradients(losses, self._parameters(), sharing=self._sharing)
+        scale = started(scaler, next(iter(present(losses).values())))
+        how = "auto" if combiner is None else combiner.how
+        found = task_gradients(losses, self._parameters(), sharing=self._sharing, how=how, scale=scale or 1.0)
         weights: dict[str, float] | None = dict.fromkeys(found.tasks, 1.0)
-        if combiner is not None:
+        overflow = scale is not None and not finite([*found.losses, *(g for row in found.rows for g in row)])
+        if combiner is not None and not overflow:
             mixture = combiner.mix(found)
             found, weights = mixture.rows(), mixture.weights()
-        accumulate(found.parameters, found.total())
-        for listener in listeners:
-            listener.effective(found, weights)
+        if scale is not None:
+            found = scaled(found, scale)
+            weights = None if weights is None else {task: weight * scale for task, weight in weights.items()}
+        if overflow:
+            spoil(found.parameters)
+        else:
+            accumulate(found.parameters, found.total())
+            for listener in listeners:
+                listener.effective(found, weights)
         self._keep(found if self._taken is None else added(self._taken, found))
 
     @torch.no_grad()
@@ -195,39 +199,6 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
         found: dict[str, Any] = tasks.setdefault(task, {"step": 0})
         return found
 
-    def _parts(self, group: Group, gradients: TaskGradients) -> list[Part]:
-        """The group's parameters that tasks reach in this step, in few lists; one by one with ``foreach=False``.
-
-        On the CPU a list is closed when it would hold more than the cache does.
-        """
-        one_by_one = group.get("foreach") is False
-        where = {id(p): i for i, p in enumerate(gradients.parameters)}
-        parts: list[Part] = []
-        still_open: dict[Any, tuple[Part, int]] = {}
-        for parameter in group["params"]:
-            i = where.get(id(parameter))
-            if i is None:
-                continue
-            column = [
-                (task, row[i]) for task, row in zip(gradients.tasks, gradients.rows, strict=True) if row[i] is not None
-            ]
-            if not column:
-                continue
-            tasks = tuple(task for task, _ in column)
-            key = (parameter.device, parameter.dtype, tasks)
-            part, size = still_open.get(key, (None, 0))
-            if part is None or one_by_one or (size + parameter.numel() > _IN_CACHE and parameter.device.type == "cpu"):
-                part, size = Part(tasks, [], [[] for _ in tasks]), 0
-                parts.append(part)
-            still_open[key] = part, size + parameter.numel()
-            part.parameters.append(parameter)
-            for row, (task, g) in zip(part.rows, column, strict=True):
-                assert g is not None
-                if g.is_sparse:
-                    raise TypeError(f"the gradient of {task!r} is sparse; make the embedding with sparse=False")
-                row.append(g)
-        return parts
-
     def _unscaled(self, gradients: TaskGradients) -> TaskGradients | None:
         """What a GradScaler that is at work leaves of the gradients; None: nothing, the step is to be skipped."""
         overflow = getattr(self, "found_inf", None)
@@ -271,15 +242,3 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
 
 def _version(grad: Tensor | None) -> int:
     return 0 if grad is None else grad._version
-
-
-def coupled(group: Group) -> float:
-    """Weight decay that is added to the gradients."""
-    return 0.0 if group.get("decoupled_weight_decay", False) else float(group["weight_decay"])
-
-
-def fed(part: Part, k: int, theta: list[Tensor], weight_decay: float) -> list[Tensor]:
-    """What task k's state is fed: g^k + weight_decay / K * theta; the tasks' sum is what one optimizer is fed."""
-    if weight_decay == 0:
-        return part.rows[k]
-    return list(torch._foreach_add(part.rows[k], theta, alpha=weight_decay / len(part.tasks)))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
 
 import pytest
 import torch
+from problems import Problem
 
-from dominance.optim import UW, Clippy, PCGrad
+from dominance.optim import UW, Clippy, Combiner, NashMTL, PCGrad
 from dominance.optim.clippy import clipping
 
 torch.set_num_threads(1)
@@ -84,6 +86,29 @@ def test_backward_takes_the_sum_of_the_losses_or_a_combiner() -> None:
     both = Clippy([p, *learnt.parameters()])
     both.backward(losses(), learnt)
     both.step()
+
+
+@pytest.mark.parametrize("make", [lambda: None, PCGrad, NashMTL])
+def test_a_loss_scaler_makes_no_difference_and_skips_what_overflows(make: Callable[[], Combiner | None]) -> None:
+    problem, other = Problem(dtype=F64), Problem(dtype=F64)
+    optimizer, plain = Clippy(problem.parameters), Clippy(other.parameters)
+    ours, theirs = make(), make()
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    for factor in (1.0, float("inf"), 1.0):
+        optimizer.zero_grad()
+        plain.zero_grad()
+        losses = {task: None if loss is None else loss * factor for task, loss in problem.losses().items()}
+        optimizer.backward(losses, ours, scaler=scaler)
+        scaler.step(optimizer)
+        scaler.update()
+        if factor == 1.0:
+            plain.backward(other.losses(), theirs)
+            plain.step()
+        problem.batch()
+        other.batch()
+    assert scaler.get_scale() == 2.0**9
+    for p, q in zip(problem.parameters, other.parameters, strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-9, atol=0)
 
 
 def test_a_closure_is_called() -> None:

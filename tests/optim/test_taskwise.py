@@ -16,6 +16,8 @@ from dominance.optim import (
     AdaTaskAdagrad,
     AdaTaskAdam,
     AdaTaskRMSprop,
+    Combiner,
+    NashMTL,
     PCGrad,
     TaskGradients,
 )
@@ -130,6 +132,58 @@ def test_a_loss_scaler_scales_all_tasks_and_skips_what_overflows() -> None:
     scaler.unscale_(optimizer)
     with pytest.raises(RuntimeError, match="leave it out"):
         scaler.step(optimizer)
+
+
+@pytest.mark.parametrize("broken", ["loss", "gradient"])
+@pytest.mark.parametrize("make", [lambda: None, lambda: PCGrad(seed=3), NashMTL], ids=["none", "pcgrad", "nash-mtl"])
+def test_a_loss_scaler_that_is_given_to_backward(make: Callable[[], Combiner | None], broken: str) -> None:
+    """Steps are those without it, as the combiner sees no scale; what overflows is skipped, and not remembered."""
+    problem, other = Problem(dtype=torch.float64), Problem(dtype=torch.float64)
+    optimizer, plain = AdaTaskAdam(problem.net.parameters()), AdaTaskAdam(other.net.parameters())
+    ours, theirs = make(), make()
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    for step in range(4):
+        optimizer.zero_grad()
+        plain.zero_grad()
+        losses = problem.losses()
+        if step == 2 and broken == "loss":
+            losses["b"] = losses["b"] * float("inf")  # type: ignore[operator]
+        if step == 2 and broken == "gradient":
+            losses["b"] = losses["b"] + problem.net.trunk[0].bias.sub(problem.net.trunk[0].bias.detach()).sqrt().sum()
+        optimizer.backward(losses, ours, scaler=scaler)
+        optimizer.clip_grad_norm_(0.5 * scaler.get_scale())
+        scaler.step(optimizer)
+        scaler.update()
+        if step != 2:
+            plain.backward(other.losses(), theirs)
+            plain.clip_grad_norm_(0.5)
+            plain.step()
+        problem.batch()
+        other.batch()
+    assert scaler.get_scale() == 2.0**9
+    assert torch.isfinite(flat(problem.net)).all()
+    torch.testing.assert_close(flat(problem.net), flat(other.net), rtol=1e-6, atol=0)
+
+
+def test_micro_batches_of_which_one_overflows() -> None:
+    problem = Problem()
+    optimizer, before = AdaTaskAdam(problem.net.parameters()), flat(problem.net)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    for factor in (1.0, float("nan"), 1.0):
+        optimizer.backward(
+            {task: loss * factor for task, loss in problem.losses().items() if loss is not None},
+            PCGrad(),
+            scaler=scaler,
+        )
+    scaler.step(optimizer)
+    assert torch.equal(flat(problem.net), before)
+    optimizer.zero_grad()
+    disabled = torch.amp.GradScaler("cpu", enabled=False)
+    optimizer.backward(problem.losses(), PCGrad(), scaler=disabled)
+    disabled.step(optimizer)
+    assert not torch.equal(flat(problem.net), before)
+    with pytest.raises(FloatingPointError):
+        optimizer.backward({"a": next(problem.net.parameters()).sum() * float("nan")}, PCGrad())
 
 
 @pytest.mark.parametrize("factor", [0.25, torch.tensor(0.25)])
