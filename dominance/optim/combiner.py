@@ -196,7 +196,7 @@ class Combiner:
 
     def state_dict(self) -> dict[str, Any]:
         """What the method remembers, so that training goes on to the bit; loads with ``weights_only=True``."""
-        return self._kept() | {"reach": self._sharing.state()}
+        return self._kept() | self._about()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what ``state_dict`` returned.
@@ -204,13 +204,16 @@ class Combiner:
         Raises:
             ValueError: it is of another method.
         """
-        if state.keys() != {*self.remembers, "reach"}:
+        if state.keys() != {*self.remembers, *self._about()} or state["method"] != type(self).__name__:
             raise ValueError(
-                f"{type(self).__name__} remembers {sorted(self.remembers)}, the state has {sorted(state)}: "
-                "it is of another method"
+                f"{type(self).__name__} remembers {sorted(self.remembers)}; this state is of another method, "
+                f"{state.get('method', 'which it does not name')}"
             )
         self._sharing.restore(state["reach"])
         self._put_back({name: state[name] for name in self.remembers})
+
+    def _about(self) -> dict[str, Any]:
+        return {"method": type(self).__name__, "reach": self._sharing.state()}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import io
+import pickle
 import random
 from collections.abc import Callable
 from typing import Any
@@ -78,6 +80,19 @@ def test_training_goes_on_from_the_state_to_the_bit(name: str) -> None:
     for expected, found in zip(run(one, through, after), run(fresh, resumed, after), strict=True):
         assert torch.equal(expected, found)
     assert same(one.state_dict(), fresh.state_dict())
+
+
+@pytest.mark.parametrize("how", ["deepcopy", "pickle"])
+@pytest.mark.parametrize("name", ALL)
+def test_a_copy_with_its_model_goes_on_to_the_bit(name: str, how: str) -> None:
+    problem, combiner = Problem(), make(name)
+    run(combiner, problem)
+    problem.representation = torch.empty(0)  # has a graph, which cannot be copied
+    both = (problem, combiner)
+    twin, other = copy.deepcopy(both) if how == "deepcopy" else pickle.loads(pickle.dumps(both))
+    after = (("b", "c"), *ABSENT)  # first a batch that does not show which parameters are shared
+    for expected, found in zip(run(combiner, problem, after), run(other, twin, after), strict=True):
+        assert torch.equal(expected, found)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -179,8 +194,10 @@ def test_a_task_that_shares_nothing_changes_nothing(name: str) -> None:
 
 
 def test_the_state_of_another_method_is_refused() -> None:
-    with pytest.raises(ValueError, match="it is of another method"):
+    with pytest.raises(ValueError, match="of another method, RLW"):
         optim.DWA().load_state_dict(optim.RLW().state_dict())
+    with pytest.raises(ValueError, match="of another method, CAGrad"):
+        optim.MGDA().load_state_dict(optim.CAGrad().state_dict())
 
 
 @pytest.mark.parametrize(
