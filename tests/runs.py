@@ -197,9 +197,9 @@ def as_tree(layout: Layout, rows: Rows) -> xr.DataTree:
     events = layout.attrs.get("metrics", [])
     if events:
         columns = {"step": np.int64, "epoch": np.int64, "task": str, "split": str, "name": str, "value": np.float64}
-        groups["/metric"] = xr.Dataset(
-            {key: ("event", np.array([event[key] for event in events], dtype=dtype)) for key, dtype in columns.items()}
-        )
+        called = {key: f"event_{key}" for key in ("step", "epoch", "task")} | {"name": "metric"}
+        table = {key: np.array([event[key] for event in events], dtype=dtype) for key, dtype in columns.items()}
+        groups["/metric"] = xr.Dataset({called.get(key, key): ("event", column) for key, column in table.items()})
     return xr.DataTree.from_dict(groups)
 
 

@@ -161,8 +161,14 @@ class Recorder:
         """Say which epoch the steps from now on belong to."""
         self._watch.epoch = n
 
+    @property
+    def failure(self) -> str | None:
+        """Why the recording ended before the training; None: it did not."""
+        return self._watch.failure
+
     def flush(self) -> None:
-        """Return when every finished step is on disk."""
+        """Return when every finished step is on disk. Call it between two training steps."""
+        self._watch.settle()
         if self._sink.writer is not None:
             self._sink.writer.flush()
 

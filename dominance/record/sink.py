@@ -238,8 +238,7 @@ def _recorded(path: Path) -> _Recorded | None:
     from dominance.store.reader import open_run
 
     run = open_run(path)
-    metric = run.children["metric"].to_dataset(inherit=False) if "metric" in run.children else None
-    events = np.zeros(0, np.int64) if metric is None else metric["step"].to_numpy()
+    events = run["metric/event_step"].to_numpy() if "metric" in run.children else np.zeros(0, np.int64)
     return _Recorded(run.dataset["step"].to_numpy(), events)
 
 

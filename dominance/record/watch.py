@@ -117,6 +117,12 @@ class Watch:
         self._lines.off()
         self._clear()
 
+    @harmless
+    def settle(self) -> None:
+        """Between two training steps: hand over the last one's row now, not when the next one begins."""
+        if self._stepped and not self._stepping:
+            self._finish()
+
     def observe(self, losses: Mapping[str, Tensor]) -> None:
         """Names for the tasks of the next backward(); see ``dominance.observe``."""
         if not isinstance(losses, Mapping) or not all(isinstance(loss, Tensor) for loss in losses.values()):

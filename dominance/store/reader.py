@@ -40,8 +40,8 @@ def open_run(path: RunPath) -> xr.DataTree:
           ``total_update_sq``, ``total_gradient_dot_update``, the others by their names), ``gram``
           (step, layer, task, task_other), ``shared`` and ``size`` (layer): any parameter shared, number of scalars
         - /loss: ``loss``, ``weight`` (step, task), ``total`` (step); /learning_rate: ``learning_rate`` (step, layer)
-        - /metric, where anything was logged: ``step``, ``epoch``, ``task``, ``split``, ``name``, ``value`` (event).
-          Take ``run["metric"].to_dataset(inherit=False)``: otherwise ``step`` and ``task`` are those of the root.
+        - /metric, where anything was logged: ``event_step``, ``event_epoch``, ``event_task``, ``split``, ``metric``,
+          ``value`` (event).
 
         ``attrs`` are the run's root attributes and ``path``. dtypes are those of dominance.schema.
 

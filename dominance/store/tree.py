@@ -43,7 +43,10 @@ def build(source: Source | Stacked) -> xr.DataTree:
         nodes["/update"] = _per_coordinate(source, "update", ("update", "solo"), parts).assign_coords(coords)
     events = source.events()
     if events["value"].size:
-        nodes["/metric"] = xr.Dataset({name: ((*lead, "event"), column) for name, column in events.items()})
+        # Not "step" and "task", which are coordinates of the tree; nor "name", an attribute of every node.
+        names = {name: f"event_{name}" for name in ("step", "epoch", "task")} | {"name": "metric"}
+        table = {names.get(name, name): ((*lead, "event"), column) for name, column in events.items()}
+        nodes["/metric"] = xr.Dataset(table)
     return xr.DataTree.from_dict(nodes)
 
 

@@ -219,10 +219,10 @@ def test_metrics_and_epochs(tmp_path: Path) -> None:
             recorder.log_metrics(task="seg", split="val", accuracy=0.5 + epoch / 4)
         recorder.flush()
     run = open_run(tmp_path / "run")
-    metric = run["metric"].to_dataset(inherit=False)
+    metric = run["metric"]
     assert metric["value"].values.tolist() == [0.5, 0.75]
-    assert metric["task"].values.tolist() == ["seg", "seg"]
-    assert metric["epoch"].values.tolist() == [0, 1]
+    assert metric["event_task"].values.tolist() == ["seg", "seg"]
+    assert metric["event_epoch"].values.tolist() == [0, 1]
     assert run.dataset["epoch"].values.tolist() == [0, 0, 1, 1]
 
 
@@ -376,8 +376,7 @@ def test_a_resumed_run_goes_on_at_the_step_it_is_told(tmp_path: Path, capfd: pyt
     run = open_run(tmp_path / "run")
     assert run.dataset["step"].values.tolist() == [0, 1, 2, 3, 4, 5, 6]
     assert dominance.au(run, decay=0.9).attrs["left_out_superseded"] == 0
-    events = run["metric"].to_dataset(inherit=False)
-    assert events["value"].values.tolist() == [1.0, 3.0], "the event of step 4 went with its step"
+    assert run["metric/value"].values.tolist() == [1.0, 3.0], "the event of step 4 went with its step"
     assert run.attrs["method"] == "none"
     assert capfd.readouterr().err == ""
 

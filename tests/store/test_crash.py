@@ -52,10 +52,10 @@ def check(path: Path, layout: Layout) -> int:
         due = expected(layout, "layer/task", count)
         np.testing.assert_array_equal(run["layer/solo_sq"].values, due[..., 3])
     if "metric" in run.children:
-        metric = run["metric"].to_dataset(inherit=False)
+        metric = run["metric"]
         events = metric["value"].values
         np.testing.assert_array_equal(events, np.arange(len(events)))
-        assert metric["name"].values.tolist() == [f"m{i % 7}" for i in range(len(events))]
+        assert metric["metric"].values.tolist() == [f"m{i % 7}" for i in range(len(events))]
     return count
 
 
@@ -106,7 +106,7 @@ def test_events_are_cut_back_too(tmp_path: Path) -> None:
             writer.append(make_row(make_layout(), step))
             for event in range(step, step + 3):
                 writer.append_event({"step": event, "split": "s", "name": "m", "value": float(event)})
-    metric = open_run(path).children["metric"].to_dataset(inherit=False)
+    metric = open_run(path)["metric"]
     assert metric["value"].values.tolist() == [0, 1, 3, 4, 5]
     assert verify(path) == []
 

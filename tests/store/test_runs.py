@@ -91,11 +91,11 @@ def test_events_are_padded(tmp_path: Path) -> None:
         with RunWriter(tmp_path / name, make_layout()) as writer:
             for i in range(count):
                 writer.append_event({"step": i, "task": name, "split": "val", "name": "m", "value": float(i)})
-    metric = open_runs([tmp_path / "one", tmp_path / "three"])["metric"].to_dataset(inherit=False)
-    assert metric["task"].dims == ("run", "event")
-    assert metric["task"].values.tolist() == [["one", "", ""], ["three", "three", "three"]]
+    metric = open_runs([tmp_path / "one", tmp_path / "three"])["metric"]
+    assert metric["event_task"].dims == ("run", "event")
+    assert metric["event_task"].values.tolist() == [["one", "", ""], ["three", "three", "three"]]
     np.testing.assert_array_equal(metric["value"], [[0, np.nan, np.nan], [0, 1, 2]])
-    assert metric["epoch"].values.tolist() == [[-1, -1, -1]] * 2
+    assert metric["event_epoch"].values.tolist() == [[-1, -1, -1]] * 2
 
 
 def test_runs_that_do_not_go_together(tmp_path: Path) -> None:
