@@ -147,7 +147,7 @@ def _rows(losses: Sequence[Tensor], parameters: Sequence[Tensor], retain_graph: 
     try:
         return batched(retain_graph)
     except RuntimeError as error:
-        if "vmap" in str(error) or "Batched" in str(error):
+        if any(word in str(error) for word in ("vmap", "Batching rule", "data pointer")):
             raise RuntimeError(
                 "something on the way, such as a hook of an activation, cannot take the gradients of several tasks at "
                 'once; pass task by task: task_gradients(..., how="loop"), or combiner.how = "loop"'

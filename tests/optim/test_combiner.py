@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +12,7 @@ import torch
 from architectures import ARCHITECTURES, TASKS, mlp, own_inputs
 from torch import Tensor, nn
 
-from dominance.optim import GridSearch, PCGrad, task_gradients
+from dominance.optim import UW, GridSearch, PCGrad, task_gradients
 from dominance.optim.combiner import Combiner, LossWeighting, Weighting, accumulate
 from dominance.optim.rows import Matrix
 
@@ -146,6 +148,62 @@ def test_what_is_not_finite_is_named() -> None:
         Fixed().backward({"a": w.sum(), "b": (w + torch.nan).sum()}, [w])
     with pytest.raises(FloatingPointError, match="gradient of b is not"):
         Fixed().backward({"a": w.sum(), "b": w.sqrt().sum()}, [w])
+
+
+def test_what_is_not_finite_leaves_grad_alone() -> None:
+    w, head = torch.ones(1, requires_grad=True), torch.zeros(1, requires_grad=True)
+    with pytest.raises(FloatingPointError, match="combined gradient"):
+        Fixed().backward({"a": w.sum(), "b": w.sum() + head.sqrt().sum()}, [w, head])
+    with pytest.raises(FloatingPointError, match="loss of b"):
+        FixedLosses().backward({"a": w.sum(), "b": (w + torch.nan).sum()}, [w])
+    assert w.grad is None
+    assert head.grad is None
+
+
+def test_a_loss_weighting_may_be_called_where_no_gradients_are_recorded() -> None:
+    w = torch.ones(1, requires_grad=True)
+    losses: dict[str, Tensor | None] = {"a": w.sum(), "b": w.sum()}
+    with torch.no_grad():
+        for combiner in (FixedLosses(), UW(["a", "b"], initial=-np.log(2.0))):
+            combiner.backward({task: None if loss is None else loss for task, loss in losses.items()}, [w])
+            losses = _again(w)
+    assert w.grad is not None
+    assert w.grad.item() == pytest.approx(2.5 + 2 * 2 * 0.5)
+
+
+@torch.enable_grad()  # type: ignore[untyped-decorator]
+def _again(w: Tensor) -> dict[str, Tensor | None]:
+    return {"a": w.sum(), "b": w.sum()}
+
+
+def test_a_weight_of_zero_gives_zeros_for_moments_to_go_on() -> None:
+    class Nothing(Fixed):
+        def weights(self, gram: Matrix, losses: Matrix, tasks: Sequence[str]) -> Matrix:
+            return np.zeros(len(tasks))
+
+    w, head = torch.ones(1, requires_grad=True), torch.ones(1, requires_grad=True)
+    Nothing().backward({"a": w.sum(), "b": (w * head).sum()}, [w, head])
+    assert (w.grad, head.grad) == (torch.zeros(1), torch.zeros(1))
+
+
+def test_sharing_goes_on_after_a_restart_whatever_is_frozen_meanwhile() -> None:
+    model, losses = mlp()
+    combiner, again = PCGrad(), PCGrad()
+    first = next(model.parameters()).requires_grad_(False)
+    combiner.backward(losses(), model)
+    again.load_state_dict(combiner.state_dict())
+    first.requires_grad_()
+    for p in list(model.parameters())[2:4]:
+        p.requires_grad_(False)
+    grads = []
+    for one in (combiner, copy.deepcopy(combiner), again, pickle.loads(pickle.dumps(again))):
+        model.zero_grad()
+        one.backward({"a": losses()["a"]}, model)
+        grads.append(one.state_dict()["reach"])
+    assert grads == [grads[0]] * 4
+    again.load_state_dict(combiner.state_dict())
+    with pytest.raises(ValueError, match="parameters, and 1 are given"):
+        again.backward({"a": losses()["a"]}, [first])
 
 
 def test_no_parameters_is_an_error_and_a_used_generator_is_explained() -> None:

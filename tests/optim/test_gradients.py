@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 from architectures import ARCHITECTURES, TASKS, mlp
 from torch import Tensor, nn
 
 from dominance.optim import batched
+from dominance.optim.combiner import Weighting
 from dominance.optim.gradients import task_gradients
+from dominance.optim.rows import Matrix
 
 BATCHED = {"mlp", "batch_norm", "residual_convolutions", "transformer", "embedding", "dropout", "frozen", "unused",
            "experts", "entered_twice", "some_tasks_each", "one_output_each"}  # fmt: skip
@@ -115,6 +121,7 @@ def test_a_parameter_given_twice_counts_once() -> None:
         (lambda w: {"a": w * 1}, lambda w: [w], ValueError, r"'a' has shape \(2,\)"),
         (lambda w: {"a": w.detach().sum()}, lambda w: [w], ValueError, "'a' needs no gradient"),
         (lambda w: {"a": None}, lambda w: [w], ValueError, "no task has a loss"),
+        (lambda w: {1: w.sum()}, lambda w: [w], TypeError, "1 is named by a int; give a string"),
         (lambda w: {"a": w.sum()}, lambda w: iter(()), ValueError, "used up"),
         (lambda w: {"a": w.sum()}, lambda w: [("w", w)], TypeError, "tuple is among"),
         (lambda w: {"a": w.sum()}, lambda w: [w.detach()], ValueError, "none of the 1"),
@@ -134,3 +141,55 @@ def test_an_unknown_way_and_sparse_gradients_are_refused() -> None:
         task_gradients({"a": table(torch.tensor([1])).sum()}, table)
     with pytest.raises(ValueError, match="loop"):
         task_gradients({"a": table.weight.sum()}, table, how="fast")  # type: ignore[arg-type]
+
+
+def test_losses_that_are_leaves_themselves() -> None:
+    w = torch.ones((), requires_grad=True)
+    for tasks in (TASKS[:2], TASKS):
+        losses = {task: w if k == 0 else k * w for k, task in enumerate(tasks)}
+        rows = task_gradients(losses, [w]).rows
+        assert [float(g) for (g,) in rows if g is not None] == [1, *range(1, len(tasks))]
+    with pytest.raises(ValueError, match="a loss is a leaf"):
+        task_gradients({"a": w, "b": 2 * w}, [w], how="batched")
+
+
+def test_a_hook_that_cannot_take_several_tasks_at_once_is_explained() -> None:
+    trunk, heads = nn.Linear(6, 8), nn.ModuleList(nn.Linear(8, 1) for _ in TASKS)
+    parameters = [*trunk.parameters(), *heads.parameters()]
+    seen: list[float] = []
+
+    def losses() -> dict[str, Tensor]:
+        z = trunk(torch.ones(5, 6)).tanh()
+        z.register_hook(lambda g: seen.append(g.norm().item()))
+        return {task: head(z).square().mean() for task, head in zip(TASKS, heads, strict=True)}
+
+    with pytest.raises(RuntimeError, match=r'hook of an activation.*combiner\.how = "loop"'):
+        task_gradients(losses(), parameters)
+    combiner = EqualMix()
+    combiner.how = "loop"
+    combiner.backward(losses(), parameters)
+    assert len(seen) == len(TASKS)
+
+
+class EqualMix(Weighting):
+    """Weights of 1."""
+
+    def weights(self, gram: Matrix, losses: Matrix, tasks: Sequence[str]) -> Matrix:
+        return np.ones(len(tasks))
+
+
+def test_a_compiled_graph_that_allows_one_pass_is_explained() -> None:
+    class Donating(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            return x * 2
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Tensor) -> Tensor:
+            raise RuntimeError("This backward function was compiled with non-empty donated buffers")
+
+    w = torch.ones(2, requires_grad=True)
+    z = Donating.apply(w)
+    with pytest.raises(RuntimeError, match="donated_buffer = False before it is compiled") as caught:
+        task_gradients({"a": z.sum(), "b": z.mean()}, [w])
+    assert "non-empty" in str(caught.value.__cause__)

@@ -187,3 +187,31 @@ def test_losses_of_several_types_are_read() -> None:
     mixed: tuple[Tensor, ...] = (torch.tensor(1.5), torch.tensor(2.5, dtype=torch.float64))
     found = TaskGradients(("a", "b"), (), [[], []], mixed, ())
     np.testing.assert_array_equal(found.loss_values(), [1.5, 2.5])
+
+
+def test_tensors_of_different_shapes_have_no_inner_product() -> None:
+    for shapes in (((2, 3), (3, 2)), ((4,), (7,)), ((0,), (7,))):
+        with pytest.raises(ValueError, match="no inner product"):
+            gram_matrix([[torch.ones(shape)] for shape in shapes])
+    np.testing.assert_array_equal(gram_matrix([[None], [torch.ones(2)]]), [[0, 0], [0, 2]])
+
+
+@pytest.mark.parametrize("factors", [(1e25, 1.0, 1e-25), (1e-24, 1e-30, 1e-21), (1e20, 1e30, 1e19)])
+def test_numbers_whose_squares_float32_cannot_hold(factors: tuple[float, ...]) -> None:
+    gradients = some(3)
+    rows = [[None if g is None else g * f for g in row] for row, f in zip(gradients.rows, factors, strict=True)]
+    exact = [[None if g is None else g.double() for g in row] for row in rows]
+    np.testing.assert_allclose(gram_matrix(rows), gram_matrix(exact), rtol=1e-4)
+    with_zero = [*rows, [None] * len(SHAPES), [torch.zeros(shape) for shape in SHAPES]]
+    np.testing.assert_allclose(gram_matrix(with_zero)[:3, :3], gram_matrix(exact), rtol=1e-4)
+    assert not gram_matrix(with_zero)[3:].any()
+    broken = [*rows, [torch.full(shape, torch.inf) for shape in SHAPES]]
+    assert not np.isfinite(gram_matrix(broken)[3, 3])
+    assert np.isfinite(np.diagonal(gram_matrix(broken))[:3]).all()
+
+
+def test_autocast_takes_no_digits_from_the_gram_matrix() -> None:
+    gradients = some(3)
+    plainly = gradients.gram()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        np.testing.assert_array_equal(gradients.gram(), plainly)
