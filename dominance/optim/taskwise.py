@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,10 +37,12 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
     announces_updates: ClassVar[bool] = True
     """Listeners are told each task's part of every step."""
     _step_supports_amp_scaling = True  # torch.amp.GradScaler: ``step`` unscales by itself
+    grad_scale: Tensor  # there while a GradScaler steps, as is ``found_inf``
 
     def __init__(self, params: Parameters, defaults: dict[str, Any]) -> None:
         self._taken: TaskGradients | None = None
         self._marks: list[tuple[Tensor, Tensor | None, int]] = []
+        self._norms: list[float] = []
         self._sharing = Sharing()
         super().__init__(params, defaults)
 
@@ -53,8 +56,9 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
         """Take the place of ``loss.backward()``: keep each task's gradient, and add their sum to ``.grad``.
 
         Gradients of several calls add up until ``zero_grad()``, task by task. ``.grad`` is for reading: what is done to
-        it is refused by the next call or ``step``. What goes by torch's back (``p.grad.data.clamp_()``) is not noticed
-        and makes no difference; see ``clip_grad_norm_`` and ``scale_grad_``.
+        it is refused by the next call or ``step``; see ``clip_grad_norm_`` and ``scale_grad_``. What goes by torch's
+        back (``p.grad.data.clamp_()``) is seen on the CPU alone, by the norm; looking would have to wait for a GPU, and
+        there it makes no difference to the step.
 
         With automatic mixed precision give the losses as they are and the scaler, then ``scaler.step(optimizer)`` and
         ``scaler.update()``. What is kept is scaled, and the combiner sees it unscaled; of a loss or gradient that is
@@ -110,6 +114,7 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
         if callable(gradients):
             raise TypeError("closures are not supported: call optimizer.backward(losses), then optimizer.step()")
         if gradients is None:
+            self._refuse_unscaled()
             self._reconcile()
             if self._taken is None:
                 raise RuntimeError("no task gradients to step from: call optimizer.backward(losses) first")
@@ -183,7 +188,7 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._taken, self._marks = None, []
+        self._taken, self._marks, self._norms = None, [], []
         self._sharing = Sharing()
         every = [p for group in self.param_groups for p in group["params"]]
         self._sharing.restore([list(self.state.get(p, {}).get("tasks", ())) for p in every])
@@ -204,13 +209,14 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
         overflow = getattr(self, "found_inf", None)
         if overflow is None:
             return gradients
-        scale = getattr(self, "grad_scale", None)
-        if scale is None:
+        return None if overflow else scaled(gradients, 1 / self.grad_scale)
+
+    def _refuse_unscaled(self) -> None:
+        if getattr(self, "found_inf", None) is not None and getattr(self, "grad_scale", None) is None:
             raise RuntimeError(
                 "scaler.unscale_(optimizer) unscales .grad, not the gradients of the tasks; leave it out: "
                 "scaler.step(optimizer) sees to both"
             )
-        return None if overflow else scaled(gradients, 1 / scale)
 
     def _parameters(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"] if p.requires_grad]
@@ -218,10 +224,14 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
     def _keep(self, gradients: TaskGradients) -> None:
         self._taken = gradients
         self._marks = [(p, p.grad, _version(p.grad)) for p in gradients.parameters]
+        self._norms = self._norms_now()
 
     def _reconcile(self) -> None:
         """See whether ``.grad`` is as ``backward`` left it; what someone cleared is dropped here too."""
-        if self._taken is None or all(p.grad is grad and _version(grad) == seen for p, grad, seen in self._marks):
+        if self._taken is None:
+            return
+        same = all(p.grad is grad and _version(grad) == seen for p, grad, seen in self._marks)
+        if same and np.array_equal(self._norms, self._norms_now(), equal_nan=True):
             return
         if any(p.grad is not None and bool(p.grad.any()) for p, _, _ in self._marks):
             raise RuntimeError(
@@ -230,6 +240,12 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
                 "what is of no task into the tasks' losses"
             )
         self._taken = None
+
+    def _norms_now(self) -> list[float]:
+        """Norms of what is on the CPU: ``.grad.data`` can be changed without a new version."""
+        here = [grad for _, grad, _ in self._marks if grad is not None and grad.device.type == "cpu" and grad.numel()]
+        with torch.no_grad():
+            return [float(norm) for norm in torch._foreach_norm(here)] if here else []
 
     def _expect_no_other_grad(self) -> None:
         known = set() if self._taken is None else {id(p) for p in self._taken.parameters}

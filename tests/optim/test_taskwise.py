@@ -92,7 +92,13 @@ def change_by_regulariser(net: nn.Module) -> None:
     sum((p**2).sum() for p in net.parameters()).backward()  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("change", [change_by_clipping, change_by_assignment, change_by_regulariser])
+def change_by_data(net: nn.Module) -> None:
+    for p in net.parameters():
+        if p.grad is not None:
+            p.grad.data.clamp_(-1e-3, 1e-3)
+
+
+@pytest.mark.parametrize("change", [change_by_clipping, change_by_assignment, change_by_regulariser, change_by_data])
 def test_a_changed_grad_is_not_ignored_in_silence(change: Callable[[nn.Module], None]) -> None:
     problem = Problem()
     optimizer = AdaTaskAdam(problem.net.parameters())
