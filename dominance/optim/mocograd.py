@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
@@ -30,8 +31,9 @@ class MoCoGrad(Combiner):
       step, as the index t of Eq. 9 says; with K = 2 this is the same.
     - *Several conflicts.* Each j adds its term, and g_i is tested against g_j as it was (lines 6-10).
 
-    Momenta are kept for each task and shared parameter, in the order in which the parameters are given: give the same
-    ones in each step. A task that is absent keeps its momentum; t counts steps, whoever is there.
+    Momenta are kept for each task and shared parameter. That of a frozen parameter stays as it is, a new one begins at
+    zero. ``state_dict`` goes by the order in which parameters were first given: give all of the model's, with the
+    frozen ones. A task that is absent keeps its momentum; t counts steps, whoever is there.
 
     With ``representation`` (Sec. V of the paper, for speed) gradients, norms and momenta are those of the shared
     representation. A sample of one batch has nothing to do with the sample at its place in the next, so a momentum is
@@ -45,7 +47,7 @@ class MoCoGrad(Combiner):
         decay_power: p; 0 is a constant λ, 1/2 is what the convergence rate of Corollary 1 asks for.
 
     Raises (``backward``, ``combine``):
-        ValueError: the parameters are not those of the earlier steps.
+        ValueError: a momentum has not the shape of its parameter, as after loading the state of another model.
         FloatingPointError: a gradient is not finite.
     """
 
@@ -68,15 +70,18 @@ class MoCoGrad(Combiner):
         self.beta1 = beta1
         self.average = average
         self.decay_power = decay_power
-        self.momenta: dict[str, Row] = {}
+        self.momenta: dict[str, dict[int, Tensor]] = {}
+        """Task -> position of the parameter among all that were given, -1 for the representation -> its momentum."""
         self.steps = 0
+        self._given: list[weakref.ref[Tensor]] = []
 
     def mix(self, gradients: TaskGradients) -> Mixture:
         """Calibrate with the momenta that are there; then these move."""
         gram = gradients.gram()
         rows = [[g if s else None for g, s in zip(row, gradients.shared, strict=True)] for row in gradients.rows]
-        momenta, calibration = self._calibration(gram, gradients.tasks, rows)
-        self._remember(gradients.tasks, rows, momenta, calibration)
+        keys = self._positions(gradients.parameters)
+        momenta, calibration = self._calibration(gram, gradients.tasks, rows, keys)
+        self._remember(gradients.tasks, rows, momenta, calibration, keys)
         return Calibrated(gradients, momenta, calibration)
 
     def pull(self, tasks: Sequence[str], losses: Matrix, points: Sequence[Tensor], gradients: Row) -> Pull:
@@ -86,8 +91,8 @@ class MoCoGrad(Combiner):
             ValueError: the representations differ in more than the number of samples.
         """
         means = [[None if g is None else g.mean(dim=0) if g.dim() > 1 else g] for g in gradients]
-        momenta, calibration = self._calibration(_gram(tasks, points, gradients, means), tasks, means, points)
-        self._remember(tasks, means, momenta, calibration)
+        momenta, calibration = self._calibration(_gram(tasks, points, gradients, means), tasks, means, (-1,), points)
+        self._remember(tasks, means, momenta, calibration, (-1,))
         spread = [None if (m := row[0]) is None else m.expand_as(p) for row, p in zip(momenta, points, strict=True)]
         total = [
             weighted_sum(pair, (1.0, weight))
@@ -101,17 +106,46 @@ class MoCoGrad(Combiner):
         )
         return Pull(total, np.ones(len(tasks)), None, parts)
 
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """As ``Combiner.load_state_dict``; momenta go to the parameters of the next step, by their order."""
+        super().load_state_dict(state)
+        self._given = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_given": []}
+
+    def _direct(
+        self, losses: dict[str, Tensor], given: Sequence[Tensor], scale: float | None
+    ) -> tuple[Sequence[Tensor], Row, Callable[[], None]] | None:
+        self._positions(given)  # the frozen ones have theirs, too
+        return super()._direct(losses, given, scale)
+
+    def _positions(self, parameters: Sequence[Tensor]) -> list[int]:
+        """The position of each parameter among all that were given by now."""
+        known = {id(p): i for i, ref in enumerate(self._given) if (p := ref()) is not None}
+        for p in parameters:
+            if id(p) not in known:
+                known[id(p)] = len(self._given)
+                self._given.append(weakref.ref(p))
+        return [known[id(p)] for p in parameters]
+
     def _calibration(
-        self, gram: Matrix, tasks: Sequence[str], rows: Sequence[Row], points: Sequence[Tensor] | None = None
+        self,
+        gram: Matrix,
+        tasks: Sequence[str],
+        rows: Sequence[Row],
+        keys: Sequence[int],
+        points: Sequence[Tensor] | None = None,
     ) -> tuple[list[Row], Matrix]:
         """The momenta of the tasks, and B: row i holds the factors of the momenta in ĝ_i, shape (K, K).
 
         Args:
+            keys: positions of the parameters.
             points: where each momentum is spread over the samples, and has as many times its squared norm.
         """
         self._need_finite(gram, tasks)
         self.steps += 1
-        momenta = [self._momentum(task, row) for task, row in zip(tasks, rows, strict=True)]
+        momenta = [self._momentum(task, row, keys) for task, row in zip(tasks, rows, strict=True)]
         lengths = np.sqrt([float(np.diagonal(gram_matrix([row]))[0]) for row in momenta])
         if points is not None:
             lengths = lengths * np.sqrt([len(p) if p.dim() > 1 else 1 for p in points])
@@ -119,24 +153,30 @@ class MoCoGrad(Combiner):
         factors = self.lam / self.steps**self.decay_power * np.divide(norms, lengths, where=lengths > 0, out=0 * norms)
         return momenta, np.where(gram < 0, factors, 0.0)
 
-    def _remember(self, tasks: Sequence[str], rows: Sequence[Row], momenta: list[Row], calibration: Matrix) -> None:
+    def _remember(
+        self,
+        tasks: Sequence[str],
+        rows: Sequence[Row],
+        momenta: list[Row],
+        calibration: Matrix,
+        keys: Sequence[int],
+    ) -> None:
         """Eq. 9. The earlier momenta are left as they are: the mixture still needs them."""
         of_momenta = self.beta1 * np.eye(len(tasks))
         if self.average == "calibrated":
             of_momenta += (1 - self.beta1) * calibration
         for task, row, weights in zip(tasks, rows, of_momenta, strict=True):
-            self.momenta[task] = [
-                weighted_sum((*(m[i] for m in momenta), g), (*weights, 1 - self.beta1)) for i, g in enumerate(row)
-            ]
+            of_task = self.momenta.setdefault(task, {})
+            for i, (key, g) in enumerate(zip(keys, row, strict=True)):
+                moved = weighted_sum((*(m[i] for m in momenta), g), (*weights, 1 - self.beta1))
+                if moved is not None:
+                    of_task[key] = moved
 
-    def _momentum(self, task: str, row: Row) -> Row:
+    def _momentum(self, task: str, row: Row, keys: Sequence[int]) -> Row:
         """The momentum of a task, None for zero, if it fits the gradient."""
-        momentum = self.momenta.get(task, [None] * len(row))
-        fits = len(momentum) == len(row) and all(
-            m is None or g is None or m.shape == g.shape for m, g in zip(momentum, row, strict=True)
-        )
-        if not fits:
-            raise ValueError(f"the momentum of {task} is of other parameters: give the same ones, in the same order")
+        momentum = [self.momenta.get(task, {}).get(key) for key in keys]
+        if any(m is not None and g is not None and m.shape != g.shape for m, g in zip(momentum, row, strict=True)):
+            raise ValueError(f"the momentum of {task} is of other parameters, or of another representation")
         return momentum
 
     def _need_finite(self, gram: Matrix, tasks: Sequence[str]) -> None:
