@@ -152,7 +152,8 @@ def _resumed(
 ) -> Training:
     training = Training(made, folder, record, watcher)
     training.restore(state)
-    training.run(resume=True)
+    if not training.place.done:
+        training.run(resume=True)
     return training
 
 

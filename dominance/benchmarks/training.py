@@ -141,9 +141,10 @@ class Training:
             while not self.place.done:
                 self._epoch()
             self._log(FINAL, self.place.scores)
+        self._save()  # it is over only once the recording is complete
 
     def _recording(self, *, overwrite: bool, resume: bool) -> AbstractContextManager[object]:
-        if self._record is None or self.place.done:
+        if self._record is None:
             return nullcontext()
         options = self._record
         self._recorder = Recorder(
@@ -166,31 +167,42 @@ class Training:
         return self._recorder
 
     def _epoch(self) -> None:
-        """What is left of the present epoch."""
+        """What is left of the present epoch.
+
+        Whatever ends the training early waits for the next batch or the epoch's evaluation: there is always a step to
+        come before the next evaluation, so that a resumed recording has begun when its metrics come.
+        """
         place, plan = self.place, self.plan
         self.stepping.set_learning_rate(plan.learning_rate(place.epoch))
         if self._recorder is not None:
             self._recorder.epoch(place.epoch)
         self.model.train()
-        done = place.batch
+        done, stop = place.batch, False
         for index, batch in enumerate(plan.benchmark.batches("train", plan.batch_size, self._batches)):
             if index < done:  # drawn again, so that the generator is where it was
                 continue
+            if index > done:
+                self._pause(stop)
             place.batch = index + 1
             self._step(batch.to(plan.options.device))
-            if self._watcher.stop():
-                self._save()
-                raise Interrupted(self.path, place.step)
-            if time.monotonic() - self._saved >= SAVE_EVERY:
-                self._save()
+            stop = self._watcher.stop()
         self.stepping.epoch()
         self._assess()
         place.batches, place.batch, place.epoch = place.batch, 0, place.epoch + 1
         waited = place.epoch - place.best_epoch
         place.done = place.epoch >= plan.epochs or 0 < plan.patience <= waited
         self._epoch_began = self._batches.get_state()
-        if place.done:
+        if not place.done:
+            self._pause(stop)
+
+    def _pause(self, stop: bool) -> None:
+        """Between two steps: write a checkpoint if it is time to, and end if that was asked for."""
+        if stop or time.monotonic() - self._saved >= SAVE_EVERY:
+            if self._recorder is not None and self._recorder.failure is None:
+                self._recorder.flush()  # no checkpoint without the record of what came before it
             self._save()
+        if stop:
+            raise Interrupted(self.path, self.place.step)
 
     def _step(self, batch: Batch) -> None:
         outputs, representation = self._forward(batch)
@@ -255,7 +267,7 @@ class Training:
         )
 
     def _log(self, split: str, scores: Scores) -> None:
-        if self._recorder is None:
+        if self._recorder is None or self._recorder.failure is not None:
             return
         for task, metrics in scores.items():
             self._recorder.log_metrics(task=task, split=split, **metrics)

@@ -15,13 +15,15 @@ from small_benchmark import BATCHES, Small, install, state
 from torch import nn
 from torch.nn import functional as F
 
-from dominance.benchmarks import training
+from dominance.benchmarks import checkpoint, training
 from dominance.benchmarks.plan import TrainOptions
 from dominance.benchmarks.splits import derived_generator
 from dominance.benchmarks.trainer import result, resume, train
 from dominance.benchmarks.training import Interrupted, Progress
 from dominance.config import RecordOptions
 from dominance.errors import BadOption, NotARun, RunExists, TrainingFailed
+from dominance.record.recorder import Recorder
+from dominance.record.sink import Sink
 from dominance.store.reader import open_run
 
 torch.set_num_threads(1)
@@ -130,6 +132,75 @@ def test_resuming_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert final == {k: v for k, v in _metrics(tmp_path / "whole").items() if k[0] == "final"}
 
 
+@pytest.mark.parametrize("steps", [BATCHES, 2 * BATCHES + 2])
+def test_a_checkpoint_comes_after_the_record_of_its_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    """Killed right after a checkpoint, with nothing closed: the run on disk holds every step and metric before it."""
+    chosen, killed = options(settings={"dropout": 0.3}), tmp_path / "killed"
+    train(chosen, tmp_path / "whole", record=RecordOptions(every=1))
+    monkeypatch.setattr(training, "SAVE_EVERY", 0.0)
+    save, saved = checkpoint.save, tmp_path / "saved"
+
+    def snapshot(folder: Path, what: Any) -> None:
+        save(folder, what)
+        if what["place"]["step"] == steps:
+            shutil.copytree(folder, saved)
+
+    monkeypatch.setattr(checkpoint, "save", snapshot)
+    train(chosen, killed, record=RecordOptions(every=1))
+    monkeypatch.setattr(checkpoint, "save", save)
+    assert open_run(saved)["step"].values.tolist() == list(range(steps))
+    assert {epoch for _, epoch, _, _ in _metrics(saved)} == set(range(steps // BATCHES))
+    resume(saved)
+    assert open_run(saved)["step"].values.tolist() == list(range(3 * BATCHES))
+    assert _metrics(saved) == _metrics(tmp_path / "whole")
+    assert open_run(saved).attrs["status"] == "complete"
+
+
+def test_it_is_over_once_the_recording_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed while the recording is closed, which is the last that happens: resuming still completes the run."""
+    train(options(), tmp_path / "whole", record=RecordOptions(every=1))
+
+    def kill(self: Recorder, *error: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "SAVE_EVERY", 0.0)
+        patch.setattr(Recorder, "__exit__", kill)
+        with pytest.raises(SystemExit):
+            train(options(), tmp_path / "run", record=RecordOptions(every=1))
+    assert not state(tmp_path / "run")["place"]["done"]
+    resume(tmp_path / "run")
+    assert same(tmp_path / "whole", tmp_path / "run")
+    assert open_run(tmp_path / "run").attrs["status"] == "complete"
+    assert _metrics(tmp_path / "run") == _metrics(tmp_path / "whole")
+
+
+def test_stopped_after_the_last_batch_of_an_epoch(tmp_path: Path) -> None:
+    """The epoch is evaluated first; of the last epoch nothing is left to stop."""
+    with pytest.raises(Interrupted):
+        train(options(), tmp_path / "run", record=RecordOptions(every=100), stop=after(BATCHES))
+    assert state(tmp_path / "run")["place"]["epoch"] == 1
+    with pytest.raises(Interrupted):
+        resume(tmp_path / "run", stop=after(2 * BATCHES - 1))
+    done = resume(tmp_path / "run", stop=after(1))
+    assert done.scores == train(options(), tmp_path / "whole", record=RecordOptions(every=100)).scores
+    assert _metrics(tmp_path / "run") == _metrics(tmp_path / "whole")
+
+
+def test_a_recording_that_fails_does_not_end_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Sink, row: object) -> bool:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(training, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(Sink, "append", full)
+    train(options(), tmp_path / "run", record=RecordOptions(every=1))
+    train(options(), tmp_path / "bare", record=None)
+    assert same(tmp_path / "run", tmp_path / "bare")
+    assert "no space left" in open_run(tmp_path / "run").attrs["failure"]
+
+
 def test_a_training_that_is_over_returns_its_result_again(tmp_path: Path) -> None:
     done = train(options(), tmp_path / "run", record=None)
     before = (tmp_path / "run" / "checkpoint.pt").read_bytes()
@@ -139,8 +210,8 @@ def test_a_training_that_is_over_returns_its_result_again(tmp_path: Path) -> Non
 
 
 def _metrics(path: Path) -> dict[tuple[str, int, str, str], float]:
-    metric = open_run(path)["metric"].to_dataset(inherit=False)
-    columns = [metric[name].values.tolist() for name in ("split", "epoch", "task", "name", "value")]
+    metric = open_run(path)["metric"]
+    columns = [metric[name].values.tolist() for name in ("split", "event_epoch", "event_task", "metric", "value")]
     return {(split, epoch, task, name): value for split, epoch, task, name, value in zip(*columns, strict=True)}
 
 
