@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from torch import Tensor, nn
 
 from dominance.optim.combiner import Weighting
+from dominance.optim.gradients import present
+from dominance.optim.grid_search import GridSearch
+from dominance.optim.representation import Representation
 from dominance.optim.rows import Matrix
+from dominance.optim.scaling import Scaler
 from dominance.optim.solvers.bargaining import bargain
 
 
@@ -27,7 +32,8 @@ class NashMTL(Weighting):
 
     Args:
         every: the weights are found anew every so many steps, and kept in between. A task that was in no batch
-            yet has its weight found at once.
+            yet has its weight found at once. Without clipping, and without a scaler, ``backward`` then makes one plain
+            pass where the weights are kept, not K.
         max_norm: the largest norm of the sum of the weighted shared gradients; None: any.
 
     Raises:
@@ -53,10 +59,26 @@ class NashMTL(Weighting):
         self.failures = 0
         """Steps at which the equation had no solution."""
 
+    def backward(
+        self,
+        losses: Mapping[str, Tensor | None],
+        parameters: Iterable[Tensor] | nn.Module,
+        *,
+        representation: Representation | None = None,
+        scaler: Scaler | None = None,
+    ) -> None:
+        """As ``Combiner.backward``."""
+        tasks = tuple(present(losses))
+        if self.max_norm is not None or scaler is not None or self._due(tasks):
+            super().backward(losses, parameters, representation=representation, scaler=scaler)
+        else:
+            GridSearch({task: self.alphas[task] for task in tasks}).backward(losses, parameters)
+            self.steps += 1
+
     def weights(self, gram: Matrix, losses: Matrix, tasks: Sequence[str]) -> Matrix:
         """The weights, positive, clipped. Counts a step."""
         alpha = np.array([self.alphas.get(task, 1.0) for task in tasks])
-        if self.steps % self.every == 0 or any(task not in self.alphas for task in tasks):
+        if self._due(tasks):
             alpha, failure = bargain(gram, alpha)
             if failure:
                 self._count(failure)
@@ -70,6 +92,10 @@ class NashMTL(Weighting):
     def head_weights(self, matrix: Matrix, tasks: Sequence[str]) -> Matrix:
         """The weights before clipping, shape (K,)."""
         return np.array([self.alphas.get(task, 1.0) for task in tasks])
+
+    def _due(self, tasks: Sequence[str]) -> bool:
+        """Whether the weights are to be found in this step."""
+        return self.steps % self.every == 0 or any(task not in self.alphas for task in tasks)
 
     def _count(self, failure: str) -> None:
         self.failures += 1

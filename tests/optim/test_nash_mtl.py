@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from matrices import INDEPENDENT, Matrix, matrices
-from problems import Problem
+from problems import Problem, flat_grad
 from properties import assert_no_conflict, bargaining_residual
 
 from dominance.optim import NashMTL
@@ -76,6 +76,25 @@ def test_every_and_absent_tasks() -> None:
     assert "c" not in method.alphas
     method.weights(np.diag([1.0, 1.0]), np.ones(2), ("b", "c"))
     assert "c" in method.alphas
+
+
+@pytest.mark.parametrize("through", [False, True])
+def test_a_step_that_keeps_the_weights_is_one_plain_pass(through: bool) -> None:
+    torch.set_num_threads(1)
+    problem, twin = Problem(dtype=torch.float64), Problem(dtype=torch.float64)
+    method, slow = NashMTL(every=3, max_norm=None), NashMTL(every=3, max_norm=1e9)
+    passes: list[int] = []
+    problem.net.trunk[0].weight.register_hook(lambda gradient: passes.append(1))
+    for absent in ((), (), (), (), ("a",), (), ()):
+        passes.append(0)
+        for each, one in ((problem, method), (twin, slow)):
+            each.batch()
+            each.net.zero_grad()
+            losses = each.losses(absent)
+            one.backward(losses, each.parameters, representation=each.representation if through else None)
+        torch.testing.assert_close(flat_grad(problem.parameters), flat_grad(twin.parameters))
+    assert passes == ([0, 1] * 7 if through else [0, 1, 1, 1, 0, 1, 0, 1] * 2 + [0, 1, 1, 1])
+    assert (method.steps, method.alphas) == (slow.steps, slow.alphas)
 
 
 def test_heads_are_weighted_but_not_clipped() -> None:
