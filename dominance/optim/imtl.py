@@ -60,6 +60,8 @@ class IMTL(Weighting):
         alpha = self.projections.weights(scales[:, None] * gram * scales, scales * losses, tasks)
         for task, slope in zip(tasks, scales * losses - 1, strict=True):
             s = self.log_scales[task]
+            if not s.requires_grad:
+                continue
             slope = torch.full_like(s, float(slope))
             s.grad = slope if s.grad is None else s.grad + slope
         return alpha * scales

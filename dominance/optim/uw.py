@@ -91,8 +91,10 @@ class UW(LossWeighting):
         """As ever; s_k gets its gradient here too, 1/2 - c_k exp(-s_k) L_k."""
         mixture = super().mix(gradients)
         losses = dict(zip(gradients.tasks, gradients.losses, strict=True))
-        with own_passes():
-            torch.autograd.backward(self.total(losses), inputs=[self.log_variances[task] for task in losses])
+        learnt = [s for task in losses if (s := self.log_variances[task]).requires_grad]
+        if learnt:
+            with own_passes(), torch.enable_grad():
+                torch.autograd.backward(self.total(losses), inputs=learnt)
         return mixture
 
     def __repr__(self) -> str:

@@ -231,3 +231,15 @@ def test_learnt_weights_that_no_optimizer_has_are_warned_of_once(name: str) -> N
     with pytest.warns(RuntimeWarning, match=r"parameters\(\)") as told:
         passes(make(name), step=False)
     assert len(told) == 1
+
+
+@pytest.mark.parametrize("name", ["UW", "IMTL"])
+def test_frozen_weights_get_no_gradient_and_are_no_reason_for_a_warning(name: str) -> None:
+    problem, fixed = Problem(), make(name)
+    for s in fixed.parameters():
+        s.requires_grad_(False)
+    fixed.combine(task_gradients(problem.losses(), problem.parameters))
+    w = torch.ones(2, requires_grad=True)
+    for _ in range(250):
+        fixed.backward({"a": w[0] ** 2, "b": 2 * w[1] ** 2}, [w])
+    assert all(s.grad is None for s in fixed.parameters())
