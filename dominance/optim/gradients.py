@@ -195,7 +195,11 @@ def reentrant(losses: Iterable[Tensor], *, refuse: bool = False) -> bool:
             waiting += [below for below, _ in node.next_functions if below is not None]
     if refuse:
         refuse_reentrant(seen)
-    return any(type(node).__name__ == _REENTRANT for node in seen)
+    return _has_reentrant(seen)
+
+
+def _has_reentrant(nodes: Iterable[Any]) -> bool:
+    return any(kind.__name__ == _REENTRANT for kind in set(map(type, nodes)))
 
 
 def refuse_reentrant(nodes: Iterable[Any]) -> None:
@@ -204,7 +208,7 @@ def refuse_reentrant(nodes: Iterable[Any]) -> None:
     Raises:
         RuntimeError: it is among the nodes.
     """
-    if any(type(node).__name__ == _REENTRANT for node in nodes):
+    if _has_reentrant(nodes):
         raise RuntimeError(
             "torch.utils.checkpoint with use_reentrant=True hides its parameters from all but a whole backward(), and "
             "the tasks' gradients are taken apart here: give use_reentrant=False"

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 class Listener(Protocol):
-    """What is told, in this order, in each training step. Tensors are lent: whoever keeps one copies it."""
+    """What is told, in this order, in each training step. Tensors are lent: whoever keeps one copies it.
+
+    With a GradScaler, weights and gradients are told times its scale, like what lies in ``.grad``; losses are not.
+    """
 
     def own_passes(self) -> AbstractContextManager[None]:
         """Autograd passes in this block are means to an end: they are no backward() of the training script."""

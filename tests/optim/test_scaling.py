@@ -155,6 +155,12 @@ def test_scaled_passes_save_what_half_precision_would_lose() -> None:
 def test_finite_looks_at_everything() -> None:
     fine = [None, torch.zeros(0), torch.full((3,), 3e38), torch.ones(2, dtype=torch.float64)]
     assert finite(fine)
+    assert finite([])
+    large = torch.ones(10_000)
+    assert finite([*fine, large, large.half() * 60000])
+    large[7] = -torch.inf
+    assert not finite([*fine, large])
+    assert not finite([torch.tensor([torch.inf]), torch.tensor([-torch.inf])])
     for broken in (torch.tensor([1.0, torch.nan]), torch.tensor([torch.inf]), torch.tensor(-torch.inf).half()):
         assert not finite([*fine, broken])
         assert not finite([broken])
