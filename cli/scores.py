@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
-from dominance.schema import DATA_NAME
 from dominance_cli.text import aligned
 
 if TYPE_CHECKING:
@@ -18,15 +16,12 @@ ARROWS = {True: "↑", False: "↓"}
 
 
 def table(done: TrainResult) -> str:
-    """The tasks' metrics on the test data, with the direction that is better; weights, where the method has any."""
+    """The tasks' metrics on the test data, with the direction that is better."""
     metrics = list(dict.fromkeys(metric for task in done.tasks for metric in task.metrics))
-    weights = _weights(done)
     rows = [["task", *(f"{metric.name} {ARROWS[metric.higher_is_better]}" for metric in metrics)]]
-    rows[0] += ["weight"] if weights else []
     for task in done.tasks:
         found = done.scores.get(task.name, {})
         rows.append([task.name, *(_number(found.get(metric.name)) for metric in metrics)])
-        rows[-1] += [_number(weights.get(task.name))] if weights else []
     return aligned(rows, right=[False, *(True for _ in rows[0][1:])])
 
 
@@ -37,6 +32,7 @@ def comparison(done: TrainResult, baseline: TrainResult) -> str:
     all three are given.
     """
     from dominance.benchmarks.deltas import delta_big_m, delta_m, delta_p
+    from dominance.errors import BadData
 
     rows = [["task", "metric", "this", baseline.plan.method.name, "change"]]
     for task in done.tasks:
@@ -52,21 +48,12 @@ def comparison(done: TrainResult, baseline: TrainResult) -> str:
     measures += [("Δp ↑ (AdaTask)", delta_p)] if to_equal else []
     measures += [("Δ_M ↑ (MoCoGrad)", delta_big_m), ("Δm ↓ (PUB)", delta_m)] if to_single else []
     scores = (done.scores, baseline.scores, done.tasks)
-    lines += [f"{name} against {baseline.path}: {measure(*scores):+.2%}" for name, measure in measures]
+    for name, measure in measures:
+        try:
+            lines.append(f"{name} against {baseline.path}: {measure(*scores):+.2%}")
+        except BadData as error:
+            lines.append(f"{name} against {baseline.path}: - ({error.message})")
     return "\n".join(lines)
-
-
-def _weights(done: TrainResult) -> dict[str, float]:
-    """What each task's gradient was multiplied by at the last recorded step; empty where that is 1 for all."""
-    if not (done.path / DATA_NAME).exists():
-        return {}
-    from dominance.store.reader import open_run
-
-    with open_run(done.path) as run:
-        weight = run["loss"].to_dataset()["weight"].to_numpy()
-        last = {task: float(weight[-1, k]) for k, task in enumerate(run.attrs["tasks"])} if len(weight) else {}
-    known = {task: value for task, value in last.items() if not math.isnan(value)}
-    return {} if all(value == 1 for value in known.values()) else known
 
 
 def _number(value: float | None) -> str:

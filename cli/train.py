@@ -14,14 +14,18 @@ import typer
 from dominance.errors import BadOption, TrainingFailed
 from dominance.schema import DATA_NAME
 from dominance_cli import say
+from dominance_cli.command import command
 from dominance_cli.rundir import Latest, default_folder
 
 if TYPE_CHECKING:
-    from dominance.benchmarks.plan import TrainOptions
+    from dominance.benchmarks.plan import Plan, TrainOptions
     from dominance.benchmarks.trainer import TrainResult
+
+_WITH_RESUME = ("resume", "baseline", "quiet")
 
 
 def train(
+    context: typer.Context,
     benchmark: Annotated[
         str | None, typer.Argument(metavar="BENCHMARK", help="What to train on; see --list.", show_default=False)
     ] = None,
@@ -72,7 +76,7 @@ def train(
     ] = None,
     no_record: Annotated[bool, typer.Option("--no-record", help="Train only; no figures can be drawn.")] = False,
     every: Annotated[
-        str | None, typer.Option(metavar="N", help="Record one training step in N. [default: mostly 10]")
+        str | None, typer.Option(metavar="N", help="Record one training step in N. [default: the benchmark's, else 10]")
     ] = None,
     burst: Annotated[str | None, typer.Option(metavar="B", help="Record B consecutive steps at a time.")] = None,
     params: Annotated[
@@ -89,7 +93,7 @@ def train(
 ) -> int:
     """Train a benchmark from scratch with a method, and record it.
 
-    What is not given is as the benchmark has it. Ctrl-C keeps a checkpoint; --resume goes on with it.
+    What is not given is as the benchmark has it. Ctrl-C and SIGTERM keep a checkpoint; --resume goes on with it.
 
     Example: dominance train adatask-synthetic --method adatask --seed 1
     """
@@ -97,8 +101,7 @@ def train(
         _list()
         return 0
     if resume is not None:
-        if benchmark is not None or method is not None or output is not None or force:
-            raise BadOption("--resume goes on with a training as it was begun", fix="give --resume RUN alone")
+        _alone(context)
         return _go_on(resume, baseline or [], quiet=bool(quiet))
     if benchmark is None:
         raise BadOption("no benchmark is named", fix="see `dominance train --list`")
@@ -159,16 +162,17 @@ def _train(
     made = plan(options)
     asked = record_options(recording, defaults={"every": made.benchmark.settings.every})
     record, quiet = None if no_record else asked, asked.quiet
-    earlier = [result(path) for path in baselines]
+    earlier = _comparable(made, [result(path) for path in baselines], quiet=quiet)
     path = output or default_folder(f"{options.benchmark}-{made.method.name}", module=True)
     latest = Latest(path) if output is None else None
     if latest is not None and (message := latest.point()) and not quiet:
         say.note(message)
+    signals: list[signal.Signals] = []
     try:
-        with _watching(quiet) as (progress, stop):
-            done = train(options, path, record=record, overwrite=force, progress=progress, stop=stop)
+        with _watching(quiet, signals) as progress:
+            done = train(options, path, record=record, overwrite=force, progress=progress, stop=lambda: bool(signals))
     except (KeyboardInterrupt, TrainingFailed) as error:
-        return _ended(path, error, quiet=quiet)
+        return _ended(path, error, signals, quiet=quiet)
     finally:
         if latest is not None and not path.exists():
             latest.restore()
@@ -179,17 +183,81 @@ def _train(
 def _go_on(path: Path, baselines: list[Path], *, quiet: bool) -> int:
     from dominance.benchmarks.trainer import result, resume
 
-    earlier = [result(baseline) for baseline in baselines]
+    earlier = _comparable(result(path).plan, [result(baseline) for baseline in baselines], quiet=quiet)
+    signals: list[signal.Signals] = []
     try:
-        with _watching(quiet) as (progress, stop):
-            done = resume(path, progress=progress, stop=stop)
+        with _watching(quiet, signals) as progress:
+            done = resume(path, progress=progress, stop=lambda: bool(signals))
     except (KeyboardInterrupt, TrainingFailed) as error:
-        return _ended(path, error, quiet=quiet)
+        return _ended(path, error, signals, quiet=quiet)
     _show(done, earlier, quiet=quiet)
     return 0
 
 
-def _ended(path: Path, error: KeyboardInterrupt | TrainingFailed, *, quiet: bool) -> int:
+def _alone(context: typer.Context) -> None:
+    """Refuse what would change a training that is resumed.
+
+    Raises:
+        BadOption: another option than those in ``_WITH_RESUME`` is given.
+    """
+    given = [
+        parameter.opts[-1] if parameter.opts[0].startswith("-") else parameter.metavar or parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name not in _WITH_RESUME and _typed(context, parameter.name)
+    ]
+    if given:
+        raise BadOption(
+            "--resume goes on with a training as it was begun", fix=f"give --resume RUN without {', '.join(given)}"
+        )
+
+
+def _typed(context: typer.Context, name: str | None) -> bool:
+    source = context.get_parameter_source(name or "")
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _comparable(made: Plan, baselines: list[TrainResult], *, quiet: bool) -> list[TrainResult]:
+    """The baselines, if they have what this training will be compared by; says how else they differ from it.
+
+    Raises:
+        BadOption: one is of another benchmark, lacks a task, or is not over.
+    """
+    for each in baselines:
+        theirs = each.plan
+        if theirs.options.benchmark != made.options.benchmark:
+            raise BadOption(
+                f"the baseline {each.path} was trained on {theirs.options.benchmark}, this is {made.options.benchmark}",
+                fix="give a baseline of the same benchmark",
+            )
+        if missing := [name for name in made.names if name not in theirs.names]:
+            raise BadOption(
+                f"the baseline {each.path} was not trained on {', '.join(missing)}",
+                fix=f"give one that was, or --tasks {','.join(theirs.names)} here",
+            )
+        if not each.done:
+            path = shlex.quote(str(each.path))
+            raise BadOption(f"the baseline {each.path} is not over", fix=f"see `dominance train --resume {path}`")
+        if (differs := _differs(made, theirs)) and not quiet:
+            say.note(f"the baseline {each.path} was trained otherwise: {', '.join(differs)}")
+    return baselines
+
+
+_HOW = ("optimizer", "architecture", "epochs", "batch_size", "lr", "weight_decay", "milestones", "patience")
+
+
+def _differs(made: Plan, theirs: Plan) -> list[str]:
+    """In what the two trainings differ besides method, seed and tasks, in words."""
+    ours, other = made.resolved.to_plain(), theirs.resolved.to_plain()
+    pairs = [(name.replace("_", "-"), ours[name], other[name]) for name in _HOW]
+    pairs += [(name, value, theirs.settings.get(name)) for name, value in made.settings.items()]
+    return [f"{name} {_short(their)} instead of {_short(our)}" for name, our, their in pairs if our != their]
+
+
+def _short(value: Any) -> str:
+    return (",".join(map(str, value)) or "none") if isinstance(value, list | tuple) else str(value)
+
+
+def _ended(path: Path, error: KeyboardInterrupt | TrainingFailed, signals: list[signal.Signals], *, quiet: bool) -> int:
     """Say how it ended before its end, and how to go on; returns the exit code."""
     if isinstance(error, TrainingFailed):
         say.error(str(error))
@@ -201,7 +269,7 @@ def _ended(path: Path, error: KeyboardInterrupt | TrainingFailed, *, quiet: bool
     elif not quiet:
         say.note(f"interrupted; {path} holds what was trained so far")
         say.say(f"dominance train --resume {shlex.quote(str(path))}")
-    return 128 + signal.SIGINT
+    return 128 + (signals[-1] if signals else signal.SIGINT)
 
 
 def _show(done: TrainResult, earlier: list[TrainResult], *, quiet: bool) -> None:
@@ -214,29 +282,37 @@ def _show(done: TrainResult, earlier: list[TrainResult], *, quiet: bool) -> None
         return
     path = shlex.quote(str(done.path))
     if done.plan.method.alone:
-        say.say(f"dominance train {done.plan.options.benchmark} --method equal-weight --baseline {path}")
+        again = {**done.plan.options.to_plain(), "method": "equal-weight", "options": {}}
+        say.say(f"{command(again)} --baseline {path}")
     elif (done.path / DATA_NAME).exists():
-        say.say(f"dominance report {path}")
+        say.say(f"dominance {'report' if len(done.tasks) > 1 else 'info'} {path}")
 
 
 @contextmanager
-def _watching(quiet: bool) -> Iterator[Any]:
-    """A progress bar on a terminal, and a Ctrl-C that waits for the end of the step; the second one does not."""
-    asked = False
+def _watching(quiet: bool, came: list[signal.Signals]) -> Iterator[Any]:
+    """A progress bar on a terminal; Ctrl-C and SIGTERM go to ``came`` and wait for the end of the step.
+
+    The second one does not wait.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     def interrupt(number: int, frame: object) -> None:
-        nonlocal asked
-        asked = True
-        signal.signal(signal.SIGINT, before)
+        came.append(signal.Signals(number))
+        restore()
 
-    before = signal.signal(signal.SIGINT, interrupt)
+    for number in before:
+        signal.signal(number, interrupt)
     try:
         from dominance_cli.progress import training_progress
 
         with training_progress(quiet) as progress:
-            yield progress, lambda: asked
+            yield progress
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()
 
 
 def _shares(text: str) -> tuple[float, ...]:

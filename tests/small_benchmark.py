@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dominance.benchmarks import checkpoint, plan
+from dominance.benchmarks import arguments, checkpoint, plan
 from dominance.benchmarks.architectures import build
 from dominance.benchmarks.benchmark import Batch, Benchmark, Metric, Settings, Task
 from dominance.benchmarks.registry import benchmark
@@ -93,9 +93,13 @@ class Small(Benchmark):
 
 def install(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on the name "small" means ``Small``."""
-    monkeypatch.setattr(
-        plan, "benchmark", lambda name, **given: Small(**given) if name == "small" else benchmark(name, **given)
-    )
+
+    def found(name: str, **given: Any) -> Benchmark:
+        if name != "small":
+            return benchmark(name, **given)
+        return Small(**arguments.read(given, arguments.arguments(Small), "--set", name))
+
+    monkeypatch.setattr(plan, "benchmark", found)
 
 
 def state(path: Path) -> dict[str, Any]:

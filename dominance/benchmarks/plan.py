@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 
 from dominance.benchmarks import methods
+from dominance.benchmarks.arguments import arguments, defaults, read
 from dominance.benchmarks.benchmark import Benchmark, Task
 from dominance.benchmarks.registry import benchmark
 from dominance.errors import BadOption
@@ -84,6 +85,29 @@ class Plan:
         """Whether the method works on the gradients of the representation."""
         return self.options.representation or self.method.representation
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Of the benchmark: those given, with their types, and the defaults of the others."""
+        made = type(self.benchmark)
+        return {**defaults(made), **read(self.options.settings, arguments(made), "--set", self.options.benchmark)}
+
+    @property
+    def resolved(self) -> TrainOptions:
+        """The options with nothing left open: they mean the same whatever a later version's defaults are."""
+        return replace(
+            self.options,
+            method=self.method.name,
+            optimizer=self.optimizer,
+            architecture=self.architecture,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            lr=self.lr,
+            milestones=self.milestones,
+            patience=self.patience,
+            tasks=self.names,
+            settings={**defaults(type(self.benchmark)), **self.options.settings},
+        )
+
     def learning_rate(self, epoch: int) -> float:
         """In this epoch, counted from 0."""
         past = [share for share in self.milestones if epoch >= share * self.epochs]
@@ -101,15 +125,7 @@ class Plan:
             "benchmark": self.options.benchmark,
             "method": self.method.name,
             "architecture": self.architecture,
-            "training": {
-                **self.options.to_plain(),
-                "optimizer": self.optimizer,
-                "epochs": self.epochs,
-                "batch_size": self.batch_size,
-                "lr": self.lr,
-                "milestones": list(self.milestones),
-                "patience": self.patience,
-            },
+            "training": {**self.resolved.to_plain(), "settings": dict(self.options.settings)},
             "metrics": directions,
         }
 

@@ -30,6 +30,7 @@ class TrainResult:
         scores: on "test" after the epoch that is chosen: the best on "val" with early stopping, else the last.
         epoch: that epoch, counted from 1; None for single-task trainings.
         steps: taken in all.
+        done: nothing is left to do.
     """
 
     path: Path
@@ -37,6 +38,7 @@ class TrainResult:
     scores: Scores
     epoch: int | None
     steps: int
+    done: bool = True
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -128,7 +130,8 @@ def result(path: str | Path) -> TrainResult:
     if "model" not in state:
         return _together(made, folder, [result(folder / task) for task in made.names if (folder / task).exists()])
     place = state["place"]
-    return TrainResult(folder, made, place["scores"], _chosen(made, place["epoch"], place["best_epoch"]), place["step"])
+    chosen = _chosen(made, place["epoch"], place["best_epoch"])
+    return TrainResult(folder, made, place["scores"], chosen, place["step"], place["done"])
 
 
 def _train_alone(made: Plan, folder: Path, record: RecordOptions | None, watcher: Watcher) -> TrainResult:
@@ -169,12 +172,13 @@ def _chosen(made: Plan, epoch: int, best: int) -> int:
 
 def _together(made: Plan, folder: Path, results: list[TrainResult]) -> TrainResult:
     scores = {task: metrics for each in results for task, metrics in each.scores.items()}
-    return TrainResult(folder, made, scores, None, sum(each.steps for each in results))
+    done = len(results) == len(made.names) and all(each.done for each in results)
+    return TrainResult(folder, made, scores, None, sum(each.steps for each in results), done)
 
 
 def _head(made: Plan, record: RecordOptions | None) -> dict[str, Any]:
     """The checkpoint of single-task trainings as a whole: how they are made. Each has one of its own."""
-    return {"options": made.options.to_plain(), "record": None if record is None else asdict(record)}
+    return {"options": made.resolved.to_plain(), "record": None if record is None else asdict(record)}
 
 
 def _record_options(plain: dict[str, Any] | None) -> RecordOptions | None:

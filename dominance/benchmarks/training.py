@@ -103,7 +103,10 @@ class Training:
         self.place = Place()
         self.model = plan.benchmark.model(plan.architecture, plan.names).to(plan.options.device)
         if plan.representation and not (hasattr(self.model, "encode") and hasattr(self.model, "decode")):
-            raise BadOption(f"{plan.options.benchmark} has no shared representation", fix="leave --representation out")
+            why, fix = f"{plan.options.benchmark} has no shared representation", "leave --representation out"
+            if plan.method.representation:
+                why, fix = f"{why}, and {plan.method.name} works on its gradients", "take --method mgda"
+            raise BadOption(why, fix=fix)
         self.stepping = methods.build(
             plan.method,
             self.model,
@@ -277,7 +280,7 @@ class Training:
         checkpoint.save(
             self.path,
             {
-                "options": self.plan.options.to_plain(),
+                "options": self.plan.resolved.to_plain(),
                 "record": None if self._record is None else asdict(self._record),
                 "place": asdict(self.place),
                 "model": self.model.state_dict(),

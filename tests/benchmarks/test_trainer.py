@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,18 @@ def test_a_recording_that_fails_does_not_end_the_training(tmp_path: Path, monkey
     assert "no space left" in open_run(tmp_path / "run").attrs["failure"]
 
 
+def test_a_checkpoint_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other defaults in a later version do not change a training that is resumed."""
+    train(options("uw"), tmp_path / "whole", record=None)
+    with pytest.raises(Interrupted):
+        train(options("uw"), tmp_path / "run", record=None, stop=after(7))
+    later = replace(Small.settings, lr=0.5, epochs=9, batch_size=2, optimizer="sgd", milestones=(0.5,), patience=1)
+    monkeypatch.setattr(Small, "settings", later)
+    monkeypatch.setitem(Small.__init__.__kwdefaults__, "dropout", 0.9)  # type: ignore[arg-type]
+    resume(tmp_path / "run")
+    assert same(tmp_path / "whole", tmp_path / "run")
+
+
 def test_a_training_that_is_over_returns_its_result_again(tmp_path: Path) -> None:
     done = train(options(), tmp_path / "run", record=None)
     before = (tmp_path / "run" / "checkpoint.pt").read_bytes()
@@ -351,8 +364,10 @@ def test_a_method_that_finds_no_weights(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_model_without_a_representation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Small, "model", lambda self, architecture, tasks: nn.Linear(6, 1))
-    with pytest.raises(BadOption, match="no shared representation"):
+    with pytest.raises(BadOption, match="no shared representation; leave --representation out"):
         train(options(representation=True), tmp_path / "run")
+    with pytest.raises(BadOption, match=r"no shared representation, and mgda-ub works on its .*; take --method mgda"):
+        train(options("mgda-ub"), tmp_path / "run")
 
 
 def test_progress(tmp_path: Path) -> None:

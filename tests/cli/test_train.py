@@ -52,24 +52,71 @@ def test_from_nothing_to_a_run(folder: Path, capfd: pytest.CaptureFixture[str]) 
     assert open_run(path).sizes["step"] == 15
 
 
-def test_weights_and_a_comparison(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """The weights of a method stand beside its scores; a baseline may be one run, or one for each task."""
+def test_a_comparison(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A baseline may be one run, or one for each task."""
     assert run("train small --method stl -o alone -q", capfd)[0] == 0
     assert run("train small --method ew -o equal -q", capfd)[0] == 0
-    code, out, _ = run(
+    code, out, err = run(
         "train small --method grid-search --option weights=y:0.5,z:1.5 --baseline alone --baseline equal", capfd
     )
     assert code == 0
-    table, *comparisons = out.split("\n\n")
-    assert [line.split()[-1] for line in table.splitlines()] == ["weight", "0.5", "1.5"]
+    assert "otherwise" not in err
+    _, *comparisons = out.split("\n\n")
     assert len(comparisons) == 2
     assert "stl" in comparisons[0]
     assert "equal-weight" in comparisons[1]
 
 
+def test_a_baseline_is_looked_at_before_the_training(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """One that cannot be compared with ends it before it begins; one that was trained otherwise is said to be."""
+    assert run("train small --method ew -o y --tasks y -q --no-record --seed 3 --set dropout=0.0", capfd)[0] == 0
+    assert run("train toy-2d --method ew -o toy --set steps=2 --epochs 1 -q --no-record", capfd)[0] == 0
+    for baseline, why in (
+        ("toy", "the baseline toy was trained on toy-2d, this is small; give a baseline of the same benchmark"),
+        ("y", "the baseline y was not trained on z; give one that was, or --tasks y here"),
+    ):
+        code, out, err = run(f"train small --method uw -o run --baseline {baseline}", capfd)
+        assert (code, out, err) == (2, "", f"dominance: error: {why}\n")
+        assert not (folder / "run").exists()
+    code, out, err = run(
+        "train small --method uw -o run --no-record --tasks y --epochs 1 --lr 0.02 --set dropout=0.5 --baseline y",
+        capfd,
+    )
+    assert code == 0
+    assert err.splitlines() == [
+        "dominance: the baseline y was trained otherwise: epochs 3 instead of 1, lr 0.01 instead of 0.02, "
+        "dropout 0.0 instead of 0.5"
+    ]
+    code, out, err = run("train small --method uw -o same --no-record --tasks y --baseline y", capfd)
+    assert (code, err) == (0, "")
+
+
+def test_resume_takes_nothing_else(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("train small --method ew -o run -q", capfd)[0] == 0
+    for more in (
+        "--epochs 9",
+        "--lr 0.1 --seed 0",
+        "--set dropout=0.1",
+        "--no-record",
+        "--every 1",
+        "--tasks y",
+        "-o a",
+    ):
+        code, out, err = run(f"train --resume run {more}", capfd)
+        assert (code, out) == (2, "")
+        assert all(word in err for word in more.replace("-o", "--output").split() if word.startswith("--"))
+    code, out, _ = run("train --resume run --baseline run -q", capfd)
+    assert (code, out.count("Δp ↑ (AdaTask) against run: +0.00%")) == (0, 1)
+
+
 def test_the_next_command(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     _, _, err = run("train small --method stl -o alone", capfd)
     assert err.splitlines()[-1] == "dominance train small --method equal-weight --baseline alone"
+    _, _, err = run("train small --method stl -o two --epochs 2 --set dropout=0.1 --seed 4 --milestones 0.5", capfd)
+    again = "dominance train small --method equal-weight --seed 4 --epochs 2 --milestones 0.5 --set dropout=0.1"
+    assert err.splitlines()[-1] == f"{again} --baseline two"
+    _, _, err = run("train small --method uw -o one --tasks y", capfd)
+    assert err.splitlines()[-1] == "dominance info one"
     _, _, err = run("train small --method pcgrad -o bare --no-record", capfd)
     assert err == ""
     _, _, err = run("train --list", capfd)
@@ -118,7 +165,10 @@ def test_lists(capfd: pytest.CaptureFixture[str]) -> None:
         ("train small --method uw --every 0", "every=0 records nothing"),
         ("train small --method uw --baseline nowhere", "nowhere: no checkpoint.pt; check the path"),
         ("train --resume nowhere", "nowhere: no checkpoint.pt; check the path"),
-        ("train small --resume nowhere", "--resume goes on with a training as it was begun; give --resume RUN alone"),
+        (
+            "train small --resume nowhere",
+            "--resume goes on with a training as it was begun; give --resume RUN without BENCHMARK",
+        ),
         ("train small --method uw -o taken", "taken exists; give --force to replace it, or another -o"),
         ("train small --method uw -o taken --force", "taken holds something that is no dominance run"),
         ("train small --methud uw", "no such option: --methud; did you mean --method?"),
@@ -150,8 +200,11 @@ def test_help_fits(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.Monkey
     assert max(map(len, out.splitlines())) <= 80
 
 
-def test_control_c_and_resume(folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C lets the step end, leaves with 130 and says how to go on; going on ends as if nothing had been."""
+@pytest.mark.parametrize(("number", "leaves"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_control_c_and_resume(
+    folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, number: int, leaves: int
+) -> None:
+    """Ctrl-C and SIGTERM let the step end and say how to go on; going on ends as if nothing had been."""
     calls = 0
     loss = Small.loss
 
@@ -159,7 +212,7 @@ def test_control_c_and_resume(folder: Path, capfd: pytest.CaptureFixture[str], m
         nonlocal calls
         calls += 1
         if calls == 13:  # in the middle of step 6: two losses a step
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         return loss(self, *arguments)
 
     _, whole, _ = run("train small --method uw -o whole --no-record", capfd)
@@ -167,7 +220,8 @@ def test_control_c_and_resume(folder: Path, capfd: pytest.CaptureFixture[str], m
         patch.setattr(Small, "loss", interrupted)
         code, out, err = run("train small --method uw -o parts", capfd)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert (code, out) == (130, "")
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert (code, out) == (leaves, "")
     assert err.splitlines()[-2:] == [
         "dominance: interrupted; parts holds what was trained so far",
         "dominance train --resume parts",

@@ -1,0 +1,38 @@
+"""The command line of a training, from its options."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+_NOT_FLAGS = ("benchmark", "method", "settings", "options", "representation")
+_UNLESS_GIVEN: Mapping[str, Any] = {"seed": 0, "weight_decay": 0.0, "device": "cpu"}
+
+
+def command(training: Mapping[str, Any]) -> str:
+    """What to type for this training.
+
+    Args:
+        training: plain options, as ``TrainOptions.to_plain`` returns them.
+
+    >>> options = {"benchmark": "digits", "method": "uw", "lr": 0.01, "seed": 0, "tasks": ["a", "b"], "settings": {}}
+    >>> command(options)
+    'dominance train digits --method uw --lr 0.01 --tasks a,b'
+    """
+    words = ["dominance", "train", str(training["benchmark"]), "--method", str(training["method"])]
+    for name, value in training.items():
+        if name in _NOT_FLAGS or value is None or value == [] or _UNLESS_GIVEN.get(name) == value:
+            continue
+        words += [f"--{name.replace('_', '-')}", _text(value)]
+    words += ["--representation"] * bool(training.get("representation"))
+    for flag, name in (("--set", "settings"), ("--option", "options")):
+        for key, value in training.get(name, {}).items():
+            words += [flag, f"{key}={_text(value)}"]
+    return shlex.join(words)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ",".join(f"{key}:{part}" for key, part in value.items())
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
