@@ -74,14 +74,15 @@ class GradNorm(LossWeighting):
     ) -> None:
         """As ``Combiner.backward``; then the weights move. ``representation`` makes no difference here."""
         found = present(losses)
-        wanted = list(leaves(parameters))
+        given = list(parameters.parameters() if isinstance(parameters, Module) else parameters)
+        wanted = list(leaves(given))
         scale = started(scaler, next(iter(found.values())))
         if scale is not None and not finite(found.values()):
             spoil(wanted)
             return
         before = {} if scale is None else self._kept()
         values = self._values(np.array([float(loss.detach()) for loss in found.values()]), tuple(found))
-        layer = self._layer(wanted, tuple(found), lambda: self._reached(found, wanted))
+        layer = self._layer(wanted, tuple(found), lambda: self._reached(found, wanted, given))
         with own_passes():
             at_layer = [
                 grad(loss if scale is None else loss * scale, layer, retain_graph=True) for loss in found.values()
@@ -156,13 +157,15 @@ class GradNorm(LossWeighting):
             common = list(parameters)
         return [p for p in common if p.dim() > 1][-1:] or common[-1:]
 
-    def _reached(self, losses: Mapping[str, Tensor], parameters: Sequence[Tensor]) -> Sequence[bool]:
+    def _reached(
+        self, losses: Mapping[str, Tensor], parameters: Sequence[Tensor], given: Sequence[Tensor]
+    ) -> Sequence[bool]:
         """For each parameter, whether two tasks or more have reached it by now."""
         rows: list[Row] = [
             [p if below else None for p, below in zip(parameters, behind([loss], parameters), strict=True)]
             for loss in losses.values()
         ]
-        return self._sharing.shared(tuple(losses), parameters, rows)
+        return self._sharing.shared(tuple(losses), parameters, rows, given)
 
     def _norms(self, at_layer: Sequence[Sequence[Tensor | None]], tasks: Sequence[str]) -> dict[str, float]:
         """‖∇_W L_k‖ of the tasks that reach W, given their gradients there; none, of several tasks, is an error."""

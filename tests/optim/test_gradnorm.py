@@ -95,7 +95,7 @@ def test_which_layer() -> None:
     gradnorm = GradNorm()
     for absent in ((), ("a", "b")):  # known to be shared also where one task is alone
         losses = {task: loss for task, loss in problem.losses(absent).items() if loss is not None}
-        reached = gradnorm._reached(losses, problem.parameters)
+        reached = gradnorm._reached(losses, problem.parameters, problem.parameters)
         (layer,) = gradnorm._layer(problem.parameters, "c", lambda reached=reached: reached)
         assert layer is problem.net.trunk[2].weight
     found = []
@@ -138,6 +138,17 @@ def test_a_task_that_does_not_reach_the_layer_keeps_its_weight() -> None:
     gradnorm = GradNorm(layer=w)
     gradnorm.backward({"a": 4 * w[0], "b": w[1] * 1, "c": alone * 1}, [w, alone])
     assert gradnorm.learnt == pytest.approx({"a": 0.975, "b": 1.025})
+
+
+def test_a_layer_may_be_frozen_when_training_goes_on() -> None:
+    problem, gradnorm, resumed = Problem(), GradNorm(), GradNorm()
+    gradnorm.backward(problem.losses(), problem.parameters)
+    resumed.load_state_dict(gradnorm.state_dict())
+    problem.net.trunk[0].requires_grad_(False)
+    for one in (gradnorm, resumed):
+        one.backward(problem.losses(["a", "b"]), problem.net)
+        one.backward(problem.losses(), problem.net)
+    assert gradnorm.learnt == resumed.learnt
 
 
 def test_a_weight_does_not_pass_zero() -> None:
