@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from dominance_cli import say
+from dominance_cli.command import command
+from dominance_cli.rundir import opened
 from dominance_cli.text import aligned, print_json, size
 
 
@@ -22,9 +24,7 @@ def info(
 
     Example: dominance info runs/latest --verify
     """
-    from dominance.store.reader import open_run
-
-    tree = open_run(run)
+    tree = opened(run)
     facts = _facts(tree, run)
     problems = _damage(run) if verify else []
     if as_json:
@@ -36,7 +36,8 @@ def info(
     if problems:
         say.error(f"{run}: {len(problems)} {'problem' if len(problems) == 1 else 'problems'}")
         return 1
-    say.say(f"dominance summary {shlex.quote(str(run))}")
+    if facts["shared_layers"]:
+        say.say(f"dominance summary {shlex.quote(str(run))}")
     return 0
 
 
@@ -58,6 +59,7 @@ def _facts(tree: Any, path: Path) -> dict[str, Any]:
         "bytes": sum(file.stat().st_size for file in path.resolve().rglob("*") if file.is_file()),
         "status": attrs.get("status"),
         "tasks": [{"name": name, "last_weight": weight} for name, weight in last.items()],
+        "final": _final(tree),
         "layers": len(attrs["layers"]),
         "shared_layers": int(layers["shared"].sum()),
         "parameters": int(layers["size"].sum()),
@@ -71,19 +73,35 @@ def _facts(tree: Any, path: Path) -> dict[str, Any]:
     }
 
 
+def _final(tree: Any) -> dict[str, dict[str, float]]:
+    """Of a training that is over, the scores that count: task -> metric -> value."""
+    found: dict[str, dict[str, float]] = {}
+    if "metric" in tree.children:
+        table = tree["metric"].to_dataset(inherit=False)
+        columns = (table[name].to_numpy().tolist() for name in ("split", "event_task", "metric", "value"))
+        for split, task, name, value in zip(*columns, strict=True):
+            if split == "final":
+                found.setdefault(task, {})[name] = value
+    return found
+
+
 def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """What a person wants to know first, a line each; what the run's attributes lack is left out."""
     attrs = facts["attributes"]
     lines = [("run", facts["path"]), ("status", str(facts["status"]))]
     if "failure" in attrs:
         lines.append(("failure", str(attrs["failure"])))
-    if "argv" in attrs:
+    if "training" in attrs:
+        lines.append(("command", command(attrs["training"])))
+    elif "argv" in attrs:
         lines.append(("command", f"python {shlex.join(attrs['argv'])}"))
     if attrs.get("git_commit"):
         lines.append(("git commit", str(attrs["git_commit"])))
     lines.append(("tasks", ", ".join(_weighted(task["name"], task["last_weight"]) for task in facts["tasks"])))
     if attrs.get("residual_terms"):
         lines.append(("residual", ", ".join(attrs["residual_terms"])))
+    for task, metrics in facts["final"].items():
+        lines.append((f"final {task}", ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())))
     lines.append(("steps", _steps(facts)))
     if "schedule" in attrs:
         lines.append(("schedule", _schedule(attrs["schedule"])))

@@ -10,6 +10,7 @@ import typer
 
 from dominance.errors import BadOption
 from dominance_cli import say
+from dominance_cli.rundir import opened
 
 FORMATS = ("pdf", "png", "svg")
 
@@ -33,17 +34,20 @@ def report(
     if kind not in FORMATS:
         raise BadOption(f"format {kind!r} is unknown", fix=f"choose from {', '.join(FORMATS)}")
     from dominance.figures.report import write_report
-    from dominance.store.reader import open_run
 
     folders = [_folder(run, output, several=len(runs) > 1) for run in runs]
     if len(set(folders)) < len(folders):
         raise BadOption("two of the runs have the same name", fix="report them one by one, each with its own -o")
+    measured = True
     for run, folder in zip(runs, folders, strict=True):
-        written = write_report(open_run(run), folder, format=kind, figures=figures, overwrite=force)
+        written = write_report(opened(run), folder, format=kind, figures=figures, overwrite=force)
         print("\n".join([*map(str, written), *written.findings]))
-        for name, reason in written.missing.items():
-            say.note(f"{name} was not drawn: {reason}")
-    say.say(f"dominance summary {' '.join(shlex.quote(str(run)) for run in runs)}")
+        measured = measured and bool(written.findings)
+        for reason in dict.fromkeys(written.missing.values()):
+            names = [name for name, why in written.missing.items() if why == reason]
+            say.note(f"{', '.join(names)} {'was' if len(names) == 1 else 'were'} not drawn: {reason}")
+    named = [shlex.quote(str(run)) for run in runs]
+    say.say(f"dominance summary {' '.join(named)}" if measured else f"dominance info {named[0]}")
     return 0
 
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+from dominance.errors import NotARun
+from dominance.schema import DATA_NAME
 
 
 def default_folder(target: str, *, module: bool) -> Path:
@@ -17,6 +22,27 @@ def default_folder(target: str, *, module: bool) -> Path:
     name = target if module else Path(target).absolute().stem
     name = re.sub(r"[^\w.+-]", "_", name).strip(".-") or "run"
     return Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}"
+
+
+def opened(path: Path) -> Any:
+    """The run, as ``open_run`` gives it.
+
+    Raises:
+        NotARun: there is none; it says where there are some, or that the training there was not recorded.
+    """
+    from dominance.store.reader import open_run
+
+    try:
+        return open_run(path)
+    except NotARun:
+        if not path.is_dir():
+            raise
+        inside = [shlex.quote(str(child)) for child in sorted(path.iterdir()) if (child / DATA_NAME).exists()]
+        if inside:
+            raise NotARun(f"{path}: is a folder of runs", fix=f"name one, such as {' or '.join(inside[:3])}") from None
+        if (path / "checkpoint.pt").is_file():
+            raise NotARun(f"{path}: this training was not recorded", fix="train without --no-record") from None
+        raise
 
 
 class Latest:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dominance_cli import say
+from dominance_cli.rundir import opened
 from dominance_cli.text import aligned, print_json
 from dominance_cli.threshold import QUANTITIES, parse
 
@@ -51,11 +52,10 @@ def summary(
     conditions = [parse(text) for text in fail_on or []]
     from dominance.analyse.summary import findings, overview
     from dominance.analyse.summary import summary as summarise
-    from dominance.store.reader import open_run
 
     documents, crossed = [], []
     for number, run in enumerate(runs):
-        seen = overview(open_run(run))
+        seen = overview(opened(run))
         table, said = summarise(seen), findings(seen)
         crossed += [f"{run}: {row}" for condition in conditions for row in condition.crossed(table)]
         if as_json:

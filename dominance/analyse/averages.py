@@ -55,8 +55,11 @@ def shared_coords(run: xr.DataTree) -> NDArray[np.bool_]:
     """
     shared = np.asarray(run["shared"].to_numpy(), dtype=bool)
     if not shared.any():
+        path, tasks = run.attrs.get("path", "run"), run.attrs.get("tasks", ())
+        if "training" in run.attrs and len(tasks) == 1:
+            raise NothingRecorded(f"{path}: has one task, {tasks[0]}, and so no shared parameter")
         raise NothingRecorded(
-            f"{run.attrs.get('path', 'run')}: no parameter is reached by two tasks",
+            f"{path}: no parameter is reached by two tasks",
             fix="name the tasks with dominance.observe({...}) before backward()",
         )
     return shared

@@ -200,6 +200,41 @@ def test_help_fits(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.Monkey
     assert max(map(len, out.splitlines())) <= 80
 
 
+def test_what_the_other_commands_say_of_a_training(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """What was trained and how it ended; where the runs are, where a folder holds some; why a run has no summary."""
+    assert run("train small --method uw --epochs 2 --option initial=0.5 -o run -q", capfd)[0] == 0
+    code, out, _ = run("info run", capfd)
+    lines = dict(re.split(r" {2,}", line, maxsplit=1) for line in out.splitlines())
+    assert lines["command"] == (
+        "dominance train small --method uw --optimizer adam --architecture hps --epochs 2 --batch-size 4 --lr 0.01 "
+        "--patience 0 --tasks y,z --option initial=0.5"
+    )
+    assert re.fullmatch(r"mse [\d.]+, mae [\d.]+", lines["final y"])
+    assert re.fullmatch(r"accuracy [\d.]+", lines["final z"])
+
+    assert run("train small --method stl -o stl -q", capfd)[0] == 0
+    for command in ("info", "summary", "report"):
+        code, out, err = run(f"{command} stl", capfd)
+        assert (code, out, err) == (
+            2,
+            "",
+            "dominance: error: stl: is a folder of runs; name one, such as stl/y or stl/z\n",
+        )
+    assert run("train small --method uw -o bare --no-record -q", capfd)[0] == 0
+    code, out, err = run("info bare", capfd)
+    assert (code, err) == (2, "dominance: error: bare: this training was not recorded; train without --no-record\n")
+
+    code, out, err = run("info stl/y", capfd)
+    assert (code, err) == (0, "")
+    code, out, err = run("summary stl/y", capfd)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.endswith("stl/y: has one task, y, and so no shared parameter\n")
+    code, out, err = run("report stl/y --figures *[ra]*", capfd)
+    assert code == 0
+    assert err.count("has one task, y, and so no shared parameter") == 1
+    assert err.splitlines()[-1] == "dominance info stl/y"
+
+
 @pytest.mark.parametrize(("number", "leaves"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_control_c_and_resume(
     folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, number: int, leaves: int
