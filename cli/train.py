@@ -14,11 +14,12 @@ import typer
 from dominance.errors import BadOption, TrainingFailed
 from dominance.schema import DATA_NAME
 from dominance_cli import say
+from dominance_cli.baselines import comparable
 from dominance_cli.command import command
 from dominance_cli.rundir import Latest, default_folder
 
 if TYPE_CHECKING:
-    from dominance.benchmarks.plan import Plan, TrainOptions
+    from dominance.benchmarks.plan import TrainOptions
     from dominance.benchmarks.trainer import TrainResult
 
 _WITH_RESUME = ("resume", "baseline", "quiet")
@@ -32,7 +33,8 @@ def train(
     method: Annotated[str | None, typer.Option(metavar="M", help="How to weigh the tasks; see --list.")] = None,
     listing: Annotated[bool, typer.Option("--list", help="List benchmarks and methods, and exit.")] = False,
     describe: Annotated[
-        bool, typer.Option("--describe", help="Say what the benchmark is and what can be set, and exit.")
+        bool,
+        typer.Option("--describe", help="Say what BENCHMARK, or with --method M, is and what can be set, and exit."),
     ] = False,
     optimizer: Annotated[
         str | None, typer.Option(metavar="O", help="sgd, momentum, adam, adamw, rmsprop or adagrad.")
@@ -103,6 +105,12 @@ def train(
     if resume is not None:
         _alone(context)
         return _go_on(resume, baseline or [], quiet=bool(quiet))
+    if describe and method is not None:
+        from dominance.benchmarks.methods import described as method_described
+
+        print(method_described(method))
+        say.say(f"dominance train {shlex.quote(benchmark or 'adatask-synthetic')} --method {shlex.quote(method)}")
+        return 0
     if benchmark is None:
         raise BadOption("no benchmark is named", fix="see `dominance train --list`")
     if describe:
@@ -162,7 +170,7 @@ def _train(
     made = plan(options)
     asked = record_options(recording, defaults={"every": made.benchmark.settings.every})
     record, quiet = None if no_record else asked, asked.quiet
-    earlier = _comparable(made, [result(path) for path in baselines], quiet=quiet)
+    earlier = comparable(made, [result(path) for path in baselines], quiet=quiet)
     path = output or default_folder(f"{options.benchmark}-{made.method.name}", module=True)
     latest = Latest(path) if output is None else None
     if latest is not None and (message := latest.point()) and not quiet:
@@ -183,7 +191,7 @@ def _train(
 def _go_on(path: Path, baselines: list[Path], *, quiet: bool) -> int:
     from dominance.benchmarks.trainer import result, resume
 
-    earlier = _comparable(result(path).plan, [result(baseline) for baseline in baselines], quiet=quiet)
+    earlier = comparable(result(path).plan, [result(baseline) for baseline in baselines], quiet=quiet)
     signals: list[signal.Signals] = []
     try:
         with _watching(quiet, signals) as progress:
@@ -214,47 +222,6 @@ def _alone(context: typer.Context) -> None:
 def _typed(context: typer.Context, name: str | None) -> bool:
     source = context.get_parameter_source(name or "")
     return source is not None and source.name == "COMMANDLINE"
-
-
-def _comparable(made: Plan, baselines: list[TrainResult], *, quiet: bool) -> list[TrainResult]:
-    """The baselines, if they have what this training will be compared by; says how else they differ from it.
-
-    Raises:
-        BadOption: one is of another benchmark, lacks a task, or is not over.
-    """
-    for each in baselines:
-        theirs = each.plan
-        if theirs.options.benchmark != made.options.benchmark:
-            raise BadOption(
-                f"the baseline {each.path} was trained on {theirs.options.benchmark}, this is {made.options.benchmark}",
-                fix="give a baseline of the same benchmark",
-            )
-        if missing := [name for name in made.names if name not in theirs.names]:
-            raise BadOption(
-                f"the baseline {each.path} was not trained on {', '.join(missing)}",
-                fix=f"give one that was, or --tasks {','.join(theirs.names)} here",
-            )
-        if not each.done:
-            path = shlex.quote(str(each.path))
-            raise BadOption(f"the baseline {each.path} is not over", fix=f"see `dominance train --resume {path}`")
-        if (differs := _differs(made, theirs)) and not quiet:
-            say.note(f"the baseline {each.path} was trained otherwise: {', '.join(differs)}")
-    return baselines
-
-
-_HOW = ("optimizer", "architecture", "epochs", "batch_size", "lr", "weight_decay", "milestones", "patience")
-
-
-def _differs(made: Plan, theirs: Plan) -> list[str]:
-    """In what the two trainings differ besides method, seed and tasks, in words."""
-    ours, other = made.resolved.to_plain(), theirs.resolved.to_plain()
-    pairs = [(name.replace("_", "-"), ours[name], other[name]) for name in _HOW]
-    pairs += [(name, value, theirs.settings.get(name)) for name, value in made.settings.items()]
-    return [f"{name} {_short(their)} instead of {_short(our)}" for name, our, their in pairs if our != their]
-
-
-def _short(value: Any) -> str:
-    return (",".join(map(str, value)) or "none") if isinstance(value, list | tuple) else str(value)
 
 
 def _ended(path: Path, error: KeyboardInterrupt | TrainingFailed, signals: list[signal.Signals], *, quiet: bool) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
+import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -14,7 +15,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 import dominance.optim
-from dominance.benchmarks.arguments import arguments, describe, read
+from dominance.benchmarks.arguments import arguments, defaults, read
+from dominance.benchmarks.arguments import describe as kind_words
 from dominance.benchmarks.stepping import Stepping
 from dominance.errors import BadOption
 
@@ -158,7 +160,9 @@ def build(
 
     combiner = None
     if combining is not None:
-        combiner = _made(combining, method, {**_supplied(combining, tasks, seed), **taken(of_combiner)}, of_combiner)
+        combiner = _made(
+            combining, method, {**_supplied(combining, tasks, seed), **taken(of_combiner)}, of_combiner, tasks
+        )
     if manipulating is not None:
         chosen["manipulation"] = _made(manipulating, method, taken(of_manipulation), of_manipulation)
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
@@ -170,13 +174,62 @@ def build(
     return Stepping(model, combiner, _made(stepping, method, chosen, of_optimizer), task_wise=method.step != "plain")
 
 
-def _made(call: Callable[..., Any], method: Method, chosen: Mapping[str, Any], known: Mapping[str, Any]) -> Any:
+def described(name: str) -> str:
+    """What a person should know before training with a method: what it does, its optimizers and its options.
+
+    Raises:
+        BadOption: there is no such method.
+    """
+    chosen = method(name)
+    bases = list(OPTIMIZERS if chosen.step == "plain" else _TASK_WISE[chosen.step])
+    lines = [
+        f"{chosen.name}: {chosen.title}",
+        "",
+        f"Optimizers  {', '.join(bases)}",
+        "",
+        "Options (--option NAME=VALUE)",
+    ]
+    base = bases[0] if chosen.step != "plain" else None
+    rows: dict[str, tuple[Any, Mapping[str, Any]]] = {}
+    if base is not None:
+        class_name, fixed = _TASK_WISE[chosen.step][base]
+        stepping = getattr(dominance.optim, class_name)
+        usual = {**defaults(stepping), **chosen.usual}
+        hidden = ("params", "lr", "weight_decay", *fixed)
+        rows |= {key: (kind, usual) for key, kind in arguments(stepping, hidden=hidden).items()}
+    for held, hidden in ((chosen.manipulation, _STEPS_OWN), (chosen.combiner, ("tasks", "seed"))):
+        if held is not None:
+            call = getattr(dominance.optim, held)
+            rows |= {key: (kind, defaults(call)) for key, kind in arguments(call, hidden=hidden).items()}
+    lines += [
+        f"  {key} = {usual[key]}  ({kind_words(kind)})" if key in usual else f"  {key}  ({kind_words(kind)})"
+        for key, (kind, usual) in rows.items()
+    ]
+    lines += [] if rows else ["  none"]
+    lines += [] if base is not None else ["", "and those of torch's optimizer, such as betas or momentum"]
+    return "\n".join(lines)
+
+
+def _example(kind: Any, tasks: tuple[str, ...]) -> str:
+    """How a value of this type may be typed for these tasks."""
+    if typing.get_origin(kind) in (dict, Mapping):
+        return ",".join(f"{task}:{1 / len(tasks):.2g}" for task in tasks)
+    return f"... ({kind_words(kind)})"
+
+
+def _made(
+    call: Callable[..., Any],
+    method: Method,
+    chosen: Mapping[str, Any],
+    known: Mapping[str, Any],
+    tasks: tuple[str, ...] = (),
+) -> Any:
     """The object, unless an argument is missing or wrong."""
     wanted = inspect.signature(call).parameters.values()
     missing = [p.name for p in wanted if p.default is p.empty and p.kind is not p.VAR_KEYWORD and p.name not in chosen]
     if missing:
-        how = "; ".join(f"--option {name}=..., {describe(known[name])}" for name in missing if name in known)
-        raise BadOption(f"{method.name} needs {' and '.join(missing)}", fix=f"give {how}" if how else "")
+        how = "; ".join(f"--option {name}={_example(known[name], tasks)}" for name in missing if name in known)
+        raise BadOption(f"{method.name} needs {' and '.join(missing)}", fix=f"give them, like {how}" if how else "")
     try:
         return call(**chosen)
     except ValueError as error:

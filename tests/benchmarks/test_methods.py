@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 import dominance.optim
-from dominance.benchmarks.methods import METHODS, OPTIMIZERS, build, method
+from dominance.benchmarks.methods import METHODS, OPTIMIZERS, build, described, method
 from dominance.benchmarks.stepping import Stepping
 from dominance.errors import BadOption
 from dominance.optim.combiner import Combiner
@@ -149,3 +150,24 @@ def test_options_find_their_class() -> None:
 def test_options_that_are_not_there(name: str, options: dict[str, str], says: str) -> None:
     with pytest.raises(BadOption, match=says):
         made(name, Net(), options=options)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_describes_its_options(name: str) -> None:
+    """Each option that is named can be given, with the default that is named: then nothing changes."""
+    text = described(name)
+    assert text.startswith(f"{name}: ")
+    optimizer = re.search(r"\nOptimizers  (\w+)", text)
+    assert optimizer is not None
+    options = dict(re.findall(r"^  (\w+) = ([\w.-]+)  \(", text, flags=re.MULTILINE))
+    made(name, Net(), optimizer=optimizer[1], options={**NEEDS.get(name, {}), **options})
+
+
+def test_what_a_method_says_of_itself() -> None:
+    assert "  granularity = layer  (" in described("ladatask")
+    assert described("equal-weight").splitlines()[4:] == [
+        "Options (--option NAME=VALUE)",
+        "  none",
+        "",
+        "and those of torch's optimizer, such as betas or momentum",
+    ]

@@ -132,6 +132,14 @@ def test_lists(capfd: pytest.CaptureFixture[str]) -> None:
     assert "Licence" in out
     assert "x_scale = 0.1" in out
     assert err == "dominance train adatask-synthetic --method equal-weight\n"
+    code, out, err = run("train --method LAdaTask --describe", capfd)
+    assert (code, err) == (0, "dominance train adatask-synthetic --method LAdaTask\n")
+    assert "Optimizers  adam, rmsprop, adagrad\n" in out
+    assert "  granularity = layer  (" in out
+    code, out, err = run("train toy-2d --method cagrad --describe", capfd)
+    assert (code, err) == (0, "dominance train toy-2d --method cagrad\n")
+    assert "Optimizers  sgd, momentum, adam, adamw, rmsprop, adagrad\n" in out
+    assert re.search(r"\n  c = [\d.]+  \(a number\)", out)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +167,7 @@ def test_lists(capfd: pytest.CaptureFixture[str]) -> None:
         ("train adatask-synthetic --method uw --set widht=3", "adatask-synthetic has no widht; did you mean width?"),
         ("train adatask-synthetic --method uw --set width=wide", "--set width=wide: width is a whole number"),
         ("train small --method uw --option inital=1", "uw has no inital; did you mean initial?"),
-        ("train small --method grid-search", "grid-search needs weights; give --option weights=..., a list like a:0.5"),
+        ("train small --method grid-search", "grid-search needs weights; give them, like --option weights=y:0.5,z:0.5"),
         ("train small --method grid-search --option weights=y:-1,z:1", "grid-search: weights must be finite"),
         ("train small --method rlw --option distribution=flat", "distribution is normal or dirichlet"),
         ("train small --method uw --every 0", "every=0 records nothing"),

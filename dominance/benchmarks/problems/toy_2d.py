@@ -15,6 +15,7 @@ STARTS = ((-8.5, 7.5), (0.0, 0.0), (9.0, 9.0), (-7.5, -0.5), (9.0, -1.0))
 PARETO_X1, PARETO_X2 = 7.0, -8.3552
 """The Pareto set is the segment from (-7, -8.3552) to (7, -8.3552); towards its ends the exact one bends by 0.1."""
 
+TASKS = ("L1", "L2")
 LOSS = Metric("loss", higher_is_better=False)
 DISTANCE = Metric("distance", higher_is_better=False)
 
@@ -59,7 +60,7 @@ class Point(nn.Module):
 
     def forward(self, inputs: Tensor) -> dict[str, Tensor]:
         """task -> (1, 2): its loss, and the distance to the Pareto set, which has no gradient."""
-        found = dict(zip(("1", "2"), losses(self.x, self.scale), strict=True))
+        found = dict(zip(TASKS, losses(self.x, self.scale), strict=True))
         far = distance(self.x.detach())
         return {task: torch.stack([found[task], far]).unsqueeze(0) for task in self.tasks}
 
@@ -97,7 +98,7 @@ class Toy2D(Benchmark):
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        return tuple(Task(task, 1, (LOSS, DISTANCE)) for task in ("1", "2"))
+        return tuple(Task(task, 1, (LOSS, DISTANCE)) for task in TASKS)
 
     def load(self, seed: int) -> None:
         """Nothing to load, and nothing random."""

@@ -68,19 +68,19 @@ def test_distance(x: tuple[float, float], expected: float) -> None:
 def test_a_model_starts_at_its_start(start: int) -> None:
     problem = Toy2D(start=start)
     problem.load(0)
-    model = problem.model("point", ("1", "2"))
+    model = problem.model("point", ("L1", "L2"))
     (x,) = model.parameters()
     assert tuple(x.tolist()) == pytest.approx(STARTS[start])
     batch = next(problem.batches("train", 1))
     outputs = problem.outputs(model, batch)
     found = {task: problem.loss(task, outputs[task], batch.targets[task]).item() for task in batch.targets}
     assert tuple(found.values()) == pytest.approx(at(*STARTS[start]), abs=1e-6)
-    scores = problem.score("1", outputs["1"].detach(), batch.targets["1"])
-    assert scores == {"loss": pytest.approx(found["1"]), "distance": pytest.approx(distance(x).item())}
+    scores = problem.score("L1", outputs["L1"].detach(), batch.targets["L1"])
+    assert scores == {"loss": pytest.approx(found["L1"]), "distance": pytest.approx(distance(x).item())}
 
 
 def test_only_the_loss_has_a_gradient() -> None:
-    model = Toy2D(start=2).model("point", ("2",))
+    model = Toy2D(start=2).model("point", ("L2",))
     (x,) = model.parameters()
     (output,) = model(torch.zeros(1)).values()
     free = torch.tensor(STARTS[2], requires_grad=True)
@@ -108,4 +108,4 @@ def test_bad_settings() -> None:
     with pytest.raises(BadOption, match="start=5"):
         Toy2D(start=5)
     with pytest.raises(BadOption, match="mmoe"):
-        Toy2D().model("mmoe", ("1", "2"))
+        Toy2D().model("mmoe", ("L1", "L2"))
