@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from torch.optim import Optimizer
 
-from dominance.optim.clippy import Clippy
 from dominance.record.rules.adadelta import AdadeltaRule
 from dominance.record.rules.adafactor import AdafactorRule
 from dominance.record.rules.adagrad import AdagradRule
 from dominance.record.rules.adam import AdamRule
 from dominance.record.rules.adamax import AdamaxRule
 from dominance.record.rules.asgd import ASGDRule
-from dominance.record.rules.clippy import ClippyRule
 from dominance.record.rules.known import known_class
 from dominance.record.rules.lbfgs import LBFGSSolo
 from dominance.record.rules.linear import Rule
@@ -41,8 +39,17 @@ _RULES: dict[str, type[Rule]] = {
 
 def rule_for(optimizer: Optimizer) -> Rule | None:
     """The rule of the optimizer's class; None when its step is not known to be linear in the gradients."""
-    rule = ClippyRule if type(optimizer) is Clippy else _RULES.get(known_class(optimizer) or "")
+    rule = _clippy(optimizer) or _RULES.get(known_class(optimizer) or "")
     return None if rule is None else rule(optimizer)
+
+
+def _clippy(optimizer: Optimizer) -> type[Rule] | None:
+    """The rule of ``dominance.optim.Clippy``, which is loaded only where a script has loaded the class."""
+    if type(optimizer).__module__ != "dominance.optim.clippy":
+        return None
+    from dominance.record.rules.clippy import ClippyRule
+
+    return ClippyRule
 
 
 def solo_for(optimizer: Optimizer) -> Solo:
