@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _NOT_FLAGS = ("benchmark", "method", "settings", "options", "representation")
-_UNLESS_GIVEN: Mapping[str, Any] = {"seed": 0, "weight_decay": 0.0, "device": "cpu"}
+_UNLESS_GIVEN: Mapping[str, Any] = {"seed": 0, "weight_decay": 0.0, "device": "cpu", "threads": 1}
 
 
 def command(training: Mapping[str, Any]) -> str:

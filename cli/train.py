@@ -64,6 +64,7 @@ def train(
         list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An argument of the method; repeatable.")
     ] = None,
     device: Annotated[str, typer.Option(metavar="D", help="Where to train: cpu, cuda.")] = "cpu",
+    threads: Annotated[int, typer.Option(metavar="N", help="Threads of torch on the CPU.")] = 1,
     baseline: Annotated[
         list[Path] | None,
         typer.Option(metavar="RUN", help="Compare with this earlier run, such as one of stl; repeatable."),
@@ -141,6 +142,7 @@ def train(
         settings=pairs(settings or [], "--set"),
         options=pairs(options or [], "--option"),
         device=device,
+        threads=threads,
     )
     recording = {
         "every": every,

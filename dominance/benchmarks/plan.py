@@ -46,6 +46,8 @@ class TrainOptions:
     options: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the method and its optimizer; texts are converted."""
     device: str = "cpu"
+    threads: int = 1
+    """Of torch on the CPU. The networks here are small; and the last bits depend on the number."""
 
     def to_plain(self) -> dict[str, Any]:
         """Numbers, strings, lists and dicts."""

@@ -16,7 +16,7 @@ from dominance.benchmarks.benchmark import Scores, Task
 from dominance.benchmarks.plan import Plan, TrainOptions, plan
 from dominance.benchmarks.training import Progress, Training, Watcher
 from dominance.config import RecordOptions
-from dominance.errors import RunExists
+from dominance.errors import BadOption, RunExists
 from dominance.schema import DATA_NAME
 
 
@@ -222,8 +222,15 @@ def _clear(folder: Path, *, keep_data: bool = False) -> None:
 
 @contextmanager
 def _seeded(options: TrainOptions) -> Iterator[None]:
-    """torch's global generators start from the seed, and are put back in the end."""
+    """torch's global generators start from the seed, and are put back in the end; so is the number of its threads."""
+    if options.threads < 1:
+        raise BadOption(f"--threads {options.threads} is no number of threads", fix="give 1 or more")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(options.threads)
     devices = [torch.device(options.device)] if options.device.startswith("cuda") else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(options.seed)
-        yield
+    try:
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(options.seed)
+            yield
+    finally:
+        torch.set_num_threads(threads)

@@ -378,3 +378,18 @@ def test_progress(tmp_path: Path) -> None:
         ("y", 1, 1, BATCHES, BATCHES + 1),
     ]
     assert [now.alone for now in told] == ["y"] * 2 * BATCHES + ["z"] * 2 * BATCHES
+
+
+def test_threads_are_those_asked_for_and_put_back(tmp_path: Path) -> None:
+    seen: list[int] = []
+    torch.set_num_threads(2)
+    try:
+        train(
+            options(threads=1), tmp_path / "run", record=None, progress=lambda _: seen.append(torch.get_num_threads())
+        )
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert set(seen) == {1}
+    with pytest.raises(BadOption, match="--threads 0 is no number of threads; give 1 or more"):
+        train(options(threads=0), tmp_path / "none", record=None)
