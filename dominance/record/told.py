@@ -56,12 +56,9 @@ class Told:
         with self._watch.aside():
             yield
 
+    @harmless
     def observe(self, losses: Mapping[str, Tensor]) -> None:
         """A backward() of a weighted sum of these losses follows, and is looked at like any other."""
-        self._observe(losses)
-
-    @harmless
-    def _observe(self, losses: Mapping[str, Tensor]) -> None:
         self._watch.observe(losses)
 
     def weighted(
@@ -103,12 +100,9 @@ class Told:
     def _enter(self, call: Call) -> None:
         self._watch.enter(call)
 
+    @harmless
     def effective(self, gradients: TaskGradients, weights: Mapping[str, float] | None) -> None:
         """The task gradients are there already."""
-        self._effective(gradients, weights)
-
-    @harmless
-    def _effective(self, gradients: TaskGradients, weights: Mapping[str, float] | None) -> None:
         if not self._watch.expects(gradients.parameters):
             return
         named = self._watch.table.named
@@ -125,14 +119,9 @@ class Told:
         known = dict.fromkeys(gradients.tasks, math.nan) if weights is None else weights
         self._watch.enter(_call(taken, values, known))
 
+    @harmless
     def updates(self, optimizer: Optimizer, parameters: Sequence[Tensor], task: str, updates: Sequence[Tensor]) -> None:
         """Parts of the step that is going on."""
-        self._updates(optimizer, parameters, task, updates)
-
-    @harmless
-    def _updates(
-        self, optimizer: Optimizer, parameters: Sequence[Tensor], task: str, updates: Sequence[Tensor]
-    ) -> None:
         self._watch.step_parts(optimizer, task, dict(zip(parameters, updates, strict=True)))
 
 
