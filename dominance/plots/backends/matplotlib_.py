@@ -27,7 +27,7 @@ from dominance.plots.palette import GREY, INK
 
 __all__ = [
     "axis", "axis_label", "band", "bars", "cells", "figure", "figure_of", "legend", "line", "new_axes", "png",
-    "printable", "reference", "save", "size_of", "stacked_area", "text", "text_width", "theme", "title",
+    "printable", "reference", "rule", "save", "size_of", "stacked_area", "text", "text_width", "theme", "title",
 ]  # fmt: skip
 
 NO_DATE = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
@@ -267,6 +267,16 @@ def text(
             linespacing=1.25,
             parse_math=False,
             **options,
+        )
+
+
+def rule(figure: Any, left: float, right: float, y: float, *, colour: str = GREY, width: float = 0.5) -> None:
+    """A horizontal line on the figure itself, in inches."""
+    across, down = size_of(figure)
+    places = {"transform": figure.transSubfigure}
+    with theme():
+        figure.add_artist(
+            Line2D([left / across, right / across], [y / down] * 2, linewidth=width, color=colour, **places)
         )
 
 

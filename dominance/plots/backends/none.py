@@ -13,7 +13,7 @@ from typing import Any
 
 from dominance.errors import BadOption
 from dominance.plots.backends import Box, Entry
-from dominance.plots.palette import INK
+from dominance.plots.palette import GREY, INK
 
 
 @dataclass
@@ -178,6 +178,10 @@ def text(
 ) -> None:
     options = {"size": size, "colour": colour, "rotation": rotation, "bold": bold}
     _keep(target, "text", x=x, y=y, string=string, horizontal=horizontal, vertical=vertical, **options)
+
+
+def rule(figure: Any, left: float, right: float, y: float, *, colour: str = GREY, width: float = 0.5) -> None:
+    _keep(figure, "rule", left=left, right=right, y=y, colour=colour, width=width)
 
 
 def legend(target: Any, entries: Sequence[Entry], *, x: float = 0.0, y: float = 0.0, columns: int = 1) -> None:

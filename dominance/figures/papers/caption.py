@@ -1,0 +1,41 @@
+"""What was run, in words: data, seeds, steps, optimizer, versions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from dominance.figures.papers.item import Item
+from dominance.figures.papers.material import Material
+
+
+def caption(item: Item, material: Material) -> str:
+    """A paragraph for under the figure: everything that a reader needs to make it again."""
+    runs = [run.attrs for run in material.runs]
+    trained = [attrs.get("training", {}) for attrs in runs]
+    parts = [
+        f"Data: {_several(attrs.get('benchmark', 'unknown') for attrs in runs)}",
+        f"methods: {_several(attrs.get('method', 'unknown') for attrs in runs)}",
+        f"architecture: {_several(attrs.get('architecture', 'unknown') for attrs in runs)}",
+        f"seeds: {_several(one.get('seed', 'unknown') for one in trained)}",
+        f"epochs: {_several(one.get('epochs', 'unknown') for one in trained)}",
+        f"steps: {_several(attrs.get('steps_taken', 'unknown') for attrs in runs)}",
+        f"batch size: {_several(one.get('batch_size', 'unknown') for one in trained)}",
+        f"optimizer: {_several(one.get('optimizer', 'unknown') for one in trained)}",
+        f"learning rate: {_several(one.get('lr', 'unknown') for one in trained)}",
+        f"versions: {_several(_versions(attrs) for attrs in runs)}",
+    ]
+    stands_for = f" {item.stands_for}" if item.stands_for else ""
+    return f"{item.title}.{stands_for} " + "; ".join(parts) + "."
+
+
+def _several(values: Iterable[Any]) -> str:
+    """The different values, in order; numbers that are many as a range."""
+    found = list(dict.fromkeys(values))
+    if len(found) > 6 and all(isinstance(value, int) for value in found):
+        return f"{min(found)} to {max(found)}"
+    return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in found)
+
+
+def _versions(attrs: Any) -> str:
+    return " ".join(f"{name} {version}" for name, version in attrs.get("versions", {}).items())

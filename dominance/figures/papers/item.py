@@ -1,0 +1,73 @@
+"""One figure or table of a paper: what it needs, how it is made, what the paper claims by it and how that is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from dominance.figures.papers.jobs import Job
+from dominance.figures.papers.material import Material
+
+Outcome = Literal["reproduced", "partly", "not reproduced", "cannot be tested"]
+Scale = Literal["quick", "full"]
+"""quick: all of it within minutes on two cores; full: as long and as often as the paper, where it says so."""
+
+
+class Result(Protocol):
+    """A finished figure or table; ``plots.result.Plot`` is one, ``papers.table.Table`` another."""
+
+    note: str
+
+    def savefig(self, path: str | Path, *, overwrite: bool = True) -> list[Path]: ...
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How a claim came out, and the numbers that decided."""
+
+    outcome: Outcome
+    evidence: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something that a paper says and that runs can confirm or not.
+
+    Attributes:
+        name: unique, such as "adatask-fig2-equal-weight-dominated".
+        says: what the paper says, in our words.
+        criterion: what must hold, fixed before any run was looked at.
+        judge: decides; raises NothingRecorded when the runs that it needs are not there.
+    """
+
+    name: str
+    says: str
+    criterion: str
+    judge: Callable[[Material], Judgement]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One figure or table.
+
+    Attributes:
+        name: as it is typed: "adatask-fig2", "pub-table1".
+        paper: "AdaTask", "MoCoGrad" or "PUB".
+        place: "Fig. 2", "Table I".
+        title: what it shows, in a few words.
+        stands_for: what the paper used and cannot be shipped, and what stands in its place; "" if it is the same.
+        needs: the jobs, by scale; empty when it cannot be made, ``stands_for`` then says why.
+        make: draws it, on a plot backend.
+        claims: in the order of the paper.
+    """
+
+    name: str
+    paper: str
+    place: str
+    title: str
+    needs: Callable[[Scale], Sequence[Job]]
+    make: Callable[[Material, Any], Result]
+    stands_for: str = ""
+    claims: tuple[Claim, ...] = ()

@@ -1,0 +1,82 @@
+"""What a figure or table needs before it can be made: trainings and timings, as plain descriptions.
+
+Nothing here trains: the command line turns a job into a process of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+class Job(Protocol):
+    """Something to run once; its outcome lies in a folder of its name, for every item that asks for it."""
+
+    @property
+    def name(self) -> str:
+        """Of its folder: says what it is; two jobs of one name are the same."""
+
+    def arguments(self) -> list[str]:
+        """What follows ``dominance`` on a command line, without the output folder."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One recorded training, as ``dominance train`` makes it. None: what the benchmark says."""
+
+    benchmark: str
+    method: str
+    seed: int = 0
+    architecture: str | None = None
+    optimizer: str | None = None
+    tasks: tuple[str, ...] = ()
+    """These tasks only; empty: all."""
+    epochs: int | None = None
+    batch_size: int | None = None
+    lr: float | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    every: int | None = None
+    attribution: str | None = None
+    probe: str | None = None
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    @property
+    def name(self) -> str:
+        """Benchmark, method, what else was chosen, seed; settings that make it too long stand as eight digits."""
+        words = [self.benchmark, self.method, self.architecture or "", "+".join(self.tasks)]
+        rest = [part for part in self.arguments()[4:] if part not in ("--architecture", "--tasks")]
+        digest = hashlib.sha256(json.dumps(rest).encode()).hexdigest()[:8]
+        name = "-".join(word for word in words if word)
+        return re.sub(r"[^\w.+-]", "_", f"{name}-s{self.seed}-{digest}")
+
+    def arguments(self) -> list[str]:
+        """
+        >>> Training("digits", "uw", seed=1, settings={"overlays": 100}).arguments()[1:]
+        ['digits', '--method', 'uw', '--seed', '1', '--set', 'overlays=100']
+        """
+        words = ["train", self.benchmark, "--method", self.method, "--seed", str(self.seed)]
+        named = {
+            "architecture": self.architecture,
+            "optimizer": self.optimizer,
+            "tasks": ",".join(self.tasks) or None,
+            "epochs": self.epochs,
+            "batch-size": self.batch_size,
+            "lr": self.lr,
+            "every": self.every,
+            "attribution": self.attribution,
+            "probe": self.probe,
+        }
+        for name, value in named.items():
+            if value is not None:
+                words += [f"--{name}", str(value)]
+        for flag, pairs in (("--set", self.settings), ("--option", self.options)):
+            for key, value in pairs.items():
+                words += [flag, f"{key}={value}"]
+        return words

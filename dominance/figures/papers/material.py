@@ -1,0 +1,83 @@
+"""The runs that an item is made from, opened when they are used."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from dominance.errors import NothingRecorded
+from dominance.figures.papers.jobs import Training
+from dominance.store.reader import open_run
+
+
+class Material:
+    """Runs, found by what was trained.
+
+    Args:
+        paths: run directories, as ``dominance train`` made them; those of single-task learning hold one run a task.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = list(paths)
+
+    @cached_property
+    def runs(self) -> list[xr.DataTree]:
+        """All of them, in the order given.
+
+        Raises:
+            NotARun: one of the paths is none.
+        """
+        return [open_run(part) for path in self.paths for part in _parts(path)]
+
+    def select(self, **wanted: Any) -> list[xr.DataTree]:
+        """The runs of which all this holds, in the order of their seeds.
+
+        Args:
+            wanted: benchmark, method, architecture, tasks, or another field of ``Training``: a value, or several in a
+                list. Settings and options are given as mappings, of which each entry must agree.
+
+        Raises:
+            NothingRecorded: none; says which training would give one.
+        """
+        found = [run for run in self.runs if all(_agrees(run, name, value) for name, value in wanted.items())]
+        if not found:
+            said = ", ".join(f"{name} {value}" for name, value in wanted.items())
+            raise NothingRecorded(f"no run with {said} was given", fix=_fix(wanted))
+        return sorted(found, key=lambda run: int(run.attrs.get("training", {}).get("seed", 0)))
+
+    def has(self, **wanted: Any) -> bool:
+        """Whether ``select`` would find one."""
+        return any(all(_agrees(run, name, value) for name, value in wanted.items()) for run in self.runs)
+
+
+def _parts(path: Path) -> list[Path]:
+    """The run itself, or the runs of single tasks that lie in it."""
+    if (path / "data.zarr").exists() or not path.is_dir():
+        return [path]
+    inside = [child for child in sorted(path.iterdir()) if (child / "data.zarr").exists()]
+    return inside or [path]
+
+
+def _agrees(run: xr.DataTree, name: str, value: Any) -> bool:
+    training = run.attrs.get("training", {})
+    has = run.attrs.get(name, training.get(name))
+    if isinstance(value, Mapping):
+        given = {key: str(part) for key, part in (has or {}).items()}
+        return all(given.get(key) == str(part) for key, part in value.items())
+    if name == "tasks":
+        return sorted(has or ()) == sorted(value)
+    return has in value if isinstance(value, list) else bool(has == value)
+
+
+def _fix(wanted: Mapping[str, Any]) -> str:
+    if "benchmark" not in wanted or "method" not in wanted:
+        return "give one more run"
+    fields = {name: value for name, value in wanted.items() if not isinstance(value, list)}
+    if not {"benchmark", "method"} <= fields.keys():
+        return "give one more run"
+    return f"make one with `dominance {shlex.join(Training(**fields).arguments())}`"
