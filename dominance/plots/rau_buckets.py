@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from dominance.analyse.updates import rau_buckets
-from dominance.errors import NothingRecorded
+from dominance.errors import BadOption, NothingRecorded
 from dominance.plots import backends, series, sheets, source
 from dominance.plots.backends import Entry
 from dominance.plots.labels import Labeller, relabel
@@ -36,7 +36,8 @@ def plot_rau_buckets(
     that no task has moved are in no bucket: their share is written beside the panel.
 
     Args:
-        run_or_result: an open run, or the result of ``rau_buckets``.
+        run_or_result: an open run, or the result of ``rau_buckets``; of several runs (with the dim ``run``) too: then
+            each has a panel, or with layers a column, and one task is shown.
         tasks: whose rAU. Default with two tasks: the second, since the first is its mirror image; with more: one panel
             for each.
         layers: None for the whole shared trunk in one panel, "each", a glob, or names for a panel a layer.
@@ -66,6 +67,13 @@ def plot_rau_buckets(
     if tasks is None and len(chosen) == 2:
         chosen = chosen[1:]
     left_out = ""
+    owner = chosen[0]
+    if "run" in data.dims:
+        if len(chosen) > 1:
+            raise BadOption("several runs are shown for one task", fix=f"choose one: tasks={owner!r}")
+        # The runs take the place of the tasks, each with a panel or a column of its own.
+        data = data.sel(task=owner, drop=True).rename(run="task").assign_attrs(data.attrs, shown=owner)
+        chosen = [str(name) for name in data["task"].values]
     if layers is None:
         data = source.whole_trunk(data, _FIX_WHOLE).sel(task=chosen)
     else:
@@ -74,10 +82,11 @@ def plot_rau_buckets(
     if not np.isfinite(data["share"]).any():
         raise NothingRecorded("no shared coordinate was moved by any task", fix="record a model with shared layers")
     shown = _Shown(b, data, relabel(chosen, labeller), relabel(data["layer"].values.tolist(), labeller), count)
-    shown.others = " and ".join(relabel([name for name in everyone if name not in chosen], labeller))
+    shown.owner = relabel([owner], labeller)[0]
+    shown.others = " and ".join(relabel([name for name in everyone if name != owner], labeller))
     if ax is not None:
         return shown.onto(ax, left_out)
-    if layers is not None and len(chosen) > 1:
+    if layers is not None and (shown.of_runs or len(chosen) > 1):
         return shown.as_table(left_out)
     return shown.as_grid(left_out, whole=layers is None)
 
@@ -87,7 +96,8 @@ class _Shown:
 
     def __init__(self, b: Any, data: xr.Dataset, tasks: list[str], layers: list[str], count: int) -> None:
         self.b, self.data, self.tasks, self.layers, self.count = b, data, tasks, layers, count
-        self.others = "others"
+        self.of_runs = "shown" in data.attrs
+        self.owner, self.others = tasks[0], "others"
         self.edges = [float(edge) for edge in data.attrs["edges"]]
         self.x = data["step"].values.astype(float)
         self.share = 100.0 * data["share"].transpose("layer", "task", "step", "bucket").values
@@ -124,18 +134,20 @@ class _Shown:
         """The buckets in words, for the legend."""
         words = self.buckets()
         even = next(i for i, edge in enumerate(self.edges[1:]) if 1 / self.count <= edge + 1e-9)
-        words[-1] += f": owned by {self.tasks[0] if len(self.tasks) == 1 else 'the task'}"
+        one = self.of_runs or len(self.tasks) == 1
+        words[-1] += f": owned by {self.owner if one else 'the task'}"
         if even == 0:
             words[0] += f": little (even: {100 / self.count:.3g} %)"
         else:
             words[even] += ": balanced" if self.count == 2 else f": balanced (even: {100 / self.count:.3g} %)"
-            words[0] += f": owned by {self.others if self.count == 2 and len(self.tasks) == 1 else 'others'}"
+            words[0] += f": owned by {self.others if self.count == 2 and one else 'others'}"
         return [Entry(word, colour) for word, colour in zip(words, self.colours, strict=True)]
 
     def untouched(self) -> list[str]:
         """For each layer, in words; "" while less than half a per cent."""
         out = []
-        for values in 100 * self.data["untouched"].transpose("layer", "step").values:
+        share = self.data["untouched"].max("task") if self.of_runs else self.data["untouched"]
+        for values in 100 * share.transpose("layer", "step").values:
             known = values[np.isfinite(values)]
             if not len(known) or known.max() < 0.5:
                 out.append("")
@@ -160,19 +172,23 @@ class _Shown:
     def plot(self, figures: list[Any], axes: Any, left_out: str) -> Plot:
         return Plot(figures, axes, self.data, self.note(left_out), self.b)
 
+    def titles(self) -> list[str]:
+        """Of panels or columns, one for each task or run."""
+        return self.tasks if self.of_runs or len(self.tasks) > 4 else [f"rAU of {task}" for task in self.tasks]
+
     def as_grid(self, left_out: str, *, whole: bool) -> Plot:
         """Panels side by side: a task each (whole trunk), or a layer each (one task)."""
         subtitles: list[str] = []
         label = "shared parameters (%)"
         if whole:
-            titles = [f"rAU of {task}" for task in self.tasks] if len(self.tasks) > 1 else [""]
+            titles = self.titles() if self.of_runs or len(self.tasks) > 1 else [""]
             places = [(0, task) for task in range(len(self.tasks))]
         else:
             titles, label = self.layers, "parameters (%)"
             subtitles = self.untouched()
             places = [(layer, 0) for layer in range(len(self.layers))]
-        if len(self.tasks) == 1:
-            label = f"rAU of {self.tasks[0]}\n{label}"
+        if self.of_runs or len(self.tasks) == 1:
+            label = f"rAU of {self.owner}\n{label}"
         around = sheets.Around(self.entries(), self.note(left_out), "training step", label)
         sheet = sheets.grid(self.b, titles, around, subtitles=subtitles)
         for number, (layer, task) in enumerate(places):
@@ -185,8 +201,7 @@ class _Shown:
     def as_table(self, left_out: str) -> Plot:
         """A row for each layer, a column for each task."""
         around = sheets.Around(self.entries(), self.note(left_out), "training step")
-        columns = [f"rAU of {task}" for task in self.tasks] if len(self.tasks) < 5 else self.tasks
-        sheet = sheets.table(self.b, self.layers, columns, around, row_notes=self.untouched())
+        sheet = sheets.table(self.b, self.layers, self.titles(), around, row_notes=self.untouched())
         most = 4 if len(self.tasks) <= 4 else 2
         for place in np.ndindex(*sheet.axes.shape):
             axes, last = sheet.axes[place], bool(sheet.last[place])
@@ -204,9 +219,10 @@ class _Shown:
             self.panel(target, layer, task)
             self.axes_of(target, x=True, y=True, most=5)
             self.b.axis_label(target, "x", "training step")
-            self.b.axis_label(target, "y", f"rAU of {self.tasks[task]}\nparameters (%)")
-            if len(self.layers) > 1:
-                self.b.title(target, self.layers[layer])
+            self.b.axis_label(target, "y", f"rAU of {self.owner if self.of_runs else self.tasks[task]}\nparameters (%)")
+            named = [self.tasks[task]] * self.of_runs + [self.layers[layer]] * (len(self.layers) > 1)
+            if named:
+                self.b.title(target, ", ".join(named))
         self.b.legend(axes[-1], self.entries()[::-1])
         return self.plot([self.b.figure_of(axes[0])], axes, left_out)
 

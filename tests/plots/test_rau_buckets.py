@@ -7,6 +7,7 @@ import pytest
 from plots.shares import buckets
 from runs import planted_run
 
+from dominance.analyse.runs import over_runs
 from dominance.analyse.updates import rau_buckets
 from dominance.errors import BadOption, NothingRecorded
 from dominance.plots.palette import DIVERGING
@@ -254,3 +255,35 @@ def test_given_axes_are_drawn_into_and_carry_the_words():
     assert axes.called("legend")
     with pytest.raises(BadOption, match="3 panels do not go into 1 axes"):
         plot_rau_buckets(buckets("abc"), ax=axes, backend="none")
+
+
+def several():
+    """Two runs, of steps that differ."""
+    runs = {"equal": planted_run(share=0.95, steps=40), "adatask": planted_run(share=0.5, steps=30)}
+    return over_runs(rau_buckets)(runs, by="all")
+
+
+def test_several_runs_have_a_panel_each():
+    plot = plot_rau_buckets(several(), tasks="price", backend="none")
+    assert {"equal", "adatask"} <= set(words(plot))
+    assert any("rAU of price" in word for word in words(plot))
+    assert legend(plot)[0].label.endswith("owned by rating")
+    assert legend(plot)[-1].label.endswith("owned by price")
+    assert len(plot.axes) == 2
+    assert plot.axes[0].called("stacked_area")[0]["heights"][-1, -1] > 90
+    assert plot.axes[1].called("stacked_area")[0]["heights"][-1, -1] < 10
+    assert len(plot.axes[1].called("band")) == 1  # the shorter run ends in a hatched gap
+
+
+def test_several_runs_by_layer_stand_in_columns():
+    runs = {"equal": planted_run(share=0.95), "adatask": planted_run(share=0.5)}
+    plot = plot_rau_buckets(over_runs(rau_buckets)(runs), tasks="price", layers="each", backend="none")
+    assert plot.axes.shape == (2, 2)
+    assert plot.axes[1, 0].called("stacked_area")[0]["heights"][-1, -1] > 90
+    assert plot.axes[1, 1].called("stacked_area")[0]["heights"][-1, -1] < 10
+
+
+def test_several_runs_are_shown_for_one_task():
+    runs = {name: planted_run(tasks=("a", "b", "c")) for name in ("one", "other")}
+    with pytest.raises(BadOption, match="several runs are shown for one task; choose one: tasks='a'"):
+        plot_rau_buckets(over_runs(rau_buckets)(runs, by="all"), backend="none")
