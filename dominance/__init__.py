@@ -23,6 +23,7 @@ _HOME = {
     "rau": "dominance.analyse.updates",
     "rau_buckets": "dominance.analyse.updates",
     "gcd": "dominance.analyse.conflict",
+    "noise_scale": "dominance.analyse.noise_scale",
     "summary": "dominance.analyse.summary",
     "plot_rau_buckets": "dominance.plots.rau_buckets",
     "plot_gcd": "dominance.plots.gcd",
@@ -39,6 +40,7 @@ __all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:
     from dominance.analyse.conflict import gcd as gcd
+    from dominance.analyse.noise_scale import noise_scale as noise_scale
     from dominance.analyse.summary import summary as summary
     from dominance.analyse.updates import au as au
     from dominance.analyse.updates import rau as rau

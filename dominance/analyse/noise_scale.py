@@ -1,0 +1,303 @@
+"""Signal and noise in the gradient of each task: gradient noise scale (McCandlish et al. 2018, arXiv 1812.06162)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from dominance.analyse.groups import ALL_SHARED
+from dominance.analyse.kernels.noise_scale import signal_and_noise, signal_to_noise, weighted_mean, windows
+from dominance.analyse.runs import over_runs
+from dominance.analyse.steps import superseded
+from dominance.analyse.stream import DEFAULT, Blocks, Plan, over_tiles
+from dominance.errors import BadOption, NothingRecorded
+
+_PATH = "gradient/gradient"
+_ROWS = 1024  # recorded steps of per-layer statistics that are read at once
+_PIECE = 2**16  # float64 sums that are worked on at a time: they stay in the cache from step to step
+
+
+@over_runs
+def noise_scale(run: xr.DataTree, *, window: int = 10, max_span: int | None = None, by: str = "layer") -> xr.Dataset:
+    """How much of each task's gradient points the same way from batch to batch, and how much is noise of the batch.
+
+    The gradients of nearby steps are taken for gradients of independent batches at the same parameters. Within a window
+    of n of them, two different ones have the inner product |G|² on average, and one has the square |G|² + tr(Σ)/B, for
+    the expected gradient G and the covariance Σ of one example's gradient:
+
+        signal_sq = (|Σ g|² - Σ |g|²) / (n (n - 1))      noise_sq = Σ |g|² / n - signal_sq
+
+    What a gradient drifts within a window, because the parameters move, counts as noise: with a high learning rate take
+    a shorter window. The squares are exact over all coordinates of a layer. Inner products of different steps are known
+    for the kept coordinates only; they give the share of the signal, each coordinate counting for as many as it was
+    sampled to stand for. A layer with parameters that only one task reaches counts them too, as in ``gcd``.
+
+    The gradients are the effective ones, which contain the weight of the loss: it multiplies ``signal_sq`` and
+    ``noise_sq`` by its square, and leaves ``noise_scale`` and ``snr`` as they are.
+
+    Args:
+        run: a run, from ``open_run``; or several (see ``runs_of``).
+        window: most gradients in a window, at least 2.
+        max_span: most training steps from the first to the last of a window; default 10 times ``window``. Bursts that
+            lie further apart are not mixed.
+        by: "layer", or "all": the whole shared trunk only.
+
+    Returns:
+        Along ``layer`` all shared layers, then "all shared", their sum. Means over the windows, each weighing as many
+        steps as it holds of the task:
+
+        - ``signal_sq``, ``noise_sq`` (layer, task): |G|² and tr(Σ)/B, squared units of the effective gradient. The
+          estimate of the signal has no bias, and so may fall below 0 where there is next to none.
+        - ``noise_scale`` (layer, task): noise_sq / signal_sq, tr(Σ)/|G|² in units of the batch that was used: times the
+          batch size it is B_simple, the batch at which signal and noise are equal. inf where no signal is to be seen.
+        - ``snr`` (layer, task): signal_sq / noise_sq, 0 where the signal is negative. NaN where a task has no gradient.
+        - ``signal_sq_se``, ``noise_sq_se``, ``snr_se`` (layer, task): standard errors from the spread over windows,
+          which contains what changed in the course of training, not the choice of coordinates. NaN for one window.
+        - ``signal_sq_at``, ``noise_sq_at`` (window, layer, task): of each window, with ``first_step``, ``last_step``
+          and ``steps`` (window, task). NaN for a task with fewer than two gradients in it.
+
+        A step is left out when it was superseded by a resumed training or skipped by the optimizer; a task is left out
+        of steps in which it took no part or its gradient was not finite. ``attrs`` count them.
+
+    Raises:
+        BadOption: an option is out of range.
+        NothingRecorded: no step, no shared layer, no gradients by coordinate, or no two gradients within ``max_span``.
+
+    >>> from dominance import noise_scale
+    >>> found = noise_scale(run)  # gradients of a: -1, -2; of b: 0, 1
+    >>> found.signal_sq.sel(layer="all shared").values, found.noise_sq.sel(layer="all shared").values
+    (array([2., 0.]), array([0.5, 0.5]))
+    >>> found.snr.sel(layer="all shared").values
+    array([4., 0.])
+    """
+    return measure(run, window=window, max_span=max_span, by=by)
+
+
+def measure(
+    run: xr.DataTree, *, window: int = 10, max_span: int | None = None, by: str = "layer", plan: Plan = DEFAULT
+) -> xr.Dataset:
+    """:func:`noise_scale` of one run, under a plan for reading it."""
+    if by not in ("layer", "all"):
+        raise BadOption(f"by={by!r} is unknown", fix='say "layer" or "all"')
+    if window < 2:
+        raise BadOption(f"window={window}: one gradient does not tell signal from noise", fix="give 2 or more")
+    span = 10 * window if max_span is None else max_span
+    if span < 1:
+        raise BadOption(f"max_span={span} holds one step", fix="give 1 or more")
+    where = run.attrs.get("path", "run")
+    numbers = run["step"].to_numpy()
+    if not len(numbers):
+        raise NothingRecorded(f"{where}: no step was recorded", fix="let the training take at least one step")
+    shared = np.flatnonzero(run["layer/shared"].to_numpy())
+    if not len(shared):
+        raise NothingRecorded(
+            f"{where}: no layer is reached by two tasks",
+            fix="name the tasks with dominance.observe({...}) before backward()",
+        )
+    if "coord" not in run.dims:
+        raise NothingRecorded(
+            f"{where}: holds no gradients by coordinate",
+            fix="give the runs one by one, from open_run: open_runs drops coordinates that its runs do not all keep",
+        )
+    old, skipped = superseded(numbers), run["skipped"].to_numpy() == 1
+    present, bad = _present(run, shared)
+    used = ~old & ~skipped & present.any(axis=1)
+    place = np.full(len(numbers), -1, dtype=np.int64)
+    place[used] = windows(numbers[used], window, span)
+    present &= used[:, None]
+    count = np.zeros((int(place.max(initial=-1)) + 1, present.shape[1]), dtype=np.int64)
+    np.add.at(count, place[used], present[used])
+    if not (count > 1).any():
+        raise NothingRecorded(
+            f"{where}: no task has two gradients within {span} training steps",
+            fix="record in bursts (`--burst 10`), or say max_span=",
+        )
+    signal, noise = _by_window(run, shared, place, present, count, plan)
+    names = [run.attrs["layers"][i] for i in shared]
+    signal = np.concatenate([signal, signal.sum(axis=1, keepdims=True)], axis=1)
+    noise = np.concatenate([noise, noise.sum(axis=1, keepdims=True)], axis=1)
+    labels = [*names, ALL_SHARED]
+    if by == "all":
+        signal, noise, labels = signal[:, -1:], noise[:, -1:], labels[-1:]
+    first, last = np.empty((2, len(count)), dtype=np.int64)
+    rows = np.flatnonzero(used)
+    last[place[rows]] = numbers[rows]
+    first[place[rows[::-1]]] = numbers[rows[::-1]]
+    known = np.isfinite(signal) & np.isfinite(noise)
+    attrs = {
+        "by": by,
+        "window": window,
+        "max_span": span,
+        "steps_recorded": len(numbers),
+        "steps_used": int((used & (count[place] > 1).any(axis=1)).sum()),
+        "left_out_superseded": int(old.sum()),
+        "left_out_skipped": int((skipped & ~old).sum()),
+        "non_finite": int((bad & ~old & ~skipped).sum()),
+        "windows_used": int(known.any(axis=(1, 2)).sum()),
+        "windows_not_finite": int(((count > 1)[:, None] & ~known).any(axis=(1, 2)).sum()),
+        "coords_sampled": int(np.isin(run["coord_layer"].to_numpy(), names).sum()),
+        "coords_shared": int(run["layer/size"].to_numpy()[shared].sum()),
+    }
+    return (
+        _means(signal, noise, count)
+        .assign_coords(
+            window=np.arange(len(count)),
+            layer=labels,
+            task=run["task"].to_numpy(),
+            first_step=("window", first),
+            last_step=("window", last),
+            steps=(("window", "task"), count),
+        )
+        .assign_attrs(attrs)
+    )
+
+
+def _means(signal: NDArray[np.float64], noise: NDArray[np.float64], count: NDArray[np.int64]) -> xr.Dataset:
+    """From (window, layer, task) to the result without its coordinates; count: (window, task)."""
+    weight = np.where(np.isfinite(signal) & np.isfinite(noise), count[:, None], 0.0)
+    signal_mean, signal_error = weighted_mean(signal, weight)
+    noise_mean, noise_error = weighted_mean(noise, weight)
+    snr, scale = signal_to_noise(signal_mean, noise_mean)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        # The error of a ratio, to first order: that of the mean of signal - snr * noise, in units of the noise.
+        _, apart = weighted_mean(signal - signal_mean / noise_mean * noise, weight)
+        snr_error = np.where(noise_mean > 0, apart / noise_mean, np.nan)
+    dims = ("layer", "task")
+    return xr.Dataset(
+        {
+            "signal_sq": (dims, signal_mean),
+            "noise_sq": (dims, noise_mean),
+            "noise_scale": (dims, scale),
+            "snr": (dims, snr),
+            "signal_sq_se": (dims, signal_error),
+            "noise_sq_se": (dims, noise_error),
+            "snr_se": (dims, snr_error),
+            "signal_sq_at": (("window", *dims), signal),
+            "noise_sq_at": (("window", *dims), noise),
+        }
+    )
+
+
+def _present(run: xr.DataTree, shared: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(step, task) which tasks have a gradient to use, and (step,) where one that took part has none that is finite."""
+    weight = run["loss/weight"].to_numpy()
+    missing = np.isnan(weight)
+    part = ~(missing & ~missing.all(axis=1, keepdims=True))
+    finite = np.empty_like(part)
+    squares = run["layer/gradient_sq"]
+    for start in range(0, len(part), _ROWS):
+        rows = slice(start, start + _ROWS)
+        finite[rows] = np.isfinite(squares.isel(step=rows, layer=shared).to_numpy()).all(axis=1)
+    return part & finite, (part & ~finite).any(axis=1)
+
+
+def _by_window(
+    run: xr.DataTree,
+    shared: NDArray[np.int64],
+    place: NDArray[np.int64],
+    present: NDArray[np.bool_],
+    count: NDArray[np.int64],
+    plan: Plan,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Signal and noise, (window, layer, task) each."""
+    names = {run.attrs["layers"][i]: number for number, i in enumerate(shared)}
+    code = np.array([names.get(name, -1) for name in run["coord_layer"].to_numpy().tolist()], dtype=np.int64)
+    job = _Job(code, run["coord_weight"].to_numpy(), place, present, len(count))
+    sampled = np.zeros((2, len(count), len(shared), present.shape[1]))
+    for layers, sums in over_tiles(run, [_PATH], job, wanted=code >= 0, plan=plan):
+        sampled[:, :, layers] += sums
+    signal, noise = signal_and_noise(sampled[0], sampled[1], count[:, None])
+    counted = np.where(count[:, None] > 1, sampled[1], 0).sum(axis=0)
+    exact = np.zeros_like(counted)
+    present = present & (count > 1)[place]  # a step in no window is present for no task
+    squares = run["layer/gradient_sq"]
+    for start in range(0, len(place), _ROWS):
+        rows = slice(start, start + _ROWS)
+        values = squares.isel(step=rows, layer=shared).to_numpy()
+        exact += np.where(present[rows, None], values, 0).sum(axis=0)
+    # The kept coordinates tell signal from noise; how large the two are together is known exactly.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scale = np.where(exact == 0, 0.0, exact / counted)
+        return signal * scale, noise * scale
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Sums over one tile: |Σ g|² and Σ |g|² of each window, weighted by what each coordinate stands for.
+
+    Attributes:
+        code: (coord,) shared layer, -1 for none.
+        weight: (coord,).
+        place: (step,) window, -1 for none.
+        present: (step, task).
+        windows: how many there are.
+    """
+
+    code: NDArray[np.int64]
+    weight: NDArray[np.float64]
+    place: NDArray[np.int64]
+    present: NDArray[np.bool_]
+    windows: int
+
+    def __call__(self, coords: slice, blocks: Blocks) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The layers that the tile touches, and (2, window, layer, task)."""
+        width = max(1, _PIECE // self.present.shape[1])
+        starts = range(coords.start, coords.stop, width)
+        pieces = [_Piece(self, slice(start, min(start + width, coords.stop))) for start in starts]
+        for rows, arrays in blocks:
+            for piece in pieces:
+                first = piece.coords.start - coords.start
+                piece.take(rows, arrays[_PATH][..., first : first + piece.coords.stop - piece.coords.start])
+        layers = np.unique(np.concatenate([piece.layers for piece in pieces]))
+        found = np.zeros((2, self.windows, len(layers), self.present.shape[1]))
+        for piece in pieces:
+            found[:, :, np.searchsorted(layers, piece.layers)] += piece.finish()
+        return layers, found
+
+
+class _Piece:
+    """Part of a tile, small enough for the processor's cache."""
+
+    def __init__(self, job: _Job, coords: slice) -> None:
+        self.coords = coords
+        self._job = job
+        code = job.code[coords]
+        self.layers, number = np.unique(code[code >= 0], return_inverse=True)
+        tasks, width = job.present.shape[1], len(code)
+        # (coord, layer) what each coordinate adds to the sum of its layer
+        self._share = np.zeros((width, len(self.layers)))
+        self._share[np.flatnonzero(code >= 0), number] = job.weight[coords][code >= 0]
+        self._sum, self._squares, self._scratch = (np.zeros((tasks, width)) for _ in range(3))
+        self._found = np.zeros((2, job.windows, len(self.layers), tasks))
+        self._window = -1
+
+    def take(self, rows: slice, gradient: NDArray[np.float32]) -> None:
+        """The next rows, (step, task, coord)."""
+        for i, row in enumerate(range(rows.start, rows.stop)):
+            window = int(self._job.place[row])
+            if window < 0:
+                continue
+            if window != self._window:
+                self._close()
+                self._window = window
+            self._scratch[...] = gradient[i]
+            self._scratch[~self._job.present[row]] = 0
+            self._sum += self._scratch
+            np.multiply(self._scratch, self._scratch, out=self._scratch)
+            self._squares += self._scratch
+
+    def finish(self) -> NDArray[np.float64]:
+        """(2, window, layer, task)"""
+        self._close()
+        return self._found
+
+    def _close(self) -> None:
+        """Put the sums of a window into its layers."""
+        if self._window >= 0:
+            np.multiply(self._sum, self._sum, out=self._sum)
+            self._found[0, self._window] = (self._sum @ self._share).T
+            self._found[1, self._window] = (self._squares @ self._share).T
+        self._sum[...] = self._squares[...] = 0
