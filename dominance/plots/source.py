@@ -114,19 +114,25 @@ _REASONS = {
 
 def steps_left_out(attrs: dict[Hashable, Any]) -> str:
     """Which recorded steps an analysis of updates could not use, in words; "" when it used all."""
-    counts = {reason: int(attrs.get(f"left_out_{reason}", 0)) for reason in _REASONS}
+    counts = {reason: sum(_by_run(attrs.get(f"left_out_{reason}", 0))) for reason in _REASONS}
     total = sum(counts.values())
     if not total:
         return ""
     most = 100 * float(attrs.get("max_unattributed", 0.0))
+    recorded = sum(_by_run(attrs["steps_recorded"])) if "steps_recorded" in attrs else "the"
     said = ", ".join(f"{number} {_REASONS[reason].format(most=most)}" for reason, number in counts.items() if number)
-    return f"Left out of {attrs.get('steps_recorded', 'the')} recorded steps: {said}."
+    return f"Left out of {recorded} recorded steps: {said}."
 
 
 def steps_drawn(drawn: int, data: xr.Dataset) -> str:
     """How many of the steps that an analysis used are drawn, in words; "" when all are."""
-    used = int(data.attrs.get("steps_used", data.sizes["step"]))
+    used = max(_by_run(data.attrs.get("steps_used", data.sizes["step"])))
     return f"Drawn at {drawn} of {used} recorded steps." if drawn < used else ""
+
+
+def _by_run(value: Any) -> list[int]:
+    """An attribute of a result: one number, or of several runs one for each that has it."""
+    return [int(each) for each in value if each is not None] if isinstance(value, list) else [int(value)]
 
 
 def given_axes(ax: Any, count: int) -> np.ndarray:
