@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
+from math import prod
 from pathlib import PurePath
 from typing import Any, Concatenate, ParamSpec
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from dominance.errors import BadOption
 
-Runs = xr.DataTree | Mapping[str, xr.DataTree] | Sequence[xr.DataTree]
+Runs = xr.DataTree | Mapping[str, xr.DataTree] | Iterable[xr.DataTree]
 P = ParamSpec("P")
+
+_OPEN = "give what open_run returns"
 
 
 def runs_of(source: Runs) -> dict[str, xr.DataTree]:
@@ -25,22 +30,36 @@ def runs_of(source: Runs) -> dict[str, xr.DataTree]:
             their tasks and layers.
 
     Returns:
-        Runs without the dim ``run``, each with its own attributes and the steps that it has.
+        Runs without the dim ``run``, each with its own attributes and the steps and events that it has. Out of a tree
+        of ``open_runs`` a run keeps the order of tasks and layers that the tree has, and of a step that was recorded
+        twice the later row alone.
 
     Raises:
-        BadOption: no run, something that is none, or two runs of one name.
+        BadOption: no run, something that is none (such as a path), or two runs of one name.
+
+    >>> from dominance.analyse.runs import runs_of
+    >>> list(runs_of({"before": run, "after": run}))
+    ['before', 'after']
     """
     if isinstance(source, xr.DataTree):
-        return _split(source) if "run" in source.dims else {_name(source): source}
-    given: Any = source
-    named: dict[str, xr.DataTree] = dict(given) if isinstance(given, Mapping) else _named(given)
+        if "run" not in source.coords:
+            return {_name(source): source}
+        names = np.atleast_1d(source["run"].to_numpy()).tolist()
+        return {str(name): _one(source, name) for name in names}
+    if isinstance(source, str | os.PathLike | xr.Dataset) or not isinstance(source, Iterable):
+        raise _no_run(source, "this")
+    named: dict[str, xr.DataTree] = {}
+    for name, run in source.items() if isinstance(source, Mapping) else ((None, run) for run in source):
+        if not isinstance(run, xr.DataTree):
+            raise _no_run(run, "one of the runs" if name is None else str(name))
+        called = _name(run) if name is None else str(name)
+        if "run" in run.dims:
+            raise BadOption(f"{called} holds several runs", fix="give single runs, or one tree of open_runs")
+        if called in named:
+            raise BadOption(f"two runs are called {called}", fix='name them: {"a": run, "b": other}')
+        named[called] = next(iter(runs_of(run).values()))
     if not named:
         raise BadOption("there is no run", fix="give at least one, from open_run")
-    for name, run in named.items():
-        if not isinstance(run, xr.DataTree):
-            raise BadOption(f"{name} is a {type(run).__name__}, no run", fix="give what open_run returns")
-        if "run" in run.dims:
-            raise BadOption(f"{name} holds several runs", fix="give single runs, or one tree of open_runs")
     return named
 
 
@@ -49,61 +68,120 @@ def over_runs(
 ) -> Callable[Concatenate[Runs, P], xr.Dataset]:
     """Make an analyser of one run take several: their results, joined along a leading dim ``run``.
 
-    Steps are joined; a result that a run lacks is NaN. Attributes on which all runs agree stay; the others become
-    lists along ``run``.
+    Steps are joined, in increasing order; tasks, layers and other names keep the order in which they first appear.
+    Where a run lacks one of them its numbers are NaN (truth values then become 1.0, 0.0 and NaN) and its names "".
+    Attributes on which all runs agree stay; the others become lists along ``run``, None where a run has no such.
+
+    Raises:
+        BadOption: as :func:`runs_of`; or the runs keep different coordinates, and the result has one value for each.
     """
 
     @wraps(analyse)
-    def several(run: Runs, /, *args: P.args, **kwargs: P.kwargs) -> xr.Dataset:
+    def several(*args: Any, **kwargs: Any) -> xr.Dataset:
+        run, rest = (args[0], args[1:]) if args or "run" not in kwargs else (kwargs.pop("run"), ())
+        found = runs_of(run)
         if isinstance(run, xr.DataTree) and "run" not in run.dims:
-            return analyse(run, *args, **kwargs)
-        found = {name: analyse(one, *args, **kwargs) for name, one in runs_of(run).items()}
-        joined = xr.concat(
-            list(found.values()),
-            dim=xr.Variable("run", _objects(list(found))),
-            join="outer",
-            data_vars="all",
-            coords="different",
-            compat="equals",
-            combine_attrs="drop_conflicts",
-        )
-        apart = {key for one in found.values() for key in one.attrs} - set(joined.attrs)
-        return joined.assign_attrs({key: [one.attrs.get(key) for one in found.values()] for key in sorted(apart)})
+            return analyse(next(iter(found.values())), *rest, **kwargs)
+        return joined({name: analyse(one, *rest, **kwargs) for name, one in found.items()})
 
     return several
 
 
-def _split(tree: xr.DataTree) -> dict[str, xr.DataTree]:
-    attrs: Mapping[str, Any] = tree.attrs.get("runs", {})
-    found = {}
-    for name in tree["run"].to_numpy().tolist():
-        run = tree.sel(run=name)
-        if "step" in run.dims:
-            there = np.flatnonzero(run["skipped"].to_numpy() >= 0)  # a step that the run lacks has -1
-            run = run.isel(step=there)
-        nodes = {node.path: node.to_dataset(inherit=False).drop_vars("run", errors="ignore") for node in run.subtree}
-        run = xr.DataTree.from_dict(nodes)
-        run.attrs = {**tree.attrs, **attrs.get(name, {})}
-        run.attrs.pop("runs", None)
-        found[str(name)] = run
+def joined(results: Mapping[str, xr.Dataset]) -> xr.Dataset:
+    """The results of several runs as one, along a leading dim ``run``; as :func:`over_runs` says.
+
+    >>> from dominance.analyse.runs import joined
+    >>> one, other = (xr.Dataset({"x": ("step", [1.0, 2.0])}, {"step": steps}) for steps in ([0, 1], [1, 2]))
+    >>> joined({"one": one, "other": other}).x.values
+    array([[ 1.,  2., nan],
+           [nan,  1.,  2.]])
+    """
+    found = list(results.values())
+    for dim in dict.fromkeys(str(dim) for one in found for dim in one.dims):
+        if len({one.sizes.get(dim) for one in found}) > 1 and any(dim not in one.indexes for one in found):
+            raise BadOption(f"the runs hold different numbers of {dim}", fix="analyse them one by one")
+    labels = {dim: _union(dim, found) for dim in dict.fromkeys(str(dim) for one in found for dim in one.indexes)}
+    aligned = [_padded(one, labels) for one in found]
+    names = np.empty(len(found), dtype=object)
+    names[:] = list(results)
+    whole = xr.concat(
+        aligned, xr.Variable("run", names), join="exact", data_vars="all", coords="different", compat="equals",
+        combine_attrs="drop",
+    )  # fmt: skip
+    keys = dict.fromkeys(key for one in found for key in one.attrs)
+    values = {key: [one.attrs.get(key) for one in found] for key in keys}
+    whole.attrs = {key: each[0] if len(set(map(repr, each))) == 1 else each for key, each in values.items()}
+    return whole
+
+
+def _union(dim: str, found: list[xr.Dataset]) -> pd.Index[Any]:
+    indexes = [one.indexes[dim] for one in found if dim in one.indexes]
+    values = list(dict.fromkeys(value for index in indexes for value in index.tolist()))
+    if dim == "step":
+        values.sort()
+    return indexes[0] if all(index.equals(indexes[0]) for index in indexes) else pd.Index(values, name=dim)
+
+
+def _padded(one: xr.Dataset, labels: Mapping[str, pd.Index[Any]]) -> xr.Dataset:
+    wanted = {dim: index for dim, index in labels.items() if dim in one.indexes and not index.equals(one.indexes[dim])}
+    if not wanted:
+        return one
+    touched = {str(name): each for name, each in one.variables.items() if set(map(str, each.dims)) & wanted.keys()}
+    words = {name: "" for name, each in touched.items() if each.dtype.kind in "OUST" and name not in wanted}
+    fill: Any = dict.fromkeys(map(str, one.variables), np.nan) | words
+    return one.reindex(wanted, fill_value=fill)
+
+
+def _one(tree: xr.DataTree, name: Any) -> xr.DataTree:
+    """One run of a tree of ``open_runs``, as ``open_run`` gives it."""
+    chosen = tree.sel(run=name) if "run" in tree.dims else tree
+    if "step" in chosen.dims and "skipped" in chosen:
+        chosen = chosen.isel(step=np.flatnonzero(chosen["skipped"].to_numpy() >= 0))  # a step it lacks has -1
+    nodes = {node.path: node.to_dataset(inherit=False).drop_vars("run", errors="ignore") for node in chosen.subtree}
+    own: Mapping[str, Any] = tree.attrs.get("runs", {}).get(name, {})
+    if "/metric" in nodes:
+        there = np.flatnonzero(nodes["/metric"]["metric"].to_numpy() != "")
+        nodes["/metric"] = nodes["/metric"].isel(event=there)
+        if not len(there):
+            del nodes["/metric"]
+    if own.get("parameters") != tree.attrs.get("parameters"):
+        nodes = _reached(nodes, own.get("parameters", []))
+    run = xr.DataTree.from_dict(nodes)
+    order = {key: tree.attrs[key] for key in ("tasks", "layers") if key in tree.attrs}
+    run.attrs = {**tree.attrs, **own, **order}
+    if "task_since" in own:
+        since = dict(zip(own["tasks"], own["task_since"], strict=True))
+        run.attrs["task_since"] = [since[task] for task in order["tasks"]]
+    run.attrs.pop("runs", None)
+    return run
+
+
+def _reached(nodes: dict[str, xr.Dataset], parameters: list[dict[str, Any]]) -> dict[str, xr.Dataset]:
+    """What the run itself says of its parameters: a task may have reached one in this run and not in another."""
+    shared = {each["name"]: len(each["tasks"]) >= 2 for each in parameters}
+    layers = {each["layer"]: False for each in parameters}
+    sizes = dict.fromkeys(layers, 0)
+    for each in parameters:
+        layers[each["layer"]] |= shared[each["name"]]
+        sizes[each["layer"]] += prod(each["shape"])
+    found = dict(nodes)
+    for path, node in nodes.items():
+        if "parameter" in node.coords:
+            of = pd.Series(node["parameter"].to_numpy()).map(shared).to_numpy(dtype=bool)
+            found[path] = node.assign_coords(shared=("coord", of))
+    if "/layer" in nodes:
+        names = nodes["/layer"]["layer"].to_numpy().tolist()
+        facts = {"shared": [layers[name] for name in names], "size": [sizes[name] for name in names]}
+        found["/layer"] = nodes["/layer"].assign({key: ("layer", np.array(each)) for key, each in facts.items()})
     return found
 
 
-def _named(runs: Sequence[xr.DataTree]) -> dict[str, xr.DataTree]:
-    named: dict[str, xr.DataTree] = {}
-    for run in runs:
-        name = _name(run)
-        if name in named:
-            raise BadOption(f"two runs are called {name}", fix='name them: {"a": run, "b": other}')
-        named[name] = run
-    return named
+def _no_run(given: object, name: str) -> BadOption:
+    if isinstance(given, str | os.PathLike):
+        path = os.fspath(given)
+        return BadOption(f"{path!r} is a path, no run", fix=f"open it first: open_run({path!r})")
+    return BadOption(f"{name} is a {type(given).__name__}, no run", fix=_OPEN)
 
 
-def _name(run: Any) -> str:
-    return PurePath(str(getattr(run, "attrs", {}).get("path", "run"))).name
-
-
-def _objects(names: Sequence[str]) -> np.ndarray[Any, np.dtype[np.object_]]:
-    result = np.empty(len(names), dtype=object)
-    result[:] = names
-    return result
+def _name(run: xr.DataTree) -> str:
+    return PurePath(str(run.attrs.get("path", "run"))).name
