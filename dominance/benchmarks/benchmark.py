@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -74,6 +74,16 @@ def _moved(inputs: Any, device: torch.device | str) -> Any:
     return tuple(_moved(part, device) for part in inputs)
 
 
+class Scorer(Protocol):
+    """Takes in what a model says of a split, batch by batch, and gives the metrics in the end."""
+
+    def add(self, output: Tensor, target: Tensor) -> None:
+        """One batch: those of its samples that have a label, on the CPU."""
+
+    def scores(self) -> dict[str, float]:
+        """The metrics of all that was added."""
+
+
 class Benchmark(abc.ABC):
     """One benchmark. Making it loads nothing; ``load`` does, and tells how to get what is missing.
 
@@ -130,7 +140,28 @@ class Benchmark(abc.ABC):
             output, target: of all samples that have a label, on the CPU.
         """
 
+    def scorer(self, task: str) -> Scorer:
+        """What an evaluation fills: by default all outputs and targets are kept for ``score``.
+
+        Where outputs are as large as pictures, subclasses return one that keeps sums.
+        """
+        return _Whole(self, task)
+
     def outputs(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The model's output for each of its tasks."""
         found: dict[str, Tensor] = model(batch.inputs)
         return found
+
+
+class _Whole:
+    def __init__(self, benchmark: Benchmark, task: str) -> None:
+        self._benchmark, self._task = benchmark, task
+        self._outputs: list[Tensor] = []
+        self._targets: list[Tensor] = []
+
+    def add(self, output: Tensor, target: Tensor) -> None:
+        self._outputs.append(output)
+        self._targets.append(target)
+
+    def scores(self) -> dict[str, float]:
+        return self._benchmark.score(self._task, torch.cat(self._outputs), torch.cat(self._targets))

@@ -24,26 +24,22 @@ def evaluate(
 
     The model is put into evaluation mode meanwhile, and left in the mode it was in.
     """
-    outputs: dict[str, list[Tensor]] = {task: [] for task in tasks}
-    targets: dict[str, list[Tensor]] = {task: [] for task in outputs}
+    scorers = {task: benchmark.scorer(task) for task in tasks}
+    samples = dict.fromkeys(scorers, 0)
     training = model.training
     model.eval()
     try:
         with torch.no_grad():
             for batch in benchmark.batches(split, batch_size):
                 for task, output in benchmark.outputs(model, batch.to(device)).items():
-                    if task in outputs and task in batch.targets:
+                    if task in scorers and task in batch.targets:
                         target = batch.targets[task].cpu()
                         labelled = has_label(target)
-                        outputs[task].append(output.cpu()[labelled])
-                        targets[task].append(target[labelled])
+                        scorers[task].add(output.cpu()[labelled], target[labelled])
+                        samples[task] += int(labelled.sum())
     finally:
         model.train(training)
-    return {
-        task: benchmark.score(task, torch.cat(outputs[task]), torch.cat(targets[task]))
-        for task in outputs
-        if sum(map(len, targets[task]))
-    }
+    return {task: scorer.scores() for task, scorer in scorers.items() if samples[task]}
 
 
 def has_label(target: Tensor) -> Tensor:

@@ -40,3 +40,28 @@ def minibatches(samples: int, size: int, generator: torch.Generator | None) -> I
     """The rows of one epoch, each once: shuffled by the generator if there is one. The last batch may be smaller."""
     order = torch.arange(samples) if generator is None else torch.randperm(samples, generator=generator)
     yield from torch.split(order, size)
+
+
+def each_task_its_own(
+    samples: Mapping[str, int], size: int, generator: torch.Generator | None
+) -> Iterator[dict[str, Tensor]]:
+    """The rows of one epoch, task by task, where each has samples of its own.
+
+    An epoch has as many batches as its largest task needs. While training, smaller tasks begin again, reshuffled; in
+    order (no generator) every sample comes once, and a task that is through is absent. One without samples always is.
+
+    >>> [{task: len(rows) for task, rows in own.items()} for own in each_task_its_own({"a": 3, "b": 1}, 2, None)]
+    [{'a': 2, 'b': 1}, {'a': 1}]
+    """
+    there = {task: count for task, count in samples.items() if count}
+    queues = {task: minibatches(count, size, generator) for task, count in there.items()}
+    for _ in range(max((-(-count // size) for count in there.values()), default=0)):
+        chosen: dict[str, Tensor] = {}
+        for task, count in there.items():
+            rows = next(queues[task], None)
+            if rows is None and generator is not None:
+                queues[task] = minibatches(count, size, generator)
+                rows = next(queues[task])
+            if rows is not None:
+                chosen[task] = rows
+        yield chosen
