@@ -9,9 +9,9 @@ in the baseline, in how metrics are averaged, and in the sign::
                                                        the tasks
 
 Which direction of a metric is better is declared: ``directions`` says True where higher is, as {task: {metric: bool}},
-or as {metric: bool} for all tasks alike that have a score of it. What it names is what is compared. The result is a share: 0.0934 is 9.34 %.
-The papers divide by the baseline's value, which is positive for all their metrics. Here it is the absolute value, so
-that a negative loss does not turn the sign around.
+or as {metric: bool} for all tasks alike that have a score of it. What it names is what is compared. The result is a
+share: 0.0934 is 9.34 %. The papers divide by the baseline's value, which is positive for all their metrics. Here it is
+the absolute value, so that a negative loss does not turn the sign around.
 """
 
 from __future__ import annotations
