@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Recorder": "dominance.record.recorder",
     "observe": "dominance.record.tasks_named",
+    "evaluate": "dominance.record.evaluation",
     "open_run": "dominance.store.reader",
     "open_runs": "dominance.store.reader",
     "au": "dominance.analyse.updates",
@@ -33,8 +34,8 @@ _HOME = {
     "DominanceError": "dominance.errors",
 }
 
-_ROOMS = ("optim", "benchmarks")
-"""Packages that ``dominance.optim.PCGrad`` and the like find without an import of their own."""
+_ROOMS = ("optim", "benchmarks", "probes")
+"""Packages and modules that ``dominance.optim.PCGrad`` and the like find without an import of their own."""
 
 __all__ = ["__version__", *_HOME]
 
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from dominance.plots.gradient_norms import plot_gradient_norms as plot_gradient_norms
     from dominance.plots.losses import plot_losses as plot_losses
     from dominance.plots.rau_buckets import plot_rau_buckets as plot_rau_buckets
+    from dominance.record.evaluation import evaluate as evaluate
     from dominance.record.recorder import Recorder as Recorder
     from dominance.record.tasks_named import observe as observe
     from dominance.store.reader import open_run as open_run

@@ -52,6 +52,10 @@ class RecordingFailed(DominanceError):
     """The recorder could not go on; the training it watched was not touched."""
 
 
+class ProbeFailed(DominanceError):
+    """A probe could not be made: what evaluates the model raised, or did not return what it should."""
+
+
 class TrainingFailed(DominanceError):
     """A training came to a loss or a gradient that is not finite, or its method found no weights."""
 

@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "deltas": {"errors"},
     "store": BASE,
     "record": BASE | {"store", "optim"},
+    "probes": {"record"},
     "analyse": BASE | {"store"},
     "plots": BASE | {"store", "analyse"},
     "figures": BASE | {"store", "analyse", "plots"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Any
 
@@ -21,29 +21,43 @@ _WRAPPERS = {
 
 @dataclass(frozen=True)
 class Named:
-    """One parameter tensor with its path in the model, and the path of the module that owns it."""
+    """One parameter tensor with its path in the model, and the path of the module that owns it.
+
+    ``module`` says what kind of module that is: see ``dominance.schema.Parameter``.
+    """
 
     tensor: Tensor
     name: str
     layer: str
+    module: str = "Tensor"
 
 
 def named_parameters(module: nn.Module, prefix: str = "") -> Iterator[Named]:
     """The parameters of ``module`` by path, each once, without the prefixes of wrappers."""
     seen: set[int] = set()
-    for path, owner in _modules(module, prefix):
+    for path, owner, host in _modules(module, prefix):
         for name, parameter in owner._parameters.items():
             if parameter is not None and id(parameter) not in seen:
                 seen.add(id(parameter))
-                yield Named(parameter, f"{path}.{name}" if path else name, path or name)
+                yield Named(parameter, f"{path}.{name}" if path else name, path or name, module_class(host))
 
 
-def _modules(module: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
-    yield path, module
+def module_class(module: nn.Module) -> str:
+    """Name of the class of torch.nn that a module is or inherits from; "Module" where it is of a kind of its own."""
+    bases = type(module).__mro__
+    return next(base.__name__ for base in bases if base.__module__.startswith("torch.nn.modules."))
+
+
+def _modules(
+    module: nn.Module, path: str, host: nn.Module | None = None
+) -> Iterator[tuple[str, nn.Module, nn.Module]]:
+    """Path, module, and the module whose parameters these are: under ``parametrizations`` they are its host's."""
+    yield path, module, host or module
     wraps = type(module).__name__ in _WRAPPERS
     for name, child in module._modules.items():
         if child is not None:
-            yield from _modules(child, path if wraps else f"{path}.{name}" if path else name)
+            inside = module if host is None and name == "parametrizations" else host
+            yield from _modules(child, path if wraps else f"{path}.{name}" if path else name, inside)
 
 
 class ParameterTable:
@@ -139,7 +153,8 @@ def _in_order(
 
 def _prefixed(named: Named, prefix: str) -> Named:
     own = named.layer == named.name
-    return Named(named.tensor, f"{prefix}.{named.name}", prefix if own else f"{prefix}.{named.layer}")
+    layer = prefix if own else f"{prefix}.{named.layer}"
+    return replace(named, name=f"{prefix}.{named.name}", layer=layer)
 
 
 def _variables(frames: Iterable[FrameType]) -> Mapping[int, str]:

@@ -181,7 +181,10 @@ class Sink:
         return new
 
     def _parameters(self) -> list[Parameter]:
-        return [Parameter(e.name, e.layer, tuple(e.tensor.shape), tuple(self._reach[e.tensor])) for e in self._named]
+        return [
+            Parameter(e.name, e.layer, tuple(e.tensor.shape), tuple(self._reach[e.tensor]), e.module)
+            for e in self._named
+        ]
 
     def _affordable(self, tasks: int, *, solo: bool) -> int:
         """Coordinates that each step can keep, so that half of the budget lasts for many steps."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ class Observer(Protocol):
     """A recording in progress that wants to know the tasks."""
 
     def observe(self, losses: Mapping[str, Tensor]) -> None: ...
+
+    def aside(self) -> AbstractContextManager[None]: ...
 
 
 _active: list[Observer] = []
@@ -44,3 +47,12 @@ def activate(observer: Observer) -> None:
 def deactivate(observer: Observer) -> None:
     """Stop telling ``observer``."""
     _active.remove(observer)
+
+
+@contextmanager
+def unwatched() -> Iterator[None]:
+    """No recording in progress looks at the passes inside."""
+    with ExitStack() as stack:
+        for observer in _active:
+            stack.enter_context(observer.aside())
+        yield

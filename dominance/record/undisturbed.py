@@ -29,7 +29,7 @@ def undisturbed(
     warn = warnings.warn
     tree = list({id(inner): inner for module in modules for inner in module.modules()}.values())
     buffers = {id(b): b for module in tree for b in module._buffers.values() if b is not None}.values()
-    kept = [(buffer, buffer.detach().clone()) for buffer in buffers if not _expanded(buffer)]
+    kept = [(buffer, buffer.detach().clone()) for buffer in buffers if not expanded(buffer)]
     assigned = [(module._buffers, dict(module._buffers)) for module in tree]
     attributes = [(module, dict(module.__dict__)) for module in tree]
     retained = [(tensor, tensor.grad) for tensor in retaining]
@@ -60,7 +60,7 @@ def undisturbed(
             put_back()
 
 
-def _expanded(buffer: Tensor) -> bool:
+def expanded(buffer: Tensor) -> bool:
     """Whether one number stands for several entries: torch itself refuses to write to such a tensor."""
     if buffer.layout is not torch.strided:
         return False
