@@ -15,9 +15,11 @@ import typer.main
 from dominance import __version__
 from dominance.errors import DominanceError
 from dominance_cli import say
+from dominance_cli.figures import figures
 from dominance_cli.info import info
 from dominance_cli.record import Recording, record
 from dominance_cli.report import report
+from dominance_cli.reproduce import reproduce
 from dominance_cli.summary import summary
 from dominance_cli.train import train
 
@@ -62,6 +64,8 @@ app.command()(report)
 app.command()(summary)
 app.command()(info)
 app.command()(train)
+app.command()(reproduce)
+app.add_typer(figures)
 
 
 def _explain(error: Any) -> str:

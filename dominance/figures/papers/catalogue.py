@@ -13,9 +13,9 @@ from dominance.figures.papers.item import Item
 @cache
 def items() -> dict[str, Item]:
     """Every item, in the order of the papers."""
-    from dominance.figures.papers import adatask, mocograd, pub
+    from dominance.figures.papers import adatask
 
-    return {item.name: item for paper in (adatask, mocograd, pub) for item in paper.ITEMS}
+    return {item.name: item for paper in (adatask,) for item in paper.ITEMS}
 
 
 def find(pattern: str) -> list[Item]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -12,7 +12,21 @@ from dominance.figures.papers.material import Material
 
 Outcome = Literal["reproduced", "partly", "not reproduced", "cannot be tested"]
 Scale = Literal["quick", "full"]
+SCALES: tuple[Scale, ...] = ("quick", "full")
 """quick: all of it within minutes on two cores; full: as long and as often as the paper, where it says so."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asked for.
+
+    Attributes:
+        scale: how long and how often to train.
+        data: folders with the papers' own data, by benchmark; where one is given it takes the place of what stands in.
+    """
+
+    scale: Scale = "quick"
+    data: Mapping[str, Path] = field(default_factory=dict)
 
 
 class Result(Protocol):
@@ -58,7 +72,7 @@ class Item:
         place: "Fig. 2", "Table I".
         title: what it shows, in a few words.
         stands_for: what the paper used and cannot be shipped, and what stands in its place; "" if it is the same.
-        needs: the jobs, by scale; empty when it cannot be made, ``stands_for`` then says why.
+        needs: the jobs; none when it cannot be made, ``stands_for`` then says why.
         make: draws it, on a plot backend.
         claims: in the order of the paper.
     """
@@ -67,7 +81,7 @@ class Item:
     paper: str
     place: str
     title: str
-    needs: Callable[[Scale], Sequence[Job]]
+    needs: Callable[[Wish], Sequence[Job]]
     make: Callable[[Material, Any], Result]
     stands_for: str = ""
     claims: tuple[Claim, ...] = ()

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 
 class Job(Protocol):
@@ -20,8 +20,16 @@ class Job(Protocol):
     def name(self) -> str:
         """Of its folder: says what it is; two jobs of one name are the same."""
 
+    @property
+    def module(self) -> str:
+        """What python runs: ``python -m <module>``."""
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether ``<module> train --resume <folder>`` goes on with it after a kill; otherwise it begins anew."""
+
     def arguments(self) -> list[str]:
-        """What follows ``dominance`` on a command line, without the output folder."""
+        """Of the module, without the output, which follows as ``-o <folder>``."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,9 @@ class Training:
     every: int | None = None
     attribution: str | None = None
     probe: str | None = None
+
+    module: ClassVar[str] = "dominance"
+    can_resume: ClassVar[bool] = True
 
     def __hash__(self) -> int:
         return hash(self.name)

@@ -1,0 +1,161 @@
+"""``dominance reproduce``: train what a figure or table of a paper needs, then make it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+
+import typer
+
+from dominance.errors import BadOption, DominanceError
+from dominance_cli import say
+
+if TYPE_CHECKING:
+    from dominance.figures.papers.item import Item
+    from dominance.figures.papers.jobs import Job
+    from dominance.figures.papers.write import Made
+    from dominance_cli.jobs import Outcome, Running
+
+FORMATS = ("pdf", "png", "svg")
+
+
+def reproduce(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Figure or table, a glob, or all; see `dominance figures list`.")
+    ],
+    scale: Annotated[str, typer.Option(metavar="SCALE", help="quick, or full: as long as the paper.")] = "quick",
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where runs and figures go.")] = Path(
+        "reproduction"
+    ),
+    jobs: Annotated[
+        int | None, typer.Option(metavar="N", help="Trainings at the same time. [default: the number of cores]")
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="BENCHMARK=DIR", help="Where the data of a benchmark lies, in the documented layout; repeatable."
+        ),
+    ] = None,
+    kind: Annotated[str, typer.Option("--format", metavar="FORMAT", help="pdf, png or svg.")] = "pdf",
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no hints.")] = False,
+) -> int:
+    """Train what a paper's figure or table needs, and make it.
+
+    What is trained already is used again. REPRODUCTION.md in the output folder says of each claim whether it holds.
+
+    Example: dominance reproduce adatask-fig2
+    """
+    if scale not in ("quick", "full"):
+        raise BadOption(f"scale {scale!r} is unknown", fix="choose from quick, full")
+    if kind not in FORMATS:
+        raise BadOption(f"format {kind!r} is unknown", fix=f"choose from {', '.join(FORMATS)}")
+    if jobs is not None and jobs < 1:
+        raise BadOption(f"--jobs {jobs} does nothing", fix="give 1 or more")
+    from dominance.figures.papers.catalogue import find
+    from dominance_cli.jobs import run_jobs
+
+    items = find(name)
+    wanted = _needs(items, cast(Literal["quick", "full"], scale), _folders(data or []))
+    every = list({job.name: job for needed in wanted.values() for job in needed}.values())
+    runs = output / "runs"
+    try:
+        with _watching(len(every), quiet=quiet) as tell:
+            outcome = run_jobs(every, runs, workers=jobs or os.cpu_count() or 1, tell=tell)
+    except KeyboardInterrupt:
+        say.note(f"interrupted; {runs} holds what was trained so far")
+        say.say(f"dominance reproduce {shlex.quote(name)} --scale {scale} -o {shlex.quote(str(output))}")
+        return 130
+    for failed, why in outcome.failed.items():
+        say.error(f"{failed}: {why.removeprefix('dominance: error: ')}")
+    made, missing = _make(items, wanted, outcome, runs, output, kind)
+    _report(made, output)
+    for item, why in missing.items():
+        say.error(f"{item} was not made: {why}")
+    if not quiet:
+        say.note(f"{len(outcome.seconds)} jobs run, {len(outcome.reused)} used again")
+    return 1 if missing else 0
+
+
+def _folders(texts: Sequence[str]) -> dict[str, Path]:
+    """Data folders by benchmark."""
+    found = {}
+    for text in texts:
+        benchmark, equals, folder = text.partition("=")
+        if not equals or not folder:
+            raise BadOption(f"--data {text!r} is no BENCHMARK=DIR", fix="write it like --data nyuv2=/data/nyuv2")
+        found[benchmark] = Path(folder)
+    return found
+
+
+def _needs(items: Sequence[Item], scale: Literal["quick", "full"], data: dict[str, Path]) -> dict[str, list[Job]]:
+    from dominance.figures.papers.item import Wish
+
+    wish = Wish(scale, {benchmark: folder.absolute() for benchmark, folder in data.items()})
+    return {item.name: list(item.needs(wish)) for item in items}
+
+
+def _make(
+    items: Sequence[Item],
+    wanted: dict[str, list[Job]],
+    outcome: Outcome,
+    runs: Path,
+    output: Path,
+    kind: str,
+) -> tuple[list[Made], dict[str, str]]:
+    """The items that can be made, and why the others were not."""
+    from dominance.figures.papers.material import Material
+    from dominance.figures.papers.write import make
+
+    made, missing = [], {}
+    for item in items:
+        there = [job.name for job in wanted[item.name] if job.name not in outcome.failed]
+        try:
+            done = make(item, Material([runs / job for job in there]), output, format=kind, overwrite=True)
+        except DominanceError as error:
+            missing[item.name] = str(error)
+            continue
+        made.append(done)
+        print("\n".join(map(str, done.files)))
+        for claim, judged in done.judged:
+            print(f"  {judged.outcome}: {claim.says} ({judged.evidence})")
+    return made, missing
+
+
+def _report(made: Sequence[Made], output: Path) -> None:
+    from dominance.figures.papers.reproduction import write_reproduction
+
+    path = write_reproduction(made, output)
+    if path is not None:
+        print(path)
+
+
+@contextmanager
+def _watching(total: int, *, quiet: bool) -> Iterator[Callable[[Outcome, Sequence[Running]], None]]:
+    """A bar on a terminal; nothing in a pipe."""
+    import sys
+
+    if quiet or not total or sys.__stderr__ is None or not sys.__stderr__.isatty():
+        yield lambda outcome, running: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns: list[Any] = [
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[now]}"),
+    ]
+    with Progress(*columns, console=Console(file=sys.__stderr__), transient=True, refresh_per_second=4) as bar:
+        shown = bar.add_task("training", total=total, now="")
+
+        def tell(outcome: Outcome, running: Sequence[Running]) -> None:
+            done = len(outcome.reused) + len(outcome.seconds)
+            bar.update(shown, completed=done, now=", ".join(each.job.name for each in running))
+
+        yield tell
