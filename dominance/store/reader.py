@@ -42,6 +42,7 @@ def open_run(path: RunPath) -> xr.DataTree:
         - /loss: ``loss``, ``weight`` (step, task), ``total`` (step); /learning_rate: ``learning_rate`` (step, layer)
         - /metric, where anything was logged: ``event_step``, ``event_epoch``, ``event_task``, ``split``, ``metric``,
           ``value`` (event).
+        - /probe, where any was made: a group for each, such as /probe/noise, with what ``noise_importance`` returns.
 
         ``attrs`` are the run's root attributes and ``path``. dtypes are those of dominance.schema.
 
@@ -61,8 +62,9 @@ def open_runs(paths: Sequence[RunPath] | Mapping[str, RunPath]) -> xr.DataTree:
     is NaN there (-1 in integers); where a run holds a step twice (it was resumed from an older checkpoint) the later
     row counts. ``epoch``, ``time``, ``skipped`` and ``closure`` are (run, step). Tasks and layers must have the same
     names; they take the order of the first run. The per-coordinate groups and coordinates are there only when all
-    runs keep the same coordinates of the same parameters. /metric is (run, event), padded. ``shared`` and ``size``
-    are those of the first run. ``attrs["runs"]`` maps each name to the attributes of its run.
+    runs keep the same coordinates of the same parameters. /metric is (run, event), padded; /probe is
+    left out. ``shared`` and ``size`` are those of the first run. ``attrs["runs"]`` maps each name to the attributes of
+    its run.
 
     Raises:
         BadOption: no path, two runs of one name, or tasks or layers that differ; says which run.

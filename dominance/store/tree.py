@@ -10,6 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, Parameter
+from dominance.store.probes import read_probes
 from dominance.store.source import Source
 from dominance.store.stacked import Stacked
 
@@ -47,6 +48,8 @@ def build(source: Source | Stacked) -> xr.DataTree:
         names = {name: f"event_{name}" for name in ("step", "epoch", "task")} | {"name": "metric"}
         table = {names.get(name, name): ((*lead, "event"), column) for name, column in events.items()}
         nodes["/metric"] = xr.Dataset(table)
+    if isinstance(source, Source):
+        nodes |= {f"/probe/{name}": found for name, found in read_probes(source.attrs["path"], source.tasks).items()}
     return xr.DataTree.from_dict(nodes)
 
 

@@ -12,6 +12,7 @@ from dominance.schema import DATA_NAME, ArraySpec
 from dominance.store.codec import decode
 from dominance.store.directory import read_attributes, read_coordinates, read_grids
 from dominance.store.grid import Grid
+from dominance.store.probes import probe_problems
 from dominance.store.source import expected_arrays, parameters_of, stored_shape
 
 
@@ -42,7 +43,7 @@ def verify(path: str | os.PathLike[str]) -> list[str]:
             problems.append(error.message)
             continue
         problems += _chunk_problems(run, grid, rows, since)
-    return problems
+    return problems + probe_problems(run)
 
 
 def _shape_problems(run: Path, spec: ArraySpec, rows: int) -> list[str]:
