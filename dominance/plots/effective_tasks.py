@@ -36,7 +36,7 @@ def plot_effective_tasks(
         tasks: it is a number of all tasks together; only None is possible.
         layers: None, "each", a glob, or names.
         ax: axes to draw into.
-        backend: "matplotlib" or "none", or an object with the functions of one.
+        backend: "matplotlib", "seaborn" or "none", or an object with the functions of one.
         labeller: mapping or function from the names of layers to what stands on the plot.
 
     Raises:

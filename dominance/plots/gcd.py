@@ -40,7 +40,7 @@ def plot_gcd(
         layers: None for lines over training steps, one panel a pair, with the line at 1 above which tasks conflict;
             "each", a glob or names for a table of the mean GCD, a row for each layer and a column for each pair.
         ax: axes to draw into: one for each pair, or one for the table.
-        backend: "matplotlib" or "none", or an object with the functions of one.
+        backend: "matplotlib", "seaborn" or "none", or an object with the functions of one.
         labeller: mapping or function from the names of tasks and layers to what stands on the plot.
 
     Raises:

@@ -50,7 +50,7 @@ def plot_gradient_norms(
         tasks: only these tasks; their shares still refer to all tasks.
         layers: "each", a glob, or names.
         ax: axes to draw into.
-        backend: "matplotlib" or "none", or an object with the functions of one.
+        backend: "matplotlib", "seaborn" or "none", or an object with the functions of one.
         labeller: mapping or function from the names of tasks and layers to what stands on the plot.
 
     Raises:

@@ -38,7 +38,7 @@ def plot_losses(
         tasks: names of the tasks to show; default all.
         layers: losses have no layers; only None is possible.
         ax: axes to draw into, one for each task.
-        backend: "matplotlib" or "none", or an object with the functions of one.
+        backend: "matplotlib", "seaborn" or "none", or an object with the functions of one.
         labeller: mapping or function from task names to what stands on the plot.
 
     Raises:

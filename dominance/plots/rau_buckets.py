@@ -42,7 +42,7 @@ def plot_rau_buckets(
             for each.
         layers: None for the whole shared trunk in one panel, "each", a glob, or names for a panel a layer.
         ax: axes to draw into, one for each panel; None makes a figure.
-        backend: "matplotlib" or "none", or an object with the functions of one.
+        backend: "matplotlib", "seaborn" or "none", or an object with the functions of one.
         labeller: mapping or function from the names of tasks and layers to what stands on the plot.
 
     Returns:

@@ -222,7 +222,7 @@ def test_no_step_and_no_touched_coordinate_are_errors():
         ({"tasks": "depth"}, "no task 'depth'; choose from left, right"),
         ({"tasks": []}, "no task is chosen"),
         ({"layers": "conv*"}, "no shared layer fits 'conv*'"),
-        ({"backend": "bokeh"}, "choose from matplotlib, none"),
+        ({"backend": "bokeh"}, "choose from matplotlib, seaborn, none"),
     ],
 )
 def test_a_wrong_name_is_told_with_the_right_ones(options, says):

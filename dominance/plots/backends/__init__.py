@@ -1,4 +1,4 @@
-"""What draws: matplotlib, or nothing but a record of the calls.
+"""What draws: matplotlib, matplotlib in seaborn's look, or nothing but a record of the calls.
 
 Every backend is a module with the same functions under the same signatures; plots know no other way to draw. Lengths
 are in inches from the lower left corner of the figure, sizes of text in points.
@@ -14,7 +14,11 @@ from typing import Any, ParamSpec, TypeVar
 
 from dominance.errors import BadOption
 
-BACKENDS = {"matplotlib": "dominance.plots.backends.matplotlib_", "none": "dominance.plots.backends.none"}
+BACKENDS = {
+    "matplotlib": "dominance.plots.backends.matplotlib_",
+    "seaborn": "dominance.plots.backends.seaborn_",
+    "none": "dominance.plots.backends.none",
+}
 
 
 P = ParamSpec("P")

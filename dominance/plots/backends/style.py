@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -44,10 +44,13 @@ _inside: ContextVar[bool] = ContextVar("_inside", default=False)
 
 
 @contextmanager
-def theme() -> Iterator[None]:
+def theme(look: Mapping[str, Any] | None = None) -> Iterator[None]:
     """The look of every plot, whatever the user's rcParams; they are back when it ends.
 
-    It may stand inside itself, and then costs nothing.
+    It may stand inside itself, and then does and costs nothing.
+
+    Args:
+        look: rcParams of another look, on top of ours.
     """
     if _inside.get():
         yield
@@ -57,7 +60,7 @@ def theme() -> Iterator[None]:
         with matplotlib.rc_context():
             matplotlib.rcdefaults()
             params: Any = matplotlib.rcParams
-            params.update(THEME)
+            params.update({**THEME, **(look or {})})
             yield
     finally:
         _inside.reset(token)

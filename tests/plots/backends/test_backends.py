@@ -8,7 +8,7 @@ import pytest
 
 from dominance.errors import BadOption
 from dominance.plots import backends
-from dominance.plots.backends import matplotlib_, none
+from dominance.plots.backends import matplotlib_, none, seaborn_
 
 NAMES = matplotlib_.__all__
 
@@ -23,6 +23,11 @@ def test_signatures_are_the_same(name):
     ]
 
 
+def test_seaborn_draws_with_the_functions_of_matplotlib():
+    assert seaborn_.__all__ == NAMES
+    assert [name for name in NAMES if getattr(seaborn_, name) is not getattr(matplotlib_, name)] == ["theme"]
+
+
 def test_none_has_no_other_functions():
     own = {
         name
@@ -35,5 +40,5 @@ def test_none_has_no_other_functions():
 def test_a_backend_is_found_by_name_or_is_itself():
     assert backends.get("none") is none
     assert backends.get(none) is none
-    with pytest.raises(BadOption, match="choose from matplotlib, none"):
+    with pytest.raises(BadOption, match="choose from matplotlib, seaborn, none"):
         backends.get("plotly")
