@@ -6,9 +6,14 @@ from typing import Any
 
 import pytest
 from runs import make_run
+from studies import small_study
 
 
 @pytest.fixture(autouse=True)
 def _run_for_doctests(doctest_namespace: dict[str, Any]) -> None:
-    """``run``: two tasks, one coordinate, two steps: updates (1, 0), then (2, 1), gradients (-1, 0), then (-2, 1)."""
+    """``run``: two tasks, one coordinate, two steps: updates (1, 0), then (2, 1), gradients (-1, 0), then (-2, 1).
+
+    ``joint``, ``single``, ``alone``: runs with scores; see ``small_study``.
+    """
     doctest_namespace["run"] = make_run([[[1], [0]], [[2], [1]]], [[[-1], [0]], [[-2], [1]]])
+    doctest_namespace.update(small_study())

@@ -24,8 +24,15 @@ _HOME = {
     "rau": "dominance.analyse.updates",
     "rau_buckets": "dominance.analyse.updates",
     "gcd": "dominance.analyse.conflict",
+    "conflict_layers": "dominance.analyse.conflict",
+    "geometry": "dominance.analyse.geometry",
+    "alignment": "dominance.analyse.alignment",
     "noise_scale": "dominance.analyse.noise_scale",
     "summary": "dominance.analyse.summary",
+    "single_task_runs": "dominance.analyse.study.single",
+    "final_scores": "dominance.analyse.study.scores",
+    "tci": "dominance.analyse.study.tci",
+    "tci_over_epochs": "dominance.analyse.study.tci",
     "plot_rau_buckets": "dominance.plots.rau_buckets",
     "plot_gcd": "dominance.plots.gcd",
     "plot_losses": "dominance.plots.losses",
@@ -40,8 +47,15 @@ _ROOMS = ("optim", "benchmarks", "probes")
 __all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:
+    from dominance.analyse.alignment import alignment as alignment
+    from dominance.analyse.conflict import conflict_layers as conflict_layers
     from dominance.analyse.conflict import gcd as gcd
+    from dominance.analyse.geometry import geometry as geometry
     from dominance.analyse.noise_scale import noise_scale as noise_scale
+    from dominance.analyse.study.scores import final_scores as final_scores
+    from dominance.analyse.study.single import single_task_runs as single_task_runs
+    from dominance.analyse.study.tci import tci as tci
+    from dominance.analyse.study.tci import tci_over_epochs as tci_over_epochs
     from dominance.analyse.summary import summary as summary
     from dominance.analyse.updates import au as au
     from dominance.analyse.updates import rau as rau
