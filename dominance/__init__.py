@@ -31,6 +31,8 @@ _HOME = {
     "summary": "dominance.analyse.summary",
     "single_task_runs": "dominance.analyse.study.single",
     "final_scores": "dominance.analyse.study.scores",
+    "delta": "dominance.analyse.study.delta",
+    "delta_m": "dominance.analyse.study.delta",
     "tci": "dominance.analyse.study.tci",
     "tci_over_epochs": "dominance.analyse.study.tci",
     "plot_rau_buckets": "dominance.plots.rau_buckets",
@@ -52,6 +54,8 @@ if TYPE_CHECKING:
     from dominance.analyse.conflict import gcd as gcd
     from dominance.analyse.geometry import geometry as geometry
     from dominance.analyse.noise_scale import noise_scale as noise_scale
+    from dominance.analyse.study.delta import delta as delta
+    from dominance.analyse.study.delta import delta_m as delta_m
     from dominance.analyse.study.scores import final_scores as final_scores
     from dominance.analyse.study.single import single_task_runs as single_task_runs
     from dominance.analyse.study.tci import tci as tci
