@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from dominance.analyse.grams import ByLayer, groups_of, shared_layers
 from dominance.analyse.groups import ALL_SHARED
 from dominance.analyse.kernels.noise_scale import signal_and_noise, signal_to_noise, weighted_mean, windows
 from dominance.analyse.runs import over_runs
@@ -21,7 +22,9 @@ _PIECE = 2**16  # float64 sums that are worked on at a time: they stay in the ca
 
 
 @over_runs
-def noise_scale(run: xr.DataTree, *, window: int = 10, max_span: int | None = None, by: str = "layer") -> xr.Dataset:
+def noise_scale(
+    run: xr.DataTree, *, window: int = 10, max_span: int | None = None, by: ByLayer = "layer"
+) -> xr.Dataset:
     """How much of each task's gradient points the same way from batch to batch, and how much is noise of the batch.
 
     The gradients of nearby steps are taken for gradients of independent batches at the same parameters. Within a window
@@ -43,11 +46,11 @@ def noise_scale(run: xr.DataTree, *, window: int = 10, max_span: int | None = No
         window: most gradients in a window, at least 2.
         max_span: most training steps from the first to the last of a window; default 10 times ``window``. Bursts that
             lie further apart are not mixed.
-        by: "layer", or "all": the whole shared trunk only.
+        by: "layer"; "all": the whole shared trunk only; or a mapping from labels to globs of shared layers.
 
     Returns:
-        Along ``layer`` all shared layers, then "all shared", their sum. Means over the windows, each weighing as many
-        steps as it holds of the task:
+        Along ``layer`` all shared layers (or labels), then "all shared", the sum of all layers. Means over the windows,
+        each weighing as many steps as it holds of the task:
 
         - ``signal_sq``, ``noise_sq`` (layer, task): |G|² and tr(Σ)/B, squared units of the effective gradient. The
           estimate of the signal has no bias, and so may fall below 0 where there is next to none.
@@ -63,7 +66,7 @@ def noise_scale(run: xr.DataTree, *, window: int = 10, max_span: int | None = No
         of steps in which it took no part or its gradient was not finite. ``attrs`` count them.
 
     Raises:
-        BadOption: an option is out of range.
+        BadOption: an option is out of range, or a label fits no shared layer.
         NothingRecorded: no step, no shared layer, no gradients by coordinate, or no two gradients within ``max_span``.
 
     >>> from dominance import noise_scale
@@ -77,11 +80,11 @@ def noise_scale(run: xr.DataTree, *, window: int = 10, max_span: int | None = No
 
 
 def measure(
-    run: xr.DataTree, *, window: int = 10, max_span: int | None = None, by: str = "layer", plan: Plan = DEFAULT
+    run: xr.DataTree, *, window: int = 10, max_span: int | None = None, by: ByLayer = "layer", plan: Plan = DEFAULT
 ) -> xr.Dataset:
     """:func:`noise_scale` of one run, under a plan for reading it."""
-    if by not in ("layer", "all"):
-        raise BadOption(f"by={by!r} is unknown", fix='say "layer" or "all"')
+    if isinstance(by, str):
+        groups_of(by, [])
     if window < 2:
         raise BadOption(f"window={window}: one gradient does not tell signal from noise", fix="give 2 or more")
     span = 10 * window if max_span is None else max_span
@@ -89,14 +92,7 @@ def measure(
         raise BadOption(f"max_span={span} holds one step", fix="give 1 or more")
     where = run.attrs.get("path", "run")
     numbers = run["step"].to_numpy()
-    if not len(numbers):
-        raise NothingRecorded(f"{where}: no step was recorded", fix="let the training take at least one step")
-    shared = np.flatnonzero(run["layer/shared"].to_numpy())
-    if not len(shared):
-        raise NothingRecorded(
-            f"{where}: no layer is reached by two tasks",
-            fix="name the tasks with dominance.observe({...}) before backward()",
-        )
+    shared = shared_layers(run)
     if "coord" not in run.dims:
         raise NothingRecorded(
             f"{where}: holds no gradients by coordinate",
@@ -115,20 +111,19 @@ def measure(
             f"{where}: no task has two gradients within {span} training steps",
             fix="record in bursts (`--burst 10`), or say max_span=",
         )
-    signal, noise = _by_window(run, shared, place, present, count, plan)
     names = [run.attrs["layers"][i] for i in shared]
-    signal = np.concatenate([signal, signal.sum(axis=1, keepdims=True)], axis=1)
-    noise = np.concatenate([noise, noise.sum(axis=1, keepdims=True)], axis=1)
-    labels = [*names, ALL_SHARED]
-    if by == "all":
-        signal, noise, labels = signal[:, -1:], noise[:, -1:], labels[-1:]
+    signal, noise = _by_window(run, shared, place, present, count, plan)
+    labels, inside = groups_of(by, names)
+    if ALL_SHARED not in labels:
+        labels, inside = [*labels, ALL_SHARED], np.concatenate([inside, np.ones((1, len(names)), dtype=bool)])
+    signal, noise = (np.stack([part[:, row].sum(axis=1) for row in inside], axis=1) for part in (signal, noise))
     first, last = np.empty((2, len(count)), dtype=np.int64)
     rows = np.flatnonzero(used)
     last[place[rows]] = numbers[rows]
     first[place[rows[::-1]]] = numbers[rows[::-1]]
     known = np.isfinite(signal) & np.isfinite(noise)
     attrs = {
-        "by": by,
+        "by": by if isinstance(by, str) else "custom",
         "window": window,
         "max_span": span,
         "steps_recorded": len(numbers),

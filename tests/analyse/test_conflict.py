@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import xarray as xr
 from runs import make_run, planted_run
+from scipy import stats
 
-from dominance import gcd
+from dominance import conflict_layers, gcd
 from dominance.errors import BadOption, NothingRecorded
 
 
@@ -84,3 +86,97 @@ def test_bad_input() -> None:
         gcd(make_run(np.zeros((0, 2, 3))))
     with pytest.raises(NothingRecorded, match="two tasks"):
         gcd(make_run(np.ones((2, 2, 3)), private={"trunk": "a"}))
+
+
+def test_any_pair_of_the_tasks() -> None:
+    g = np.zeros((4, 3, 2))
+    g[:, 0] = [1, 0]
+    g[1, 1] = g[2, 2] = [-1, 1]
+    g[3] = 0
+    found = gcd(make_run(g, g)).sel(layer="trunk")
+    # step 0 and 3 have no two gradients; 1: a and b conflict; 2: a and c
+    assert found.any_conflict_share == 1
+    g[0, 1] = [1, 1]
+    assert gcd(make_run(g, g)).any_conflict_share.sel(layer="trunk") == pytest.approx(2 / 3)
+
+
+# Which layers
+
+
+def test_ranked_by_hand() -> None:
+    x, y = gradients_at([60, 60, 90.001, 120]), gradients_at([170, 10, 150, 120])
+    g = np.concatenate([x, y], axis=2)
+    found = conflict_layers(make_run(g, g, layers={"x": 2, "y": 2}))
+    assert found.place.values.tolist() == [1, 2]
+    assert found.layer.values.tolist() == ["y", "x"]
+    assert (found.task == "a").all()
+    assert (found.task_other == "b").all()
+    degrees = 1 - np.cos(np.radians([[170, 10, 150, 120], [60, 60, 90.001, 120]]))
+    np.testing.assert_allclose(found.mean_gcd, degrees.mean(axis=1), atol=1e-6)
+    np.testing.assert_allclose(found.conflict_share, [0.75, 0.5])
+    np.testing.assert_allclose(found.mean_gcd_se, degrees.std(axis=1, ddof=1) / 2, atol=1e-6)
+    np.testing.assert_allclose(found.lower, found.mean_gcd - stats.t.ppf(1 - 0.05 / 2, 3) * found.mean_gcd_se)
+    assert not found.conflict.any()
+    over = conflict_layers(make_run(g, g, layers={"x": 2, "y": 2}), threshold=1.49)
+    np.testing.assert_allclose(over.conflict_share, [0.75, 0.25])
+    lower = conflict_layers(make_run(g, g, layers={"x": 2, "y": 2}), threshold=0.1)
+    assert lower.conflict.values.tolist() == [False, True]
+
+
+def test_planted_conflict_is_found_and_chance_is_not() -> None:
+    found = conflict_layers(planted_run(steps=100, tasks=("a", "b", "c")))
+    first = found.isel(place=0)
+    assert (first.layer, first.task, first.task_other) == ("trunk.1", "a", "b")
+    assert found.conflict.values.tolist() == [True] + [False] * 5
+    assert found.layer_share.values[0] == pytest.approx(found.conflict_share[found.layer == "trunk.1"].mean())
+
+
+def test_chance_in_many_layers_is_no_conflict() -> None:
+    """Gradients at right angles on average, in 400 layers, whose degrees resemble those of the step before."""
+    rng = np.random.default_rng(0)
+    angle = np.zeros((200, 400))
+    state = rng.standard_normal(400)
+    for row in angle:
+        state = 0.5 * state + rng.standard_normal(400)
+        row[:] = 90 + 10 * state
+    g = np.stack([np.ones_like(angle) + 0j, np.exp(1j * np.radians(angle))], axis=1)
+    g = np.stack([g.real, g.imag], axis=-1).reshape(200, 2, 800)
+    run = make_run(g, g, layers={f"l{i}": 2 for i in range(400)})
+    assert not conflict_layers(run).conflict.any()
+    found = conflict_layers(run)
+    t = (found.mean_gcd - 1) / found.mean_gcd_se
+    assert float((t > stats.t.ppf(0.95, 13)).mean()) == pytest.approx(0.05, abs=0.04)
+
+
+def test_top_groups_and_what_is_left_out() -> None:
+    g = np.random.default_rng(0).standard_normal((20, 3, 30))
+    g[:, 2, :10] = 0
+    run = make_run(g, g, layers={"x": 10, "y": 10, "z": 10})
+    found = conflict_layers(run)
+    assert found.sizes["place"] == 7
+    assert found.attrs["left_out_without_degree"] == 2
+    assert (np.diff(found.mean_gcd) <= 0).all()
+    few = conflict_layers(run, top=2)
+    xr.testing.assert_identical(few.drop_attrs(), found.isel(place=[0, 1]).drop_attrs())
+    assert few.attrs["left_out_by_top"] == 5
+    grouped = conflict_layers(run, by={"late": ["y", "z"]})
+    assert set(grouped.layer.values) == {"late"}
+    swapped = conflict_layers(make_run(g[:, [2, 0, 1]], g[:, [2, 0, 1]], layers={"x": 10, "y": 10, "z": 10}))
+    np.testing.assert_allclose(swapped.mean_gcd, found.mean_gcd)
+    both = conflict_layers({"one": run, "other": run})
+    assert both.mean_gcd.dims == ("run", "place")
+
+
+def test_few_steps_have_no_error() -> None:
+    found = conflict_layers(planted_run(steps=3))
+    assert np.isnan(found.mean_gcd_se).all()
+    assert not found.conflict.any()
+
+
+def test_bad_thresholds() -> None:
+    run = planted_run(steps=3)
+    for options in ({"threshold": 2}, {"threshold": -0.5}, {"confidence": 1.0}, {"confidence": 0.3}, {"top": 0}):
+        with pytest.raises(BadOption, match=f"{next(iter(options))}={next(iter(options.values()))}"):
+            conflict_layers(run, **options)
+    with pytest.raises(NothingRecorded, match="no two tasks"):
+        conflict_layers(make_run(np.zeros((3, 2, 4))))

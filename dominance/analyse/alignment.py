@@ -1,0 +1,185 @@
+"""How far the update follows the gradient, on shared and on task-specific parameters (PUB, Section III)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from dominance.analyse.grams import ByLayer, groups_of
+from dominance.analyse.kernels.alignment import diff, similarity
+from dominance.analyse.kernels.batch_means import batch_means
+from dominance.analyse.runs import over_runs
+from dominance.analyse.steps import superseded
+from dominance.errors import BadOption, NothingRecorded
+
+Floats = NDArray[np.float64]
+
+_ROWS = 1024  # recorded steps that are read at once
+_STATISTICS = ("total_gradient_sq", "total_update_sq", "total_gradient_dot_update")
+
+
+@over_runs
+def alignment(run: xr.DataTree, *, by: ByLayer = "layer", warmup: int = 0) -> xr.Dataset:
+    """Cosine similarity of gradient and update on task-specific and shared parameters (PUB, Eq. 1, Table I, Fig. 3).
+
+    Sim is the cosine of the gradient that the optimizer was fed and the descent direction -Δθ that it took, so that a
+    step of plain SGD has Sim = 1, and the first step of Adam, the sign of the gradient, |g|_1 / (√n |g|_2). The
+    parameters of a kind are one vector, over all their coordinates, sampled or not. The update is what was really
+    done to the parameters: with momentum, weight decay and clipping.
+
+        Diff = 2 |Sim_task - Sim_share| / |Sim_task + Sim_share|
+
+    The paper collects the similarities at every step, and reports one average and one Diff for a training. Read here as
+    Diff of the average similarities: ``diff_of_means`` is the number to compare trainings by. ``mean_diff``, the
+    average of the steps' Diff, is given beside it; steps whose two similarities nearly cancel decide it.
+
+    Args:
+        run: a run, from ``open_run``; or several (see ``runs_of``).
+        by: what ``sim`` is given for: "layer", "all" (shared or not, together), a list of globs, or a mapping from
+            labels to globs of layers.
+        warmup: number of training steps at the beginning that the means ``..._after_warmup`` leave out.
+
+    Returns:
+        A layer with a parameter that two tasks reach is shared, the others that a task reaches are task-specific:
+
+        - ``sim_task``, ``sim_shared``, ``diff`` (step): NaN where nothing moved or has a gradient, and at steps that
+          the optimizer skipped
+        - ``sim_task_of`` (step, task): on the layers that this task alone reaches
+        - ``sim`` (step, layer): of each layer or group, with the coordinate ``shared`` (layer)
+        - ``mean_sim_task``, ``mean_sim_shared``, ``mean_diff``: over steps; ``diff_of_means``: Eq. 1 of the first two.
+          All four again as ``..._after_warmup``; ``mean_sim_task_se``, ``mean_sim_shared_se`` by batch means
+        - ``sim_task_by_epoch``, ``sim_shared_by_epoch``, ``diff_by_epoch`` (epoch): means of the steps of an epoch, and
+          Eq. 1 of the two; no epoch where none was told
+
+        Without a task-specific parameter (or without a shared one) the variables that need it are NaN. ``attrs`` count
+        the layers of each kind, and ``layers_mixed``: shared ones with parameters of one task alone.
+
+    Raises:
+        BadOption: ``by`` is none of these, or a negative number of steps.
+        NothingRecorded: no step, or no parameter that a task reaches.
+
+    >>> from dominance import alignment
+    >>> found = alignment(run)  # one shared parameter: gradients -1 and -1 in all, which moved it by 1 and 3
+    >>> found.sim_shared.values
+    array([1., 1.])
+    """
+    if warmup < 0:
+        raise BadOption(f"warmup={warmup} is no number of steps", fix="give 0 or more")
+    where = run.attrs.get("path", "run")
+    numbers = run["step"].to_numpy()
+    if not len(numbers):
+        raise NothingRecorded(f"{where}: no step was recorded", fix="let the training take at least one step")
+    kinds = _Kinds(run)
+    if not kinds.reached.any():
+        raise NothingRecorded(
+            f"{where}: no parameter is reached by a task", fix="name the tasks with dominance.observe({...})"
+        )
+    names = [layer for layer, reached in zip(kinds.layers, kinds.reached, strict=True) if reached]
+    labels, inside = groups_of(by, names)
+    labels = ["all"] if by == "all" else labels  # shared or not
+    groups = np.zeros((len(labels), len(kinds.layers)), dtype=bool)
+    groups[:, kinds.reached] = inside
+    rows = np.flatnonzero(~superseded(numbers))
+    chosen = np.concatenate([[kinds.specific, kinds.shared], kinds.of_task, groups])
+    sims = _similarities(run, rows, chosen)
+    sim_task, sim_shared = sims[:, 0], sims[:, 1]
+    steps = numbers[rows]
+    data: dict[str, Any] = {
+        "sim_task": ("step", sim_task),
+        "sim_shared": ("step", sim_shared),
+        "diff": ("step", diff(sim_task, sim_shared)),
+        "sim_task_of": (("step", "task"), sims[:, 2 : 2 + len(kinds.of_task)]),
+        "sim": (("step", "layer"), sims[:, 2 + len(kinds.of_task) :]),
+    }
+    for suffix, kept in (("", steps >= 0), ("_after_warmup", steps >= warmup)):
+        data |= {f"{name}{suffix}": ((), value) for name, value in _means(sim_task[kept], sim_shared[kept]).items()}
+    for name, values in (("sim_task", sim_task), ("sim_shared", sim_shared)):
+        data[f"mean_{name}_se"] = ((), batch_means(values)[1])
+    epochs = run["epoch"].to_numpy()[rows]
+    told = np.unique(epochs[epochs >= 0])
+    per_epoch = [_means(sim_task[epochs == epoch], sim_shared[epochs == epoch]) for epoch in told]
+    for name, of in (("sim_task", "mean_sim_task"), ("sim_shared", "mean_sim_shared"), ("diff", "diff_of_means")):
+        data[f"{name}_by_epoch"] = ("epoch", np.array([means[of] for means in per_epoch], dtype=np.float64))
+    return xr.Dataset(
+        data,
+        coords={
+            "step": steps,
+            "epoch": told,
+            "layer": labels,
+            "shared": ("layer", (groups & kinds.shared).any(axis=1)),
+            "task": run["task"].to_numpy(),
+        },
+        attrs={
+            "by": by if isinstance(by, str) else "custom",
+            "warmup": warmup,
+            "steps_recorded": len(numbers),
+            "left_out_superseded": len(numbers) - len(rows),
+            "skipped": int((run["skipped"].to_numpy()[rows] == 1).sum()),
+            "steps_in_warmup": int((steps < warmup).sum()),
+            "steps_with_diff": int(np.isfinite(data["diff"][1]).sum()),
+            "layers_shared": int(kinds.shared.sum()),
+            "layers_task_specific": int(kinds.specific.sum()),
+            "layers_mixed": kinds.mixed,
+            "layers_without_task": int((~kinds.reached).sum()),
+        },
+    )
+
+
+class _Kinds:
+    """Which layers are shared, and which belong to one task; (layer,) bool each.
+
+    Attributes:
+        shared: a parameter is reached by two tasks.
+        specific: not shared, and reached.
+        of_task: (task, layer) reached by this task alone.
+        mixed: number of shared layers with a parameter that one task alone reaches.
+    """
+
+    def __init__(self, run: xr.DataTree) -> None:
+        self.layers: list[str] = list(run.attrs["layers"])
+        place = {layer: i for i, layer in enumerate(self.layers)}
+        tasks = run["task"].to_numpy().tolist()
+        reach: list[set[str]] = [set() for _ in self.layers]
+        alone = np.zeros(len(self.layers), dtype=bool)
+        for parameter in run.attrs["parameters"]:
+            reach[place[parameter["layer"]]] |= set(parameter["tasks"])
+            alone[place[parameter["layer"]]] |= len(parameter["tasks"]) == 1
+        self.shared = run["layer/shared"].to_numpy().astype(bool)
+        self.reached = np.array([bool(names) for names in reach])
+        self.specific = ~self.shared & self.reached
+        self.of_task = np.array([[names == {task} for names in reach] for task in tasks]) & self.specific
+        self.mixed = int((self.shared & alone).sum())
+
+
+def _similarities(run: xr.DataTree, rows: NDArray[np.int64], groups: NDArray[np.bool_]) -> Floats:
+    """(step, group) Sim of the groups of layers (group, layer), at these rows."""
+    skipped = run["skipped"].to_numpy() == 1
+    table = run["layer"].to_dataset()[list(_STATISTICS)]
+    parts = []
+    for start in range(0, len(skipped), _ROWS):
+        block = table.isel(step=slice(start, start + _ROWS))
+        # Layer by layer, as 0 * NaN is no 0: a layer that is not finite harms no group but its own.
+        sums = [
+            np.stack([values[:, inside].sum(axis=1) for inside in groups], axis=1)
+            for values in (block[name].to_numpy() for name in _STATISTICS)
+        ]
+        parts.append(similarity(*sums))
+    found = np.concatenate(parts)
+    found[skipped] = np.nan
+    return found[rows]
+
+
+def _means(sim_task: Floats, sim_shared: Floats) -> dict[str, float]:
+    """Means over the steps that have a value."""
+    named = {"sim_task": sim_task, "sim_shared": sim_shared, "diff": diff(sim_task, sim_shared)}
+    means = {f"mean_{name}": _mean(values) for name, values in named.items()}
+    both = diff(np.array(means["mean_sim_task"]), np.array(means["mean_sim_shared"]))
+    return means | {"diff_of_means": float(both)}
+
+
+def _mean(values: Floats) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else np.nan

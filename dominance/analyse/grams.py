@@ -1,0 +1,125 @@
+"""Inner products of the tasks' gradients in the shared layers, alone or in groups of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from dominance.analyse.groups import ALL_SHARED
+from dominance.analyse.steps import superseded
+from dominance.errors import BadOption, NothingRecorded
+
+ByLayer = str | Sequence[str] | Mapping[str, str | Sequence[str]]
+"""How layers are put together: "layer", "all", a list of globs, or {label: glob or globs of layers}."""
+
+_ROWS = 1024  # recorded steps that are read at once
+
+
+@dataclass(frozen=True)
+class Grams:
+    """Gram matrices of the effective gradients, of the steps that no later row overrules.
+
+    Attributes:
+        values: (step, layer, task, task_other); NaN at steps that the optimizer skipped.
+        steps: (step,) numbers.
+        layers: labels.
+        attrs: ``by``, ``steps_recorded``, ``left_out_superseded``, ``skipped``, and ``layers_in_no_group``.
+    """
+
+    values: NDArray[np.float64]
+    steps: NDArray[np.int64]
+    layers: list[str]
+    attrs: dict[str, str | int]
+
+
+def shared_layers(run: xr.DataTree) -> NDArray[np.int64]:
+    """Places of the layers with a parameter that two tasks reach.
+
+    Raises:
+        NothingRecorded: no step, or no such layer.
+    """
+    where = run.attrs.get("path", "run")
+    if not run.sizes["step"]:
+        raise NothingRecorded(f"{where}: no step was recorded", fix="let the training take at least one step")
+    shared = np.flatnonzero(run["layer/shared"].to_numpy())
+    if not len(shared):
+        raise NothingRecorded(
+            f"{where}: no layer is reached by two tasks",
+            fix="name the tasks with dominance.observe({...}) before backward()",
+        )
+    return shared.astype(np.int64)
+
+
+def groups_of(by: ByLayer, layers: Sequence[str]) -> tuple[list[str], NDArray[np.bool_]]:
+    """Labels, and (label, layer) which layers are in the group of that label.
+
+    Args:
+        by: "layer"; "all"; a list of globs, one group each; or a mapping from labels to one or several globs.
+
+    Raises:
+        BadOption: another word, a label that fits no layer, or a layer that two labels fit.
+
+    >>> labels, inside = groups_of({"trunk": "trunk.*", "stem": ["conv?", "norm"]}, ["conv1", "norm", "trunk.0"])
+    >>> inside.astype(int)
+    array([[0, 0, 1],
+           [1, 1, 0]])
+    """
+    if isinstance(by, str):
+        if by == "layer":
+            return list(layers), np.eye(len(layers), dtype=bool)
+        if by == "all":
+            return [ALL_SHARED], np.ones((1, len(layers)), dtype=bool)
+        raise BadOption(f"by={by!r} is unknown", fix='say "layer" or "all", or give {label: glob of layers}')
+    if callable(by) or not len(by):
+        raise BadOption("by: names no layers", fix='give {label: glob of layers}, or say "layer"')
+    given = dict(by) if isinstance(by, Mapping) else {str(glob): glob for glob in by}
+    inside = np.zeros((len(given), len(layers)), dtype=bool)
+    for row, (label, patterns) in zip(inside, given.items(), strict=True):
+        globs = [patterns] if isinstance(patterns, str) else list(patterns)
+        row[:] = [any(fnmatchcase(layer, glob) for glob in globs) for layer in layers]
+        if not row.any():
+            shown = ", ".join(layers[:8]) + (", ..." if len(layers) > 8 else "")
+            raise BadOption(f"by: {label!r} fits none of the layers looked at", fix=f"there are {shown}")
+    twice = np.flatnonzero(inside.sum(axis=0) > 1)
+    if len(twice):
+        labels = [label for label, row in zip(given, inside, strict=True) if row[twice[0]]]
+        raise BadOption(
+            f"by: {layers[twice[0]]} is in two groups, {labels[0]!r} and {labels[1]!r}", fix="narrow a glob"
+        )
+    return list(given), inside
+
+
+def grams(run: xr.DataTree, by: ByLayer) -> Grams:
+    """The Gram matrices of the shared layers, summed over the layers of each group.
+
+    Raises:
+        BadOption: as :func:`groups_of`.
+        NothingRecorded: as :func:`shared_layers`.
+    """
+    if isinstance(by, str):
+        groups_of(by, [])
+    shared = shared_layers(run)
+    labels, inside = groups_of(by, [run.attrs["layers"][i] for i in shared])
+    numbers, skipped = run["step"].to_numpy(), run["skipped"].to_numpy() == 1
+    old = superseded(numbers)
+    stored = run["layer/gram"]
+    parts = []
+    for start in range(0, len(numbers), _ROWS):
+        rows = np.arange(start, min(start + _ROWS, len(numbers)))
+        block = stored.isel(step=slice(start, start + _ROWS), layer=shared).to_numpy()[~old[rows]]
+        parts.append(block if by == "layer" else np.stack([block[:, row].sum(axis=1) for row in inside], axis=1))
+    values = np.concatenate(parts)
+    values[skipped[~old]] = np.nan
+    attrs: dict[str, str | int] = {
+        "by": by if isinstance(by, str) else "custom",
+        "steps_recorded": int((~old).sum()),
+        "left_out_superseded": int(old.sum()),
+        "skipped": int(skipped[~old].sum()),
+        "layers_in_no_group": int((~inside.any(axis=0)).sum()),
+    }
+    return Grams(values, numbers[~old], labels, attrs)
