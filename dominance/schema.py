@@ -29,6 +29,7 @@ loss/weight         step, task                      float64  weight: effective g
 loss/total          step                            float64  the scalar(s) that backward() was called on
 learning_rate/value step, layer                     float64  nominal learning rate of the layer's parameter group
 metric/*            event                           mixed    step, epoch, task, split, name (codes), value
+probe/*             as its result                   mixed    results of probes, after the fact (dominance.store.probes)
 ==================  ==============================  =======  ===========================================================
 
 NaN in a float array means "not recorded"; a task that took no part in a step has weight NaN there and update 0.
@@ -95,17 +96,22 @@ class Parameter:
     shape: tuple[int, ...]
     tasks: tuple[str, ...] = ()
     """Names of the tasks whose loss reaches it, as far as seen; two or more make it shared."""
+    module: str = ""
+    """Class of torch.nn that the module which owns it is or inherits from: "Linear", "Embedding"; "Module" for one of
+    the user's own, "Tensor" where no module owns it, "" where it was not recorded."""
 
     @property
     def shared(self) -> bool:
         return len(self.tasks) >= 2
 
     def to_json(self) -> dict[str, Any]:
-        return {"name": self.name, "layer": self.layer, "shape": list(self.shape), "tasks": list(self.tasks)}
+        names = {"name": self.name, "layer": self.layer, "module": self.module}
+        return {**names, "shape": list(self.shape), "tasks": list(self.tasks)}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Parameter:
-        return cls(data["name"], data["layer"], tuple(data["shape"]), tuple(data["tasks"]))
+        reach = tuple(data["tasks"])
+        return cls(data["name"], data["layer"], tuple(data["shape"]), reach, data.get("module", ""))
 
 
 @dataclass
@@ -161,6 +167,9 @@ METRIC_ARRAYS = [
     ArraySpec("metric/value", ("event",), (), "float64"),
 ]
 """The long table behind ``Recorder.log_metrics``; task, split, name are codes into the attribute ``metric_names``."""
+
+AFFINITY = "affinity"
+"""The split of lookahead affinities in metric/*: of the event's task on the task that the metric is named after."""
 
 REQUIRED_ATTRIBUTES = ("schema_version", "tasks", "layers", "parameters", "attribution", "committed_steps")
 

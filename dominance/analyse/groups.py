@@ -1,9 +1,10 @@
-"""Coordinates by layer, by parameter, all together, or as the caller says."""
+"""Coordinates by layer, by parameter, by kind of module, all together, or as the caller says."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,23 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from dominance.errors import BadOption
+from dominance.errors import BadOption, NothingRecorded
 
 ALL_SHARED = "all shared"
 """Name of the group that holds every shared parameter."""
 
-By = str | Mapping[str, Hashable] | Callable[[str], Hashable]
+By = str | Sequence[str] | Mapping[str, Hashable | Sequence[str]] | Callable[[str], Hashable]
+
+KINDS = ("embedding", "mlp", "conv", "norm", "recurrent", "attention", "other")
+"""What ``by="kind"`` tells apart; the embedding and the MLP part are those of AdaTask, Fig. 5-6."""
+
+_KIND_OF = {
+    "Embedding": "embedding", "EmbeddingBag": "embedding",
+    "Linear": "mlp", "Bilinear": "mlp",
+    "RNN": "recurrent", "LSTM": "recurrent", "GRU": "recurrent",
+    "RNNCell": "recurrent", "LSTMCell": "recurrent", "GRUCell": "recurrent",
+    "MultiheadAttention": "attention", "NonDynamicallyQuantizableLinear": "attention",  # the latter is a part of it
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,7 @@ class Strata:
         layer: (stratum,) name.
         sampled: (stratum,) number of coordinates kept.
         population: (stratum,) number of coordinates they stand for.
+        kind: (stratum,) kind of the module that owns the parameter, "" where that was not recorded.
     """
 
     code: NDArray[np.int64]
@@ -38,6 +51,28 @@ class Strata:
     layer: NDArray[np.str_]
     sampled: NDArray[np.int64]
     population: NDArray[np.float64]
+    kind: NDArray[np.str_]
+
+    def outside(self, group_of: NDArray[np.int64]) -> int:
+        """How many parameters are in no group."""
+        return len(set(self.parameter[group_of < 0].tolist()))
+
+
+def kind(module: str) -> str:
+    """The kind of a module, from the class of torch.nn that it inherits from.
+
+    "embedding": Embedding, EmbeddingBag; "mlp": Linear, Bilinear; "conv"; "norm": normalisations; "recurrent": RNN,
+    LSTM, GRU and their cells; "attention": MultiheadAttention; "other": everything else, parameters that belong to a
+    module of the user's own or to none among it. "" stays "": the class was not recorded.
+
+    >>> kind("Embedding"), kind("Linear"), kind("Conv2d"), kind("LayerNorm"), kind("Module")
+    ('embedding', 'mlp', 'conv', 'norm', 'other')
+    """
+    if not module or module in _KIND_OF:
+        return _KIND_OF.get(module, "")
+    if "Norm" in module:
+        return "norm"
+    return "conv" if module.startswith(("Conv", "LazyConv")) else "other"
 
 
 def strata(run: xr.DataTree, shared: NDArray[np.bool_]) -> Strata:
@@ -52,12 +87,14 @@ def strata(run: xr.DataTree, shared: NDArray[np.bool_]) -> Strata:
     code = np.full(len(shared), -1, dtype=np.int64)
     code[shared] = rank
     sampled = np.bincount(rank)
+    kinds = {each["name"]: kind(each.get("module", "")) for each in run.attrs["parameters"]}
     return Strata(
         code=code,
         parameter=names[first],
         layer=run["coord_layer"].to_numpy()[shared][first],
         sampled=sampled,
         population=sampled * weight[first],
+        kind=np.array([kinds[name] for name in names[first].tolist()], dtype=object),
     )
 
 
@@ -65,35 +102,100 @@ def group(by: By, parts: Strata, layers: list[str]) -> tuple[list[Any], NDArray[
     """Labels of the groups, and the group of each stratum (-1: in none).
 
     Args:
-        by: "layer", "parameter", "all", or a mapping or function from a parameter's name to a label; a parameter that
+        by: one of
+
+            - "layer", "parameter", or "all": the whole trunk, one group
+            - "kind": embeddings apart from linear layers and the others, see :func:`kind`
+            - a list of globs, one group each: ``["emb*", "trunk.*"]``
+            - a mapping from a label to one or several globs: ``{"embedding": "emb*", "mlp": ["trunk.*", "deep.*"]}``
+            - a mapping from the names of parameters to labels: ``{"trunk.0.weight": "first"}``
+            - a function from the name of a parameter to a label
+
+            A glob is for the name of a parameter, or of the module that owns it. A parameter that nothing fits, that
             the mapping lacks, or for which the function returns None, is left out.
         layers: all layers of the run, in order.
 
     Raises:
-        BadOption: an unknown word, a name that is no shared parameter, or nothing left.
+        BadOption: an unknown word, a name that is no shared parameter, a glob that none fits, two groups for one
+            parameter, a mapping that can be read in both ways, or nothing left.
+        NothingRecorded: the kinds were not recorded.
     """
+    names: list[str] = parts.parameter.tolist()
+    labels: list[Any]
     if isinstance(by, str):
         if by == "all":
-            return [ALL_SHARED], np.zeros(len(parts.parameter), dtype=np.int64)
+            return [ALL_SHARED], np.zeros(len(names), dtype=np.int64)
         if by == "layer":
             present = set(parts.layer.tolist())
-            labels: list[Any] = [layer for layer in layers if layer in present]
-            chosen: list[Any] = parts.layer.tolist()
+            labels, chosen = [layer for layer in layers if layer in present], parts.layer.tolist()
         elif by == "parameter":
-            chosen = parts.parameter.tolist()
+            labels, chosen = list(dict.fromkeys(names)), names
+        elif by == "kind":
+            chosen = _kinds(parts)
+            labels = [each for each in KINDS if each in chosen]
+        else:
+            raise BadOption(
+                f"by={by!r} is unknown",
+                fix='say "layer", "parameter", "kind" or "all", or give a list of globs or a mapping',
+            )
+    else:
+        if callable(by):
+            chosen = [by(name) for name in names]
             labels = list(dict.fromkeys(chosen))
         else:
-            raise BadOption(f"by={by!r} is unknown", fix='say "layer", "parameter" or "all", or give a mapping')
-    else:
-        if isinstance(by, Mapping):
-            unknown = sorted(set(by) - set(parts.parameter.tolist()))
-            if unknown:
-                raise BadOption(f"by: {unknown[0]!r} is no shared parameter", fix='names are in run["parameter"]')
-            chosen = [by.get(name) for name in parts.parameter.tolist()]
-        else:
-            chosen = [by(name) for name in parts.parameter.tolist()]
-        labels = [label for label in dict.fromkeys(chosen) if label is not None]
+            labels, chosen = _told(by, parts)
+        labels = [label for label in labels if label is not None]
         if not labels:
             raise BadOption("by: leaves no parameter", fix="return a label for at least one shared parameter")
     place = {label: i for i, label in enumerate(labels)}
     return labels, np.array([place.get(label, -1) for label in chosen], dtype=np.int64)
+
+
+def _kinds(parts: Strata) -> list[str]:
+    if "" in parts.kind:
+        name = parts.parameter[parts.kind == ""][0]
+        raise NothingRecorded(
+            f"the kind of the module of {name} was not recorded (an older dominance wrote the run)",
+            fix='say which they are: by={"embedding": "*emb*", "mlp": "trunk.*"}',
+        )
+    return list(parts.kind.tolist())
+
+
+def _told(by: Any, parts: Strata) -> tuple[list[Any], list[Any]]:
+    """Labels in order, and the label of each stratum, by a list of globs or by a mapping of either kind."""
+    names: list[str] = parts.parameter.tolist()
+    if not isinstance(by, Mapping):
+        return _fitted({glob: [glob] for glob in by}, parts)
+    listed = any(isinstance(value, list | tuple) for value in by.values())
+    unknown = [key for key in by if key not in names]
+    if listed or len(unknown) == len(by):
+        return _fitted({key: value if isinstance(value, list | tuple) else [value] for key, value in by.items()}, parts)
+    if unknown:
+        raise BadOption(f"by: {unknown[0]!r} is no shared parameter", fix='names are in run["parameter"]')
+    wild = [value for value in by.values() if isinstance(value, str) and set(value) & set("*?[")]
+    if wild:
+        raise BadOption(
+            f"by: the keys are parameters, so that {wild[0]!r} would be a label",
+            fix=f'if it is a glob, put it into a list: {{"label": [{wild[0]!r}]}}',
+        )
+    chosen = [by.get(name) for name in names]
+    return list(dict.fromkeys(chosen)), chosen
+
+
+def _fitted(globs: Mapping[Any, Sequence[Any]], parts: Strata) -> tuple[list[Any], list[Any]]:
+    chosen: list[Any] = [None] * len(parts.parameter)
+    pairs = list(zip(parts.parameter.tolist(), parts.layer.tolist(), strict=True))
+    for label, each in globs.items():
+        for glob in each:
+            if not isinstance(glob, str):
+                raise BadOption(f"by: {label!r} is no shared parameter and {glob!r} is no glob", fix='say "trunk.*"')
+            fits = [i for i, pair in enumerate(pairs) if any(fnmatchcase(name, glob) for name in pair)]
+            if not fits:
+                raise BadOption(f"by: no shared parameter fits {glob!r}", fix='names are in run["parameter"]')
+            for i in fits:
+                if chosen[i] not in (None, label):
+                    raise BadOption(
+                        f"by: {pairs[i][0]} fits both {chosen[i]!r} and {label!r}", fix="narrow one of them"
+                    )
+                chosen[i] = label
+    return list(globs), chosen

@@ -115,8 +115,11 @@ def rau_buckets(
     Args:
         run: a run, from ``open_run``.
         edges: of the buckets, increasing from 0 to 1.
-        by: what a group is: "layer", "parameter", "all" (the whole trunk, one group), or a mapping or function from the
-            name of a parameter to the label of its group (None: leave it out).
+        by: what a group is: "layer", "parameter", "all" (the whole trunk, one group), "kind" (embeddings apart from
+            linear layers and the others: AdaTask, Fig. 5-6), a list of globs, a mapping from labels to globs, as
+            ``{"embedding": "emb*", "mlp": ["trunk.*", "deep.*"]}``, or a mapping or function from the name of a
+            parameter to the label of its group (None: leave it out). A glob is for the name of a parameter or of the
+            module that owns it.
         decay, attribution, max_unattributed: as in :func:`au`.
         points: steps at which to count: this many of the usable ones, evenly spread, the last included.
 
@@ -130,7 +133,7 @@ def rau_buckets(
           where each has one task that moves it, K where all move it alike.
 
         ``bucket`` is labelled in per cent, with numeric ``lower`` and ``upper``. Every coordinate counts for as many as
-        it was sampled to stand for.
+        it was sampled to stand for. The attribute ``parameters_left_out`` says how many are in no group.
 
     Raises:
         BadOption, NothingRecorded: as :func:`au`.
@@ -187,7 +190,7 @@ def bucket_tables(
     counted = totals(found, counter, parts, run.sizes["task"], len(edges) - 1)
     return [
         shares(run, found.points, counted, parts, labels, group_of, edges).assign_attrs(
-            attrs, by=by if isinstance(by, str) else "custom"
+            attrs, by=by if isinstance(by, str) else "custom", parameters_left_out=parts.outside(group_of)
         )
         for by, (labels, group_of) in zip(bys, groups, strict=True)
     ]

@@ -48,9 +48,7 @@ def module_class(module: nn.Module) -> str:
     return next(base.__name__ for base in bases if base.__module__.startswith("torch.nn.modules."))
 
 
-def _modules(
-    module: nn.Module, path: str, host: nn.Module | None = None
-) -> Iterator[tuple[str, nn.Module, nn.Module]]:
+def _modules(module: nn.Module, path: str, host: nn.Module | None = None) -> Iterator[tuple[str, nn.Module, nn.Module]]:
     """Path, module, and the module whose parameters these are: under ``parametrizations`` they are its host's."""
     yield path, module, host or module
     wraps = type(module).__name__ in _WRAPPERS
@@ -67,6 +65,8 @@ class ParameterTable:
         self.named: dict[Tensor, Named] = {}
         self.modules: list[nn.Module] = []
         """The models that own the parameters."""
+        self.called: list[str] = []
+        """What the script calls them."""
 
     def __len__(self) -> int:
         return len(self.named)
@@ -82,6 +82,7 @@ class ParameterTable:
     def add_model(self, model: nn.Module) -> None:
         """Take every parameter of ``model``."""
         self.modules.append(model)
+        self.called.append("model")
         for named in named_parameters(model):
             self.named.setdefault(named.tensor, named)
 
@@ -124,6 +125,7 @@ class ParameterTable:
             called = variables.get(id(root), f"{type(root).__name__.lower()}{position + 1}")
             # Two frames may call two models by one name.
             prefix = "" if alone else _unused(called, taken)
+            self.called.append(prefix or called)
             for named in found:
                 self.named[named.tensor] = named if alone else _prefixed(named, prefix)
             taken |= {prefix} | {self.named[named.tensor].name for named in found}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam
 
+import dominance
 from dominance.record.parameters import ParameterTable, named_parameters
 
 
@@ -88,6 +90,37 @@ def test_an_attribute_called_module_keeps_its_name() -> None:
     net = nn.Module()
     net.module = nn.Linear(1, 1)
     assert [entry.name for entry in named_parameters(nn.DataParallel(net))] == ["module.weight", "module.bias"]
+
+
+class Table(nn.Embedding):
+    """A user's own."""
+
+
+class Scaled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.deep = Table(3, 2), nn.utils.parametrizations.spectral_norm(nn.Linear(2, 2))
+        self.gain = nn.Parameter(torch.ones(1))
+
+
+def test_the_class_of_torch_that_owns_a_parameter() -> None:
+    found = {entry.name: entry.module for entry in named_parameters(nn.DataParallel(Scaled()))}
+    assert found == {
+        "gain": "Module",
+        "table.weight": "Embedding",
+        "deep.bias": "Linear",
+        "deep.parametrizations.weight.original": "Linear",
+    }
+
+
+def test_the_class_is_known_of_what_is_discovered() -> None:
+    users, deep, bias = Table(3, 2), nn.Linear(2, 1, bias=False), torch.zeros(2, requires_grad=True)
+    optimizer = SGD([users.weight, deep.weight, bias], lr=0.1)
+    table = discovered(sys._getframe())
+    assert [(entry.name, entry.module) for entry in table.named.values()] == [
+        ("users.weight", "Embedding"), ("deep.weight", "Linear"), ("bias", "Tensor"),
+    ]  # fmt: skip
+    del optimizer
 
 
 def test_a_tied_weight_is_listed_once() -> None:
@@ -225,3 +258,20 @@ def test_names_are_unique() -> None:
     assert len({name for name, _ in named(table)}) == 60
     assert len({layer for _, layer in named(table)}) == 30
     del optimizer
+
+
+def test_embeddings_are_told_apart_in_a_recorded_run(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    net = nn.ModuleDict({"users": Table(3, 2), "deep": nn.Linear(2, 2)})
+    optimizer = SGD(net.parameters(), lr=0.1)
+    with dominance.Recorder(tmp_path / "run", net, optimizer):
+        for _ in range(2):
+            out = net["deep"](net["users"](torch.tensor([0, 1])))
+            click, rating = out[:, 0].square().mean(), out[:, 1].square().mean()
+            optimizer.zero_grad()
+            (click + rating).backward()
+            optimizer.step()
+    run = dominance.open_run(tmp_path / "run")
+    assert [each["module"] for each in run.attrs["parameters"]] == ["Embedding", "Linear", "Linear"]
+    assert dominance.rau_buckets(run, by="kind").layer.values.tolist() == ["embedding", "mlp"]
