@@ -22,6 +22,8 @@ BENCHMARKS: Mapping[str, str] = {
     "qm9": "qm9.QM9",
     "movielens": "movielens.MovieLens",
     "aliexpress": "aliexpress.AliExpress",
+    "nyuv2": "nyuv2.NYUv2",
+    "cityscapes": "cityscapes.CityScapes",
 }
 """Name -> module and class under ``dominance.benchmarks.problems``."""
 

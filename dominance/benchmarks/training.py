@@ -137,14 +137,28 @@ class Training:
         """Train until the end.
 
         Raises:
+            BadOption: see ``_check_patience``.
             TrainingFailed: a loss or gradient is not finite, or the method found no weights.
             Interrupted: the watcher said so; there is a checkpoint.
         """
+        self._check_patience()
         with self._recording(overwrite=overwrite, resume=resume):
             while not self.place.done:
                 self._epoch()
             self._log(FINAL, self.place.scores)
         self._save()  # it is over only once the recording is complete
+
+    def _check_patience(self) -> None:
+        """
+        Raises:
+            BadOption: the training is to stop by a validation set, and the data has none.
+        """
+        benchmark = self.plan.benchmark
+        if self.plan.patience and next(iter(benchmark.batches("val", 1)), None) is None:
+            raise BadOption(
+                f"{self.plan.options.benchmark} has no validation set here, and --patience needs one",
+                fix="hold some of the data out, or leave --patience out",
+            )
 
     def _recording(self, *, overwrite: bool, resume: bool) -> AbstractContextManager[object]:
         if self._record is None:

@@ -29,8 +29,8 @@ def build(
 
     Args:
         name: one of ``ARCHITECTURES``.
-        make_encoder: makes one trunk, from inputs to (batch, features). For "cross-stitch" and "mtan" a Sequential
-            whose children are its stages.
+        make_encoder: makes one trunk, from inputs to (batch, features); or to maps, (batch, features, height, width),
+            but for "ple". For "cross-stitch" and "mtan" a Sequential whose children are its stages.
         features: what a trunk puts out.
         heads: task -> what makes its head, from (batch, features) to the task's output.
         multi_input: each task has inputs of its own.

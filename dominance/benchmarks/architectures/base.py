@@ -17,7 +17,8 @@ class Architecture(nn.Module):
     """Shared encoder and heads. Subclasses implement ``represent``, or ``encode`` where all tasks share one tensor.
 
     Args:
-        heads: task -> what makes its head, a module from (batch, features) to the task's output.
+        heads: task -> what makes its head, a module from (batch, features) to the task's output; or from maps, (batch,
+            features, height, width).
         multi_input: each task has inputs of its own: ``inputs`` is {task: tensor}, and may leave tasks out.
     """
 
@@ -88,3 +89,14 @@ def width(stage: nn.Module, architecture: str) -> int:
         f"{architecture} needs stages that end in features, (batch, width); one has no linear layer at its end",
         fix="choose another architecture",
     )
+
+
+def channels(stage: nn.Module) -> int | None:
+    """The number of maps that a stage puts out, if it ends in maps: that of its last convolution; else None."""
+    found = None
+    for layer in stage.modules():
+        if isinstance(layer, nn.Conv2d):
+            found = layer.out_channels
+        elif isinstance(layer, (nn.Linear, nn.Flatten)):
+            found = None
+    return found

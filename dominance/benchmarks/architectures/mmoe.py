@@ -18,7 +18,7 @@ class Gate(nn.Module):
         experts: how many.
         features: of what an expert puts out.
         inputs: size of one sample; None: the gate cannot read the inputs as they are (numbers of words or items,
-            pictures), and reads the mean of its experts' features instead.
+            pictures), and reads the mean of its experts' features instead; of maps, their means.
     """
 
     def __init__(self, experts: int, features: int, inputs: int | None) -> None:
@@ -27,11 +27,17 @@ class Gate(nn.Module):
         self.reads_inputs = inputs is not None
 
     def forward(self, inputs: Any, found: Sequence[Tensor]) -> Tensor:
-        """The mixture of what the experts have found, (batch, features)."""
-        stacked = torch.stack(list(found), dim=1)
-        read = inputs.flatten(1) if self.reads_inputs else stacked.mean(dim=1)
+        """The mixture of what the experts have found, (batch, features) or maps, (batch, features, height, width)."""
+        stacked = torch.stack(list(found), dim=1)  # (batch, experts, features, ...)
+        read = inputs.flatten(1) if self.reads_inputs else _mean(stacked)
         share = torch.softmax(self.linear(read), dim=1)
-        return (share.unsqueeze(2) * stacked).sum(dim=1)
+        return (share.reshape(*share.shape, *[1] * (stacked.dim() - 2)) * stacked).sum(dim=1)
+
+
+def _mean(stacked: Tensor) -> Tensor:
+    """Over the experts, and over the places of maps: (batch, features)."""
+    mean = stacked.mean(dim=1)
+    return mean.flatten(2).mean(dim=2) if mean.dim() > 2 else mean
 
 
 class MMoE(Architecture):
