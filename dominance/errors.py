@@ -32,6 +32,10 @@ class RunExists(DominanceError):
     """The output is already there, and neither overwriting nor resuming was asked for."""
 
 
+class Unreachable(DominanceError):
+    """The store in which a run lies does not answer, lets nobody in, or needs a package that is not installed."""
+
+
 class CorruptRun(DominanceError):
     """A checksum does not match, or an array is shorter than the steps it claims to hold."""
 

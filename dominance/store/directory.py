@@ -15,36 +15,39 @@ import numpy.typing as npt
 from dominance.errors import BadOption, CorruptRun, NotARun, RunExists
 from dominance.schema import DATA_NAME, ArraySpec, Layout, validate
 from dominance.store.codec import decode, encode, little_endian
+from dominance.store.files import Files, LocalFiles
 from dominance.store.grid import Grid, array_metadata
 
 COORDINATES = {"parameter": "int32", "index": "int64", "weight": "float64"}
 """Arrays below coord/, one entry per kept coordinate: Layout.coord_parameter, coord_index, coord_weight."""
 
 _COORDINATE_CHUNK = 1 << 20
+_ROOT = f"{DATA_NAME}/zarr.json"
 
 
-def read_attributes(path: Path) -> dict[str, Any]:
+def read_attributes(files: Files) -> dict[str, Any]:
     """The root attributes of a run.
 
     Raises:
-        NotARun: there is nothing at ``path``, or no run.
+        NotARun: there is nothing, or no run.
         SchemaTooNew: a newer dominance wrote it.
         CorruptRun: its root cannot be read.
+        Unreachable: the store does not answer.
     """
-    root = path / DATA_NAME / "zarr.json"
+    where = files.where
     try:
-        attributes = json.loads(root.read_bytes())["attributes"]
+        attributes = json.loads(files.get(_ROOT))["attributes"]
         if not isinstance(attributes, dict):
             raise TypeError(type(attributes).__name__)
-    except (FileNotFoundError, NotADirectoryError):
-        if not path.exists():
-            raise NotARun(f"{path}: no such run", fix="check the path; a run is the directory given to -o") from None
+    except FileNotFoundError:
+        if isinstance(files, LocalFiles) and not files.root.exists():
+            raise NotARun(f"{where}: no such run", fix="check the path; a run is the directory given to -o") from None
         raise NotARun(
-            f"{path}: no dominance run (it has no {DATA_NAME})", fix="name a directory that `dominance record` made"
+            f"{where}: no dominance run (it has no {DATA_NAME})", fix="name a directory that `dominance record` made"
         ) from None
     except (ValueError, KeyError, TypeError) as error:
-        raise CorruptRun(f"{root}: cannot be read ({error!r})", fix="record the run again") from None
-    validate(attributes, str(path))
+        raise CorruptRun(f"{where}/{_ROOT}: cannot be read ({error!r})", fix="record the run again") from None
+    validate(attributes, where)
     return attributes
 
 
@@ -71,7 +74,7 @@ def claim(path: Path, *, overwrite: bool, resume: bool) -> dict[str, Any] | None
     try:
         if unfinished and any(data.iterdir()) and not (data / "coord").is_dir():
             raise NotARun(str(path))
-        found = None if unfinished else read_attributes(path)
+        found = None if unfinished else read_attributes(LocalFiles(path))
     except NotARun:
         raise RunExists(
             f"{path}: holds something that is no dominance run", fix="choose another directory with -o"
@@ -128,7 +131,7 @@ def check_same(found: dict[str, Any], path: Path, layout: Layout, exact: bool) -
     if list(layout.tasks)[: len(found["tasks"])] != found["tasks"]:
         tasks = ",".join(found["tasks"])
         raise differs(f"its tasks are {tasks}, not {','.join(layout.tasks)}", fix=f"give --tasks {tasks}")
-    kept = read_coordinates(path)
+    kept = read_coordinates(LocalFiles(path))
     given = layout.coord_parameter, layout.coord_index, layout.coord_weight
     for name, values in zip(COORDINATES, given, strict=True):
         if not np.array_equal(kept[name], np.asarray(values)):
@@ -151,42 +154,47 @@ def coordinate_files(layout: Layout) -> dict[str, bytes]:
     return files
 
 
-def array_document(path: Path, name: str) -> dict[str, Any]:
-    """The zarr.json of an array. Raises CorruptRun when it is missing or cannot be read."""
-    try:
-        metadata: dict[str, Any] = json.loads((path / DATA_NAME / name / "zarr.json").read_bytes())
-        if not {"shape", "data_type", "chunk_grid"} <= metadata.keys():
-            raise ValueError("not the metadata of an array")
-    except (OSError, ValueError) as error:
-        raise CorruptRun(f"{path}: array {name} cannot be read ({error})", fix="record the run again") from None
-    return metadata
+def array_documents(files: Files, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The zarr.json of each array. Raises CorruptRun when one is missing or cannot be read."""
+    keys = [f"{DATA_NAME}/{name}/zarr.json" for name in names]
+    documents = []
+    for name, data in zip(names, files.read(keys), strict=True):
+        try:
+            if data is None:
+                raise ValueError("it has no zarr.json")
+            document: dict[str, Any] = json.loads(data)
+            if not {"shape", "data_type", "chunk_grid"} <= document.keys():
+                raise ValueError("not the metadata of an array")
+        except ValueError as error:
+            fix = "record the run again"
+            raise CorruptRun(f"{files.where}: array {name} cannot be read ({error})", fix=fix) from None
+        documents.append(document)
+    return documents
 
 
-def read_grids(path: Path, specs: Sequence[ArraySpec]) -> dict[str, Grid]:
-    """The chunk grids of a run that is there. Raises CorruptRun as ``array_document``."""
-    documents = [array_document(path, spec.path) for spec in specs]
+def read_grids(files: Files, specs: Sequence[ArraySpec]) -> dict[str, Grid]:
+    """The chunk grids of a run that is there. Raises CorruptRun as ``array_documents``."""
+    documents = array_documents(files, [spec.path for spec in specs])
     chunks = [tuple(document["chunk_grid"]["configuration"]["chunk_shape"]) for document in documents]
     return {spec.path: Grid(spec, chunk) for spec, chunk in zip(specs, chunks, strict=True)}
 
 
-def read_coordinates(path: Path) -> dict[str, npt.NDArray[Any]]:
+def read_coordinates(files: Files) -> dict[str, npt.NDArray[Any]]:
     """The arrays of COORDINATES by name.
 
     Raises:
         CorruptRun: one is missing or damaged.
     """
     result = {}
-    for name, dtype in COORDINATES.items():
-        folder = path / DATA_NAME / "coord" / name
+    documents = array_documents(files, [f"coord/{name}" for name in COORDINATES])
+    for (name, dtype), document in zip(COORDINATES.items(), documents, strict=True):
+        (size,), (length,) = document["shape"], document["chunk_grid"]["configuration"]["chunk_shape"]
+        keys = [f"{DATA_NAME}/coord/{name}/c/{number}" for number in range(-(-size // length))]
         try:
-            metadata = json.loads((folder / "zarr.json").read_bytes())
-            (size,), (length,) = metadata["shape"], metadata["chunk_grid"]["configuration"]["chunk_shape"]
-            chunks = [
-                decode((folder / "c" / str(number)).read_bytes(), dtype, (length,))
-                for number in range(-(-size // length))
-            ]
-        except (OSError, ValueError, KeyError) as error:
-            raise CorruptRun(f"{path}: coord/{name} cannot be read ({error})", fix="record the run again") from None
+            chunks = [decode(data or b"", dtype, (length,)) for data in files.read(keys)]
+        except ValueError as error:
+            fix = "record the run again"
+            raise CorruptRun(f"{files.where}: coord/{name} cannot be read ({error})", fix=fix) from None
         result[name] = np.concatenate(chunks)[:size] if chunks else np.zeros(0, dtype)
     return result
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,10 +11,10 @@ import xarray as xr
 import zarr
 from xarray.backends import BackendArray
 from xarray.core import indexing
-from zarr.storage import LocalStore
 
 from dominance.errors import CorruptRun
-from dominance.schema import ArraySpec
+from dominance.schema import DATA_NAME, ArraySpec
+from dominance.store.files import Files
 
 RunArray: TypeAlias = "zarr.Array[Any]"
 Index = tuple[Any, ...]
@@ -41,13 +40,13 @@ class StoredArray(LazyArray):
     """The first ``rows`` rows of one array of a run; Zarr opens it at the first use.
 
     Args:
-        root: the folder of the Zarr group.
+        files: of the run.
         spec: which array.
-        rows: rows that are committed; there may be more on disk.
+        rows: rows that are committed; there may be more in the store.
     """
 
-    def __init__(self, root: Path, spec: ArraySpec, rows: int) -> None:
-        self.root = root
+    def __init__(self, files: Files, spec: ArraySpec, rows: int) -> None:
+        self.files = files
         self.spec = spec
         self.shape = (rows, *spec.shape)
         self.dtype = np.dtype(spec.dtype)
@@ -56,9 +55,12 @@ class StoredArray(LazyArray):
     @property
     def stored(self) -> RunArray:
         if self._opened is None:
-            store = LocalStore(self.root, read_only=True)
-            self._opened = zarr.open_array(store=store, path=self.spec.path, mode="r", zarr_format=3)
+            path = f"{DATA_NAME}/{self.spec.path}"
+            self._opened = zarr.open_array(store=self.files.store, path=path, mode="r", zarr_format=3)
         return self._opened
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_opened": None}  # another process opens the store itself
 
     def read(self, index: Index = ()) -> npt.NDArray[Any]:
         """Raises CorruptRun when a chunk does not match its checksum."""
@@ -72,7 +74,7 @@ class StoredArray(LazyArray):
             return np.asarray(self.stored.oindex[bounded] if outer else self.stored[bounded])
         except (ValueError, RuntimeError, FileNotFoundError) as error:
             raise CorruptRun(
-                f"{self.root.parent}: {self.spec.path} cannot be read ({error})",
+                f"{self.files.where}: {self.spec.path} cannot be read ({error})",
                 fix="see what is damaged: dominance info --verify",
             ) from error
 

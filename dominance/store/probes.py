@@ -22,6 +22,7 @@ from dominance.schema import DATA_NAME, ArraySpec
 from dominance.store.codec import decode, encode, little_endian
 from dominance.store.directory import read_attributes
 from dominance.store.disk import PARTIAL
+from dominance.store.files import Files, LocalFiles, RunPath, files_of
 from dominance.store.grid import array_metadata
 from dominance.store.lazy import StoredArray
 
@@ -42,9 +43,10 @@ def write_probe(run: str | os.PathLike[str], name: str, found: xr.Dataset) -> No
         OSError: the disk is full, or gone; an older result is still there.
     """
     path = Path(os.path.realpath(run))
-    attributes = read_attributes(path)
+    there = LocalFiles(path)
+    attributes = read_attributes(there)
     root = path / DATA_NAME
-    groups = _groups(path)
+    groups = _groups(there)
     number = 1 + max((_number(folder.name) for folder in _folders(root)), default=0)
     folder = f"{name}.{number}"
     files = _files(found, folder)
@@ -68,7 +70,7 @@ def write_probe(run: str | os.PathLike[str], name: str, found: xr.Dataset) -> No
             shutil.rmtree(old)
 
 
-def read_probes(run: str | os.PathLike[str], tasks: Sequence[str] | None = None) -> dict[str, xr.Dataset]:
+def read_probes(run: RunPath | Files, tasks: Sequence[str] | None = None) -> dict[str, xr.Dataset]:
     """The results of all probes of a run, by name; arrays are read when they are used.
 
     Args:
@@ -77,11 +79,11 @@ def read_probes(run: str | os.PathLike[str], tasks: Sequence[str] | None = None)
     Raises:
         CorruptRun: a result cannot be read.
     """
-    path = Path(os.path.realpath(run))
-    return {name: _aligned(_opened(path, folder), tasks) for name, folder in _groups(path).items()}
+    files = files_of(run)
+    return {name: _aligned(_opened(files, folder), tasks) for name, folder in _groups(files).items()}
 
 
-def probe_problems(run: Path) -> list[str]:
+def probe_problems(run: Files) -> list[str]:
     """One line for each array of a probe that is missing or does not match its checksum."""
     problems = []
     try:
@@ -92,10 +94,10 @@ def probe_problems(run: Path) -> list[str]:
                     continue
                 key = f"{GROUP}/{folder}/{name}/c/{'/'.join('0' for _ in dims)}"
                 try:
-                    decode((run / DATA_NAME / key).read_bytes(), dtype, shape)
+                    decode(run.get(f"{DATA_NAME}/{key}"), dtype, shape)
                 except FileNotFoundError:
                     problems.append(f"{GROUP}/{folder}/{name}: chunk {key} is missing")
-                except (OSError, ValueError) as error:
+                except ValueError as error:
                     problems.append(f"{GROUP}/{folder}/{name}: chunk {key}: {error}")
     except CorruptRun as error:
         problems.append(error.message)
@@ -128,32 +130,32 @@ def _group_document(attributes: dict[str, Any]) -> bytes:
     return json.dumps(document, allow_nan=False).encode()
 
 
-def _groups(path: Path) -> dict[str, str]:
+def _groups(files: Files) -> dict[str, str]:
     """The folder of each probe; none where nothing was probed."""
     try:
-        return {str(name): str(folder) for name, folder in _attributes(path, "zarr.json")["groups"].items()}
+        return {str(name): str(folder) for name, folder in _attributes(files, "zarr.json")["groups"].items()}
     except FileNotFoundError:
         return {}
     except (KeyError, AttributeError) as error:
-        raise CorruptRun(f"{path}: {GROUP}/zarr.json cannot be read ({error!r})", fix="probe the run again") from None
+        where = f"{files.where}: {GROUP}/zarr.json"
+        raise CorruptRun(f"{where} cannot be read ({error!r})", fix="probe the run again") from None
 
 
-def _contents(path: Path, folder: str) -> dict[str, Any]:
+def _contents(files: Files, folder: str) -> dict[str, Any]:
     try:
-        return _attributes(path, f"{folder}/zarr.json")
+        return _attributes(files, f"{folder}/zarr.json")
     except FileNotFoundError:
-        raise CorruptRun(f"{path}: {GROUP}/{folder} is missing", fix="probe the run again") from None
+        raise CorruptRun(f"{files.where}: {GROUP}/{folder} is missing", fix="probe the run again") from None
 
 
-def _attributes(path: Path, key: str) -> dict[str, Any]:
+def _attributes(files: Files, key: str) -> dict[str, Any]:
     try:
-        found = json.loads((path / DATA_NAME / GROUP / key).read_bytes())["attributes"]
+        found = json.loads(files.get(f"{DATA_NAME}/{GROUP}/{key}"))["attributes"]
         if not isinstance(found, dict):
             raise TypeError(type(found).__name__)
-    except NotADirectoryError as error:
-        raise FileNotFoundError(str(error)) from None
     except (ValueError, KeyError, TypeError) as error:
-        raise CorruptRun(f"{path}: {GROUP}/{key} cannot be read ({error!r})", fix="probe the run again") from None
+        where = f"{files.where}: {GROUP}/{key}"
+        raise CorruptRun(f"{where} cannot be read ({error!r})", fix="probe the run again") from None
     return found
 
 
@@ -163,12 +165,12 @@ def _arrays(contents: dict[str, Any]) -> list[tuple[str, list[str], tuple[int, .
     return [(name, entry["dims"], tuple(entry["shape"]), entry["dtype"]) for name, entry in listed]
 
 
-def _opened(path: Path, folder: str) -> xr.Dataset:
-    contents = _contents(path, folder)
+def _opened(files: Files, folder: str) -> xr.Dataset:
+    contents = _contents(files, folder)
     variables: dict[str, Any] = {}
     for name, dims, shape, dtype in _arrays(contents):
         spec = ArraySpec(f"{GROUP}/{folder}/{name}", tuple(dims), shape[1:], dtype)
-        variables[name] = StoredArray(path / DATA_NAME, spec, shape[0]).variable(dims)
+        variables[name] = StoredArray(files, spec, shape[0]).variable(dims)
     for name, entry in contents["labels"].items():
         values = np.array(entry["values"])
         variables[name] = (entry["dims"], values.astype(object) if values.dtype.kind == "U" else values)

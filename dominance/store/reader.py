@@ -7,24 +7,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import PurePath
+from typing import Any
 
 import xarray as xr
 
 from dominance.errors import BadOption
+from dominance.store.files import Files, LocalFiles, RunPath, files_of
 from dominance.store.lazy import RunArray, stored_array
 from dominance.store.source import Source
 from dominance.store.stacked import Stacked
 from dominance.store.tree import build
 
-RunPath = str | os.PathLike[str]
 
-
-def open_run(path: RunPath) -> xr.DataTree:
+def open_run(path: RunPath, *, storage_options: Mapping[str, Any] | None = None) -> xr.DataTree:
     """Open a run.
 
     Args:
-        path: the run directory, or a link to it such as runs/latest.
+        path: the run directory, or a link to it such as runs/latest; or a URL of it that fsspec knows, such as
+            "s3://bucket/runs/first"; or a Zarr store or a store of obstore, whose root is the run directory.
+        storage_options: with a URL: options of its file system in fsspec, such as ``{"anon": True}``.
 
     Returns:
         A tree with the dims step, task, task_other, layer, coord (and statistics unpacked):
@@ -51,11 +53,15 @@ def open_run(path: RunPath) -> xr.DataTree:
         SchemaTooNew: a newer dominance wrote it.
         CorruptRun: an array is missing or shorter than the committed steps; or, when an array is used, a checksum
             does not match.
+        Unreachable: the store does not answer, or needs a package that is not installed.
+        BadOption: ``path`` is none of these.
     """
-    return build(Source.open(Path(path)))
+    return build(Source.open(files_of(path, storage_options)))
 
 
-def open_runs(paths: Sequence[RunPath] | Mapping[str, RunPath]) -> xr.DataTree:
+def open_runs(
+    paths: Sequence[RunPath] | Mapping[str, RunPath], *, storage_options: Mapping[str, Any] | None = None
+) -> xr.DataTree:
     """Open several runs as one tree, whose variables have a leading dim ``run``.
 
     Runs are named by the mapping's keys, or by the last part of their paths. Steps are joined: a step that a run lacks
@@ -68,27 +74,29 @@ def open_runs(paths: Sequence[RunPath] | Mapping[str, RunPath]) -> xr.DataTree:
 
     Raises:
         BadOption: no path, two runs of one name, or tasks or layers that differ; says which run.
-        NotARun, SchemaTooNew, CorruptRun: as open_run.
+        NotARun, SchemaTooNew, CorruptRun, Unreachable: as open_run.
     """
-    named = _named(paths)
-    return build(Stacked.of({name: Source.open(path) for name, path in named.items()}))
+    named = _named(paths, storage_options)
+    return build(Stacked.of({name: Source.open(files) for name, files in named.items()}))
 
 
-def _named(paths: Sequence[RunPath] | Mapping[str, RunPath]) -> dict[str, Path]:
+def _named(
+    paths: Sequence[RunPath] | Mapping[str, RunPath], storage_options: Mapping[str, Any] | None
+) -> dict[str, Files]:
     if isinstance(paths, str | os.PathLike):
         raise BadOption(f"open_runs needs a list of paths, not {os.fspath(paths)!r}", fix="use open_run for one run")
     if isinstance(paths, Mapping):
-        named = {str(name): Path(path) for name, path in paths.items()}
+        named = {str(name): files_of(path, storage_options) for name, path in paths.items()}
     else:
         named = {}
-        for path in map(Path, paths):
-            name = path.resolve().name
+        for files in (files_of(path, storage_options) for path in paths):
+            name = files.root.resolve().name if isinstance(files, LocalFiles) else PurePath(files.where).name
             if name in named:
                 raise BadOption(
-                    f"two runs are called {name}: {named[name]} and {path}",
+                    f"two runs are called {name}: {named[name].where} and {files.where}",
                     fix="name them: open_runs({'a': ..., 'b': ...})",
                 )
-            named[name] = path
+            named[name] = files
     if not named:
         raise BadOption("open_runs got no run", fix="give at least one path")
     return named

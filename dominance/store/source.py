@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import numpy.typing as npt
 import xarray as xr
 
 from dominance.errors import CorruptRun
-from dominance.schema import DATA_NAME, METRIC_ARRAYS, ArraySpec, Layout, Parameter
-from dominance.store.directory import array_document, read_attributes, read_coordinates
+from dominance.schema import METRIC_ARRAYS, ArraySpec, Layout, Parameter
+from dominance.store.directory import array_documents, read_attributes, read_coordinates
+from dominance.store.files import Files, LocalFiles
 from dominance.store.lazy import StoredArray
 
 
@@ -21,29 +23,31 @@ from dominance.store.lazy import StoredArray
 class Source:
     """``coordinates`` has the arrays of directory.COORDINATES; ``arrays`` every array of the schema, by path."""
 
+    files: Files
     attrs: dict[str, Any]
     parameters: list[Parameter]
     coordinates: dict[str, npt.NDArray[Any]]
     arrays: dict[str, StoredArray]
 
     @classmethod
-    def open(cls, path: Path) -> Source:
-        """Raises NotARun, SchemaTooNew, CorruptRun, as open_run says."""
+    def open(cls, files: Files) -> Source:
+        """Raises NotARun, SchemaTooNew, CorruptRun, Unreachable, as open_run says."""
         # The attributes are read first: while the run grows, the arrays are at least as long as they say.
-        attrs = read_attributes(path)
-        path = Path(os.path.realpath(path))
-        coordinates = read_coordinates(path)
-        parameters = parameters_of(attrs, path)
+        attrs = read_attributes(files)
+        files = resolved(files)
+        coordinates = read_coordinates(files)
+        parameters = parameters_of(attrs, files.where)
+        expected = expected_arrays(attrs, parameters, coordinates)
+        shapes = stored_shapes(files, [spec for spec, _ in expected])
         arrays = {}
-        for spec, rows in expected_arrays(attrs, parameters, coordinates):
-            found = stored_shape(path, spec)
+        for (spec, rows), found in zip(expected, shapes, strict=True):
             if found[0] < rows or any(have < want for have, want in zip(found[1:], spec.shape, strict=True)):
                 raise CorruptRun(
-                    f"{path}: {spec.path} has the shape {found} where {(rows, *spec.shape)} was committed",
+                    f"{files.where}: {spec.path} has the shape {found} where {(rows, *spec.shape)} was committed",
                     fix="see what is damaged: dominance info --verify",
                 )
-            arrays[spec.path] = StoredArray(path / DATA_NAME, spec, rows)
-        return cls({**attrs, "path": str(path)}, parameters, coordinates, arrays)
+            arrays[spec.path] = StoredArray(files, spec, rows)
+        return cls(files, {**attrs, "path": files.where}, parameters, coordinates, arrays)
 
     @property
     def tasks(self) -> list[str]:
@@ -72,12 +76,17 @@ class Source:
         return columns
 
 
-def parameters_of(attrs: dict[str, Any], path: Path) -> list[Parameter]:
+def resolved(files: Files) -> Files:
+    """The same run, even when a link that led to it moves on."""
+    return LocalFiles(Path(os.path.realpath(files.root))) if isinstance(files, LocalFiles) else files
+
+
+def parameters_of(attrs: dict[str, Any], where: str) -> list[Parameter]:
     """Raises CorruptRun when the attribute is not what a writer writes."""
     try:
         return [Parameter.from_json(data) for data in attrs["parameters"]]
     except (KeyError, TypeError) as error:
-        raise CorruptRun(f"{path}: its parameters cannot be read ({error!r})", fix="record the run again") from None
+        raise CorruptRun(f"{where}: its parameters cannot be read ({error!r})", fix="record the run again") from None
 
 
 def expected_arrays(
@@ -97,15 +106,17 @@ def expected_arrays(
     return steps + [(spec, int(attrs.get("committed_events", 0))) for spec in METRIC_ARRAYS]
 
 
-def stored_shape(path: Path, spec: ArraySpec) -> tuple[int, ...]:
-    """Shape of an array as it stands on disk.
+def stored_shapes(files: Files, specs: Sequence[ArraySpec]) -> list[tuple[int, ...]]:
+    """Shapes of arrays as they stand in the store.
 
     Raises:
-        CorruptRun: it is missing, cannot be read, or has another dtype or number of dims.
+        CorruptRun: one is missing, cannot be read, or has another dtype or number of dims.
     """
-    metadata = array_document(path, spec.path)
-    shape = tuple(metadata["shape"])
-    if metadata["data_type"] != spec.dtype or len(shape) != len(spec.dims):
-        due = f"{spec.dtype} array of {', '.join(spec.dims)}"
-        raise CorruptRun(f"{path}: {spec.path} is no {due}", fix="record the run again")
-    return shape
+    shapes = []
+    for spec, document in zip(specs, array_documents(files, [spec.path for spec in specs]), strict=True):
+        shape = tuple(document["shape"])
+        if document["data_type"] != spec.dtype or len(shape) != len(spec.dims):
+            due = f"{spec.dtype} array of {', '.join(spec.dims)}"
+            raise CorruptRun(f"{files.where}: {spec.path} is no {due}", fix="record the run again")
+        shapes.append(shape)
+    return shapes

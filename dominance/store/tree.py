@@ -49,7 +49,7 @@ def build(source: Source | Stacked) -> xr.DataTree:
         table = {names.get(name, name): ((*lead, "event"), column) for name, column in events.items()}
         nodes["/metric"] = xr.Dataset(table)
     if isinstance(source, Source):
-        nodes |= {f"/probe/{name}": found for name, found in read_probes(source.attrs["path"], source.tasks).items()}
+        nodes |= {f"/probe/{name}": found for name, found in read_probes(source.files, source.tasks).items()}
     return xr.DataTree.from_dict(nodes)
 
 

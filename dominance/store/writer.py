@@ -22,6 +22,7 @@ from dominance.schema import DATA_NAME, METRIC_ARRAYS, Layout
 from dominance.store.attributes import Attributes, first_attributes
 from dominance.store.directory import check_same, claim, clear, coordinate_files, group_files, read_grids
 from dominance.store.disk import Disk
+from dominance.store.files import LocalFiles
 from dominance.store.grid import EVENT_CHUNK, block_rows, cut
 from dominance.store.stream import Head, Stream
 
@@ -87,7 +88,8 @@ class RunWriter:
             steps, events = cut(specs, block_rows(specs)), cut(METRIC_ARRAYS, EVENT_CHUNK)
         else:
             specs = replace(layout, tasks=found["tasks"]).arrays(exact=exact)
-            steps, events = read_grids(self.path, specs), read_grids(self.path, METRIC_ARRAYS)
+            there = LocalFiles(self.path)
+            steps, events = read_grids(there, specs), read_grids(there, METRIC_ARRAYS)
         alive = self._thread.is_alive
         self._steps = Stream(steps, on_full=lambda head: self._hand_over(self._steps, head), alive=alive)
         self._events = Stream(events, on_full=lambda head: self._hand_over(self._events, head), alive=alive)

@@ -1,0 +1,198 @@
+"""Where the files of a run lie: a local directory, or an object store behind a URL or a Zarr store."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import numpy.typing as npt
+
+from dominance.errors import BadOption, Unreachable
+
+if TYPE_CHECKING:  # the writer, which lives in the training process, does without Zarr
+    import obstore.store
+    from zarr.abc.store import Store
+
+RunPath: TypeAlias = "str | os.PathLike[str] | Store | obstore.store.ObjectStore"
+"""What a run is opened by: a path, a URL, a Zarr store or a store of obstore."""
+
+
+class Scratch:
+    """Memory that is used again for every file that is read: fresh pages cost as much as the reading."""
+
+    def __init__(self) -> None:
+        self._bytes = np.empty(0, dtype=np.uint8)
+
+    def room(self, size: int) -> npt.NDArray[np.uint8]:
+        if len(self._bytes) < size:
+            self._bytes = np.empty(size, dtype=np.uint8)
+        return self._bytes[:size]
+
+
+class Files(ABC):
+    """The files of one run, by key: "data.zarr/update/update/c/0/0/0".
+
+    Attributes:
+        where: path or URL, for messages and for opening the run again.
+    """
+
+    where: str
+
+    @property
+    @abstractmethod
+    def store(self) -> Store:
+        """The same for Zarr, read-only."""
+
+    @abstractmethod
+    def read(self, keys: Sequence[str]) -> list[bytes | None]:
+        """The contents, None for a file that is not there. Raises Unreachable when the store does not answer."""
+
+    @abstractmethod
+    def stream(self, keys: Sequence[str], scratch: Scratch) -> Iterator[npt.NDArray[np.uint8] | None]:
+        """The same, one after the other; each is valid until the next is asked for."""
+
+    @abstractmethod
+    def size(self) -> int:
+        """Bytes of all files. Raises Unreachable."""
+
+    def get(self, key: str) -> bytes:
+        """Raises FileNotFoundError when there is no such file."""
+        (found,) = self.read([key])
+        if found is None:
+            raise FileNotFoundError(f"{self.where}/{key}")
+        return found
+
+
+class LocalFiles(Files):
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.where = str(root)
+
+    @cached_property
+    def store(self) -> Store:
+        from zarr.storage import LocalStore
+
+        return LocalStore(self.root, read_only=True)
+
+    def read(self, keys: Sequence[str]) -> list[bytes | None]:
+        found: list[bytes | None] = []
+        for key in keys:
+            try:
+                found.append((self.root / key).read_bytes())
+            except (FileNotFoundError, NotADirectoryError):
+                found.append(None)
+        return found
+
+    def stream(self, keys: Sequence[str], scratch: Scratch) -> Iterator[npt.NDArray[np.uint8] | None]:
+        for key in keys:
+            try:
+                with open(self.root / key, "rb", buffering=0) as file:
+                    room = scratch.room(os.fstat(file.fileno()).st_size)
+                    size = file.readinto(room.data) or 0
+            except FileNotFoundError:
+                yield None
+                continue
+            yield room[:size]
+
+    def size(self) -> int:
+        return sum(file.stat().st_size for file in self.root.rglob("*") if file.is_file())
+
+
+class StoreFiles(Files):
+    """Files in any Zarr store, many of them asked for at once: what costs is the wait for an answer."""
+
+    def __init__(self, store: Store, where: str) -> None:
+        self._store, self.where = store, where
+
+    @property
+    def store(self) -> Store:
+        return self._store
+
+    def read(self, keys: Sequence[str]) -> list[bytes | None]:
+        return [None if found is None else found.tobytes() for found in self._arrays(keys)]
+
+    def stream(self, keys: Sequence[str], scratch: Scratch) -> Iterator[npt.NDArray[np.uint8] | None]:
+        yield from self._arrays(keys)
+
+    def size(self) -> int:
+        async def total() -> int:
+            keys = [key async for key in self.store.list()]
+            return sum(await asyncio.gather(*(self.store.getsize(key) for key in keys)))
+
+        return int(self._wait_for(total()))
+
+    def _arrays(self, keys: Sequence[str]) -> list[npt.NDArray[np.uint8] | None]:
+        from zarr.core.buffer import default_buffer_prototype
+
+        async def get() -> list[Any]:
+            prototype = default_buffer_prototype()
+            return await asyncio.gather(*(self.store.get(key, prototype) for key in keys))
+
+        return [None if found is None else found.as_numpy_array() for found in self._wait_for(get())]
+
+    def _wait_for(self, answer: Any) -> Any:
+        # Connections of fsspec belong to the loop that first used them, which is Zarr's when it reads arrays.
+        from zarr.core.sync import sync
+
+        try:
+            return sync(answer)
+        except Exception as error:  # what stands behind fsspec and obstore raises classes of its own, of no common base
+            said = " ".join(str(error).split()) or type(error).__name__
+            raise Unreachable(
+                f"{self.where}: cannot be read ({said[:300]})", fix="check the address, the network and the credentials"
+            ) from error
+
+
+def files_of(path: Any, storage_options: Mapping[str, Any] | None = None) -> Files:
+    """The files of the run at ``path``.
+
+    Args:
+        path: files, which are given back; a local path; a URL that fsspec knows, such as "s3://bucket/run"; a Zarr
+            store or a store of obstore, whose root is the run directory.
+        storage_options: for a URL: what fsspec gives to the file system, such as ``{"anon": True}``.
+
+    Raises:
+        BadOption: it is none of these, or ``storage_options`` without a URL.
+        Unreachable: a package that the URL needs is not installed.
+    """
+    if isinstance(path, Files):
+        return path
+    if isinstance(path, str) and "://" in path:
+        address = urlsplit(path)
+        if address.scheme == "file":
+            return LocalFiles(Path(unquote(address.path)))
+        return StoreFiles(_fsspec_store(path, dict(storage_options or {})), path.rstrip("/"))
+    if storage_options:
+        raise BadOption("storage_options without a URL", fix='give a URL such as "s3://bucket/run", or leave them out')
+    if isinstance(path, str | os.PathLike):
+        return LocalFiles(Path(path))
+    from zarr.abc.store import Store
+    from zarr.storage import LocalStore, ObjectStore
+
+    if isinstance(path, LocalStore):
+        return LocalFiles(path.root)
+    if isinstance(path, Store):
+        return StoreFiles(path, str(path))
+    if type(path).__module__.startswith("obstore"):
+        return StoreFiles(ObjectStore(path, read_only=True), f"obstore {type(path).__name__}")
+    raise BadOption(f"a {type(path).__name__} is no run", fix="give a path, a URL, a Zarr store or an obstore store")
+
+
+def _fsspec_store(url: str, options: dict[str, Any]) -> Store:
+    from zarr.storage import FsspecStore
+
+    try:
+        return FsspecStore.from_url(url, storage_options=options, read_only=True)
+    except ImportError as error:
+        cause = error if isinstance(error, ModuleNotFoundError) else error.__cause__
+        package = getattr(cause, "name", None) or "fsspec"
+        raise Unreachable(f"{url}: needs the package {package}", fix=f"pip install fsspec {package}") from error
+    except (ValueError, TypeError) as error:
+        raise BadOption(f"{url}: {error}", fix="give a URL that fsspec knows, such as s3://bucket/run") from error
