@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from dominance.command import command
 from dominance_cli import say
-from dominance_cli.command import command
 from dominance_cli.rundir import opened
 from dominance_cli.text import aligned, print_json, size
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dominance.command import command
 from dominance.errors import BadOption, TrainingFailed
 from dominance.schema import DATA_NAME
 from dominance_cli import say
 from dominance_cli.baselines import comparable
-from dominance_cli.command import command
 from dominance_cli.rundir import Latest, default_folder
 
 if TYPE_CHECKING:
