@@ -24,6 +24,7 @@ BENCHMARKS: Mapping[str, str] = {
     "aliexpress": "aliexpress.AliExpress",
     "nyuv2": "nyuv2.NYUv2",
     "cityscapes": "cityscapes.CityScapes",
+    "office-home": "office_home.OfficeHome",
 }
 """Name -> module and class under ``dominance.benchmarks.problems``."""
 
