@@ -24,6 +24,7 @@ _HOME = {
     "rau": "dominance.analyse.updates",
     "rau_buckets": "dominance.analyse.updates",
     "gcd": "dominance.analyse.conflict",
+    "ownership": "dominance.analyse.ownership",
     "conflict_layers": "dominance.analyse.conflict",
     "geometry": "dominance.analyse.geometry",
     "alignment": "dominance.analyse.alignment",
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from dominance.analyse.conflict import gcd as gcd
     from dominance.analyse.geometry import geometry as geometry
     from dominance.analyse.noise_scale import noise_scale as noise_scale
+    from dominance.analyse.ownership import ownership as ownership
     from dominance.analyse.study.delta import delta as delta
     from dominance.analyse.study.delta import delta_m as delta_m
     from dominance.analyse.study.scores import final_scores as final_scores
