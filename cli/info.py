@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 import shlex
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from dominance.command import command
 from dominance_cli import say
-from dominance_cli.rundir import opened
+from dominance_cli.rundir import opened, place
 from dominance_cli.text import aligned, print_json, size
 
 
 def info(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory, such as runs/latest.")],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", parser=place, help="Run directory, such as runs/latest, or a URL.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Check every checksum; exit 1 on damage.")] = False,
 ) -> int:
@@ -41,22 +42,24 @@ def info(
     return 0
 
 
-def _damage(run: Path) -> list[str]:
+def _damage(run: str) -> list[str]:
     from dominance.store.verify import verify
 
     return [str(problem) for problem in verify(run)]
 
 
-def _facts(tree: Any, path: Path) -> dict[str, Any]:
+def _facts(tree: Any, run: str) -> dict[str, Any]:
     """Everything that is known about the run; the keys are stable."""
+    from dominance.store.files import files_of
+
     attrs = dict(tree.attrs)
     layers = tree["layer"].to_dataset()
     steps = tree["step"].to_numpy()
     weights = tree["loss"].to_dataset()["weight"].to_numpy()
     last = {name: float(weights[-1, k]) if len(steps) else math.nan for k, name in enumerate(attrs["tasks"])}
     return {
-        "path": str(path),
-        "bytes": sum(file.stat().st_size for file in path.resolve().rglob("*") if file.is_file()),
+        "path": run,
+        "bytes": files_of(run).size(),
         "status": attrs.get("status"),
         "tasks": [{"name": name, "last_weight": weight} for name, weight in last.items()],
         "final": _final(tree),

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated
 
 import typer
 
 from dominance.errors import BadOption
 from dominance_cli import say
-from dominance_cli.rundir import opened
+from dominance_cli.rundir import opened, place
 
 FORMATS = ("pdf", "png", "svg")
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run directories, such as runs/latest.")],
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN", parser=place, help="Run directories, such as runs/latest, or URLs.")
+    ],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="DIR", help="Where the files go. [default: RUN/report]"),
+        typer.Option(
+            "-o", "--output", metavar="DIR", help="Where the files go. [default: RUN/report; of a URL: NAME-report]"
+        ),
     ] = None,
     kind: Annotated[str, typer.Option("--format", metavar="FORMAT", help="pdf, png or svg.")] = "pdf",
     figures: Annotated[
@@ -51,7 +55,8 @@ def report(
     return 0
 
 
-def _folder(run: Path, output: Path | None, *, several: bool) -> Path:
+def _folder(run: str, output: Path | None, *, several: bool) -> Path:
+    name = PurePath(run).name if "://" in run else Path(run).resolve().name
     if output is None:
-        return run / "report"
-    return output / run.resolve().name if several else output
+        return Path(f"{name}-report") if "://" in run else Path(run, "report")
+    return output / name if several else output

@@ -24,7 +24,16 @@ def default_folder(target: str, *, module: bool) -> Path:
     return Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}"
 
 
-def opened(path: Path) -> Any:
+def place(run: str) -> str:
+    """A run as it was typed, its path put straight: ``runs/latest/`` is ``runs/latest``; a URL stays as it is.
+
+    >>> place("runs//first/"), place("s3://bucket/run")
+    ('runs/first', 's3://bucket/run')
+    """
+    return run if "://" in run else str(Path(run))
+
+
+def opened(run: str) -> Any:
     """The run, as ``open_run`` gives it.
 
     Raises:
@@ -32,10 +41,11 @@ def opened(path: Path) -> Any:
     """
     from dominance.store.reader import open_run
 
+    path = Path(run)
     try:
-        return open_run(path)
+        return open_run(run)
     except NotARun:
-        if not path.is_dir():
+        if "://" in run or not path.is_dir():
             raise
         inside = [shlex.quote(str(child)) for child in sorted(path.iterdir()) if (child / DATA_NAME).exists()]
         if inside:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import shlex
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dominance_cli import say
-from dominance_cli.rundir import opened
+from dominance_cli.rundir import opened, place
 from dominance_cli.text import aligned, print_json
 from dominance_cli.threshold import QUANTITIES, parse
 
@@ -34,7 +33,9 @@ UNITS = {
 
 
 def summary(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run directories, such as runs/latest.")],
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN", parser=place, help="Run directories, such as runs/latest, or URLs.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     fail_on: Annotated[
         list[str] | None,
@@ -72,7 +73,7 @@ def summary(
     return 3 if crossed else 0
 
 
-def _document(run: Path, table: pd.DataFrame, said: list[str]) -> dict[str, Any]:
+def _document(run: str, table: pd.DataFrame, said: list[str]) -> dict[str, Any]:
     rows = []
     for row in table.reset_index().to_dict("records"):
         rau = {bucket: row[bucket] for bucket in BUCKETS}

@@ -102,7 +102,7 @@ class LocalFiles(Files):
             yield room[:size]
 
     def size(self) -> int:
-        return sum(file.stat().st_size for file in self.root.rglob("*") if file.is_file())
+        return sum(file.stat().st_size for file in self.root.resolve().rglob("*") if file.is_file())
 
 
 class StoreFiles(Files):
@@ -146,7 +146,7 @@ class StoreFiles(Files):
         except Exception as error:  # what stands behind fsspec and obstore raises classes of its own, of no common base
             said = " ".join(str(error).split()) or type(error).__name__
             raise Unreachable(
-                f"{self.where}: cannot be read ({said[:300]})", fix="check the address, the network and the credentials"
+                f"{self.where}: cannot be read ({said[:200]})", fix="check the address, the network and the credentials"
             ) from error
 
 
@@ -181,7 +181,9 @@ def files_of(path: Any, storage_options: Mapping[str, Any] | None = None) -> Fil
     if isinstance(path, Store):
         return StoreFiles(path, str(path))
     if type(path).__module__.startswith("obstore"):
-        return StoreFiles(ObjectStore(path, read_only=True), f"obstore {type(path).__name__}")
+        said = repr(path)
+        name = type(path).__name__ if said.startswith("<") else said  # <...> is an address in memory
+        return StoreFiles(ObjectStore(path, read_only=True), name)
     raise BadOption(f"a {type(path).__name__} is no run", fix="give a path, a URL, a Zarr store or an obstore store")
 
 
