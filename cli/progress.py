@@ -15,6 +15,26 @@ EVERY = 0.1
 
 
 @contextmanager
+def counting(quiet: bool, what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """What to tell how many of how many are done; None where nobody looks."""
+    if quiet or sys.__stderr__ is None or not sys.__stderr__.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(file=sys.__stderr__), transient=True, refresh_per_second=5) as bar:
+        shown = bar.add_task(what, total=None)
+
+        def tell(done: int, total: int) -> None:
+            bar.update(shown, completed=done, total=total)
+
+        yield tell
+
+
+@contextmanager
 def training_progress(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
     """What to tell of each step; None where nobody looks."""
     if quiet or sys.__stderr__ is None or not sys.__stderr__.isatty():

@@ -54,6 +54,10 @@ def record(
     attribution: Annotated[
         str | None, typer.Option(metavar="KIND", help="additive, solo or both. [default: additive]")
     ] = None,
+    probe: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="noise: evaluate under noise in the end; needs dominance.evaluate(fn)."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the run directory.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Append to the run directory.")] = False,
     strict: Annotated[
@@ -83,6 +87,7 @@ def record(
             "budget": budget,
             "exact": exact,
             "attribution": attribution,
+            "probe": probe,
             "strict": strict,
             "quiet": quiet,
         }
@@ -119,6 +124,7 @@ class Recording:
             path, self.options, script=self.prepared.target, argv=argv, force=self.force, resume=self.resume
         )
         session.check_output()
+        session.listen()
         latest = Latest(path) if self.default_path else None
         ready = False
 
@@ -152,12 +158,24 @@ class Recording:
             self._note(result.message)
         if result.steps:
             self._note(f"{result.steps} steps recorded in {self.path}")
+            if self.options.probe:
+                with _shielded():
+                    self._probe(session, outcome)
             if not self.options.quiet:
                 say.say(f"dominance report {shlex.quote(str(self.path))}")
         elif outcome is not None and not outcome.torch:
             self._note("nothing was recorded: the script's own process never imported torch")
         elif outcome is not None and ready and not result.message and not (self.options.strict and outcome.code == 2):
             self._note("nothing was recorded: no training step was seen")
+
+    def _probe(self, session: ScriptSession, outcome: Outcome | None) -> None:
+        """Probe the model while it lives."""
+        from dominance_cli.probe import noise
+
+        if outcome is None or outcome.kind != "complete":
+            say.error("no noise probe: the script did not come to its end")
+            return
+        noise(session.path, session.noise_probe, quiet=self.options.quiet)
 
     def _note(self, text: str) -> None:
         if not self.options.quiet:

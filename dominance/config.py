@@ -17,6 +17,8 @@ from dominance.schema import ATTRIBUTIONS
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 MINIMUM_BUDGET = 10**6
+PROBES = ("noise",)
+"""What ``--probe`` can name."""
 
 
 def parse_size(text: str | int) -> int:
@@ -55,6 +57,8 @@ class RecordOptions:
     strict: bool = False
     """Stop before the first step, with exit code 2, when the tasks are not found as asked."""
     quiet: bool = False
+    probe: tuple[str, ...] = ()
+    """Probes of the live model that are made when the training is over: "noise"."""
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -71,6 +75,9 @@ class RecordOptions:
             )
         if self.tasks is not None and len(set(self.tasks)) != len(self.tasks):
             raise BadOption(f"a task is named twice in {','.join(self.tasks)}", fix="name each task once")
+        for name in self.probe:
+            if name not in PROBES:
+                raise BadOption(f"probe {name!r} is unknown", fix=f"choose from {', '.join(PROBES)}")
 
     def records(self, parameter: str) -> bool:
         """Whether the glob ``params`` admits this parameter name."""
@@ -79,7 +86,7 @@ class RecordOptions:
 
 def _convert(name: str, value: Any, where: str) -> Any:
     try:
-        if name == "tasks":
+        if name in ("tasks", "probe"):
             names = value.split(",") if isinstance(value, str) else list(value)
             chosen = tuple(part.strip() for part in names if part.strip())
             if not chosen:

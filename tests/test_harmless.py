@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ FOUND: dict[str, list[str]] = {
     "diverges.py": ["one_loss", "two_loss"],
     "dropout.py": ["depth", "seg"],
     "embedding.py": ["rating", "click"],
+    "evaluate.py": ["price_loss", "stars_loss"],
     "evaluation.py": ["first_loss", "second_loss"],
     "example.py --epochs 2 --pairs 640": ["left", "right", "recon"],
     "exits.py at-once": ["depth", "seg"],
@@ -194,6 +195,24 @@ def test_recording_changes_nothing(command: str, runner: Runner, tmp_path: Path)
             wrong["found"] = list(differences((FOUND[command], RESIDUAL.get(command, [])), found(path), "tasks"))
     if any(wrong.values()):
         pytest.fail("\n".join(f"{key}: {line}" for key, lines in wrong.items() for line in lines[:4]), pytrace=False)
+
+
+@pytest.mark.parametrize("command", ["evaluate.py", "evaluate.py --raises"])
+def test_a_probe_changes_nothing(command: str, runner: Runner, tmp_path: Path) -> None:
+    """A function that is evaluated under noise leaves every kind of trace, or raises."""
+    plain = runner.plain(command)
+    path = tmp_path / "run"
+    recorded = runner.run(command, record=["-q", "--every", "1", "--probe", "noise", "-o", str(path)])
+    said = [line for line in recorded.stderr.splitlines() if line.startswith("dominance: ")]
+    rest = [line for line in recorded.stderr.splitlines() if not line.startswith("dominance: ")]
+    assert changed(plain, replace(recorded, stderr="\n".join(rest))) == []
+    with open_run(path) as run:
+        assert ("probe" in run.children) == (command == "evaluate.py")
+    if command == "evaluate.py":
+        assert said == []
+    else:
+        (line,) = said
+        assert "evaluate raised ValueError: no more data" in line
 
 
 def found(path: Path) -> tuple[list[str], list[str]]:

@@ -103,7 +103,7 @@ def questions(
     """
     asked: dict[tuple[bytes, float, int], Question] = {}
     number = np.zeros((len(settings), len(members)), dtype=np.int64)
-    lots = np.random.default_rng([seed, 0]).random(rau.shape[1])
+    lots = np.random.default_rng([seed, 0]).random((rau.shape[1],))
     seeds = np.random.SeedSequence([seed, 1]).generate_state(repeats).tolist()
 
     def ask(coords: Indices, s: int, repeat: int, places: list[Place]) -> None:

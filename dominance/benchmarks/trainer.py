@@ -78,7 +78,7 @@ def train(
     made = plan(options)
     folder = Path(path)
     _claim(folder, record, overwrite=overwrite)
-    with _seeded(options):
+    with seeded(options):
         made.benchmark.load(options.seed)
         if made.method.alone:
             _clear(folder)
@@ -111,7 +111,7 @@ def resume(
     made = plan(TrainOptions.from_plain(state["options"]))
     record = _record_options(state["record"])
     watcher = Watcher(progress, stop)
-    with _seeded(made.options):
+    with seeded(made.options):
         made.benchmark.load(made.options.seed)
         if "model" not in state:
             return _train_alone(made, folder, record, watcher)
@@ -184,7 +184,8 @@ def _head(made: Plan, record: RecordOptions | None) -> dict[str, Any]:
 def _record_options(plain: dict[str, Any] | None) -> RecordOptions | None:
     if plain is None:
         return None
-    return RecordOptions(**{**plain, "tasks": None if plain["tasks"] is None else tuple(plain["tasks"])})
+    tasks = None if plain["tasks"] is None else tuple(plain["tasks"])
+    return RecordOptions(**{**plain, "tasks": tasks, "probe": tuple(plain.get("probe", ()))})
 
 
 def _claim(folder: Path, record: RecordOptions | None, *, overwrite: bool) -> None:
@@ -221,7 +222,7 @@ def _clear(folder: Path, *, keep_data: bool = False) -> None:
 
 
 @contextmanager
-def _seeded(options: TrainOptions) -> Iterator[None]:
+def seeded(options: TrainOptions) -> Iterator[None]:
     """torch's global generators start from the seed, and are put back in the end; so is the number of its threads."""
     if options.threads < 1:
         raise BadOption(f"--threads {options.threads} is no number of threads", fix="give 1 or more")

@@ -19,10 +19,10 @@ class Evaluation:
     fn: Evaluate
     higher_is_better: Mapping[str, bool] = field(default_factory=dict)
 
-    def directions(self, tasks: Sequence[str]) -> dict[str, dict[str, str]]:
-        """As a run holds them in its attribute ``metrics``: task -> metric -> "higher" or "lower"."""
+    def attributes(self, tasks: Sequence[str]) -> dict[str, Any]:
+        """What the run should say of it: ``metrics``, task -> metric -> "higher" or "lower", if any was given."""
         words = {name: "higher" if higher else "lower" for name, higher in self.higher_is_better.items()}
-        return {task: dict(words) for task in tasks} if words else {}
+        return {"metrics": {task: dict(words) for task in tasks}} if words else {}
 
 
 class Listener(Protocol):

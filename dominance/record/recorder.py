@@ -14,10 +14,12 @@ from torch.optim import Optimizer
 
 from dominance.config import RecordOptions, parse_size
 from dominance.errors import BadOption, RecordingFailed, RunExists
+from dominance.record.evaluation import Evaluation, hear_no_more, listen
 from dominance.record.parameters import ParameterTable
 from dominance.record.sink import Sink, note
 from dominance.record.tasks_named import activate, deactivate
 from dominance.record.watch import Watch
+from dominance.schema import AFFINITY
 
 
 class Recorder:
@@ -118,10 +120,12 @@ class Recorder:
         say = (lambda text: None) if quiet else note
         self._watch = Watch(options, self._sink, table, say, list(optimizers))
         self._open = False
+        self._evaluation: Evaluation | None = None
 
     def __enter__(self) -> Recorder:
         self._watch.start()
         activate(self._watch)
+        listen(self)
         self._open = True
         return self
 
@@ -150,12 +154,30 @@ class Recorder:
         Raises:
             RecordingFailed: no step has been recorded yet, so there is no run to write to.
         """
+        self._log(task, split, metrics)
+
+    def _log(self, task: str | None, split: str, metrics: Mapping[str, float]) -> None:
         writer = self._sink.writer
         if writer is None:
             raise RecordingFailed("log_metrics before the first recorded step", fix="call it after optimizer.step()")
         for name, value in metrics.items():
             event: dict[str, Any] = {"step": self._watch.step, "epoch": self._watch.epoch, "task": task}
             writer.append_event({**event, "split": split, "name": name, "value": float(value)})
+
+    def log_affinity(self, affinity: Mapping[str, Mapping[str, float]]) -> None:
+        """Store what ``dominance.probes.lookahead`` returns, at the present step; ``dominance.affinity`` reads it.
+
+        Each Z of task i on task j becomes a metric called j of the task i, under the split "affinity".
+
+        Raises:
+            RecordingFailed: no step has been recorded yet, so there is no run to write to.
+        """
+        for task, others in affinity.items():
+            self._log(task, AFFINITY, others)
+
+    def evaluation(self, registered: Evaluation) -> None:
+        """Keep the directions of the metrics; ``dominance.evaluate`` calls it."""
+        self._evaluation = registered
 
     def epoch(self, n: int) -> None:
         """Say which epoch the steps from now on belong to."""
@@ -181,9 +203,14 @@ class Recorder:
             return
         self._open = False
         deactivate(self._watch)
+        hear_no_more(self)
         self._watch.stop()
         failure = self._watch.failure
-        attrs = {"steps_taken": self._watch.step, "ended": ended} | ({} if failure is None else {"failure": failure})
+        attrs: dict[str, Any] = {"steps_taken": self._watch.step, "ended": ended}
+        if failure is not None:
+            attrs["failure"] = failure
+        if self._evaluation is not None and self._sink.writer is not None:
+            attrs |= self._evaluation.attributes(self._sink.writer.tasks)
         self._sink.close(complete=ended == "complete" and failure is None, **attrs)
 
 

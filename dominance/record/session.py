@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dominance.config import RecordOptions
-from dominance.errors import RunExists
+from dominance.errors import NothingRecorded, RunExists
+from dominance.record.evaluation import Evaluation, hear_no_more, listen
 
 if TYPE_CHECKING:
+    from dominance.record.parameters import ParameterTable
+    from dominance.record.probes import NoiseProbe
     from dominance.record.watch import Watch
 
 
@@ -47,6 +50,18 @@ class ScriptSession:
         self._force = force
         self._resume = resume
         self._watch: Watch | None = None
+        self._evaluation: Evaluation | None = None
+        self._table: ParameterTable | None = None
+        self._listening = False
+
+    def listen(self) -> None:
+        """From now on, until ``finish``, hear of ``dominance.evaluate``; no torch is needed yet."""
+        listen(self)
+        self._listening = True
+
+    def evaluation(self, registered: Evaluation) -> None:
+        """How the script's model is evaluated; see ``dominance.evaluate``."""
+        self._evaluation = registered
 
     def check_output(self) -> None:
         """Raise RunExists, before the script starts, when the output is there and neither flag was given."""
@@ -74,6 +89,9 @@ class ScriptSession:
 
     def finish(self, status: Literal["complete", "failed", "interrupted"]) -> SessionResult:
         """Take the hooks away and close the run."""
+        if self._listening:
+            self._listening = False
+            hear_no_more(self)
         watch = self._watch
         if watch is None:
             return SessionResult(self.path, 0, None)
@@ -82,9 +100,13 @@ class ScriptSession:
 
         deactivate(watch)
         watch.stop()
-        attrs: dict[str, int | str] = {"steps_taken": watch.step, "ended": status}
+        attrs: dict[str, Any] = {"steps_taken": watch.step, "ended": status}
         if watch.failure is not None:
             attrs["failure"] = watch.failure
+        if self._evaluation is not None and watch.sink.writer is not None:
+            attrs |= self._evaluation.attributes(watch.sink.writer.tasks)
+        if self._options.probe:
+            self._table = watch.table
         watch.sink.close(complete=status == "complete" and watch.failure is None, **attrs)
         message = None
         if watch.failure is not None and not watch.recorded:
@@ -95,3 +117,18 @@ class ScriptSession:
                 "if a hook changes gradients, its effect is in the residual"
             )
         return SessionResult(self.path, watch.recorded, message)
+
+    def noise_probe(self) -> NoiseProbe:
+        """A probe of the model that was recorded; after ``finish``.
+
+        Raises:
+            NothingRecorded: the script did not say how its model is evaluated.
+        """
+        if self._evaluation is None or self._table is None:
+            raise NothingRecorded(
+                "the script does not say how its model is evaluated", fix="call dominance.evaluate(fn) in it"
+            )
+        from dominance.record.probes import NoiseProbe
+        from dominance.record.probes.restore import LiveModel
+
+        return NoiseProbe.of(LiveModel.recorded(self._table), self._evaluation)

@@ -123,9 +123,7 @@ class NoiseProbe:
         except (Exception, SystemExit) as error:
             # The user's own code: whatever it raises is said in our words, with its own behind them.
             text = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise ProbeFailed(
-                f"the function given to evaluate raised {text}", fix="mend it, or leave --probe out"
-            ) from error
+            raise ProbeFailed(f"the function given to evaluate raised {text}", fix="mend that function") from error
         return _checked(found)
 
 

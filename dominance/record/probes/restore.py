@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dominance.record.parameters import named_parameters
+from dominance.record.parameters import ParameterTable, named_parameters
 from dominance.record.tasks_named import unwatched
 from dominance.record.undisturbed import expanded, undisturbed
 
@@ -36,6 +36,13 @@ class LiveModel:
     def of(cls, model: nn.Module) -> LiveModel:
         """Parameters are named by their paths, without the prefixes of wrappers."""
         return cls(model, (model,), {named.name: named.tensor for named in named_parameters(model)})
+
+    @classmethod
+    def recorded(cls, table: ParameterTable) -> LiveModel:
+        """What a recording has seen: one module is given as it is; of several, or none, a dict by their names."""
+        modules = tuple(table.modules)
+        argument = modules[0] if len(modules) == 1 else dict(zip(table.called, modules, strict=True))
+        return cls(argument, modules, {named.name: named.tensor for named in table.named.values()})
 
 
 @contextlib.contextmanager
