@@ -62,7 +62,7 @@ class Embed(nn.Module):
     def forward(self, inputs: Tensor | tuple[Tensor, Tensor]) -> Tensor:
         """
         Args:
-            inputs: codes (batch, categories) int64, or with numbers (codes, numbers): (batch, numbers) float32.
+            inputs: codes (batch, categories), whole; or with numbers (codes, numbers): (batch, numbers) float32.
         """
         categories, parts = (inputs[0], [inputs[1]]) if isinstance(inputs, tuple) else (inputs, [])
         return torch.cat([table(categories[:, i]) for i, table in enumerate(self.tables)] + parts, dim=1)

@@ -6,13 +6,15 @@ import csv
 import gzip
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pandas.io.parsers import TextFileReader
 
 from dominance.errors import BadData
 
@@ -40,28 +42,94 @@ def read_table(
     Raises:
         BadData: it cannot be read, has no rows, lacks a column, or a row has more columns than it should.
     """
-    if columns is not None:
+    (frame,) = _frames(path, names, sep, text, columns, encoding, quoted, rows, None)
+    return frame
+
+
+def read_pieces(
+    path: Path,
+    *,
+    names: Sequence[str] | None = None,
+    sep: str = ",",
+    text: Sequence[str] = (),
+    columns: Sequence[str] | None = None,
+    encoding: str = "utf-8",
+    quoted: bool = True,
+    rows: int | None = None,
+    size: int = 200_000,
+) -> Iterator[pd.DataFrame]:
+    """The same in pieces of so many rows, for files that are too large to be read at once. Row numbers go on.
+
+    A column may be numbers in one piece and text in another, if the piece has a value that is no number.
+
+    Raises:
+        BadData: as ``read_table``.
+    """
+    yield from _frames(path, names, sep, text, columns, encoding, quoted, rows, size)
+
+
+def _frames(
+    path: Path,
+    names: Sequence[str] | None,
+    sep: str,
+    text: Sequence[str],
+    columns: Sequence[str] | None,
+    encoding: str,
+    quoted: bool,
+    rows: int | None,
+    size: int | None,
+) -> Iterator[pd.DataFrame]:
+    """All of it in one piece if there is no size."""
+    if columns is not None and names is None:
         require(read_table(path, sep=sep, encoding=encoding, quoted=quoted, rows=1), columns, path)
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    first = 2 if names is None else 1
+    with (
+        _told(path, encoding),
+        pd.read_csv(
+            path,
+            sep=sep,
+            names=None if names is None else list(names),
+            header=0 if names is None else None,
+            dtype=dict.fromkeys(text, str),
+            encoding=encoding,
+            index_col=False,
+            keep_default_na=False,
+            skipinitialspace=True,
+            skip_blank_lines=False,
+            low_memory=False,
+            usecols=None if columns is None else list(columns),
+            nrows=rows,
+            quoting=quoting,
+            iterator=True,
+        ) as reader,
+    ):
+        while (frame := _next(reader, size)) is not None:
+            frame.index = pd.RangeIndex(first, first + len(frame))
+            first += len(frame)
+            yield frame
+            if not size:
+                return
+    if first == (2 if names is None else 1):
+        raise BadData(f"{path}: has no rows", fix=_FIX)
+
+
+def _next(reader: TextFileReader, size: int | None) -> pd.DataFrame | None:
+    """The next rows, all if there is no size; None if there are none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            frame = reader.get_chunk(size) if size else reader.read()
+        except StopIteration:
+            return None
+    return frame if len(frame) else None
+
+
+@contextmanager
+def _told(path: Path, encoding: str) -> Iterator[None]:
+    """What pandas finds wrong, in our words."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(
-                path,
-                sep=sep,
-                names=None if names is None else list(names),
-                header=0 if names is None else None,
-                dtype=dict.fromkeys(text, str),
-                encoding=encoding,
-                index_col=False,
-                keep_default_na=False,
-                skipinitialspace=True,
-                skip_blank_lines=False,
-                low_memory=False,
-                usecols=None if columns is None else list(columns),
-                nrows=rows,
-                quoting=quoting,
-            )
+        yield
     except UnicodeDecodeError as error:
         raise BadData(f"{path}: is not {encoding} ({error.reason})", fix="save it in that encoding") from None
     except pd.errors.ParserWarning:
@@ -72,11 +140,6 @@ def read_table(
         found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
         what = f"row {found[2]}: {found[3]} columns, expected {found[1]}" if found else f"no table ({error})"
         raise BadData(f"{path}: {what}", fix=_FIX) from None
-    if not len(frame):
-        raise BadData(f"{path}: has no rows", fix=_FIX)
-    first = 2 if names is None else 1
-    frame.index = pd.RangeIndex(first, first + len(frame))
-    return frame
 
 
 _FIX = "mend the file, or get it again"
@@ -116,6 +179,26 @@ def _refuse(wrong: npt.NDArray[np.bool_], values: pd.Series[Any], path: Path, wh
         shown = repr(value) if isinstance(value, str) else str(value)
         seen = "missing" if value != value or value == "" else f"{shown}, {what}"
         raise BadData(f"{path}: row {values.index[place]}: {values.name} is {seen}", fix=_FIX)
+
+
+def refuse(wrong: npt.NDArray[np.bool_], frame: pd.DataFrame, path: Path, what: str) -> None:
+    """
+    Raises:
+        BadData: a row is wrong: the first of them, and what is wrong with it.
+    """
+    if wrong.any():
+        raise BadData(f"{path}: row {frame.index[int(np.argmax(wrong))]}: {what}", fix="mend or leave out the row")
+
+
+def yes_or_no(frame: pd.DataFrame, column: str, path: Path) -> npt.NDArray[np.int64]:
+    """A column of 0 and 1 as int64.
+
+    Raises:
+        BadData: a value is missing, or neither.
+    """
+    found = whole_numbers(frame, column, path)
+    refuse((found != 0) & (found != 1), frame, path, f"{column} is neither 0 nor 1")
+    return found
 
 
 def require(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> None:

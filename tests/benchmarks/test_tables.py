@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dominance.benchmarks.packages import packaged
-from dominance.benchmarks.tables import numbers, read_table, require, whole_numbers
+from dominance.benchmarks.tables import numbers, read_pieces, read_table, refuse, require, whole_numbers, yes_or_no
 from dominance.errors import BadData, MissingData
 
 
@@ -74,3 +74,43 @@ def test_packaged() -> None:
         packaged("no_such_package", "x", "pip install it")
     with pytest.raises(MissingData, match=r"has no no\.csv"):
         packaged("torch", "no.csv", "pip install torch")
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_in_pieces(tmp_path: Path, size: int) -> None:
+    path = table(tmp_path, "a,b\n1,x\n2,y\n3,z\n4,x\n5,y\n")
+    pieces = list(read_pieces(path, columns=["a"], size=size))
+    assert [len(piece) for piece in pieces] == [min(size, 5 - done) for done in range(0, 5, size)]
+    assert [row for piece in pieces for row in piece.index] == [2, 3, 4, 5, 6]
+    assert [value for piece in pieces for value in piece["a"]] == [1, 2, 3, 4, 5]
+    assert sum(len(piece) for piece in read_pieces(path, rows=3, size=2)) == 3
+
+
+def read_through(path: Path, size: int) -> None:
+    for piece in read_pieces(path, names=["a", "b"], sep=" ", size=size):
+        refuse(whole_numbers(piece, "a", path) < 0, piece, path, "a is below 0")
+        yes_or_no(piece, "b", path)
+
+
+@pytest.mark.parametrize("size", [1, 2, 10])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1 1\n3 0\n5 1 7\n", "row 3: 3 columns, expected 2"),
+        ("1 1 3\n4 0 6\n", "more columns than expected"),
+        ("", "empty"),
+        ("1 1\n3 0\n5\n", "row 3: b is missing"),
+        ("1 1\n3 0\n5 x\n", "row 3: b is 'x', no number"),
+        ("1 1\n3 0\n5 2\n", "row 3: b is neither 0 nor 1"),
+        ("1 1\n3 0\n-5 1\n", "row 3: a is below 0"),
+    ],
+)
+def test_mistakes_in_pieces(tmp_path: Path, text: str, message: str, size: int) -> None:
+    """However small the pieces are, the row is that of the file."""
+    with pytest.raises(BadData, match=message):
+        read_through(table(tmp_path, text), size)
+
+
+def test_a_header_alone(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match="no rows"):
+        list(read_pieces(table(tmp_path, "a,b\n")))

@@ -107,13 +107,13 @@ def test_bad_rows(sample: Path, tmp_path: Path, row: int, values: dict[str, obje
         frame.loc[row, column] = value
     frame.to_csv(tmp_path / "train.csv", index=False)
     with pytest.raises(BadData, match=message):
-        read_log(tmp_path / "train.csv")
+        list(read_log(tmp_path / "train.csv"))
 
 
 def test_a_column_is_missing(sample: Path, tmp_path: Path) -> None:
     pd.read_csv(sample / "train.csv").drop(columns="numerical_63").to_csv(tmp_path / "train.csv", index=False)
     with pytest.raises(BadData, match="no column numerical_63"):
-        read_log(tmp_path / "train.csv")
+        list(read_log(tmp_path / "train.csv"))
 
 
 def test_missing(tmp_path: Path) -> None:
