@@ -25,11 +25,13 @@ _HOME = {
     "rau_buckets": "dominance.analyse.updates",
     "gcd": "dominance.analyse.conflict",
     "ownership": "dominance.analyse.ownership",
+    "lr_dominance": "dominance.analyse.learning_rate",
     "conflict_layers": "dominance.analyse.conflict",
     "geometry": "dominance.analyse.geometry",
     "alignment": "dominance.analyse.alignment",
     "noise_scale": "dominance.analyse.noise_scale",
     "summary": "dominance.analyse.summary",
+    "verdict": "dominance.analyse.verdict.verdict",
     "single_task_runs": "dominance.analyse.study.single",
     "final_scores": "dominance.analyse.study.scores",
     "delta": "dominance.analyse.study.delta",
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from dominance.analyse.conflict import conflict_layers as conflict_layers
     from dominance.analyse.conflict import gcd as gcd
     from dominance.analyse.geometry import geometry as geometry
+    from dominance.analyse.learning_rate import lr_dominance as lr_dominance
     from dominance.analyse.noise_scale import noise_scale as noise_scale
     from dominance.analyse.ownership import ownership as ownership
     from dominance.analyse.study.delta import delta as delta
@@ -66,6 +69,7 @@ if TYPE_CHECKING:
     from dominance.analyse.updates import au as au
     from dominance.analyse.updates import rau as rau
     from dominance.analyse.updates import rau_buckets as rau_buckets
+    from dominance.analyse.verdict.verdict import verdict as verdict
     from dominance.errors import DominanceError as DominanceError
     from dominance.plots.effective_tasks import plot_effective_tasks as plot_effective_tasks
     from dominance.plots.gcd import plot_gcd as plot_gcd

@@ -1,0 +1,243 @@
+"""Why a task is louder than others: by the size of its gradient, by how often it takes part, or by noise.
+
+The squared updates that a task contributes come apart into three factors. For a task d and the others o, with n the
+number of steps at which a task takes part, s the squared expected gradient then, and ν the squared noise of a batch,
+of which momentum lets the part a through::
+
+    n_d (s_d + a ν_d)      n_d     s_d     1 + a ν_d / s_d
+    -----------------  =   --- ·   --- ·   ---------------
+    n_o (s_o + a ν_o)      n_o     s_o     1 + a ν_o / s_o
+
+                        frequency  scale        noise
+
+Where a layer's rows are seen by one task f times as often as by others (embeddings, labels that are missing), the
+expected gradient of a mean over the batch shrinks by f for these: f² is taken out of scale, and counted as frequency.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from dominance.analyse.kernels.certainty import jackknife_error, probability_above
+from dominance.analyse.noise_scale import noise_scale
+from dominance.analyse.stream import Blocks, over_tiles
+from dominance.analyse.verdict.rules import CAUSE, FEWER, SEEN, STRETCHES
+from dominance.errors import NothingRecorded
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One of the three factors that make a task's squared updates larger than the others'.
+
+    Attributes:
+        name: "scale", "frequency" or "noise".
+        factor: by how much.
+        probability: that the factor is at least ``rules.CAUSE``.
+        evidence: the numbers behind it.
+    """
+
+    name: str
+    factor: float
+    probability: float
+    evidence: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Loudness:
+    """What the three factors are made of, for one run.
+
+    Attributes:
+        layers: names, along ``signal``, ``noise`` and ``touched``.
+        present: (task,) share of the usable steps at which the task takes part.
+        signal, noise: (window, layer, task) squares; NaN where a task has fewer than two gradients in the window.
+        steps: (window, task) at how many steps of the window the task takes part.
+        touched: (layer, task) share of the coordinates with a gradient that is not 0, at steps with the task.
+        through: what part of the squared noise of the gradients gets into the updates.
+        own_scale: each task's updates are divided by a denominator of its own (AdaTask): no scale is left in them.
+        weight: (task,) mean weight of the loss.
+    """
+
+    layers: list[str]
+    present: Floats
+    signal: Floats
+    noise: Floats
+    steps: NDArray[np.int64]
+    touched: Floats
+    through: float
+    own_scale: bool
+    weight: Floats
+
+
+def loudness(run: xr.DataTree, rows: NDArray[np.int64]) -> Loudness | None:
+    """Measured on the usable steps; None where the run has no two gradients of a task near enough to compare."""
+    weight = run["loss/weight"].to_numpy()[rows]
+    missing = np.isnan(weight)
+    part = ~(missing & ~missing.all(axis=1, keepdims=True))
+    present = part.mean(axis=0)
+    seldom = max(float(present.min()), 1 / max(len(rows), 1))
+    window = int(np.clip(math.ceil(4 / seldom), 10, 100))  # four gradients of the rarest task
+    try:
+        found = noise_scale(run, window=window)
+    except NothingRecorded:
+        return None
+    shared = found.layer.to_numpy()[:-1].tolist()
+    through, own_scale = _optimizer(run)
+    with np.errstate(invalid="ignore"):
+        mean_weight = np.nansum(weight, axis=0) / (~missing).sum(axis=0)
+    return Loudness(
+        shared,
+        present,
+        found.signal_sq_at.to_numpy()[:, :-1],
+        found.noise_sq_at.to_numpy()[:, :-1],
+        found.steps.to_numpy(),
+        _touched(run, rows, part, shared),
+        through,
+        own_scale,
+        mean_weight,
+    )
+
+
+def causes(loud: Loudness, task: int, layers: Sequence[str], *, quiet: bool = False) -> list[Cause]:
+    """What makes a task louder than the mean of the others in these layers, the largest factor first.
+
+    Args:
+        task: its index.
+        quiet: the other way round: what makes it quieter.
+    """
+    others = [k for k in range(len(loud.present)) if k != task]
+    louder, softer = (others, [task]) if quiet else ([task], others)
+    fewer, where = _rows_seen(loud, louder, softer)
+    signal, noise = _squares(loud, [loud.layers.index(name) for name in layers])
+
+    def parts(windows: NDArray[np.int64]) -> Floats:
+        """Logarithms of the factors of scale and noise: (2,)."""
+        return _scale_and_noise(signal[windows], noise[windows], loud, windows, louder, softer, 2 * math.log(fewer))
+
+    every = np.arange(len(signal))
+    found = parts(every)
+    stretches = np.array_split(every, min(STRETCHES, len(every)))
+    apart = np.array([parts(np.setdiff1d(every, part)) for part in stretches])
+    present = loud.present[louder].mean(), loud.present[softer].mean()
+    frequency = math.log(max(present[0], 1e-12) / max(present[1], 1e-12)) + 2 * math.log(fewer)
+    scale, unheard = (_cause(apart[:, i], float(found[i]), len(stretches)) for i in range(2))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = (
+            loud.through * noise.sum(axis=0) / (np.maximum(signal.sum(axis=0), 0) + loud.through * noise.sum(axis=0))
+        )
+    weight = loud.weight[louder].mean() / loud.weight[softer].mean()
+    numbers = [
+        Cause("scale", *scale, {"gradient_ratio": math.exp(found[0] / 2), "weight_ratio": float(weight)}),
+        Cause("noise", *unheard, {"noise_share": float(share[louder].mean()), "others": float(share[softer].mean())}),
+        Cause(
+            "frequency",
+            math.exp(frequency),
+            float(frequency >= math.log(CAUSE)),
+            {
+                "present": float(present[0]),
+                "others": float(present[1]),
+                "rows_ratio": fewer,
+                **({"touched": float(loud.touched[where, louder].mean())} if fewer > 1 else {}),
+            },
+        ),
+    ]
+    return sorted(numbers, key=lambda cause: -cause.factor)
+
+
+def _squares(loud: Loudness, inside: list[int]) -> tuple[Floats, Floats]:
+    """(window, task) squares of signal and noise in these layers, times the steps that a window holds of the task."""
+    known = (loud.steps > 1)[:, None] & np.isfinite(loud.signal) & np.isfinite(loud.noise)
+    signal, noise = (
+        np.where(known, values, 0)[:, inside].sum(axis=1) * loud.steps for values in (loud.signal, loud.noise)
+    )
+    if loud.own_scale:
+        total = signal.sum(axis=0) + noise.sum(axis=0)
+        return signal / total, noise / total
+    return signal, noise
+
+
+def _scale_and_noise(
+    signal: Floats,
+    noise: Floats,
+    loud: Loudness,
+    windows: NDArray[np.int64],
+    louder: list[int],
+    softer: list[int],
+    taken: float,
+) -> Floats:
+    """Sums over the windows: most is added by those with the largest gradients, where all tasks have yet to learn.
+
+    Later the one that has learned has no signal left, whatever its scale. Of the louder one's signal counts what is
+    surely there, the rest of its gradient is noise.
+    """
+    steps = np.where(loud.steps[windows] > 1, loud.steps[windows], 0).sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        s, v = signal.sum(axis=0) / steps, noise.sum(axis=0) / steps
+        # From one window to the next: a trend is no error.
+        error = np.sqrt((np.diff(signal, axis=0) ** 2).mean(axis=0) / 2 * len(signal)) / steps
+        total = np.maximum(s, 0) + loud.through * v
+        seen = np.maximum(s, 0) * np.maximum(0, 1 - (SEEN * error / s) ** 2)
+        both = float(np.log(total[louder].mean() / total[softer].mean())) - taken
+        scale = float(np.log(seen[louder].mean() / np.maximum(s, error)[softer].mean())) - taken
+    known = float(np.log((loud.weight[louder] ** 2).mean() / (loud.weight[softer] ** 2).mean()))
+    if loud.own_scale:
+        known = 0.0
+    rest = both - known  # beyond the weights of the losses, which are known exactly
+    scale = known + (min(max(scale - known, 0.0), rest) if rest > 0 else rest)
+    return np.array([scale, both - scale])
+
+
+def _cause(apart: Floats, found: float, count: int) -> tuple[float, float]:
+    return math.exp(found), probability_above(found, jackknife_error(apart), math.log(CAUSE), count)
+
+
+def _rows_seen(loud: Loudness, louder: list[int], softer: list[int]) -> tuple[float, int]:
+    """How many times as many rows of a layer the louder ones see as the others, where that is most, and in which."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = loud.touched[:, louder].mean(axis=1) / loud.touched[:, softer].mean(axis=1)
+    ratio = np.nan_to_num(ratio, nan=1.0, posinf=1.0)
+    best = int(ratio.argmax())
+    return (float(ratio[best]), best) if ratio[best] >= FEWER else (1.0, best)
+
+
+def _optimizer(run: xr.DataTree) -> tuple[float, bool]:
+    """(1 - β) / (1 + β) for the momentum β of the first optimizer, the part of white noise that its average keeps."""
+    described: list[dict[str, Any]] = run.attrs.get("optimizers", [])
+    if not described:
+        return 1.0, False
+    group = (described[0].get("groups") or [{}])[0]
+    betas = group.get("betas")
+    beta = float(betas[0]) if betas else float(group.get("momentum") or 0.0)
+    return (1 - beta) / (1 + beta), str(described[0].get("class", "")).startswith("AdaTask")
+
+
+def _touched(run: xr.DataTree, rows: NDArray[np.int64], part: NDArray[np.bool_], shared: list[str]) -> Floats:
+    """(layer, task) share of the coordinates whose gradient is not 0, over the steps at which the task takes part."""
+    place = {name: i for i, name in enumerate(shared)}
+    code = np.array([place.get(name, -1) for name in run["coord_layer"].to_numpy().tolist()], dtype=np.int64)
+    weight = run["coord_weight"].to_numpy()
+    counted = np.zeros((run.sizes["step"], part.shape[1]), dtype=bool)
+    counted[rows] = part
+
+    def work(coords: slice, blocks: Blocks) -> Floats:
+        sums = np.zeros((part.shape[1], coords.stop - coords.start))
+        for steps, arrays in blocks:
+            sums += ((arrays["gradient/gradient"] != 0) & counted[steps][:, :, None]).sum(axis=0)
+        inside = code[coords] >= 0
+        found = np.zeros((len(shared), part.shape[1]))
+        np.add.at(found, code[coords][inside], (sums * weight[coords])[:, inside].T)
+        return found
+
+    count: Callable[[slice, Blocks], Floats] = work
+    total = sum(over_tiles(run, ["gradient/gradient"], count, wanted=code >= 0))
+    sizes = np.bincount(code[code >= 0], weight[code >= 0], minlength=len(shared))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(total / sizes[:, None] / part.sum(axis=0))

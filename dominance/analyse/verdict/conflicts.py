@@ -1,0 +1,94 @@
+"""Which tasks pull against each other, where, and how sure that is."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import xarray as xr
+
+from dominance.analyse.groups import ALL_SHARED
+from dominance.analyse.kernels.batch_means import batch_means
+from dominance.analyse.kernels.certainty import probability_above
+from dominance.analyse.summary import Overview
+from dominance.analyse.verdict import advice, words
+from dominance.analyse.verdict.finding import Finding
+from dominance.analyse.verdict.rules import CONFLICT, LEANS, LIKELY
+
+
+def conflicts(seen: Overview) -> xr.Dataset:
+    """Mean GCD of every pair with the probability that it is above 1, whatever the pair and layer looked at.
+
+    The mean and its standard error come from stretches of steps. Many pairs and layers are looked at, and some of them
+    are above 1 by chance: the probability of an error is multiplied by their number (Bonferroni).
+
+    Returns:
+        Along ``layer`` (the shared ones, "all shared" last) and ``pair`` (with ``task``, ``task_other``): ``mean_gcd``
+        (mean of the stretches), ``gcd_se``, ``above`` (the probability), ``steps`` (with a degree).
+    """
+    tasks = seen.conflict.task.to_numpy().tolist()
+    pairs = list(combinations(range(len(tasks)), 2))
+    values = np.concatenate([seen.conflict.gcd.to_numpy(), seen.trunk_conflict.gcd.to_numpy()], axis=1)
+    degrees = np.stack([values[:, :, i, j] for i, j in pairs], axis=2)  # (step, layer, pair)
+    count = np.isfinite(degrees).sum(axis=0)
+    mean, error, parts = batch_means(degrees)
+    above = np.full(mean.shape, np.nan)
+    looked = int((count > 0).sum())
+    for place in np.ndindex(*mean.shape):
+        wrong = 1 - probability_above(float(mean[place]), float(error[place]), 1.0, int(parts[place]))
+        above[place] = 1 - min(1.0, looked * wrong) if np.isfinite(wrong) else np.nan
+    dims = ("layer", "pair")
+    return xr.Dataset(
+        {"mean_gcd": (dims, mean), "gcd_se": (dims, error), "above": (dims, above), "steps": (dims, count)},
+        coords={
+            "layer": [*seen.conflict.layer.to_numpy().tolist(), ALL_SHARED],
+            "task": ("pair", [tasks[i] for i, _ in pairs]),
+            "task_other": ("pair", [tasks[j] for _, j in pairs]),
+        },
+    )
+
+
+def findings(run: xr.DataTree, pairs: xr.Dataset) -> list[Finding]:
+    """A finding for each pair whose gradients conflict, and one for all that lean, slightly."""
+    found: list[Finding] = []
+    leaning: list[tuple[float, str]] = []
+    mean, above = pairs.mean_gcd.to_numpy(), np.nan_to_num(pairs.above.to_numpy())
+    layers = [str(layer) for layer in pairs.layer.to_numpy()[:-1]]
+    for j, names in enumerate(zip(pairs.task.to_numpy().tolist(), pairs.task_other.to_numpy().tolist(), strict=True)):
+        sure = above[:, j] >= LIKELY
+        opposed = sure & (mean[:, j] >= CONFLICT)
+        there = [layer for layer, is_one in zip(layers, opposed[:-1], strict=True) if is_one]
+        whole = bool(opposed[-1])
+        if whole or there:
+            at = len(layers) if whole else int(np.where(opposed, mean[:, j], 0).argmax())
+            where = [ALL_SHARED] if whole and len(there) in (0, len(layers)) else there
+            found.append(_conflict(run, pairs, j, names, at, where))
+        elif sure.any() and (worst := float(mean[sure, j].max())) >= LEANS:
+            layer = layers[i] if (i := int(np.where(sure, mean[:, j], 0).argmax())) < len(layers) else "the whole trunk"
+            leaning.append((worst, f"{names[0]} and {names[1]} in {layer} ({worst:.2f})"))
+    if leaning:
+        leaning.sort(reverse=True)
+        said = words.listed([text for _, text in leaning], most=3)
+        text = f"gradients lean against each other, slightly: {said}; mean GCD, where 1 is a right angle."
+        found.append(Finding("leaning", text, strength=leaning[0][0], meaning="mean GCD", probability=LIKELY))
+    return found
+
+
+def _conflict(
+    run: xr.DataTree, pairs: xr.Dataset, j: int, names: tuple[str, str], at: int, where: list[str]
+) -> Finding:
+    degree, error = float(pairs.mean_gcd[at, j]), float(pairs.gcd_se[at, j])
+    layers = [str(layer) for layer in pairs.layer.to_numpy()[:-1]] if where == [ALL_SHARED] else where
+    return Finding(
+        "conflict",
+        f"{names[0]} and {names[1]} pull {words.place(where)} against each other: mean GCD {degree:.2f}, where 1 is a"
+        " right angle and 2 is opposite.",
+        tasks=names,
+        where=tuple(where),
+        strength=degree,
+        meaning="mean GCD, 1 - cosine of the two gradients",
+        probability=float(pairs.above[at, j]),
+        evidence={"mean_gcd": degree, "standard_error": error},
+        advice=advice.against_conflict(run, names, layers),
+        alarm=True,
+    )

@@ -1,0 +1,198 @@
+"""What a verdict is made of, and how it reads: as text, as a table, as plain values and in a notebook."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from html import escape
+from textwrap import fill
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+from dominance.analyse.verdict.causes import Cause
+from dominance.analyse.verdict.rules import certainty
+
+KINDS = {
+    "too short": "too few steps to judge",
+    "harm": "a task is worse off than it could be",
+    "dominance": "a task owns shared parameters",
+    "unheard": "a task hardly moves the shared parameters",
+    "conflict": "two tasks' gradients undo each other",
+    "no harm": "the tasks are as well off as alone",
+    "harm unknown": "whether it hurts, this run cannot say",
+    "leaning": "two tasks' gradients lean against each other, slightly",
+    "balanced": "nothing is wrong",
+}
+"""What a finding can be, in the order in which findings are told."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a run shows.
+
+    Attributes:
+        kind: one of ``KINDS``.
+        text: what was found, in a sentence.
+        tasks: whom it is about: the owner; the pair in conflict; who is harmed.
+        where: layers, or "all shared".
+        since: the training step since when; None where that means nothing.
+        strength: a number, and ``meaning`` what it measures.
+        probability: that it is so, given how the numbers vary along the run; NaN where that cannot be told.
+        causes: of dominance: scale, frequency, noise, the strongest first; empty where none stands out.
+        why: the causes in words.
+        evidence: the numbers behind it.
+        advice: what to try, one sentence each, with the command or the line of code.
+        alarm: whether it claims harm or conflict.
+    """
+
+    kind: str
+    text: str
+    tasks: tuple[str, ...] = ()
+    where: tuple[str, ...] = ()
+    since: int | None = None
+    strength: float = math.nan
+    meaning: str = ""
+    probability: float = math.nan
+    causes: tuple[Cause, ...] = ()
+    why: str = ""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    advice: tuple[str, ...] = ()
+    alarm: bool = False
+
+    @property
+    def certainty(self) -> str:
+        """ "sure", "likely" or "weak", by the probability; "" without one."""
+        return certainty(self.probability)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as JSON knows them, but for NaN."""
+        return {
+            "kind": self.kind,
+            "text": self.text,
+            "tasks": list(self.tasks),
+            "where": list(self.where),
+            "since": self.since,
+            "strength": self.strength,
+            "meaning": self.meaning,
+            "probability": self.probability,
+            "certainty": self.certainty,
+            "causes": [
+                {"name": c.name, "factor": c.factor, "probability": c.probability, **c.evidence} for c in self.causes
+            ],
+            "why": self.why,
+            "evidence": dict(self.evidence),
+            "advice": list(self.advice),
+            "alarm": self.alarm,
+        }
+
+    def lines(self) -> list[tuple[str, str]]:
+        """(word before it, sentence): what was found, why, how sure, what to try."""
+        said = [("", self.text)]
+        if self.why:
+            said.append(("Why", self.why))
+        if self.certainty:
+            said.append(("How sure", f"{self.certainty} (probability {_probability(self.probability)})"))
+        return said + [("Try", advice) for advice in self.advice]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a run says; iterates over its findings, the most important first.
+
+    Attributes:
+        findings: at least one.
+        notes: what to know about the numbers: steps left out, sampling, parameters that nobody moved.
+        data: what ``plot_verdict`` draws: owned, held, since (layer, task); mean_gcd, gcd_se, above (layer, pair); all
+            as in ``verdict.holdings`` and ``verdict.conflicts``.
+    """
+
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+    data: xr.Dataset
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self.findings)
+
+    def __len__(self) -> int:
+        return len(self.findings)
+
+    @property
+    def alarm(self) -> bool:
+        """Whether a finding claims harm or conflict."""
+        return any(finding.alarm for finding in self.findings)
+
+    def of(self, kind: str) -> list[Finding]:
+        """The findings of a kind."""
+        return [finding for finding in self.findings if finding.kind == kind]
+
+    def text(self, width: int = 80) -> str:
+        """The findings and notes in paragraphs of lines no longer than ``width``."""
+        paragraphs = []
+        for finding in self.findings:
+            lines = []
+            for word, sentence in finding.lines():
+                before = "- " if not word else f"  {word}: "
+                lines.append(_wrapped(sentence, width, before))
+            paragraphs.append("\n".join(lines))
+        if self.notes:
+            paragraphs.append("\n".join(_wrapped(note, width, "Note: ") for note in self.notes))
+        return "\n\n".join(paragraphs)
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as JSON knows them, but for NaN."""
+        return {
+            "alarm": self.alarm,
+            "findings": [finding.to_dict() for finding in self.findings],
+            "notes": list(self.notes),
+        }
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row a finding; lists as text."""
+        rows = []
+        for finding in self.findings:
+            row = finding.to_dict()
+            row |= {name: ", ".join(row[name]) for name in ("tasks", "where")}
+            row["causes"] = ", ".join(cause.name for cause in finding.causes)
+            row["advice"] = " ".join(finding.advice)
+            del row["evidence"], row["why"]
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        items = []
+        for finding in self.findings:
+            said = [
+                f"<b>{escape(sentence)}</b>" if not word else f"<i>{word}:</i> {_code(sentence)}"
+                for word, sentence in finding.lines()
+            ]
+            items.append(f"<li>{'<br>'.join(said)}</li>")
+        notes = "".join(f"<p><small>{escape(note)}</small></p>" for note in self.notes)
+        return f"<ul>{''.join(items)}</ul>{notes}"
+
+
+def _wrapped(text: str, width: int, before: str) -> str:
+    indent = " " * (len(before) - len(before.lstrip()) + 2)
+    return fill(
+        text,
+        width,
+        initial_indent=before,
+        subsequent_indent=indent if before != "Note: " else "  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _code(sentence: str) -> str:
+    parts = escape(sentence).split("`")
+    return "".join(f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts))
+
+
+def _probability(value: float) -> str:
+    return "over 0.99" if value > 0.99 else f"{value:.2f}"

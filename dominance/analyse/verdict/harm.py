@@ -1,0 +1,144 @@
+"""Whether the tasks that are dominated, unheard or in conflict are harmed, as far as the runs can say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from dominance.analyse.kernels.batch_means import batch_means
+from dominance.analyse.kernels.certainty import probability_above
+from dominance.analyse.study.scores import FINAL, events
+from dominance.analyse.study.single import Single
+from dominance.analyse.study.tci import tci
+from dominance.analyse.verdict.advice import alone
+from dominance.analyse.verdict.finding import Finding
+from dominance.analyse.verdict.rules import FALLS, HARMS, LEAST_LOSSES, LIKELY, STALLS, SURE
+from dominance.analyse.verdict.words import listed
+from dominance.deltas import Directions
+from dominance.errors import NothingRecorded
+
+SPLITS = (FINAL, "test", "val", "train")
+"""Whose metrics are compared with single-task runs: the first of these that the run has."""
+
+
+def against_single(
+    run: xr.DataTree, single: Single, *, split: str | None, higher_is_better: Directions | None
+) -> list[Finding]:
+    """Each task against itself alone, by its first metric with a direction: TCI (MoCoGrad, Definition 2).
+
+    Raises:
+        BadOption, NothingRecorded: as ``tci``; or the run has no metric at all.
+    """
+    split = split or _split(run)
+    found = tci(run, single, split=split, higher_is_better=higher_is_better)
+    surest, likely = (
+        tci(run, single, split=split, higher_is_better=higher_is_better, level=2 * level - 1).low
+        for level in (SURE, LIKELY)
+    )
+    harmed: list[Finding] = []
+    well: list[str] = []
+    for task in found.task.to_numpy().tolist():
+        known = [m for m in found.metric.to_numpy().tolist() if np.isfinite(found.relative.sel(task=task, metric=m))]
+        if not known:
+            continue
+        at = {"task": task, "metric": known[0]}
+        relative, repeats = float(found.relative.sel(at)), bool(np.isfinite(found.low.sel(at)))
+        probability = float("nan")
+        if repeats:
+            probability = SURE if surest.sel(at) > 0 else LIKELY if likely.sel(at) > 0 else 0.5
+        if relative < HARMS or (repeats and probability < LIKELY):
+            well.append(task)
+            continue
+        higher = found.direction.sel(at).item() == "higher"
+        value = float(found.tci.sel(at))
+        how = f"its {known[0]} is {abs(value):.3g} {'lower' if higher else 'higher'}, {100 * relative:.0f} %"
+        tail = "" if repeats else "; one run on each side, so another seed may say otherwise"
+        harmed.append(
+            Finding(
+                "harm",
+                f"{task} is worse off than alone: {how}{tail}.",
+                tasks=(task,),
+                strength=relative,
+                meaning=f"how much worse {known[0]} ({split}) is than in single-task training, relative",
+                probability=probability,
+                evidence={"metric": known[0], "split": split, "tci": value, "against": "single-task runs"},
+                alarm=True,
+            )
+        )
+    if well:
+        text = f"{listed(well)} {'is' if len(well) == 1 else 'are'} about as well off as alone, or better"
+        strength = max(float(found.relative.sel(task=task).max()) for task in well)
+        meaning = "largest relative loss against single-task training; below 0 is a gain"
+        harmed.append(Finding("no harm", f"{text}.", tuple(well), strength=strength, meaning=meaning))
+    return harmed
+
+
+def from_losses(run: xr.DataTree, rows: NDArray[np.int64], suspects: Sequence[str]) -> list[Finding]:
+    """Weaker evidence: losses of suspected tasks that rise above their start, or stall while others fall.
+
+    A loss is compared between the first tenth of the usable steps and the last fifth; losses that are not positive
+    have no such shares and are left out.
+    """
+    if len(rows) < LEAST_LOSSES:
+        return []
+    loss = run["loss/loss"].to_numpy()[rows]
+    tasks = run["task"].to_numpy().tolist()
+    first, last = loss[: len(rows) // 10], loss[-(len(rows) // 5) :]
+    start, start_error, _ = batch_means(first)
+    end, end_error, count = batch_means(last)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        gone = np.where(start > 0, 1 - end / start, np.nan)
+        error = np.hypot(start_error * end / start, end_error) / start
+    falling = [task for task, share in zip(tasks, gone, strict=True) if share > FALLS and task not in suspects]
+    found = []
+    for task in suspects:
+        i = tasks.index(task)
+        share, apart = float(gone[i]), float(error[i])
+        rises = probability_above(-share, apart, 0.0, int(count[i]))
+        stalls = 1 - probability_above(share, apart, STALLS, int(count[i]))
+        if rises >= LIKELY:
+            text, probability = f"the loss of {task} ends {-100 * share:.0f} % above its start", rises
+        elif stalls >= LIKELY and falling:
+            text = f"the loss of {task} has hardly moved ({100 * share:+.0f} % gone), while {listed(falling)} learned"
+            probability = stalls
+        else:
+            continue
+        found.append(
+            Finding(
+                "harm",
+                f"{text}: weaker evidence than a single-task run would be.",
+                tasks=(task,),
+                strength=share,
+                meaning="share of the loss at the start that is gone at the end",
+                probability=min(probability, LIKELY),  # it is that of the loss; of harm one is less sure
+                evidence={"start": float(start[i]), "end": float(end[i]), "against": "its start"},
+                advice=(f"To know, train {task} alone: {alone(run, [task])}",),
+                alarm=True,
+            )
+        )
+    return found
+
+
+def unknown(run: xr.DataTree, suspects: Sequence[str]) -> Finding:
+    """What cannot be known from this run alone, and what to record."""
+    who = listed(list(suspects))
+    return Finding(
+        "harm unknown",
+        f"whether {who} would be better off alone cannot be known from this run.",
+        tasks=tuple(suspects),
+        advice=(f"Record a single-task run: {alone(run, suspects)}; then `dominance summary RUN --baseline THAT_RUN`",),
+    )
+
+
+def _split(run: xr.DataTree) -> str:
+    there = set(events(run)["split"])
+    for split in SPLITS:
+        if split in there:
+            return split
+    raise NothingRecorded(
+        f"{run.attrs.get('path', 'run')}: logged no metric, so there is nothing to compare",
+        fix='log the scores: recorder.log_metrics(task=..., split="test", name=value)',
+    )

@@ -1,0 +1,64 @@
+"""Where a number becomes a finding: every threshold of the verdict, with its reason. Nothing is decided elsewhere."""
+
+from __future__ import annotations
+
+import math
+
+LEAST_STEPS = 20
+"""Usable steps below which nothing is judged: ten stretches of two steps are the least that give a standard error, and
+the first steps of a training (large gradients, empty momenta) are unlike what follows."""
+
+LEAST_LOSSES = 60
+"""Usable steps below which the course of the losses is no evidence of harm: a task that learns slowly has not begun."""
+
+STRETCHES = 10
+"""Stretches of steps whose means stand for independent values. Steps are not: momentum alone ties some ten together."""
+
+OWNED = 0.5
+"""A task owns a layer when the rAU of more than this share of its parameters is over 80 %: most of them, literally."""
+
+HOLDS = 0.8
+"""A task also owns a layer when it holds more than this share of the squared updates: four times all others together,
+the bound of the paper's last bucket. It speaks where rAU wavers, as when a task takes part once in many steps."""
+
+UNHEARD = 0.25
+"""A task is hardly heard when its squared updates are under this part of the mean of the others': the same four to one.
+With two tasks this is the other's ownership; with more it is a fact of its own."""
+
+CONFLICT = 4 / 3
+"""Mean GCD from which two tasks conflict: of two gradients of equal length each then undoes a third of the other's
+descent. Means up to about 1.25 are common among tasks that train well together, while the trunk is short of room."""
+
+LEANS = 1.1
+"""Mean GCD from which a pair is mentioned, without alarm, if it is surely above 1."""
+
+CAUSE = 2.0
+"""A cause counts when it makes the squared updates this many times as large as the others'. An owner has four times
+theirs: half of that on the scale on which factors multiply."""
+
+SEEN = 1.64
+"""Standard errors that a signal must stand out from 0 to count as seen: by chance one in twenty does."""
+
+FEWER = 2.0
+"""Ratio of touched coordinates from which a layer's rows are seen by one task and seldom by others."""
+
+SURE, LIKELY = 0.99, 0.9
+"""Probabilities from which a finding is called sure, or likely; below, weak. A weak one raises no alarm."""
+
+HARMS = 0.05
+"""Relative loss against single-task training from which a task is said to suffer; less is within what two seeds of one
+training commonly differ by."""
+
+STALLS, FALLS = 0.05, 0.25
+"""A loss stalls when less than the first share of it has gone, and falls when more than the second has."""
+
+
+def certainty(probability: float) -> str:
+    """In one word; "" where there is no probability.
+
+    >>> certainty(0.999), certainty(0.95), certainty(0.7), certainty(float("nan"))
+    ('sure', 'likely', 'weak', '')
+    """
+    if math.isnan(probability):
+        return ""
+    return "sure" if probability >= SURE else "likely" if probability >= LIKELY else "weak"

@@ -1,0 +1,160 @@
+"""The verdict on a run: which task owns what and why, who is in whose way, whether it hurts, and what to try."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from dominance.analyse.steps import UsableSteps, usable_steps
+from dominance.analyse.study.single import Single
+from dominance.analyse.summary import Overview, overview, percent
+from dominance.analyse.verdict import harm
+from dominance.analyse.verdict.conflicts import conflicts
+from dominance.analyse.verdict.conflicts import findings as conflict_findings
+from dominance.analyse.verdict.finding import KINDS, Finding, Verdict
+from dominance.analyse.verdict.holdings import holdings
+from dominance.analyse.verdict.owners import Owners
+from dominance.analyse.verdict.rules import LEAST_STEPS, LIKELY, SURE
+from dominance.deltas import Directions
+from dominance.errors import BadOption
+
+
+def verdict(
+    run: xr.DataTree,
+    *,
+    single: Single | None = None,
+    split: str | None = None,
+    higher_is_better: Directions | None = None,
+    seen: Overview | None = None,
+) -> Verdict:
+    """What a run shows, in findings that a person can act on.
+
+    - **dominance**: which task owns which layers, since when (rAU and the share of the squared updates), and why: by
+      the scale of its gradient, by how often it takes part or touches the parameters, or by noise
+      (``verdict.causes`` has the equation). With three tasks or more also the opposite, a task that is hardly heard.
+    - **conflict**: which tasks' gradients point against each other, where (mean GCD; MoCoGrad, Eq. 4). That one task
+      owns the trunk, and that two are in conflict, are independent facts.
+    - **harm**: against single-task runs if they are given (TCI); else from the course of the losses, which is weaker
+      evidence; else it is said that this run cannot tell. A large share of the gradient is no harm by itself.
+
+    Only harm and conflict are an alarm. How sure a finding is comes from means over stretches of steps, because steps
+    that follow each other are not independent. Every threshold, with its reason, is in ``verdict.rules``.
+
+    Args:
+        run: a run, from ``open_run``.
+        single: single-task runs to compare with, as in ``tci``.
+        split: of the metrics that are compared; default the first of final, test, val, train that was logged.
+        higher_is_better: direction of metrics that the runs do not declare.
+        seen: :func:`dominance.analyse.summary.overview` of the run, if it is known already.
+
+    Raises:
+        BadOption: several runs in one tree, or as ``tci``.
+        NothingRecorded: no usable step, no shared parameter; or as ``tci``.
+
+    >>> from dominance import verdict
+    >>> found = verdict(run)
+    >>> found.findings[0].kind, found.alarm
+    ('too short', False)
+    >>> print(found.findings[0].text)
+    2 steps are too few to judge by; at least 20 are needed.
+    """
+    if "run" in run.dims:
+        raise BadOption("a verdict is of one run", fix="{name: verdict(run) for name, run in runs_of(runs).items()}")
+    seen = seen or overview(run)
+    steps = usable_steps(run, str(seen.trunk.attrs["attribution"]))
+    rows = steps.rows()
+    held, pairs = holdings(run, seen, rows), conflicts(seen)
+    compared = [] if single is None else harm.against_single(
+        run, single, split=split, higher_is_better=higher_is_better
+    )  # fmt: skip
+    if len(rows) < LEAST_STEPS:
+        found = [_too_short(run, len(rows)), *compared]
+    else:
+        found = _judged(run, rows, seen, held, pairs, compared, known=single is not None)
+    order = list(KINDS)
+    found.sort(key=lambda finding: order.index(finding.kind))
+    return Verdict(
+        tuple(found), tuple(_notes(seen, steps)), xr.merge([held, pairs.drop_vars("steps")], compat="equals")
+    )
+
+
+def _judged(
+    run: xr.DataTree,
+    rows: NDArray[np.int64],
+    seen: Overview,
+    held: xr.Dataset,
+    pairs: xr.Dataset,
+    compared: list[Finding],
+    *,
+    known: bool,
+) -> list[Finding]:
+    found = Owners(run, rows, held).findings()
+    against = conflict_findings(run, pairs)
+    found += against
+    suspects = _suspects(run, found)
+    if known:
+        found += compared
+    elif suspects:
+        hurt = harm.from_losses(run, rows, suspects)
+        found += hurt or [harm.unknown(run, suspects)]
+    if not any(finding.kind in ("dominance", "unheard", "conflict") or finding.alarm for finding in found):
+        found.append(_balanced(seen, held))
+    return found
+
+
+def _suspects(run: xr.DataTree, found: list[Finding]) -> list[str]:
+    """Tasks that may be harmed by what was found."""
+    names: list[str] = []
+    for finding in found:
+        if finding.kind == "dominance" and finding.probability >= LIKELY:
+            names += [str(task) for task in run["task"].to_numpy() if str(task) not in finding.tasks]
+        elif finding.kind in ("unheard", "conflict"):
+            names += finding.tasks
+    return list(dict.fromkeys(names))
+
+
+def _balanced(seen: Overview, held: xr.Dataset) -> Finding:
+    effective, count = float(seen.trunk.effective_tasks[-1, 0]), held.sizes["task"]
+    if float(seen.trunk.untouched[-1, 0]) == 1:
+        return Finding("balanced", "no task has moved a shared parameter.")
+    return Finding(
+        "balanced",
+        f"balanced: no task owns the shared parameters and no two are in conflict; {effective:.1f} of {count} tasks"
+        " share the average parameter. Nothing to do.",
+        strength=effective,
+        meaning="effective number of tasks",
+    )
+
+
+def _too_short(run: xr.DataTree, used: int) -> Finding:
+    recorded = run.sizes["step"]
+    of = "" if used == recorded else f" of {recorded} recorded ones that can be used"
+    return Finding(
+        "too short",
+        f"{used} steps{of} are too few to judge by; at least {LEAST_STEPS} are needed.",
+        strength=float(used),
+        meaning="usable steps",
+        probability=SURE,
+        advice=("Train longer, or record more of it (`--every 1`); a few hundred steps say most.",),
+    )
+
+
+def _notes(seen: Overview, steps: UsableSteps) -> list[str]:
+    trunk, lines = seen.trunk, []
+    if trunk.attrs["attribution"] == "solo":
+        lines.append("updates are solo updates: the step the optimizer would take from one task's gradient alone")
+    untouched = float(trunk.untouched[-1, 0])
+    if 0.005 <= untouched < 1:
+        lines.append(f"{percent(untouched)} of the shared parameters have not been moved by any task")
+    if trunk.attrs["coords_sampled"] < trunk.attrs["coords_shared"]:
+        error = 100 * float(trunk.share_se[-1].max())
+        lines.append(
+            f"shares come from {trunk.attrs['coords_sampled']:,} of {trunk.attrs['coords_shared']:,} shared parameters"
+            f" (standard error at most {error:.2g} points)"
+        )
+    reasons = {reason: number for reason, number in steps.left_out.items() if number}
+    if reasons:
+        said = ", ".join(f"{number} {reason.replace('_', '-')}" for reason, number in reasons.items())
+        lines.append(f"{sum(reasons.values())} of {len(steps.used)} recorded steps are left out: {said}")
+    return lines
