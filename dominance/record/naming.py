@@ -225,7 +225,8 @@ def source_of(node: Node) -> Source | None:
             return Source(target, "".join(lines), assigned=True)
         if returns and function is None and not scope.startswith("<") and scope not in ("forward", "__call__"):
             function = scope
-        if scope == "<module>" or (function is not None and not returns):
+        # What a statement only uses stays inside: `model = train()` is no name for a loss of train.
+        if scope == "<module>" or returns is False or (function is not None and not returns):
             break
     path, number, _ = places[-1]
     called = _called(path, number, _LOSS_FUNCTIONS.get(node.name(), ()))
@@ -257,8 +258,11 @@ def _places(text: str) -> Iterator[tuple[str, int, str]]:
             yield path, int(match[2]), match[3]
 
 
-def _target(path: str, number: int) -> tuple[str | None, bool]:
-    """The name that the statement at this line assigns to, and whether the statement is a return."""
+def _target(path: str, number: int) -> tuple[str | None, bool | None]:
+    """The name that the statement at this line assigns to, and whether the value is handed on to the caller.
+
+    A return does; an expression does not, unless it yields; None: it may, or there is no such line to read.
+    """
     statement = None
     for node in _statements(path):
         if node.lineno <= number <= (node.end_lineno or node.lineno):
@@ -272,16 +276,17 @@ def _target(path: str, number: int) -> tuple[str | None, bool]:
     elif isinstance(statement, ast.AnnAssign):
         target = statement.target
     if isinstance(target, ast.Name):
-        return target.id, False
+        return target.id, None
     if isinstance(target, ast.Attribute):
-        return target.attr, False
+        return target.attr, None
     if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Constant):
         key = target.slice.value
         if isinstance(key, str):
-            return key, False
+            return key, None
         if isinstance(target.value, ast.Name):
-            return f"{target.value.id}[{key!r}]", False
-    return None, False
+            return f"{target.value.id}[{key!r}]", None
+    kept = isinstance(statement, ast.Expr) and not isinstance(statement.value, (ast.Yield, ast.YieldFrom))
+    return None, False if kept else None
 
 
 @lru_cache(maxsize=64)

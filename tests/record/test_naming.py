@@ -306,6 +306,25 @@ def unpacked() -> Tensor:
     return first * 1
 
 
+def used_up_in_a_function() -> Tensor:
+    kept = []
+
+    def train() -> str:
+        kept.append(F.mse_loss(X, T))
+        return "model"
+
+    model = train()
+    return kept[0] * len(model)
+
+
+def yielded() -> Tensor:
+    def losses() -> Iterator[Tensor]:
+        yield F.mse_loss(X, T)
+
+    depth = next(losses())
+    return depth * 1
+
+
 def two_in_a_line() -> Tensor:
     return (F.mse_loss(X, T) + F.huber_loss(X, T)) * 1
 
@@ -329,6 +348,8 @@ def two_in_a_line() -> Tensor:
         (a_comprehension, "parts", True),
         (added_up, "mse_loss", False),
         (unpacked, "mse", False),
+        (used_up_in_a_function, "mse_loss", False),
+        (yielded, "depth", True),
     ],
 )
 def test_the_name_that_a_line_suggests(make: Callable[[], Tensor], name: str, is_assigned: bool) -> None:

@@ -65,6 +65,27 @@ def test_the_default_burst_depends_on_momentum(optimizer: Any, burst: int, tmp_p
     assert run.attrs["steps_taken"] == 25
 
 
+def test_a_loop_in_a_function_whose_result_is_assigned(tmp_path: Path) -> None:
+    """`run = train()` is no name of the weighted losses in train: their weights are looked through."""
+
+    def weighted() -> Path:
+        net, data = Net(), Data()
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        with Recorder(tmp_path / "run", net, optimizer):
+            for _ in range(2):
+                out = net(data.x)
+                depth, seg = data.mse(out), data.ce(out)
+                optimizer.zero_grad()
+                (0.25 * depth + seg).backward()
+                optimizer.step()
+        return tmp_path / "run"
+
+    run = weighted()
+    tree = open_run(run)
+    assert tree.attrs["tasks"] == ["depth", "seg"]
+    np.testing.assert_array_equal(tree["loss/weight"].values, [[0.25, 1], [0.25, 1]])
+
+
 def test_a_step_that_grad_scaler_skips(tmp_path: Path) -> None:
     net, data = Net(), Data()
     optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
