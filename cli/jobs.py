@@ -67,9 +67,12 @@ class Running:
         return said[-1] if said else f"ended with {code}"
 
     def interrupt(self) -> None:
-        """Let it keep a checkpoint, and wait for that."""
+        """Tell it to keep a checkpoint and to end."""
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGINT)
+
+    def wait(self) -> None:
+        """Until it has ended."""
         self.process.wait()
         self._file.close()
 
@@ -114,6 +117,8 @@ def run_jobs(
     finally:
         for each in running:
             each.interrupt()
+        for each in running:
+            each.wait()
     tell(outcome, running)
     return outcome
 

@@ -71,8 +71,12 @@ def reproduce(
         return 130
     for failed, why in outcome.failed.items():
         say.error(f"{failed}: {why.removeprefix('dominance: error: ')}")
-    made, missing = _make(items, wanted, outcome, runs, output, kind)
-    _report(made, output)
+    again = "".join(f" --data {shlex.quote(text)}" for text in data or []) + (
+        f" --scale {scale}" if scale != "quick" else ""
+    )
+    made, missing = _make(items, wanted, outcome, runs, output, kind, again)
+    if made:
+        _report(output)
     for item, why in missing.items():
         say.error(f"{item} was not made: {why}")
     if not quiet:
@@ -105,16 +109,24 @@ def _make(
     runs: Path,
     output: Path,
     kind: str,
+    again: str,
 ) -> tuple[list[Made], dict[str, str]]:
-    """The items that can be made, and why the others were not."""
+    """The items that can be made, and why the others were not.
+
+    Args:
+        again: options with which the command makes the same again.
+    """
     from dominance.figures.papers.material import Material
     from dominance.figures.papers.write import make
 
     made, missing = [], {}
     for item in items:
-        there = [job.name for job in wanted[item.name] if job.name not in outcome.failed]
+        names = [job.name for job in wanted[item.name]]
+        material = Material([runs / job for job in names if job not in outcome.failed])
+        command = f"dominance reproduce {shlex.quote(item.name)}{again}"
+        failed = {job: why for job, why in outcome.failed.items() if job in names}
         try:
-            done = make(item, Material([runs / job for job in there]), output, format=kind, overwrite=True)
+            done = make(item, material, output, format=kind, overwrite=True, command=command, missing=failed)
         except DominanceError as error:
             missing[item.name] = str(error)
             continue
@@ -125,10 +137,11 @@ def _make(
     return made, missing
 
 
-def _report(made: Sequence[Made], output: Path) -> None:
+def _report(output: Path) -> None:
+    from dominance.figures.papers.catalogue import items
     from dominance.figures.papers.reproduction import write_reproduction
 
-    path = write_reproduction(made, output)
+    path = write_reproduction(items(), output)
     if path is not None:
         print(path)
 

@@ -28,6 +28,14 @@ class Wish:
     scale: Scale = "quick"
     data: Mapping[str, Path] = field(default_factory=dict)
 
+    def settings(self, benchmark: str, **others: Any) -> dict[str, Any]:
+        """The settings of a training on this benchmark: where its data lies, if that was said, and ``others``.
+
+        >>> Wish(data={"census": Path("/data/census")}).settings("census", width=32)
+        {'data': '/data/census', 'width': 32}
+        """
+        return ({"data": str(self.data[benchmark])} if benchmark in self.data else {}) | others
+
 
 class Result(Protocol):
     """A finished figure or table; ``plots.result.Plot`` is one, ``papers.table.Table`` another."""
@@ -71,9 +79,9 @@ class Item:
         paper: "AdaTask", "MoCoGrad" or "PUB".
         place: "Fig. 2", "Table I".
         title: what it shows, in a few words.
+        needs: the jobs; none when it needs none, or cannot be made.
+        make: draws it, on a plot backend; None when that cannot be done, ``stands_for`` then says why.
         stands_for: what the paper used and cannot be shipped, and what stands in its place; "" if it is the same.
-        needs: the jobs; none when it cannot be made, ``stands_for`` then says why.
-        make: draws it, on a plot backend.
         claims: in the order of the paper.
     """
 
@@ -82,6 +90,6 @@ class Item:
     place: str
     title: str
     needs: Callable[[Wish], Sequence[Job]]
-    make: Callable[[Material, Any], Result]
+    make: Callable[[Material, Any], Result] | None
     stands_for: str = ""
     claims: tuple[Claim, ...] = ()

@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
+TIMING = "timing.json"
+"""What ``dominance.benchmarks.timing`` leaves in its folder."""
+
 
 class Job(Protocol):
     """Something to run once; its outcome lies in a folder of its name, for every item that asks for it."""
@@ -90,4 +93,57 @@ class Training:
         for flag, pairs in (("--set", self.settings), ("--option", self.options)):
             for key, value in pairs.items():
                 words += [flag, f"{key}={value}"]
+        return words
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Training steps of several methods timed against each other, in turns in one process. None: the benchmark's own.
+
+    >>> Timing("census", ("equal-weight", "pub:every=10"), architecture="mmoe").arguments()
+    ['census', '--method', 'equal-weight', '--method', 'pub:every=10', '--architecture', 'mmoe']
+    """
+
+    benchmark: str
+    methods: tuple[str, ...]
+    """The one that the others are compared with first; options after a colon."""
+    architecture: str | None = None
+    optimizer: str | None = None
+    batch_size: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    sample: str | None = None
+    """Size of made-up pictures, such as "64x128", in place of data."""
+    laps: int | None = None
+    steps: int | None = None
+
+    module: ClassVar[str] = "dominance.benchmarks.timing"
+    can_resume: ClassVar[bool] = False
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    @property
+    def name(self) -> str:
+        """Benchmark and architecture; the rest as eight digits."""
+        digest = hashlib.sha256(json.dumps(self.arguments()).encode()).hexdigest()[:8]
+        words = "-".join(word for word in ("timing", self.benchmark, self.architecture or "") if word)
+        return f"{words}-{digest}"
+
+    def arguments(self) -> list[str]:
+        words = [self.benchmark]
+        for method in self.methods:
+            words += ["--method", method]
+        named = {
+            "architecture": self.architecture,
+            "optimizer": self.optimizer,
+            "batch-size": self.batch_size,
+            "sample": self.sample,
+            "laps": self.laps,
+            "steps": self.steps,
+        }
+        for name, value in named.items():
+            if value is not None:
+                words += [f"--{name}", str(value)]
+        for key, value in self.settings.items():
+            words += ["--set", f"{key}={value}"]
         return words

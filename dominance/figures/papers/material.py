@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -10,16 +11,17 @@ from typing import Any
 
 import xarray as xr
 
-from dominance.errors import NothingRecorded
-from dominance.figures.papers.jobs import Training
+from dominance.errors import BadData, NothingRecorded
+from dominance.figures.papers.jobs import TIMING, Training
 from dominance.store.reader import open_run
 
 
 class Material:
-    """Runs, found by what was trained.
+    """Runs, found by what was trained, and timings.
 
     Args:
-        paths: run directories, as ``dominance train`` made them; those of single-task learning hold one run a task.
+        paths: run directories, as ``dominance train`` made them; those of single-task learning hold one run a task;
+            and folders with a timing.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -32,7 +34,16 @@ class Material:
         Raises:
             NotARun: one of the paths is none.
         """
-        return [open_run(part) for path in self.paths for part in _parts(path)]
+        return [open_run(part) for path in self.paths if not (path / TIMING).exists() for part in _parts(path)]
+
+    @cached_property
+    def timings(self) -> list[dict[str, Any]]:
+        """What ``dominance.benchmarks.timing`` measured, in the order given.
+
+        Raises:
+            BadData: a file cannot be read.
+        """
+        return [_read(path / TIMING) for path in self.paths if (path / TIMING).exists()]
 
     def select(self, **wanted: Any) -> list[xr.DataTree]:
         """The runs of which all this holds, in the order of their seeds.
@@ -53,6 +64,14 @@ class Material:
     def has(self, **wanted: Any) -> bool:
         """Whether ``select`` would find one."""
         return any(all(_agrees(run, name, value) for name, value in wanted.items()) for run in self.runs)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadData(f"{path} cannot be read: {error}", fix="delete it, and measure again") from None
+    return found
 
 
 def _parts(path: Path) -> list[Path]:
