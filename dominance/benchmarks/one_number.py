@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -9,6 +11,8 @@ from dominance.benchmarks.benchmark import Metric
 from dominance.benchmarks.embedded import Embed, embedding_mlp
 from dominance.benchmarks.in_memory import InMemory
 from dominance.benchmarks.metrics import AUC, MAE, RMSE, auc, mae, rmse
+
+TOWER = (128, 64, 32)
 
 _SCORES = {AUC: auc, RMSE: rmse, MAE: mae}
 
@@ -49,3 +53,12 @@ class Embedded(OneNumber):
 
     def encoder(self) -> nn.Module:
         return embedding_mlp(Embed(self.sizes, self.embedding, self.numbers), [self.width, self.width])
+
+
+class Towers(Embedded):
+    """The heads are towers of three layers with ELU before the last one, as in AdaTask (Appendix B)."""
+
+    def head(self, task: str) -> nn.Module:
+        sizes = (self.width, *TOWER)
+        layers = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ELU())]
+        return nn.Sequential(*layers, nn.Linear(TOWER[-1], 1))

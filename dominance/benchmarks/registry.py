@@ -25,6 +25,8 @@ BENCHMARKS: Mapping[str, str] = {
     "nyuv2": "nyuv2.NYUv2",
     "cityscapes": "cityscapes.CityScapes",
     "office-home": "office_home.OfficeHome",
+    "tiktok": "tiktok.TikTok",
+    "wechat": "wechat.WeChat",
 }
 """Name -> module and class under ``dominance.benchmarks.problems``."""
 
