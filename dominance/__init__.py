@@ -40,9 +40,14 @@ _HOME = {
     "tci_over_epochs": "dominance.analyse.study.tci",
     "plot_rau_buckets": "dominance.plots.rau_buckets",
     "plot_gcd": "dominance.plots.gcd",
+    "plot_conflict_layers": "dominance.plots.conflict_layers",
+    "plot_geometry": "dominance.plots.geometry",
+    "plot_alignment": "dominance.plots.alignment",
+    "plot_noise_scale": "dominance.plots.noise_scale",
     "plot_losses": "dominance.plots.losses",
     "plot_effective_tasks": "dominance.plots.effective_tasks",
     "plot_gradient_norms": "dominance.plots.gradient_norms",
+    "plot_verdict": "dominance.plots.verdict",
     "DominanceError": "dominance.errors",
 }
 
@@ -71,11 +76,16 @@ if TYPE_CHECKING:
     from dominance.analyse.updates import rau_buckets as rau_buckets
     from dominance.analyse.verdict.verdict import verdict as verdict
     from dominance.errors import DominanceError as DominanceError
+    from dominance.plots.alignment import plot_alignment as plot_alignment
+    from dominance.plots.conflict_layers import plot_conflict_layers as plot_conflict_layers
     from dominance.plots.effective_tasks import plot_effective_tasks as plot_effective_tasks
     from dominance.plots.gcd import plot_gcd as plot_gcd
+    from dominance.plots.geometry import plot_geometry as plot_geometry
     from dominance.plots.gradient_norms import plot_gradient_norms as plot_gradient_norms
     from dominance.plots.losses import plot_losses as plot_losses
+    from dominance.plots.noise_scale import plot_noise_scale as plot_noise_scale
     from dominance.plots.rau_buckets import plot_rau_buckets as plot_rau_buckets
+    from dominance.plots.verdict import plot_verdict as plot_verdict
     from dominance.record.evaluation import evaluate as evaluate
     from dominance.record.recorder import Recorder as Recorder
     from dominance.record.tasks_named import observe as observe
