@@ -56,6 +56,10 @@ class Plot:
         written: list[Path] = backends.get(self.backend).save(self.figures, path, format, **options)
         return written
 
+    def __repr__(self) -> str:
+        pages = f"{len(self.figures)} pages, " if len(self.figures) > 1 else ""
+        return f"<Plot of {', '.join(map(str, self.data))}: {pages}{self.axes.size} axes>"
+
     def _repr_html_(self) -> str:
         """The pages as inline PNG, for notebooks."""
         draw = backends.get(self.backend)
