@@ -15,9 +15,19 @@ def ranks(values: Floats) -> Floats:
     array([1. , 3.5, 2. , 3.5])
     """
     values = np.asarray(values, dtype=np.float64)
-    less = (values[..., None, :] < values[..., :, None]).sum(axis=-1)
-    same = (values[..., None, :] == values[..., :, None]).sum(axis=-1)
-    return np.asarray(less + (same + 1) / 2, dtype=np.float64)
+    order = np.argsort(values, axis=-1, kind="stable")
+    ordered = np.take_along_axis(values, order, axis=-1)
+    count = values.shape[-1]
+    place = np.broadcast_to(np.arange(count), values.shape)
+    new = np.ones(values.shape, dtype=bool)
+    new[..., 1:] = ordered[..., 1:] != ordered[..., :-1]
+    first = np.maximum.accumulate(np.where(new, place, 0), axis=-1)
+    ends = np.ones(values.shape, dtype=bool)
+    ends[..., :-1] = new[..., 1:]
+    last = np.minimum.accumulate(np.where(ends, place, count)[..., ::-1], axis=-1)[..., ::-1]
+    found = np.empty(values.shape)
+    np.put_along_axis(found, order, (first + last) / 2 + 1, axis=-1)
+    return found
 
 
 def pearson(x: Floats, y: Floats) -> Floats:

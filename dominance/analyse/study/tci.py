@@ -150,9 +150,7 @@ def tci_over_epochs(
     only_one = 0
     for name, run in named.items():
         for task in map(str, run.attrs["tasks"]):
-            seeds = [about(one).seed for one in alone[task].values()]
-            order = [seeds.index(s)] if (s := about(run).seed) in seeds and len(set(seeds)) == len(seeds) else None
-            chosen = [list(theirs[task].values())[i] for i in order] if order else list(theirs[task].values())
+            chosen = [theirs[task][one] for one in partners_of(run, alone[task])]
             there = pd.concat(chosen, axis=1).mean(axis=1, skipna=False)
             both = pd.concat({"ours": ours[name], "theirs": there}, axis=1, join="outer")
             both = both[both.index.get_level_values("task") == task]
@@ -196,6 +194,13 @@ def singles_of(single: Single, joint: Mapping[str, xr.DataTree]) -> dict[str, di
             require_repeats(alone, f"single-task runs of {task}")
             found[task] = alone
     return found
+
+
+def partners_of(run: xr.DataTree, alone: Mapping[str, xr.DataTree]) -> dict[str, xr.DataTree]:
+    """The single-task run with the seed of a joint one; where there is none, or more than one, all of them."""
+    seed = about(run).seed
+    same = {name: one for name, one in alone.items() if seed is not None and about(one).seed == seed}
+    return same if len(same) == 1 else dict(alone)
 
 
 def _metrics(ours: xr.Dataset, theirs: Mapping[str, xr.Dataset], metric: str | None) -> tuple[list[str], list[str]]:

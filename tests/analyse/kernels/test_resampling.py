@@ -7,12 +7,10 @@ import pytest
 from scipy import stats
 
 from dominance.analyse.kernels.resampling import (
-    bca,
     block_bootstrap,
     bootstrap,
-    jackknife,
+    correlation_interval,
     orders,
-    percentile,
     permutation_p,
 )
 
@@ -23,14 +21,14 @@ def singles(n: int) -> list[np.ndarray]:
 
 def test_the_seed_decides() -> None:
     x = np.random.default_rng(0).normal(size=9)
-    one, same, other = (bootstrap(singles(9), lambda i: float(x[i].mean()), resamples=50, seed=s) for s in (1, 1, 2))
+    one, same, other = (bootstrap(singles(9), lambda i: x[i].mean(axis=-1), resamples=50, seed=s) for s in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
     assert (one != other).any()
 
 
 def test_spread_is_that_of_the_mean() -> None:
     x = np.random.default_rng(0).normal(size=40)
-    means = bootstrap(singles(40), lambda i: float(x[i].mean()), resamples=4000)
+    means = bootstrap(singles(40), lambda i: x[i].mean(axis=-1), resamples=4000)
     assert means.std() == pytest.approx(x.std() / math.sqrt(40), rel=0.05)
 
 
@@ -39,42 +37,60 @@ def test_clusters_stay_together() -> None:
     groups = [np.flatnonzero(cluster == i) for i in range(6)]
     seen = []
 
-    def look(index: np.ndarray) -> float:
-        counts = np.bincount(cluster[index], minlength=6)
-        seen.append((counts % 5 == 0).all())
-        return 0.0
+    def look(places: np.ndarray) -> np.ndarray:
+        for index in places:
+            counts = np.bincount(cluster[index], minlength=6)
+            seen.append((counts % 5 == 0).all())
+        return np.zeros(len(places))
 
     bootstrap(groups, look, resamples=30)
+    assert len(seen) == 30
     assert all(seen)
+
+
+def test_clusters_of_several_sizes() -> None:
+    groups = [np.array([0]), np.array([1, 2, 3])]
+    sizes = bootstrap(groups, lambda i: np.full(len(i), i.shape[-1]), resamples=200)
+    assert set(sizes) == {2, 4, 6}
+    drawn = np.random.default_rng(0).integers(2, size=(200, 2))
+    np.testing.assert_array_equal(sizes, np.array([1, 3])[drawn].sum(axis=1))  # in the order of drawing
 
 
 def test_blocks_are_neighbours_of_one_series() -> None:
     series = [np.arange(7), np.arange(7, 12)]
 
-    def look(index: np.ndarray) -> float:
-        assert len(index) == 12
-        first, second = index[:7], index[7:]
-        assert first.max() < 7 <= second.min()
-        jumps = np.flatnonzero(np.diff(first) != 1) + 1
-        assert set(jumps.tolist()) <= {3, 6}
-        return 0.0
+    def look(places: np.ndarray) -> np.ndarray:
+        assert places.shape == (40, 12)
+        for index in places:
+            first, second = index[:7], index[7:]
+            assert first.max() < 7 <= second.min()
+            jumps = np.flatnonzero(np.diff(first) != 1) + 1
+            assert set(jumps.tolist()) <= {3, 6}
+        return np.zeros(len(places))
 
     block_bootstrap(series, 3, look, resamples=40)
 
 
-def test_bca_is_scipys() -> None:
-    x = np.random.default_rng(3).exponential(size=25)
-    theirs = stats.bootstrap((x,), np.mean, n_resamples=20_000, method="BCa", random_state=0).confidence_interval
-    samples = bootstrap(singles(25), lambda i: float(x[i].mean()), resamples=20_000)
-    low, high = bca(samples, float(x.mean()), jackknife(singles(25), lambda i: float(x[i].mean())))
-    assert (low, high) == pytest.approx((theirs.low, theirs.high), rel=0.02)
-    assert percentile(samples)[0] < low  # a mean of exponentials is skewed to the right
+def test_interval_of_a_correlation_is_fishers_where_the_samples_spread_so() -> None:
+    """Of n normal pairs artanh r has a standard deviation of about 1 / sqrt(n - 3)."""
+    samples = np.tanh(np.random.default_rng(0).normal(0.4, 1 / math.sqrt(97), 50_000))
+    found = correlation_interval(math.tanh(0.4), samples, 1e6)
+    theirs = stats.pearsonr(*correlated(100, math.tanh(0.4))).confidence_interval()
+    assert found == pytest.approx((theirs.low, theirs.high), abs=0.005)
+    wider = correlation_interval(math.tanh(0.4), samples, 3)
+    assert wider[0] < found[0]
+    assert found[1] < wider[1] < 1
 
 
-def test_all_samples_alike() -> None:
-    assert bca(np.full(9, 2.0), 2.0, np.full(5, 2.0)) == (2, 2)
-    assert all(math.isnan(limit) for limit in percentile(np.full(3, np.nan)))
-    assert bca(np.array([1.0, 2.0, 3.0]), 0.0, np.array([])) == percentile(np.array([1.0, 2.0, 3.0]))
+def correlated(n: int, r: float) -> tuple[np.ndarray, np.ndarray]:
+    """Two samples with exactly this correlation."""
+    x, y = np.linalg.qr(np.column_stack([np.ones(n), np.random.default_rng(0).normal(size=(n, 2))]))[0][:, 1:].T
+    return x, r * x + math.sqrt(1 - r * r) * y
+
+
+def test_no_interval_without_samples() -> None:
+    assert all(math.isnan(limit) for limit in correlation_interval(0.5, np.full(3, np.nan), 4))
+    assert all(math.isnan(limit) for limit in correlation_interval(math.nan, np.array([0.1, 0.2]), 4))
 
 
 def test_few_orders_are_all_there() -> None:
