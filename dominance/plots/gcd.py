@@ -45,11 +45,11 @@ def plot_gcd(
 
     Raises:
         NothingRecorded: no step, fewer than two tasks, or no pair with two gradients at the same step.
-        BadOption: an unknown task, layer or backend.
+        BadOption: an unknown task, layer or backend, or a result of several runs.
     """
     b = backends.get(backend)
     by = "all" if layers is None else "layer"
-    data = source.resolve(run_or_result, "gcd", lambda run: gcd(run, by=by))
+    data = source.one_run(source.resolve(run_or_result, "gcd", lambda run: gcd(run, by=by)))
     chosen = source.choose_tasks(data, tasks)
     if len(chosen) < 2:
         raise NothingRecorded(f"GCD compares tasks, and there is one ({chosen[0]})", fix="choose or record two tasks")

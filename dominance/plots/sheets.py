@@ -278,7 +278,7 @@ def heat(
         first_row, first_column = page // column_pages * per_page, page % column_pages * across
         inside = range(first_row, min(len(rows), first_row + per_page))
         beside = range(first_column, min(len(columns), first_column + across))
-        ticks = _TICKS if body is not None else 0.02
+        ticks = (_TICKS + 0.03 * bool(around.x_label)) if body is not None else 0.02
         total = bar_space + header + len(inside) * high + ticks
         figure, start = _frame(b, width, total, around, f"Page {page + 1} of {pages}." if pages > 1 else "")
         place = Box(left, start - bar_space - header - len(inside) * high, len(beside) * wide, len(inside) * high)

@@ -32,7 +32,7 @@ def resolve(source: Source, variable: str, analyse: Callable[[xr.DataTree], xr.D
     else:
         held = f"a Dataset of {', '.join(map(str, source))}" if isinstance(source, xr.Dataset) else repr(type(source))
         raise BadOption(f"cannot plot {held}: it has no {variable!r}", fix="give an open run or the analyser's result")
-    if data.sizes.get("step", 0) == 0:
+    if data.sizes.get("step", 1) == 0:
         raise NothingRecorded("nothing to plot: no step is recorded", fix="record some training steps first")
     return data
 
@@ -90,6 +90,19 @@ def whole_trunk(data: xr.Dataset, fix: str) -> xr.Dataset:
     if data.sizes["layer"] != 1:
         raise BadOption(f"this result is split into {data.sizes['layer']} layers, not the whole trunk", fix=fix)
     return data
+
+
+def one_run(data: xr.Dataset) -> xr.Dataset:
+    """The result itself, when it is of one run.
+
+    Raises:
+        BadOption: it is of several, and this plot shows one.
+    """
+    if "run" not in data.dims:
+        return data
+    raise BadOption(
+        f"this plot shows one run, and here are {data.sizes['run']}", fix="give one run, or the result of one"
+    )
 
 
 def group(run: xr.DataTree, name: str) -> xr.Dataset:
