@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from dominance.analyse.kernels.ema import accumulate, hold, hold_every
-from dominance.analyse.steps import UsableSteps
+from dominance.analyse.lengths import RunLengths
+from dominance.analyse.steps import UsableSteps, usable_steps
 from dominance.analyse.stream import DEFAULT, Blocks, Plan, over_tiles
 from dominance.errors import BadOption, NothingRecorded
 
-R = TypeVar("R")
 PIECE = 2**16
 """Float64 sums that are worked on at a time: they and their temporaries stay in the cache from step to step."""
 
 PATHS = {"additive": "update/update", "solo": "update/solo"}
+BOTH = "both"
 
 
 @dataclass(frozen=True)
@@ -28,21 +29,35 @@ class Visit:
 
     Attributes:
         point: index of the step among those asked for.
-        coords: range of the run's coordinates.
+        part: index of the attribution among those asked for.
+        tile: range of the run's coordinates that are worked on together.
+        coords: those of them whose state this is.
         sums: (task, coord) float64, S_t of ``accumulate``: AU = (1 - γ) S. Valid during the call only.
     """
 
     point: int
+    part: int
+    tile: slice
     coords: slice
     sums: NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Streamed(Generic[R]):
-    """What ``averages`` gives back: results[i][point] for the coordinates coords[i], and the steps they came from."""
+class Visitor(Protocol):
+    """What an analysis makes of the averages. It may be sent to another process, and so must what it makes."""
 
-    results: list[list[R]]
-    coords: list[slice]
+    def room(self, tile: slice, parts: int, points: int) -> NDArray[Any]:
+        """Where the results of one tile go."""
+
+    def visit(self, state: Visit, room: NDArray[Any]) -> None:
+        """Put what follows from a state into the room of its tile."""
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """What ``averages`` gives back: the rooms of the tiles, in the order of coordinates, and the steps behind them."""
+
+    rooms: list[NDArray[Any]]
+    tiles: list[slice]
     points: NDArray[np.int64]
     steps: UsableSteps
 
@@ -65,41 +80,50 @@ def shared_coords(run: xr.DataTree) -> NDArray[np.bool_]:
     return shared
 
 
-def update_path(run: xr.DataTree, attribution: str) -> str:
-    """Where the updates of an attribution lie.
+def parts_of(run: xr.DataTree, attribution: str) -> tuple[str, ...]:
+    """The attributions that are meant: one, or both.
 
     Raises:
         BadOption: no such attribution.
         NothingRecorded: the run was recorded without it.
     """
-    if attribution not in PATHS:
-        raise BadOption(f"attribution {attribution!r} is unknown", fix="choose from additive, solo")
+    if attribution not in (*PATHS, BOTH):
+        raise BadOption(f"attribution {attribution!r} is unknown", fix="choose from additive, solo, both")
     recorded = run.attrs.get("attribution", "additive")
-    if recorded not in (attribution, "both"):
+    if recorded not in (attribution, BOTH):
         raise NothingRecorded(
             f"{run.attrs.get('path', 'run')}: recorded with attribution {recorded}, not {attribution}",
             fix=f'say attribution="{recorded}", or record with `--attribution {attribution}`',
         )
-    return PATHS[attribution]
+    return tuple(PATHS) if attribution == BOTH else (attribution,)
+
+
+def steps_for(run: xr.DataTree, parts: Sequence[str], max_unattributed: float) -> UsableSteps:
+    """The steps that every one of the attributions can use, so that they are compared over the same ones."""
+    first, *others = (usable_steps(run, part, max_unattributed) for part in parts)
+    for other in others:  # a solo update has no unattributed part: all that it can lack is a finite value
+        first = first.without(np.flatnonzero(first.used & ~other.used).tolist())
+    return first
 
 
 def averages(
     run: xr.DataTree,
-    path: str,
+    parts: Sequence[str],
     steps: UsableSteps,
     choose: Callable[[UsableSteps], NDArray[np.int64]],
-    visit: Callable[[Visit], R],
+    visitor: Visitor,
     *,
     decay: float,
     for_ratio: bool,
     plan: Plan = DEFAULT,
-) -> Streamed[R]:
-    """Stream the updates through Eq. 2 and call ``visit`` for all coordinates, piece by piece, at every chosen step.
+) -> Streamed:
+    """Stream the updates through Eq. 2 and call the visitor for all coordinates, piece by piece, at every chosen step.
 
     A step whose update proves to be NaN or infinite for a task that took part, though the statistics of its layer did
     not say so, is left out as well, and the run is streamed again without it.
 
     Args:
+        parts: attributions, keys of ``PATHS``.
         choose: used steps in, indices of recorded steps out (increasing).
         for_ratio: only ratios between tasks matter; they outlive the decay of coordinates that are no longer moved.
 
@@ -110,60 +134,69 @@ def averages(
     if not 0 < decay < 1:
         raise BadOption(f"decay={decay} is no decay", fix="give a number between 0 and 1, such as 0.99")
     wanted = shared_coords(run)
+    paths = tuple(PATHS[part] for part in parts)
     while True:
         steps.require(run)
         points = choose(steps)
-        job = _Job(path, steps, wanted, points, visit, decay, hold_every(decay) if for_ratio else 0)
-        pieces = [piece for part in over_tiles(run, [path], job, wanted=wanted, plan=plan) for piece in part]
-        bad = sorted(set().union(*(piece.bad for piece in pieces)))
+        job = _Job(paths, steps, RunLengths(wanted), points, visitor, decay, hold_every(decay) if for_ratio else 0)
+        found = over_tiles(run, paths, job, wanted=wanted, plan=plan)
+        bad = sorted(set().union(*(tile.bad for tile in found)))
         if not bad:
-            return Streamed([piece.results for piece in pieces], [piece.coords for piece in pieces], points, steps)
+            return Streamed([tile.room for tile in found], [tile.coords for tile in found], points, steps)
         steps = steps.without(bad)
 
 
 @dataclass(frozen=True)
-class _Job(Generic[R]):
-    path: str
+class _Tile:
+    coords: slice
+    room: NDArray[Any]
+    bad: set[int]
+
+
+@dataclass(frozen=True)
+class _Job:
+    paths: tuple[str, ...]
     steps: UsableSteps
-    wanted: NDArray[np.bool_]
+    wanted: RunLengths
     points: NDArray[np.int64]
-    visit: Callable[[Visit], R]
+    visitor: Visitor
     decay: float
     hold_every: int
 
-    def __call__(self, coords: slice, blocks: Blocks) -> list[_Piece[R]]:
+    def __call__(self, coords: slice, blocks: Blocks) -> _Tile:
         """One tile, in pieces."""
+        room = self.visitor.room(coords, len(self.paths), len(self.points))
         width = max(1, PIECE // self.steps.absent.shape[1])
         starts = range(coords.start, coords.stop, width)
-        pieces = [_Piece(self, slice(start, min(start + width, coords.stop))) for start in starts]
+        ranges = [slice(start, min(start + width, coords.stop)) for start in starts]
+        pieces = [(_Piece(self, coords, piece, part, room), path) for piece in ranges for part, path in self._parts()]
         for rows, arrays in blocks:
-            for piece in pieces:
+            for piece, path in pieces:
                 first = piece.coords.start - coords.start
-                piece.take(rows, arrays[self.path][..., first : first + piece.width])
+                piece.take(rows, arrays[path][..., first : first + piece.width])
             if rows.stop > self.points[-1]:
                 break
-        for piece in pieces:
-            piece.finish()
-        return pieces
+        return _Tile(coords, room, set().union(*(piece.bad for piece, _ in pieces)))
+
+    def _parts(self) -> list[tuple[int, str]]:
+        return list(enumerate(self.paths))
 
 
-class _Piece(Generic[R]):
-    """Part of a tile, small enough for the processor's cache: its state, and what came of it so far.
+class _Piece:
+    """Part of a tile, small enough for the processor's cache: its state.
 
     Attributes:
-        results: by point.
         bad: rows that are not finite.
     """
 
-    def __init__(self, job: _Job[R], coords: slice) -> None:
+    def __init__(self, job: _Job, tile: slice, coords: slice, part: int, room: NDArray[Any]) -> None:
         self.coords = coords
         self.width = coords.stop - coords.start
-        self.results: list[R] = []
         self.bad: set[int] = set()
-        self._job = job
-        self._shared = job.wanted[coords]
+        self._job, self._tile, self._part, self._room = job, tile, part, room
+        self._shared = job.wanted.expand(coords)
         self._sums: NDArray[np.float64] = np.zeros((job.steps.absent.shape[1], self.width))
-        self._used = 0
+        self._used = self._visited = 0
 
     def take(self, rows: slice, update: NDArray[np.float32]) -> None:
         """The next rows, (step, task, coord)."""
@@ -175,17 +208,13 @@ class _Piece(Generic[R]):
                 self._used += 1
                 if job.hold_every and self._used % job.hold_every == 0:
                     hold(sums)
-            done = len(self.results)
-            if done < len(job.points) and job.points[done] == row:
-                self.results.append(job.visit(Visit(done, self.coords, sums)))
+            if self._visited < len(job.points) and job.points[self._visited] == row:
+                job.visitor.visit(Visit(self._visited, self._part, self._tile, self.coords, sums), self._room)
+                self._visited += 1
         if not np.isfinite(sums.sum(axis=0))[self._shared].all():
             numbered = zip(update, range(rows.start, rows.stop), strict=True)
             self.bad |= {row for values, row in numbered if self._is_bad(values[:, self._shared], row)}
             sums[...] = 0  # these results are void; go on only to find the other bad steps
-
-    def finish(self) -> None:
-        """Give the memory of the state back."""
-        self._sums = self._sums[:, :0].copy()
 
     def _present(self, update: NDArray[np.float32], row: int) -> NDArray[np.float32]:
         """The update of a task that took no part is 0 where none was recorded."""

@@ -15,55 +15,59 @@ from dominance.analyse.kernels.buckets import bucket_counts
 from dominance.analyse.kernels.effective import effective_tasks
 from dominance.analyse.kernels.ratio import ratio
 from dominance.analyse.kernels.sampling_error import share_error
+from dominance.analyse.lengths import RunLengths
+
+_UNIT = 2.0**24
+"""Effective numbers of tasks are added up as whole multiples of 1 / _UNIT: the sum is the same in every order."""
 
 
 class Counter:
-    """Counts one tile at one step, in whole coordinates of each stratum: nothing that depends on how tiles are cut."""
+    """Counts the coordinates of each stratum, in whole numbers: nothing that depends on how tiles are cut.
 
-    def __init__(self, code: NDArray[np.int64], edges: tuple[float, ...]) -> None:
-        self.code, self.edges = code, edges
+    A room is (attribution, point, row, run), where a run is a range of coordinates of one stratum; rows are the counts
+    of each task and bucket, the number of coordinates that are touched, and the sum of their effective tasks.
 
-    def runs(self, coords: slice) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """First coordinate, and stratum, of each run of coordinates of one stratum in the tile."""
-        code = self.code[coords]
-        starts = np.flatnonzero(np.diff(code, prepend=code[0] - 1))
-        return starts.astype(np.int64), code[starts]
+    Args:
+        code: (coord,) stratum, -1 for none.
+        edges: of the buckets.
+        tasks: how many.
+    """
 
-    def __call__(self, state: Visit) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
-        """Coordinates (task, bucket, run), those that are touched (run), and the sum of their effective tasks (run)."""
-        starts, _ = self.runs(state.coords)
+    def __init__(self, code: NDArray[np.int64], edges: tuple[float, ...], tasks: int) -> None:
+        self._code = RunLengths(code)
+        self._edges, self._tasks = edges, tasks
+
+    def room(self, tile: slice, parts: int, points: int) -> NDArray[np.int64]:
+        rows = self._tasks * (len(self._edges) - 1) + 2
+        return np.zeros((parts, points, rows, len(self._code.within(tile)[0])), dtype=np.int64)
+
+    def visit(self, state: Visit, room: NDArray[np.int64]) -> None:
+        starts, _ = self._code.within(state.coords)
+        first = self._code.number(state.coords.start) - self._code.number(state.tile.start)
+        found = room[state.part, state.point, :, first : first + len(starts)]
         split = ratio(state.sums)
-        counts = bucket_counts(split, self.edges, starts)
+        found[:-2] += bucket_counts(split, self._edges, starts).reshape(-1, len(starts))
         effective = effective_tasks(split.astype(np.float32))  # 1e-6 is enough, and its logarithm costs half
         touched = ~np.isnan(effective)
-        return (
-            counts.astype(np.int32),
-            np.add.reduceat(touched, starts, dtype=np.int32),
-            np.add.reduceat(np.where(touched, effective, 0), starts, dtype=np.float64),
-        )
+        found[-2] += np.add.reduceat(touched, starts, dtype=np.int64)
+        units = np.rint(np.where(touched, effective, 0) * np.float32(_UNIT))
+        found[-1] += np.add.reduceat(units, starts, dtype=np.float64).astype(np.int64)  # exact: whole numbers < 2^53
+
+    def totals(self, found: Streamed, strata: int) -> list[Totals]:
+        """For each attribution what was counted, by stratum."""
+        parts, points, rows, _ = found.rooms[0].shape
+        total = np.zeros((strata, parts, points, rows), dtype=np.int64)
+        for tile, room in zip(found.tiles, found.rooms, strict=True):
+            _, codes = self._code.within(tile)
+            kept = np.flatnonzero(codes >= 0)
+            np.add.at(total, codes[kept], np.moveaxis(room[..., kept], -1, 0))
+        total = np.moveaxis(total, 0, -1)
+        inside = total[:, :, :-2].reshape(parts, points, self._tasks, len(self._edges) - 1, strata)
+        return list(zip(inside, total[:, :, -2], total[:, :, -1] / _UNIT, strict=True))
 
 
 Totals = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
-
-
-def totals(
-    found: Streamed[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]],
-    counter: Counter,
-    parts: Strata,
-    tasks: int,
-    buckets: int,
-) -> Totals:
-    """What the counter counted, by stratum: (step, task, bucket, stratum), (step, stratum), (step, stratum)."""
-    points, count = len(found.points), len(parts.sampled)
-    inside = np.zeros((points, tasks, buckets, count), dtype=np.int64)
-    touched = np.zeros((points, count), dtype=np.int64)
-    effective = np.zeros((points, count))
-    for coords, results in zip(found.coords, found.results, strict=True):
-        _, codes = counter.runs(coords)
-        kept = np.flatnonzero(codes >= 0)
-        for total, part in zip((inside, touched, effective), zip(*results, strict=True), strict=True):
-            np.add.at(np.moveaxis(total, -1, 0), codes[kept], np.moveaxis(np.stack(part)[..., kept], -1, 0))
-    return inside, touched, effective
+"""Coordinates (step, task, bucket, stratum), those that are touched, and the sum of effective tasks (step, stratum)."""
 
 
 def shares(

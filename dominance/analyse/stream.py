@@ -2,6 +2,7 @@
 
 Every per-coordinate analysis runs over this one loop: coordinates are independent of each other, so a tile holds all
 tasks of its coordinates and sees the steps in order, and what is kept in memory does not grow with the run's length.
+Tiles are worked on by threads, or by dask when the run's arrays are dask's.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import cycle
 from math import prod
 from typing import Any, TypeVar
@@ -19,10 +21,11 @@ from numpy.typing import NDArray
 
 from dominance.schema import COORD_CHUNK, STEP_CHUNK
 from dominance.store.chunks import ChunkReader, supports
-from dominance.store.reader import array as stored_array
+from dominance.store.lazy import behind, unchunked
 
 T = TypeVar("T")
 Blocks = Iterator[tuple[slice, dict[str, NDArray[Any]]]]
+Work = Callable[[slice, Blocks], T]
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Plan:
         steps, coords: rows and columns of a block where the store has no chunks that decide it.
         memory: bytes of raw values that one thread may hold at once; a block of more than that is read in narrower
             tiles, each of which decompresses the chunk again.
-        threads: tiles that are worked on at once.
+        threads: tiles that are worked on at once, unless dask decides it.
     """
 
     steps: int = STEP_CHUNK
@@ -46,26 +49,38 @@ DEFAULT = Plan()
 
 
 class Source:
-    """One array of a run with dims (step, ..., coord): the store's own array where there is one, else xarray's."""
+    """One array of a run with dims (step, ..., coord): the store's own array where there is one, else xarray's.
+
+    Attributes:
+        on_dask: the array is dask's.
+        graph: dask's array, where it is more than an array of a run cut into chunks; it is never read here.
+    """
 
     def __init__(self, run: xr.DataTree, path: str) -> None:
         self.path = path
-        self._variable: xr.Variable = run[path].variable
-        self._stored: Any = stored_array(run, path)
-        self.shape: tuple[int, ...] = self._variable.shape
-        self.row_bytes = prod(self.shape[1:-1]) * self._variable.dtype.itemsize
+        variable = run[path].variable
+        self.shape: tuple[int, ...] = variable.shape
+        self.row_bytes = prod(self.shape[1:-1]) * variable.dtype.itemsize
         """Bytes of one coordinate in one step."""
+        self.on_dask = variable.chunks is not None
+        plain = unchunked(variable) if self.on_dask else variable
+        self.graph: Any = variable.data if plain is None else None
+        self._variable = variable if plain is None else plain
+        self._stored = None if plain is None else behind(plain)
 
     def chunk(self, plan: Plan) -> tuple[int, int]:
         """Steps and coordinates that are best read together."""
-        if self._stored is None:
-            return plan.steps, plan.coords
-        return int(self._stored.chunks[0]), int(self._stored.chunks[-1])
+        if self._stored is not None:
+            return int(self._stored.stored.chunks[0]), int(self._stored.stored.chunks[-1])
+        if self.graph is not None:
+            return int(self.graph.chunksize[0]), int(self.graph.chunksize[-1])
+        return plan.steps, plan.coords
 
     def reader(self, coords: slice) -> Callable[[slice], NDArray[Any]]:
         """For one thread: steps, along the chunks, in; (step, ..., coord) out, which the next call may overwrite."""
-        if self._stored is not None and supports(self._stored):
-            return ChunkReader(self._stored, coords).read
+        whole = self._stored
+        if whole is not None and supports(whole.stored):
+            return ChunkReader(whole.stored, coords, whole.files).read
         return lambda steps: self._variable.isel(step=steps, coord=coords).to_numpy()
 
 
@@ -77,7 +92,7 @@ def tiles(source: Source, wanted: NDArray[np.bool_], plan: Plan = DEFAULT, array
         arrays: how many arrays like ``source`` are read together.
     """
     steps, coords = source.chunk(plan)
-    widest = max(1, plan.memory // (steps * source.row_bytes * arrays))
+    widest = max(1, plan.memory // max(1, steps * source.row_bytes * arrays))
     parts = -(-coords // widest)
     width = -(-coords // parts)
     found = []
@@ -93,16 +108,21 @@ def tiles(source: Source, wanted: NDArray[np.bool_], plan: Plan = DEFAULT, array
 def over_tiles(
     run: xr.DataTree,
     paths: Sequence[str],
-    work: Callable[[slice, Blocks], T],
+    work: Work[T],
     *,
     wanted: NDArray[np.bool_],
     plan: Plan = DEFAULT,
 ) -> list[T]:
-    """Call ``work(coords, blocks)`` for every tile, in ``plan.threads`` threads; results in the order of coordinates.
+    """Call ``work(coords, blocks)`` for every tile; results in the order of coordinates.
 
     ``blocks`` yields (steps, {path: array (step, ..., coord)}) from the first recorded step to the last. ``work`` may
     leave it early. A block is a view into the run or into a buffer that the next block overwrites: change nothing, copy
     what is to stay.
+
+    Tiles are worked on in ``plan.threads`` threads; or, when an array of the run is dask's (``run.chunk()``), as one
+    task each of dask's scheduler. Another process may do it: ``work`` must be such that it can be sent there, and give
+    what it found back rather than change anything. It opens the store itself and streams the chunks of its tile;
+    only where dask's array has been computed with since, the tile's values are gathered first, all steps at once.
 
     Args:
         paths: "group/name" of arrays with dims (step, ..., coord).
@@ -113,8 +133,10 @@ def over_tiles(
     length = first.chunk(plan)[0]
     count = first.shape[0]
 
-    rows = [slice(start, min(start + length, count)) for start in range(0, count, length)]
+    rows = [slice(start, min(start + length, count)) for start in range(0, count, max(1, length))]
     parts = tiles(first, wanted, plan, len(paths))
+    if any(source.on_dask for source in sources.values()):
+        return _on_dask(sources, rows, parts, work)
     with ThreadPoolExecutor(plan.threads) as pool:
         if len(parts) > 1 or plan.threads == 1:
             return list(pool.map(lambda part: work(part, _blocks(sources, rows, part)), parts))
@@ -140,3 +162,31 @@ def _ahead(sources: Sources, rows: Sequence[slice], coords: slice, pool: Executo
             return
         coming = pool.submit(next, halves[half], None)
         yield block
+
+
+def _on_dask(sources: Sources, rows: Sequence[slice], parts: Sequence[slice], work: Work[T]) -> list[T]:
+    """One task a tile, with the steps inside: a graph that chains steps takes three times as long."""
+    dask: Any = import_module("dask")
+    streamed = {path: source for path, source in sources.items() if source.graph is None}
+    shared = dask.delayed(_Shared(work, streamed, rows), pure=False, traverse=False)
+    tile = dask.delayed(_tile, pure=False)
+    tasks = []
+    for part in parts:
+        given = {path: source.graph[..., part] for path, source in sources.items() if source.graph is not None}
+        tasks.append(tile(shared, part, given))
+    return list(dask.compute(*tasks))
+
+
+class _Shared:
+    """What every task needs, once."""
+
+    def __init__(self, work: Work[Any], streamed: Sources, rows: Sequence[slice]) -> None:
+        self.work, self.streamed, self.rows = work, streamed, rows
+
+
+def _tile(shared: _Shared, coords: slice, given: Mapping[str, NDArray[Any]]) -> Any:
+    def blocks() -> Blocks:
+        for steps, arrays in _blocks(shared.streamed, shared.rows, coords):
+            yield steps, arrays | {path: values[steps] for path, values in given.items()}
+
+    return shared.work(coords, blocks())

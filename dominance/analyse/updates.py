@@ -15,6 +15,7 @@ Only shared parameters are looked at: those that the losses of two or more tasks
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -22,11 +23,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from dominance.analyse.averages import Visit, averages, shared_coords, update_path
-from dominance.analyse.counting import Counter, shares, totals
+from dominance.analyse.averages import BOTH, Visit, averages, parts_of, shared_coords, steps_for
+from dominance.analyse.counting import Counter, shares
 from dominance.analyse.groups import By, group, strata
 from dominance.analyse.kernels.ratio import ratio
-from dominance.analyse.steps import UsableSteps, usable_steps
+from dominance.analyse.lengths import RunLengths
+from dominance.analyse.runs import over_runs
+from dominance.analyse.steps import UsableSteps
 from dominance.analyse.stream import DEFAULT, Plan
 from dominance.errors import BadOption
 
@@ -34,6 +37,7 @@ EDGES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """The paper's five buckets."""
 
 
+@over_runs
 def au(
     run: xr.DataTree,
     *,
@@ -47,9 +51,10 @@ def au(
     AU(i, t, k) = γ AU(i, t-1, k) + (1 - γ) (Δ_i^k)², from AU = 0.
 
     Args:
-        run: a run, from ``open_run``.
+        run: a run, from ``open_run``; or several that keep the same coordinates (see ``runs_of``).
         decay: γ, between 0 and 1.
-        attribution: "additive" or "solo": which update of a task is meant.
+        attribution: which update of a task is meant: "additive" or "solo"; or "both", side by side along a leading dim
+            ``attribution``, over the steps that both can use.
         at: numbers of recorded training steps at which to give it; default the last usable one.
         max_unattributed: a step with a larger share of unattributed momentum is left out.
 
@@ -69,6 +74,7 @@ def au(
     return _per_coord(run, "au", decay, attribution, at, max_unattributed)
 
 
+@over_runs
 def rau(
     run: xr.DataTree,
     *,
@@ -97,6 +103,7 @@ def rau(
     return _per_coord(run, "rau", decay, attribution, at, max_unattributed)
 
 
+@over_runs
 def rau_buckets(
     run: xr.DataTree,
     *,
@@ -113,7 +120,7 @@ def rau_buckets(
     coordinate that no task has moved yet is *untouched*: in no bucket, and not in the denominator of the shares.
 
     Args:
-        run: a run, from ``open_run``.
+        run: a run, from ``open_run``; or several (see ``runs_of``).
         edges: of the buckets, increasing from 0 to 1.
         by: what a group is: "layer", "parameter", "all" (the whole trunk, one group), "kind" (embeddings apart from
             linear layers and the others: AdaTask, Fig. 5-6), a list of globs, a mapping from labels to globs, as
@@ -169,31 +176,53 @@ def bucket_tables(
     edges = _checked_edges(edges)
     if points < 1:
         raise BadOption(f"points={points} counts nothing", fix="give 1 or more")
-    path = update_path(run, attribution)
+    chosen = parts_of(run, attribution)
     parts = strata(run, shared_coords(run))
     groups = [group(by, parts, list(run.attrs["layers"])) for by in bys]
-    counter = Counter(parts.code, edges)
-    steps = usable_steps(run, attribution, max_unattributed)
+    counter = Counter(parts.code, edges, run.sizes["task"])
+    steps = steps_for(run, chosen, max_unattributed)
 
     def choose(steps: UsableSteps) -> NDArray[np.int64]:
         rows = steps.rows()
         back = np.linspace(len(rows) - 1, 0, min(points, len(rows))).round()  # backwards: one point is the last step
         return rows[np.unique(back.astype(np.int64))]
 
-    found = averages(run, path, steps, choose, counter, decay=decay, for_ratio=True, plan=plan)
+    found = averages(run, chosen, steps, choose, counter, decay=decay, for_ratio=True, plan=plan)
     attrs = found.steps.attributes() | {
         "decay": decay,
         "attribution": attribution,
         "coords_sampled": int(parts.sampled.sum()),
         "coords_shared": round(float(parts.population.sum())),
     }
-    counted = totals(found, counter, parts, run.sizes["task"], len(edges) - 1)
-    return [
-        shares(run, found.points, counted, parts, labels, group_of, edges).assign_attrs(
-            attrs, by=by if isinstance(by, str) else "custom", parameters_left_out=parts.outside(group_of)
-        )
-        for by, (labels, group_of) in zip(bys, groups, strict=True)
-    ]
+    counted = counter.totals(found, len(parts.sampled))
+    tables = []
+    for by, (labels, group_of) in zip(bys, groups, strict=True):
+        each = [shares(run, found.points, total, parts, labels, group_of, edges) for total in counted]
+        about = {"by": by if isinstance(by, str) else "custom", "parameters_left_out": parts.outside(group_of)}
+        tables.append(_side_by_side(each, chosen, attribution).assign_attrs(attrs | about))
+    return tables
+
+
+@dataclass(frozen=True)
+class _PerCoord:
+    """Visitor that keeps the average or the ratio of every shared coordinate: (attribution, point, task, coord)."""
+
+    name: str
+    decay: float
+    shared: RunLengths
+    tasks: int
+
+    def room(self, tile: slice, parts: int, points: int) -> NDArray[np.float64]:
+        return np.empty((parts, points, self.tasks, self._count(tile)))
+
+    def visit(self, state: Visit, room: NDArray[np.float64]) -> None:
+        sums = state.sums[:, self.shared.expand(state.coords)]
+        first = self._count(slice(state.tile.start, state.coords.start))
+        values = ratio(sums) if self.name == "rau" else (1 - self.decay) * sums
+        room[state.part, state.point, :, first : first + sums.shape[1]] = values
+
+    def _count(self, coords: slice) -> int:
+        return int(self.shared.expand(coords).sum()) if coords.stop > coords.start else 0
 
 
 def _per_coord(
@@ -205,28 +234,17 @@ def _per_coord(
     max_unattributed: float,
     plan: Plan = DEFAULT,
 ) -> xr.Dataset:
-    path = update_path(run, attribution)
+    parts = parts_of(run, attribution)
     shared = shared_coords(run)
-    place = np.cumsum(shared) - 1  # of a coordinate among the shared ones
     numbers = run["step"].to_numpy()
     rows = None if at is None else _rows_of(numbers, np.atleast_1d(np.asarray(at, dtype=np.int64)))
-    steps = usable_steps(run, attribution, max_unattributed)
     wanted = np.unique(rows) if rows is not None else None
-    count = 1 if wanted is None else len(wanted)
-    values = np.full((count, run.sizes["task"], int(shared.sum())), np.nan)
-
-    def visit(state: Visit) -> None:
-        inside = shared[state.coords]
-        where = place[state.coords][inside]
-        sums = state.sums[:, inside]
-        values[state.point][:, where] = ratio(sums) if name == "rau" else (1 - decay) * sums
-
     found = averages(
         run,
-        path,
-        steps,
+        parts,
+        steps_for(run, parts, max_unattributed),
         lambda steps: steps.rows()[-1:] if wanted is None else wanted,
-        visit,
+        _PerCoord(name, decay, RunLengths(shared), run.sizes["task"]),
         decay=decay,
         for_ratio=name == "rau",
         plan=plan,
@@ -234,14 +252,26 @@ def _per_coord(
     coords: dict[str, Any] = {"task": run["task"].to_numpy()}
     for key in ("parameter", "coord_layer", "index", "coord_weight"):
         coords[key] = ("coord", run[key].to_numpy()[shared])
+    values = np.concatenate(found.rooms, axis=-1)
     if rows is None or wanted is None:
         dims: tuple[str, ...] = ("task", "coord")
-        data, coords["step"] = values[0], numbers[found.points[0]]
+        data, coords["step"] = values[:, 0], numbers[found.points[0]]
     else:
         dims = ("step", "task", "coord")
-        data, coords["step"] = values[np.searchsorted(wanted, rows)], numbers[rows]
+        data, coords["step"] = values[:, np.searchsorted(wanted, rows)], numbers[rows]
     attrs = found.steps.attributes() | {"decay": decay, "attribution": attribution}
-    return xr.Dataset({name: (dims, data)}, coords=coords, attrs=attrs)
+    return _side_by_side([xr.Dataset({name: (dims, part)}, coords) for part in data], parts, attribution).assign_attrs(
+        attrs
+    )
+
+
+def _side_by_side(found: list[xr.Dataset], parts: Sequence[str], attribution: str) -> xr.Dataset:
+    """The result, or with "both" the results along a leading dim ``attribution``."""
+    if attribution != BOTH:
+        return found[0]
+    return xr.concat(
+        found, xr.Variable("attribution", np.array(parts, dtype=object)), data_vars="all", coords="minimal"
+    )
 
 
 def _rows_of(numbers: NDArray[np.int64], at: NDArray[np.int64]) -> NDArray[np.int64]:

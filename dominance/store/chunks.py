@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dominance.errors import CorruptRun
 from dominance.store.codec import codec_metadata
-from dominance.store.files import Scratch, files_of
+from dominance.store.files import Files, Scratch, files_of
 
 
 class ChunkReader:
@@ -24,16 +24,17 @@ class ChunkReader:
     Args:
         array: of a run, from ``dominance.store.reader.array``.
         coords: the coordinates that are read.
+        files: those of the run, for the address in messages; by default taken from the array.
 
     Raises:
         ValueError: the chunks are not in the form that ``supports`` asks for.
     """
 
-    def __init__(self, array: Any, coords: slice) -> None:
+    def __init__(self, array: Any, coords: slice, files: Files | None = None) -> None:
         if not supports(array):
             raise ValueError(f"{array.path}: not written by dominance")
         self._array = array
-        self._files = files_of(array.store)
+        self._files = files_of(array.store) if files is None else files
         self._packed = Scratch()
         self._coords = coords
         steps, width = array.chunks[0], array.chunks[-1]

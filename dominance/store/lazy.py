@@ -100,6 +100,19 @@ class StackedArray(LazyArray):
         self.shape = (len(self._arrays), *shape)
         self.dtype = self._arrays[0].dtype
 
+    def chosen(self, key: Index) -> StoredArray | None:
+        """The array of one run, if ``key`` chooses that run and all that it has, in its own order."""
+        if not isinstance(key[0], int | np.integer):
+            return None
+        run = self._arrays[int(key[0])]
+        for size, place, part, length in zip(self.shape[1:], self._places[int(key[0])], key[1:], run.shape, strict=True):
+            if isinstance(part, int | np.integer):
+                return None
+            found = np.arange(size)[part] if place is None else place[part]
+            if not np.array_equal(found, np.arange(length)):
+                return None
+        return run
+
     def read(self, index: Index = ()) -> npt.NDArray[Any]:
         index += (slice(None),) * (len(self.shape) - len(index))
         wanted = [np.atleast_1d(np.arange(size)[part]) for size, part in zip(self.shape, index, strict=True)]
@@ -117,18 +130,38 @@ class StackedArray(LazyArray):
         return np.asarray(result[tuple(kept)])
 
 
-def stored_array(variable: xr.Variable) -> RunArray | None:
-    """The Zarr array that is the whole of ``variable``, or None."""
+def behind(variable: xr.Variable) -> StoredArray | None:
+    """The array of one run that is the whole of ``variable``, or None; one run chosen out of several counts too."""
     # xarray has no public way to look behind a lazy variable; should this change, the answer is None, which is allowed.
     lazy = getattr(variable, "_data", None)
-    behind = getattr(lazy, "array", None)
-    if not isinstance(lazy, indexing.LazilyIndexedArray) or not isinstance(behind, StoredArray):
+    if not isinstance(lazy, indexing.LazilyIndexedArray):
         return None
-    whole = all(
-        isinstance(part, slice) and part.indices(size) == (0, size, 1)
-        for part, size in zip(lazy.key.tuple, behind.shape, strict=True)
+    if isinstance(lazy.array, StackedArray):
+        return lazy.array.chosen(lazy.key.tuple)
+    if not isinstance(lazy.array, StoredArray):
+        return None
+    return lazy.array if _is_all(lazy.key.tuple, lazy.array.shape) else None
+
+
+def unchunked(variable: xr.Variable) -> xr.Variable | None:
+    """The lazy variable that ``.chunk()`` was called upon and nothing since, or None: the arrays of a run, for instance.
+
+    Args:
+        variable: backed by dask.
+    """
+    # What ``dask.array.from_array`` makes: one layer that holds the array, and one that cuts it. Should this change, the
+    # answer is None, and what is computed stays right.
+    name, layers = variable.data.name, variable.data.dask.layers
+    if set(layers) != {name, f"original-{name}"}:
+        return None
+    wrapped = getattr(layers[f"original-{name}"][f"original-{name}"], "array", None)
+    return xr.Variable(variable.dims, wrapped) if isinstance(wrapped, indexing.LazilyIndexedArray) else None
+
+
+def _is_all(key: Index, shape: Sequence[int]) -> bool:
+    return len(key) == len(shape) and all(
+        isinstance(part, slice) and part.indices(size) == (0, size, 1) for part, size in zip(key, shape, strict=True)
     )
-    return behind.stored if whole else None
 
 
 def _bounded(part: Any, size: int) -> int | slice | npt.NDArray[np.int64]:

@@ -14,7 +14,7 @@ import xarray as xr
 
 from dominance.errors import BadOption
 from dominance.store.files import Files, LocalFiles, RunPath, files_of
-from dominance.store.lazy import RunArray, stored_array
+from dominance.store.lazy import RunArray, behind
 from dominance.store.source import Source
 from dominance.store.stacked import Stacked
 from dominance.store.tree import build
@@ -111,11 +111,12 @@ def array(run: xr.DataTree, path: str) -> RunArray | None:
 
     Returns:
         A ``zarr.Array`` of dims (step, [task,] coord), or None when the variable is not exactly one array on disk:
-        selected, computed, stacked from several runs, or in memory. Where the run grew meanwhile it is longer than the
+        selected, computed, stacked from several runs (unless one of them is chosen), or in memory. Where the run grew meanwhile it is longer than the
         tree: read no further than ``run.sizes["step"]``. Aligned blocks (``.chunks``) read fastest.
 
     Raises:
         KeyError: the tree has no such variable.
     """
     group, _, name = path.rpartition("/")
-    return stored_array((run[group] if group else run).dataset[name].variable)
+    found = behind((run[group] if group else run).dataset[name].variable)
+    return None if found is None else found.stored
