@@ -10,7 +10,9 @@ import typer
 
 from dominance.errors import BadOption
 from dominance_cli import say
+from dominance_cli.progress import counting
 from dominance_cli.rundir import opened, place
+from dominance_cli.singles import singles
 
 FORMATS = ("pdf", "png", "svg")
 
@@ -30,6 +32,14 @@ def report(
         str, typer.Option(metavar="GLOB", help="Only the figures whose names match.", show_default=False)
     ] = "*",
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")] = False,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RUN",
+            parser=place,
+            help="A run of one task alone, or the folder of `train --method stl`, to tell harm by. May be repeated.",
+        ),
+    ] = None,
 ) -> int:
     """Draw the figures of a run, and report.pdf with all of them.
 
@@ -43,10 +53,17 @@ def report(
     if len(set(folders)) < len(folders):
         raise BadOption("two of the runs have the same name", fix="report them one by one, each with its own -o")
     measured = True
+    alone = singles(baseline or [])
     for run, folder in zip(runs, folders, strict=True):
-        written = write_report(opened(run), folder, format=kind, figures=figures, overwrite=force)
-        print("\n".join([*map(str, written), *written.findings]))
-        measured = measured and bool(written.findings)
+        tree = opened(run)
+        with counting(False, f"report of {PurePath(run).name}") as tell:
+            written = write_report(
+                tree, folder, format=kind, figures=figures, overwrite=force, single=alone, progress=tell
+            )
+        print("\n".join(map(str, written)))
+        if written.verdict is not None:
+            print("\n".join(finding.text for finding in written.verdict))
+        measured = measured and written.verdict is not None
         for reason in dict.fromkeys(written.missing.values()):
             names = [name for name, why in written.missing.items() if why == reason]
             say.note(f"{', '.join(names)} {'was' if len(names) == 1 else 'were'} not drawn: {reason}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+import shutil
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,15 +12,21 @@ import typer
 
 from dominance_cli import say
 from dominance_cli.rundir import opened, place
+from dominance_cli.singles import singles
 from dominance_cli.text import aligned, print_json
 from dominance_cli.threshold import QUANTITIES, parse
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dominance.analyse.verdict.finding import Verdict
+
 BUCKETS = ["[0, 20]", "(20, 40]", "(40, 60]", "(60, 80]", "(80, 100]"]
 HEADINGS = ["layer", "task", "0-20", "20-40", "40-60", "60-80", "80-100", "tasks", "grad", "update", "GCD"]
 RIGHT = [False, False] + [True] * 9
+
+MOST_COLUMNS = 100
+"""Longer lines are hard to read."""
 
 UNITS = {
     "rau": "share of the layer's touched parameters whose relative accumulated update lies in the bucket (percent)",
@@ -45,25 +52,37 @@ def summary(
             f" Knows {', '.join(QUANTITIES)}; owned is the share of parameters with rAU over 80 %.",
         ),
     ] = None,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RUN",
+            parser=place,
+            help="A run of one task alone, or the folder of `train --method stl`, to tell harm by. May be repeated.",
+        ),
+    ] = None,
 ) -> int:
-    """Say which task owns which layer, and how much tasks conflict.
+    """Say which task owns which layer and why, which tasks conflict, whether it hurts, and what to try.
 
     Example: dominance summary runs/latest --fail-on 'effective_tasks < 1.5'
     """
     conditions = [parse(text) for text in fail_on or []]
-    from dominance.analyse.summary import findings, overview
+    from dominance.analyse.summary import overview
     from dominance.analyse.summary import summary as summarise
+    from dominance.analyse.verdict.verdict import verdict
 
     documents, crossed = [], []
+    alone = singles(baseline or [])
     for number, run in enumerate(runs):
-        seen = overview(opened(run))
-        table, said = summarise(seen), findings(seen)
+        tree = opened(run)
+        seen = overview(tree)
+        table, said = summarise(seen), verdict(tree, single=alone, seen=seen)
         crossed += [f"{run}: {row}" for condition in conditions for row in condition.crossed(table)]
         if as_json:
             documents.append(_document(run, table, said))
         else:
             print("\n" * (number > 0) + f"{run}, step {table.attrs['step']}\n")
-            print("\n".join(f"  {sentence}" for sentence in said) + "\n")
+            width = min(shutil.get_terminal_size((80, 24)).columns, MOST_COLUMNS)
+            print(said.text(max(width, 40)) + "\n")
             _print_table(table)
     if as_json:
         print_json({"units": UNITS, "runs": documents})
@@ -73,13 +92,13 @@ def summary(
     return 3 if crossed else 0
 
 
-def _document(run: str, table: pd.DataFrame, said: list[str]) -> dict[str, Any]:
+def _document(run: str, table: pd.DataFrame, said: Verdict) -> dict[str, Any]:
     rows = []
     for row in table.reset_index().to_dict("records"):
         rau = {bucket: row[bucket] for bucket in BUCKETS}
         rest = {name: row[name] for name in UNITS if name != "rau"}
         rows.append({"layer": row["layer"], "task": row["task"], "rau": rau, **rest})
-    return {"path": str(run), **{str(key): value for key, value in table.attrs.items()}, "findings": said, "rows": rows}
+    return {"path": str(run), **{str(key): value for key, value in table.attrs.items()}, **said.to_dict(), "rows": rows}
 
 
 def _print_table(table: pd.DataFrame) -> None:

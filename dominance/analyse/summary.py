@@ -1,4 +1,4 @@
-"""A run at a glance: one table, and a few plain sentences."""
+"""A run at a glance, in one table."""
 
 from __future__ import annotations
 
@@ -13,13 +13,10 @@ from dominance.analyse.groups import ALL_SHARED
 from dominance.analyse.steps import superseded
 from dominance.analyse.updates import bucket_tables
 
-MOST = 0.5
-"""A task that owns more than this share of a group's parameters (rAU in the last bucket) is called its owner."""
-
 
 @dataclass(frozen=True)
 class Overview:
-    """What :func:`summary` and :func:`findings` are made of; measured once, it serves both.
+    """What :func:`summary` and the verdict are made of; measured once, it serves both.
 
     Attributes:
         layers, trunk: rau_buckets by layer, and of all shared parameters.
@@ -35,7 +32,7 @@ class Overview:
 
 
 def overview(run: xr.DataTree) -> Overview:
-    """Measure what the summary says, in one pass over the updates.
+    """Measure what the summary and the verdict need, in one pass over the updates.
 
     Raises:
         NothingRecorded: no usable step, or no shared parameter.
@@ -91,28 +88,6 @@ def summary(run: xr.DataTree | Overview) -> pd.DataFrame:
     return table
 
 
-def findings(run: xr.DataTree | Overview) -> list[str]:
-    """What was measured, in sentences for a terminal: the trunk first, then the layers that differ from it.
-
-    Args:
-        run: a run, or its :func:`overview`.
-
-    Raises:
-        NothingRecorded: no usable step, or no shared parameter.
-
-    >>> from dominance.analyse.summary import findings
-    >>> findings(run)[0]
-    'a owns 100 % of the shared parameters (rAU > 80 %) since step 0; b owns 0 %'
-    """
-    seen = run if isinstance(run, Overview) else overview(run)
-    return [
-        *_trunk(seen.trunk),
-        *_layers(seen.layers, seen.trunk),
-        *_conflict(seen.trunk_conflict),
-        *_caveats(seen.trunk),
-    ]
-
-
 def _norms(run: xr.DataTree, attribution: str) -> xr.Dataset:
     table = run["layer"].to_dataset()
     shared = np.flatnonzero(table["shared"].to_numpy())
@@ -140,88 +115,3 @@ def percent(share: float) -> str:
     if 0 < share < 0.005:
         return "<1 %"
     return ">99 %" if 0.995 < share < 1 else f"{100 * share:.0f} %"
-
-
-def _owned(table: xr.Dataset) -> dict[str, float]:
-    """The last bucket of each task at the last step, largest first; ``table`` is of one layer."""
-    shares = table.share.isel(step=-1, bucket=-1).to_series()
-    return {str(task): float(share) for task, share in shares.sort_values(ascending=False, kind="stable").items()}
-
-
-def _owner(owned: dict[str, float]) -> str | None:
-    task = next(iter(owned))
-    return task if owned[task] > MOST else None
-
-
-def _list(owned: dict[str, float]) -> str:
-    return ", ".join(
-        f"{task} {'owns ' if i == 0 else ''}{percent(share)}" for i, (task, share) in enumerate(owned.items())
-    )
-
-
-def _trunk(trunk: xr.Dataset) -> list[str]:
-    table = trunk.isel(layer=0)
-    owned = _owned(table)
-    if table.untouched[-1] == 1:
-        return ["no task has moved a shared parameter"]
-    bound = f"rAU > {100 * float(table.lower[-1]):g} %"
-    effective = f"effective number of tasks {float(table.effective_tasks[-1]):.2f} of {len(owned)}"
-    owner = _owner(owned)
-    if owner is None:
-        if max(owned.values()) <= 0.1:
-            return [f"no task dominates: {effective}"]
-        return [f"no task owns most of the shared parameters ({bound}): {_list(owned)}; {effective}"]
-    over = (table.share.isel(bucket=-1).sel(task=owner) > MOST).to_numpy()
-    since = int(table.step[len(over) - int(np.argmin(over[::-1]) if not over.all() else len(over))])
-    others = {task: share for task, share in owned.items() if task != owner}
-    rest = f"; {_list(others)}" if others else ""
-    return [f"{owner} owns {percent(owned[owner])} of the shared parameters ({bound}) since step {since}{rest}"]
-
-
-def _layers(layers: xr.Dataset, trunk: xr.Dataset, most: int = 5) -> list[str]:
-    owner = _owner(_owned(trunk.isel(layer=0)))
-    lines: list[str] = []
-    if trunk.untouched[-1, 0] == 1:
-        return lines
-    for layer in layers.layer.values:
-        table = layers.sel(layer=layer)
-        owned = _owned(table)
-        if np.isnan(max(owned.values())):
-            lines.append(f"in {layer} no task has moved a parameter")
-        elif _owner(owned) != owner:
-            says = "no task owns most: " if _owner(owned) is None else ""
-            effective = f"effective number of tasks {float(table.effective_tasks[-1]):.2f}"
-            lines.append(f"in {layer} {says}{_list(owned)} ({effective})")
-    if len(lines) > most:
-        lines = [*lines[: most - 1], f"{len(lines) - most + 1} more layers differ from the whole"]
-    return lines
-
-
-def _conflict(conflict: xr.Dataset) -> list[str]:
-    means = conflict.mean_gcd.isel(layer=0).to_numpy()
-    if np.isnan(means).all():
-        return []
-    i, j = divmod(int(np.nanargmax(np.triu(np.where(np.isnan(means), -1, means)))), len(means))
-    one, other = conflict.task.values[i], conflict.task.values[j]
-    share = float(conflict.conflict_share[0, i, j])
-    often = f"conflict (GCD > 1) at {percent(share)} of the steps"
-    return [f"gradients of {one} and {other} {often}, mean GCD {means[i, j]:.2f}"]
-
-
-def _caveats(trunk: xr.Dataset) -> list[str]:
-    lines = []
-    if trunk.attrs["attribution"] == "solo":
-        lines.append("updates are solo updates: the step the optimizer would take from one task's gradient alone")
-    untouched = float(trunk.untouched[-1, 0])
-    if 0.005 <= untouched < 1:
-        lines.append(f"{percent(untouched)} of the shared parameters have not been moved by any task")
-    if trunk.attrs["coords_sampled"] < trunk.attrs["coords_shared"]:
-        lines.append(
-            f"shares come from {trunk.attrs['coords_sampled']:,} of {trunk.attrs['coords_shared']:,} shared parameters"
-            f" (standard error at most {100 * float(trunk.share_se[-1].max()):.2g} points)"
-        )
-    reasons = {key.removeprefix("left_out_"): n for key, n in trunk.attrs.items() if key.startswith("left_out_") and n}
-    if reasons:
-        said = ", ".join(f"{number} {reason.replace('_', '-')}" for reason, number in reasons.items())
-        lines.append(f"{sum(reasons.values())} of {trunk.attrs['steps_recorded']} recorded steps are left out: {said}")
-    return lines

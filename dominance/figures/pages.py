@@ -124,9 +124,9 @@ class Pages:
             matplotlib_.text(self.pages[-1], at, y, text, size=7.0, colour=colour, horizontal=side)
             x += width
 
-    def heading(self, title: str, words: str) -> None:
-        """What stands over the next plot."""
-        self._heading = (title, words)
+    def heading(self, title: str = "", words: str = "") -> None:
+        """What stands over the next plot; nothing, without a title."""
+        self._heading = (title, words) if title else None
 
     def figure(self, width: float, height: float) -> SubFigure:
         """Part of a page, for a plot: on this page if it fits under its heading, else on the next."""
@@ -148,15 +148,6 @@ class Pages:
             part = self.pages[-1].add_subfigure(grid[1, 1], facecolor="none")
         self._y -= height + 0.1
         return part
-
-    def no_figure(self, words: str) -> None:
-        """Words in the place of a plot that could not be drawn."""
-        title, shows = self._heading or ("", "")
-        self._heading = None
-        self.room(1.0)
-        self.words(title, size=10.0, bold=True, before=0.18)
-        self.words(shows)
-        self.words(words, before=0.06)
 
     def space(self, height: float) -> None:
         """Leave so many inches free."""

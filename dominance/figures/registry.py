@@ -10,26 +10,38 @@ from typing import Any
 
 import xarray as xr
 
+from dominance.analyse.study.single import Single
 from dominance.analyse.summary import Overview, overview
+from dominance.analyse.verdict.finding import Verdict
+from dominance.analyse.verdict.verdict import verdict
 from dominance.errors import BadOption
+from dominance.plots.alignment import plot_alignment
+from dominance.plots.conflict_layers import plot_conflict_layers
 from dominance.plots.effective_tasks import plot_effective_tasks
 from dominance.plots.gcd import plot_gcd
 from dominance.plots.gradient_norms import plot_gradient_norms
 from dominance.plots.losses import plot_losses
+from dominance.plots.noise_scale import plot_noise_scale
 from dominance.plots.rau_buckets import plot_rau_buckets
 from dominance.plots.result import Plot
+from dominance.plots.verdict import plot_verdict
 
 
 class Material:
-    """A run and what was measured on it, once for all figures."""
+    """A run and what was measured on it, once for all figures; and single-task runs to compare it with."""
 
-    def __init__(self, run: xr.DataTree) -> None:
-        self.run = run
+    def __init__(self, run: xr.DataTree, single: Single | None = None) -> None:
+        self.run, self.single = run, single
 
     @cached_property
     def seen(self) -> Overview:
         """Raises NothingRecorded when no step can be used, or nothing is shared."""
         return overview(self.run)
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """Raises NothingRecorded as ``seen``, and with single-task runs as ``tci``."""
+        return verdict(self.run, single=self.single, seen=self.seen)
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,12 @@ class FigureSpec:
 
 
 _ALL = (
+    FigureSpec(
+        "verdict",
+        "The verdict",
+        "What was found; which task owns how much of each layer, and since when; the mean GCD of each pair of tasks.",
+        lambda m, b: plot_verdict(m.verdict, backend=b),
+    ),
     FigureSpec(
         "rau_buckets",
         "Who owns the shared parameters",
@@ -89,6 +107,27 @@ _ALL = (
         "Gradient conflict, by layer",
         "Mean GCD of each pair of tasks in each shared layer.",
         lambda m, b: plot_gcd(m.seen.conflict, layers="each", backend=b),
+    ),
+    FigureSpec(
+        "conflict_layers",
+        "Where tasks conflict",
+        "Mean GCD of two tasks in a shared layer, the largest first. It is called a conflict when it is above 1 with "
+        "its lower bound, which allows for steps that resemble each other and for the number of bars.",
+        lambda m, b: plot_conflict_layers(m.run, backend=b),
+    ),
+    FigureSpec(
+        "noise_scale",
+        "Signal and noise in the gradients",
+        "Gradient noise scale of each task (McCandlish et al. 2018), in batches of the size used: above 1 the noise of "
+        "a batch outweighs the signal, and a task may be loud without saying much.",
+        lambda m, b: plot_noise_scale(m.run, backend=b),
+    ),
+    FigureSpec(
+        "alignment",
+        "How far updates follow the gradients",
+        "Cosine of gradient and update on task-specific and on shared parameters, and their difference Diff (PUB, "
+        "Eq. 1 and Fig. 3): 0 when shared parameters follow their gradient as well as those of one task.",
+        lambda m, b: plot_alignment(m.run, backend=b),
     ),
     FigureSpec(
         "losses",

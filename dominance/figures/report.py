@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import xarray as xr
 
-from dominance.analyse.summary import findings
+from dominance.analyse.study.single import Single
+from dominance.analyse.verdict.finding import Verdict
 from dominance.errors import BadOption, NothingRecorded, RunExists
 from dominance.figures import facts
 from dominance.figures.pages import Pages
@@ -21,23 +23,30 @@ class Report(list[Path]):
     """The files written, ``report.pdf`` last.
 
     Attributes:
-        findings: what was found, in sentences.
+        verdict: what was found; None where nothing could be measured.
         missing: why figures could not be drawn from this run, by their names.
     """
 
-    def __init__(self, paths: list[Path], findings: list[str], missing: dict[str, str]) -> None:
+    def __init__(self, paths: list[Path], verdict: Verdict | None, missing: dict[str, str]) -> None:
         super().__init__(paths)
-        self.findings, self.missing = findings, missing
+        self.verdict, self.missing = verdict, missing
 
 
 def write_report(
-    run: xr.DataTree, folder: str | Path, *, format: str = "pdf", figures: str = "*", overwrite: bool = False
+    run: xr.DataTree,
+    folder: str | Path,
+    *,
+    format: str = "pdf",
+    figures: str = "*",
+    overwrite: bool = False,
+    single: Single | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Draw the figures of a run into ``folder``, one file each, and the combined ``report.pdf``.
 
-    The combined report is a PDF whatever ``format`` says: its first pages hold what was recorded, the findings and a
-    table of the layers in words. A figure that this run cannot fill has no file; the report says why, in its place. The
-    same run gives the same bytes.
+    The combined report is a PDF whatever ``format`` says: its first pages hold the verdict with what to try, what was
+    recorded, and a table of the layers. A figure that this run cannot fill has no file; the report says why, once for
+    each reason. The same run gives the same bytes.
 
     Args:
         run: an open run.
@@ -46,13 +55,15 @@ def write_report(
             numbered files (``name.png``, ``name-2.png``).
         figures: a glob over the names in ``dominance.figures.registry.FIGURES``.
         overwrite: replace files that are there.
+        single: single-task runs that the verdict compares with, see ``verdict``.
+        progress: is told how many of how many parts of the report are done.
 
     Returns:
-        the paths, with ``findings`` and ``missing``.
+        the paths, with ``verdict`` and ``missing``.
 
     Raises:
         BadOption: an unknown format, no figure of that name, or a folder that cannot be one.
-        NothingRecorded: the run holds no step.
+        NothingRecorded: the run holds no step; or ``single`` or the run lacks what ``tci`` needs.
         RunExists: a file is there, and ``overwrite`` is False. Nothing is written then.
     """
     if format not in FORMATS:
@@ -68,23 +79,33 @@ def write_report(
         raise NothingRecorded(f"{where}: no step was recorded", fix="let the training take at least one step")
 
     with theme():
-        return _write(run, folder, format, chosen, overwrite)
+        return _write(Material(run, single), folder, format, chosen, overwrite, progress or (lambda done, total: None))
 
 
-def _write(run: xr.DataTree, folder: Path, format: str, chosen: list[FigureSpec], overwrite: bool) -> Report:
-    material = Material(run)
-    pages = Pages()
-    found = _front(pages, material)
+def _write(
+    material: Material,
+    folder: Path,
+    format: str,
+    chosen: list[FigureSpec],
+    overwrite: bool,
+    progress: Callable[[int, int], None],
+) -> Report:
+    run, pages, total = material.run, Pages(), len(chosen) + 2
+    progress(0, total)
+    found, reason = _front(pages, material)
     plots: dict[str, Plot] = {}
     missing: dict[str, str] = {}
     pages.new()
-    for spec in chosen:
+    for number, spec in enumerate(chosen, start=1):
+        progress(number, total)
         pages.heading(spec.title, spec.shows)
         try:
             plots[spec.name] = spec.draw(material, pages)
         except NothingRecorded as error:
             missing[spec.name] = str(error)
-            pages.no_figure(f"Not drawn: {error}")
+            pages.heading()
+    _not_drawn(pages, {spec.title: missing[spec.name] for spec in chosen if spec.name in missing}, reason)
+    progress(total - 1, total)
     pages.number(f"dominance report: {facts.name_of(run)}")
 
     targets = {name: folder / f"{name}.{format}" for name in plots}
@@ -96,6 +117,7 @@ def _write(run: xr.DataTree, folder: Path, format: str, chosen: list[FigureSpec]
         raise BadOption(f"{folder}: cannot be made ({error.strerror})", fix="name another folder") from None
     written = [path for name, plot in plots.items() for path in pages.save_parts(plot.figures, targets[name], format)]
     pages.save(folder / REPORT, title=f"dominance report: {facts.name_of(run)}")
+    progress(total, total)
     return Report([*written, folder / REPORT], found, missing)
 
 
@@ -105,30 +127,48 @@ def _refuse(paths: list[Path]) -> None:
             raise RunExists(f"{path}: is already there", fix="pass --force (overwrite=True), or name another folder")
 
 
-def _front(pages: Pages, material: Material) -> list[str]:
-    """The first pages, in words; returns the findings."""
+def _front(pages: Pages, material: Material) -> tuple[Verdict | None, str]:
+    """The first pages, in words; returns the verdict, or None and why there is none."""
     run = material.run
     pages.words("Who trains the shared parameters?", size=16, bold=True)
     pages.words(facts.name_of(run), size=10, before=0.04)
     pages.words("What was found", size=10, bold=True, before=0.25)
     try:
-        found = findings(material.seen)
+        material.seen  # noqa: B018  measured here, so that what is wrong with single-task runs is not taken for it
     except NothingRecorded as error:
-        found = []
         pages.words(f"Nothing could be measured: {error}.", before=0.05)
-    for sentence in found:
-        pages.words(f"{sentence}.", before=0.05, indent=0.15, mark="•")
+        _recorded(pages, run)
+        return None, str(error)
+    found = material.verdict
+    for finding in found:
+        for word, sentence in finding.lines():
+            bullet, text = ("•", sentence) if not word else ("", f"{word}: {sentence}")
+            pages.words(text, before=0.02 if word else 0.07, indent=0.15 if not word else 0.3, mark=bullet)
+    for note in found.notes:
+        pages.words(f"Note: {note}.", size=7.0, before=0.05, indent=0.15)
+    _recorded(pages, run)
+    pages.words("By layer", size=10, bold=True, before=0.25)
+    step = int(material.seen.trunk["step"].values[-1])
+    pages.words(
+        f"Owner, effective tasks and untouched share at step {step:,}; gradient energy and GCD over all recorded "
+        "steps. Only shared layers.",
+        before=0.03,
+    )
+    pages.space(0.08)
+    pages.table(facts.HEADER, facts.table(run, material.seen), facts.WIDTHS, facts.RIGHT)
+    return found, ""
+
+
+def _recorded(pages: Pages, run: xr.DataTree) -> None:
     pages.words("What was recorded", size=10, bold=True, before=0.25)
     for name, words in facts.facts(run):
         pages.words(words, before=0.03, indent=0.9, mark=name)
-    if found:
-        pages.words("By layer", size=10, bold=True, before=0.25)
-        step = int(material.seen.trunk["step"].values[-1])
-        pages.words(
-            f"Owner, effective tasks and untouched share at step {step:,}; gradient energy and GCD over all recorded "
-            "steps. Only shared layers.",
-            before=0.03,
-        )
-        pages.space(0.08)
-        pages.table(facts.HEADER, facts.table(run, material.seen), facts.WIDTHS, facts.RIGHT)
-    return found
+
+
+def _not_drawn(pages: Pages, missing: dict[str, str], told: str) -> None:
+    """Each reason once, with the titles of the figures; ``told`` is the one that the first page gives."""
+    if missing:
+        pages.words("Not drawn", size=10, bold=True, before=0.25)
+    for reason in dict.fromkeys(missing.values()):
+        titles = "; ".join(title for title, why in missing.items() if why == reason)
+        pages.words(f"{titles}: {'see the first page' if reason == told else reason}.", before=0.05)

@@ -74,8 +74,8 @@ def alone(run: xr.DataTree, tasks: Sequence[str]) -> str:
         return f"`{_trained({**training, 'tasks': list(tasks)}, 'stl')}`"
     argv = run.attrs.get("argv")
     script = f"`dominance record {' '.join(str(part) for part in argv)}`" if argv else "your script"
-    rest = "the other tasks' losses" if len(tasks) == 1 else "the losses of all but one of them, one run for each"
-    return f"{script} with {rest} left out of the sum, logging the same metrics"
+    what = "its loss alone" if len(tasks) == 1 else "the loss of one task alone, a run for each"
+    return f"{script} with {what}, logging the same metrics"
 
 
 def _combiner(run: xr.DataTree, method: str) -> str:

@@ -93,6 +93,7 @@ def loudness(run: xr.DataTree, rows: NDArray[np.int64]) -> Loudness | None:
     through, own_scale = _optimizer(run)
     with np.errstate(invalid="ignore"):
         mean_weight = np.nansum(weight, axis=0) / (~missing).sum(axis=0)
+    mean_weight = np.where(np.isfinite(mean_weight) & (mean_weight > 0), mean_weight, 1.0)  # not recorded
     return Loudness(
         shared,
         present,
@@ -129,10 +130,9 @@ def causes(loud: Loudness, task: int, layers: Sequence[str], *, quiet: bool = Fa
     present = loud.present[louder].mean(), loud.present[softer].mean()
     frequency = math.log(max(present[0], 1e-12) / max(present[1], 1e-12)) + 2 * math.log(fewer)
     scale, unheard = (_cause(apart[:, i], float(found[i]), len(stretches)) for i in range(2))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = (
-            loud.through * noise.sum(axis=0) / (np.maximum(signal.sum(axis=0), 0) + loud.through * noise.sum(axis=0))
-        )
+    unseen = loud.through * noise.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        share = unseen / (np.maximum(signal.sum(axis=0), 0) + unseen)
     weight = loud.weight[louder].mean() / loud.weight[softer].mean()
     numbers = [
         Cause("scale", *scale, {"gradient_ratio": math.exp(found[0] / 2), "weight_ratio": float(weight)}),
@@ -181,8 +181,9 @@ def _scale_and_noise(
     steps = np.where(loud.steps[windows] > 1, loud.steps[windows], 0).sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         s, v = signal.sum(axis=0) / steps, noise.sum(axis=0) / steps
-        # From one window to the next: a trend is no error.
-        error = np.sqrt((np.diff(signal, axis=0) ** 2).mean(axis=0) / 2 * len(signal)) / steps
+        # From one window to the next: a trend is no error. One window alone has none, and proves nothing.
+        change = (np.diff(signal, axis=0) ** 2).sum(axis=0) / max(len(signal) - 1, 1)
+        error = np.sqrt(change / 2 * len(signal)) / steps if len(signal) > 1 else np.full(len(s), np.inf)
         total = np.maximum(s, 0) + loud.through * v
         seen = np.maximum(s, 0) * np.maximum(0, 1 - (SEEN * error / s) ** 2)
         both = float(np.log(total[louder].mean() / total[softer].mean())) - taken
@@ -191,11 +192,16 @@ def _scale_and_noise(
     if loud.own_scale:
         known = 0.0
     rest = both - known  # beyond the weights of the losses, which are known exactly
+    if not seen[louder + softer].any():  # all are noise alike: then it is their size that differs
+        return np.array([both, 0.0])
     scale = known + (min(max(scale - known, 0.0), rest) if rest > 0 else rest)
     return np.array([scale, both - scale])
 
 
 def _cause(apart: Floats, found: float, count: int) -> tuple[float, float]:
+    """Factor and probability; 1 where the gradients are too few for one."""
+    if not math.isfinite(found):
+        return 1.0, math.nan
     return math.exp(found), probability_above(found, jackknife_error(apart), math.log(CAUSE), count)
 
 

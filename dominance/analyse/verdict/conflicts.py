@@ -23,8 +23,8 @@ def conflicts(seen: Overview) -> xr.Dataset:
     are above 1 by chance: the probability of an error is multiplied by their number (Bonferroni).
 
     Returns:
-        Along ``layer`` (the shared ones, "all shared" last) and ``pair`` (with ``task``, ``task_other``): ``mean_gcd``
-        (mean of the stretches), ``gcd_se``, ``above`` (the probability), ``steps`` (with a degree).
+        Along ``layer`` (the shared ones, "all shared" last) and ``pair`` (with ``pair_task``, ``pair_other``):
+        ``mean_gcd``, its standard error ``gcd_se``, ``above`` (the probability), ``steps`` (with a degree).
     """
     tasks = seen.conflict.task.to_numpy().tolist()
     pairs = list(combinations(range(len(tasks)), 2))
@@ -42,8 +42,8 @@ def conflicts(seen: Overview) -> xr.Dataset:
         {"mean_gcd": (dims, mean), "gcd_se": (dims, error), "above": (dims, above), "steps": (dims, count)},
         coords={
             "layer": [*seen.conflict.layer.to_numpy().tolist(), ALL_SHARED],
-            "task": ("pair", [tasks[i] for i, _ in pairs]),
-            "task_other": ("pair", [tasks[j] for _, j in pairs]),
+            "pair_task": ("pair", [tasks[i] for i, _ in pairs]),
+            "pair_other": ("pair", [tasks[j] for _, j in pairs]),
         },
     )
 
@@ -54,7 +54,9 @@ def findings(run: xr.DataTree, pairs: xr.Dataset) -> list[Finding]:
     leaning: list[tuple[float, str]] = []
     mean, above = pairs.mean_gcd.to_numpy(), np.nan_to_num(pairs.above.to_numpy())
     layers = [str(layer) for layer in pairs.layer.to_numpy()[:-1]]
-    for j, names in enumerate(zip(pairs.task.to_numpy().tolist(), pairs.task_other.to_numpy().tolist(), strict=True)):
+    for j, names in enumerate(
+        zip(pairs.pair_task.to_numpy().tolist(), pairs.pair_other.to_numpy().tolist(), strict=True)
+    ):
         sure = above[:, j] >= LIKELY
         opposed = sure & (mean[:, j] >= CONFLICT)
         there = [layer for layer, is_one in zip(layers, opposed[:-1], strict=True) if is_one]
@@ -69,7 +71,7 @@ def findings(run: xr.DataTree, pairs: xr.Dataset) -> list[Finding]:
     if leaning:
         leaning.sort(reverse=True)
         said = words.listed([text for _, text in leaning], most=3)
-        text = f"gradients lean against each other, slightly: {said}; mean GCD, where 1 is a right angle."
+        text = f"Gradients lean against each other, slightly: {said}; mean GCD, where 1 is a right angle."
         found.append(Finding("leaning", text, strength=leaning[0][0], meaning="mean GCD", probability=LIKELY))
     return found
 

@@ -100,9 +100,9 @@ def from_losses(run: xr.DataTree, rows: NDArray[np.int64], suspects: Sequence[st
         rises = probability_above(-share, apart, 0.0, int(count[i]))
         stalls = 1 - probability_above(share, apart, STALLS, int(count[i]))
         if rises >= LIKELY:
-            text, probability = f"the loss of {task} ends {-100 * share:.0f} % above its start", rises
+            text, probability = f"The loss of {task} ends {-100 * share:.0f} % above its start", rises
         elif stalls >= LIKELY and falling:
-            text = f"the loss of {task} has hardly moved ({100 * share:+.0f} % gone), while {listed(falling)} learned"
+            text = f"The loss of {task} has hardly moved ({100 * share:+.0f} % gone), while {listed(falling)} learned"
             probability = stalls
         else:
             continue
@@ -127,7 +127,7 @@ def unknown(run: xr.DataTree, suspects: Sequence[str]) -> Finding:
     who = listed(list(suspects))
     return Finding(
         "harm unknown",
-        f"whether {who} would be better off alone cannot be known from this run.",
+        f"Whether {who} would be better off alone cannot be known from this run.",
         tasks=tuple(suspects),
         advice=(f"Record a single-task run: {alone(run, suspects)}; then `dominance summary RUN --baseline THAT_RUN`",),
     )

@@ -117,10 +117,10 @@ def _suspects(run: xr.DataTree, found: list[Finding]) -> list[str]:
 def _balanced(seen: Overview, held: xr.Dataset) -> Finding:
     effective, count = float(seen.trunk.effective_tasks[-1, 0]), held.sizes["task"]
     if float(seen.trunk.untouched[-1, 0]) == 1:
-        return Finding("balanced", "no task has moved a shared parameter.")
+        return Finding("balanced", "No task has moved a shared parameter.")
     return Finding(
         "balanced",
-        f"balanced: no task owns the shared parameters and no two are in conflict; {effective:.1f} of {count} tasks"
+        f"Balanced: no task owns the shared parameters and no two are in conflict; {effective:.1f} of {count} tasks"
         " share the average parameter. Nothing to do.",
         strength=effective,
         meaning="effective number of tasks",

@@ -52,7 +52,7 @@ def _one(cause: Cause, task: str, *, quiet: bool) -> str:
     numbers = cause.evidence
     if cause.name == "scale":
         compared = f"{times(numbers['gradient_ratio'])} as {'short' if quiet else 'long'} as the others'"
-        words = f"scale: {task}'s gradient, noise aside, is {compared}"
+        words = f"scale: noise aside, {task}'s gradient is {compared}"
         weight = numbers["weight_ratio"]
         if weight >= 1.5:
             other = f"the others' losses weigh {times(weight)} as much" if quiet else f"its loss weighs {times(weight)}"
