@@ -16,19 +16,20 @@ import platform
 import sys
 import tempfile
 import time
-from contextlib import nullcontext
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dominance.benchmarks import methods
-from dominance.benchmarks.architectures.base import Architecture
+from dominance.benchmarks.architectures.base import Architecture, Representation
 from dominance.benchmarks.arguments import pairs
 from dominance.benchmarks.benchmark import Batch
 from dominance.benchmarks.plan import Plan, TrainOptions, plan
@@ -60,37 +61,38 @@ class _Racer:
         )
         return cls(plan, model, stepping)
 
+    def losses(self, batch: Batch) -> tuple[dict[str, Tensor | None], Representation | None]:
+        """Of the tasks; and the representation, where the method works on its gradients."""
+        benchmark = self.plan.benchmark
+        if self.plan.representation:
+            model = cast(Architecture, self.model)
+            representation = model.encode(batch.inputs)
+            outputs = model.decode(representation)
+        else:
+            representation, outputs = None, benchmark.outputs(self.model, batch)
+        found = {
+            task: benchmark.loss(task, outputs[task], batch.targets[task]) if task in batch.targets else None
+            for task in self.plan.names
+        }
+        return found, representation
+
     def lap(self, batches: Sequence[Batch]) -> tuple[float, float]:
         """Seconds of a step, on average over these batches: the whole of it, and all that comes after the losses."""
         whole = backward = 0.0
-        benchmark = self.plan.benchmark
         for batch in batches:
             begun = self._now()
-            representation = None
-            if self.plan.representation:
-                model = cast(Architecture, self.model)
-                representation = model.encode(batch.inputs)
-                outputs = model.decode(representation)
-            else:
-                outputs = benchmark.outputs(self.model, batch)
-            losses = {
-                task: benchmark.loss(task, outputs[task], batch.targets[task]) if task in batch.targets else None
-                for task in self.plan.names
-            }
+            losses, representation = self.losses(batch)
             between = self._now()
             self.stepping.step(losses, representation)
             if self.stepping.looks_back:
-                again = benchmark.outputs(self.model, batch)
-                self.stepping.look_back(
-                    lambda again=again, batch=batch: {  # type: ignore[misc]
-                        task: benchmark.loss(task, again[task], batch.targets[task]) if task in batch.targets else None
-                        for task in self.plan.names
-                    }
-                )
+                self.stepping.look_back(partial(self._again, batch))
             ended = self._now()
             whole += ended - begun
             backward += ended - between
         return whole / len(batches), backward / len(batches)
+
+    def _again(self, batch: Batch) -> dict[str, Tensor | None]:
+        return self.losses(batch)[0]
 
     def _now(self) -> float:
         if self.plan.options.device.startswith("cuda"):
@@ -109,9 +111,10 @@ def measure(options: TrainOptions, named: Sequence[str], *, laps: int = 15, step
         steps: of a lap.
 
     Returns:
-        what was measured, and ``methods``: name -> ``seconds`` of a step and ``backward`` (the part of it after the
-        losses are there), medians; ``ratio`` and ``backward_ratio`` to the first method, [lower quartile, median, upper
-        quartile] over the laps.
+        what was measured; numbers of parameters that two tasks or more reach (``shared``), the layers that these are
+        in (``shared_layers``), and the other ones (``private``); and ``methods``: name -> ``seconds`` of a step and
+        ``backward`` (the part of it after the losses are there), medians; ``ratio`` and ``backward_ratio`` to the first
+        method, [lower quartile, median, upper quartile] over the laps; ``state``: how many numbers the optimizer holds.
 
     Raises:
         BadOption: an unknown name, or an option that cannot be used.
@@ -130,7 +133,8 @@ def measure(options: TrainOptions, named: Sequence[str], *, laps: int = 15, step
             first.benchmark.load(options.seed)
             # All methods on one benchmark, which is loaded once.
             racers = {name: _Racer.of(replace(each, benchmark=first.benchmark)) for name, each in plans.items()}
-            found = _race(racers, _batches(first, steps), laps)
+            batches = _batches(first, steps)
+            found = _race(racers, batches, laps)
     finally:
         torch.set_num_threads(threads)
     base = found[next(iter(plans))]
@@ -141,7 +145,7 @@ def measure(options: TrainOptions, named: Sequence[str], *, laps: int = 15, step
         "batch_size": first.batch_size,
         "settings": {key: str(value) for key, value in options.settings.items()},
         "tasks": list(first.names),
-        "shared_and_private_parameters": sum(p.numel() for p in next(iter(racers.values())).model.parameters()),
+        **_sizes(next(iter(racers.values())), batches[0]),
         "laps": laps,
         "steps": steps,
         "threads": options.threads,
@@ -153,6 +157,7 @@ def measure(options: TrainOptions, named: Sequence[str], *, laps: int = 15, step
                 "backward": float(np.median(times[:, 1])),
                 "ratio": np.quantile(times[:, 0] / base[:, 0], [0.25, 0.5, 0.75]).tolist(),
                 "backward_ratio": np.quantile(times[:, 1] / base[:, 1], [0.25, 0.5, 0.75]).tolist(),
+                "state": _numbers(racers[name].stepping.optimizer.state),
             }
             for name, times in found.items()
         },
@@ -182,6 +187,35 @@ def _race(racers: Mapping[str, _Racer], batches: Sequence[Batch], laps: int) -> 
             times[name].append(racers[name].lap(batches))
         order = [*order[1:], order[0]]
     return {name: np.array(found[_WARM:]) for name, found in times.items()}
+
+
+def _sizes(racer: _Racer, batch: Batch) -> dict[str, int]:
+    """How many parameters are shared and private, and how many layers the shared ones are in."""
+    named = dict(racer.model.named_parameters())
+    losses, _ = racer.losses(batch)
+    reached = dict.fromkeys(named, 0)
+    for loss in losses.values():
+        if loss is not None:
+            found = torch.autograd.grad(loss, list(named.values()), retain_graph=True, allow_unused=True)
+            for name, gradient in zip(named, found, strict=True):
+                reached[name] += gradient is not None
+    shared = [name for name, tasks in reached.items() if tasks > 1]
+    total = sum(parameter.numel() for parameter in named.values())
+    size = sum(named[name].numel() for name in shared)
+    return {
+        "shared": size,
+        "private": total - size,
+        "shared_layers": len({name.rpartition(".")[0] for name in shared}),
+    }
+
+
+def _numbers(state: Any) -> int:
+    """How many numbers an optimizer's state holds; counts of steps are none."""
+    if isinstance(state, Mapping):
+        return sum(_numbers(value) for key, value in state.items() if key != "step")
+    if isinstance(state, list | tuple):
+        return sum(map(_numbers, state))
+    return state.numel() if isinstance(state, Tensor) else int(isinstance(state, float))
 
 
 def write_sample(benchmark: str, size: str, folder: Path) -> None:

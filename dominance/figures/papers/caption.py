@@ -11,10 +11,17 @@ from dominance.figures.papers.material import Material
 
 def caption(item: Item, material: Material) -> str:
     """A paragraph for under the figure: everything that a reader needs to make it again."""
+    told = [f"{item.title}.", item.stands_for]
+    told += [_timed(each) for each in material.timings]
+    told += [_trained(material)] if material.runs else []
+    return " ".join(part for part in told if part)
+
+
+def _trained(material: Material) -> str:
     runs = [run.attrs for run in material.runs]
     trained = [attrs.get("training", {}) for attrs in runs]
     parts = [
-        f"Data: {_several(attrs.get('benchmark', 'unknown') for attrs in runs)}",
+        f"Data: {_several(map(_benchmark, runs))}",
         f"methods: {_several(attrs.get('method', 'unknown') for attrs in runs)}",
         f"architecture: {_several(attrs.get('architecture', 'unknown') for attrs in runs)}",
         f"seeds: {_several(one.get('seed', 'unknown') for one in trained)}",
@@ -25,8 +32,28 @@ def caption(item: Item, material: Material) -> str:
         f"learning rate: {_several(one.get('lr', 'unknown') for one in trained)}",
         f"versions: {_several(_versions(attrs) for attrs in runs)}",
     ]
-    stands_for = f" {item.stands_for}" if item.stands_for else ""
-    return f"{item.title}.{stands_for} " + "; ".join(parts) + "."
+    return "; ".join(parts) + "."
+
+
+def _timed(timing: dict[str, Any]) -> str:
+    where = f"{timing['benchmark']} with {timing['architecture']}{_settings(timing['settings'])}"
+    made_up = f", on made-up pictures of {timing['sample']}" if timing["sample"] else ""
+    return (
+        f"Timed: {where}{made_up}; batch size {timing['batch_size']}, {timing['optimizer']}; in turns, {timing['laps']}"
+        f" laps of {timing['steps']} steps each; {timing['threads']} thread(s) on {timing['device']};"
+        f" versions: {_versions(timing)}."
+    )
+
+
+def _benchmark(attrs: Any) -> str:
+    """With the settings that are not its own; where its data lies is no matter."""
+    given = attrs.get("training", {}).get("settings", {})
+    return f"{attrs.get('benchmark', 'unknown')}{_settings(given)}"
+
+
+def _settings(given: Any) -> str:
+    words = ", ".join(f"{key}={value}" for key, value in given.items() if key != "data")
+    return f" ({words})" if words else ""
 
 
 def _several(values: Iterable[Any]) -> str:

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import difflib
+import re
 from fnmatch import fnmatchcase
 from functools import cache
 
 from dominance.errors import BadOption
 from dominance.figures.papers.item import Item
 
+PAPERS = ("AdaTask", "MoCoGrad", "PUB")
+
 
 @cache
 def items() -> dict[str, Item]:
     """Every item, in the order of the papers."""
-    from dominance.figures.papers import adatask
+    from dominance.figures.papers import adatask, adatask_tables
 
-    return {item.name: item for paper in (adatask,) for item in paper.ITEMS}
+    known = [item for part in (adatask, adatask_tables) for item in part.ITEMS]
+    return {item.name: item for item in sorted(known, key=_place)}
+
+
+def _place(item: Item) -> tuple[int, bool, int]:
+    """Paper, figures before tables, number."""
+    kind, number = re.fullmatch(r"\w+-(fig|table)(\d+)", item.name).groups()  # type: ignore[union-attr]
+    return PAPERS.index(item.paper), kind == "table", int(number)
 
 
 def find(pattern: str) -> list[Item]:

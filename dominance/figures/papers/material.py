@@ -61,6 +61,20 @@ class Material:
             raise NothingRecorded(f"no run with {said} was given", fix=_fix(wanted))
         return sorted(found, key=lambda run: int(run.attrs.get("training", {}).get("seed", 0)))
 
+    def timing(self, benchmark: str, architecture: str | None = None) -> dict[str, Any]:
+        """The timing on this benchmark, and architecture if one is named.
+
+        Raises:
+            NothingRecorded: there is none.
+        """
+        for found in self.timings:
+            if found["benchmark"] == benchmark and architecture in (None, found["architecture"]):
+                return found
+        raise NothingRecorded(
+            f"no timing on {benchmark} {architecture or ''}".rstrip() + " was given",
+            fix=f"make one with `python -m dominance.benchmarks.timing {benchmark}`",
+        )
+
     def has(self, **wanted: Any) -> bool:
         """Whether ``select`` would find one."""
         return any(all(_agrees(run, name, value) for name, value in wanted.items()) for run in self.runs)
