@@ -32,20 +32,23 @@ class Block(nn.Module):
     Args:
         maps: coming in.
         width: of the 3x3 convolutions; a bottleneck puts out four times as many.
-        stride, dilation: of the 3x3 convolution that has one; of two, the first has the stride.
+        stride: of the first 3x3 convolution.
+        dilations: of the first and of the second 3x3 convolution; a bottleneck has the first only.
     """
 
-    def __init__(self, maps: int, width: int, *, bottleneck: bool, stride: int = 1, dilation: int = 1) -> None:
+    def __init__(
+        self, maps: int, width: int, *, bottleneck: bool, stride: int = 1, dilations: tuple[int, int] = (1, 1)
+    ) -> None:
         super().__init__()
         self.bottleneck = bottleneck
         out = width * 4 if bottleneck else width
         if bottleneck:
             self.conv1, self.bn1 = nn.Conv2d(maps, width, 1, bias=False), nn.BatchNorm2d(width)
-            self.conv2, self.bn2 = _three(width, width, stride, dilation), nn.BatchNorm2d(width)
+            self.conv2, self.bn2 = _three(width, width, stride, dilations[0]), nn.BatchNorm2d(width)
             self.conv3, self.bn3 = nn.Conv2d(width, out, 1, bias=False), nn.BatchNorm2d(out)
         else:
-            self.conv1, self.bn1 = _three(maps, width, stride, dilation), nn.BatchNorm2d(width)
-            self.conv2, self.bn2 = _three(width, width, 1, dilation), nn.BatchNorm2d(width)
+            self.conv1, self.bn1 = _three(maps, width, stride, dilations[0]), nn.BatchNorm2d(width)
+            self.conv2, self.bn2 = _three(width, width, 1, dilations[1]), nn.BatchNorm2d(width)
         self.downsample: nn.Module = nn.Identity()
         if stride != 1 or maps != out:
             self.downsample = nn.Sequential(nn.Conv2d(maps, out, 1, stride=stride, bias=False), nn.BatchNorm2d(out))
@@ -69,7 +72,7 @@ def resnet(name: str, width: int | None = None, *, dilated: bool) -> nn.Sequenti
         width: maps of the first stage; the others have one, two, four and eight times as many, and of a bottleneck
             network four times that. None: the usual.
         dilated: the last two layers are dilated by 2 and 4 in place of a stride: maps are 1/8 of the picture, else
-            1/32.
+            1/32. The same weights say the same where both have a place.
     """
     bottleneck, blocks, usual = RESNETS[name]
     base = width or usual
@@ -96,7 +99,7 @@ def resnet(name: str, width: int | None = None, *, dilated: bool) -> nn.Sequenti
                     base * 2**layer,
                     bottleneck=bottleneck,
                     stride=stride if first else 1,
-                    dilation=before if first else dilation,
+                    dilations=(before if first else dilation, dilation),
                 )
             )
             maps = base * 2**layer * (4 if bottleneck else 1)

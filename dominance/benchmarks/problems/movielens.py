@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
+from torch import nn
 
 from dominance.benchmarks.benchmark import Batch, Settings, Task
+from dominance.benchmarks.bst import Histories, bst
 from dominance.benchmarks.embedded import coded
 from dominance.benchmarks.metrics import MAE, RMSE
 from dominance.benchmarks.one_number import Embedded
-from dominance.benchmarks.options import at_least
+from dominance.benchmarks.options import at_least, one_of
 from dominance.benchmarks.packages import packaged
 from dominance.benchmarks.splits import derived_generator, split_rows
-from dominance.benchmarks.tables import numbers, read_table, whole_numbers
-from dominance.errors import BadData, MissingData
+from dominance.benchmarks.tables import numbers, read_table, refuse, whole_numbers
+from dominance.errors import BadData, BadOption, MissingData
 
 GENRES = ("Crime", "Documentary", "Fantasy", "Film-Noir", "Horror", "Mystery", "Thriller", "War", "Western")
 """The nine of MoCoGrad's eighteen."""
@@ -34,12 +39,16 @@ class MovieLens(Embedded):
     """Nine regressions, each with its own samples: the ratings of the films of its genre.
 
     A film with two of the genres is in both tasks. The ratings are split at random, 80 : 10 : 10, before they are given
-    to genres, so that no rating is trained on in one task and tested in another. The trunk reads embeddings of user and
-    film; MoCoGrad's is a transformer over the user's history.
+    to genres, so that no rating is trained on in one task and tested in another.
 
     Args:
+        trunk: embeddings: two layers over embeddings of user and film. bst: one layer of a Behaviour Sequence
+            Transformer, as in MoCoGrad, over the film and those that the user rated before it in the training split,
+            and two layers over that.
         embedding: length of an embedding.
         width: units of each of the trunk's two layers.
+        history: films before, of bst.
+        heads: of the attention, of bst; they divide embedding.
         data: folder with u.data and u.item (100k), ratings.dat and movies.dat (1M, 10M), or ml-100k.inter and
             ml-100k.item; None: the 100k ratings that come with recbole.
     """
@@ -54,13 +63,26 @@ class MovieLens(Embedded):
         lr=1e-3,
         published={
             "MoCoGrad": "ten million ratings (ml-10m), nine genres, 80 % / 10 % / 10 % at random, BST model as shared "
-            "layers, one-layer heads, Adam with learning rate 1e-4, RMSE, ten runs",
+            "layers (trunk=bst; its size is not told), one-layer heads, Adam with learning rate 1e-4, RMSE, ten runs",
         },
     )
     multi_input = True
 
-    def __init__(self, *, embedding: int = 32, width: int = 64, data: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        trunk: Literal["embeddings", "bst"] = "embeddings",
+        embedding: int = 32,
+        width: int = 64,
+        history: int = 8,
+        heads: int = 2,
+        data: str | None = None,
+    ) -> None:
+        self.trunk = one_of(("embeddings", "bst"), trunk=trunk)
         self.embedding, self.width = at_least(1, embedding=embedding), at_least(1, width=width)
+        self.history, self.heads = at_least(1, history=history), at_least(1, heads=heads)
+        if embedding % heads:
+            raise BadOption(f"heads={heads} does not divide embedding={embedding}", fix="give a divisor")
         self.data = data
 
     @property
@@ -73,7 +95,11 @@ class MovieLens(Embedded):
         rows = split_rows(len(ratings), shares, derived_generator(seed, self.name))
         train = np.zeros(len(ratings), dtype=bool)
         train[rows["train"].numpy()] = True
-        inputs, self.sizes = coded(ratings, ("user", "item"), train)
+        codes, self.sizes = coded(ratings, ("user", "item"), train)
+        inputs = torch.cat([codes, torch.arange(len(codes)).unsqueeze(1)], dim=1) if self.trunk == "bst" else codes
+        if self.trunk == "bst":
+            user, time = ratings["user"].to_numpy(), ratings["time"].to_numpy()
+            self._histories = Histories(user, time, codes[:, 1].numpy(), train, self.history)
         targets = torch.from_numpy(ratings["rating"].to_numpy(np.float32))
         items = ratings["item"].to_numpy()
         of_genre = {
@@ -88,13 +114,31 @@ class MovieLens(Embedded):
                 {genre: targets[mine] for genre, mine in own.items()},
             )
 
+    def batches(self, split: str, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:
+        """As in the base class. With bst, inputs are the codes and the films before, looked up batch by batch."""
+        for batch in super().batches(split, batch_size, generator):
+            if self.trunk == "bst":
+                found = {
+                    genre: (rows[:, :2], self._histories.before(rows[:, 2])) for genre, rows in batch.inputs.items()
+                }
+                yield Batch(found, batch.targets)
+            else:
+                yield batch
+
+    def encoder(self) -> nn.Module:
+        if self.trunk == "embeddings":
+            return super().encoder()
+        users, items = self.sizes
+        return bst(users, items, embedding=self.embedding, history=self.history, heads=self.heads, width=self.width)
+
 
 def read_movielens(folder: Path | None) -> tuple[pd.DataFrame, dict[int, frozenset[str]]]:
-    """The ratings, with columns user, item and rating, and the genres of each item; formats see ``MovieLens``.
+    """The ratings, with columns user, item, rating and time, and the genres of each item; formats see ``MovieLens``.
 
     Raises:
         MissingData: no such files, or the package is not installed.
-        BadData: a rating is not within 0.5 to 5, is of an unknown item, or a row is not of the format.
+        BadData: a rating is not within 0.5 to 5, is of an unknown item or there twice, an item is there twice, or a row
+            is not of the format.
     """
     if folder is None:
         folder = packaged("recbole", "dataset_example/ml-100k", INSTALL)
@@ -118,50 +162,46 @@ def read_movielens(folder: Path | None) -> tuple[pd.DataFrame, dict[int, frozens
 
 def _check(ratings: pd.DataFrame, genres: dict[int, frozenset[str]], path: Path) -> None:
     wrong = ~ratings["rating"].between(0.5, 5).to_numpy()
-    if wrong.any():
-        place = int(np.argmax(wrong))
-        value = ratings["rating"].iloc[place]
-        raise BadData(f"{path}: row {ratings.index[place]}: {value:g} is no rating", fix="0.5 to 5 is meant")
+    _refuse(wrong, ratings, path, "{rating:g} is no rating", "0.5 to 5 is meant")
     unknown = ~ratings["item"].isin(list(genres)).to_numpy()
-    if unknown.any():
-        place = int(np.argmax(unknown))
-        item = ratings["item"].iloc[place]
-        raise BadData(
-            f"{path}: row {ratings.index[place]}: there is no item {item}", fix="take both files from one archive"
-        )
+    _refuse(unknown, ratings, path, "there is no item {item:.0f}", "take both files from one archive")
+    twice = ratings.duplicated(["user", "item"]).to_numpy()
+    _refuse(twice, ratings, path, "user {user:.0f} rated item {item:.0f} before", "take out one of the rows")
 
 
-def _ratings(frame: pd.DataFrame, columns: tuple[str, str, str], path: Path) -> pd.DataFrame:
-    user, item, rating = columns
+def _refuse(wrong: npt.NDArray[np.bool_], ratings: pd.DataFrame, path: Path, what: str, fix: str) -> None:
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        values = {column: float(ratings[column].iloc[row]) for column in ratings.columns}
+        raise BadData(f"{path}: row {ratings.index[row]}: {what.format(**values)}", fix=fix)
+
+
+def _ratings(frame: pd.DataFrame, columns: tuple[str, str, str, str], path: Path) -> pd.DataFrame:
+    user, item, rating, time = columns
     found = {
         "user": whole_numbers(frame, user, path),
         "item": whole_numbers(frame, item, path),
         "rating": numbers(frame, rating, path),
+        "time": whole_numbers(frame, time, path),
     }
     return pd.DataFrame(found, index=frame.index)
 
 
+_NAMES = ("user", "item", "rating", "time")
+
+
 def _tab_ratings(path: Path) -> pd.DataFrame:
-    return _ratings(
-        read_table(path, names=["user", "item", "rating", "time"], sep="\t"), ("user", "item", "rating"), path
-    )
+    return _ratings(read_table(path, names=_NAMES, sep="\t"), _NAMES, path)
 
 
 def _colon_ratings(path: Path) -> pd.DataFrame:
-    names = [
-        "user",
-        "blank 1",
-        "item",
-        "blank 2",
-        "rating",
-        "blank 3",
-        "time",
-    ]  # "::" read as two separators: far faster
-    return _ratings(read_table(path, names=names, sep=":"), ("user", "item", "rating"), path)
+    names = ["user", "blank 1", "item", "blank 2", "rating", "blank 3", "time"]
+    frame = read_table(path, names=names, sep=":")  # "::" read as two separators: far faster
+    return _ratings(frame, _NAMES, path)
 
 
 def _atomic_ratings(path: Path) -> pd.DataFrame:
-    columns = ("user_id:token", "item_id:token", "rating:float")
+    columns = ("user_id:token", "item_id:token", "rating:float", "timestamp:float")
     return _ratings(read_table(path, sep="\t", columns=columns), columns, path)
 
 
@@ -169,8 +209,16 @@ def _flags(path: Path) -> dict[int, frozenset[str]]:
     names = ["item", "title", "release", "video release", "url", *ALL_GENRES]
     frame = read_table(path, names=names, sep="|", text=names[1:5], encoding="latin-1", quoted=False)
     flags = np.stack([whole_numbers(frame, genre, path) for genre in ALL_GENRES], axis=1) == 1
-    items = whole_numbers(frame, "item", path)
-    return {int(i): frozenset(np.array(ALL_GENRES)[row].tolist()) for i, row in zip(items, flags, strict=True)}
+    items = _items(frame, "item", path)
+    return {item: frozenset(np.array(ALL_GENRES)[row].tolist()) for item, row in zip(items, flags, strict=True)}
+
+
+def _items(frame: pd.DataFrame, column: str, path: Path) -> list[int]:
+    """Each is there once."""
+    items = whole_numbers(frame, column, path)
+    twice = pd.Index(items).duplicated()
+    refuse(twice, frame, path, f"item {items[int(np.argmax(twice))]} is there before")
+    return [int(item) for item in items]
 
 
 def _colon_genres(path: Path) -> dict[int, frozenset[str]]:
@@ -185,6 +233,8 @@ def _colon_genres(path: Path) -> dict[int, frozenset[str]]:
         parts = line.split("::")
         if len(parts) != 3 or not parts[0].strip().isdecimal():
             raise BadData(f"{path}: row {number}: {line[:60]!r}", fix="ITEM::TITLE::GENRE|GENRE is meant")
+        if int(parts[0]) in found:
+            raise BadData(f"{path}: row {number}: item {int(parts[0])} is there before", fix="take out one of the rows")
         found[int(parts[0])] = frozenset(parts[2].strip().split("|"))
     return found
 
@@ -192,5 +242,28 @@ def _colon_genres(path: Path) -> dict[int, frozenset[str]]:
 def _atomic_genres(path: Path) -> dict[int, frozenset[str]]:
     columns = ("item_id:token", "class:token_seq")
     frame = read_table(path, sep="\t", text=columns[1:], columns=columns, quoted=False)
-    items = whole_numbers(frame, columns[0], path)
-    return {int(i): frozenset(found.split()) for i, found in zip(items, frame[columns[1]], strict=True)}
+    items = _items(frame, columns[0], path)
+    return {item: frozenset(found.split()) for item, found in zip(items, frame[columns[1]], strict=True)}
+
+
+def write_sample(folder: str | Path, users: int = 60, films: int = 90, each: int = 30, seed: int = 0) -> Path:
+    """Made-up ratings.dat and movies.dat in the format of the 1M and 10M archives; returns the folder.
+
+    Every film has one or two of the nine genres; a rating depends on how kind the user is and how good the film.
+    """
+    random = np.random.default_rng(seed)
+    kind, good = random.normal(size=users), random.normal(size=films)
+    root = Path(folder)
+    root.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for film in range(films):
+        genres = sorted({GENRES[film % len(GENRES)], GENRES[int(random.integers(len(GENRES)))]})
+        lines.append(f"{film + 1}::Film: {film + 1} (1999)::{'|'.join(genres)}\n")
+    (root / "movies.dat").write_text("".join(lines), encoding="utf-8")
+    with (root / "ratings.dat").open("w", encoding="utf-8") as file:
+        for user in range(users):
+            seen = random.permutation(films)[:each]
+            stars = np.clip(np.round(3.3 + 0.7 * kind[user] + 0.7 * good[seen] + random.normal(size=each) / 2), 1, 5)
+            for place, (film, star) in enumerate(zip(seen, stars, strict=True)):
+                file.write(f"{user + 1}::{film + 1}::{star:g}::{978_300_000 + 60 * place}\n")
+    return root

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dominance.benchmarks.architectures import ARCHITECTURES, build
 from dominance.benchmarks.architectures.base import Architecture, stages, width
@@ -244,3 +245,64 @@ def test_what_does_not_fit(name: str, trunk: Callable[[], nn.Module], says: str)
 
 def test_width_is_that_of_the_last_linear_layer() -> None:
     assert width(nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 6), nn.BatchNorm1d(6)), "mtan") == 6
+
+
+def map_encoder() -> nn.Module:
+    """Three pictures' channels in, four maps of half the size out."""
+    return nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.Tanh(), nn.Conv2d(5, FEATURES, 2, stride=2), nn.Tanh())
+
+
+def map_heads() -> dict[str, Callable[[], nn.Module]]:
+    return {task: lambda size=size: nn.Conv2d(FEATURES, size, 1) for task, size in OUTPUTS.items()}
+
+
+def pictures() -> Tensor:
+    return torch.randn(BATCH, 3, 6, 8, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.mark.parametrize("name", ["hps", "mmoe", "cgc", "cross-stitch", "mtan"])
+def test_trunks_that_end_in_maps(name: str) -> None:
+    torch.manual_seed(1)
+    model = build(name, map_encoder, FEATURES, map_heads()).eval()
+    outputs = model(pictures())
+    assert {task: tuple(output.shape) for task, output in outputs.items()} == {
+        task: (BATCH, size, 3, 4) for task, size in OUTPUTS.items()
+    }
+    every = set(OUTPUTS)
+    for parameter, tasks in reach(model, pictures()).items():
+        part = parameter.split(".")
+        own = part[0] in ("heads", "gates", "own", "attention") or (part[0] == "columns" and part[2] == "1")
+        assert tasks == ({part[1]} if own else every), parameter
+
+
+def test_a_gate_over_maps_by_hand() -> None:
+    """The means of the experts' maps are read, and one share goes for all places of an expert's maps."""
+    torch.manual_seed(1)
+    model, x = MMoE(map_encoder, FEATURES, map_heads(), experts=3), pictures()
+    gate = dict(model.named_parameters())["gates.b.linear.weight"]
+    features = model.encode(x)["b"]
+    for sample in range(BATCH):
+        found = [expert(x[sample : sample + 1])[0] for expert in model.experts]
+        read = sum(maps.mean(dim=(1, 2)) for maps in found) / 3
+        shares = (gate @ read).softmax(0)
+        torch.testing.assert_close(features[sample], sum(s * maps for s, maps in zip(shares, found, strict=True)))
+
+
+def test_mtan_over_maps_by_hand() -> None:
+    """In evaluation, with batch norm as it begins: mask = sigmoid(W₂ relu(W₁ [p; pooled relu(W₀ â)]))."""
+    torch.manual_seed(1)
+    model, x = build("mtan", map_encoder, FEATURES, map_heads()).eval(), pictures()
+    w = dict(model.named_parameters())
+    scale = (1 + 1e-5) ** -0.5
+
+    def convolved(name: str, maps: Tensor, **more: Any) -> Tensor:
+        return F.conv2d(maps, w[f"{name}.weight"], w[f"{name}.bias"], **more)
+
+    p1 = torch.tanh(convolved("trunk.0.0", x, padding=1))
+    p2 = torch.tanh(convolved("trunk.1.0", p1, stride=2))
+    at = "attention.b."
+    mask1 = torch.sigmoid(scale * convolved(f"{at}0.mask.0", torch.relu(scale * convolved(f"{at}0.reduce.0", p1))))
+    carried = torch.relu(scale * convolved(f"{at}1.carry.0", mask1 * p1, padding=1))
+    read = torch.cat([p2, F.max_pool2d(carried, 2)], dim=1)
+    mask2 = torch.sigmoid(scale * convolved(f"{at}1.mask.0", torch.relu(scale * convolved(f"{at}1.reduce.0", read))))
+    torch.testing.assert_close(model.encode(x)["b"], mask2 * p2)
