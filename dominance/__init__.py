@@ -36,9 +36,15 @@ _HOME = {
     "final_scores": "dominance.analyse.study.scores",
     "delta": "dominance.analyse.study.delta",
     "delta_m": "dominance.analyse.study.delta",
+    "diff_association": "dominance.analyse.study.diff_association",
+    "rank_stability": "dominance.analyse.study.rank_stability",
+    "similarity_t_tests": "dominance.analyse.study.t_tests",
     "tci": "dominance.analyse.study.tci",
     "tci_over_epochs": "dominance.analyse.study.tci",
+    "tci_gcd_correlation": "dominance.analyse.study.tci_gcd",
     "plot_rau_buckets": "dominance.plots.rau_buckets",
+    "plot_ownership": "dominance.plots.ownership",
+    "plot_lr_dominance": "dominance.plots.lr_dominance",
     "plot_gcd": "dominance.plots.gcd",
     "plot_conflict_layers": "dominance.plots.conflict_layers",
     "plot_geometry": "dominance.plots.geometry",
@@ -66,10 +72,14 @@ if TYPE_CHECKING:
     from dominance.analyse.ownership import ownership as ownership
     from dominance.analyse.study.delta import delta as delta
     from dominance.analyse.study.delta import delta_m as delta_m
+    from dominance.analyse.study.diff_association import diff_association as diff_association
+    from dominance.analyse.study.rank_stability import rank_stability as rank_stability
     from dominance.analyse.study.scores import final_scores as final_scores
     from dominance.analyse.study.single import single_task_runs as single_task_runs
+    from dominance.analyse.study.t_tests import similarity_t_tests as similarity_t_tests
     from dominance.analyse.study.tci import tci as tci
     from dominance.analyse.study.tci import tci_over_epochs as tci_over_epochs
+    from dominance.analyse.study.tci_gcd import tci_gcd_correlation as tci_gcd_correlation
     from dominance.analyse.summary import summary as summary
     from dominance.analyse.updates import au as au
     from dominance.analyse.updates import rau as rau
@@ -83,7 +93,9 @@ if TYPE_CHECKING:
     from dominance.plots.geometry import plot_geometry as plot_geometry
     from dominance.plots.gradient_norms import plot_gradient_norms as plot_gradient_norms
     from dominance.plots.losses import plot_losses as plot_losses
+    from dominance.plots.lr_dominance import plot_lr_dominance as plot_lr_dominance
     from dominance.plots.noise_scale import plot_noise_scale as plot_noise_scale
+    from dominance.plots.ownership import plot_ownership as plot_ownership
     from dominance.plots.rau_buckets import plot_rau_buckets as plot_rau_buckets
     from dominance.plots.verdict import plot_verdict as plot_verdict
     from dominance.record.evaluation import evaluate as evaluate

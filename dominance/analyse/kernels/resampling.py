@@ -66,7 +66,7 @@ def correlation_interval(estimate: float, samples: Floats, dof: float, level: fl
     groups, quantiles of the samples alone are far too narrow. NaN without degrees of freedom.
 
     >>> [round(limit, 2) for limit in correlation_interval(0.5, np.linspace(0.3, 0.7, 101), 9)]
-    [0.09, 0.77]
+    [0.13, 0.75]
     """
     known = np.arctanh(np.clip(samples[np.isfinite(samples)], -1 + 1e-12, 1 - 1e-12))
     if len(known) < 2 or np.isnan(estimate):
