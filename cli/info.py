@@ -72,6 +72,7 @@ def _facts(tree: Any, run: str) -> dict[str, Any]:
         "first_step": int(steps[0]) if len(steps) else None,
         "last_step": int(steps[-1]) if len(steps) else None,
         "steps_skipped": int((tree["skipped"] == 1).sum()),
+        "probes": sorted(tree["probe"].children) if "probe" in tree.children else [],
         "attributes": {name: attrs[name] for name in attrs if name not in ("tasks", "layers", "parameters", "path")},
     }
 
@@ -115,6 +116,8 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         rates = ", ".join(f"{group['lr']:g}" for group in optimizer["groups"] if "lr" in group)
         lines.append(("optimizer", f"{optimizer['class']}, learning rate {rates}"))
     lines.append(("attribution", str(attrs["attribution"])))
+    if facts["probes"]:
+        lines.append(("probes", ", ".join(facts["probes"])))
     budget = f" of {size(attrs['budget'])}" if attrs.get("budget") else ""
     lines.append(("size", f"{size(facts['bytes'])}{budget}"))
     if "versions" in attrs:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dominance.command import command
-from dominance.errors import BadOption, TrainingFailed
+from dominance.errors import BadOption, DominanceError, TrainingFailed
 from dominance.schema import DATA_NAME
 from dominance_cli import say
 from dominance_cli.baselines import comparable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dominance.benchmarks.plan import TrainOptions
     from dominance.benchmarks.trainer import TrainResult
 
-_WITH_RESUME = ("resume", "baseline", "quiet")
+_WITH_RESUME = ("resume", "baseline", "probe", "quiet")
 
 
 def train(
@@ -92,6 +92,9 @@ def train(
     attribution: Annotated[
         str | None, typer.Option(metavar="KIND", help="additive, solo or both. [default: additive]")
     ] = None,
+    probe: Annotated[
+        str | None, typer.Option(metavar="NAME", help="noise: evaluate under noise in the end, on the test data.")
+    ] = None,
     quiet: Annotated[bool | None, typer.Option("-q", "--quiet", help="No progress and no hints.")] = None,
 ) -> int:
     """Train a benchmark from scratch with a method, and record it.
@@ -105,7 +108,7 @@ def train(
         return 0
     if resume is not None:
         _alone(context)
-        return _go_on(resume, baseline or [], quiet=bool(quiet))
+        return _go_on(resume, baseline or [], probe, quiet=bool(quiet))
     if describe and method is not None:
         from dominance.benchmarks.methods import described as method_described
 
@@ -151,6 +154,7 @@ def train(
         "budget": budget,
         "exact": exact,
         "attribution": attribution,
+        "probe": probe,
         "quiet": quiet,
     }
     return _train(chosen, recording, output, baseline or [], force=force, no_record=no_record)
@@ -170,6 +174,9 @@ def _train(
     from dominance.config import record_options
 
     made = plan(options)
+    if recording["probe"] is not None and (no_record or made.method.alone):
+        why = "what is not recorded" if no_record else "tasks that are trained alone"
+        raise BadOption(f"--probe cannot probe {why}", fix="leave it out, or train the tasks together and recorded")
     asked = record_options(recording, defaults={"every": made.benchmark.settings.every})
     record, quiet = None if no_record else asked, asked.quiet
     earlier = comparable(made, [result(path) for path in baselines], quiet=quiet)
@@ -186,12 +193,18 @@ def _train(
     finally:
         if latest is not None and not path.exists():
             latest.restore()
+    if asked.probe and not no_record:
+        _probe(done, quiet=quiet)
     _show(done, earlier, quiet=quiet)
     return 0
 
 
-def _go_on(path: Path, baselines: list[Path], *, quiet: bool) -> int:
+def _go_on(path: Path, baselines: list[Path], probe: str | None, *, quiet: bool) -> int:
+    from dominance.benchmarks.probing import probes_wanted
     from dominance.benchmarks.trainer import result, resume
+    from dominance.config import RecordOptions
+
+    wanted = probes_wanted(path) if probe is None else RecordOptions(probe=(probe,)).probe
 
     earlier = comparable(result(path).plan, [result(baseline) for baseline in baselines], quiet=quiet)
     signals: list[signal.Signals] = []
@@ -200,8 +213,25 @@ def _go_on(path: Path, baselines: list[Path], *, quiet: bool) -> int:
             done = resume(path, progress=progress, stop=lambda: bool(signals))
     except (KeyboardInterrupt, TrainingFailed) as error:
         return _ended(path, error, signals, quiet=quiet)
+    if wanted:
+        _probe(done, quiet=quiet)
     _show(done, earlier, quiet=quiet)
     return 0
+
+
+def _probe(done: TrainResult, *, quiet: bool) -> None:
+    """The noise probe of a training that is over; what keeps it from being made is said, and changes nothing else."""
+    from dominance.benchmarks.probing import noise_probe
+    from dominance_cli.probe import noise
+
+    if not (done.path / DATA_NAME).exists():
+        say.error("no noise probe: nothing was recorded of tasks that share parameters")
+        return
+    try:
+        with noise_probe(done.path) as probe:
+            noise(done.path, lambda: probe, quiet=quiet)
+    except DominanceError as error:
+        say.error(f"no noise probe: {error}")
 
 
 def _alone(context: typer.Context) -> None:
