@@ -36,7 +36,7 @@ def lookahead(
     """How much a step of task i alone on the shared parameters lowers the loss of task j, on one batch.
 
     Z_{i→j} = 1 - L_j(θ_s + Δ_i, θ_j) / L_j(θ_s, θ_j): positive where the step of i helps j, negative where it harms.
-    Δ_i is i's own step on the shared parameters θ_s, those that two losses reach; the tasks' own, θ_j, stay. From
+    Δ_i is i's own step on the shared parameters θ_s, the tensors that two losses reach; the tasks' own, θ_j, stay. From
     Fifty et al., "Efficiently Identifying Task Groupings for Multi-Task Learning" (2021), Eq. 1. It costs one forward
     and K backward passes, and K forward passes more. Z is meant for losses above 0, and is NaN for one that is 0.
 
@@ -106,7 +106,7 @@ def _shared_gradients(live: LiveModel, found: Mapping[str, Tensor], params: str)
     taken = {
         task: task_gradients([edge_of(loss)], [torch.ones_like(loss)], parameters)
         for task, loss in found.items()
-        if loss.requires_grad
+        if loss.requires_grad and parameters
     }
     reached = [sum(g[place] is not None for g in taken.values()) for place in range(len(parameters))]
     shared = [place for place, number in enumerate(reached) if number > 1]
