@@ -12,7 +12,7 @@ from dominance.errors import BadOption
 from dominance_cli import say
 from dominance_cli.progress import counting
 from dominance_cli.rundir import opened, place
-from dominance_cli.singles import singles
+from dominance_cli.singles import HELP, HIGHER, LOWER, directions, singles
 
 FORMATS = ("pdf", "png", "svg")
 
@@ -33,13 +33,10 @@ def report(
     ] = "*",
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")] = False,
     baseline: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="RUN",
-            parser=place,
-            help="A run of one task alone, or the folder of `train --method stl`, to tell harm by. May be repeated.",
-        ),
+        list[str] | None, typer.Option(metavar="RUN", parser=place, help=HELP, show_default=False)
     ] = None,
+    higher_is_better: Annotated[list[str] | None, typer.Option(metavar="METRIC", help=HIGHER)] = None,
+    lower_is_better: Annotated[list[str] | None, typer.Option(metavar="METRIC", help=LOWER)] = None,
 ) -> int:
     """Draw the figures of a run, and report.pdf with all of them.
 
@@ -53,12 +50,19 @@ def report(
     if len(set(folders)) < len(folders):
         raise BadOption("two of the runs have the same name", fix="report them one by one, each with its own -o")
     measured = True
-    alone = singles(baseline or [])
+    alone, better = singles(baseline), directions(higher_is_better, lower_is_better)
     for run, folder in zip(runs, folders, strict=True):
         tree = opened(run)
         with counting(False, f"report of {PurePath(run).name}") as tell:
             written = write_report(
-                tree, folder, format=kind, figures=figures, overwrite=force, single=alone, progress=tell
+                tree,
+                folder,
+                format=kind,
+                figures=figures,
+                overwrite=force,
+                single=alone,
+                higher_is_better=better,
+                progress=tell,
             )
         print("\n".join(map(str, written)))
         if written.verdict is not None:

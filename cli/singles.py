@@ -9,8 +9,21 @@ from typing import Any
 from dominance.schema import DATA_NAME
 from dominance_cli.rundir import opened
 
+HELP = "A run of one task alone, or the folder of `train --method stl`, to tell harm by. May be repeated."
+HIGHER = "Of this metric more is better, when comparing with --baseline runs that do not say so. May be repeated."
+LOWER = "Of this metric less is better."
 
-def singles(paths: Sequence[str]) -> list[Any] | None:
+
+def directions(higher: Sequence[str] | None, lower: Sequence[str] | None) -> dict[str, bool] | None:
+    """Which direction of a metric is better, as ``verdict`` takes it; None where nothing is said.
+
+    >>> directions(["auc"], ["rmse"])
+    {'auc': True, 'rmse': False}
+    """
+    return {**dict.fromkeys(higher or [], True), **dict.fromkeys(lower or [], False)} or None
+
+
+def singles(paths: Sequence[str] | None) -> list[Any] | None:
     """What ``verdict`` and ``tci`` take as single-task runs; None where none are named.
 
     Args:

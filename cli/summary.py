@@ -12,7 +12,7 @@ import typer
 
 from dominance_cli import say
 from dominance_cli.rundir import opened, place
-from dominance_cli.singles import singles
+from dominance_cli.singles import HELP, HIGHER, LOWER, directions, singles
 from dominance_cli.text import aligned, print_json
 from dominance_cli.threshold import QUANTITIES, parse
 
@@ -53,13 +53,10 @@ def summary(
         ),
     ] = None,
     baseline: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="RUN",
-            parser=place,
-            help="A run of one task alone, or the folder of `train --method stl`, to tell harm by. May be repeated.",
-        ),
+        list[str] | None, typer.Option(metavar="RUN", parser=place, help=HELP, show_default=False)
     ] = None,
+    higher_is_better: Annotated[list[str] | None, typer.Option(metavar="METRIC", help=HIGHER)] = None,
+    lower_is_better: Annotated[list[str] | None, typer.Option(metavar="METRIC", help=LOWER)] = None,
 ) -> int:
     """Say which task owns which layer and why, which tasks conflict, whether it hurts, and what to try.
 
@@ -71,11 +68,11 @@ def summary(
     from dominance.analyse.verdict.verdict import verdict
 
     documents, crossed = [], []
-    alone = singles(baseline or [])
+    alone, better = singles(baseline), directions(higher_is_better, lower_is_better)
     for number, run in enumerate(runs):
         tree = opened(run)
         seen = overview(tree)
-        table, said = summarise(seen), verdict(tree, single=alone, seen=seen)
+        table, said = summarise(seen), verdict(tree, single=alone, higher_is_better=better, seen=seen)
         crossed += [f"{run}: {row}" for condition in conditions for row in condition.crossed(table)]
         if as_json:
             documents.append(_document(run, table, said))

@@ -14,6 +14,7 @@ from dominance.analyse.study.single import Single
 from dominance.analyse.summary import Overview, overview
 from dominance.analyse.verdict.finding import Verdict
 from dominance.analyse.verdict.verdict import verdict
+from dominance.deltas import Directions
 from dominance.errors import BadOption
 from dominance.plots.alignment import plot_alignment
 from dominance.plots.conflict_layers import plot_conflict_layers
@@ -21,6 +22,8 @@ from dominance.plots.effective_tasks import plot_effective_tasks
 from dominance.plots.gcd import plot_gcd
 from dominance.plots.gradient_norms import plot_gradient_norms
 from dominance.plots.losses import plot_losses
+from dominance.plots.lr_dominance import plot_lr_dominance
+from dominance.plots.ownership import plot_ownership
 from dominance.plots.noise_scale import plot_noise_scale
 from dominance.plots.rau_buckets import plot_rau_buckets
 from dominance.plots.result import Plot
@@ -30,8 +33,10 @@ from dominance.plots.verdict import plot_verdict
 class Material:
     """A run and what was measured on it, once for all figures; and single-task runs to compare it with."""
 
-    def __init__(self, run: xr.DataTree, single: Single | None = None) -> None:
-        self.run, self.single = run, single
+    def __init__(
+        self, run: xr.DataTree, single: Single | None = None, higher_is_better: Directions | None = None
+    ) -> None:
+        self.run, self.single, self.higher_is_better = run, single, higher_is_better
 
     @cached_property
     def seen(self) -> Overview:
@@ -41,7 +46,7 @@ class Material:
     @cached_property
     def verdict(self) -> Verdict:
         """Raises NothingRecorded as ``seen``, and with single-task runs as ``tci``."""
-        return verdict(self.run, single=self.single, seen=self.seen)
+        return verdict(self.run, single=self.single, higher_is_better=self.higher_is_better, seen=self.seen)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import xarray as xr
 
 from dominance.analyse.study.single import Single
 from dominance.analyse.verdict.finding import Verdict
+from dominance.deltas import Directions
 from dominance.errors import BadOption, NothingRecorded, RunExists
 from dominance.figures import facts
 from dominance.figures.pages import Pages
@@ -40,6 +41,7 @@ def write_report(
     figures: str = "*",
     overwrite: bool = False,
     single: Single | None = None,
+    higher_is_better: Directions | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Draw the figures of a run into ``folder``, one file each, and the combined ``report.pdf``.
@@ -55,7 +57,7 @@ def write_report(
             numbered files (``name.png``, ``name-2.png``).
         figures: a glob over the names in ``dominance.figures.registry.FIGURES``.
         overwrite: replace files that are there.
-        single: single-task runs that the verdict compares with, see ``verdict``.
+        single, higher_is_better: single-task runs that the verdict compares with, see ``verdict``.
         progress: is told how many of how many parts of the report are done.
 
     Returns:
@@ -79,7 +81,14 @@ def write_report(
         raise NothingRecorded(f"{where}: no step was recorded", fix="let the training take at least one step")
 
     with theme():
-        return _write(Material(run, single), folder, format, chosen, overwrite, progress or (lambda done, total: None))
+        return _write(
+            Material(run, single, higher_is_better),
+            folder,
+            format,
+            chosen,
+            overwrite,
+            progress or (lambda done, total: None),
+        )
 
 
 def _write(

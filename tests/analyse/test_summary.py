@@ -5,7 +5,7 @@ import pytest
 from runs import make_run, planted_run
 
 from dominance import gcd, rau_buckets, summary
-from dominance.analyse.summary import findings, overview, percent
+from dominance.analyse.summary import overview, percent
 from dominance.errors import NothingRecorded
 
 COLUMNS = ["[0, 20]", "(20, 40]", "(40, 60]", "(60, 80]", "(80, 100]"]
@@ -44,90 +44,23 @@ def test_norms_leave_out_what_is_skipped_or_not_finite() -> None:
     assert table.loc[("trunk", "a"), "gradient_norm"] == pytest.approx(2)
 
 
-def test_a_dominated_trunk() -> None:
-    said = findings(planted_run(share=0.97))
-    assert said[0] == "price owns 100 % of the shared parameters (rAU > 80 %) since step 0; rating owns 0 %"
-    assert said[1] == "gradients of price and rating conflict (GCD > 1) at 100 % of the steps, mean GCD 1.21"
-    assert len(said) == 2
-
-
-def test_dominance_that_sets_in_later() -> None:
-    run = planted_run(steps=300, share=0.99, onset=100)
-    owned = rau_buckets(run, by="all").share.sel(task="price", bucket="(80, 100]", layer="all shared")
-    since = int(owned.step[owned > 0.5][0])
-    assert since > 100
-    assert f"since step {since};" in findings(run)[0]
-
-
-def test_since_is_the_last_time_it_set_in() -> None:
-    one, other = np.ones((10, 1, 4)), np.full((10, 1, 4), 1e-3)
-    a = np.concatenate([one, other, one])
-    b = np.concatenate([other, one, other])
-    run = make_run(np.concatenate([a, b], axis=1).repeat(40, axis=0))
-    since = int(findings(run)[0].split("since step ")[1].split(";")[0])
-    assert since > 800
-
-
-def test_balance() -> None:
-    assert findings(planted_run(share=0.5))[0] == "no task dominates: effective number of tasks 1.98 of 2"
-
-
-def test_two_owners_of_halves() -> None:
-    updates = np.zeros((5, 2, 10), dtype=np.float32)
-    updates[:, 0, :5] = updates[:, 1, 5:] = 1
-    said = findings(make_run(updates, layers={"left": 4, "mid": 2, "right": 4}))
-    assert said[0] == (
-        "no task owns most of the shared parameters (rAU > 80 %): a owns 50 %, b 50 %;"
-        " effective number of tasks 1.00 of 2"
-    )
-    assert said[1] == "in left a owns 100 %, b 0 % (effective number of tasks 1.00)"
-    assert said[2] == "in right b owns 100 %, a 0 % (effective number of tasks 1.00)"
-
-
-def test_many_layers_that_differ_are_counted() -> None:
-    updates = np.zeros((3, 2, 120), dtype=np.float32)
-    updates[:, 0, :100] = updates[:, 1, 100:] = 1
-    said = findings(make_run(updates, layers={"big": 100} | {f"l{i}": 2 for i in range(10)}))
-    assert sum(line.startswith("in l") for line in said) == 4
-    assert "6 more layers differ from the whole" in said
-
-
-def test_caveats() -> None:
-    updates = np.zeros((6, 2, 10), dtype=np.float32)
-    updates[:, :, :7] = 1
-    said = findings(make_run(updates, skipped=[1, 0, 0, 0, 0, 0], layers={"x": 10}))
-    assert "30 % of the shared parameters have not been moved by any task" in said
-    assert "1 of 6 recorded steps are left out: 1 skipped" in said
-    sampled = findings(planted_run(steps=5, layers={"x": 960}, coord_weight=np.full(1000, 1.0)))
-    assert not any("standard error" in line for line in sampled)
-    weight = np.full(1000, 1.0)
-    weight[:960] = 4
-    assert any(
-        line.startswith("shares come from 960 of 3,840 shared parameters (standard error at most ")
-        for line in findings(planted_run(steps=5, layers={"x": 960}, coord_weight=weight))
-    )
-
-
 def test_a_dead_layer() -> None:
     updates = np.ones((3, 2, 10), dtype=np.float32)
     updates[:, :, 5:] = 0
     run = make_run(updates, layers={"live": 5, "dead": 5})
-    assert "in dead no task has moved a parameter" in findings(run)
     assert summary(run).loc[("dead", "a"), COLUMNS].isna().all()
     assert summary(run).loc[("dead", "a"), "untouched"] == 1
 
 
 def test_nothing_moved_at_all() -> None:
     run = make_run(np.zeros((3, 2, 4)))
-    assert findings(run) == ["no task has moved a shared parameter"]
     assert summary(run)["untouched"].tolist() == [1] * 4
 
 
 def test_runs_with_nothing_to_say() -> None:
     for run in (make_run(np.zeros((0, 2, 3))), make_run(np.full((4, 2, 3), np.nan))):
-        for say in (summary, findings):
-            with pytest.raises(NothingRecorded):
-                say(run)
+        with pytest.raises(NothingRecorded):
+            summary(run)
 
 
 def test_a_run_with_solo_updates_only() -> None:
@@ -135,14 +68,12 @@ def test_a_run_with_solo_updates_only() -> None:
     run.attrs["attribution"] = "solo"
     run["update/update"][:] = np.nan
     assert overview(run).trunk.attrs["attribution"] == "solo"
-    assert "price owns" in findings(run)[0]
 
 
 def test_one_overview_serves_both() -> None:
     run = planted_run(steps=6)
     seen = overview(run)
     assert summary(seen).equals(summary(run))
-    assert findings(seen) == findings(run)
 
 
 def test_percent() -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,7 +33,7 @@ def test_report(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) ->
     assert sorted(Path(line).name for line in files) == ["losses.svg", "report.pdf"]
     assert all(Path(line).stat().st_size > 1000 for line in files)
     assert {Path(line).parent for line in files} == {run / "report"}
-    assert any(line.startswith("price owns ") for line in out.splitlines())
+    assert any(line.startswith("6 steps are too few to judge by") for line in out.splitlines())
     assert err.splitlines()[-1] == f"dominance summary {run}"
 
     assert leave("report", str(run), "--figures", "losses", "--format", "svg") == 2
@@ -46,3 +50,26 @@ def test_report(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) ->
     assert "two of the runs have the same name" in capfd.readouterr().err
     assert leave("report", str(run), "--figures", "nothing*") == 2
     assert capfd.readouterr().err.count("\n") == 1
+
+
+def test_progress_on_a_terminal_only(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """In a pipe stderr has its last line alone; on a terminal the parts of the report are counted."""
+    assert leave("report", str(run), "--figures", "losses", "-o", str(tmp_path / "quiet")) == 0
+    assert capfd.readouterr().err == f"dominance summary {run}\n"
+    outside, inside = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dominance", "report", str(run), "--figures", "losses", "-o", str(tmp_path / "shown")],
+        stdout=subprocess.DEVNULL, stderr=inside, env={**os.environ, "COLUMNS": "80", "TERM": "xterm"},
+    )  # fmt: skip
+    os.close(inside)
+    text = b"".join(iter(lambda: _read(outside), b"")).decode()
+    assert process.wait(timeout=120) == 0
+    os.close(outside)
+    assert f"report of {run.name}" in text
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # how Linux says that the other side has closed
+        return b""

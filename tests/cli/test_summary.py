@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from runs import make_rows, write_run
+from runs import make_rows, planted_rows, write_run
 
 from dominance_cli.main import main
 
@@ -69,7 +69,38 @@ def test_json(run: Path, capfd: pytest.CaptureFixture[str]) -> None:
     }
     assert rows["top", "rating"]["untouched"] == 0.5
     assert set(rows["low", "price"]) == {"layer", "task", *document["units"]}
-    assert document["runs"][0]["findings"]
+    (finding,) = document["runs"][0]["findings"]
+    assert (finding["kind"], finding["alarm"], finding["since"]) == ("too short", False, None)
+    assert document["runs"][0]["alarm"] is False
+    assert document["runs"][0]["notes"]
+
+
+def test_the_verdict_comes_first(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = write_run(tmp_path / "run", *planted_rows(steps=40))
+    assert leave("summary", str(path)) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[2].startswith("- price owns >99 % of the shared parameters")
+    assert any(line.startswith("  Why: ") for line in lines)
+    assert any(line.startswith("  Try: ") for line in lines)
+    assert lines.index("layer       task    0-20  20-40  40-60  60-80  80-100      tasks  grad   update   GCD") > 10
+    assert max(map(len, lines)) <= 100
+
+
+def test_baselines_tell_harm(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The folder of an stl training, and one run named; which direction is better has to be said by somebody."""
+    score = {"step": 0, "epoch": 0, "split": "test", "name": "auc"}
+    for name, scores in {"both": {"a": 0.6, "b": 0.9}, "stl/a": {"a": 0.8}, "stl/b": {"b": 0.9}}.items():
+        events = [score | {"task": task, "value": value} for task, value in scores.items()]
+        write_run(tmp_path / name, *make_rows(np.ones((30, len(scores), 3)), tasks=list(scores), metrics=events))
+    both, folder = str(tmp_path / "both"), str(tmp_path / "stl")
+    assert leave("summary", both, "--baseline", folder) == 2
+    assert "higher_is_better" in capfd.readouterr().err
+    for baseline in ([folder], [f"{folder}/a", f"{folder}/b"]):
+        named = [part for path in baseline for part in ("--baseline", path)]
+        assert leave("summary", both, *named, "--higher-is-better", "auc") == 0
+        assert "- a is worse off than alone: its auc is 0.2 lower, 25 %" in capfd.readouterr().out
+    assert leave("summary", both, "--baseline", both) == 2
+    assert "not on a single task" in capfd.readouterr().err
 
 
 def test_nan_is_null(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -9,8 +9,9 @@ import pytest
 from matplotlib.text import Text
 from plots.overlap import problems
 from runs import make_run, planted_run
+from studies import scored
 
-from dominance.analyse.summary import findings
+from dominance.analyse.verdict.verdict import verdict
 from dominance.errors import BadOption, NothingRecorded, RunExists
 from dominance.figures import report as module
 from dominance.figures.registry import FIGURES
@@ -41,10 +42,12 @@ def test_one_file_a_figure_and_the_report_last(tmp_path, pages):
     assert [path.name for path in written] == [*(f"{name}.pdf" for name in FIGURES), "report.pdf"]
     assert all(path.read_bytes().startswith(b"%PDF") for path in written)
     assert written.missing == {}
-    assert written.findings == findings(run)
+    assert written.verdict is not None
+    assert str(written.verdict.to_dict()) == str(verdict(run).to_dict())
     text = words(pages)
-    for finding in written.findings:
-        assert finding[:40] in text
+    for finding in written.verdict:
+        assert finding.text[:40] in text
+        assert all(f"Try: {advice[:40]}" in text for advice in finding.advice)
     for spec in FIGURES.values():
         assert spec.title in text
 
@@ -74,15 +77,31 @@ def test_the_glob_chooses_figures_and_the_format_their_files(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["gcd.png", "gcd_layers.png", "report.pdf"]
 
 
-def test_a_figure_that_cannot_be_drawn_is_told_in_its_place(tmp_path, pages):
+def test_why_figures_are_missing_is_told_once_for_each_reason(tmp_path, pages):
     written = write_report(planted_run(steps=4, tasks=["only"]), tmp_path)
-    assert [path.name for path in written] == ["losses.pdf", "report.pdf"]
-    assert set(written.missing) == set(FIGURES) - {"losses"}
+    assert [path.name for path in written] == ["alignment.pdf", "losses.pdf", "report.pdf"]
+    assert set(written.missing) == set(FIGURES) - {"alignment", "losses"}
     assert "no parameter is reached by two tasks" in written.missing["rau_buckets"]
-    assert written.findings == []
+    assert written.verdict is None
     text = " ".join(words(pages).split())
-    assert text.count("Not drawn:") == len(FIGURES) - 1
+    assert text.count("no parameter is reached by two tasks") == 1
+    assert all(text.count(reason) == 1 for reason in set(written.missing.values()))
+    assert all(FIGURES[name].title in text for name in written.missing)
     assert "Nothing could be measured" in text
+    assert "see the first page" in text
+
+
+def test_single_task_runs_and_progress(tmp_path, pages):
+    told = []
+    run = scored({"a": {"auc": 0.6}, "b": {"auc": 0.9}}, directions={"auc": True})
+    single = {task: scored({task: {"auc": 0.8}}, directions={"auc": True}) for task in "ab"}
+    written = write_report(
+        run, tmp_path, figures="verdict", single=single, progress=lambda done, total: told.append((done, total))
+    )
+    assert [path.name for path in written] == ["verdict.pdf", "report.pdf"]
+    assert [finding.kind for finding in written.verdict] == ["too short", "harm", "no harm"]
+    assert "a is worse off than alone" in words(pages)
+    assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
 
 def test_losses_without_values_are_missing_too(tmp_path):

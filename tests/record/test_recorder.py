@@ -14,7 +14,7 @@ from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimize
 
 import dominance
 from dominance import Recorder, open_run
-from dominance.analyse.summary import findings
+from dominance.analyse.verdict.verdict import verdict
 from dominance.errors import BadOption, RecordingFailed, RunExists
 from dominance.record import watch as watch_module
 
@@ -207,7 +207,7 @@ def test_beside_an_optimizer_that_is_not_linear_all_updates_are_solo(tmp_path: P
         name for name in ("trunk.0", "seg_head") if (solo[..., run["update/solo"]["coord_layer"] == name] != 0).any()
     ]
     assert seen == ["trunk.0", "seg_head"]
-    assert "solo updates" in " ".join(findings(run))
+    assert "solo updates" in " ".join(verdict(run).notes)
 
 
 def test_resuming_goes_on_where_the_run_ended(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -73,7 +74,7 @@ def alone(run: xr.DataTree, tasks: Sequence[str]) -> str:
     if isinstance(training, Mapping):
         return f"`{_trained({**training, 'tasks': list(tasks)}, 'stl')}`"
     argv = run.attrs.get("argv")
-    script = f"`dominance record {' '.join(str(part) for part in argv)}`" if argv else "your script"
+    script = f"`dominance record {shlex.join(str(part) for part in argv)}`" if argv else "your script"
     what = "its loss alone" if len(tasks) == 1 else "the loss of one task alone, a run for each"
     return f"{script} with {what}, logging the same metrics"
 

@@ -185,7 +185,7 @@ def _scale_and_noise(
         change = (np.diff(signal, axis=0) ** 2).sum(axis=0) / max(len(signal) - 1, 1)
         error = np.sqrt(change / 2 * len(signal)) / steps if len(signal) > 1 else np.full(len(s), np.inf)
         total = np.maximum(s, 0) + loud.through * v
-        seen = np.maximum(s, 0) * np.maximum(0, 1 - (SEEN * error / s) ** 2)
+        seen = np.where(s > 0, s * np.maximum(0, 1 - (SEEN * error / s) ** 2), 0)
         both = float(np.log(total[louder].mean() / total[softer].mean())) - taken
         scale = float(np.log(seen[louder].mean() / np.maximum(s, error)[softer].mean())) - taken
     known = float(np.log((loud.weight[louder] ** 2).mean() / (loud.weight[softer] ** 2).mean()))

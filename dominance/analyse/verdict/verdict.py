@@ -15,7 +15,7 @@ from dominance.analyse.verdict.conflicts import findings as conflict_findings
 from dominance.analyse.verdict.finding import KINDS, Finding, Verdict
 from dominance.analyse.verdict.holdings import holdings
 from dominance.analyse.verdict.owners import Owners
-from dominance.analyse.verdict.rules import LEAST_STEPS, LIKELY, SURE
+from dominance.analyse.verdict.rules import LEAST_STEPS, LIKELY, OWNED, SURE
 from dominance.deltas import Directions
 from dominance.errors import BadOption
 
@@ -57,7 +57,7 @@ def verdict(
     >>> found.findings[0].kind, found.alarm
     ('too short', False)
     >>> print(found.findings[0].text)
-    2 steps are too few to judge by; at least 20 are needed.
+    2 steps are too few to judge by; at least 20 are needed. So far a owns 100 % of the shared parameters (rAU > 80 %).
     """
     if "run" in run.dims:
         raise BadOption("a verdict is of one run", fix="{name: verdict(run) for name, run in runs_of(runs).items()}")
@@ -69,7 +69,7 @@ def verdict(
         run, single, split=split, higher_is_better=higher_is_better
     )  # fmt: skip
     if len(rows) < LEAST_STEPS:
-        found = [_too_short(run, len(rows)), *compared]
+        found = [_too_short(run, len(rows), held), *compared]
     else:
         found = _judged(run, rows, seen, held, pairs, compared, known=single is not None)
     order = list(KINDS)
@@ -127,12 +127,19 @@ def _balanced(seen: Overview, held: xr.Dataset) -> Finding:
     )
 
 
-def _too_short(run: xr.DataTree, used: int) -> Finding:
+def _too_short(run: xr.DataTree, used: int, held: xr.Dataset) -> Finding:
     recorded = run.sizes["step"]
     of = "" if used == recorded else f" of {recorded} recorded ones that can be used"
+    text = f"{used} {'step' if used == 1 else 'steps'}{of} {'is' if used == 1 else 'are'} too few to judge by;"
+    text += f" at least {LEAST_STEPS} are needed."
+    owned = np.nan_to_num(held.owned_last.to_numpy()[-1])
+    best = int(owned.argmax())
+    if owned[best] > OWNED:
+        share = percent(float(owned[best]))
+        text += f" So far {held.task.to_numpy()[best]} owns {share} of the shared parameters (rAU > 80 %)."
     return Finding(
         "too short",
-        f"{used} steps{of} are too few to judge by; at least {LEAST_STEPS} are needed.",
+        text,
         strength=float(used),
         meaning="usable steps",
         probability=SURE,

@@ -1,0 +1,101 @@
+"""What is advised can be typed: methods exist, lines run, commands parse."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import Any
+
+import pytest
+import torch
+import typer.main
+from runs import planted_run
+
+from dominance import optim
+from dominance.analyse.verdict import advice
+from dominance.analyse.verdict.causes import Cause
+from dominance_cli.main import app
+
+CAUSES = [
+    Cause("scale", 9.0, 1.0, {"gradient_ratio": 3.0, "weight_ratio": 3.0}),
+    Cause("noise", 4.0, 1.0, {"noise_share": 0.9, "others": 0.1}),
+    Cause("frequency", 9.0, 1.0, {"present": 1.0, "others": 0.1, "rows_ratio": 1.0}),
+]
+GROUPS: dict[str, dict[str, Any]] = {
+    "Adam": {"lr": 0.01, "betas": [0.9, 0.95], "weight_decay": 0.0},
+    "AdamW": {"lr": 0.01, "betas": [0.9, 0.95], "weight_decay": 0.1},
+    "RMSprop": {"lr": 0.01, "weight_decay": 0.1},
+    "Adagrad": {"lr": 0.01},
+    "SGD": {"lr": 0.1, "momentum": 0.9},
+    "LBFGS": {"lr": 1},
+}
+
+
+def all_of(run: Any) -> list[str]:
+    return [
+        *advice.against_dominance(run, "a", CAUSES),
+        *advice.for_unheard(run, "a", CAUSES),
+        *advice.against_conflict(run, ["a", "b"], ["trunk"]),
+        advice.alone(run, ["a"]),
+        advice.alone(run, ["a", "b"]),
+    ]
+
+
+@pytest.mark.parametrize("optimizer", GROUPS)
+def test_the_lines_run(optimizer: str) -> None:
+    run = planted_run(steps=2)
+    run.attrs["optimizers"] = [{"class": optimizer, "groups": [GROUPS[optimizer]]}]
+    code = [part for sentence in all_of(run) for part in re.findall(r"`([^`]+)`", sentence)]
+    made = [line for line in code if line.startswith(("optimizer = ", "combiner = "))]
+    assert made
+    for line in made:
+        names: dict[str, Any] = {"optim": optim, "model": torch.nn.Linear(2, 2)}
+        exec(line, names)
+        model, thing = names["model"], names.get("optimizer") or names["combiner"]
+        out = model(torch.ones(3, 2))
+        losses = {"a": out[:, 0].square().mean(), "b": out[:, 1].square().mean()}
+        thing.backward(losses, *([] if "optimizer" in names else [model.parameters()]))
+        assert model.weight.grad is not None or "optimizer" in names
+    if optimizer == "AdamW":
+        assert names_of(made) == {"AdaTaskAdam", "MoCoGrad"}
+
+
+def names_of(lines: list[str]) -> set[str]:
+    return {name for line in lines for name in re.findall(r"optim\.(\w+)", line)}
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_the_commands_parse(optimizer: str) -> None:
+    run = planted_run(steps=2)
+    options = {
+        "benchmark": "digits",
+        "optimizer": optimizer,
+        "lr": 0.01,
+        "seed": 1,
+        "settings": {"n": 3},
+        "options": {},
+    }
+    run.attrs |= {"training": {**options, "method": "equal-weight", "tasks": ["a", "b"]}, "method": "equal-weight"}
+    run.attrs["optimizers"] = [{"class": {"adam": "Adam", "sgd": "SGD"}[optimizer], "groups": [{"lr": 0.01}]}]
+    lines = [part for sentence in all_of(run) for part in re.findall(r"`(dominance [^`]+)`", sentence)]
+    assert len(lines) >= 4
+    commands: Any = typer.main.get_command(app)
+    for line in lines:
+        _, name, *arguments = shlex.split(line)
+        made = commands.commands[name].make_context(name, arguments)
+        assert made.params["method"] in {"adatask", "imtl-g", "mocograd", "stl"}
+        assert made.params["seed"] == 1
+
+
+def test_what_is_in_use_is_not_advised_again() -> None:
+    run = planted_run(steps=2)
+    run.attrs["optimizers"] = [{"class": "AdaTaskAdam", "groups": [{"lr": 0.01}]}]
+    assert "AdaTask" not in advice.balanced(run)
+    run.attrs["method"] = "mocograd"
+    assert "CAGrad" in advice.against_conflict(run, ["a", "b"], ["trunk"])[0]
+
+
+def test_a_recorded_script_is_named() -> None:
+    run = planted_run(steps=2)
+    run.attrs["argv"] = ["train.py", "--name", "two words"]
+    assert "`dominance record train.py --name 'two words'` with its loss alone" in advice.alone(run, ["a"])

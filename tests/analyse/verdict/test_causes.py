@@ -1,0 +1,150 @@
+"""Scale, frequency and noise as factors, against numbers worked out by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from runs import make_run
+
+from dominance.analyse.verdict.causes import Cause, Loudness, causes, loudness
+
+
+def heard(signal: list[float], noise: list[float], present: list[float] | None = None, **options: object) -> Loudness:
+    """Ten windows of ten steps, the same numbers in each but for a ripple of one in a thousand."""
+    k = len(signal)
+    ripple = 1 + 1e-3 * (-1.0) ** np.arange(10)
+    present = present or [1.0] * k
+    values = {
+        "layers": ["low", "top"],
+        "present": np.array(present),
+        "signal": ripple[:, None, None] * np.array(signal)[None, None, :] / 2 * np.ones((10, 2, k)),
+        "noise": ripple[:, None, None] * np.array(noise)[None, None, :] / 2 * np.ones((10, 2, k)),
+        "steps": np.full((10, k), 10),
+        "touched": np.ones((2, k)),
+        "through": 1.0,
+        "own_scale": False,
+        "weight": np.ones(k),
+    }
+    return Loudness(**(values | options))  # type: ignore[arg-type]
+
+
+def named(found: list[Cause]) -> dict[str, float]:
+    return {cause.name: cause.factor for cause in found}
+
+
+def test_scale_is_the_ratio_of_signals() -> None:
+    found = causes(heard([36.0, 4.0], [18.0, 2.0]), 0, ["low", "top"])
+    assert found[0].name == "scale"
+    assert found[0].probability > 0.99
+    assert named(found) == pytest.approx({"scale": 9, "noise": 1, "frequency": 1}, rel=1e-3)
+    assert found[0].evidence["gradient_ratio"] == pytest.approx(3, rel=1e-3)
+
+
+def test_noise_is_what_the_signal_does_not_explain() -> None:
+    # (4 + 76) / (4 + 1) = 16, all of it beyond equal signals
+    found = causes(heard([4.0, 4.0], [76.0, 1.0]), 0, ["low", "top"])
+    assert named(found) == pytest.approx({"noise": 16, "scale": 1, "frequency": 1}, rel=1e-3)
+    assert found[0].evidence == pytest.approx({"noise_share": 0.95, "others": 0.2}, rel=1e-3)
+    # Momentum lets a nineteenth through: (4 + 4) / (4 + 1 / 19).
+    found = causes(heard([4.0, 4.0], [76.0, 1.0], through=1 / 19), 0, ["low", "top"])
+    assert named(found)["noise"] == pytest.approx(8 / (4 + 1 / 19), rel=1e-3)
+
+
+def test_both_multiply() -> None:
+    found = named(causes(heard([8.0, 2.0], [92.0, 2.0]), 0, ["low", "top"]))
+    assert found["scale"] * found["noise"] == pytest.approx(25, rel=1e-3)
+    assert found["scale"] == pytest.approx(4, rel=1e-3)
+
+
+def test_a_signal_that_cannot_be_told_from_none_is_noise() -> None:
+    loud = heard([0.0, 4.0], [100.0, 1.0])
+    wild = loud.signal.copy()
+    wild[:, :, 0] = 10.0 * (-1.0) ** np.arange(10)[:, None]  # mean 0, and far apart from window to window
+    found = named(causes(replace(loud, signal=wild), 0, ["low", "top"]))
+    assert found["scale"] == pytest.approx(1)
+    assert found["noise"] == pytest.approx(20, rel=1e-2)
+
+
+def test_noise_of_two_sizes_is_scale() -> None:
+    loud = heard([0.0, 0.0], [90.0, 10.0])
+    assert named(causes(loud, 0, ["low", "top"])) == pytest.approx({"scale": 9, "noise": 1, "frequency": 1}, rel=1e-3)
+
+
+def test_what_noise_gives_a_small_signal_takes_back() -> None:
+    """A task that has learned has noise left; one that is rare has all to learn: neither is louder for that."""
+    found = named(causes(heard([1.0, 90.0], [99.0, 10.0], [1.0, 0.05]), 0, ["low", "top"]))
+    assert found["frequency"] == pytest.approx(20)
+    assert found["noise"] <= 1 + 1e-9
+
+
+def test_the_weights_of_the_losses_are_known() -> None:
+    # All signal is drowned: what is beyond the square of the weights is noise, not what is within.
+    found = causes(heard([0.0, 4.0], [3200.0, 4.0], weight=np.array([10.0, 1.0])), 0, ["low", "top"])
+    assert named(found)["scale"] == pytest.approx(100, rel=1e-2)
+    assert named(found)["noise"] == pytest.approx(4, rel=1e-2)
+    assert found[0].evidence["weight_ratio"] == 10
+
+
+def test_rows_that_others_seldom_see_count_twice() -> None:
+    """A mean over a batch in which a tenth has the label: the signal shrinks by 10, its square by 100."""
+    loud = heard([100.0, 1.0], [10.0, 1.0], touched=np.array([[0.5, 0.05], [1.0, 1.0]]))
+    found = named(causes(loud, 0, ["low", "top"]))
+    assert found["frequency"] == pytest.approx(100)
+    assert found["scale"] <= 1 + 1e-9
+
+
+def test_a_denominator_of_its_own_takes_the_scale_out() -> None:
+    assert max(named(causes(heard([400.0, 4.0], [100.0, 1.0], own_scale=True), 0, ["low"])).values()) < 1.01
+
+
+def test_quiet_is_the_other_way_round() -> None:
+    loud = heard([4.0, 36.0, 36.0], [2.0, 18.0, 18.0], [0.1, 0.5, 0.5])
+    assert named(causes(loud, 0, ["low"], quiet=True)) == pytest.approx(
+        {"scale": 9, "frequency": 5, "noise": 1}, rel=1e-3
+    )
+
+
+def test_the_order_of_the_tasks_makes_no_difference() -> None:
+    loud = heard([36.0, 4.0, 9.0], [18.0, 2.0, 40.0], [1.0, 0.2, 0.7])
+    turned = heard([9.0, 36.0, 4.0], [40.0, 18.0, 2.0], [0.7, 1.0, 0.2])
+    assert named(causes(loud, 0, ["low"])) == pytest.approx(named(causes(turned, 1, ["low"])))
+
+
+def test_only_the_layers_asked_for_count() -> None:
+    loud = heard([36.0, 4.0], [0.0, 0.0])
+    signal = loud.signal.copy()
+    signal[:, 1] = signal[:, 1, ::-1]
+    assert named(causes(replace(loud, signal=signal), 0, ["low"]))["scale"] == pytest.approx(9, rel=1e-3)
+    assert named(causes(replace(loud, signal=signal), 1, ["top"]))["scale"] == pytest.approx(9, rel=1e-3)
+
+
+def test_one_window_proves_no_signal() -> None:
+    one = heard([36.0, 4.0], [18.0, 2.0])
+    one = replace(one, signal=one.signal[:1], noise=one.noise[:1], steps=one.steps[:1])
+    found = causes(one, 0, ["low"])
+    assert named(found)["scale"] == pytest.approx(9, rel=1e-3)
+    assert np.isnan(found[0].probability)
+
+
+def test_what_is_measured_on_a_run() -> None:
+    """Task a's gradient is 2 at both coordinates; b takes part in every second step, and touches one of them."""
+    g = np.zeros((40, 2, 2))
+    g[:, 0] = 2.0
+    g[::2, 1, 0] = 1.0
+    weight = np.ones((40, 2))
+    weight[1::2, 1] = np.nan
+    run = make_run(-1e-3 * g, g, weight=weight)
+    run.attrs["optimizers"] = [{"class": "Adam", "groups": [{"betas": [0.9, 0.999]}]}]
+    found = loudness(run, np.arange(40))
+    assert found is not None
+    assert found.present.tolist() == [1.0, 0.5]
+    assert found.touched.tolist() == [[1.0, 0.5]]
+    assert found.through == pytest.approx(1 / 19)
+    np.testing.assert_allclose(found.signal[:, 0], [[8.0, 1.0]] * len(found.signal))
+    np.testing.assert_allclose(found.noise, 0, atol=1e-12)
+
+
+def test_gradients_far_apart_tell_nothing() -> None:
+    assert loudness(make_run(np.ones((3, 2, 2)), steps=[0, 5000, 10_000]), np.arange(3)) is None
