@@ -30,6 +30,7 @@ _HOME = {
     "geometry": "dominance.analyse.geometry",
     "alignment": "dominance.analyse.alignment",
     "noise_scale": "dominance.analyse.noise_scale",
+    "noise_importance": "dominance.analyse.noise",
     "summary": "dominance.analyse.summary",
     "verdict": "dominance.analyse.verdict.verdict",
     "single_task_runs": "dominance.analyse.study.single",
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from dominance.analyse.conflict import gcd as gcd
     from dominance.analyse.geometry import geometry as geometry
     from dominance.analyse.learning_rate import lr_dominance as lr_dominance
+    from dominance.analyse.noise import noise_importance as noise_importance
     from dominance.analyse.noise_scale import noise_scale as noise_scale
     from dominance.analyse.ownership import ownership as ownership
     from dominance.analyse.study.delta import delta as delta

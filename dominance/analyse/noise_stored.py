@@ -32,8 +32,8 @@ def stored_noise(
     name = "noise_layers" if by_layer else "noise"
     where = str(run.attrs.get("path", "run"))
     if "probe" in run.children and name in run["probe"].children:
-        node = run["probe"][name]
-        found = node.to_dataset().drop_vars([str(c) for c in run.coords if str(c) not in node.dims], errors="ignore")
+        inherited = [str(name) for name in run.coords if name != "task"]
+        found = run["probe"][name].to_dataset().drop_vars(inherited, errors="ignore")
     else:
         kept = read_probes(where, run.attrs["tasks"]) if os.path.isdir(where) else {}
         if name not in kept:
