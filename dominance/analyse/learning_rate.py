@@ -74,9 +74,10 @@ def lr_dominance(
         first was recorded and nothing else went into the averages, ``inexact_because``, and the steps left out.
 
     Raises:
-        BadOption: an option is out of range; or several optimizers or parameter groups that differ.
-        NothingRecorded: the optimizer has one learning rate for all (SGD), or is of another family; no usable step, no
-            shared parameter.
+        BadOption: an option is out of range.
+        NothingRecorded: the optimizer has one learning rate for all (SGD), or is of another family; the run has several
+            optimizers or parameter groups that differ, and ``optimizer`` does not choose; no usable step, no shared
+            parameter.
 
     Source: AdaTask, Sec. "Task Dominance Analysis" and App. D, Fig. 7; Eq. 4-7. The paper averages over ten parameters.
 
@@ -210,7 +211,7 @@ def _about(run: xr.DataTree, how: Accumulation, steps: UsableSteps) -> dict[str,
     numbers = numbers[~superseded(numbers)]
     reasons = []
     if not np.array_equal(numbers, np.arange(len(numbers))):
-        reasons.append(f"averages count the {len(numbers)} recorded of {numbers[-1] + 1} training steps")
+        reasons.append(f"averages count the {len(numbers)} recorded of the first {numbers[-1] + 1} steps")
     if steps.left_out["non_finite"]:
         reasons.append(f"{steps.left_out['non_finite']} steps with gradients that are not finite are left out")
     if how.coupled:

@@ -55,9 +55,9 @@ def accumulation(run: xr.DataTree, optimizer: Optimizer = None) -> Accumulation:
             a mapping with "class" and what differs from torch's defaults: as if it had been that one.
 
     Raises:
-        BadOption: several optimizers or parameter groups that accumulate differently, no such optimizer, or an entry
-            that means nothing.
-        NothingRecorded: the optimizer has one learning rate for all parameters, or is not known.
+        BadOption: no such optimizer, or an entry that means nothing.
+        NothingRecorded: the optimizer has one learning rate for all parameters, or is not known; or the run does not
+            say which of several optimizers or parameter groups, that accumulate differently, has the parameters.
     """
     where = run.attrs.get("path", "run")
     if isinstance(optimizer, str | Mapping):
@@ -78,7 +78,7 @@ def accumulation(run: xr.DataTree, optimizer: Optimizer = None) -> Accumulation:
     found = [_of(each["class"], each["groups"], where) for each in recorded]
     if any(each != found[0] for each in found):
         named = ", ".join(f"{i}: {each.name}" for i, each in enumerate(found))
-        raise BadOption(f"{where}: has several optimizers ({named})", fix="say which one: optimizer=0")
+        raise NothingRecorded(f"{where}: has several optimizers ({named})", fix="say which one: optimizer=0")
     return found[0]
 
 
@@ -96,7 +96,7 @@ def _of(name: str, groups: Sequence[Mapping[str, Any]], where: str) -> Accumulat
     family = _family(name, where)
     rules = {_rule(family, {**_DEFAULTS[family], **group}) for group in groups}
     if len(rules) != 1:
-        raise BadOption(
+        raise NothingRecorded(
             f"{where}: the parameter groups of {name} accumulate squared gradients differently",
             fix=f'say how those of the shared parameters do: optimizer={{"class": "{name}", ...}}',
         )

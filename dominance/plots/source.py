@@ -37,6 +37,20 @@ def resolve(source: Source, variable: str, analyse: Callable[[xr.DataTree], xr.D
     return data
 
 
+def single(data: xr.Dataset) -> xr.Dataset:
+    """The result itself, when it is of one run.
+
+    Raises:
+        BadOption: it is of several.
+    """
+    if "run" in data.dims:
+        names = ", ".join(str(name) for name in data["run"].values[:5])
+        raise BadOption(
+            f"this plot shows one run, not {data.sizes['run']} ({names})", fix="choose: result.sel(run=...)"
+        )
+    return data
+
+
 def choose_tasks(data: xr.Dataset, tasks: str | Sequence[str] | None) -> list[str]:
     """The names asked for, all of them by default.
 
