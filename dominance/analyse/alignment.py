@@ -55,7 +55,8 @@ def alignment(run: xr.DataTree, *, by: ByLayer = "layer", warmup: int = 0) -> xr
           Eq. 1 of the two; no epoch where none was told
 
         Without a task-specific parameter (or without a shared one) the variables that need it are NaN. ``attrs`` count
-        the layers of each kind, and ``layers_mixed``: shared ones with parameters of one task alone.
+        the layers of each kind; ``layers_mixed``: shared ones with parameters of one task alone; and
+        ``layers_of_several_tasks``: those whose parameters each belong to another task, in no ``sim_task_of``.
 
     Raises:
         BadOption: ``by`` is none of these, or a negative number of steps.
@@ -123,6 +124,7 @@ def alignment(run: xr.DataTree, *, by: ByLayer = "layer", warmup: int = 0) -> xr
             "layers_shared": int(kinds.shared.sum()),
             "layers_task_specific": int(kinds.specific.sum()),
             "layers_mixed": kinds.mixed,
+            "layers_of_several_tasks": int((kinds.specific & ~kinds.of_task.any(axis=0)).sum()),
             "layers_without_task": int((~kinds.reached).sum()),
         },
     )

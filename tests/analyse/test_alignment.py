@@ -117,16 +117,20 @@ def test_mixed_layers_are_shared() -> None:
         Parameter("m.gate", "m", (1,), ("a",)),
         Parameter("h.w", "h", (1,), ("a",)),
         Parameter("idle.w", "idle", (1,), ()),
+        Parameter("heads.a", "heads", (1,), ("a",)),
+        Parameter("heads.b", "heads", (1,), ("b",)),
     ]
-    g = np.zeros((1, 2, 5))
-    g[0, 0] = [1, 2, 3, 4, 0]
+    g = np.zeros((1, 2, 7))
+    g[0, 0] = [1, 2, 3, 4, 0, 1, 1]
     u = np.zeros_like(g)
-    u[0, 0] = [-1, -1, -1, -1, 7]
+    u[0, 0] = [-1, -1, -1, -1, 7, 1, -1]
     found = alignment(make_run(u, g, parameters=parameters))
     assert found.sim_shared.item() == pytest.approx(cosine([1, 2, 3], [-1, -1, -1]))
-    assert found.sim_task.item() == pytest.approx(1)
-    assert found.layer.values.tolist() == ["m", "h"]
-    assert [found.attrs[f"layers_{kind}"] for kind in ("mixed", "without_task")] == [1, 1]
+    assert found.sim_task.item() == pytest.approx(cosine([4, 1, 1], [-1, 1, -1]))
+    assert found.sim_task_of.sel(task="a").item() == pytest.approx(1)  # h: heads is not of a alone
+    assert found.layer.values.tolist() == ["m", "h", "heads"]
+    counts = [found.attrs[f"layers_{kind}"] for kind in ("mixed", "without_task", "of_several_tasks")]
+    assert counts == [1, 1, 1]
 
 
 def test_without_parameters_of_one_kind() -> None:
