@@ -56,7 +56,7 @@ def read_pieces(
     encoding: str = "utf-8",
     quoted: bool = True,
     rows: int | None = None,
-    size: int = 200_000,
+    size: int = 50_000,
 ) -> Iterator[pd.DataFrame]:
     """The same in pieces of so many rows, for files that are too large to be read at once. Row numbers go on.
 
@@ -104,7 +104,7 @@ def _frames(
             iterator=True,
         ) as reader,
     ):
-        while (frame := _next(reader, size)) is not None:
+        while (frame := _next(reader, size, rows)) is not None:
             frame.index = pd.RangeIndex(first, first + len(frame))
             first += len(frame)
             yield frame
@@ -114,12 +114,12 @@ def _frames(
         raise BadData(f"{path}: has no rows", fix=_FIX)
 
 
-def _next(reader: TextFileReader, size: int | None) -> pd.DataFrame | None:
-    """The next rows, all if there is no size; None if there are none."""
+def _next(reader: TextFileReader, size: int | None, rows: int | None) -> pd.DataFrame | None:
+    """The next rows, all up to ``rows`` if there is no size; None if there are none."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:
-            frame = reader.get_chunk(size) if size else reader.read()
+            frame = reader.get_chunk(size) if size else reader.read(rows)
         except StopIteration:
             return None
     return frame if len(frame) else None

@@ -111,6 +111,12 @@ def test_mistakes_in_pieces(tmp_path: Path, text: str, message: str, size: int) 
         read_through(table(tmp_path, text), size)
 
 
+def test_no_more_rows_than_asked_for(tmp_path: Path) -> None:
+    path = table(tmp_path, "a\n1\n2\n3\nx\n")
+    assert read_table(path, rows=2)["a"].tolist() == [1, 2]
+    assert [len(piece) for piece in read_pieces(path, rows=3, size=2)] == [2, 1]
+
+
 def test_a_header_alone(tmp_path: Path) -> None:
     with pytest.raises(BadData, match="no rows"):
         list(read_pieces(table(tmp_path, "a,b\n")))

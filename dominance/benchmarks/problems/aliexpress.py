@@ -32,7 +32,7 @@ class AliExpress(Embedded):
     The files are the user's own: train.csv and test.csv of one country, with the columns search_id, categorical_1 to
     categorical_16, numerical_1 to numerical_63, click, conversion, and a header. A conversion without a click is bad
     data. The training rows that are held out for validation are drawn at random; the papers have none. The files are
-    read in pieces, and what is trained on lies in memory: 0.33 kB a row, and twice as much while it is split.
+    read in pieces, and what is trained on lies in memory: 0.33 kB a row, and up to 0.9 kB while it is split.
 
     Args:
         data: folder with train.csv and test.csv. There is no default: see ``write_sample`` for a small one to try.
