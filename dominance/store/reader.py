@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import PurePath
 from typing import Any
 
@@ -20,12 +21,18 @@ from dominance.store.stacked import Stacked
 from dominance.store.tree import build
 
 
-def open_run(path: RunPath, *, storage_options: Mapping[str, Any] | None = None) -> xr.DataTree:
+def open_run(
+    path: RunPath, *, chunks: Mapping[str, int] | None = None, storage_options: Mapping[str, Any] | None = None
+) -> xr.DataTree:
     """Open a run.
 
     Args:
         path: the run directory, or a link to it such as runs/latest; or a URL of it that fsspec knows, such as
             "s3://bucket/runs/first"; or a Zarr store or a store of obstore, whose root is the run directory.
+        chunks: make the arrays with the dim coord dask's, in chunks as they are stored, ``{}``, or of other lengths,
+            ``{"coord": 10_000}``. Analyses then run on dask, and on the cluster where a ``distributed.Client`` is
+            active, one task for each stored chunk along coord; each opens the run itself, so workers must reach
+            ``path``. ``open_run(path).chunk()`` does the same, but makes all small arrays dask's, too, which is slower.
         storage_options: with a URL: options of its file system in fsspec, such as ``{"anon": True}``.
 
     Returns:
@@ -54,9 +61,10 @@ def open_run(path: RunPath, *, storage_options: Mapping[str, Any] | None = None)
         CorruptRun: an array is missing or shorter than the committed steps; or, when an array is used, a checksum
             does not match.
         Unreachable: the store does not answer, or needs a package that is not installed.
-        BadOption: ``path`` is none of these.
+        BadOption: ``path`` is none of these, or ``chunks`` names another dim, or needs dask, which is missing.
     """
-    return build(Source.open(files_of(path, storage_options)))
+    run = build(Source.open(files_of(path, storage_options)))
+    return run if chunks is None else _chunked(run, chunks)
 
 
 def open_runs(
@@ -78,6 +86,22 @@ def open_runs(
     """
     named = _named(paths, storage_options)
     return build(Stacked.of({name: Source.open(files) for name, files in named.items()}))
+
+
+def _chunked(run: xr.DataTree, chunks: Mapping[str, int]) -> xr.DataTree:
+    if find_spec("dask") is None:
+        raise BadOption("chunks: dask is not installed", fix="pip install 'dask[distributed]'")
+    if unknown := set(chunks) - {"step", "task", "coord"}:
+        raise BadOption(f"chunks: there is no dim {min(unknown)}", fix="choose from step, task, coord")
+    for group in ("gradient", "update"):
+        node: Any = run[group]
+        cut = {}
+        for name, array in node.dataset.data_vars.items():
+            found = behind(array.variable)
+            stored = () if found is None else zip(map(str, array.dims), found.stored.chunks, strict=True)
+            cut[name] = array.variable.chunk({dim: chunks.get(dim, length) for dim, length in stored})
+        node.dataset = node.to_dataset(inherit=False).assign(cut)
+    return run
 
 
 def _named(
@@ -110,9 +134,10 @@ def array(run: xr.DataTree, path: str) -> RunArray | None:
         path: of the variable in the tree, such as "update/update" or "gradient/total".
 
     Returns:
-        A ``zarr.Array`` of dims (step, [task,] coord), or None when the variable is not exactly one array on disk:
-        selected, computed, stacked from several runs (unless one of them is chosen), or in memory. Where the run grew meanwhile it is longer than the
-        tree: read no further than ``run.sizes["step"]``. Aligned blocks (``.chunks``) read fastest.
+        A ``zarr.Array`` of dims (step, [task,] coord), or None when the variable is not exactly one array in a store:
+        selected, computed, stacked from several runs (unless one of them is chosen), or in memory. Where the run grew
+        meanwhile it is longer than the tree: read no further than ``run.sizes["step"]``. Aligned blocks (``.chunks``)
+        read fastest.
 
     Raises:
         KeyError: the tree has no such variable.
