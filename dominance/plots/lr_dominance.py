@@ -53,7 +53,7 @@ def plot_lr_dominance(
     b = backends.get(backend)
     data = source.single(source.resolve(run_or_result, "closeness", lr_dominance))
     chosen = source.choose_tasks(data, tasks)
-    known = source.known_layers(data["whole"])
+    known = source.known_layers(data["whole"].fillna(data["learning_rate"].max("task")))
     if not known:
         raise NothingRecorded("no shared layer had a gradient", fix="record a model with shared layers")
     inside, left_out = source.choose_layers(known, layers or "each")

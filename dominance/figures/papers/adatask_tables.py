@@ -7,9 +7,10 @@ from typing import Any
 import xarray as xr
 
 from dominance.figures.papers.adatask import CALLED, FIG3, FIG8, PAPER, SYNTHETIC, synthetic
-from dominance.figures.papers.item import Claim, Item, Judgement, Outcome
+from dominance.figures.papers.item import Claim, Item, Judgement
 from dominance.figures.papers.jobs import Timing
 from dominance.figures.papers.material import Material
+from dominance.figures.papers.outcomes import three
 from dominance.figures.papers.table import Table
 from dominance.figures.papers.values import Estimate, best_in_every_seed, score_table, scores, with_average
 
@@ -53,7 +54,7 @@ def _adatask_is_best(material: Material) -> Judgement:
         name, other = min(others.items(), key=lambda pair: pair[1].mean)
         said.append(f"{task}: AdaTask {mean}, best other {name} {other.text()}; lowest in {won} of {seeds} seeds")
         all_of_it, some = all_of_it and first and won == seeds, some or first
-    return Judgement(_three(all_of_it, some), "; ".join(said))
+    return Judgement(three(all_of_it, some), "; ".join(said))
 
 
 def _b_pays(material: Material) -> Judgement:
@@ -64,7 +65,7 @@ def _b_pays(material: Material) -> Judgement:
         f"B: AdaTask {Estimate.of(ours).text()}, EqualWeight {Estimate.of(theirs).text()};"
         f" higher in {sum(worse)} of {len(worse)} seeds"
     )
-    return Judgement(_three(all(worse), float(ours.mean()) > float(theirs.mean())), evidence)
+    return Judgement(three(all(worse), float(ours.mean()) > float(theirs.mean())), evidence)
 
 
 def _levels(material: Material) -> Judgement:
@@ -80,7 +81,7 @@ def _levels(material: Material) -> Judgement:
         f"{len(near)} of {len(ratios)} within 20 %; ours are {low:.2g} to {high:.2g} times the published."
         " The paper gives neither width, steps, learning rate, sizes nor the distribution of x"
     )
-    return Judgement(_three(len(near) == len(ratios), 2 * len(near) >= len(ratios)), evidence)
+    return Judgement(three(len(near) == len(ratios), 2 * len(near) >= len(ratios)), evidence)
 
 
 def _ladatask_between(material: Material) -> Judgement:
@@ -92,7 +93,7 @@ def _ladatask_between(material: Material) -> Judgement:
         f"A: AdaTask {means[0].text()}, LAdaTask {means[1].text()}, EqualWeight {means[2].text()};"
         f" in this order in {sum(order)} of {len(order)} seeds"
     )
-    return Judgement(_three(all(order), means[0].mean < means[1].mean < means[2].mean), evidence)
+    return Judgement(three(all(order), means[0].mean < means[1].mean < means[2].mean), evidence)
 
 
 def _cost(material: Material, backend: Any) -> Table:
@@ -135,11 +136,7 @@ def _cost_holds(material: Material) -> Judgement:
         for (label, _, formula), count, one in zip(_COST, counts, held, strict=True)
     )
     same = [abs(one - count) <= 0.01 * count for count, one in zip(counts, held, strict=True)]
-    return Judgement(_three(all(same), any(same)), evidence)
-
-
-def _three(all_of_it: bool, some: bool) -> Outcome:
-    return "reproduced" if all_of_it else "partly" if some else "not reproduced"
+    return Judgement(three(all(same), any(same)), evidence)
 
 
 ITEMS = (

@@ -79,8 +79,8 @@ class Item:
         paper: "AdaTask", "MoCoGrad" or "PUB".
         place: "Fig. 2", "Table I".
         title: what it shows, in a few words.
-        needs: the jobs; none when it needs none, or cannot be made.
-        make: draws it, on a plot backend; None when that cannot be done, ``stands_for`` then says why.
+        needs: the jobs; none when it cannot be made from the data that there is, ``stands_for`` then says why.
+        make: draws it, on a plot backend; None when nobody can make it again.
         stands_for: what the paper used and cannot be shipped, and what stands in its place; "" if it is the same.
         claims: in the order of the paper.
     """

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import xarray as xr
 
 from dominance.errors import BadData, NothingRecorded
 from dominance.figures.papers.jobs import TIMING, Training
 from dominance.store.reader import open_run
+
+T = TypeVar("T")
 
 
 class Material:
@@ -26,6 +28,7 @@ class Material:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = list(paths)
+        self._known: dict[Any, Any] = {}
 
     @cached_property
     def runs(self) -> list[xr.DataTree]:
@@ -44,6 +47,13 @@ class Material:
             BadData: a file cannot be read.
         """
         return [_read(path / TIMING) for path in self.paths if (path / TIMING).exists()]
+
+    def once(self, key: Any, find: Callable[[], T]) -> T:
+        """What ``find`` returns, found once for each key: a figure and its claims look at the same."""
+        if key not in self._known:
+            self._known[key] = find()
+        found: T = self._known[key]
+        return found
 
     def select(self, **wanted: Any) -> list[xr.DataTree]:
         """The runs of which all this holds, in the order of their seeds.

@@ -70,7 +70,7 @@ def scores(material: Material, metric: str, **wanted: Any) -> xr.DataArray:
     if metric not in found["metric"]:
         there = ", ".join(map(str, found["metric"].values))
         raise NothingRecorded(f"no run has the metric {metric}; there is {there}", fix="give runs of that benchmark")
-    values = found["value"].sel(metric=metric, drop=True)
+    values = found["value"].sel(metric=metric, drop=True).reset_coords(drop=True).assign_coords(seed=found["seed"])
     return values.groupby("seed").mean().rename(seed="run").assign_coords(seed=("run", np.unique(values["seed"])))
 
 

@@ -45,7 +45,8 @@ def make(
 ) -> Made:
     """Draw an item into ``folder`` as ``<name>.<format>``, with ``<name>.md`` and ``.json``: caption, numbers, claims.
 
-    Of an item that cannot be made only these two are written, and its claims cannot be tested.
+    Of an item that cannot be made, or not from the data that there is (it asks for no job), only these two are written,
+    and its claims cannot be tested.
 
     Args:
         format: "pdf", "png" or "svg".
@@ -64,7 +65,7 @@ def make(
             raise RunExists(f"{path}: is already there", fix="choose another folder or pass overwrite=True")
     files: list[Path] = []
     words = [f"# {item.paper}, {item.place}: {item.title}"]
-    if item.make is None:
+    if item.make is None or not (material.paths or missing):
         words.append(item.stands_for)
         judged = [(claim, Judgement("cannot be tested", item.stands_for)) for claim in item.claims]
     else:
