@@ -31,6 +31,7 @@ _HOME = {
     "alignment": "dominance.analyse.alignment",
     "noise_scale": "dominance.analyse.noise_scale",
     "noise_importance": "dominance.analyse.noise",
+    "affinity": "dominance.analyse.affinity",
     "summary": "dominance.analyse.summary",
     "verdict": "dominance.analyse.verdict.verdict",
     "single_task_runs": "dominance.analyse.study.single",
@@ -64,6 +65,7 @@ _ROOMS = ("optim", "benchmarks", "probes")
 __all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:
+    from dominance.analyse.affinity import affinity as affinity
     from dominance.analyse.alignment import alignment as alignment
     from dominance.analyse.conflict import conflict_layers as conflict_layers
     from dominance.analyse.conflict import gcd as gcd

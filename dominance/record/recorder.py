@@ -165,9 +165,10 @@ class Recorder:
             writer.append_event({**event, "split": split, "name": name, "value": float(value)})
 
     def log_affinity(self, affinity: Mapping[str, Mapping[str, float]]) -> None:
-        """Store what ``dominance.probes.lookahead`` returns, at the present step; ``dominance.affinity`` reads it.
+        """Store what ``dominance.probes.lookahead`` returns, at the step taken last; ``dominance.affinity`` reads it.
 
-        Each Z of task i on task j becomes a metric called j of the task i, under the split "affinity".
+        Measure before ``optimizer.step()`` and store after it: both then stand at the step that they are about. Each Z
+        of task i on task j becomes a metric called j of the task i, under the split "affinity".
 
         Raises:
             RecordingFailed: no step has been recorded yet, so there is no run to write to.
