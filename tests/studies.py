@@ -22,12 +22,13 @@ def scored(
     epochs: Sequence[int] | None = None,
     **attrs: Any,
 ) -> xr.DataTree:
-    """A run of these tasks, as ``dominance train`` leaves it, with one step an epoch.
+    """A run of these tasks, as ``dominance train`` leaves it, with one step an epoch; without ``gradients`` it holds
+    nothing but its attributes and scores, and is quickly made.
 
     Args:
         scores: {task: {metric: value}}, or one such table for each epoch.
         directions: higher is better, by metric; None: the run declares none.
-        gradients: (epoch, task, coord); default all ones.
+        gradients: (epoch, task, coord).
         epochs: their numbers; default 0, 1, 2...
         attrs: benchmark, method, architecture and seed.
     """
@@ -40,9 +41,21 @@ def scored(
         for task, metrics in table.items()
         for metric, value in metrics.items()
     ]
-    gradients = np.ones((len(each), len(tasks), 2)) if gradients is None else np.asarray(gradients, dtype=float)
-    run = make_run(-1e-3 * gradients, gradients, tasks=tasks, metrics=events)
-    run["epoch"][:] = numbers
+    if gradients is None:
+        columns = {
+            "step": "event_step",
+            "epoch": "event_epoch",
+            "task": "event_task",
+            "split": "split",
+            "value": "value",
+        }
+        table = {called: ("event", np.array([e[name] for e in events])) for name, called in columns.items()}
+        table["metric"] = ("event", np.array([event["name"] for event in events]))
+        run = xr.DataTree.from_dict({"/": xr.Dataset(attrs={"tasks": tasks}), "/metric": xr.Dataset(table)})
+    else:
+        gradients = np.asarray(gradients, dtype=float)
+        run = make_run(-1e-3 * gradients, gradients, tasks=tasks, metrics=events)
+        run["epoch"][:] = numbers
     seed = attrs.pop("seed", None)
     if directions is not None:
         run.attrs["metrics"] = {

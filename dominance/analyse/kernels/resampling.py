@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import permutations, product
+from collections.abc import Callable
+from itertools import permutations
 from math import factorial
 from typing import Any
 
@@ -77,24 +77,25 @@ def correlation_interval(estimate: float, samples: Floats, dof: float, level: fl
     return float(np.tanh(z - half)), float(np.tanh(z + half))
 
 
-def orders(sizes: list[int], *, most: int = 5000, seed: int = 0) -> tuple[Iterator[list[Indices]], bool]:
+def orders(sizes: list[int], *, most: int = 5000, seed: int = 0) -> tuple[list[Indices], bool]:
     """Exchanges within strata of these sizes: all of them, if they are at most ``most``, else that many drawn.
 
     Returns:
-        one permutation for each stratum, at each turn; and whether these are all there are. All include the identity.
+        for each stratum the permutations (exchange, place); and whether these are all there are, the identity included.
 
     >>> found, exact = orders([2, 1])
-    >>> [[order.tolist() for order in each] for each in found], exact
-    ([[[0, 1], [0]], [[1, 0], [0]]], True)
+    >>> [each.tolist() for each in found], exact
+    ([[[0, 1], [1, 0]], [[0], [0]]], True)
     """
     count = 1
     for size in sizes:
         count = min(count * factorial(size), most + 1)
-    if count <= most:
-        each = [[np.array(order, dtype=np.int64) for order in permutations(range(size))] for size in sizes]
-        return (list(chosen) for chosen in product(*each)), True
-    rng = np.random.default_rng(seed)
-    return ([rng.permutation(size) for size in sizes] for _ in range(most)), False
+    if count > most:
+        rng = np.random.default_rng(seed)
+        return [rng.permuted(np.tile(np.arange(size), (most, 1)), axis=1) for size in sizes], False
+    each = [np.array(list(permutations(range(size))), dtype=np.int64) for size in sizes]
+    together = np.indices([len(one) for one in each]).reshape(len(sizes), -1)
+    return [one[places] for one, places in zip(each, together, strict=True)], True
 
 
 def permutation_p(observed: float, exchanged: Floats, *, exact: bool) -> float:

@@ -47,7 +47,8 @@ def diff_association(
     higher average score, and y, whether i has the higher Diff. The paper tests x and y for independence by a chi-square
     test. Its 13.67 of 144 pairs, 70 % of them reverse, is one without a continuity correction.
 
-    That test is not to be trusted, for three reasons, and so three numbers stand beside it:
+    That test is not to be trusted: in simulated studies with nothing to find (4 methods, 3 seeds, 2 architectures) it
+    says p < 0.05 in 24 % of the cases, and in 66 % where methods have a level of their own. So there stand beside it:
 
     - Which of a pair is i is arbitrary, and turning a pair round changes the table. ``chi2_symmetric`` is the statistic
       of the pairs in both orders at half weight, (reverse - alike)² / pairs: it does not depend on the order.
@@ -200,8 +201,7 @@ def _permuted(parts: list[_Stratum], exchange: str, most: int, seed: int) -> tup
     if together and len({frozenset(part.methods) for part in parts}) > 1:
         return float("nan"), False
     sizes = [len(part.methods) if by_method else len(part.score) for part in parts]
-    found, exact = orders(sizes[:1] if together else sizes, most=most, seed=seed)
-    drawn = [np.stack(each) for each in zip(*found, strict=True)]  # of each stratum (exchange, run or method)
+    drawn, exact = orders(sizes[:1] if together else sizes, most=most, seed=seed)
     balance, observed = np.zeros(len(drawn[0])), 0.0
     for i, part in enumerate(parts):
         order = drawn[0 if together else i]

@@ -48,12 +48,12 @@ def rank_stability(
     Returns:
         Along ``claim``, "task metric" for each that all runs have, and at last "overall":
 
-        - ``mean_rank`` (claim, method), and ``top_share``: share of the blocks in which the method is the best, ties
+        - ``mean_rank``, ``top_share`` (claim, method_name): share of the blocks in which the method is the best, ties
           divided
-        - ``beats`` (claim, method, method_other): share of the blocks in which the first is better; a tie is half
-        - ``probability`` (claim, method, method_other): share of the bootstrap's samples of blocks in which the first
-          has the better mean (score; overall: rank). With few blocks it is too sure of itself: with one it is 0 or 1,
-          and NaN is given.
+        - ``beats`` (claim, method_name, method_other): share of the blocks in which the first is better; a tie is half
+        - ``probability`` (claim, method_name, method_other): share of the bootstrap's samples of blocks in which the
+          first has the better mean (score; overall: rank). With few blocks it is too sure of itself; with one it would
+          be 0 or 1, and NaN is given.
         - ``kendall_w`` (claim): 1 where all blocks rank alike, near 0 where they rank at random; NaN for one block
         - ``n`` blocks (claim)
 
@@ -104,7 +104,7 @@ def rank_stability(
     n, k = len(blocks), len(methods)
     drawn = np.random.default_rng(seed).integers(n, size=(resamples, n))
     parts = [_claim(values, drawn) for values in found.values()]
-    pair = ("claim", "method", "method_other")
+    pair = ("claim", "method_name", "method_other")
     return xr.Dataset(
         {
             "mean_rank": (pair[:2], np.array([ranks(-values).mean(axis=0) for values in found.values()])),
@@ -114,7 +114,7 @@ def rank_stability(
             "kendall_w": ("claim", [kendall_w(values) if n > 1 else np.nan for values in found.values()]),
             "n": ("claim", np.full(len(found), n)),
         },
-        coords={"claim": labels(found), "method": labels(methods), "method_other": labels(methods)},
+        coords={"claim": labels(found), "method_name": labels(methods), "method_other": labels(methods)},
         attrs={
             "within": list(within),
             "split": split,

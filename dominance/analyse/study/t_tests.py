@@ -39,10 +39,10 @@ def similarity_t_tests(
         alignments: ``alignment(study)``, if it is there already.
 
     Returns:
-        - ``mean``, ``n`` (method, similarity): the reference first; similarities are "sim_task" and "sim_shared"
-        - ``t``, ``p``, ``p_holm`` (test, method, similarity): "student", "welch", "paired"; positive t: higher than the
-          reference. NaN for the reference, and with too few runs.
-        - ``n_pairs`` (method)
+        - ``mean``, ``n`` (method_name, similarity): the reference first; similarities are "sim_task" and "sim_shared"
+        - ``t``, ``p``, ``p_holm`` (test, method_name, similarity): "student", "welch", "paired"; positive t: higher
+          than the reference. NaN for the reference, and with too few runs.
+        - ``n_pairs`` (method_name)
 
     Raises:
         BadOption: there is no run of the reference, or of another method.
@@ -71,7 +71,7 @@ def similarity_t_tests(
                 t[k, i, j], p[k, i, j] = found.t, found.p
     corrected = np.stack([np.stack([holm(of) for of in test.T], axis=1) for test in p])
     grouped = table.groupby("method")[names]
-    dims = ("method", "similarity")
+    dims = ("method_name", "similarity")
     return xr.Dataset(
         {
             "mean": (dims, grouped.mean().loc[methods].to_numpy(float)),
@@ -79,9 +79,9 @@ def similarity_t_tests(
             "t": (("test", *dims), t),
             "p": (("test", *dims), p),
             "p_holm": (("test", *dims), corrected),
-            "n_pairs": ("method", pairs),
+            "n_pairs": ("method_name", pairs),
         },
-        coords={"test": labels(TESTS), "method": labels(methods), "similarity": labels(names)},
+        coords={"test": labels(TESTS), "method_name": labels(methods), "similarity": labels(names)},
         attrs={"reference": reference, "within": list(within)},
     )
 

@@ -182,8 +182,8 @@ def _permuted_runs(part: pd.DataFrame, seed: int) -> Floats:
     scales: list[Callable[[Floats], Floats]] = [np.asarray, ranks]
     for j, of in enumerate(scales):
         a, b = of(x.ravel()).reshape(x.shape), of(y.ravel()).reshape(y.shape)
-        found, exact = orders([len(a)], seed=seed)
-        other = b[np.stack([order for (order,) in found])]  # (exchange, run, task)
+        (found,), exact = orders([len(a)], seed=seed)
+        other = b[found]  # (exchange, run, task)
         exchanged = np.abs(pearson(a.ravel(), other.reshape(len(other), -1)))
         p[j] = permutation_p(abs(float(pearson(a.ravel(), b.ravel()))), exchanged, exact=exact)
     return p
