@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from same import differences
+from small_benchmark import state
 
 from dominance.benchmarks.backbones import resnet
 from dominance.benchmarks.evaluation import evaluate
@@ -17,7 +20,8 @@ from dominance.benchmarks.problems import cityscapes, nyuv2
 from dominance.benchmarks.problems.cityscapes import CityScapes
 from dominance.benchmarks.problems.nyuv2 import NYUv2
 from dominance.benchmarks.scene_augmentation import augmented
-from dominance.benchmarks.trainer import train
+from dominance.benchmarks.trainer import resume, train
+from dominance.benchmarks.training import Interrupted
 from dominance.errors import BadData, BadOption, MissingData
 from dominance.store.reader import open_run
 
@@ -228,3 +232,15 @@ def test_a_bad_file_is_found_before_the_training(indoor: Path, tmp_path: Path) -
     loaded(tmp_path, check=False)
     with pytest.raises(BadData, match=r"val.label.1\.npy: row 4, column 7: 40 is no class"):
         loaded(tmp_path)
+
+
+def test_an_interrupted_training_ends_as_a_whole_one(street: Path, tmp_path: Path) -> None:
+    """Windows and mirrors are drawn with the order of the pictures: what was drawn before the kill is drawn again."""
+    settings = {"data": str(street), "width": "2", "head": "2", "augment": "yes", "check": "no"}
+    options = TrainOptions("cityscapes", "equal-weight", epochs=1, batch_size=1, settings=settings)
+    train(options, tmp_path / "whole", record=None)
+    steps = itertools.count(1)
+    with pytest.raises(Interrupted):
+        train(options, tmp_path / "parts", record=None, stop=lambda: next(steps) == 2)
+    resume(tmp_path / "parts")
+    assert not list(differences(state(tmp_path / "parts"), state(tmp_path / "whole")))
