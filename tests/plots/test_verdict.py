@@ -83,7 +83,7 @@ def test_the_worst_of_many_pairs():
 
 def test_long_names_and_many_layers_are_legible():
     tasks = ["reconstruction_of_the_image", "left", "right", "depth", "normals"]
-    layers = {f"encoder.layers.{i}.attention.output_projection": 3 for i in range(50)}
+    layers = {f"encoder.layers.{i}.attention.output_projection": 3 for i in range(36)}
     plot = plot_verdict(planted_run(steps=24, tasks=tasks, layers=layers))
     assert len(plot.figures) > 1
     for figure in plot.figures:

@@ -52,15 +52,15 @@ class Owners:
     def _owns(self, owner: int, mine: list[str], *, whole: bool) -> Finding:
         name = self.tasks[owner]
         where = [ALL_SHARED] if whole and (len(mine) == len(self.layers) or not mine) else mine
-        at = len(self.layers) if whole else self.layers.index(mine[0])
-        share, held = float(self.held.owned_last[at, owner]), float(self.held.held[at, owner])
+        at = [len(self.layers)] if whole else [self.layers.index(layer) for layer in mine]
+        share, held = (float(self.held[value].to_numpy()[at, owner].mean()) for value in ("owned_last", "held"))
         by_rau = share > OWNED
         what = "the shared parameters" if whole else words.place(where)
         if by_rau:
             text = f"{name} owns {percent(share)} of {what}: there nearly all movement is {name}'s (rAU > 80 %)"
         else:
             text = f"{name} holds {percent(held)} of the squared updates of {what}"
-        since = int(self.held.since[at, owner])
+        since = int(self.held.since.to_numpy()[at, owner].max())
         text += f", since step {since:,}" if since >= 0 else ""
         if whole and mine and len(mine) < len(self.layers):
             text += f"; most of it in {words.listed(mine)}"
@@ -73,7 +73,7 @@ class Owners:
             since=since if since >= 0 else None,
             strength=share if by_rau else held,
             meaning="share of the parameters with rAU over 80 %" if by_rau else "share of the squared updates",
-            probability=float(self.probability[at, owner]),
+            probability=float(self.probability[at, owner].min()),
             causes=tuple(why),
             why=self._why(why, name),
             evidence={"owned": share, "held": held},
