@@ -100,6 +100,8 @@ def joined(results: Mapping[str, xr.Dataset]) -> xr.Dataset:
     for dim in dict.fromkeys(str(dim) for one in found for dim in one.dims):
         if len({one.sizes.get(dim) for one in found}) > 1 and any(dim not in one.indexes for one in found):
             raise BadOption(f"the runs hold different numbers of {dim}", fix="analyse them one by one")
+    if any("coord" in one.dims and not _same_coords(found[0], one) for one in found):
+        raise BadOption("the runs keep different coordinates", fix="analyse them one by one")
     labels = {dim: _union(dim, found) for dim in dict.fromkeys(str(dim) for one in found for dim in one.indexes)}
     aligned = [_padded(one, labels) for one in found]
     names = np.empty(len(found), dtype=object)
@@ -112,6 +114,12 @@ def joined(results: Mapping[str, xr.Dataset]) -> xr.Dataset:
     values = {key: [one.attrs.get(key) for one in found] for key in keys}
     whole.attrs = {key: each[0] if len(set(map(repr, each))) == 1 else each for key, each in values.items()}
     return whole
+
+
+def _same_coords(one: xr.Dataset, other: xr.Dataset) -> bool:
+    """Whether both have the same parameters along coord, of which each is one scalar."""
+    names = [name for name in one.coords if one[name].dims == ("coord",)]
+    return all(name in other.coords and np.array_equal(one[name].to_numpy(), other[name].to_numpy()) for name in names)
 
 
 def _union(dim: str, found: list[xr.Dataset]) -> pd.Index[Any]:

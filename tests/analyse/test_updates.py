@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from runs import brute_force_au, make_rows, make_run, planted_rows, planted_run, write_run
 
-from dominance import au, open_run, rau, rau_buckets
+from dominance import au, open_run, open_runs, rau, rau_buckets
 from dominance.analyse import averages
 from dominance.analyse.stream import Plan
 from dominance.analyse.updates import EDGES, bucket_tables
@@ -241,16 +241,22 @@ def test_the_plan_changes_nothing(plan: Plan) -> None:
     for usual, other in zip(
         bucket_tables(run, ["layer", "all"]), bucket_tables(run, ["layer", "all"], plan=plan), strict=True
     ):
-        xr.testing.assert_identical(usual.drop_vars("effective_tasks"), other.drop_vars("effective_tasks"))
-        np.testing.assert_allclose(usual.effective_tasks, other.effective_tasks, rtol=1e-12)
+        xr.testing.assert_identical(usual, other)
+
+
+def test_nor_do_tiles_of_one_coordinate() -> None:
+    """Of eight and more numbers in a row numpy adds up the halves first."""
+    run = make_run(np.random.default_rng(0).standard_normal((6, 9, 40)).astype(np.float32), layers={"a": 7, "b": 33})
+    (usual,), (other,) = (bucket_tables(run, ["layer"], plan=plan) for plan in (Plan(), Plan(coords=1)))
+    xr.testing.assert_identical(usual, other)
 
 
 def test_the_size_of_a_piece_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     run = planted_run(steps=20, share=0.7)
-    usual, ratios = rau_buckets(run), rau(run)
+    usual, ratios = rau_buckets(run), rau(run, at=[3, 19])
     monkeypatch.setattr(averages, "PIECE", 2 * 17)
-    xr.testing.assert_identical(usual.drop_vars("effective_tasks"), rau_buckets(run).drop_vars("effective_tasks"))
-    xr.testing.assert_identical(ratios, rau(run))
+    xr.testing.assert_identical(usual, rau_buckets(run))
+    xr.testing.assert_identical(ratios, rau(run, at=[3, 19]))
 
 
 def test_the_order_of_tasks_changes_nothing() -> None:
@@ -288,7 +294,7 @@ def test_from_the_store(tmp_path: Any, coords: int) -> None:
     run = open_run(write_run(tmp_path / "run", layout, rows))
     memory = make_run(updates, layers={"a": 1000, "head": 500, "b": coords - 1500}, private={"head": "a"})
     np.testing.assert_array_equal(rau(run).rau, rau(memory).rau)
-    xr.testing.assert_allclose(rau_buckets(run), rau_buckets(memory), rtol=1e-12)
+    xr.testing.assert_identical(rau_buckets(run), rau_buckets(memory))
     part = run.isel(step=slice(3, 8))  # a selection is read through xarray
     np.testing.assert_array_equal(rau(part).rau, rau(memory.isel(step=slice(3, 8))).rau)
 
@@ -299,15 +305,76 @@ def test_planted_share_is_found() -> None:
     assert found.share.sel(task="rating", bucket="[0, 20]") > 0.97
 
 
-# What cannot be done
+# Two attributions, several runs
 
 
 def test_solo_updates() -> None:
     _, rows = planted_rows(steps=4)
     solo = make_run(rows["update/update"], solo=2 * rows["update/update"])
     np.testing.assert_allclose(au(solo, attribution="solo").au, 4 * au(solo).au)
-    with pytest.raises(NothingRecorded, match="not solo"):
-        rau(planted_run(steps=4), attribution="solo")
+
+
+def test_both_attributions_side_by_side() -> None:
+    updates = np.random.default_rng(0).standard_normal((9, 2, 30)).astype(np.float32)
+    run = make_run(updates, solo=updates[:, ::-1] * 2)
+    for analyse in (au, rau, lambda run, **options: rau(run, at=[2, 8], **options), rau_buckets):
+        found = analyse(run, attribution="both")
+        assert found.attrs["attribution"] == "both"
+        for part in ("additive", "solo"):
+            alone = analyse(run, attribution=part)
+            for name, values in alone.items():
+                assert found[name].dims == ("attribution", *values.dims)
+                xr.testing.assert_identical(found[name].sel(attribution=part, drop=True), values)
+
+
+def test_both_are_compared_over_the_same_steps() -> None:
+    updates = np.random.default_rng(0).standard_normal((6, 2, 10)).astype(np.float32)
+    solo = updates.copy()
+    solo[4, 0, 3] = np.nan
+    unattributed = np.zeros((6, 10), dtype=np.float32)
+    unattributed[1] = 100
+    run = make_run(updates, solo=solo, unattributed=unattributed)
+    found = rau(run, attribution="both", at=5)
+    counts = {key: found.attrs[f"left_out_{key}"] for key in ("unattributed", "non_finite")}
+    assert (counts, found.attrs["steps_used"]) == ({"unattributed": 1, "non_finite": 1}, 4)
+    kept = [0, 2, 3, 5]
+    for part, values in (("additive", updates), ("solo", solo)):
+        truth = rau(make_run(values[kept], steps=kept)).rau
+        np.testing.assert_array_equal(found.rau.sel(attribution=part)[0], truth)
+
+
+def test_several_runs(tmp_path: Any) -> None:
+    paths = [write_run(tmp_path / name, *planted_rows(seed, steps=20)) for seed, name in enumerate("xy")]
+    alone = {path.name: open_run(path) for path in paths}
+    for runs in (alone, list(alone.values()), open_runs(paths)):
+        found, buckets = rau(runs), rau_buckets(runs, by="all")
+        assert found.rau.dims == ("run", "task", "coord")
+        for name, run in alone.items():
+            xr.testing.assert_identical(found.rau.sel(run=name, drop=True), rau(run).rau)
+            xr.testing.assert_identical(buckets.share.sel(run=name, drop=True), rau_buckets(run, by="all").share)
+
+
+def test_several_runs_of_other_coordinates() -> None:
+    parameters = [Parameter("x", "x", (40,), ("a", "b"))]
+    updates = np.ones((2, 2, 4))
+    one = make_run(updates, parameters=parameters, coord_weight=[10, 10, 10, 10])
+    other = one.copy()
+    other.coords["index"] = ("coord", [0, 1, 2, 7])
+    with pytest.raises(BadOption, match="the runs keep different coordinates"):
+        rau({"one": one, "other": other})
+    with pytest.raises(BadOption, match="the runs hold different numbers of coord"):
+        au({"one": one, "other": make_run(updates[..., :3])})
+    assert rau_buckets({"one": one, "other": other}).sizes["run"] == 2
+
+
+# What cannot be done
+
+
+def test_without_solo_updates() -> None:
+    for attribution in ("solo", "both"):
+        with pytest.raises(NothingRecorded, match=f"recorded with attribution additive, not {attribution}") as caught:
+            rau(planted_run(steps=4), attribution=attribution)
+        assert f"--attribution {attribution}" in caught.value.fix
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from dominance.analyse.kernels.across import sum_over_tasks
+
 FLOOR = 1e-200
 """Far below any square of a float32 (the smallest is 2e-90), far above the smallest float64."""
 
@@ -50,7 +52,7 @@ def hold(total: NDArray[np.float64]) -> None:
     [[7.5e-201 1.0e+000 0.0e+000]
      [2.5e-201 2.0e+000 0.0e+000]]
     """
-    sums = total.sum(axis=0)
+    sums = sum_over_tasks(total)
     faint = (sums < FLOOR) & (sums > 0)
     if faint.any():
         total[:, faint] *= FLOOR / sums[faint]

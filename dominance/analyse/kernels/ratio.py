@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from dominance.analyse.kernels.across import sum_over_tasks
+
 
 def ratio(average: NDArray[np.float64]) -> NDArray[np.float64]:
     """rAU_k = AU_k / Σ_k' AU_k', NaN where no task has moved the coordinate (0/0).
@@ -17,4 +19,4 @@ def ratio(average: NDArray[np.float64]) -> NDArray[np.float64]:
            [0.25,  nan]])
     """
     with np.errstate(invalid="ignore"):
-        return np.asarray(average / average.sum(axis=0))
+        return np.asarray(average / sum_over_tasks(average))
