@@ -10,6 +10,7 @@ from typing import Any
 
 import xarray as xr
 
+from dominance.analyse.ownership import owners
 from dominance.analyse.study.single import Single
 from dominance.analyse.summary import Overview, overview
 from dominance.analyse.verdict.finding import Verdict
@@ -23,8 +24,8 @@ from dominance.plots.gcd import plot_gcd
 from dominance.plots.gradient_norms import plot_gradient_norms
 from dominance.plots.losses import plot_losses
 from dominance.plots.lr_dominance import plot_lr_dominance
-from dominance.plots.ownership import plot_ownership
 from dominance.plots.noise_scale import plot_noise_scale
+from dominance.plots.ownership import plot_ownership
 from dominance.plots.rau_buckets import plot_rau_buckets
 from dominance.plots.result import Plot
 from dominance.plots.verdict import plot_verdict
@@ -82,6 +83,13 @@ _ALL = (
         lambda m, b: plot_rau_buckets(m.seen.layers, layers="each", backend=b),
     ),
     FigureSpec(
+        "ownership",
+        "Who owns which layer, and since when",
+        "The task that owns more than half of the parameters of a shared layer (rAU above 80 %, by more than two "
+        "standard errors of sampling), over training.",
+        lambda m, b: plot_ownership(owners(m.seen.layers), backend=b),
+    ),
+    FigureSpec(
         "effective_tasks",
         "Effective number of tasks",
         "How many tasks share a parameter, on average: 1 when one moves it alone, the number of tasks when all move it "
@@ -100,6 +108,13 @@ _ALL = (
         "Share of each task in the summed squared gradient norms of a shared layer. A high share says who is heard; "
         "whether that does harm, it does not say.",
         lambda m, b: plot_gradient_norms(m.run, backend=b),
+    ),
+    FigureSpec(
+        "lr_dominance",
+        "Whose learning rate it is",
+        "Learning rate of randomly chosen parameters of each shared layer, and what each task's own accumulated "
+        "gradients would make it (AdaTask, Fig. 7). A task far above learns more slowly than it would alone.",
+        lambda m, b: plot_lr_dominance(m.run, backend=b),
     ),
     FigureSpec(
         "gcd",

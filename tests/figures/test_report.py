@@ -38,6 +38,7 @@ def words(pages):
 
 def test_one_file_a_figure_and_the_report_last(tmp_path, pages):
     run = planted_run(steps=12)
+    run.attrs["optimizers"] = [{"class": "Adam", "groups": [{"lr": 0.001}], "note": ""}]
     written = write_report(run, tmp_path / "deep" / "report")
     assert [path.name for path in written] == [*(f"{name}.pdf" for name in FIGURES), "report.pdf"]
     assert all(path.read_bytes().startswith(b"%PDF") for path in written)
