@@ -14,7 +14,7 @@ from studies import scored
 from dominance.analyse.verdict.verdict import verdict
 from dominance.errors import BadOption, NothingRecorded, RunExists
 from dominance.figures import report as module
-from dominance.figures.registry import FIGURES
+from dominance.figures.registry import FIGURES, select
 from dominance.figures.report import write_report
 
 
@@ -40,7 +40,7 @@ def test_one_file_a_figure_and_the_report_last(tmp_path, pages):
     run = planted_run(steps=12)
     run.attrs["optimizers"] = [{"class": "Adam", "groups": [{"lr": 0.001}], "note": ""}]
     written = write_report(run, tmp_path / "deep" / "report")
-    assert [path.name for path in written] == [*(f"{name}.pdf" for name in FIGURES), "report.pdf"]
+    assert [path.name for path in written] == [*(f"{spec.name}.pdf" for spec in select("*", run)), "report.pdf"]
     assert all(path.read_bytes().startswith(b"%PDF") for path in written)
     assert written.missing == {}
     assert written.verdict is not None
@@ -81,7 +81,7 @@ def test_the_glob_chooses_figures_and_the_format_their_files(tmp_path):
 def test_why_figures_are_missing_is_told_once_for_each_reason(tmp_path, pages):
     written = write_report(planted_run(steps=4, tasks=["only"]), tmp_path)
     assert [path.name for path in written] == ["alignment.pdf", "losses.pdf", "report.pdf"]
-    assert set(written.missing) == set(FIGURES) - {"alignment", "losses"}
+    assert set(written.missing) == set(FIGURES) - {"alignment", "losses", "noise_importance"}
     assert "no parameter is reached by two tasks" in written.missing["rau_buckets"]
     assert written.verdict is None
     text = " ".join(words(pages).split())
@@ -94,7 +94,7 @@ def test_why_figures_are_missing_is_told_once_for_each_reason(tmp_path, pages):
 
 def test_single_task_runs_and_progress(tmp_path, pages):
     told = []
-    run = scored({"a": {"auc": 0.6}, "b": {"auc": 0.9}}, directions={"auc": True})
+    run = scored({"a": {"auc": 0.6}, "b": {"auc": 0.9}}, directions={"auc": True}, gradients=np.ones((1, 2, 3)))
     single = {task: scored({task: {"auc": 0.8}}, directions={"auc": True}) for task in "ab"}
     written = write_report(
         run, tmp_path, figures="verdict", single=single, progress=lambda done, total: told.append((done, total))
