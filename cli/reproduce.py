@@ -59,7 +59,11 @@ def reproduce(
     from dominance_cli.jobs import run_jobs
 
     items = find(name)
-    wanted = _needs(items, cast(Literal["quick", "full"], scale), _folders(data or []))
+    folders = _folders(data or [])
+    wanted = _needs(items, cast(Literal["quick", "full"], scale), folders)
+    if not quiet:
+        for benchmark in folders.keys() - _used(wanted, folders):
+            say.note(f"nothing that is asked for is made from {benchmark}: --data {benchmark}=... is not used")
     every = list({job.name: job for needed in wanted.values() for job in needed}.values())
     runs = output / "runs"
     try:
@@ -91,6 +95,9 @@ def _folders(texts: Sequence[str]) -> dict[str, Path]:
         benchmark, equals, folder = text.partition("=")
         if not equals or not folder:
             raise BadOption(f"--data {text!r} is no BENCHMARK=DIR", fix="write it like --data nyuv2=/data/nyuv2")
+        from dominance.benchmarks.registry import benchmark_class
+
+        benchmark_class(benchmark)  # refuses a name that there is not
         found[benchmark] = Path(folder)
     return found
 
@@ -100,6 +107,12 @@ def _needs(items: Sequence[Item], scale: Literal["quick", "full"], data: dict[st
 
     wish = Wish(scale, {benchmark: folder.absolute() for benchmark, folder in data.items()})
     return {item.name: list(item.needs(wish)) for item in items}
+
+
+def _used(wanted: dict[str, list[Job]], folders: dict[str, Path]) -> set[str]:
+    """The benchmarks among ``folders`` whose data a job reads."""
+    words = {word for jobs in wanted.values() for job in jobs for word in job.arguments()}
+    return {benchmark for benchmark in folders if benchmark in words}
 
 
 def _make(

@@ -47,7 +47,7 @@ def front(x1: Any, x2: float = -8.3552) -> tuple[np.ndarray, np.ndarray]:
     """L1 and L2 on the Pareto set: see ``dominance.benchmarks.problems.toy_2d``.
 
     >>> [round(float(each), 3) for each in front(0.0)]
-    [-1.508, -15.08]
+    [-1.509, -15.092]
     """
     weight = np.tanh(-x2 / 2)
     first, second = (((sign * np.asarray(x1) + 7) ** 2 + 0.1 * (-x2 - 8) ** 2) / 10 - 20 for sign in (-1, 1))
