@@ -53,9 +53,15 @@ _HOME = {
     "plot_alignment": "dominance.plots.alignment",
     "plot_noise_scale": "dominance.plots.noise_scale",
     "plot_losses": "dominance.plots.losses",
+    "plot_scores": "dominance.plots.scores",
+    "plot_tci": "dominance.plots.tci",
+    "plot_tci_gcd": "dominance.plots.tci_gcd",
+    "plot_diff_association": "dominance.plots.diff_association",
     "plot_effective_tasks": "dominance.plots.effective_tasks",
     "plot_gradient_norms": "dominance.plots.gradient_norms",
     "plot_verdict": "dominance.plots.verdict",
+    "plot_noise_importance": "dominance.plots.noise_importance",
+    "plot_affinity": "dominance.plots.affinity",
     "DominanceError": "dominance.errors",
 }
 
@@ -90,17 +96,23 @@ if TYPE_CHECKING:
     from dominance.analyse.updates import rau_buckets as rau_buckets
     from dominance.analyse.verdict.verdict import verdict as verdict
     from dominance.errors import DominanceError as DominanceError
+    from dominance.plots.affinity import plot_affinity as plot_affinity
     from dominance.plots.alignment import plot_alignment as plot_alignment
     from dominance.plots.conflict_layers import plot_conflict_layers as plot_conflict_layers
+    from dominance.plots.diff_association import plot_diff_association as plot_diff_association
     from dominance.plots.effective_tasks import plot_effective_tasks as plot_effective_tasks
     from dominance.plots.gcd import plot_gcd as plot_gcd
     from dominance.plots.geometry import plot_geometry as plot_geometry
     from dominance.plots.gradient_norms import plot_gradient_norms as plot_gradient_norms
     from dominance.plots.losses import plot_losses as plot_losses
     from dominance.plots.lr_dominance import plot_lr_dominance as plot_lr_dominance
+    from dominance.plots.noise_importance import plot_noise_importance as plot_noise_importance
     from dominance.plots.noise_scale import plot_noise_scale as plot_noise_scale
     from dominance.plots.ownership import plot_ownership as plot_ownership
     from dominance.plots.rau_buckets import plot_rau_buckets as plot_rau_buckets
+    from dominance.plots.scores import plot_scores as plot_scores
+    from dominance.plots.tci import plot_tci as plot_tci
+    from dominance.plots.tci_gcd import plot_tci_gcd as plot_tci_gcd
     from dominance.plots.verdict import plot_verdict as plot_verdict
     from dominance.record.evaluation import evaluate as evaluate
     from dominance.record.recorder import Recorder as Recorder

@@ -118,6 +118,7 @@ def grid(
     own_y: float = 0.0,
     subtitles: Sequence[str] = (),
     single_height: float = 1.55,
+    under: float = 0.0,
 ) -> Sheet:
     """One panel for each title, wrapped into rows.
 
@@ -125,6 +126,7 @@ def grid(
         own_y: inches for tick labels left of every panel; 0: the panels share their y axis.
         subtitles: a second, unshortened line after each title ("" for none).
         single_height: height of the panel when it is alone.
+        under: inches below the last row for upright tick labels.
     """
     count = len(titles)
     columns = columns_for(count, most)
@@ -138,7 +140,7 @@ def grid(
     top = (_TITLE if any(titles) else 0.04) + (LINE if has_second else 0.0)
     row_height = top + height + 0.05
     rows = -(-count // columns)
-    per_page = max(1, int((PAGE - _overhead(b, width, around) - _TICKS) / row_height))
+    per_page = max(1, int((PAGE - _overhead(b, width, around) - _TICKS - under) / row_height))
     pages = -(-rows // per_page)
     per_page = -(-rows // pages)
     named = fit(titles, panel + (0.0 if own_y else 0.08), b, NORMAL)
@@ -146,7 +148,7 @@ def grid(
     for page in range(pages):
         inside = range(page * per_page * columns, min(count, (page + 1) * per_page * columns))
         here = -(-len(inside) // columns)
-        body = here * row_height + _TICKS
+        body = here * row_height + _TICKS + under
         figure, start = _frame(b, width, body, around, f"Page {page + 1} of {pages}." if pages > 1 else "")
         sheet.figures.append(figure)
         for number in inside:
@@ -163,8 +165,8 @@ def grid(
                     b.text(figure, x, y, second, size=SMALL, colour=INK)
                 b.text(figure, x, y + (LINE if second else 0.0), named[number], size=NORMAL)
         if around.y_label:
-            middle = start - body / 2 + _TICKS / 2 - top / 2
-            label = "\n".join(fit(around.y_label.split("\n"), body - 0.1, b, NORMAL))
+            middle = start - body / 2 + _TICKS / 2 - top / 2 + under / 2
+            label = "\n".join(fit(around.y_label.split("\n"), body - under - 0.1, b, NORMAL))
             place = {"rotation": 90, "horizontal": "left", "vertical": "center"}
             b.text(figure, _EDGE - 0.02, middle, label, size=NORMAL, **place)
     return sheet

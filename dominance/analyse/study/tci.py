@@ -50,7 +50,7 @@ def tci(
 
         - ``tci``: mean, in units of the metric; positive is conflict.
         - ``low``, ``high``: interval of t; NaN where one side has a single run.
-        - ``relative``: tci / |mean of the single-task runs|.
+        - ``relative``: tci / |mean of the single-task runs|; ``relative_low``, ``relative_high`` likewise.
         - ``tci_by_run`` (run, task, metric): of each joint run against its partner, or the mean of all single ones.
         - ``n_joint``, ``n_single``: runs with a score; ``paired``: whether they were compared pair by pair.
 
@@ -77,7 +77,7 @@ def tci(
     }
     chosen, left_out = _metrics(ours, theirs, metric)
     shape = (ours.sizes["task"], len(chosen))
-    found = {name: np.full(shape, np.nan) for name in ("tci", "low", "high", "relative")}
+    found = {name: np.full(shape, np.nan) for name in ("tci", "low", "high", "relative", "relative_low", "relative_high")}
     counts = {name: np.zeros(shape, dtype=np.int64) for name in ("n_joint", "n_single")}
     paired = np.zeros(shape, dtype=bool)
     by_run = np.full((ours.sizes["run"], *shape), np.nan)
@@ -97,8 +97,9 @@ def tci(
             compared = difference(x, y, order)
             found["tci"][i, j] = compared.value
             found["low"][i, j], found["high"][i, j] = compared.interval(level)
-            alone = abs(float(np.nanmean(y)))
-            found["relative"][i, j] = compared.value / alone if alone else np.nan
+            alone = abs(float(np.nanmean(y))) or np.nan
+            for kind in ("tci", "low", "high"):
+                found["relative" if kind == "tci" else f"relative_{kind}"][i, j] = found[kind][i, j] / alone
             by_run[:, i, j] = x - (y[order] if order is not None else np.nanmean(y))
             counts["n_joint"][i, j], counts["n_single"][i, j] = (int((~np.isnan(side)).sum()) for side in (x, y))
             paired[i, j] = order is not None

@@ -1,0 +1,102 @@
+"""The scores of methods, over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dominance.analyse.kernels import t_test
+from dominance.analyse.study.scores import final_scores
+from dominance.errors import BadOption, NothingRecorded
+from dominance.plots import backends, sheets, source
+from dominance.plots.backends import Entry
+from dominance.plots.dots import Group, draw
+from dominance.plots.labels import Labeller, fit, relabel
+from dominance.plots.palette import INK, TASKS
+from dominance.plots.result import Plot
+from dominance.plots.source import joined
+
+_ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
+LEVEL = 0.95
+
+
+@backends.themed
+def plot_scores(
+    run_or_result: Any,
+    *,
+    tasks: str | Sequence[str] | None = None,
+    layers: None = None,
+    ax: Any = None,
+    backend: str | Any = "matplotlib",
+    labeller: Labeller | None = None,
+) -> Plot:
+    """One panel for each metric of each task: the runs of each method, their mean, and its interval of t (95 %).
+
+    Runs that do not say their method stand for themselves. An arrow says which direction is better, where it is known.
+
+    Args:
+        run_or_result: runs (as for ``final_scores``), or its result.
+        tasks: names of the tasks to show; default all.
+        layers: scores have no layers; only None is possible.
+        ax: axes to draw into, one for each panel.
+        backend: "matplotlib" or "none", or an object with the functions of one.
+        labeller: mapping or function from the names of tasks and methods to what stands on the plot.
+
+    Raises:
+        NothingRecorded: there is no score.
+        BadOption: an unknown task or backend, or something that holds no scores.
+    """
+    b = backends.get(backend)
+    data = run_or_result if isinstance(run_or_result, xr.Dataset) else final_scores(run_or_result)
+    if "value" not in data or "run" not in data.dims:
+        raise BadOption("cannot plot this: it holds no scores of runs", fix="give runs, or final_scores(runs)")
+    data = data.sel(task=source.choose_tasks(data, tasks))
+    shown = [
+        (str(task), str(metric))
+        for task in data["task"].values
+        for metric in data["metric"].values
+        if np.isfinite(data["value"].sel(task=task, metric=metric)).any()
+    ]
+    if not shown:
+        raise NothingRecorded("there is no score to plot", fix="choose tasks that were evaluated")
+    of_run = [str(m) or str(run) for m, run in zip(data["method"].values, data["run"].values, strict=True)]
+    methods = list(dict.fromkeys(of_run))
+    words = relabel(methods, labeller)
+    columns = sheets.columns_for(len(shown), 4)
+    room = (sheets.panel_width(len(shown), 4) if columns > 1 else 2.9) / len(methods)
+    upright = max(b.text_width(word, sheets.SMALL) for word in words) > room - 0.04
+    names = fit(words, 0.9 if upright else room, b, sheets.SMALL)
+    titles = [
+        f"{task}, {metric}{_ARROWS[str(data['direction'].sel(task=real, metric=metric).item())]}"
+        for (real, metric), task in zip(shown, relabel([task for task, _ in shown], labeller), strict=True)
+    ]
+    single = all(of_run.count(method) == 1 for method in methods)
+    note = joined(
+        f"Scores: {data.attrs.get('take', '?')} of the split {data.attrs.get('split', '?')}.",
+        "" if single else "Bar: 95 % interval of the mean over runs (Student's t).",
+    )
+    entries = [Entry("each run", TASKS[0]), Entry("mean", INK, line=True, width=1.4)]
+    if ax is None:
+        below = max(b.text_width(name, sheets.SMALL) for name in names) - 0.1
+        around = sheets.Around(entries, note)
+        sheet = sheets.grid(
+            b, titles, around, own_y=0.42, most=4, height=0.95, under=max(below, 0.0) if upright else 0.0
+        )
+        figures, axes, bottom = sheet.figures, sheet.axes, sheet.bottom
+    else:
+        axes = source.given_axes(ax, len(shown))
+        figures, bottom = [b.figure_of(axes[0])], np.ones(len(shown), dtype=bool)
+        for target, title in zip(axes, titles, strict=True):
+            b.title(target, title)
+    for target, (task, metric), under in zip(axes, shown, bottom, strict=True):
+        values = data["value"].sel(task=task, metric=metric).to_numpy()
+        groups = []
+        for method in methods:
+            own = np.array([v for v, name in zip(values, of_run, strict=True) if name == method and np.isfinite(v)])
+            mean = t_test.mean(own)
+            groups.append(Group(own, mean.value, *mean.interval(LEVEL)))
+        draw(b, target, groups, names if under else [], upright=upright)
+    return Plot(figures, axes, data, note, b)
