@@ -24,6 +24,7 @@ from dominance.plots.gcd import plot_gcd
 from dominance.plots.gradient_norms import plot_gradient_norms
 from dominance.plots.losses import plot_losses
 from dominance.plots.lr_dominance import plot_lr_dominance
+from dominance.plots.noise_importance import plot_noise_importance
 from dominance.plots.noise_scale import plot_noise_scale
 from dominance.plots.ownership import plot_ownership
 from dominance.plots.rau_buckets import plot_rau_buckets
@@ -59,6 +60,8 @@ class FigureSpec:
     shows: str
     draw: Callable[[Material, Any], Plot]
     """From the material and a plot backend."""
+    probe: str = ""
+    """A probe that it draws: of a run without, it is left out unless it is asked for by its name."""
 
 
 _ALL = (
@@ -155,18 +158,32 @@ _ALL = (
         "The loss of each task, unweighted and on its own scale.",
         lambda m, b: plot_losses(m.run, backend=b),
     ),
+    FigureSpec(
+        "noise_importance",
+        "Noise on the parameters that a task moves most",
+        "Relative change of each task's metric when the shared parameters with the owner's highest rAU get noise "
+        "(AdaTask, Fig. 1), beside as many random ones and those with its lowest.",
+        lambda m, b: plot_noise_importance(m.run, backend=b),
+        probe="noise",
+    ),
 )
 
 FIGURES = {spec.name: spec for spec in _ALL}
 
 
-def select(pattern: str) -> list[FigureSpec]:
+def select(pattern: str, run: xr.DataTree | None = None) -> list[FigureSpec]:
     """The figures whose names fit a glob, in the order of the report.
+
+    Args:
+        run: leave out figures of probes that it does not hold, but for one that the pattern names.
 
     Raises:
         BadOption: none does.
     """
     chosen = [spec for name, spec in FIGURES.items() if fnmatchcase(name, pattern)]
+    if run is not None:
+        there = set(run["probe"].children) if "probe" in run.children else set()
+        chosen = [spec for spec in chosen if not spec.probe or spec.probe in there or spec.name == pattern]
     if not chosen:
         raise BadOption(f"no figure is called {pattern!r}", fix=f"choose from {', '.join(FIGURES)}")
     return chosen

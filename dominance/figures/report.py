@@ -70,7 +70,7 @@ def write_report(
     """
     if format not in FORMATS:
         raise BadOption(f"report format {format!r} is unknown", fix=f"choose from {', '.join(FORMATS)}")
-    chosen = select(figures)
+    chosen = select(figures, run)
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise BadOption(f"{folder}: is a file", fix="name a folder for the report")

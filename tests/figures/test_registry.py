@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+import xarray as xr
+from runs import planted_run
 
 from dominance.errors import BadOption
 from dominance.figures.registry import FIGURES, select
@@ -27,3 +29,11 @@ def test_every_figure_says_what_it_shows():
         assert name == spec.name
         assert spec.title
         assert spec.shows.endswith(".")
+
+
+def test_figures_of_a_probe_need_the_probe_or_their_name():
+    run = planted_run(steps=2)
+    assert "noise_importance" not in [spec.name for spec in select("*", run)]
+    assert [spec.name for spec in select("noise_importance", run)] == ["noise_importance"]
+    run["probe/noise"] = xr.DataTree()
+    assert "noise_importance" in [spec.name for spec in select("*", run)]

@@ -49,7 +49,7 @@ def test_one_file_a_figure_and_the_report_last(tmp_path, pages):
     for finding in written.verdict:
         assert finding.text[:40] in text
         assert all(f"Try: {advice[:40]}" in text for advice in finding.advice)
-    for spec in FIGURES.values():
+    for spec in select("*", run):
         assert spec.title in text
 
 
