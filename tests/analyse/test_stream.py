@@ -1,20 +1,21 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from runs import make_rows, make_run, planted_rows, write_run
+from long_runs import write_long_run
+from runs import make_run, planted_rows, write_run
 
-from dominance import open_run
+from dominance import au, open_run, rau_buckets
 from dominance.analyse.stream import Blocks, Plan, Source, over_tiles, tiles
 from dominance.errors import CorruptRun
-from dominance.store.writer import RunWriter
 
 PATHS = ["update/update", "update/total"]
 
@@ -33,7 +34,7 @@ def collect(coords: slice, blocks: Blocks) -> tuple[slice, dict[str, np.ndarray]
     st.integers(1, 70),
     st.integers(100, 20_000),
 )
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_tiles_cover_what_is_wanted_once(wanted: list[bool], width: int, memory: int) -> None:
     run = make_run(np.zeros((2, 2, len(wanted))))
     plan = Plan(steps=64, coords=width, memory=memory)
@@ -97,32 +98,16 @@ def test_a_flipped_bit_is_an_error(tmp_path: Path) -> None:
         over_tiles(tree, PATHS, collect, wanted=np.ones(tree.sizes["coord"], dtype=bool))
 
 
-MEASURE = """
-import resource, sys
-from dominance import open_run, rau_buckets
-from dominance.analyse.stream import Plan
-import dominance.analyse.summary
-run = open_run(sys.argv[1])
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-found = rau_buckets(run, points=20)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, run["update/update"].nbytes // 1024)
-"""
-
-
-def test_memory_stays_far_below_the_run(tmp_path: Path) -> None:
-    """A run of 320 MB of updates, in four chunks along coordinates, is analysed in a fraction of it."""
-    coords, steps = 200_000, 200
-    layout, rows = make_rows(np.zeros((1, 2, coords), dtype=np.float32), layers={"a": coords})
-    writer = RunWriter(tmp_path / "run", layout, exact=True)
-    pattern = np.random.default_rng(0).standard_normal((2, coords)).astype(np.float32)
-    needed = ("skipped", "loss/weight", "layer/task", "layer/total")
-    for step in range(steps):
-        row = {key: rows[key][0] for key in needed} | {"step": step, "update/update": pattern}
-        writer.append(row)
-    writer.close()
-    output = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(tmp_path / "run")], capture_output=True, text=True, check=True
-    ).stdout
-    grown, size = map(int, output.split())
-    assert size > 300_000
-    assert grown < size / 3
+@pytest.mark.parametrize("analyse", [au, lambda run: rau_buckets(run, points=20)])
+def test_memory_does_not_grow_with_the_steps(tmp_path: Path, analyse: Callable[[xr.DataTree], xr.Dataset]) -> None:
+    peaks = []
+    for steps in (128, 1280):
+        run = open_run(write_long_run(tmp_path / str(steps), steps, coords=20_000, tasks=2))
+        size = run["update/update"].nbytes
+        tracemalloc.start()
+        assert analyse(run).attrs["steps_used"] == steps
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert size > 200e6
+    assert peaks[1] < peaks[0] + 2e6
+    assert peaks[1] < size / 5
