@@ -310,6 +310,7 @@ def test_from_the_store(steps: int, coords: int, tmp_path: Path) -> None:
     found = lr_dominance(run, per_layer=40)
     xr.testing.assert_equal(found, lr_dominance(memory, per_layer=40))
     assert found["index"].max() > coords - 150 - 10_000
+    xr.testing.assert_equal(found, lr_dominance(run.chunk(), per_layer=40))  # dask's arrays
 
 
 def test_several_runs() -> None:
