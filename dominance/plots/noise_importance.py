@@ -191,7 +191,8 @@ def _by_layer(
     names, left_out = source.choose_layers([str(name) for name in data["layer"].values], layers)
     data = data.sel(layer=names)
     owners = [str(name) for name in data["owner"].values]
-    called = dict(zip([*owners, *main], relabel([*owners, *main], labeller), strict=True))
+    every = list(dict.fromkeys([*owners, *main]))
+    called = dict(zip(every, fit(relabel(every, labeller), sheets.UPRIGHT / 2 - 0.15, b, sheets.SMALL), strict=True))
     setting = data.isel(setting=0)
     more = setting["mean_change"].sel(selection="top") - setting["mean_change"].sel(selection="random")
     columns = [(owner, task) for owner in owners for task in main]
@@ -216,13 +217,14 @@ def _by_layer(
         b.axis(axes, "x", ticks=np.arange(len(words)) + 0.5, labels=words, rotation=90, marks=False)
         b.axis(axes, "y", ticks=np.arange(len(rows)) + 0.5, labels=rows, marks=False)
         return Plot([b.figure_of(axes)], np.array([axes], dtype=object), data, note, b)
+    ends = [(-most, series.number(-most)), (0, "0"), (most, f"{series.number(most)} points")]
     pages = sheets.heat(b, rows, words, sheets.Around((), note))
     for page in pages:
         part = values[page.rows.start : page.rows.stop, page.columns.start : page.columns.stop]
         texts = [[f"{v:.3g}" if np.isfinite(v) else "" for v in row] for row in part] if len(words) <= 12 else None
         b.cells(page.axes, part, **options, texts=texts)
         sheets.names_on_sides(b, page)
-        sheets.colour_bar(b, page.bar, DIVERGING, -most, most, [(0, "0"), (most, f"{series.number(most)} points")])
+        sheets.colour_bar(b, page.bar, DIVERGING, -most, most, ends)
     return Plot([page.figure for page in pages], np.array([page.axes for page in pages], dtype=object), data, note, b)
 
 
