@@ -6,6 +6,7 @@ import asyncio
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -84,22 +85,31 @@ class LocalFiles(Files):
     def read(self, keys: Sequence[str]) -> list[bytes | None]:
         found: list[bytes | None] = []
         for key in keys:
-            try:
-                found.append((self.root / key).read_bytes())
-            except (FileNotFoundError, NotADirectoryError):
-                found.append(None)
+            with self._told(key):
+                try:
+                    found.append((self.root / key).read_bytes())
+                except (FileNotFoundError, NotADirectoryError):
+                    found.append(None)
         return found
 
     def stream(self, keys: Sequence[str], scratch: Scratch) -> Iterator[npt.NDArray[np.uint8] | None]:
         for key in keys:
-            try:
-                with open(self.root / key, "rb", buffering=0) as file:
-                    room = scratch.room(os.fstat(file.fileno()).st_size)
-                    size = file.readinto(room.data) or 0
-            except FileNotFoundError:
-                yield None
-                continue
-            yield room[:size]
+            with self._told(key):
+                try:
+                    with open(self.root / key, "rb", buffering=0) as file:
+                        room = scratch.room(os.fstat(file.fileno()).st_size)
+                        size = file.readinto(room.data) or 0
+                except FileNotFoundError:
+                    size = None
+            yield None if size is None else room[:size]
+
+    @contextmanager
+    def _told(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = f"{self.where}/{key}: cannot be read ({error.strerror})"
+            raise Unreachable(reason, fix="see what it is and who may read it") from error
 
     def size(self) -> int:
         return sum(file.stat().st_size for file in self.root.resolve().rglob("*") if file.is_file())

@@ -168,6 +168,20 @@ def test_a_store_that_does_not_answer() -> None:
     one_line(caught)
 
 
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", *planted_rows(steps=3))
+    chunk = run / "data.zarr/update/update/c/0/0/0"
+    chunk.unlink()
+    chunk.mkdir()
+    with pytest.raises(Unreachable, match=r"update/update/c/0/0/0: cannot be read \(Is a directory\)") as caught:
+        rau(open_run(run))
+    one_line(caught)
+    (run / "data.zarr/loss/loss/zarr.json").unlink()
+    (run / "data.zarr/loss/loss/zarr.json").mkdir()
+    with pytest.raises(Unreachable, match=r"loss/loss/zarr.json: cannot be read"):
+        open_run(run)
+
+
 def test_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(Unreachable, match="s3://bucket/run: needs the package s3fs; pip install fsspec s3fs") as caught:
