@@ -24,7 +24,7 @@ class Outcome:
 
     Attributes:
         causes: the strongest cause of each finding of dominance or of being unheard, then "conflict", without repeats;
-            findings that are weak do not count. "?" where no cause was named.
+            findings that are weak do not count. "?" where no cause was named at all.
         alarm: it claimed harm or conflict.
         silent: it found nothing to report.
     """
@@ -53,8 +53,9 @@ def outcome(case: Case) -> Outcome:
 
 def outcome_of(case: Case, found: Verdict) -> Outcome:
     said = [f for f in (*found.of("dominance"), *found.of("unheard")) if f.probability >= LIKELY]
-    first = [finding.causes[0].name if finding.causes else "?" for finding in said]
+    first = [finding.causes[0].name for finding in said if finding.causes]
     first += ["conflict"] * bool(found.of("conflict"))
+    first += ["?"] * (bool(said) and not first)
     extra = [cause.name for finding in said for cause in finding.causes[1:]]
     silent = not first and not found.alarm
     return Outcome(case, tuple(dict.fromkeys(first)), tuple(dict.fromkeys(extra)), found.alarm, silent)

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from dominance.analyse.kernels.certainty import jackknife_error, probability_above
 from dominance.analyse.noise_scale import noise_scale
 from dominance.analyse.stream import Blocks, over_tiles
-from dominance.analyse.verdict.rules import CAUSE, FEWER, SEEN, STRETCHES
+from dominance.analyse.verdict.rules import CAUSE, FEWER, LEAST_WINDOWS, SEEN, STRETCHES
 from dominance.errors import NothingRecorded
 
 Floats = NDArray[np.float64]
@@ -123,16 +123,16 @@ def causes(loud: Loudness, task: int, layers: Sequence[str], *, quiet: bool = Fa
         """Logarithms of the factors of scale and noise: (2,)."""
         return _scale_and_noise(signal[windows], noise[windows], loud, windows, louder, softer, 2 * math.log(fewer))
 
-    every = np.arange(len(signal))
+    every = _clearest(signal[:, louder].sum(axis=1), noise[:, louder].sum(axis=1))
     found = parts(every)
     stretches = np.array_split(every, min(STRETCHES, len(every)))
     apart = np.array([parts(np.setdiff1d(every, part)) for part in stretches])
     present = loud.present[louder].mean(), loud.present[softer].mean()
     frequency = math.log(max(present[0], 1e-12) / max(present[1], 1e-12)) + 2 * math.log(fewer)
     scale, unheard = (_cause(apart[:, i], float(found[i]), len(stretches)) for i in range(2))
-    unseen = loud.through * noise.sum(axis=0)
+    unseen = loud.through * noise[every].sum(axis=0)
     with np.errstate(invalid="ignore"):
-        share = unseen / (np.maximum(signal.sum(axis=0), 0) + unseen)
+        share = unseen / (np.maximum(signal[every].sum(axis=0), 0) + unseen)
     weight = loud.weight[louder].mean() / loud.weight[softer].mean()
     numbers = [
         Cause("scale", *scale, {"gradient_ratio": math.exp(found[0] / 2), "weight_ratio": float(weight)}),
@@ -164,6 +164,38 @@ def _squares(loud: Loudness, inside: list[int]) -> tuple[Floats, Floats]:
     return signal, noise
 
 
+def _clearest(signal: Floats, noise: Floats) -> NDArray[np.int64]:
+    """Windows from the first on, all or the first half or quarter, in which a signal stands out most from its error.
+
+    A task that has learned quickly goes to and fro about what it has learned: that is no noise of the batch, but looks
+    like it, and is most of a long run.
+    """
+    best, most = len(signal), -np.inf
+    for part in (1, 2, 4):
+        count = -(-len(signal) // part)
+        if part > 1 and count < LEAST_WINDOWS:
+            break
+        error = float(_error(signal[:count, None], noise[:count, None])[0])
+        clear = float(signal[:count].sum() / error) if error > 0 else np.inf
+        if clear > most:
+            best, most = count, clear
+    return np.arange(best)
+
+
+def _error(signal: Floats, noise: Floats) -> Floats:
+    """Standard error of the sum of the signals over the windows, (task,).
+
+    The error of one window goes with the noise in it. By how much, the change of signal / noise from one window to the
+    next says: its median, which neither a trend nor a few leaps disturb (0.954 of it is the standard deviation).
+    """
+    if len(signal) < 2:
+        return np.full(signal.shape[1:], np.inf)  # one window proves nothing
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.where(noise > 0, signal / noise, 0)
+    spread = np.median(np.abs(np.diff(ratio, axis=0)), axis=0) / 0.954
+    return np.asarray(spread * np.sqrt((noise**2).sum(axis=0)))
+
+
 def _scale_and_noise(
     signal: Floats,
     noise: Floats,
@@ -181,9 +213,7 @@ def _scale_and_noise(
     steps = np.where(loud.steps[windows] > 1, loud.steps[windows], 0).sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         s, v = signal.sum(axis=0) / steps, noise.sum(axis=0) / steps
-        # From one window to the next: a trend is no error. One window alone has none, and proves nothing.
-        change = (np.diff(signal, axis=0) ** 2).sum(axis=0) / max(len(signal) - 1, 1)
-        error = np.sqrt(change / 2 * len(signal)) / steps if len(signal) > 1 else np.full(len(s), np.inf)
+        error = _error(signal, noise) / steps
         total = np.maximum(s, 0) + loud.through * v
         seen = np.where(s > 0, s * np.maximum(0, 1 - (SEEN * error / s) ** 2), 0)
         both = float(np.log(total[louder].mean() / total[softer].mean())) - taken

@@ -195,4 +195,4 @@ def _code(sentence: str) -> str:
 
 
 def _probability(value: float) -> str:
-    return "over 0.99" if value > 0.99 else f"{value:.2f}"
+    return "over 0.99" if value > 0.99 else f"{int(100 * value + 1e-9) / 100:.2f}"  # down: a likely one is never 0.99

@@ -36,8 +36,11 @@ CAUSE = 2.0
 """A cause counts when it makes the squared updates this many times as large as the others'. An owner has four times
 theirs: half of that on the scale on which factors multiply."""
 
-SEEN = 1.64
-"""Standard errors that a signal must stand out from 0 to count as seen: by chance one in twenty does."""
+SEEN = 2.0
+"""Standard errors that a signal must stand out from 0 to count as seen: by chance one in forty does."""
+
+LEAST_WINDOWS = 4
+"""Windows of ``noise_scale`` in which a signal is looked for: fewer give no error worth the name."""
 
 FEWER = 2.0
 """Ratio of touched coordinates from which a layer's rows are seen by one task and seldom by others."""
