@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dominance_cli import say
+from dominance_cli import comparison, say
 from dominance_cli.rundir import opened, place
 from dominance_cli.singles import HELP, HIGHER, LOWER, directions, singles
 from dominance_cli.text import aligned, print_json
@@ -53,7 +53,8 @@ def summary(
         ),
     ] = None,
     baseline: Annotated[
-        list[str] | None, typer.Option(metavar="RUN", parser=place, help=HELP, show_default=False)
+        list[str] | None,
+        typer.Option(metavar="RUN", parser=place, help=f"{HELP} {comparison.JOINT}", show_default=False),
     ] = None,
     higher_is_better: Annotated[list[str] | None, typer.Option(metavar="METRIC", help=HIGHER)] = None,
     lower_is_better: Annotated[list[str] | None, typer.Option(metavar="METRIC", help=LOWER)] = None,
@@ -68,10 +69,12 @@ def summary(
     from dominance.analyse.verdict.verdict import verdict
 
     documents, crossed = [], []
-    alone, better = singles(baseline), directions(higher_is_better, lower_is_better)
+    (alone, joint), better = comparison.split(singles(baseline)), directions(higher_is_better, lower_is_better)
+    trees, views = {}, {}
     for number, run in enumerate(runs):
         tree = opened(run)
         seen = overview(tree)
+        trees[run], views[run] = tree, seen
         table, said = summarise(seen), verdict(tree, single=alone, higher_is_better=better, seen=seen)
         crossed += [f"{run}: {row}" for condition in conditions for row in condition.crossed(table)]
         if as_json:
@@ -81,8 +84,12 @@ def summary(
             width = min(shutil.get_terminal_size((80, 24)).columns, MOST_COLUMNS)
             print(said.text(max(width, 40)) + "\n")
             _print_table(table)
+    beside = comparison.rows(trees, views, alone, joint, better) if len(trees) > 1 or alone or joint else []
     if as_json:
-        print_json({"units": UNITS, "runs": documents})
+        extra = {"comparison": {"units": comparison.UNITS, "rows": [row.to_dict() for row in beside]}} if beside else {}
+        print_json({"units": UNITS, "runs": documents, **extra})
+    elif beside:
+        print(f"\n{comparison.text(beside, most=MOST_COLUMNS)}")
     for row in crossed:
         say.note(row)
     say.say(f"dominance report {' '.join(shlex.quote(str(run)) for run in runs)}")

@@ -14,12 +14,16 @@ from dominance.errors import BadOption
 
 FACTS = ("benchmark", "method", "architecture")
 
+_NO_MATTER = ("seed", "device", "threads", "tasks", *FACTS)
+"""Options of a training that repeats may differ in, or that are looked at elsewhere."""
+
 
 @dataclass(frozen=True)
 class About:
     """The attributes of a run that a study uses; "" or None where it does not say.
 
-    ``dominance train`` writes them all. Of another run ``seed`` is that of torch's generator.
+    ``dominance train`` writes them all. Of another run ``seed`` is that of torch's generator. ``training`` has the
+    other options that weights depend on, as text, by name.
     """
 
     benchmark: str
@@ -27,6 +31,7 @@ class About:
     architecture: str
     seed: int | None
     tasks: tuple[str, ...]
+    training: tuple[tuple[str, str], ...] = ()
 
 
 def about(run: xr.DataTree) -> About:
@@ -35,7 +40,10 @@ def about(run: xr.DataTree) -> About:
     training = attrs.get("training")
     seed = training.get("seed") if isinstance(training, Mapping) else attrs.get("seed")
     said = [str(attrs.get(fact) or "") for fact in FACTS]
-    return About(said[0], said[1], said[2], None if seed is None else int(seed), tuple(map(str, attrs["tasks"])))
+    given = training if isinstance(training, Mapping) else {}
+    options = tuple(sorted((str(name), str(value)) for name, value in given.items() if name not in _NO_MATTER))
+    tasks = tuple(map(str, attrs["tasks"]))
+    return About(said[0], said[1], said[2], None if seed is None else int(seed), tasks, options)
 
 
 def coordinates(abouts: Iterable[About]) -> dict[str, Any]:

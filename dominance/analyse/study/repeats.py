@@ -39,8 +39,13 @@ def difference(ours: Floats, theirs: Floats, order: NDArray[np.int64] | None) ->
 
 def require_repeats(runs: Mapping[str, xr.DataTree], what: str) -> None:
     """Raises BadOption when the runs differ in more than their seeds: a mean over them would mean nothing."""
-    for fact in (*FACTS, "tasks"):
-        found = {name: getattr(about(run), fact) for name, run in runs.items()}
+    known = {name: about(run) for name, run in runs.items()}
+    facts: dict[str, dict[str, object]] = {
+        fact: {name: getattr(said, fact) for name, said in known.items()} for fact in (*FACTS, "tasks")
+    }
+    for option in sorted({option for said in known.values() for option, _ in said.training}):
+        facts[option] = {name: dict(said.training).get(option, "") for name, said in known.items()}
+    for fact, found in facts.items():
         if len(set(found.values())) > 1:
             (one, ours), (other, theirs) = next(iter(found.items())), _unlike(found)
             raise BadOption(

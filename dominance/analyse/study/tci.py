@@ -77,7 +77,9 @@ def tci(
     }
     chosen, left_out = _metrics(ours, theirs, metric)
     shape = (ours.sizes["task"], len(chosen))
-    found = {name: np.full(shape, np.nan) for name in ("tci", "low", "high", "relative", "relative_low", "relative_high")}
+    found = {
+        name: np.full(shape, np.nan) for name in ("tci", "low", "high", "relative", "relative_low", "relative_high")
+    }
     counts = {name: np.zeros(shape, dtype=np.int64) for name in ("n_joint", "n_single")}
     paired = np.zeros(shape, dtype=bool)
     by_run = np.full((ours.sizes["run"], *shape), np.nan)

@@ -42,5 +42,12 @@ def test_other_methods_are_no_repeats() -> None:
     one, other = (scored({"a": {"error": 1.0}}, method=method) for method in ("pub", ""))
     with pytest.raises(BadOption, match="differ in their method: pub in x, unknown in y"):
         require_repeats({"x": one, "y": other}, "joint")
+    one.attrs["training"] = {"seed": 0, "lr": 0.1, "threads": 1}
+    other = scored({"a": {"error": 1.0}}, method="pub")
+    other.attrs["training"] = {"seed": 1, "lr": 0.01, "threads": 2}
+    with pytest.raises(BadOption, match=r"differ in their lr: 0.1 in x, 0.01 in y"):
+        require_repeats({"x": one, "y": other}, "joint")
+    other.attrs["training"]["lr"] = 0.1
+    require_repeats({"x": one, "y": other}, "joint")
     with pytest.raises(BadOption, match="differ in their tasks: a in x, b in y"):
         require_repeats({"x": one, "y": scored({"b": {"error": 1.0}}, method="pub")}, "joint")
