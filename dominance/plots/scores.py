@@ -75,7 +75,7 @@ def plot_scores(
     ]
     single = all(of_run.count(method) == 1 for method in methods)
     note = joined(
-        f"Scores: {data.attrs.get('take', '?')} of the split {data.attrs.get('split', '?')}.",
+        f"Scores: {data.attrs['take']} of the split {data.attrs['split']}." if "split" in data.attrs else "",
         "" if single else "Bar: 95 % interval of the mean over runs (Student's t).",
     )
     entries = [Entry("each run", TASKS[0]), Entry("mean", INK, line=True, width=1.4)]
