@@ -46,6 +46,8 @@ for _ in range(4):
     optimizer.zero_grad()
     (up + down).backward()
     optimizer.step()
+if sys.argv[2:] == ["exits"]:
+    sys.exit(3)
 """
 
 
@@ -106,6 +108,13 @@ def test_what_keeps_it_from_being_made_is_said(arguments: list[str], says: str, 
     code, said = record(forks, tmp_path, *arguments)
     assert code == 0
     assert says in said[-2]
+    assert "probe" not in open_run(tmp_path / "run").children
+
+
+def test_a_script_that_fails_is_not_probed(forks: Forks, tmp_path: Path) -> None:
+    code, said = record(forks, tmp_path, "evaluates", "exits")
+    assert code == 3
+    assert said[-2:] == ["dominance: error: no noise probe: the script did not come to its end", "dominance report run"]
     assert "probe" not in open_run(tmp_path / "run").children
 
 
