@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,12 +138,17 @@ def test_the_order_of_the_tasks_makes_no_difference() -> None:
         assert one.strength == pytest.approx(two.strength, nan_ok=True)
 
 
+def trained(scores: dict[str, float], *, metric: str, higher: bool | None = None, steps: int = 1, **attrs: int) -> Any:
+    """A balanced run that logged these scores after its last step."""
+    gradients = np.random.default_rng(0).standard_normal((steps, len(scores), 8))
+    table = {task: {metric: value} for task, value in scores.items()}
+    directions = None if higher is None else {metric: higher}
+    return scored([table] * steps, directions=directions, gradients=gradients, **attrs)
+
+
 def test_harm_is_known_from_single_task_runs() -> None:
-    joint = scored({"a": {"auc": 0.6}, "b": {"auc": 0.9}}, directions={"auc": True})
-    single = {
-        "a": scored({"a": {"auc": 0.8}}, directions={"auc": True}),
-        "b": scored({"b": {"auc": 0.89}}, directions={"auc": True}),
-    }
+    joint = trained({"a": 0.6, "b": 0.9}, metric="auc", higher=True, steps=40)
+    single = {task: trained({task: auc}, metric="auc", higher=True) for task, auc in (("a", 0.8), ("b", 0.89))}
     found = verdict(joint, single=single)
     (harmed,) = found.of("harm")
     assert harmed.tasks == ("a",)
@@ -151,22 +157,30 @@ def test_harm_is_known_from_single_task_runs() -> None:
     assert "another seed may say otherwise" in harmed.text
     assert found.of("no harm")[0].tasks == ("b",)
     assert found.alarm
-    assert not found.of("harm unknown")
+    assert [finding.kind for finding in found] == ["harm", "no harm"]
 
 
 def test_repeats_of_the_single_task_runs_are_averaged() -> None:
-    declared = {"directions": {"error": False}, "benchmark": "toy", "architecture": "hps"}
-    joint = scored({"a": {"error": 1.5}, "b": {"error": 1.0}}, seed=0, **declared)
+    joint = trained({"a": 1.5, "b": 1.0}, metric="error", higher=False, seed=0)
     single = {
-        task: [scored({task: {"error": e}}, seed=i, **declared) for i, e in enumerate([1.0, 1.1, 0.9])] for task in "ab"
+        task: [trained({task: e}, metric="error", higher=False, seed=i) for i, e in enumerate([1.0, 1.1, 0.9])]
+        for task in "ab"
     }
     found = verdict(joint, single=single)
     assert [finding.tasks for finding in found.of("harm")] == [("a",)]
     assert found.of("harm")[0].strength == pytest.approx(0.5)
 
 
+def test_as_good_as_alone_is_no_alarm() -> None:
+    joint = trained({"a": 0.79, "b": 0.9}, metric="auc", higher=True, steps=40)
+    found = verdict(joint, single={task: trained({task: 0.8}, metric="auc", higher=True) for task in "ab"})
+    assert [finding.kind for finding in found] == ["no harm", "balanced"]
+    assert found.findings[0].tasks == ("a", "b")
+    assert not found.alarm
+
+
 def test_a_metric_without_a_direction_is_asked_for() -> None:
-    joint, alone = scored({"a": {"auc": 0.6}, "b": {"auc": 0.9}}), {t: scored({t: {"auc": 0.8}}) for t in "ab"}
+    joint, alone = trained({"a": 0.6, "b": 0.9}, metric="auc"), {t: trained({t: 0.8}, metric="auc") for t in "ab"}
     with pytest.raises(BadOption, match="higher_is_better"):
         verdict(joint, single=alone)
     assert verdict(joint, single=alone, higher_is_better={"auc": True}).of("harm")
