@@ -16,10 +16,19 @@ PAPERS = ("AdaTask", "MoCoGrad", "PUB")
 @cache
 def items() -> dict[str, Item]:
     """Every item, in the order of the papers."""
-    from dominance.figures.papers import adatask, adatask_learning, adatask_tables, pub_statistics, pub_toy
+    from dominance.figures.papers import (
+        adatask,
+        adatask_elsewhere,
+        adatask_learning,
+        adatask_tables,
+        pub_statistics,
+        pub_toy,
+    )
 
     known = [
-        item for part in (adatask, adatask_tables, adatask_learning, pub_toy, pub_statistics) for item in part.ITEMS
+        item
+        for part in (adatask, adatask_tables, adatask_learning, adatask_elsewhere, pub_toy, pub_statistics)
+        for item in part.ITEMS
     ]
     return {item.name: item for item in sorted(known, key=_place)}
 
