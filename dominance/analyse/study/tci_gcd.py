@@ -94,6 +94,8 @@ def tci_gcd_correlation(
     found = {name: np.full(shape, np.nan) for name in ("correlation", "low", "high", "p")}
     drawn = ""
     for i, part in enumerate(groups.values()):
+        if not len(part):
+            continue  # no task's points vary
         statistic = _Statistic(part, over)
         found["correlation"][i] = statistic(np.arange(len(part)))
         samples, dof, drawn = _resampled(part, over, statistic, resamples, seed)

@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 from studies import scored
 
+from dominance.analyse.kernels.t_test import welch
 from dominance.analyse.study.delta import _mean, _unpaired, delta, delta_m
 from dominance.deltas import delta_big_m
 from dominance.errors import BadData, BadOption, NothingRecorded
@@ -89,6 +90,20 @@ def test_unpaired_intervals_hold_what_they_promise() -> None:
         low, high = _unpaired(found, joints, base, measure).interval(0.9)
         inside += low <= 0.1 <= high
     assert 0.84 <= inside / 150 <= 0.96
+
+
+def test_the_jackknife_of_a_difference_is_welchs() -> None:
+    rng = np.random.default_rng(3)
+    ours, theirs = rng.normal(size=5), 3 * rng.normal(size=4)
+    joints = [{"a": {"x": float(x)}} for x in ours]
+    base = [{str(i): {"a": {"x": float(x)}} for i, x in enumerate(theirs)}]
+
+    def measure(scores: Any, mean: Any) -> float:
+        return float(scores["a"]["x"] - mean["a"]["x"])
+
+    found = _unpaired(np.array([measure(scores, _mean(base)) for scores in joints]), joints, base, measure)
+    expected = welch(ours, theirs)
+    assert (found.value, found.se, found.dof) == pytest.approx((expected.value, expected.se, expected.dof))
 
 
 def test_tasks_that_were_not_trained_are_not_compared() -> None:

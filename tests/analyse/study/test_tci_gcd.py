@@ -60,6 +60,27 @@ def test_gcd_is_the_mean_over_the_steps_of_the_epoch() -> None:
     assert found.attrs["points_left_out"] == 4  # epochs 2 and 3 of both tasks have scores and no step
 
 
+def test_gcd_of_a_task_is_the_mean_over_the_others() -> None:
+    """Three tasks along x, along x, along -x: GCD 0 and 2."""
+    gradients = np.tile([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0]], (3, 1, 1))
+    tables = [{task: {"error": 1.0 + i} for task in "abc"} for i in range(3)]
+    run = scored(tables, split="test", directions=WAYS, gradients=gradients)
+    singles = {task: scored([{task: {"error": 1.0}}] * 3, split="test", directions=WAYS) for task in "abc"}
+    found = tci_gcd_correlation(run, singles, resamples=5)
+    assert [found.gcd.values[found.task_of == task].tolist() for task in "abc"] == [[1] * 3, [1] * 3, [2] * 3]
+
+
+def test_p_is_the_share_of_turns_that_fit_as_well() -> None:
+    rng = np.random.default_rng(7)
+    errors, degree = 2 + rng.normal(size=8) / 9, 1 + rng.uniform(-0.9, 0.9, 8)
+    found = tci_gcd_correlation(joint(errors, degree), alone(8), resamples=10).sel(task="a", measure="partial")
+    time = np.arange(8)
+    x, y = (v - np.polyval(np.polyfit(time, v, 1), time) for v in (degree, errors))
+    turned = np.array([abs(stats.pearsonr(x, np.roll(y, turn)).statistic) for turn in range(8)])
+    assert found.p == pytest.approx((turned >= turned[0] - 1e-9).mean())
+    assert 0.2 < found.p < 0.9  # a p that says something
+
+
 def test_partial_against_residuals() -> None:
     rng = np.random.default_rng(0)
     errors, degree = 2 + rng.normal(size=9) / 9, 1 + rng.uniform(-0.9, 0.9, 9)
