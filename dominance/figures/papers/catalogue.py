@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from functools import cache
 
@@ -21,15 +22,25 @@ def items() -> dict[str, Item]:
         adatask_elsewhere,
         adatask_learning,
         adatask_tables,
+        mocograd,
+        mocograd_conflict,
+        pub_scores,
         pub_statistics,
         pub_toy,
     )
 
-    known = [
-        item
-        for part in (adatask, adatask_tables, adatask_learning, adatask_elsewhere, pub_toy, pub_statistics)
-        for item in part.ITEMS
-    ]
+    parts: tuple[Sequence[Item], ...] = (
+        adatask.ITEMS,
+        adatask_tables.ITEMS,
+        adatask_learning.ITEMS,
+        adatask_elsewhere.ITEMS,
+        mocograd.ITEMS,
+        mocograd_conflict.ITEMS,
+        pub_toy.ITEMS,
+        pub_statistics.ITEMS,
+        pub_scores.ITEMS,
+    )
+    known = [item for part in parts for item in part]
     return {item.name: item for item in sorted(known, key=_place)}
 
 

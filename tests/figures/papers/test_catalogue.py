@@ -1,0 +1,102 @@
+"""Every figure and table of the papers: its jobs can be trained, and its own data takes the place of a stand-in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from dominance.benchmarks.arguments import pairs
+from dominance.benchmarks.plan import TrainOptions, plan
+from dominance.benchmarks.registry import BENCHMARKS
+from dominance.errors import BadOption
+from dominance.figures.papers.catalogue import find, items
+from dominance.figures.papers.item import SCALES, Wish
+from dominance.figures.papers.jobs import Timing, Training
+
+torch.set_num_threads(1)
+
+OWN = {name: Path("/data") / name for name in BENCHMARKS if name not in ("toy-2d", "adatask-synthetic", "digits")}
+
+
+def options(job: Training) -> TrainOptions:
+    return TrainOptions(
+        job.benchmark,
+        job.method,
+        optimizer=job.optimizer,
+        architecture=job.architecture,
+        epochs=job.epochs,
+        batch_size=job.batch_size,
+        lr=job.lr,
+        tasks=job.tasks or None,
+        settings={key: str(value) for key, value in job.settings.items()},
+        options={key: str(value) for key, value in job.options.items()},
+    )
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("data", [{}, OWN], ids=["stand-ins", "own data"])
+def test_every_job_is_one_that_can_be_trained(scale, data):
+    wish = Wish(scale, data)
+    jobs = {job.name: job for item in items().values() for job in item.needs(wish)}
+    assert len(jobs) > 150
+    for job in jobs.values():
+        if isinstance(job, Training):
+            plan(options(job))
+        else:
+            assert isinstance(job, Timing)
+            for method in job.methods:
+                name, _, rest = method.partition(":")
+                settings = {key: str(value) for key, value in job.settings.items()}
+                chosen = pairs(rest.split(",") if rest else [], "options")
+                plan(
+                    TrainOptions(job.benchmark, name, settings=settings, options=chosen, architecture=job.architecture)
+                )
+
+
+@pytest.mark.parametrize(
+    ("name", "benchmark"),
+    [
+        ("adatask-table1", "cityscapes"),
+        ("adatask-table3", "tiktok"),
+        ("adatask-fig5", "tiktok"),
+        ("adatask-table4", "wechat"),
+        ("adatask-table10", "cityscapes"),
+        ("mocograd-table1", "aliexpress"),
+        ("mocograd-table2", "movielens"),
+        ("mocograd-table3", "nyuv2"),
+        ("mocograd-fig5", "office-home"),
+        ("mocograd-fig1", "movielens"),
+        ("pub-table3", "aliexpress"),
+        ("pub-table5", "aliexpress"),
+        ("pub-fig4", "aliexpress"),
+        ("pub-table7", "nyuv2"),
+    ],
+)
+def test_the_papers_own_data_takes_the_place_of_what_stands_in(name, benchmark):
+    (item,) = find(name)
+    for job in item.needs(Wish("quick", OWN)):
+        assert job.benchmark == benchmark
+        assert job.settings["data"] == str(OWN[benchmark])
+    assert not any("data" in job.settings for job in item.needs(Wish()))
+    assert f"--data {benchmark}=" in item.stands_for or benchmark == "cityscapes"
+
+
+def test_names_globs_and_all():
+    assert [item.name for item in find("pub-fig*")] == ["pub-fig2", "pub-fig3", "pub-fig4"]
+    assert len(find("all")) == len(items())
+    with pytest.raises(BadOption, match="did you mean pub-fig2"):
+        find("pub-fig2x")
+
+
+def test_the_papers_are_there():
+    """All figures with data and all tables; AdaTask's Fig. 3 is that of the long version."""
+    known = set(items())
+    assert {f"adatask-fig{i}" for i in range(1, 9)} <= known
+    assert {f"adatask-table{i}" for i in range(1, 12)} <= known
+    assert {f"mocograd-fig{i}" for i in (1, 2, 5, 6, 7, 8, 9)} <= known
+    assert {f"mocograd-table{i}" for i in range(1, 5)} <= known
+    assert {f"pub-fig{i}" for i in (2, 3, 4)} <= known
+    assert {f"pub-table{i}" for i in (1, 3, 4, 5, 6, 7)} <= known
+    assert sum(len(item.claims) for item in items().values()) >= 20
