@@ -13,7 +13,9 @@ import pytest
 import torch
 import typer.main
 
-from dominance.config import record_options
+from dominance.benchmarks.plan import TrainOptions
+from dominance.benchmarks.trainer import train
+from dominance.config import RecordOptions, record_options
 from dominance_cli.main import app
 
 ROOT = Path(__file__).parents[1]
@@ -84,6 +86,9 @@ def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     mpl.use("agg")
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    for seed in range(3):  # what the block on studies reads
+        _trained("equal-weight", seed, tmp_path / f"runs/joint-{seed}")
+    _trained("stl", 0, tmp_path / "runs/alone")
     names: dict[str, Any] = {"price_loss": torch.ones(()), "stars_loss": torch.ones(())}
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), names)
@@ -94,4 +99,11 @@ def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert names["conflict"].dims == ("layer",)
     assert set(names["table"].reset_index()["task"]) == {"price", "stars"}
     assert (tmp_path / "trunk.pdf").stat().st_size > 1000
+    assert set(names["study"]) == {f"runs/joint-{seed}" for seed in range(3)}
     names["run"].close()
+
+
+def _trained(method: str, seed: int, path: Path) -> None:
+    """A training of a moment."""
+    options = TrainOptions("toy-2d", method, seed=seed, epochs=6, settings={"steps": 5})
+    train(options, path, record=RecordOptions(every=1))
