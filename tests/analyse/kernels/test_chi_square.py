@@ -12,7 +12,7 @@ from scipy import stats
 from dominance.analyse.kernels.chi_square import chi_square
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), correction=st.booleans())
 def test_against_scipy(seed: int, correction: bool) -> None:
     rng = np.random.default_rng(seed)

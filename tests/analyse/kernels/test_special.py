@@ -15,25 +15,25 @@ CLOSE = {"rel": 1e-11, "abs": 1e-13}
 positive = st.floats(1e-3, 300)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(a=positive, x=st.floats(0, 600))
 def test_gamma_upper(a: float, x: float) -> None:
     assert gamma_upper(a, x) == pytest.approx(special.gammaincc(a, x), rel=1e-11, abs=1e-12)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(a=positive, b=positive, x=st.floats(0, 1))
 def test_beta_lower(a: float, b: float, x: float) -> None:
     assert beta_lower(a, b, x) == pytest.approx(special.betainc(a, b, x), rel=1e-10, abs=1e-12)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(statistic=st.floats(0, 500), dof=st.integers(1, 60))
 def test_chi_square_tail(statistic: float, dof: int) -> None:
     assert chi_square_tail(statistic, dof) == pytest.approx(stats.chi2.sf(statistic, dof), rel=1e-11, abs=1e-12)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(statistic=st.floats(-60, 60), dof=st.floats(0.5, 2000))
 def test_t_tails(statistic: float, dof: float) -> None:
     assert t_tails(statistic, dof) == pytest.approx(2 * stats.t.sf(abs(statistic), dof), rel=1e-10, abs=1e-12)

@@ -11,7 +11,7 @@ from scipy import stats
 from dominance.analyse.kernels.t_test import joined, mean, student, welch
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_against_scipy(seed: int) -> None:
     rng = np.random.default_rng(seed)
