@@ -123,20 +123,22 @@ def causes(loud: Loudness, task: int, layers: Sequence[str], *, quiet: bool = Fa
         """Logarithms of the factors of scale and noise: (2,)."""
         return _scale_and_noise(signal[windows], noise[windows], loud, windows, louder, softer, 2 * math.log(fewer))
 
-    every = _clearest(signal[:, louder].sum(axis=1), noise[:, louder].sum(axis=1))
+    every = _clearest(signal[:, louder], noise[:, louder], loud.steps[:, louder])
     found = parts(every)
     stretches = np.array_split(every, min(STRETCHES, len(every)))
     apart = np.array([parts(np.setdiff1d(every, part)) for part in stretches])
     present = loud.present[louder].mean(), loud.present[softer].mean()
     frequency = math.log(max(present[0], 1e-12) / max(present[1], 1e-12)) + 2 * math.log(fewer)
-    scale, unheard = (_cause(apart[:, i], float(found[i]), len(stretches)) for i in range(2))
+    scale, noisy = (_cause(apart[:, i], float(found[i]), len(stretches)) for i in range(2))
     unseen = loud.through * noise[every].sum(axis=0)
     with np.errstate(invalid="ignore"):
         share = unseen / (np.maximum(signal[every].sum(axis=0), 0) + unseen)
+    if not share[louder].mean() > share[softer].mean():
+        noisy = 1.0, 0.0  # no noisier than the others
     weight = loud.weight[louder].mean() / loud.weight[softer].mean()
     numbers = [
         Cause("scale", *scale, {"gradient_ratio": math.exp(found[0] / 2), "weight_ratio": float(weight)}),
-        Cause("noise", *unheard, {"noise_share": float(share[louder].mean()), "others": float(share[softer].mean())}),
+        Cause("noise", *noisy, {"noise_share": float(share[louder].mean()), "others": float(share[softer].mean())}),
         Cause(
             "frequency",
             math.exp(frequency),
@@ -164,7 +166,7 @@ def _squares(loud: Loudness, inside: list[int]) -> tuple[Floats, Floats]:
     return signal, noise
 
 
-def _clearest(signal: Floats, noise: Floats) -> NDArray[np.int64]:
+def _clearest(signal: Floats, noise: Floats, steps: NDArray[Any]) -> NDArray[np.int64]:
     """Windows from the first on, all or the first half or quarter, in which a signal stands out most from its error.
 
     A task that has learned quickly goes to and fro about what it has learned: that is no noise of the batch, but looks
@@ -175,25 +177,33 @@ def _clearest(signal: Floats, noise: Floats) -> NDArray[np.int64]:
         count = -(-len(signal) // part)
         if part > 1 and count < LEAST_WINDOWS:
             break
-        error = float(_error(signal[:count, None], noise[:count, None])[0])
-        clear = float(signal[:count].sum() / error) if error > 0 else np.inf
+        error = float(np.sqrt((_error(signal[:count], noise[:count], steps[:count]) ** 2).sum()))
+        clear = float(signal[:count].sum()) / error if error > 0 else np.inf
         if clear > most:
             best, most = count, clear
     return np.arange(best)
 
 
-def _error(signal: Floats, noise: Floats) -> Floats:
+def _error(signal: Floats, noise: Floats, steps: NDArray[Any]) -> Floats:
     """Standard error of the sum of the signals over the windows, (task,).
 
     The error of one window goes with the noise in it. By how much, the change of signal / noise from one window to the
-    next says: its median, which neither a trend nor a few leaps disturb (0.954 of it is the standard deviation).
+    next says: its median, which neither a trend nor a few leaps disturb (0.954 of it is the standard deviation). It is
+    no more than if the noise had one direction only: n gradients with noise ν then leave sqrt(2 / (n (n - 1))) ν of it,
+    and 2 sqrt(s ν / n) of what it does beside the signal s.
+
+    Args:
+        signal, noise: (window, task), times the number of gradients; steps: that number.
     """
-    if len(signal) < 2:
-        return np.full(signal.shape[1:], np.inf)  # one window proves nothing
+    n = np.maximum(steps, 2)
+    widest = noise * np.sqrt(2 / (n * (n - 1))) + 2 * np.sqrt(np.maximum(signal, 0) * noise / n)
+    most = np.sqrt((widest**2).sum(axis=0))
+    if len(signal) < 3:
+        return np.asarray(most)
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.where(noise > 0, signal / noise, 0)
     spread = np.median(np.abs(np.diff(ratio, axis=0)), axis=0) / 0.954
-    return np.asarray(spread * np.sqrt((noise**2).sum(axis=0)))
+    return np.asarray(np.minimum(spread * np.sqrt((noise**2).sum(axis=0)), most))
 
 
 def _scale_and_noise(
@@ -213,7 +223,7 @@ def _scale_and_noise(
     steps = np.where(loud.steps[windows] > 1, loud.steps[windows], 0).sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         s, v = signal.sum(axis=0) / steps, noise.sum(axis=0) / steps
-        error = _error(signal, noise) / steps
+        error = _error(signal, noise, loud.steps[windows]) / steps
         total = np.maximum(s, 0) + loud.through * v
         seen = np.where(s > 0, s * np.maximum(0, 1 - (SEEN * error / s) ** 2), 0)
         both = float(np.log(total[louder].mean() / total[softer].mean())) - taken

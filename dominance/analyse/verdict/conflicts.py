@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import combinations
 
 import numpy as np
@@ -13,6 +14,7 @@ from dominance.analyse.kernels.certainty import probability_above
 from dominance.analyse.summary import Overview
 from dominance.analyse.verdict import advice, words
 from dominance.analyse.verdict.finding import Finding
+from dominance.analyse.verdict.holdings import minor
 from dominance.analyse.verdict.rules import CONFLICT, LEANS, LIKELY
 
 
@@ -48,8 +50,12 @@ def conflicts(seen: Overview) -> xr.Dataset:
     )
 
 
-def findings(run: xr.DataTree, pairs: xr.Dataset) -> list[Finding]:
-    """A finding for each pair whose gradients conflict, and one for all that lean, slightly."""
+def findings(run: xr.DataTree, pairs: xr.Dataset, learning: Collection[str] = ()) -> list[Finding]:
+    """A finding for each pair whose gradients conflict, and one for all that lean, slightly.
+
+    Args:
+        learning: tasks whose losses fall; a conflict between two of them is no alarm.
+    """
     found: list[Finding] = []
     leaning: list[tuple[float, str]] = []
     mean, above = pairs.mean_gcd.to_numpy(), np.nan_to_num(pairs.above.to_numpy())
@@ -61,10 +67,10 @@ def findings(run: xr.DataTree, pairs: xr.Dataset) -> list[Finding]:
         opposed = sure & (mean[:, j] >= CONFLICT)
         there = [layer for layer, is_one in zip(layers, opposed[:-1], strict=True) if is_one]
         whole = bool(opposed[-1])
-        if whole or there:
+        if whole or (there and not minor(run, there)):
             at = len(layers) if whole else int(np.where(opposed, mean[:, j], 0).argmax())
             where = [ALL_SHARED] if whole and len(there) in (0, len(layers)) else there
-            found.append(_conflict(run, pairs, j, names, at, where))
+            found.append(_conflict(run, pairs, j, names, at, where, alarm=not set(names) <= set(learning)))
         elif sure.any() and (worst := float(mean[sure, j].max())) >= LEANS:
             layer = layers[i] if (i := int(np.where(sure, mean[:, j], 0).argmax())) < len(layers) else "the whole trunk"
             leaning.append((worst, f"{names[0]} and {names[1]} in {layer} ({worst:.2f})"))
@@ -77,14 +83,14 @@ def findings(run: xr.DataTree, pairs: xr.Dataset) -> list[Finding]:
 
 
 def _conflict(
-    run: xr.DataTree, pairs: xr.Dataset, j: int, names: tuple[str, str], at: int, where: list[str]
+    run: xr.DataTree, pairs: xr.Dataset, j: int, names: tuple[str, str], at: int, where: list[str], *, alarm: bool
 ) -> Finding:
     degree, error = float(pairs.mean_gcd[at, j]), float(pairs.gcd_se[at, j])
     layers = [str(layer) for layer in pairs.layer.to_numpy()[:-1]] if where == [ALL_SHARED] else where
     return Finding(
         "conflict",
         f"{names[0]} and {names[1]} pull {words.place(where)} against each other: mean GCD {degree:.2f}, where 1 is a"
-        " right angle and 2 is opposite.",
+        f" right angle and 2 is opposite{'' if alarm else '; both learn all the same'}.",
         tasks=names,
         where=tuple(where),
         strength=degree,
@@ -92,5 +98,5 @@ def _conflict(
         probability=float(pairs.above[at, j]),
         evidence={"mean_gcd": degree, "standard_error": error},
         advice=advice.against_conflict(run, names, layers),
-        alarm=True,
+        alarm=alarm,
     )

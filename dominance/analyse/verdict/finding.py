@@ -45,7 +45,7 @@ class Finding:
         why: the causes in words.
         evidence: the numbers behind it.
         advice: what to try, one sentence each, with the command or the line of code.
-        alarm: whether it claims harm or conflict.
+        alarm: whether it claims harm, or a conflict that costs.
     """
 
     kind: str
@@ -121,7 +121,7 @@ class Verdict:
 
     @property
     def alarm(self) -> bool:
-        """Whether a finding claims harm or conflict."""
+        """Whether a finding claims harm, or a conflict that costs."""
         return any(finding.alarm for finding in self.findings)
 
     def of(self, kind: str) -> list[Finding]:

@@ -20,6 +20,8 @@ from dominance.analyse.verdict.words import listed
 from dominance.deltas import Directions
 from dominance.errors import NothingRecorded
 
+Floats = NDArray[np.float64]
+
 SPLITS = (FINAL, "test", "val", "train")
 """Whose metrics are compared with single-task runs: the first of these that the run has."""
 
@@ -84,14 +86,8 @@ def from_losses(run: xr.DataTree, rows: NDArray[np.int64], suspects: Sequence[st
     """
     if len(rows) < LEAST_LOSSES:
         return []
-    loss = run["loss/loss"].to_numpy()[rows]
+    gone, error, count = _gone(run, rows)
     tasks = run["task"].to_numpy().tolist()
-    first, last = loss[: len(rows) // 10], loss[-(len(rows) // 5) :]
-    start, start_error, _ = batch_means(first)
-    end, end_error, count = batch_means(last)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        gone = np.where(start > 0, 1 - end / start, np.nan)
-        error = np.hypot(start_error * end / start, end_error) / start
     falling = [task for task, share in zip(tasks, gone, strict=True) if share > FALLS and task not in suspects]
     found = []
     for task in suspects:
@@ -114,12 +110,31 @@ def from_losses(run: xr.DataTree, rows: NDArray[np.int64], suspects: Sequence[st
                 strength=share,
                 meaning="share of the loss at the start that is gone at the end",
                 probability=min(probability, LIKELY),  # it is that of the loss; of harm one is less sure
-                evidence={"start": float(start[i]), "end": float(end[i]), "against": "its start"},
+                evidence={"gone": share, "standard_error": apart, "against": "its start"},
                 advice=(f"To know, train {task} alone: {alone(run, [task])}",),
                 alarm=True,
             )
         )
     return found
+
+
+def learning(run: xr.DataTree, rows: NDArray[np.int64]) -> set[str]:
+    """The tasks whose losses fall."""
+    if len(rows) < LEAST_LOSSES:
+        return set()
+    gone, _, _ = _gone(run, rows)
+    return {str(task) for task, share in zip(run["task"].to_numpy(), gone, strict=True) if share > FALLS}
+
+
+def _gone(run: xr.DataTree, rows: NDArray[np.int64]) -> tuple[Floats, Floats, NDArray[np.int64]]:
+    """(task,) share of the loss of the first tenth of the steps that is gone in the last fifth, its standard error,
+    and how many stretches that comes from; NaN where the loss is not positive."""
+    loss = run["loss/loss"].to_numpy()[rows]
+    start, start_error, _ = batch_means(loss[: len(rows) // 10])
+    end, end_error, count = batch_means(loss[-(len(rows) // 5) :])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        gone = np.where(start > 0, 1 - end / start, np.nan)
+        return gone, np.hypot(start_error * end / start, end_error) / start, count
 
 
 def unknown(run: xr.DataTree, suspects: Sequence[str]) -> Finding:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -10,16 +12,17 @@ from dominance.analyse.kernels.batch_means import batch_means
 from dominance.analyse.kernels.certainty import probability_above, stretches
 from dominance.analyse.ownership import owners
 from dominance.analyse.summary import Overview
-from dominance.analyse.verdict.rules import HOLDS, OWNED, STRETCHES, UNHEARD
+from dominance.analyse.verdict.rules import HOLDS, MINOR, OWNED, SETTLED, STRETCHES, UNHEARD
 
 Floats = NDArray[np.float64]
 
 
 def holdings(run: xr.DataTree, seen: Overview, rows: NDArray[np.int64]) -> xr.Dataset:
-    """Two measures of ownership, over the later half of the usable steps, and the probability that each is enough.
+    """Two measures of ownership, and the probability that each is enough.
 
-    Ownership by rAU is the paper's and looks at single parameters; the share of the squared updates is exact over all
-    of them. Both are means over the later half: the first steps of a training are unlike the rest.
+    Ownership by rAU is the paper's and looks at single parameters: a mean over the later half of the usable steps,
+    since rAU remembers. The share of the squared updates is exact over all parameters: a mean over all but the first
+    quarter, since the first steps of a training are unlike the rest.
 
     Args:
         rows: (step,) the usable recorded steps.
@@ -49,8 +52,9 @@ def holdings(run: xr.DataTree, seen: Overview, rows: NDArray[np.int64]) -> xr.Da
     owned = by_rau.mean(axis=0)
     error = np.hypot(by_rau.std(axis=0, ddof=1) / len(by_rau) ** 0.5 if len(by_rau) > 1 else np.inf, errors[-1])
     others = (squares.sum(axis=2, keepdims=True) - squares) / max(squares.shape[2] - 1, 1)
-    held, held_error, count = batch_means(squares[half:])
-    quiet, quiet_error, _ = batch_means((UNHEARD * others - squares)[half:])
+    settled = int(SETTLED * len(rows))
+    held, held_error, count = batch_means(squares[settled:])
+    quiet, quiet_error, _ = batch_means((UNHEARD * others - squares)[settled:])
 
     p_owned, p_held, p_quiet = (np.full(held.shape, np.nan) for _ in range(3))
     for place in np.ndindex(*held.shape):
@@ -76,6 +80,14 @@ def holdings(run: xr.DataTree, seen: Overview, rows: NDArray[np.int64]) -> xr.Da
         },
         coords={"layer": found.layer.to_numpy(), "task": tasks},
     )
+
+
+def minor(run: xr.DataTree, layers: Sequence[str]) -> bool:
+    """Whether these layers are next to nothing of what is shared."""
+    group = run["layer"].to_dataset()
+    size = group["size"].to_numpy()
+    inside = np.isin(group["layer"].to_numpy().astype(str), list(layers))
+    return bool(size[inside].sum() < MINOR * size[group["shared"].to_numpy()].sum())
 
 
 def _held(run: xr.DataTree, rows: NDArray[np.int64]) -> Floats:

@@ -13,6 +13,7 @@ from dominance.analyse.summary import percent
 from dominance.analyse.verdict import advice, words
 from dominance.analyse.verdict.causes import Cause, Loudness, causes, loudness
 from dominance.analyse.verdict.finding import Finding
+from dominance.analyse.verdict.holdings import minor
 from dominance.analyse.verdict.rules import CAUSE, LIKELY, OWNED
 
 
@@ -34,7 +35,8 @@ class Owners:
         for owner in dict.fromkeys([trunk, *by_layer]):
             if owner is not None:
                 mine = [layer for layer, one in zip(self.layers, by_layer, strict=True) if one == owner]
-                found.append(self._owns(owner, mine, whole=owner == trunk))
+                if owner == trunk or not minor(self.run, mine):
+                    found.append(self._owns(owner, mine, whole=owner == trunk))
         if trunk is None:
             quiet = np.nan_to_num(self.held.unheard_probability.to_numpy()[-1])
             owners = {owner for owner in by_layer if owner is not None}

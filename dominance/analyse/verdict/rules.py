@@ -25,6 +25,10 @@ UNHEARD = 0.25
 """A task is hardly heard when its squared updates are under this part of the mean of the others': the same four to one.
 With two tasks this is the other's ownership; with more it is a fact of its own."""
 
+MINOR = 0.05
+"""Layers with less than this share of the shared parameters are no finding of their own: among many small ones, such
+as the tables of embeddings, some task always owns one."""
+
 CONFLICT = 4 / 3
 """Mean GCD from which two tasks conflict: of two gradients of equal length each then undoes a third of the other's
 descent. Means up to about 1.25 are common among tasks that train well together, while the trunk is short of room."""
@@ -53,7 +57,12 @@ HARMS = 0.05
 training commonly differ by."""
 
 STALLS, FALLS = 0.05, 0.25
-"""A loss stalls when less than the first share of it has gone, and falls when more than the second has."""
+"""A loss stalls when less than the first share of it has gone, and falls when more than the second has. Tasks in
+conflict that both fall are told of, without alarm: their gradients oppose each other at last wherever a trunk is short
+of room, and that is how a compromise looks."""
+
+SETTLED = 0.25
+"""First part of a run that shares of squared updates leave out: its steps are unlike what follows."""
 
 
 def certainty(probability: float) -> str:

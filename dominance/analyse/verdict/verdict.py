@@ -38,8 +38,9 @@ def verdict(
     - **harm**: against single-task runs if they are given (TCI); else from the course of the losses, which is weaker
       evidence; else it is said that this run cannot tell. A large share of the gradient is no harm by itself.
 
-    Only harm and conflict are an alarm. How sure a finding is comes from means over stretches of steps, because steps
-    that follow each other are not independent. Every threshold, with its reason, is in ``verdict.rules``.
+    Only harm, and conflict between tasks that do not both learn, are an alarm. How sure a finding is comes from means
+    over stretches of steps, because steps that follow each other are not independent. Every threshold, with its reason,
+    is in ``verdict.rules``.
 
     Args:
         run: a run, from ``open_run``.
@@ -90,8 +91,7 @@ def _judged(
     known: bool,
 ) -> list[Finding]:
     found = Owners(run, rows, held).findings()
-    against = conflict_findings(run, pairs)
-    found += against
+    found += conflict_findings(run, pairs, harm.learning(run, rows))
     suspects = _suspects(run, found)
     if known:
         found += compared

@@ -78,3 +78,19 @@ def test_tasks_that_take_turns_have_no_degree() -> None:
     found = conflicts(overview(run))
     assert np.isnan(found.mean_gcd).all()
     assert findings(run, found) == []
+
+
+def test_a_conflict_between_tasks_that_learn_is_no_alarm() -> None:
+    run = at_angles(np.full(60, -0.6), tasks=["a", "b"])
+    pairs = conflicts(overview(run))
+    for learning, alarm in (((), True), (("a",), True), (("a", "b"), False)):
+        (said,) = findings(run, pairs, learning)
+        assert (said.kind, said.alarm) == ("conflict", alarm)
+        assert said.text.endswith("both learn all the same.") is not alarm
+
+
+def test_a_conflict_in_next_to_nothing_is_no_finding() -> None:
+    g = np.random.default_rng(0).standard_normal((80, 2, 300))
+    g[:, 1, 290:] = -g[:, 0, 290:]
+    run = make_run(-1e-3 * g, g, layers={"stem": 290, "bias": 10})
+    assert [finding.kind for finding in findings(run, conflicts(overview(run)))] == ["leaning"]

@@ -8,16 +8,16 @@ import xarray as xr
 from runs import make_run
 
 from dominance.analyse.summary import overview
-from dominance.analyse.verdict.holdings import holdings
+from dominance.analyse.verdict.holdings import holdings, minor
 
 
 def held(run: xr.DataTree) -> xr.Dataset:
     return holdings(run, overview(run), np.arange(run.sizes["step"]))
 
 
-def test_shares_over_the_later_half() -> None:
+def test_shares_of_squares_leave_the_first_quarter_out() -> None:
     updates = np.ones((40, 2, 4))
-    updates[20:, 0, :2] = 3.0  # layer x: 9 to 1 from step 20 on; y: even
+    updates[10:, 0, :2] = 3.0  # layer x: 9 to 1 from step 10 on; y: even
     found = held(make_run(updates, layers={"x": 2, "y": 2}))
     assert found.held.sel(layer="x").values == pytest.approx([0.9, 0.1])
     assert found.held.sel(layer="y").values == pytest.approx([0.5, 0.5])
@@ -69,3 +69,10 @@ def test_a_layer_that_nobody_moved_has_no_holder() -> None:
     found = held(make_run(updates, layers={"live": 2, "dead": 2}))
     assert np.isnan(found.held.sel(layer="dead")).all()
     assert (found.since.sel(layer="dead") == -1).all()
+
+
+def test_little_layers_are_minor() -> None:
+    run = make_run(np.ones((3, 2, 100)), layers={"a": 3, "b": 3, "big": 94})
+    assert minor(run, ["a"])
+    assert not minor(run, ["a", "b"])
+    assert not minor(run, ["big"])
