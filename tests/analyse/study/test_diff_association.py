@@ -135,7 +135,7 @@ def test_exchanges_against_brute_force(number: int) -> None:
     assert result.attrs["exact"] == ["method in stratum", "method in study"]
 
 
-def false_alarms(kind: str, studies: int = 60) -> dict[str, float]:
+def false_alarms(kind: str, studies: int = 40) -> dict[str, float]:
     """Share of studies with p < 0.05 in which score and Diff have nothing to do with one another.
 
     2 architectures, 4 methods, 3 seeds; ``kind``: what makes trainings alike.
@@ -160,17 +160,17 @@ def false_alarms(kind: str, studies: int = 60) -> dict[str, float]:
 
 
 def test_chi_square_of_pairs_alarms_for_nothing_and_permutations_do_not() -> None:
-    """Each exchange keeps its level where what it keeps together is what makes trainings alike. At most 0.12 of 60
-    studies is what a test of level 0.05 stays under in 98 of 100 cases."""
+    """Each exchange keeps its level where what it keeps together is what makes trainings alike. At most 0.15 of 40
+    studies is what a test of level 0.05 stays under in 99 of 100 cases."""
     luck = false_alarms("nothing")
     assert luck["chi2"] > 0.15
-    assert luck["run in stratum"] <= 0.12
+    assert luck["run in stratum"] <= 0.15
     by_stratum = false_alarms("method in stratum")
     assert by_stratum["run in stratum"] > 0.12
-    assert by_stratum["method in stratum"] <= 0.12
+    assert by_stratum["method in stratum"] <= 0.15
     everywhere = false_alarms("method in study")
-    assert everywhere["method in stratum"] > 0.12
-    assert everywhere["method in study"] <= 0.12
+    assert everywhere["method in stratum"] > 0.15
+    assert everywhere["method in study"] <= 0.15
 
 
 def test_a_true_association_is_found() -> None:
