@@ -70,7 +70,11 @@ def plot_alignment(
         )
     x = data["step"].values.astype(float)
     window = series.window_of(len(x))
-    has_diff = bool(np.isfinite(data["diff"].values).any())
+    raw = data["diff"].values
+    has_diff = bool(np.isfinite(raw).any())
+    smooth = diff(*(series.smooth(data[name].values, window) for name in ("sim_task", "sim_shared")))
+    top = 1.1 * max(_most(smooth), _most(raw), 0.1)
+    beyond = int((raw > top).sum())
     note = joined(
         "Cosine of the gradient and of the step taken, all coordinates: 1 for plain SGD.",
         f"No {' and no '.join(silent)} with a gradient." if silent else "",
@@ -78,6 +82,7 @@ def plot_alignment(
         f"Mean Diff {_of(data, 'mean_diff')}; Diff of the mean similarities {_of(data, 'diff_of_means')}."
         if has_diff
         else "",
+        f"Steps with a Diff above the axis: {beyond}." if beyond else "",
     )
     entries = [Entry(name, colour, line=True) for name, _, colour in lines]
     titles = ["similarity of gradient and update", "Diff of task-specific and shared"][: 1 + has_diff]
@@ -99,14 +104,8 @@ def plot_alignment(
     for _, values, colour in lines:
         _both(b, axes[0], x, values, series.smooth(values, window), colour)
     if has_diff:
-        means = [series.smooth(data[name].values, window) for name in ("sim_task", "sim_shared")]
-        smooth = diff(*means)
-        raw = data["diff"].values
-        top = 1.1 * max(_most(smooth), _most(raw), 0.1)
         _values_on(b, axes[1], np.array([0.0, top / 1.08]))
         _both(b, axes[1], x, np.where(np.isfinite(raw), raw, np.nan), smooth, TASKS[2])
-        beyond = int((raw > top).sum())
-        note = joined(note, f"{beyond} steps have a Diff above the axis." if beyond else "")
     return Plot(figures, axes, data, note, b)
 
 
@@ -116,9 +115,9 @@ def _of(data: xr.Dataset, name: str) -> str:
 
 
 def _most(values: Any) -> float:
-    """Largest but for the hundredth part that sticks out: a Diff is as large as can be where similarities cancel."""
+    """Largest but for what sticks out: a Diff is as large as can be where similarities cancel."""
     known = values[np.isfinite(values)]
-    return float(np.quantile(known, 0.99)) if len(known) else 0.0
+    return float(min(known.max(), 3 * np.quantile(known, 0.9))) if len(known) else 0.0
 
 
 def _both(b: Any, axes: Any, x: Any, raw: Any, smooth: Any, colour: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
 from plots.overlap import problems
@@ -71,7 +69,16 @@ def test_a_peak_of_diff_does_not_set_the_axis():
     data["diff"][7], data["diff"][8] = 1e6, np.inf
     plot = plot_alignment(data, backend="none")
     assert plot.axes[1].called("axis")[1]["limits"][1] < 100
-    assert re.search(r"\d steps have a Diff above the axis\.", plot.note)
+    assert "Steps with a Diff above the axis: " in plot.note
+    assert any("above the axis" in call["string"] for call in plot.figures[0].called("text"))
+
+
+def test_nor_does_it_in_a_short_run():
+    data = alignment(follows(40))
+    data["diff"][24] = 600
+    plot = plot_alignment(data, backend="none")
+    assert plot.axes[1].called("axis")[1]["limits"][1] < 20
+    assert "Steps with a Diff above the axis: " in plot.note
 
 
 def test_bars_of_layers():
