@@ -28,7 +28,7 @@ def gradient_shares(run: xr.DataTree) -> xr.Dataset:
     layer = source.group(run, "layer")
     energy = layer["gradient_sq"].isel(layer=np.flatnonzero(layer["shared"].values)).sum("step")
     total = energy.sum("task")
-    return xr.Dataset({"share": (energy / total.where(total > 0)).transpose("layer", "task")})
+    return xr.Dataset({"share": (energy / total.where(total > 0)).transpose(..., "layer", "task")})
 
 
 @backends.themed
@@ -58,7 +58,7 @@ def plot_gradient_norms(
         BadOption: not a run, an unknown task, layer or backend.
     """
     b = backends.get(backend)
-    data = source.resolve(run, "share", _with_step)
+    data = source.single(source.resolve(run, "share", _with_step))
     chosen = source.choose_tasks(data, tasks)
     if data.sizes["task"] < 2:
         raise NothingRecorded(

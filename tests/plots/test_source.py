@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from runs import planted_rows, write_run
 
+import dominance
 from dominance.errors import BadOption
 from dominance.plots.source import choose_layers, steps_left_out
 
@@ -30,3 +32,10 @@ def test_an_unknown_layer_is_answered_with_the_first_known_ones():
 
 def test_nothing_left_out_is_nothing_said():
     assert steps_left_out({"steps_recorded": 5, "left_out_skipped": 0}) == ""
+
+
+@pytest.mark.parametrize("plot", [dominance.plot_losses, dominance.plot_effective_tasks, dominance.plot_gradient_norms])
+def test_several_runs_are_refused_in_words(plot, tmp_path):
+    runs = dominance.open_runs([write_run(tmp_path / name, *planted_rows(steps=n)) for name, n in (("a", 4), ("b", 6))])
+    with pytest.raises(BadOption, match=r"this plot shows one run, not 2 \(a, b\)"):
+        plot(runs, backend="none")
