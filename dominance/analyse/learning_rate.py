@@ -15,7 +15,7 @@ from dominance.analyse.averages import shared_coords
 from dominance.analyse.kernels.second_moment import Rule, SecondMoment, closeness
 from dominance.analyse.optimizers import Accumulation, Optimizer, accumulation
 from dominance.analyse.runs import over_runs
-from dominance.analyse.steps import UsableSteps, superseded
+from dominance.analyse.steps import UsableSteps, absent_tasks, superseded
 from dominance.analyse.stream import Blocks, over_tiles
 from dominance.errors import BadOption, NothingRecorded
 
@@ -188,8 +188,7 @@ def _gradient_steps(run: xr.DataTree) -> UsableSteps:
     """Steps with finite gradients in the shared layers, whatever is known of the update."""
     table = run["layer"].to_dataset()
     inside = np.flatnonzero(table["shared"].to_numpy())
-    missing = np.isnan(run["loss/weight"].to_numpy())
-    absent = missing & ~missing.all(axis=1, keepdims=True)
+    absent = absent_tasks(run)
     each = np.isfinite(table["gradient_sq"].isel(layer=inside).to_numpy()) | absent[:, None]
     finite = each.all(axis=(1, 2)) & np.isfinite(table["total_gradient_sq"].isel(layer=inside).to_numpy()).all(axis=1)
     used = np.ones(len(finite), dtype=bool)

@@ -12,7 +12,7 @@ from dominance.analyse.grams import ByLayer, groups_of, shared_layers
 from dominance.analyse.groups import ALL_SHARED
 from dominance.analyse.kernels.noise_scale import signal_and_noise, signal_to_noise, weighted_mean, windows
 from dominance.analyse.runs import over_runs
-from dominance.analyse.steps import superseded
+from dominance.analyse.steps import absent_tasks, superseded
 from dominance.analyse.stream import DEFAULT, Blocks, Plan, over_tiles
 from dominance.errors import BadOption, NothingRecorded
 
@@ -107,9 +107,13 @@ def measure(
     count = np.zeros((int(place.max(initial=-1)) + 1, present.shape[1]), dtype=np.int64)
     np.add.at(count, place[used], present[used])
     if not (count > 1).any():
+        lost = int((bad & ~old & ~skipped).sum())
         raise NothingRecorded(
-            f"{where}: no task has two gradients within {span} training steps",
-            fix="record in bursts (`--burst 10`), or say max_span=",
+            f"{where}: no task has two gradients within {span} training steps"
+            + (f" ({lost} steps with gradients that are not finite)" if lost else ""),
+            fix="the training diverged: lower the learning rate or clip the gradients"
+            if lost
+            else "record in bursts (`--burst 10`), or say max_span=",
         )
     names = [run.attrs["layers"][i] for i in shared]
     signal, noise = _by_window(run, shared, place, present, count, plan)
@@ -178,15 +182,13 @@ def _means(signal: NDArray[np.float64], noise: NDArray[np.float64], count: NDArr
 
 def _present(run: xr.DataTree, shared: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """(step, task) which tasks have a gradient to use, and (step,) where one that took part has none that is finite."""
-    weight = run["loss/weight"].to_numpy()
-    missing = np.isnan(weight)
-    part = ~(missing & ~missing.all(axis=1, keepdims=True))
+    part = ~absent_tasks(run)
     finite = np.empty_like(part)
     squares = run["layer/gradient_sq"]
     for start in range(0, len(part), _ROWS):
         rows = slice(start, start + _ROWS)
         finite[rows] = np.isfinite(squares.isel(step=rows, layer=shared).to_numpy()).all(axis=1)
-    return part & finite, (part & ~finite).any(axis=1)
+    return part & finite, np.asarray((part & ~finite).any(axis=1))
 
 
 def _by_window(

@@ -91,9 +91,7 @@ def usable_steps(run: xr.DataTree, attribution: str = "additive", max_unattribut
     table = run["layer"].to_dataset()
     chosen = np.flatnonzero(table["shared"].to_numpy())
     count = run.sizes["step"]
-    weight = run["loss/weight"].to_numpy()
-    missing = np.isnan(weight)
-    absent = missing & ~missing.all(axis=1, keepdims=True)
+    absent = absent_tasks(run)
 
     finite = np.empty(count, dtype=bool)
     unattributed = np.zeros(count)
@@ -118,6 +116,19 @@ def usable_steps(run: xr.DataTree, attribution: str = "additive", max_unattribut
         left_out[reason] = int((used & holds).sum())
         used &= ~holds
     return UsableSteps(used, absent, left_out, max_unattributed)
+
+
+def absent_tasks(run: xr.DataTree) -> NDArray[np.bool_]:
+    """(step, task) which tasks took no part in a step: no weight, while another has one.
+
+    Where no task has a weight (methods that bend gradients have none to tell) nobody is known to be absent, but for a
+    task that had not been seen yet.
+    """
+    missing = np.isnan(run["loss/weight"].to_numpy())
+    first = dict(zip(run.attrs["tasks"], run.attrs.get("task_since", ()), strict=False))
+    since = [first.get(task, 0) for task in run["task"].to_numpy().tolist()]
+    unseen = (np.arange(len(missing))[:, None] < np.array(since)) & np.isnan(run["loss/loss"].to_numpy())
+    return np.asarray(missing & (~missing.all(axis=1, keepdims=True) | unseen))
 
 
 def superseded(numbers: NDArray[np.int64]) -> NDArray[np.bool_]:

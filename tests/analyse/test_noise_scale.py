@@ -246,3 +246,8 @@ def test_nothing_recorded() -> None:
     )
     with pytest.raises(NothingRecorded, match="no gradients by coordinate"):
         noise_scale(bare)
+
+
+def test_gradients_that_are_not_finite_are_named_as_the_reason():
+    with pytest.raises(NothingRecorded, match=r"3 steps with gradients that are not finite.*diverged"):
+        noise_scale(make_run(np.ones((3, 2, 2)), np.full((3, 2, 2), np.nan)))

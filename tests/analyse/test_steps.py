@@ -40,3 +40,15 @@ def test_long_runs_are_read_in_blocks() -> None:
     updates = np.ones((2500, 2, 2))
     updates[[1023, 1024, 2499]] = np.nan
     assert np.flatnonzero(~usable_steps(make_run(updates)).used).tolist() == [1023, 1024, 2499]
+
+
+def test_a_task_not_seen_yet_is_absent_where_no_task_has_a_weight() -> None:
+    """A method that bends gradients has no weights to tell; a task that comes later was not there."""
+    updates, loss = np.ones((3, 2, 2)), np.ones((3, 2))
+    updates[0, 1] = loss[0, 1] = np.nan
+    run = make_run(updates, weight=np.full((3, 2), np.nan), loss=loss)
+    assert usable_steps(run).left_out["non_finite"] == 1
+    run.attrs["task_since"] = [0, 1]
+    found = usable_steps(run)
+    assert found.used.all()
+    assert found.absent.tolist() == [[False, True], [False, False], [False, False]]
