@@ -140,7 +140,7 @@ def false_alarms(kind: str, studies: int = 40) -> dict[str, float]:
 
     2 architectures, 4 methods, 3 seeds; ``kind``: what makes trainings alike.
     """
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(1)
     runs = study(2, 4, 3)
     count = dict.fromkeys(("chi2", *EXCHANGES), 0)
     for _ in range(studies):
