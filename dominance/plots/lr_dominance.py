@@ -65,7 +65,8 @@ def plot_lr_dominance(
     entries = [
         Entry(f"{word} alone", colour, line=True, dashes=d) for word, (colour, d) in zip(words, lines, strict=True)
     ]
-    entries.append(Entry("all tasks: the learning rate they have", _PALE, line=True, width=2.6))
+    whole = "all tasks as one" if data.attrs.get("own_rates") else "all tasks: the learning rate they have"
+    entries.append(Entry(whole, _PALE, line=True, width=2.6))
     note = joined(*_notes(data), left_out)
     if ax is None:
         under = _closeness(b, data, words, sheets.panel_width(len(titles), 4))

@@ -57,8 +57,11 @@ def test_tasks_and_layers_are_chosen():
 
 
 def test_what_must_be_said():
-    said = plot_lr_dominance(run_of(optimizer="AdaTaskAdam"), backend="none").note
-    assert "AdaTaskAdam: each task steps at its own learning rate." in said
+    for optimizer, label in (("AdaTaskAdam", "all tasks as one"), ("Adam", "all tasks: the learning rate they have")):
+        plot = plot_lr_dominance(run_of(optimizer=optimizer), backend="none")
+        own = optimizer == "AdaTaskAdam"
+        assert ("AdaTaskAdam: each task steps at its own learning rate." in plot.note) == own
+        assert plot.figures[0].called("legend")[0]["entries"][-1].label == label
     said = plot_lr_dominance(run_of(steps=3, steps_are=[0, 10, 20]), backend="none").note
     assert "Not exact: averages count the 3 recorded of the first 21 steps." in said
 
