@@ -108,10 +108,10 @@ def _parts(path: Path) -> list[Path]:
 
 def _agrees(run: xr.DataTree, name: str, value: Any) -> bool:
     training = run.attrs.get("training", {})
-    has = run.attrs.get(name, training.get(name))
-    if isinstance(value, Mapping):
-        given = {key: str(part) for key, part in (has or {}).items()}
+    if isinstance(value, Mapping):  # a run's own "options" are those of its record
+        given = {key: str(part) for key, part in training.get(name, {}).items()}
         return all(given.get(key) == str(part) for key, part in value.items())
+    has = run.attrs.get(name, training.get(name))
     if name == "tasks":
         return sorted(has or ()) == sorted(value)
     return has in value if isinstance(value, list) else bool(has == value)

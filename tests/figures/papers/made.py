@@ -23,6 +23,7 @@ def trained(
     scores: Mapping[str, Mapping[str, float]] | None = None,
     higher: bool = False,
     settings: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
     architecture: str = "hps",
     scale: float = 1.0,
 ) -> Path:
@@ -41,8 +42,9 @@ def trained(
         "architecture": architecture,
         "training": {
             "seed": seed, "epochs": 1, "batch_size": 4, "optimizer": "adam", "lr": 0.01,
-            "settings": dict(settings or {}), "options": {},
+            "settings": dict(settings or {}), "options": dict(options or {}),
         },
+        "options": {"every": 1},
         "metrics": {t: dict.fromkeys(m, "higher" if higher else "lower") for t, m in scores.items()},
         "steps_taken": 4,
     }  # fmt: skip

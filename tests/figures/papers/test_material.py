@@ -22,7 +22,7 @@ def paths(folder: Path) -> list[Path]:
     return [
         trained(folder / "b", method="pub", seed=2, settings={"width": "32"}),
         trained(folder / "a", method="pub", seed=1, settings={"width": "32", "depth": "2"}),
-        trained(folder / "c", method="uw", seed=0),
+        trained(folder / "c", method="uw", seed=0, options={"lr": 0.1}),
         trained(folder / "d", "other", "uw", seed=0, scores={"x": {"error": 1.0}}),
         timed(folder / "e", equal_weight=1.0, pub=1.2),
     ]
@@ -38,6 +38,8 @@ def test_runs_come_by_what_was_trained_in_the_order_of_their_seeds(paths):
     assert named(found.select(method=["pub", "uw"], benchmark="small")) == ["c", "a", "b"]
     assert named(found.select(settings={"width": 32})) == ["a", "b"]
     assert named(found.select(settings={"width": 32, "depth": 2})) == ["a"]
+    assert named(found.select(options={"lr": "0.1"})) == ["c"]
+    assert not found.has(options={"every": 1})
     assert named(found.select(tasks=("B", "A"), method="uw")) == ["c"]
     assert found.has(method="pub")
     assert not found.has(method="pub", benchmark="other")
