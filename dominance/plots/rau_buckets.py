@@ -165,7 +165,8 @@ class _Shown:
             error = 100 * float(np.nanmax(self.data["share_se"].values, initial=0.0))
         sampling = f"Sampling error (one standard error): at most {error:.1f} points." if error > 0.5 else ""
         untouched = self.untouched()
-        where = f"All shared parameters: {untouched[0]}. " if len(untouched) == 1 and untouched[0] else ""
+        whole = self.data["layer"].values.tolist() == ["all shared"]
+        where = f"All shared parameters: {untouched[0]}. " if whole and untouched[0] else ""
         touched = f"{where}Untouched: never moved by any task, in no bucket." if any(untouched) else ""
         return joined(drawn, gap, touched, sampling, source.steps_left_out(self.data.attrs), left_out)
 

@@ -169,23 +169,14 @@ def _buckets_of(own: str, stand_in: str, how: dict[str, dict[str, Any]], own_how
     return needs
 
 
-def _layers(run: Any, embedding: bool | None) -> list[str]:
-    names = [str(name) for name in run.attrs["layers"]]
-    return [name for name in names if embedding is None or ("tables" in name or "embed" in name.lower()) == embedding]
-
-
-def _draw(embedding: bool | None) -> Any:
-    """Areas of all shared layers together; or of those that are embeddings, or are not."""
+def _draw(kind: str) -> Any:
+    """Areas of all shared parameters; or of those in modules of one kind, see ``rau_buckets``."""
 
     def draw(material: Material, backend: Any) -> Plot:
         runs = {name: material.select(method=method)[0] for method, name in METHODS.items()}
-        first = next(iter(runs.values()))
-        owner = OWNER[first.attrs["benchmark"]]
-        if embedding is None:
-            return plot_rau_buckets(over_runs(rau_buckets)(runs, by="all"), tasks=owner, backend=backend)
-        found = over_runs(rau_buckets)(runs, by="layer")
-        chosen = [name for name in _layers(first, embedding) if name in found["layer"].values]
-        return plot_rau_buckets(found, tasks=owner, layers=chosen, backend=backend)
+        owner = OWNER[next(iter(runs.values())).attrs["benchmark"]]
+        found = over_runs(rau_buckets)(runs, by="kind" if kind else "all")
+        return plot_rau_buckets(found, tasks=owner, layers=[kind] if kind else None, backend=backend)
 
     return draw
 
@@ -204,13 +195,9 @@ def _real_problem(material: Material) -> Judgement:
     return Judgement(three(all(holds), any(holds)), evidence)
 
 
-def _figure(
-    name: str, place: str, title: str, source: tuple[Any, ...], embedding: bool | None, claims: tuple[Claim, ...]
-) -> Item:
+def _figure(name: str, place: str, title: str, source: tuple[Any, ...], kind: str, claims: tuple[Claim, ...]) -> Item:
     own, stand_in, how, own_how, stands_for = source
-    return Item(
-        name, PAPER, place, title, _buckets_of(own, stand_in, how, own_how), _draw(embedding), stands_for, claims
-    )
+    return Item(name, PAPER, place, title, _buckets_of(own, stand_in, how, own_how), _draw(kind), stands_for, claims)
 
 
 _SCENES: tuple[Any, ...] = ("cityscapes", "digits", DIGITS, CITY_HOW, IN_PICTURES)
@@ -236,13 +223,13 @@ ITEMS = (
                ("AdaTask (Adam)", "AdaTask (RMSProp)")),
     ),
     TABLE11.item(better(TABLE11, "adatask-adaptive", "RMSProp and Adam do better than SGD", ("RMSProp", "Adam"))),
-    _figure("adatask-fig4", "Fig. 4", "rAU on scenes", _SCENES, None, (
+    _figure("adatask-fig4", "Fig. 4", "rAU on scenes", _SCENES, "", (
         Claim("adatask-scenes", "dominance is a real problem on real data: 99 % of the shared parameters with"
               " EqualWeight, 95 % with GradNorm, 7 % with AdaTask", _CRITERION, _real_problem),
     )),
-    _figure("adatask-fig5", "Fig. 5", "rAU on logs, without the embeddings", _LOGS, False, (
+    _figure("adatask-fig5", "Fig. 5", "rAU on logs, without the embeddings", _LOGS, "mlp", (
         Claim("adatask-logs", "on logs dominance is as on the synthetic problem, and AdaTask balances the layers",
               _CRITERION, _real_problem),
     )),
-    _figure("adatask-fig6", "Fig. 6", "rAU on logs, embeddings", _LOGS, True, ()),
+    _figure("adatask-fig6", "Fig. 6", "rAU on logs, embeddings", _LOGS, "embedding", ()),
 )  # fmt: skip
