@@ -63,6 +63,18 @@ def runs_of(source: Runs) -> dict[str, xr.DataTree]:
     return named
 
 
+def only_run(source: Runs) -> xr.DataTree:
+    """The run, for what is said of one run at a time.
+
+    Raises:
+        BadOption: several runs, or none.
+    """
+    found = runs_of(source)
+    if len(found) > 1:
+        raise BadOption(f"this is said of one run, and these are {len(found)}", fix="call it for each of them")
+    return next(iter(found.values()))
+
+
 def over_runs(
     analyse: Callable[Concatenate[xr.DataTree, P], xr.Dataset],
 ) -> Callable[Concatenate[Runs, P], xr.Dataset]:

@@ -10,6 +10,7 @@ import xarray as xr
 
 from dominance.analyse.conflict import gcd
 from dominance.analyse.groups import ALL_SHARED
+from dominance.analyse.runs import only_run
 from dominance.analyse.steps import superseded
 from dominance.analyse.updates import bucket_tables
 
@@ -35,8 +36,10 @@ def overview(run: xr.DataTree) -> Overview:
     """Measure what the summary and the verdict need, in one pass over the updates.
 
     Raises:
+        BadOption: not one run.
         NothingRecorded: no usable step, or no shared parameter.
     """
+    run = only_run(run)
     attribution = "solo" if run.attrs.get("attribution") == "solo" else "additive"
     layers, trunk = bucket_tables(run, ["layer", "all"], attribution=attribution)
     return Overview(layers, trunk, gcd(run), gcd(run, by="all"), _norms(run, attribution))
@@ -60,6 +63,7 @@ def summary(run: xr.DataTree | Overview) -> pd.DataFrame:
         ``attrs`` holds the last step, and how many were used and left out.
 
     Raises:
+        BadOption: not one run.
         NothingRecorded: no usable step, or no shared parameter.
 
     >>> from dominance import summary

@@ -105,7 +105,8 @@ class StackedArray(LazyArray):
         if not isinstance(key[0], int | np.integer):
             return None
         run = self._arrays[int(key[0])]
-        for size, place, part, length in zip(self.shape[1:], self._places[int(key[0])], key[1:], run.shape, strict=True):
+        places = self._places[int(key[0])]
+        for size, place, part, length in zip(self.shape[1:], places, key[1:], run.shape, strict=True):
             if isinstance(part, int | np.integer):
                 return None
             found = np.arange(size)[part] if place is None else place[part]
@@ -144,13 +145,13 @@ def behind(variable: xr.Variable) -> StoredArray | None:
 
 
 def unchunked(variable: xr.Variable) -> xr.Variable | None:
-    """The lazy variable that ``.chunk()`` was called upon and nothing since, or None: the arrays of a run, for instance.
+    """The lazy variable that ``.chunk()`` was called upon and nothing since, such as an array of a run; else None.
 
     Args:
         variable: backed by dask.
     """
-    # What ``dask.array.from_array`` makes: one layer that holds the array, and one that cuts it. Should this change, the
-    # answer is None, and what is computed stays right.
+    # What ``dask.array.from_array`` makes: one layer that holds the array, and one that cuts it. Should this change,
+    # the answer is None, and what is computed stays right.
     name, layers = variable.data.name, variable.data.dask.layers
     if set(layers) != {name, f"original-{name}"}:
         return None

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from runs import make_run, planted_run
 
 from dominance import gcd, rau_buckets, summary
 from dominance.analyse.summary import overview, percent
-from dominance.errors import NothingRecorded
+from dominance.errors import BadOption, NothingRecorded
 
 COLUMNS = ["[0, 20]", "(20, 40]", "(40, 60]", "(60, 80]", "(80, 100]"]
 
@@ -87,3 +89,10 @@ def test_percent() -> None:
         ">99 %",
         "100 %",
     ]
+
+
+def test_several_runs_are_refused_in_words() -> None:
+    run = planted_run(steps=5)
+    several: Any = {"one": run, "other": run}
+    with pytest.raises(BadOption, match="this is said of one run, and these are 2; call it for each of them"):
+        summary(several)
