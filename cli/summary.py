@@ -70,11 +70,10 @@ def summary(
 
     documents, crossed = [], []
     (alone, joint), better = comparison.split(singles(baseline)), directions(higher_is_better, lower_is_better)
-    trees, views = {}, {}
+    trees = {run: opened(run) for run in runs}
+    views = {run: overview(tree) for run, tree in trees.items()}  # a run that cannot be read is told before any other
     for number, run in enumerate(runs):
-        tree = opened(run)
-        seen = overview(tree)
-        trees[run], views[run] = tree, seen
+        tree, seen = trees[run], views[run]
         table, said = summarise(seen), verdict(tree, single=alone, higher_is_better=better, seen=seen)
         crossed += [f"{run}: {row}" for condition in conditions for row in condition.crossed(table)]
         if as_json:

@@ -54,6 +54,13 @@ def test_table(run: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert ["top", "price", "0", "0", "100", "0", "0", "2.00 of 2", "1.41e+03", "1.41", "1.00"] in lines
 
 
+def test_a_run_that_is_not_there_is_told_before_any_other(run: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert leave("summary", str(run), str(run / "nowhere")) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+
+
 def test_json(run: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert leave("summary", str(run), str(run), "--json") == 0
     document = json.loads(capfd.readouterr().out)
