@@ -163,7 +163,7 @@ class _Shown:
             self._names(block, self.tasks, cell, header - 0.2, fit(self.rows, 1.6, b, SMALL)[part])
             b.text(figure, place, base + high + header - 0.13, _OWNED, size=SMALL)
             axes.append(block)
-            place += cell * len(self.tasks) + 0.08
+            place += max(cell * len(self.tasks), b.text_width(_OWNED, SMALL)) + 0.08
             self._since(figure, place, base, high, part, header)
             place += _SINCE + _GAP
             if self.pairs:

@@ -92,6 +92,14 @@ def test_long_names_and_many_layers_are_legible():
         assert figure.get_size_inches()[1] <= 9.0
 
 
+def test_headings_of_a_narrow_table_stand_apart():
+    plot = plot_verdict(planted_run(steps=30, tasks=["price_loss", "rooms_loss"]))
+    renderer = plot.figure.canvas.get_renderer()
+    boxes = {text.get_text(): text.get_window_extent(renderer) for text in plot.figure.texts}
+    left, right = boxes["share of the parameters owned (%)"], boxes["owner, since step"]
+    assert left.x1 < right.x0
+
+
 def test_given_axes(run):
     axes = plot_verdict(run, backend="none").axes[0]
     axes.calls.clear()
