@@ -6,7 +6,9 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-_NOT_FLAGS = ("benchmark", "method", "settings", "options", "representation")
+NOT_FLAGS = ("benchmark", "method", "settings", "options", "representation")
+"""Options of a training that are no flag with a value."""
+
 _UNLESS_GIVEN: Mapping[str, Any] = {"seed": 0, "weight_decay": 0.0, "device": "cpu", "threads": 1}
 
 
@@ -22,7 +24,7 @@ def command(training: Mapping[str, Any]) -> str:
     """
     words = ["dominance", "train", str(training["benchmark"]), "--method", str(training["method"])]
     for name, value in training.items():
-        if name in _NOT_FLAGS or value is None or value == [] or _UNLESS_GIVEN.get(name) == value:
+        if name in NOT_FLAGS or value is None or value == [] or _UNLESS_GIVEN.get(name) == value:
             continue
         words += [f"--{name.replace('_', '-')}", _text(value)]
     words += ["--representation"] * bool(training.get("representation"))

@@ -80,7 +80,7 @@ class ScriptSession:
         from dominance.record.watch import Watch
 
         main = getattr(sys.modules.get("__main__"), "__file__", None)
-        attrs = {"script": self._script, "argv": self._argv, "script_path": main}
+        attrs = {"recorded_by": "dominance record", "script": self._script, "argv": self._argv, "script_path": main}
         sink = Sink(self.path, self._options, attrs, overwrite=self._force, resume=self._resume)
         say = (lambda text: None) if self._options.quiet else note
         self._watch = Watch(self._options, sink, ParameterTable(), say)

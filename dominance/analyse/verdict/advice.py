@@ -10,7 +10,7 @@ import xarray as xr
 
 from dominance.analyse.verdict.causes import Cause
 from dominance.analyse.verdict.words import listed
-from dominance.command import command
+from dominance.command import NOT_FLAGS, command
 
 _ADATASK = {"Adam": "AdaTaskAdam", "AdamW": "AdaTaskAdam", "RMSprop": "AdaTaskRMSprop", "Adagrad": "AdaTaskAdagrad"}
 _COMBINERS = {"imtl-g": "IMTLG", "mocograd": "MoCoGrad", "cagrad": "CAGrad"}
@@ -59,7 +59,7 @@ def balanced(run: xr.DataTree) -> str:
         why = "AdaTask, which keeps an accumulator of squared gradients for each task"
         training = run.attrs.get("training")
         if isinstance(training, Mapping):
-            return f"{why}: `{_trained(training, 'adatask')}`"
+            return f"{why}: `{_trained(run, training, 'adatask')}`"
         given = {name: group[name] for name in _ARGUMENTS if group.get(name)}
         decoupled = ", decoupled_weight_decay=True" if optimizer == "AdamW" and "weight_decay" in given else ""
         written = ", ".join(f"{name}={_literal(value)}" for name, value in given.items())
@@ -72,9 +72,10 @@ def alone(run: xr.DataTree, tasks: Sequence[str]) -> str:
     """How to train tasks alone, as what the run is compared with."""
     training = run.attrs.get("training")
     if isinstance(training, Mapping):
-        return f"`{_trained({**training, 'tasks': list(tasks)}, 'stl')}`"
-    argv = run.attrs.get("argv")
-    script = f"`dominance record {shlex.join(str(part) for part in argv)}`" if argv else "your script"
+        return f"`{_trained(run, training, 'stl', tasks)}`"
+    script = "your own loop"  # it has a Recorder: what was typed may be a notebook's kernel
+    if run.attrs.get("recorded_by") == "dominance record":
+        script = f"`dominance record {shlex.join(str(part) for part in run.attrs['argv'])}`"
     what = "its loss alone" if len(tasks) == 1 else "the loss of one task alone, a run for each"
     return f"{script} with {what}, logging the same metrics"
 
@@ -82,13 +83,22 @@ def alone(run: xr.DataTree, tasks: Sequence[str]) -> str:
 def _combiner(run: xr.DataTree, method: str) -> str:
     training = run.attrs.get("training")
     if isinstance(training, Mapping):
-        return f"`{_trained(training, method)}`"
+        return f"`{_trained(run, training, method)}`"
     made = f"`combiner = optim.{_COMBINERS[method]}()` before the loop"
     return f"{made}, and `combiner.backward(losses, model.parameters())` in the place of `loss.backward()`"
 
 
-def _trained(training: Mapping[str, Any], method: str) -> str:
-    return command({**training, "method": method, "options": {}, "representation": False})
+def _trained(run: xr.DataTree, training: Mapping[str, Any], method: str, tasks: Sequence[str] | None = None) -> str:
+    """The command of a training with another method, with the options that were typed; all, where that is not known."""
+    typed = {str(word).partition("=")[0] for word in run.attrs.get("argv") or []}
+    known = "train" in typed and "--resume" not in typed
+    kept = {
+        name: value
+        for name, value in training.items()
+        if not known or name in NOT_FLAGS or f"--{name.replace('_', '-')}" in typed
+    }
+    chosen = {"tasks": list(tasks)} if tasks is not None else {}
+    return command({**kept, **chosen, "method": method, "options": {}, "representation": False})
 
 
 def _optimizer(run: xr.DataTree) -> tuple[str, Mapping[str, Any]]:

@@ -97,5 +97,24 @@ def test_what_is_in_use_is_not_advised_again() -> None:
 
 def test_a_recorded_script_is_named() -> None:
     run = planted_run(steps=2)
-    run.attrs["argv"] = ["train.py", "--name", "two words"]
+    run.attrs |= {"recorded_by": "dominance record", "argv": ["train.py", "--name", "two words"]}
     assert "`dominance record train.py --name 'two words'` with its loss alone" in advice.alone(run, ["a"])
+
+
+def test_a_loop_with_a_recorder_is_not_a_script_to_record() -> None:
+    run = planted_run(steps=2)
+    run.attrs["argv"] = ["ipykernel_launcher.py", "-f", "kernel.json"]
+    assert advice.alone(run, ["a"]) == "your own loop with its loss alone, logging the same metrics"
+
+
+def test_what_was_typed_is_repeated_and_defaults_are_not() -> None:
+    run = planted_run(steps=2)
+    options = {"benchmark": "digits", "method": "uw", "optimizer": "adam", "seed": 1, "epochs": 3, "lr": 0.01}
+    run.attrs["training"] = {**options, "tasks": ["a", "b"], "settings": {"n": 3}, "options": {"x": 1}}
+    run.attrs["argv"] = ["dominance", "train", "digits", "--method", "uw", "--epochs=3", "--seed", "1", "-o", "here"]
+    run.attrs["optimizers"] = [{"class": "Adam", "groups": [{"lr": 0.01}]}]
+    assert "`dominance train digits --method adatask --seed 1 --epochs 3 --set n=3`" in advice.balanced(run)
+    told = advice.alone(run, ["a"])
+    assert told == "`dominance train digits --method stl --seed 1 --epochs 3 --tasks a --set n=3`"
+    run.attrs["argv"] = ["dominance", "train", "--resume", "here"]
+    assert "--optimizer adam --seed 1 --epochs 3 --lr 0.01 --tasks a,b" in advice.balanced(run)
