@@ -98,7 +98,9 @@ def from_losses(run: xr.DataTree, rows: NDArray[np.int64], suspects: Sequence[st
         if rises >= LIKELY:
             text, probability = f"The loss of {task} ends {-100 * share:.0f} % above its start", rises
         elif stalls >= LIKELY and falling:
-            text = f"The loss of {task} has hardly moved ({100 * share:+.0f} % gone), while {listed(falling)} learned"
+            ends = f"{abs(100 * share):.0f} % {'below' if share > 0 else 'above'} its start"
+            text = f"The loss of {task} has not fallen" if share < 0 else f"The loss of {task} has hardly fallen"
+            text += f" (it ends {ends}), while {listed(falling)} learned"
             probability = stalls
         else:
             continue

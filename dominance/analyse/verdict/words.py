@@ -51,8 +51,11 @@ def why(causes: Sequence[Cause], task: str, *, quiet: bool = False) -> str:
 def _one(cause: Cause, task: str, *, quiet: bool) -> str:
     numbers = cause.evidence
     if cause.name == "scale":
-        compared = f"{times(numbers['gradient_ratio'])} as {'short' if quiet else 'long'} as the others'"
-        words = f"scale: noise aside, {task}'s gradient is {compared}"
+        ratio = times(numbers["gradient_ratio"])
+        if quiet:
+            words = f"scale: noise aside, the others' gradients are {ratio} as long as {task}'s"
+        else:
+            words = f"scale: noise aside, {task}'s gradient is {ratio} as long as the others'"
         weight = numbers["weight_ratio"]
         if weight >= 1.5:
             other = f"the others' losses weigh {times(weight)} as much" if quiet else f"its loss weighs {times(weight)}"
