@@ -90,10 +90,11 @@ def loudness(run: xr.DataTree, rows: NDArray[np.int64]) -> Loudness | None:
     except NothingRecorded:
         return None
     shared = found.layer.to_numpy()[:-1].tolist()
-    through, own_scale = _optimizer(run)
     with np.errstate(invalid="ignore"):
         mean_weight = np.nansum(weight, axis=0) / (~missing).sum(axis=0)
-    mean_weight = np.where(np.isfinite(mean_weight) & (mean_weight > 0), mean_weight, 1.0)  # not recorded
+    through, own_scale = _optimizer(run)
+    # A weight that was not recorded counts as 1; one that a denominator of the task's own takes out again, too.
+    mean_weight = np.where(np.isfinite(mean_weight) & (mean_weight > 0) & (not own_scale), mean_weight, 1.0)
     return Loudness(
         shared,
         present,
@@ -229,8 +230,6 @@ def _scale_and_noise(
         both = float(np.log(total[louder].mean() / total[softer].mean())) - taken
         scale = float(np.log(seen[louder].mean() / np.maximum(s, error)[softer].mean())) - taken
     known = float(np.log((loud.weight[louder] ** 2).mean() / (loud.weight[softer] ** 2).mean()))
-    if loud.own_scale:
-        known = 0.0
     rest = both - known  # beyond the weights of the losses, which are known exactly
     if not seen[louder + softer].any():  # all are noise alike: then it is their size that differs
         return np.array([both, 0.0])

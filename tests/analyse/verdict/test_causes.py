@@ -67,6 +67,18 @@ def test_a_signal_that_cannot_be_told_from_none_is_noise() -> None:
     assert found["noise"] == pytest.approx(20, rel=0.05)
 
 
+def test_a_signal_counts_as_far_as_it_is_seen() -> None:
+    """s = 2 with an error of 0.663, three of them: 2 (1 - (2 / 3.02)²) of it is sure."""
+    loud = heard([2.0, 1.0], [100.0, 1.0])
+    wavering = loud.signal.copy()
+    wavering[:, :, 0] = (2 + (-1.0) ** np.arange(10)[:, None]) / 2
+    quiet = loud.noise.copy()
+    quiet[:, :, 0] = 50.0
+    error = 2 / 0.954 / 10**0.5
+    found = named(causes(replace(loud, signal=wavering, noise=quiet), 0, ["low", "top"]))
+    assert found["scale"] == pytest.approx(2 * (1 - (2 * error / 2) ** 2), rel=1e-2)
+
+
 def test_noise_of_two_sizes_is_scale() -> None:
     loud = heard([0.0, 0.0], [90.0, 10.0])
     assert named(causes(loud, 0, ["low", "top"])) == pytest.approx({"scale": 9, "noise": 1, "frequency": 1}, rel=1e-3)
@@ -93,6 +105,10 @@ def test_rows_that_others_seldom_see_count_twice() -> None:
     found = named(causes(loud, 0, ["low", "top"]))
     assert found["frequency"] == pytest.approx(100)
     assert found["scale"] <= 1 + 1e-9
+    noisy = heard([100.0, 1.0], [1000.0, 1.0], touched=np.array([[0.5, 0.05], [1.0, 1.0]]))
+    assert named(causes(noisy, 0, ["low", "top"])) == pytest.approx(
+        {"frequency": 100, "noise": 5.5, "scale": 1}, rel=1e-2
+    )  # (100 + 1000) / (1 + 1) / 100
 
 
 def test_a_denominator_of_its_own_takes_the_scale_out() -> None:
@@ -144,6 +160,15 @@ def test_what_is_measured_on_a_run() -> None:
     assert found.through == pytest.approx(1 / 19)
     np.testing.assert_allclose(found.signal[:, 0], [[8.0, 1.0]] * len(found.signal))
     np.testing.assert_allclose(found.noise, 0, atol=1e-12)
+
+
+def test_weights_are_no_scale_where_each_task_has_its_own() -> None:
+    run = make_run(np.ones((40, 2, 2)), weight=np.tile([10.0, 1.0], (40, 1)))
+    for optimizer, weight in (("Adam", [10.0, 1.0]), ("AdaTaskAdam", [1.0, 1.0])):
+        run.attrs["optimizers"] = [{"class": optimizer, "groups": [{"lr": 0.1}]}]
+        found = loudness(run, np.arange(40))
+        assert found is not None
+        assert found.weight.tolist() == weight
 
 
 def test_gradients_far_apart_tell_nothing() -> None:
