@@ -68,16 +68,15 @@ def balanced(run: xr.DataTree) -> str:
     return f"IMTL-G, which gives all tasks the same say in the step: {_combiner(run, 'imtl-g')}"
 
 
-def alone(run: xr.DataTree, tasks: Sequence[str]) -> str:
-    """How to train tasks alone, as what the run is compared with."""
+def alone(run: xr.DataTree) -> str:
+    """How to train every task alone, as what the run is compared with: a comparison needs them all."""
     training = run.attrs.get("training")
     if isinstance(training, Mapping):
-        return f"`{_trained(run, training, 'stl', tasks)}`"
+        return f"`{_trained(run, training, 'stl')}`"
     script = "your own loop"  # it has a Recorder: what was typed may be a notebook's kernel
     if run.attrs.get("recorded_by") == "dominance record":
         script = f"`dominance record {shlex.join(str(part) for part in run.attrs['argv'])}`"
-    what = "its loss alone" if len(tasks) == 1 else "the loss of one task alone, a run for each"
-    return f"{script} with {what}, logging the same metrics"
+    return f"{script} with the loss of one task alone, a run for each, logging the same metrics"
 
 
 def _combiner(run: xr.DataTree, method: str) -> str:
@@ -88,7 +87,7 @@ def _combiner(run: xr.DataTree, method: str) -> str:
     return f"{made}, and `combiner.backward(losses, model.parameters())` in the place of `loss.backward()`"
 
 
-def _trained(run: xr.DataTree, training: Mapping[str, Any], method: str, tasks: Sequence[str] | None = None) -> str:
+def _trained(run: xr.DataTree, training: Mapping[str, Any], method: str) -> str:
     """The command of a training with another method, with the options that were typed; all, where that is not known."""
     typed = {str(word).partition("=")[0] for word in run.attrs.get("argv") or []}
     known = "train" in typed and "--resume" not in typed
@@ -97,8 +96,7 @@ def _trained(run: xr.DataTree, training: Mapping[str, Any], method: str, tasks: 
         for name, value in training.items()
         if not known or name in NOT_FLAGS or f"--{name.replace('_', '-')}" in typed
     }
-    chosen = {"tasks": list(tasks)} if tasks is not None else {}
-    return command({**kept, **chosen, "method": method, "options": {}, "representation": False})
+    return command({**kept, "method": method, "options": {}, "representation": False})
 
 
 def _optimizer(run: xr.DataTree) -> tuple[str, Mapping[str, Any]]:

@@ -113,7 +113,7 @@ def from_losses(run: xr.DataTree, rows: NDArray[np.int64], suspects: Sequence[st
                 meaning="share of the loss at the start that is gone at the end",
                 probability=min(probability, LIKELY),  # it is that of the loss; of harm one is less sure
                 evidence={"gone": share, "standard_error": apart, "against": "its start"},
-                advice=(f"To know, train {task} alone: {alone(run, [task])}",),
+                advice=(f"To know, train each task alone: {alone(run)}",),
                 alarm=True,
             )
         )
@@ -142,11 +142,12 @@ def _gone(run: xr.DataTree, rows: NDArray[np.int64]) -> tuple[Floats, Floats, ND
 def unknown(run: xr.DataTree, suspects: Sequence[str]) -> Finding:
     """What cannot be known from this run alone, and what to record."""
     who = listed(list(suspects))
+    each = "" if "training" in run.attrs else ", with a --baseline for each run"
     return Finding(
         "harm unknown",
         f"Whether {who} would be better off alone cannot be known from this run.",
         tasks=tuple(suspects),
-        advice=(f"Record a single-task run: {alone(run, suspects)}; then `dominance summary RUN --baseline THAT_RUN`",),
+        advice=(f"Train each task alone: {alone(run)}; then `dominance summary RUN --baseline THAT_RUN`{each}",),
     )
 
 

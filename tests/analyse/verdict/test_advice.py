@@ -36,8 +36,7 @@ def all_of(run: Any) -> list[str]:
         *advice.against_dominance(run, "a", CAUSES),
         *advice.for_unheard(run, "a", CAUSES),
         *advice.against_conflict(run, ["a", "b"], ["trunk"]),
-        advice.alone(run, ["a"]),
-        advice.alone(run, ["a", "b"]),
+        advice.alone(run),
     ]
 
 
@@ -98,13 +97,18 @@ def test_what_is_in_use_is_not_advised_again() -> None:
 def test_a_recorded_script_is_named() -> None:
     run = planted_run(steps=2)
     run.attrs |= {"recorded_by": "dominance record", "argv": ["train.py", "--name", "two words"]}
-    assert "`dominance record train.py --name 'two words'` with its loss alone" in advice.alone(run, ["a"])
+    assert (
+        "`dominance record train.py --name 'two words'` with the loss of one task alone, a run for each"
+        in advice.alone(run)
+    )
 
 
 def test_a_loop_with_a_recorder_is_not_a_script_to_record() -> None:
     run = planted_run(steps=2)
     run.attrs["argv"] = ["ipykernel_launcher.py", "-f", "kernel.json"]
-    assert advice.alone(run, ["a"]) == "your own loop with its loss alone, logging the same metrics"
+    assert (
+        advice.alone(run) == "your own loop with the loss of one task alone, a run for each, logging the same metrics"
+    )
 
 
 def test_what_was_typed_is_repeated_and_defaults_are_not() -> None:
@@ -114,7 +118,7 @@ def test_what_was_typed_is_repeated_and_defaults_are_not() -> None:
     run.attrs["argv"] = ["dominance", "train", "digits", "--method", "uw", "--epochs=3", "--seed", "1", "-o", "here"]
     run.attrs["optimizers"] = [{"class": "Adam", "groups": [{"lr": 0.01}]}]
     assert "`dominance train digits --method adatask --seed 1 --epochs 3 --set n=3`" in advice.balanced(run)
-    told = advice.alone(run, ["a"])
-    assert told == "`dominance train digits --method stl --seed 1 --epochs 3 --tasks a --set n=3`"
+    told = advice.alone(run)
+    assert told == "`dominance train digits --method stl --seed 1 --epochs 3 --set n=3`"
     run.attrs["argv"] = ["dominance", "train", "--resume", "here"]
     assert "--optimizer adam --seed 1 --epochs 3 --lr 0.01 --tasks a,b" in advice.balanced(run)
