@@ -43,8 +43,8 @@ def test_harmless_trainings_raise_no_alarm(number: int) -> None:
 @pytest.mark.slow
 def test_how_often_it_is_right() -> None:
     """``python tests/planted_study.py`` prints what was found against what was planted."""
-    planted: list[Outcome] = [outcome(planted_case(i, 2000, "unseen")) for i in range(200)]
-    harmless: list[Outcome] = [outcome(harmless_case(i, 2000, "unseen")) for i in range(100)]
+    planted: list[Outcome] = [outcome(planted_case(i, 4000, "unseen")) for i in range(200)]
+    harmless: list[Outcome] = [outcome(harmless_case(i, 4000, "unseen")) for i in range(100)]
     assert sum(o.right for o in planted) >= 190
     assert sum(not o.alarm for o in harmless) >= 95
 
