@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from planted import Case, harmless_case, planted_case, run_of
+from planted import Case, run_of
+from planted_cases import harmless_case, planted_case
 
 from dominance import verdict
 from dominance.analyse.verdict.finding import Verdict

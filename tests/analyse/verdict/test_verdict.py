@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from planted import Case, harmless_case, planted_case, train
+from planted import Case, train
+from planted_cases import harmless_case, planted_case
 from planted_study import Outcome, outcome
 from runs import as_tree, make_run, planted_rows, planted_run, write_run
 from studies import scored
@@ -217,9 +218,7 @@ def test_a_training_is_compared_with_itself_alone_by_its_own_command() -> None:
     run.attrs |= {"training": {**options, "method": "equal-weight"}, "method": "equal-weight"}
     run.attrs["optimizers"] = [{"class": "Adam", "groups": [{"lr": 0.001}]}]
     found = verdict(run)
-    assert "`dominance train digits --method stl --optimizer adam --seed 3`" in str(
-        found.of("harm unknown")[0].advice
-    )
+    assert "`dominance train digits --method stl --optimizer adam --seed 3`" in str(found.of("harm unknown")[0].advice)
     assert "`dominance train digits --method adatask --optimizer adam --seed 3`" in str(found.of("dominance")[0].advice)
 
 
