@@ -48,7 +48,7 @@ def plot_effective_tasks(
     data = source.resolve(
         run_or_result, "effective_tasks", lambda run: rau_buckets(run, by=by, attribution=source.attribution(run))
     )
-    data = source.single(data)
+    data = source.one_run(data)
     count = data.sizes["task"]
     if count < 2:
         raise NothingRecorded("the effective number of one task is one", fix="record two tasks or more")

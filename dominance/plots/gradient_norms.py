@@ -58,7 +58,7 @@ def plot_gradient_norms(
         BadOption: not a run, an unknown task, layer or backend.
     """
     b = backends.get(backend)
-    data = source.single(source.resolve(run, "share", _with_step))
+    data = source.one_run(source.resolve(run, "share", _with_step))
     chosen = source.choose_tasks(data, tasks)
     if data.sizes["task"] < 2:
         raise NothingRecorded(

@@ -46,7 +46,7 @@ def plot_losses(
         BadOption: an unknown task or backend.
     """
     b = backends.get(backend)
-    data = source.single(source.resolve(run_or_result, "loss", lambda run: source.group(run, "loss")))
+    data = source.one_run(source.resolve(run_or_result, "loss", lambda run: source.group(run, "loss")))
     chosen = source.choose_tasks(data, tasks)
     kept = [name for name in ("loss", "weight") if name in data]
     data = data[kept].sel(task=chosen).compute()

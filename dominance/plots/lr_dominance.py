@@ -51,7 +51,7 @@ def plot_lr_dominance(
         BadOption: several runs, an unknown task, layer or backend.
     """
     b = backends.get(backend)
-    data = source.single(source.resolve(run_or_result, "closeness", lr_dominance))
+    data = source.one_run(source.resolve(run_or_result, "closeness", lr_dominance))
     chosen = source.choose_tasks(data, tasks)
     known = source.known_layers(data["whole"].fillna(data["learning_rate"].max("task")))
     if not known:

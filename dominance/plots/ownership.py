@@ -55,7 +55,7 @@ def plot_ownership(
     def measure(run: xr.DataTree) -> xr.Dataset:
         return ownership(run, by=by, attribution=source.attribution(run))
 
-    data = source.single(source.resolve(run_or_result, "owner_at", measure))
+    data = source.one_run(source.resolve(run_or_result, "owner_at", measure))
     everyone = [str(name) for name in data["task"].values]
     if len(everyone) < 2:
         raise NothingRecorded(f"there is one task ({everyone[0]}), and it owns all", fix="record two tasks or more")

@@ -37,20 +37,6 @@ def resolve(source: Source, variable: str, analyse: Callable[[xr.DataTree], xr.D
     return data
 
 
-def single(data: xr.Dataset) -> xr.Dataset:
-    """The result itself, when it is of one run.
-
-    Raises:
-        BadOption: it is of several.
-    """
-    if "run" in data.dims:
-        names = ", ".join(str(name) for name in data["run"].values[:5])
-        raise BadOption(
-            f"this plot shows one run, not {data.sizes['run']} ({names})", fix="choose: result.sel(run=...)"
-        )
-    return data
-
-
 def choose_tasks(data: xr.Dataset, tasks: str | Sequence[str] | None) -> list[str]:
     """The names asked for, all of them by default.
 
@@ -110,13 +96,14 @@ def one_run(data: xr.Dataset) -> xr.Dataset:
     """The result itself, when it is of one run.
 
     Raises:
-        BadOption: it is of several, and this plot shows one.
+        BadOption: it is of several.
     """
-    if "run" not in data.dims:
-        return data
-    raise BadOption(
-        f"this plot shows one run, and here are {data.sizes['run']}", fix="give one run, or the result of one"
-    )
+    if "run" in data.dims:
+        names = ", ".join(str(name) for name in data["run"].values[:5])
+        raise BadOption(
+            f"this plot shows one run, not {data.sizes['run']} ({names})", fix="choose: result.sel(run=...)"
+        )
+    return data
 
 
 def group(run: xr.DataTree, name: str) -> xr.Dataset:

@@ -76,7 +76,7 @@ def test_given_axes():
 
 
 def test_not_for_several_runs_or_none():
-    with pytest.raises(BadOption, match="shows one run, and here are 2"):
+    with pytest.raises(BadOption, match="shows one run, not 2"):
         plot_conflict_layers(conflict_layers({"a": planted_run(steps=4), "b": planted_run(steps=4)}), backend="none")
     with pytest.raises(NothingRecorded, match="no step"):
         plot_conflict_layers(make_run(np.zeros((0, 2, 3))), backend="none")

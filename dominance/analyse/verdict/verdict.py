@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from dominance.analyse.runs import only_run
 from dominance.analyse.steps import UsableSteps, usable_steps
 from dominance.analyse.study.single import Single
 from dominance.analyse.summary import Overview, overview, percent
@@ -17,7 +18,6 @@ from dominance.analyse.verdict.holdings import holdings
 from dominance.analyse.verdict.owners import Owners
 from dominance.analyse.verdict.rules import LEAST_STEPS, LIKELY, OWNED, SURE
 from dominance.deltas import Directions
-from dominance.errors import BadOption
 
 
 def verdict(
@@ -50,7 +50,7 @@ def verdict(
         seen: :func:`dominance.analyse.summary.overview` of the run, if it is known already.
 
     Raises:
-        BadOption: several runs in one tree, or as ``tci``.
+        BadOption: several runs, or as ``tci``.
         NothingRecorded: no usable step, no shared parameter; or as ``tci``.
 
     >>> from dominance import verdict
@@ -60,8 +60,7 @@ def verdict(
     >>> print(found.findings[0].text)
     2 steps are too few to judge by; at least 20 are needed. So far a owns 100 % of the shared parameters (rAU > 80 %).
     """
-    if "run" in run.dims:
-        raise BadOption("a verdict is of one run", fix="{name: verdict(run) for name, run in runs_of(runs).items()}")
+    run = only_run(run)
     seen = seen or overview(run)
     steps = usable_steps(run, str(seen.trunk.attrs["attribution"]))
     rows = steps.rows()
