@@ -15,7 +15,7 @@ from dominance.plots import backends, series, sheets, source
 from dominance.plots.backends import Entry
 from dominance.plots.labels import Labeller, relabel
 from dominance.plots.losses import MOST_POINTS
-from dominance.plots.palette import INK, TASKS
+from dominance.plots.palette import DASHES, INK, TASKS
 from dominance.plots.result import Plot
 from dominance.plots.source import Layers, Source, joined
 
@@ -52,17 +52,21 @@ def plot_alignment(
         if tasks is not None:
             raise BadOption("bars are for layers, not for tasks", fix="leave tasks= or layers= out")
         return _by_layer(b, data, layers, labeller, ax)
-    lines = [("task-specific parameters", data["sim_task"].values, _SPECIFIC)]
+    lines = [("task-specific parameters", data["sim_task"].values, _SPECIFIC, DASHES[1])]
     if tasks is not None:
         chosen = source.choose_tasks(data, tasks)
         colours = [colour for colour in TASKS if colour != _SHARED]
+
+        def look(i: int) -> tuple[str, str]:
+            return colours[i % len(colours)], DASHES[1 + i % (len(DASHES) - 1)]
+
         apart = enumerate(zip(chosen, relabel(chosen, labeller), strict=True))
         lines = [
-            (f"parameters of {name} alone", data["sim_task_of"].sel(task=task).values, colours[i % len(colours)])
+            (f"parameters of {name} alone", data["sim_task_of"].sel(task=task).values, *look(i))
             for i, (task, name) in apart
         ]
-    lines.append(("shared parameters", data["sim_shared"].values, _SHARED))
-    silent = [name for name, values, _ in lines if not np.isfinite(values).any()]
+    lines.append(("shared parameters", data["sim_shared"].values, _SHARED, DASHES[0]))
+    silent = [name for name, values, *_ in lines if not np.isfinite(values).any()]
     lines = [line for line in lines if np.isfinite(line[1]).any()]
     if not lines:
         raise NothingRecorded(
@@ -84,7 +88,7 @@ def plot_alignment(
         else "",
         f"Steps with a Diff above the axis: {beyond}." if beyond else "",
     )
-    entries = [Entry(name, colour, line=True) for name, _, colour in lines]
+    entries = [Entry(name, colour, line=True, dashes=dashes) for name, _, colour, dashes in lines]
     titles = ["similarity of gradient and update", "Diff of task-specific and shared"][: 1 + has_diff]
     if ax is None:
         sheet = sheets.grid(b, titles, sheets.Around(entries, note, "training step"), own_y=0.42, height=1.25)
@@ -100,9 +104,9 @@ def plot_alignment(
     ticks = series.nice_ticks(*limits, 4, whole=True)
     for target in axes:
         b.axis(target, "x", limits=limits, ticks=ticks, labels=series.numbers(ticks))
-    _values_on(b, axes[0], np.concatenate([values for _, values, _ in lines]))
-    for _, values, colour in lines:
-        _both(b, axes[0], x, values, series.smooth(values, window), colour)
+    _values_on(b, axes[0], np.concatenate([values for _, values, *_ in lines]))
+    for _, values, colour, dashes in lines:
+        _both(b, axes[0], x, values, series.smooth(values, window), colour, dashes)
     if has_diff:
         _values_on(b, axes[1], np.array([0.0, top / 1.08]))
         _both(b, axes[1], x, np.where(np.isfinite(raw), raw, np.nan), smooth, TASKS[2])
@@ -120,7 +124,7 @@ def _most(values: Any) -> float:
     return float(min(known.max(), 3 * np.quantile(known, 0.9))) if len(known) else 0.0
 
 
-def _both(b: Any, axes: Any, x: Any, raw: Any, smooth: Any, colour: str) -> None:
+def _both(b: Any, axes: Any, x: Any, raw: Any, smooth: Any, colour: str, dashes: str = "-") -> None:
     """The pale raw series, or its range in bins, and a dark smooth one."""
     if len(x) > MOST_POINTS:
         place, _, low, high = series.binned(x, raw, MOST_POINTS)
@@ -128,7 +132,7 @@ def _both(b: Any, axes: Any, x: Any, raw: Any, smooth: Any, colour: str) -> None
     elif len(x) >= 40:
         b.line(axes, x, raw, colour=colour, alpha=0.3, width=0.6, label="raw")
     kept = series.thin(len(x), MOST_POINTS)
-    b.line(axes, x[kept], smooth[kept], colour=colour, label="mean")
+    b.line(axes, x[kept], smooth[kept], colour=colour, dashes=dashes, label="mean")
     alone = series.lone(smooth)
     if alone.any():
         b.line(axes, x[alone], smooth[alone], colour=colour, marker=True, label="single")

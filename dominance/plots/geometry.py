@@ -15,7 +15,7 @@ from dominance.errors import NothingRecorded
 from dominance.plots import backends, series, sheets, source
 from dominance.plots.backends import Entry
 from dominance.plots.labels import Labeller, fit, relabel
-from dominance.plots.palette import GREY, INK, TASKS
+from dominance.plots.palette import GREY, INK, TASKS, lines_of
 from dominance.plots.result import Plot
 from dominance.plots.source import Layers, Source, joined
 
@@ -102,7 +102,8 @@ def plot_geometry(
     if many:
         entries = [Entry("median of the pairs", TASKS[0], line=True), Entry("range of the pairs", "#a6cde4")]
     else:
-        entries = [Entry(word, TASKS[i], line=True) for i, word in enumerate(words)]
+        looks = zip(words, lines_of(len(words)), strict=True)
+        entries = [Entry(word, colour, line=True, dashes=dashes) for word, (colour, dashes) in looks]
     entries.append(Entry("all tasks", INK, line=True))
     limits = {measure.name: measure.limits or _decades(drawn[measure.name]) for measure in _MEASURES}
     infinite = int(
@@ -182,8 +183,8 @@ def _lines(b: Any, axes: Any, x: Any, values: Any, measure: _Measure) -> None:
         b.line(axes, x[kept], middle[kept], colour=TASKS[0], label="median")
         return
     for i, row in enumerate(values):
-        colour = TASKS[i] if measure.of_pairs else INK
-        b.line(axes, x[kept], row[kept], colour=colour, label=measure.name)
+        colour, dashes = lines_of(len(values))[i] if measure.of_pairs else (INK, "-")
+        b.line(axes, x[kept], row[kept], colour=colour, dashes=dashes, label=measure.name)
         alone = series.lone(row)
         if alone.any():
             b.line(axes, x[alone], row[alone], colour=colour, marker=True, label="single")

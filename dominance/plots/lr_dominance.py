@@ -13,12 +13,11 @@ from dominance.errors import NothingRecorded
 from dominance.plots import backends, series, sheets, source
 from dominance.plots.backends import Entry
 from dominance.plots.labels import Labeller, fit, relabel
-from dominance.plots.palette import of_tasks
+from dominance.plots.palette import lines_of
 from dominance.plots.result import Plot
 from dominance.plots.source import Layers, Source, joined
 
 _PALE = "#bcbcbc"
-_DASHES = ("-", "--", "-.", ":")  # told apart without colours as well
 _DRAWN = 300
 
 
@@ -60,8 +59,8 @@ def plot_lr_dominance(
     everyone = [str(name) for name in data["task"].values]
     data = data[["learning_rate", "whole", "closeness"]].sel(layer=inside, task=chosen)
     words, titles = relabel(chosen, labeller), relabel(inside, labeller)
-    colours = dict(zip(everyone, of_tasks(len(everyone))[0], strict=True))
-    lines = [(colours[task], _DASHES[everyone.index(task) % len(_DASHES)]) for task in chosen]
+    of_everyone = dict(zip(everyone, lines_of(len(everyone)), strict=True))
+    lines = [of_everyone[task] for task in chosen]
     entries = [
         Entry(f"{word} alone", colour, line=True, dashes=d) for word, (colour, d) in zip(words, lines, strict=True)
     ]

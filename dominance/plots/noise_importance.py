@@ -15,7 +15,7 @@ from dominance.errors import BadOption, NothingRecorded
 from dominance.plots import backends, series, sheets, source
 from dominance.plots.backends import Entry
 from dominance.plots.labels import Labeller, fit, relabel
-from dominance.plots.palette import DIVERGING, INK, TASKS
+from dominance.plots.palette import DIVERGING, INK, points_of
 from dominance.plots.result import Plot
 from dominance.plots.source import Layers, Source, joined
 
@@ -109,9 +109,12 @@ def _lines(b: Any, data: xr.Dataset, main: dict[str, str], labeller: Labeller | 
     sweeps = _sweeps(data)
     owners = [str(name) for name in data["owner"].values]
     named = fit(relabel(owners, labeller), 1.5, b, sheets.NORMAL)
-    colours = {task: TASKS[i % len(TASKS)] for i, task in enumerate(map(str, data["task"].values))}
+    looks = dict(zip(map(str, data["task"].values), points_of(data.sizes["task"]), strict=True))
     words = dict(zip(main, relabel(list(main), labeller), strict=True))
-    entries = [Entry(f"{words[task]}: {metric}", colours[task], line=True) for task, metric in main.items()]
+    entries = [
+        Entry(f"{words[task]}: {metric}", looks[task][0], line=True, marker=looks[task][1])
+        for task, metric in main.items()
+    ]
     entries += [
         Entry(f"noise on {WORDS[name]}", INK, line=True, dashes=DASHES[name]) for name in data["selection"].values
     ]
@@ -138,12 +141,19 @@ def _lines(b: Any, data: xr.Dataset, main: dict[str, str], labeller: Labeller | 
             b.axis_label(target, "y", "relative change, %")
     for place, target in enumerate(axes):
         of_owner = data.isel(owner=place // len(sweeps))
-        _panel(b, target, of_owner, sweeps[place % len(sweeps)], main, colours, under=bool(bottom[place]))
+        _panel(b, target, of_owner, sweeps[place % len(sweeps)], main, looks, under=bool(bottom[place]))
     return Plot(figures, axes, data, note, b)
 
 
 def _panel(
-    b: Any, axes: Any, data: xr.Dataset, sweep: _Sweep, main: dict[str, str], colours: dict[str, str], *, under: bool
+    b: Any,
+    axes: Any,
+    data: xr.Dataset,
+    sweep: _Sweep,
+    main: dict[str, str],
+    looks: dict[str, tuple[str, str]],
+    *,
+    under: bool,
 ) -> None:
     low, high = _limits(data, sweep, main)
     pad = 0.06 * (high - low) or 1.0
@@ -159,17 +169,17 @@ def _panel(
     )
     b.reference(axes, 0.0, colour=INK, dashes="-", width=0.4)
     for task, metric in main.items():
+        colour, mark = looks[task]
         part = data.sel(task=task, metric=metric).isel(setting=sweep.places)
         top = part.sel(selection="top")
         if np.isfinite(top["lower"]).all():
             limits = 100 * top["lower"].values, 100 * top["upper"].values
-            b.band(axes, sweep.x, *limits, colour=colours[task], alpha=0.2)
+            b.band(axes, sweep.x, *limits, colour=colour, alpha=0.2)
         for selection, dashes in reversed(DASHES.items()):
             if selection in part["selection"]:
                 y = 100 * part["mean_change"].sel(selection=selection).values
-                b.line(axes, sweep.x, y, colour=colours[task], dashes=dashes, width=1.2 if dashes == "-" else 0.9)
-                if len(sweep.x) == 1:
-                    b.line(axes, sweep.x, y, colour=colours[task], marker=True)
+                b.line(axes, sweep.x, y, colour=colour, dashes=dashes, width=1.2 if dashes == "-" else 0.9)
+                b.line(axes, sweep.x, y, colour=colour, marker=mark)
 
 
 def _limits(data: xr.Dataset, sweep: _Sweep, main: dict[str, str]) -> tuple[float, float]:

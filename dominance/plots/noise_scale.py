@@ -12,7 +12,7 @@ from dominance.errors import NothingRecorded
 from dominance.plots import backends, series, sheets, source
 from dominance.plots.backends import Entry
 from dominance.plots.labels import Labeller, relabel
-from dominance.plots.palette import INK, SEQUENTIAL, of_tasks
+from dominance.plots.palette import INK, SEQUENTIAL, points_of
 from dominance.plots.result import Plot
 from dominance.plots.source import Layers, Source, joined
 
@@ -68,13 +68,13 @@ def plot_noise_scale(
     )
     if len(columns) > MOST_POINTS and ax is None:
         return _table(b, data, scale, rows, columns, note)
-    colours, _ = of_tasks(len(columns))
-    entries = [Entry(name, colour) for name, colour in zip(columns, colours, strict=True)]
+    looks = points_of(len(columns))
+    entries = [Entry(name, colour, marker=mark) for name, (colour, mark) in zip(columns, looks, strict=True)]
     limits = _limits(scale, low, high)
     note = joined(note, "Lines: 95 % intervals from the spread over windows. At ∞ there is no signal to be seen.")
     if ax is not None:
         (axes,) = source.given_axes(ax, 1)
-        _points(b, axes, scale, low, high, colours, limits)
+        _points(b, axes, scale, low, high, looks, limits)
         b.axis(axes, "y", limits=(len(rows) - 0.5, -0.5), ticks=range(len(rows)), labels=rows, marks=False)
         b.axis_label(axes, "x", "noise scale (batches)")
         b.legend(axes, entries)
@@ -85,7 +85,7 @@ def plot_noise_scale(
     pages = sheets.heat(b, rows, ["scale"], around, body=2.8, bar_space=0.0, cell_height=(0.16, high_row))
     for page in pages:
         part = slice(page.rows.start, page.rows.stop)
-        _points(b, page.axes, scale[part], low[part], high[part], colours, limits)
+        _points(b, page.axes, scale[part], low[part], high[part], looks, limits)
         number = len(page.rows)
         labels = page.row_names
         b.axis(page.axes, "y", limits=(number - 0.5, -0.5), ticks=range(number), labels=labels, marks=False)
@@ -111,7 +111,7 @@ def _limits(scale: Any, low: Any, high: Any) -> tuple[float, float]:
 
 
 def _points(
-    b: Any, axes: Any, scale: Any, low: Any, high: Any, colours: Sequence[str], limits: tuple[float, float]
+    b: Any, axes: Any, scale: Any, low: Any, high: Any, looks: Sequence[tuple[str, str]], limits: tuple[float, float]
 ) -> None:
     """One row a layer, the tasks beside each other within it."""
     rows, count = scale.shape
@@ -120,14 +120,14 @@ def _points(
     ticks = series.log_ticks(limits[0], 0.9 * end, 5)
     labels = [*(series.number(tick) for tick in ticks), "∞"]
     b.axis(axes, "x", limits=limits, ticks=[*ticks, end], labels=labels, log=True)
-    for k, colour in enumerate(colours):
+    for k, (colour, mark) in enumerate(looks):
         place = np.arange(rows) + (k - (count - 1) / 2) * min(0.26, 0.8 / count)
         for row, y in enumerate(place):
             ends = np.clip([low[row, k], high[row, k]], *limits)
             if np.isfinite(ends).all() and not np.isnan(scale[row, k]):
                 b.line(axes, ends, [y, y], colour=colour, width=0.8, label="interval")
         inside = ~np.isnan(scale[:, k])
-        b.line(axes, np.minimum(scale[inside, k], end), place[inside], colour=colour, marker=True, label="noise scale")
+        b.line(axes, np.minimum(scale[inside, k], end), place[inside], colour=colour, marker=mark, label="noise scale")
 
 
 def _table(b: Any, data: Any, scale: Any, rows: list[str], columns: list[str], note: str) -> Plot:

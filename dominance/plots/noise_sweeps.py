@@ -11,7 +11,7 @@ import xarray as xr
 from dominance.analyse.kernels import t_test
 from dominance.plots import backends, series, sheets
 from dominance.plots.backends import Entry
-from dominance.plots.palette import of_tasks
+from dominance.plots.palette import points_of
 from dominance.plots.result import Plot
 
 SELECTIONS = {"top": ("-", "noise on what {} owns most"), "random": ("--", "on as many random parameters")}
@@ -34,13 +34,13 @@ def plot_noise_sweeps(result: xr.Dataset, *, owner: str, backend: str | Any = "m
     b = backends.get(backend)
     data = summary(result["change"])
     tasks = [str(task) for task in data["task"].values]
-    colours, _ = of_tasks(len(tasks))
+    looks = points_of(len(tasks))
     shown = [name for name in SELECTIONS if name in data["selection"].values]
     entries = [
-        Entry(f"error of {task}, {words.format(owner)}", colour, line=True, dashes=dashes)
+        Entry(f"error of {task}, {words.format(owner)}", colour, line=True, dashes=dashes, marker=mark)
         for name in shown
         for dashes, words in [SELECTIONS[name]]
-        for task, colour in zip(tasks, colours, strict=True)
+        for task, (colour, mark) in zip(tasks, looks, strict=True)
     ]
     fractions, variances = data["fraction"].values, data["variance"].values
     sweeps = [
@@ -67,11 +67,11 @@ def plot_noise_sweeps(result: xr.Dataset, *, owner: str, backend: str | Any = "m
         kept = np.flatnonzero(inside)[np.argsort(values[inside])]
         x = values[kept].astype(float)
         for name in shown:
-            for task, colour in zip(tasks, colours, strict=True):
+            for task, (colour, mark) in zip(tasks, looks, strict=True):
                 one = 100 * data.isel(setting=kept).sel(task=task, selection=name)
                 b.band(axes, x, one["lower"].values, one["upper"].values, colour=colour, alpha=0.2)
                 b.line(axes, x, one["mean"].values, colour=colour, dashes=SELECTIONS[name][0])
-                b.line(axes, x, one["mean"].values, colour=colour, marker=True)
+                b.line(axes, x, one["mean"].values, colour=colour, marker=mark)
         room = 0.04 * (x[-1] - x[0]) or 1.0
         b.axis(axes, "x", limits=(x[0] - room, x[-1] + room), ticks=x, labels=[f"{value:g}" for value in x])
         ticks = series.nice_ticks(low, high, 5)

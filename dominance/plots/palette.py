@@ -1,8 +1,10 @@
-"""Colours that can be told apart by colour-blind readers and on a grey printout.
+"""Colours that can be told apart by colour-blind readers and on a grey printout, and what stands beside colour.
 
 ``DIVERGING`` runs from "others own it" (dark blue) over neutral to "this task owns it" (vermilion). The five
 lightnesses (CIE L*: 17, 57, 91, 75, 40) fall away from the middle on both sides and differ pairwise by at least 15, so
-no two buckets have the same grey. ``TASKS`` is the palette of Okabe and Ito (2008) without its yellow.
+no two buckets have the same grey. ``TASKS`` is the palette of Okabe and Ito (2008) with a dark purple for its yellow
+and its black. The first four differ in lightness (46, 71, 58, 26); no seven colours do that as lines on white, so lines
+of tasks are dashed as well, points have shapes, and areas from the fifth on are hatched.
 """
 
 from __future__ import annotations
@@ -14,8 +16,14 @@ GREY = "#8a8a8a"
 
 DIVERGING = ("#08265c", "#5a8cc4", "#e8e4d8", "#f0ab5c", "#a83a0c")
 SEQUENTIAL = ("#f4f1e8", "#f0ab5c", "#a83a0c", "#4a1503")
-TASKS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#555555")
-HATCHES = ("", "////", "....")
+TIME = ("#f0ab5c", "#e08a4a", "#c96457", "#a84370", "#7d2b7e", "#4b1a78")
+"""From orange, where something begins, to purple: darker all the way, also on a grey printout."""
+TASKS = ("#0072b2", "#e69f00", "#009e73", "#6a1b5d", "#cc79a7", "#56b4e9", "#d55e00")
+PLAIN = 4
+"""So many of ``TASKS``, from the first, have greys of their own."""
+HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "++++")
+DASHES = ("-", "--", ":", "-.")
+MARKS = ("o", "s", "^", "D")
 
 
 def diverging(count: int) -> list[str]:
@@ -27,6 +35,25 @@ def diverging(count: int) -> list[str]:
 
 
 def of_tasks(count: int) -> tuple[list[str], list[str]]:
-    """Colours and hatches for ``count`` tasks: the hatch changes when the colours begin again."""
+    """Colours and hatches of the areas of ``count`` tasks: no two are alike in grey, up to 21."""
     colours = [TASKS[i % len(TASKS)] for i in range(count)]
-    return colours, [HATCHES[i // len(TASKS) % len(HATCHES)] for i in range(count)]
+    turns = [2 * (i // len(TASKS)) + (i % len(TASKS) >= PLAIN) for i in range(count)]
+    return colours, [HATCHES[turn % len(HATCHES)] for turn in turns]
+
+
+def lines_of(count: int) -> list[tuple[str, str]]:
+    """Colours and dashes of the lines of ``count`` tasks.
+
+    >>> lines_of(2)
+    [('#0072b2', '-'), ('#e69f00', '--')]
+    """
+    return [(TASKS[i % len(TASKS)], DASHES[i % len(DASHES)]) for i in range(count)]
+
+
+def points_of(count: int) -> list[tuple[str, str]]:
+    """Colours and shapes of the points of ``count`` tasks.
+
+    >>> points_of(2)
+    [('#0072b2', 'o'), ('#e69f00', 's')]
+    """
+    return [(TASKS[i % len(TASKS)], MARKS[i % len(MARKS)]) for i in range(count)]

@@ -78,7 +78,7 @@ def plot_scores(
         f"Scores: {data.attrs['take']} of the split {data.attrs['split']}." if "split" in data.attrs else "",
         "" if single else "Bar: 95 % interval of the mean over runs (Student's t).",
     )
-    entries = [Entry("each run", TASKS[0]), Entry("mean", INK, line=True, width=1.4)]
+    entries = [Entry("each run", TASKS[0], marker="o"), Entry("mean", INK, line=True, width=1.4)]
     if ax is None:
         below = max(b.text_width(name, sheets.SMALL) for name in names) - 0.1
         around = sheets.Around(entries, note)

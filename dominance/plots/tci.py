@@ -82,7 +82,7 @@ def _at_the_end(
         f"Scores: {metrics}." if metrics else "",
         f"Bar: {100 * level:g} % interval of the mean." if several else "One joint run: no interval.",
     )
-    entries = [Entry("each run", TASKS[0]), Entry("mean", INK, line=True, width=1.4)]
+    entries = [Entry("each run", TASKS[0], marker="o"), Entry("mean", INK, line=True, width=1.4)]
     entries.append(Entry(_ALONE, INK, line=True, dashes="--", width=0.7))
     room = 2.9 / len(shown)
     upright = max(b.text_width(title, sheets.SMALL) for title in titles) > room - 0.05

@@ -12,11 +12,13 @@ from dominance.errors import BadOption, NothingRecorded
 from dominance.plots import backends, series, sheets, source
 from dominance.plots.backends import Entry
 from dominance.plots.labels import Labeller, relabel
-from dominance.plots.palette import INK, TASKS
+from dominance.plots.palette import INK, MARKS, TASKS, TIME
 from dominance.plots.result import Plot
 from dominance.plots.source import joined
 
-_THIRDS = (("first third of the epochs", TASKS[4]), ("second", TASKS[0]), ("last", TASKS[5]))
+_THIRDS = tuple(
+    zip(("first third of the epochs", "second", "last"), (TIME[0], TIME[2], TIME[5]), MARKS[:3], strict=True)
+)
 
 
 @backends.themed
@@ -62,7 +64,9 @@ def plot_tci_gcd(
         f"In brackets: {100 * float(data.attrs.get('level', 0.95)):g} % interval ({data.attrs.get('interval', '?')}).",
         "The epochs of a run are not independent." if over_epochs else "",
     )
-    entries = [Entry(label, colour) for label, colour in _THIRDS] if over_epochs else [Entry("each run", TASKS[0])]
+    entries = [Entry(label, colour, marker=mark) for label, colour, mark in _THIRDS]
+    if not over_epochs:
+        entries = [Entry("each run", TASKS[0], marker=MARKS[0])]
     entries.append(Entry("above 1 the gradients conflict", INK, line=True, dashes="--", width=0.7))
     titles = relabel(chosen, labeller)
     says = [_words(data.sel(task=task), over_epochs) for task in chosen]
@@ -94,14 +98,14 @@ def _panel(b: Any, axes: Any, data: xr.Dataset, over_epochs: bool) -> None:
     b.axis(axes, "y", limits=span, ticks=ticks, labels=series.numbers(ticks))
     b.line(axes, [1, 1], span, colour=INK, dashes="--", width=0.7, label="conflict")
     if not over_epochs:
-        b.line(axes, x, y, colour=TASKS[0], marker=True, label="points")
+        b.line(axes, x, y, colour=TASKS[0], marker=MARKS[0], label="points")
         return
     first, last = float(epoch.min()), float(epoch.max())
     third = np.minimum(((epoch - first) / ((last - first) or 1) * 3).astype(int), 2)
-    for number, (label, colour) in enumerate(_THIRDS):
+    for number, (label, colour, mark) in enumerate(_THIRDS):
         inside = third == number
         if inside.any():
-            b.line(axes, x[inside], y[inside], colour=colour, marker=True, label=label)
+            b.line(axes, x[inside], y[inside], colour=colour, marker=mark, label=label)
 
 
 def _span(values: Any) -> tuple[float, float]:

@@ -9,11 +9,9 @@ import xarray as xr
 
 from dominance.plots import backends, series, sheets
 from dominance.plots.backends import Entry
-from dominance.plots.palette import GREY, INK
+from dominance.plots.palette import GREY, INK, TIME
 from dominance.plots.result import Plot
 
-COLOURS = ("#f0ab5c", "#e08a4a", "#c96457", "#a84370", "#7d2b7e", "#4b1a78")
-"""From orange, where a way begins, to purple: darker all the way, also on a grey printout."""
 FRONT = "#5a8cc4"
 _LEVELS = 7
 
@@ -34,8 +32,8 @@ def plot_trajectories(data: xr.Dataset, *, backend: str | Any = "matplotlib") ->
     methods = [str(name) for name in data["method"].values]
     first, second = data.attrs["names"]
     entries = [
-        Entry("from here", COLOURS[0], line=True, width=1.2),
-        Entry("to here", COLOURS[-1], line=True, width=1.2),
+        Entry("from here", TIME[0], line=True, width=1.2),
+        Entry("to here", TIME[-1], line=True, width=1.2),
         Entry("Pareto front", FRONT, line=True, width=2.6),
         Entry(f"level lines of ({first} + {second}) / 2", GREY, line=True, width=0.4),
     ]
@@ -62,8 +60,8 @@ _CENTRED = {"horizontal": "center", "vertical": "center", "colour": INK}
 
 def _way(b: Any, axes: Any, x: np.ndarray, y: np.ndarray) -> None:
     """One way in pieces of equal length in points, from the first colour to the last; a dot where it begins."""
-    edges = np.linspace(0, len(x) - 1, len(COLOURS) + 1).round().astype(int)
-    for low, high, colour in zip(edges[:-1], edges[1:], COLOURS, strict=True):
+    edges = np.linspace(0, len(x) - 1, len(TIME) + 1).round().astype(int)
+    for low, high, colour in zip(edges[:-1], edges[1:], TIME, strict=True):
         b.line(axes, x[low : high + 1], y[low : high + 1], colour=colour, width=1.2)
     if len(x):
         b.line(axes, x[:1], y[:1], colour=INK, marker=True)

@@ -42,7 +42,7 @@ def test_the_two_panels_of_figure_1_for_every_owner() -> None:
     titles = [call["string"] for call in plot.figure.called("text")]
     assert "owner price, top 1 %" in titles
     assert "owner rating, variance 0.01" in titles
-    variance, fraction = plot.axes[2].called("line"), plot.axes[3].called("line")
+    variance, fraction = ([line for line in axes.called("line") if not line["marker"]] for axes in plot.axes[2:4])
     assert len(variance) == len(fraction) == 6  # two tasks, three selections
     rating = data.mean_change.sel(owner="rating", task="rating", metric="error", selection="top").values
     solid = [line for line in variance if line["dashes"] == "-"]

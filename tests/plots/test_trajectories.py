@@ -7,7 +7,8 @@ from itertools import pairwise
 import numpy as np
 import xarray as xr
 
-from dominance.plots.trajectories import COLOURS, plot_trajectories
+from dominance.plots.palette import TIME
+from dominance.plots.trajectories import plot_trajectories
 
 
 def ways() -> xr.Dataset:
@@ -29,8 +30,8 @@ def ways() -> xr.Dataset:
 def test_a_panel_for_each_method_a_way_from_each_start_from_the_first_colour_to_the_last():
     plot = plot_trajectories(ways(), backend="none")
     assert len(plot.axes) == 2
-    pieces = [call for call in plot.axes[0].called("line") if call["colour"] in COLOURS]
-    assert [call["colour"] for call in pieces] == [*COLOURS, *COLOURS]
+    pieces = [call for call in plot.axes[0].called("line") if call["colour"] in TIME]
+    assert [call["colour"] for call in pieces] == [*TIME, *TIME]
     np.testing.assert_allclose(pieces[0]["x"][0], 1.0)
     np.testing.assert_allclose(pieces[5]["x"][-1], 1 - 19 / 30)  # the way that ends early
     for before, after in pairwise(pieces[:6]):

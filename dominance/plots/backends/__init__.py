@@ -37,7 +37,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of a legend: a filled patch, or a line when ``line`` is set."""
+    """One entry of a legend: a filled patch, or a line when ``line`` is set, or a point of the shape ``marker``."""
 
     label: str
     colour: str
@@ -45,6 +45,8 @@ class Entry:
     line: bool = False
     dashes: str = "-"
     width: float = 1.0
+    marker: str = ""
+    """Shape of a point, one of ``palette.MARKS``; with ``line`` it stands on the line."""
 
 
 def get(backend: str | Any) -> Any:

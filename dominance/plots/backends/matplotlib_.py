@@ -30,6 +30,8 @@ __all__ = [
     "printable", "reference", "rule", "save", "size_of", "stacked_area", "text", "text_width", "theme", "title",
 ]  # fmt: skip
 
+_MARK_SIZES = {"o": 2.8, "s": 2.6, "^": 3.4, "D": 2.5}
+"""Points in diameter that look alike in size."""
 NO_DATE = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
 
 
@@ -70,10 +72,11 @@ def line(
     width: float = 1.0,
     alpha: float = 1.0,
     dashes: str = "-",
-    marker: bool = False,
+    marker: bool | str = False,
     label: str = "",
 ) -> None:
-    """A line through the points (broken at NaN), or only markers."""
+    """A line through the points (broken at NaN), or only markers: dots, or a shape of ``palette.MARKS``."""
+    shape = marker if isinstance(marker, str) else "o" if marker else ""
     with theme():
         axes.plot(
             x,
@@ -82,8 +85,8 @@ def line(
             linewidth=width,
             alpha=alpha,
             linestyle="none" if marker else dashes,
-            marker="o" if marker else "none",
-            markersize=2.2,
+            marker=shape or "none",
+            markersize=_MARK_SIZES.get(marker, 2.2),
             markeredgewidth=0,
             label=label or "_",
             solid_joinstyle="round",
@@ -285,9 +288,11 @@ def legend(target: Any, entries: Sequence[Entry], *, x: float = 0.0, y: float = 
     with theme():
         handles: list[Any] = []
         for entry in entries:
-            if entry.line:
-                style: Any = entry.dashes
-                handles.append(Line2D([], [], color=entry.colour, linestyle=style, linewidth=entry.width))
+            if entry.line or entry.marker:
+                style: Any = entry.dashes if entry.line else "none"
+                mark = {"marker": entry.marker, "markersize": _MARK_SIZES.get(entry.marker), "markeredgewidth": 0}
+                looks = {"color": entry.colour, "linestyle": style, "linewidth": entry.width}
+                handles.append(Line2D([], [], **looks, **(mark if entry.marker else {})))
             else:
                 edge = GREY if entry.hatch or entry.colour == "white" else "none"
                 handles.append(Patch(facecolor=entry.colour, edgecolor=edge, hatch=entry.hatch or None, linewidth=0.3))

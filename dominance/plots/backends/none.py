@@ -98,7 +98,7 @@ def line(
     width: float = 1.0,
     alpha: float = 1.0,
     dashes: str = "-",
-    marker: bool = False,
+    marker: bool | str = False,
     label: str = "",
 ) -> None:
     _keep(axes, "line", x=x, y=y, colour=colour, width=width, alpha=alpha, dashes=dashes, marker=marker, label=label)
