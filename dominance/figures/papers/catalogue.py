@@ -24,6 +24,7 @@ def items() -> dict[str, Item]:
         adatask_tables,
         mocograd,
         mocograd_conflict,
+        mocograd_tables,
         pub_scores,
         pub_statistics,
         pub_toy,
@@ -36,6 +37,7 @@ def items() -> dict[str, Item]:
         adatask_elsewhere.ITEMS,
         mocograd.ITEMS,
         mocograd_conflict.ITEMS,
+        mocograd_tables.ITEMS,
         pub_toy.ITEMS,
         pub_statistics.ITEMS,
         pub_scores.ITEMS,
@@ -44,10 +46,10 @@ def items() -> dict[str, Item]:
     return {item.name: item for item in sorted(known, key=_place)}
 
 
-def _place(item: Item) -> tuple[int, bool, int]:
-    """Paper, figures before tables, number."""
-    kind, number = re.fullmatch(r"\w+-(fig|table)(\d+)", item.name).groups()  # type: ignore[union-attr]
-    return PAPERS.index(item.paper), kind == "table", int(number)
+def _place(item: Item) -> tuple[int, bool, int, str]:
+    """Paper, figures before tables, number, part."""
+    kind, number, part = re.fullmatch(r"\w+-(fig|table)(\d+)(-\w+)?", item.name).groups()  # type: ignore[union-attr]
+    return PAPERS.index(item.paper), kind == "table", int(number), part or ""
 
 
 def find(pattern: str) -> list[Item]:

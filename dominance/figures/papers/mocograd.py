@@ -1,4 +1,4 @@
-"""MoCoGrad's tables, and its figures of methods, architectures, λ and time; most of its data cannot be shipped."""
+"""MoCoGrad's figures of methods, architectures, λ and time; most of its data cannot be shipped."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dominance.figures.papers.adatask_elsewhere import rows
 from dominance.figures.papers.item import Claim, Item, Judgement, Wish
 from dominance.figures.papers.jobs import Job, Timing
 from dominance.figures.papers.material import Material
+from dominance.figures.papers.mocograd_tables import DIGITS, HERO, METHODS, OVERLAID, PAPER, RESNET, STL, board
 from dominance.figures.papers.outcomes import of_parts, three
 from dominance.figures.papers.scoreboard import Board, Row
 from dominance.figures.papers.table import Table
@@ -18,80 +18,14 @@ from dominance.plots.loss_curves import plot_loss_curves
 from dominance.plots.result import Plot
 from dominance.plots.scores import plot_scores
 
-PAPER = "MoCoGrad"
-STL, HERO = "STL", "MoCoGrad"
-METHODS = {
-    STL: "stl",
-    "DWA": "dwa",
-    "MGDA": "mgda",
-    "PCGrad": "pcgrad",
-    "GradDrop": "graddrop",
-    "GradVac": "gradvac",
-    "CAGrad": "cagrad",
-    "IMTL": "imtl",
-    "RLW": "rlw",
-    "Nash-MTL": "nash-mtl",
-    HERO: "mocograd",
-}
-DELTAS = {
-    "mocograd-table1": (0.0, -0.54, -0.18, -0.47, -0.58, -0.71, -0.35, -0.57, 0.02, -1.11, 0.48),
-    "mocograd-table2": (0.0, 1.57, 1.56, 1.36, 1.38, 1.76, 1.34, 1.89, 0.75, -0.50, 2.93),
-    "mocograd-table3": (0.0, 7.68, 6.23, 8.28, 8.30, 8.21, 7.44, 6.97, 8.00, 8.04, 9.65),
-    "mocograd-table4": (0.0, 6.43, 4.08, 1.47, 1.43, 5.91, 5.74, 4.34, -0.37, 7.59, 9.93),
-}
-"""Δ_M in percent, in the order of ``METHODS``; of Table II that on MovieLens."""
-SAYS = "MoCoGrad has the best Δ_M of eleven methods"
-DIGITS: dict[str, dict[str, Any]] = {"quick": {}, "full": {}}
-CENSUS: dict[str, dict[str, Any]] = {
-    "quick": {"settings": {"weeks": "input", "samples": 20_000}, "batch_size": 256, "every": 5},
-    "full": {"settings": {"weeks": "input"}},
-}
-OVERLAID = "In its place stand two overlaid digits and the picture itself."
-
-
-def _compared(name: str) -> tuple[Row, ...]:
-    published = DELTAS.get(name, (float("nan"),) * len(METHODS))
-    return rows(
-        {label: (method, (delta,)) for (label, method), delta in zip(METHODS.items(), published, strict=True)}, STL
-    )
-
-
-def _board(name: str, place: str, title: str, own: str, stand_in: str, how: Any, why: str, **more: Any) -> Board:
-    return Board(
-        name, PAPER, place, title, _compared(name), "mocograd", own, stand_in, why, stand_in_how=how, hero=HERO,
-        says=SAYS, **more,
-    )  # fmt: skip
-
-
-TABLE1 = _board(
-    "mocograd-table1", "Table I", "AUC by method", "aliexpress", "census", CENSUS,
-    "The paper's data is AliExpress of four countries (--data aliexpress=DIR, one of them). In its place stands KDD"
-    " Census-Income with two questions with yes or no.",
-)  # fmt: skip
-TABLE2 = _board(
-    "mocograd-table2", "Table II", "errors by method, nine tasks", "", "movielens",
-    {"quick": {"epochs": 5}, "full": {}},
-    "MovieLens with a hundred thousand ratings in place of ten million (--data movielens=DIR for those). The table's"
-    " other half is on QM9.",
-)  # fmt: skip
-TABLE3 = _board(
-    "mocograd-table3", "Table III", "three tasks on rooms, by method", "nyuv2", "digits", DIGITS,
-    f"The paper's data is NYUv2 (--data nyuv2=DIR). {OVERLAID}",
-    own_how={"settings": {"backbone": "resnet50"}, "lr": 1e-4},
-)  # fmt: skip
-TABLE4 = _board(
-    "mocograd-table4", "Table IV", "two tasks on scenes, by method", "cityscapes", "digits", DIGITS,
-    f"The paper's data is CityScapes (--data cityscapes=DIR). {OVERLAID}",
-    own_how={"settings": {"backbone": "resnet50"}, "lr": 1e-4},
-)  # fmt: skip
-FIG5 = _board(
+FIG5 = board(
     "mocograd-fig5", "Fig. 5", "accuracy by method and task", "office-home", "digits", DIGITS,
     f"The paper's data is Office-Home (--data office-home=DIR). {OVERLAID}",
 )  # fmt: skip
-FIG6 = _board(
+FIG6 = board(
     "mocograd-fig6", "Fig. 6", "training losses by method", "nyuv2", "digits", DIGITS,
     f"The paper's data is NYUv2 (--data nyuv2=DIR). {OVERLAID}",
-    own_how={"settings": {"backbone": "resnet50"}, "lr": 1e-4},
+    own_how=RESNET,
 )  # fmt: skip
 ARCHITECTURES = {"HPS": "hps", "Cross-stitch": "cross-stitch", "MMoE": "mmoe", "CGC": "cgc"}
 FIG7 = Board(
@@ -102,7 +36,7 @@ FIG7 = Board(
     ),
     "mocograd", "cityscapes", "digits", f"The paper's data is CityScapes (--data cityscapes=DIR). {OVERLAID} Its fifth"
     " architecture, MTAN, needs pictures.",
-    stand_in_how=DIGITS, own_how={"settings": {"backbone": "resnet50"}, "lr": 1e-4},
+    stand_in_how=DIGITS, own_how=RESNET,
 )  # fmt: skip
 LAMBDAS = (0.02, 0.06, 0.09, 0.12, 0.15, 0.2)
 FIG9 = Board(
@@ -248,10 +182,6 @@ def _nash_is_slowest(material: Material) -> Judgement:
 
 
 ITEMS = (
-    TABLE1.item(),
-    TABLE2.item(),
-    TABLE3.item(),
-    TABLE4.item(),
     Item("mocograd-fig5", PAPER, "Fig. 5", FIG5.title, FIG5.needs, _draw_scores, FIG5.stands_for, FIG5.item().claims),
     Item(
         "mocograd-fig6", PAPER, "Fig. 6", FIG6.title, FIG6.needs, _draw_losses, FIG6.stands_for,

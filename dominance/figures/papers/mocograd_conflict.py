@@ -12,7 +12,7 @@ from dominance.analyse.study.tci_gcd import tci_gcd_correlation
 from dominance.figures.papers.item import Claim, Item, Judgement, Wish
 from dominance.figures.papers.jobs import Job, Training
 from dominance.figures.papers.material import Material
-from dominance.figures.papers.mocograd import PAPER
+from dominance.figures.papers.mocograd_tables import PAPER
 from dominance.figures.papers.outcomes import of_parts, three
 from dominance.figures.papers.values import Estimate, scores
 from dominance.plots.result import Plot

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, Literal
 
 import xarray as xr
 
@@ -16,7 +17,7 @@ from dominance.figures.papers.jobs import Job, Training
 from dominance.figures.papers.material import Material
 from dominance.figures.papers.outcomes import three
 from dominance.figures.papers.table import Table
-from dominance.figures.papers.values import INTERVAL, Estimate
+from dominance.figures.papers.values import AVERAGE, INTERVAL, Estimate, average
 
 SYMBOLS = {"mocograd": "Δ_M", "adatask": "Δp", "pub": "Δm"}
 _WIDE = 5
@@ -32,12 +33,16 @@ class Row:
         how: fields of ``Training``; all rows of a board name the same ones.
         against: label of the row that it is compared with; None: not compared.
         published: the paper's numbers, one for each column of ``Board.columns``, then Δ in percent.
+        how_own: more fields, or others in their place, on the paper's data.
+        when: it is trained: "full", on what stands in at full scale only; "own", on the paper's data only.
     """
 
     label: str
     how: Mapping[str, Any]
     against: str | None = None
     published: Sequence[float] = ()
+    how_own: Mapping[str, Any] = field(default_factory=dict)
+    when: Literal["always", "full", "own"] = "always"
 
 
 @dataclass(frozen=True)
@@ -45,12 +50,15 @@ class Board:
     """A table of methods.
 
     Attributes:
-        own: benchmark of the paper's data; "" where what is trained on always stands in.
+        own: benchmark of the paper's data.
         own_how: fields of ``Training`` with it.
-        stand_in: benchmark that takes its place; "" for none.
+        stand_in: benchmark that takes its place; "" for none. The same one: other data in the same form stands in, or
+            the data itself, see ``package``; the scale says how it is trained.
         stand_in_how: of a scale.
+        package: module that brings the paper's data itself; without it, and without a folder, there is nothing to make.
         kind: of Δ, see ``dominance.delta``.
-        columns: (task, metric) of the published numbers, in their order.
+        columns: (task, metric) of the published numbers, in their order; (``AVERAGE``, metric) is the mean of the
+            tasks, which then has a column.
         hero: label of the paper's method, which it claims to be the best; "" for no such claim.
         rivals: labels that it is compared with; empty: all.
     """
@@ -71,21 +79,24 @@ class Board:
     says: str = ""
     rivals: Sequence[str] = ()
     seeds: Sequence[int] = (0, 1, 2)
+    package: str = ""
 
     def needs(self, wish: Wish) -> list[Job]:
         """The rows' trainings with all seeds; none where there is neither the paper's data nor another."""
-        if self.own in wish.data:
+        own = self.own in wish.data and self.own != self.stand_in
+        if own:
             benchmark, common = self.own, dict(self.own_how)
-        elif self.stand_in:
+        elif self.stand_in and (not self.package or self.own in wish.data or find_spec(self.package)):
             benchmark, common = self.stand_in, dict(self.stand_in_how.get(wish.scale, {}))
         else:
             return []
         settings = wish.settings(benchmark, **common.pop("settings", {}))
         found = {}
         for row in self.rows:
-            for seed in self.seeds:
-                job = Training(benchmark, seed=seed, settings=settings, **{**common, **row.how})
-                found[job.name] = job
+            if row.when == "always" or own or (row.when == "full" and wish.scale == "full"):
+                for seed in self.seeds:
+                    job = Training(benchmark, seed=seed, settings=settings, **{**common, **_how(row, own=own)})
+                    found[job.name] = job
         return list(found.values())
 
     def item(self, *more: Claim) -> Item:
@@ -104,8 +115,24 @@ class Board:
         )
 
     def runs(self, material: Material) -> dict[str, list[xr.DataTree]]:
-        """Label -> its runs."""
-        return {row.label: material.select(**row.how) for row in self.rows}
+        """Label -> its runs. Rows that are not always trained are left out where they were not.
+
+        Raises:
+            NothingRecorded: another row has none.
+        """
+        own = self.own != self.stand_in and any(run.attrs.get("benchmark") == self.own for run in material.runs)
+        how = {row.label: _how(row, own=own) for row in self.rows}
+        there = [row for row in self.rows if row.when == "always" or material.has(**how[row.label])]
+        return {row.label: material.select(**how[row.label]) for row in there}
+
+    def on_its_data(self, material: Material) -> bool:
+        """Whether the runs are of the paper's own data."""
+        shipped = self.own == self.stand_in and not self.package  # its form, and another's content unless data= is set
+        return any(
+            run.attrs.get("benchmark") == self.own
+            and (not shipped or "data" in run.attrs.get("training", {}).get("settings", {}))
+            for run in material.runs
+        )
 
     def deltas(self, material: Material) -> dict[str, xr.Dataset]:
         """Label -> ``delta`` against the row that it is compared with."""
@@ -113,7 +140,7 @@ class Board:
         def find() -> dict[str, xr.Dataset]:
             runs, found = self.runs(material), {}
             for row in self.rows:
-                if row.against is not None:
+                if row.label in runs and row.against is not None:
                     joint = {str(i): run for i, run in enumerate(runs[row.label])}
                     found[row.label] = delta(joint, _baseline(runs[row.against]), kind=self.kind)
             return found
@@ -125,16 +152,17 @@ class Board:
         runs, deltas = self.runs(material), self.deltas(material)
         scored = {label: final_scores({str(i): run for i, run in enumerate(each)}) for label, each in runs.items()}
         columns = list(dict.fromkeys(pair for found in scored.values() for pair in _pairs(found)))
-        own = any(run.attrs.get("benchmark") == self.own for each in runs.values() for run in each)
+        ways = {pair: _direction(scored.values(), *pair) for pair in columns}
+        for task, metric in self.columns:
+            if task == AVERAGE and (first := next((pair for pair in columns if pair[1] == metric), None)):
+                columns.append((task, metric))
+                ways[task, metric] = ways[first]
+        own, rows = self.on_its_data(material), [row for row in self.rows if row.label in runs]
         header, bold = ["method"], set()
-        body: list[list[str]] = [[row.label] for row in self.rows]
+        body: list[list[str]] = [[row.label] for row in rows]
         for task, metric in columns:
-            estimates = [_estimate(scored[row.label], task, metric) for row in self.rows]
-            way = next(
-                str(one["direction"].sel(task=task, metric=metric).item())
-                for one in scored.values()
-                if (task, metric) in _pairs(one)
-            )
+            estimates = [_estimate(scored[row.label], task, metric) for row in rows]
+            way = ways[task, metric]
             header.append(f"{task}\n{metric} {'↑' if way == 'higher' else '↓'}")
             best = max(
                 estimates,
@@ -147,13 +175,13 @@ class Board:
                     bold.add((number, len(header) - 1))
             if own and (task, metric) in self.columns:
                 header.append("\npaper")
-                for cells, row in zip(body, self.rows, strict=True):
+                for cells, row in zip(body, rows, strict=True):
                     cells.append(_published(row, self.columns.index((task, metric)), places))
         header += [
             f"{SYMBOLS[self.kind]} (%)\n{'↓' if self.kind == 'pub' else '↑'} ours",
             f"{SYMBOLS[self.kind]} (%)\npaper",
         ]
-        for cells, row in zip(body, self.rows, strict=True):
+        for cells, row in zip(body, rows, strict=True):
             cells += [_percent(deltas.get(row.label)), _published(row, len(self.columns), 2)]
         note = "" if len(columns) > _WIDE else INTERVAL
         theirs = "" if own else " The paper's is on its own data."
@@ -177,7 +205,14 @@ class Board:
             f"{self.hero} {_percent(hero)} %, best other {best} {_percent(found[best])} %, on"
             f" {', '.join(dict.fromkeys(str(run.attrs.get('benchmark')) for run in material.runs))}"
         )
+        left_out = len(self.rows) - len(self.runs(material))
+        if left_out:
+            evidence += f"; {left_out} of the paper's rows were not trained"
         return Judgement(three(first and above, first or above), evidence)
+
+
+def _how(row: Row, *, own: bool) -> dict[str, Any]:
+    return {**row.how, **(row.how_own if own else {})}
 
 
 def _baseline(runs: Sequence[xr.DataTree]) -> Any:
@@ -200,7 +235,16 @@ def _pairs(scores: xr.Dataset) -> list[tuple[str, str]]:
     ]
 
 
+def _direction(scores: Iterable[xr.Dataset], task: str, metric: str) -> str:
+    """ "higher" or "lower" is better."""
+    return next(
+        str(one["direction"].sel(task=task, metric=metric).item()) for one in scores if (task, metric) in _pairs(one)
+    )
+
+
 def _estimate(scores: xr.Dataset, task: str, metric: str) -> Estimate:
+    if task == AVERAGE:
+        return Estimate.of(average(scores, metric))
     known = task in scores["task"].values and metric in scores["metric"].values
     return Estimate.of(scores["value"].sel(task=task, metric=metric).values if known else [])
 

@@ -17,6 +17,8 @@ from dominance.figures.papers.material import Material
 from dominance.figures.papers.table import Table
 
 INTERVAL = "± half of the 95 % interval over seeds (Student's t)."
+AVERAGE = "Average"
+"""What the mean of the tasks is called, as if it were one."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,15 @@ def scores(material: Material, metric: str, **wanted: Any) -> xr.DataArray:
     return values.groupby("seed").mean().rename(seed="run").assign_coords(seed=("run", np.unique(values["seed"])))
 
 
-def with_average(values: xr.DataArray, name: str = "Average") -> xr.DataArray:
+def average(scores: xr.Dataset, metric: str) -> xr.DataArray:
+    """(seed) mean over the tasks that have this metric, from ``final_scores``; single-task runs are joined by seed."""
+    if metric not in scores["metric"]:
+        return xr.DataArray(np.empty(0), dims="seed")
+    by_seed = scores["value"].sel(metric=metric).groupby(scores["seed"]).mean()
+    return by_seed.dropna("task", how="all").mean("task", skipna=False)
+
+
+def with_average(values: xr.DataArray, name: str = AVERAGE) -> xr.DataArray:
     """One more entry along ``task``: the mean of the tasks, of each run."""
     plain = values.assign_coords(task=values["task"].astype(object))
     mean = plain.mean("task", skipna=False).expand_dims(task=np.array([name], dtype=object))
