@@ -47,7 +47,7 @@ def draw(
     for i, group in enumerate(groups):
         values = np.ravel(np.asarray(group.values, dtype=float))
         beside = i - (np.linspace(0.3, 0.1, len(values)) if len(values) > 1 else np.full(len(values), 0.2))
-        b.line(axes, beside, values, colour=TASKS[0], alpha=0.45, marker=True, label="each run")
+        b.line(axes, beside, values, colour=TASKS[0], alpha=0.6, marker=True, label="each run")
         if np.isfinite(group.low) and np.isfinite(group.high):
             b.line(axes, [i + 0.15] * 2, [group.low, group.high], colour=INK, width=0.9, label="interval")
         b.line(axes, [i, i + 0.3], [group.mean, group.mean], colour=INK, width=1.4, label="mean")

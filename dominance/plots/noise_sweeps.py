@@ -11,7 +11,7 @@ import xarray as xr
 from dominance.analyse.kernels import t_test
 from dominance.plots import backends, series, sheets
 from dominance.plots.backends import Entry
-from dominance.plots.palette import points_of
+from dominance.plots.palette import INK, points_of
 from dominance.plots.result import Plot
 
 SELECTIONS = {"top": ("-", "noise on what {} owns most"), "random": ("--", "on as many random parameters")}
@@ -37,10 +37,11 @@ def plot_noise_sweeps(result: xr.Dataset, *, owner: str, backend: str | Any = "m
     looks = points_of(len(tasks))
     shown = [name for name in SELECTIONS if name in data["selection"].values]
     entries = [
-        Entry(f"error of {task}, {words.format(owner)}", colour, line=True, dashes=dashes, marker=mark)
-        for name in shown
-        for dashes, words in [SELECTIONS[name]]
+        Entry(f"error of {task}", colour, line=True, marker=mark)
         for task, (colour, mark) in zip(tasks, looks, strict=True)
+    ]
+    entries += [
+        Entry(words.format(owner), INK, line=True, dashes=dashes) for dashes, words in (SELECTIONS[n] for n in shown)
     ]
     fractions, variances = data["fraction"].values, data["variance"].values
     sweeps = [

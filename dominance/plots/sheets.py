@@ -250,8 +250,9 @@ def heat(
 ) -> list[Heat]:
     """Pages for cells (row, column) with names on both sides and a colour bar above.
 
-    ``body`` fixes the width of the cells together (columns without names); otherwise column names stand upright where
-    the cells are too narrow for them. ``bar_space`` 0: no colour bar.
+    ``body`` says about how wide the cells together are (columns without names); otherwise column names stand upright
+    where the cells are too narrow for them. What needs more than one column of a paper fills two. ``bar_space`` 0: no
+    colour bar.
     """
     widest = max(b.text_width(text, SMALL) for text in rows)
     left = _EDGE + min(1.9, widest) + 0.1
@@ -267,7 +268,11 @@ def heat(
         named = fit(columns, UPRIGHT if upright else wide, b, SMALL)
     else:
         column_pages, across, wide, upright, header, named = 1, len(columns), body / len(columns), False, 0.03, []
-    width = max(left + across * wide + 0.15, ONE_COLUMN)
+    width, one = ONE_COLUMN, ONE_COLUMN - left - 0.15
+    if body is not None and one >= 0.7 * body:
+        wide = one / across
+    elif across * wide > one:
+        width, wide = TWO_COLUMNS, (TWO_COLUMNS - left - 0.15) / across
     room = PAGE - _overhead(b, width, around) - header - bar_space - _TICKS
     per_page = max(1, int(room / cell_height[0]))
     row_pages = -(-len(rows) // per_page)

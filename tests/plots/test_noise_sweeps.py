@@ -52,4 +52,5 @@ def test_two_sweeps_each_in_order_for_both_tasks_and_the_control():
     expected = 100 * plot.data["mean"].sel(task="A", selection="top").isel(setting=[1, 3, 2])
     np.testing.assert_allclose(drawn, expected)
     labels = [entry.label for call in plot.figure.called("legend") for entry in call["entries"]]
-    assert labels[0] == "error of A, noise on what B owns most"
+    assert labels[0] == "error of A"
+    assert labels[2:] == ["noise on what B owns most", "on as many random parameters"]

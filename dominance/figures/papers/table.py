@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from dominance.plots import backends, sheets
 from dominance.plots.labels import fit, wrap
 
 FORMATS = ("pdf", "png", "svg", "csv", "md")
-_GAP, _EDGE, _STEP = 0.14, 0.06, 0.15
+SMALLEST = 6.0
+"""Points of type: where a table needs smaller, its columns are broken into blocks."""
+_GAP, _EDGE, _STEP, _HEAD = 0.14, 0.06, 0.15, 0.13
+_NAME = 1.9  # inches of the first column at most, beside blocks
 
 
 @dataclass
@@ -74,53 +78,85 @@ class Table:
         return written
 
     def draw(self, b: Any) -> Any:
-        """One figure, as wide as the cells need, at most two columns of a paper."""
-        size = sheets.SMALL
-        head = [name.split("\n") for name in self.header]
-        columns = list(zip(*(row for row in self.rows if row), strict=True))
-        need = [
-            max(b.text_width(text, size) * 1.1 for text in (*lines, *column))
-            for lines, column in zip(head, columns, strict=True)
-        ]
-        room = sheets.TWO_COLUMNS - 2 * _EDGE - _GAP * (len(need) - 1)
-        need[0] = min(need[0], max(0.6, room - sum(need[1:])))
-        shrink = min(1.0, room / sum(need))
-        size *= shrink
-        widths = [width * shrink for width in need]
-        total = max(sum(widths) + _GAP * (len(widths) - 1) + 2 * _EDGE, sheets.ONE_COLUMN)
-        deep = max(map(len, head))
-        note = [line for line in wrap(self.note, total - 2 * _EDGE, b, sheets.SMALL) if line]
+        """One figure, as wide as one or two columns of a paper; columns that do not fit stand in a block below."""
+        total, size, blocks = self._blocks(b)
         rules = sum(1 for row in self.rows if not row)
-        body = _STEP * (len(self.rows) - rules) + 0.08 * rules
-        height = 2 * _EDGE + deep * 0.13 + 0.1 + body + 0.1 + len(note) * sheets.LINE
+        deep = max(len(name.split("\n")) for name in self.header)
+        block = deep * _HEAD + 0.1 + _STEP * (len(self.rows) - rules) + 0.08 * rules
+        note = [line for line in wrap(self.note, total - 2 * _EDGE, b, sheets.SMALL) if line]
+        height = 2 * _EDGE + len(blocks) * block + 0.12 * (len(blocks) - 1) + 0.04 + len(note) * sheets.LINE
         figure = b.figure(total, height)
-        lefts = [_EDGE + sum(widths[:i]) + _GAP * i for i in range(len(widths))]
-
-        def put(text: str, column: int, y: float, bold: bool = False) -> None:
-            flush = column > 0
-            x = lefts[column] + (widths[column] if flush else 0.0)
-            b.text(figure, x, y, text, size=size, bold=bold, horizontal="right" if flush else "left")
-
         y = height - _EDGE
-        for line in range(deep):
-            y -= 0.13
-            for column, lines in enumerate(head):
-                place = line - (deep - len(lines))
-                if place >= 0:
-                    put(lines[place], column, y + 0.03)
-        y -= 0.04
+        for columns in blocks:
+            self._block(b, figure, columns, size, total, y)
+            y -= block + 0.12
+        if note:
+            b.text(figure, _EDGE, y + 0.1, "\n".join(note), size=sheets.SMALL, vertical="top")
+        return figure
+
+    def _widths(self, b: Any, size: float) -> list[float]:
+        """Inches that each column needs at a size of type; bold is a tenth wider."""
+        cells = [list(column) for column in zip(*(row for row in self.rows if row), strict=True)] or [[]] * len(
+            self.header
+        )
+        return [
+            max(b.text_width(text, size) * 1.1 for text in (*name.split("\n"), *column))
+            for name, column in zip(self.header, cells, strict=True)
+        ]
+
+    def _blocks(self, b: Any) -> tuple[float, float, list[list[int]]]:
+        """Width of the figure, size of the type, and the columns of each block, after the first column."""
+        need = self._widths(b, sheets.SMALL)
+        everything = list(range(1, len(need)))
+        for total in (sheets.ONE_COLUMN, sheets.TWO_COLUMNS):
+            share = (total - 2 * _EDGE - _GAP * len(everything)) / sum(need)
+            if share >= SMALLEST / sheets.SMALL:
+                return total, sheets.SMALL * min(1.0, share), [everything]
+        # Columns under one heading stay together.
+        groups: list[list[int]] = []
+        for column in everything:
+            same = groups and self.header[column].split("\n")[0] == self.header[groups[-1][0]].split("\n")[0]
+            if same:
+                groups[-1].append(column)
+            else:
+                groups.append([column])
+        room = sheets.TWO_COLUMNS - 2 * _EDGE - min(need[0], _NAME)
+        for parts in range(2, len(groups) + 1):
+            bounds = [round(len(groups) * part / parts) for part in range(parts + 1)]
+            blocks = [list(chain.from_iterable(groups[low:high])) for low, high in pairwise(bounds)]
+            if all(sum(need[column] + _GAP for column in block) <= room for block in blocks):
+                return sheets.TWO_COLUMNS, sheets.SMALL, blocks
+        return sheets.TWO_COLUMNS, SMALLEST, [[column] for column in everything]
+
+    def _block(self, b: Any, figure: Any, columns: Sequence[int], size: float, total: float, y: float) -> None:
+        """The first column and some others, from ``y`` inches downwards, spread over the width."""
+        shown = [0, *columns]
+        need = self._widths(b, size)
+        others = sum(need[column] for column in columns) + _GAP * len(columns)
+        name = min(need[0], max(total - 2 * _EDGE - others, 0.6))
+        rights = [_EDGE + name]
+        gap = (total - 2 * _EDGE - name - others) / max(len(columns), 1) + _GAP
+        for column in columns:
+            rights.append(rights[-1] + gap + need[column])
+
+        def put(text: str, place: int, y: float, bold: bool = False) -> None:
+            x = rights[place] if place else _EDGE
+            b.text(figure, x, y, text, size=size, bold=bold, horizontal="right" if place else "left")
+
+        heads = [self.header[column].split("\n") for column in shown]
+        deep = max(len(head.split("\n")) for head in self.header)
+        for place, lines in enumerate(heads):
+            for number, line in enumerate(lines):
+                put(line, place, y - _HEAD * (deep - len(lines) + number + 1) + 0.03)
+        y -= deep * _HEAD + 0.04
         b.rule(figure, _EDGE, total - _EDGE, y, width=0.7)
-        names = iter(fit([row[0] for row in self.rows if row], widths[0], b, size))
+        names = iter(fit([row[0] for row in self.rows if row], name, b, size))
         for number, row in enumerate(self.rows):
             if not row:
                 y -= 0.08
                 b.rule(figure, _EDGE, total - _EDGE, y + 0.02, width=0.3)
                 continue
             y -= _STEP
-            for column, cell in enumerate(row):
-                put(next(names) if column == 0 else cell, column, y + 0.04, (number, column) in self.bold)
-        y -= 0.03
-        b.rule(figure, _EDGE, total - _EDGE, y, width=0.7)
-        if note:
-            b.text(figure, _EDGE, y - 0.05, "\n".join(note), size=sheets.SMALL, vertical="top")
-        return figure
+            for place, column in enumerate(shown):
+                put(row[column] if place else next(names), place, y + 0.04, (number, column) in self.bold)
+        b.rule(figure, _EDGE, total - _EDGE, y - 0.03, width=0.7)

@@ -86,7 +86,7 @@ def line(
             alpha=alpha,
             linestyle="none" if marker else dashes,
             marker=shape or "none",
-            markersize=_MARK_SIZES.get(marker, 2.2),
+            markersize=_MARK_SIZES[shape or "o"],
             markeredgewidth=0,
             label=label or "_",
             solid_joinstyle="round",
@@ -290,9 +290,10 @@ def legend(target: Any, entries: Sequence[Entry], *, x: float = 0.0, y: float = 
         for entry in entries:
             if entry.line or entry.marker:
                 style: Any = entry.dashes if entry.line else "none"
-                mark = {"marker": entry.marker, "markersize": _MARK_SIZES.get(entry.marker), "markeredgewidth": 0}
-                looks = {"color": entry.colour, "linestyle": style, "linewidth": entry.width}
-                handles.append(Line2D([], [], **looks, **(mark if entry.marker else {})))
+                looks: dict[str, Any] = {"color": entry.colour, "linestyle": style, "linewidth": entry.width}
+                if entry.marker:
+                    looks |= {"marker": entry.marker, "markersize": _MARK_SIZES[entry.marker], "markeredgewidth": 0}
+                handles.append(Line2D([], [], **looks))
             else:
                 edge = GREY if entry.hatch or entry.colour == "white" else "none"
                 handles.append(Patch(facecolor=entry.colour, edgecolor=edge, hatch=entry.hatch or None, linewidth=0.3))
