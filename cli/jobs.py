@@ -1,24 +1,32 @@
-"""Runs what figures need, several processes at once, each job once: what is done already stays done."""
+"""Runs what figures need, several processes at once, each job once: what is done already stays done.
+
+The processes are forked from one that has imported torch: a small training takes less time than that import.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
+import runpy
 import shlex
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dominance.figures.papers.jobs import Job
 
 _LOOK = 0.05
 """Seconds between two looks at the processes."""
+_THREADS = "OMP_NUM_THREADS"
+_IMPORTED = ("torch", "torch._dynamo", "zarr", "xarray", "sklearn.datasets", "dominance.benchmarks.trainer")
+"""What every training imports, torch itself torch._dynamo in the first step of its optimizers."""
 
 
 @dataclass
@@ -42,39 +50,30 @@ class Running:
         self.job, self.folder = job, folder
         self.log = folder.with_name(f"{folder.name}.log")
         self.began = time.monotonic()
-        self._file = self.log.open("a", encoding="utf-8")
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        # A group of its own: Ctrl-C reaches us alone, and we tell it.
-        self.process = subprocess.Popen(
-            _command(job, folder),
-            stdin=subprocess.DEVNULL,
-            stdout=self._file,
-            stderr=self._file,
-            env=environment,
-            start_new_session=True,
-        )
+        self.command = _command(job, folder)
+        self.process = _context().Process(target=_work, args=(self.command, str(self.log), dict(os.environ)))
+        self.process.start()
 
     def ended(self) -> str | None:
         """None while it runs; "" when it went well; else what it said last."""
-        code = self.process.poll()
+        code = self.process.exitcode
         if code is None:
             return None
-        self._file.close()
         if code == 0:
-            _mark(self.folder).write_text(shlex.join(_command(self.job, self.folder)) + "\n", encoding="utf-8")
+            _mark(self.folder).write_text(f"python -m {shlex.join(self.command)}\n", encoding="utf-8")
             return ""
-        said = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        said = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if self.log.exists() else []
         return said[-1] if said else f"ended with {code}"
 
     def interrupt(self) -> None:
         """Tell it to keep a checkpoint and to end."""
         with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(signal.SIGINT)
+            if self.process.pid is not None and self.process.exitcode is None:
+                os.kill(self.process.pid, signal.SIGINT)
 
     def wait(self) -> None:
         """Until it has ended."""
-        self.process.wait()
-        self._file.close()
+        self.process.join()
 
 
 def run_jobs(
@@ -123,11 +122,46 @@ def run_jobs(
     return outcome
 
 
+def _context() -> Any:
+    """Of the processes: forked from one that has the imports, where the system can; else fresh ones."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(_IMPORTED))
+    threads = os.environ.get(_THREADS)
+    os.environ[_THREADS] = "1"  # read when torch is imported
+    # Ctrl-C while it imports is ours to handle; what it forks lets the signal in again.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if threads is None:
+            del os.environ[_THREADS]
+        else:
+            os.environ[_THREADS] = threads
+    return context
+
+
+def _work(command: Sequence[str], log: str, environment: Mapping[str, str]) -> None:
+    """``python -m <command>`` in this process, what it says into the log."""
+    if hasattr(os, "setsid"):
+        os.setsid()  # Ctrl-C reaches the parent alone, which tells us
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    os.environ.clear()
+    os.environ.update({**environment, _THREADS: "1"})
+    with open(log, "ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    module, *arguments = command
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
 def _command(job: Job, folder: Path) -> list[str]:
-    begin = [sys.executable, "-m", job.module]
     if job.can_resume and (folder / "checkpoint.pt").exists():
-        return [*begin, "train", "--resume", str(folder)]
-    return [*begin, *job.arguments(), "--force", "-o", str(folder)]
+        return [job.module, "train", "--resume", str(folder)]
+    return [job.module, *job.arguments(), "--force", "-o", str(folder)]
 
 
 def _mark(folder: Path) -> Path:

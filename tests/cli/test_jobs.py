@@ -62,7 +62,7 @@ class Fake:
 @pytest.fixture(autouse=True)
 def _fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "fake_job.py").write_text(SCRIPT)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
 
 
 def quietly(outcome: Outcome, running: Sequence[Running]) -> None:
@@ -108,7 +108,7 @@ def test_after_ctrl_c_the_processes_have_ended_and_the_same_call_goes_on(tmp_pat
 
     with pytest.raises(KeyboardInterrupt):
         run_jobs(jobs, tmp_path / "runs", workers=2, tell=tell)
-    assert [process.returncode for process in processes] == [130, 130]
+    assert [process.exitcode for process in processes] == [130, 130]
     assert not list((tmp_path / "runs").glob("*.done"))
     if can_resume:
         assert run(tmp_path, *jobs).failed == {}
