@@ -68,6 +68,18 @@ def _b_pays(material: Material) -> Judgement:
     return Judgement(three(all(worse), float(ours.mean()) > float(theirs.mean())), evidence)
 
 
+def _gradnorm_is_next(material: Material) -> Judgement:
+    rows = {name: values for name, values in errors(material, FIG8).items() if name != "AdaTask"}
+    said, holds = [], []
+    for task in ("A", "Average"):
+        order = sorted(rows, key=lambda name: float(rows[name].sel(task=task).mean()))
+        said.append(
+            f"{task}: {', '.join(f'{name} {Estimate.of(rows[name].sel(task=task)).text()}' for name in order[:2])}"
+        )
+        holds.append(order[0] == "GradNorm")
+    return Judgement(three(all(holds), any(holds)), f"lowest of the others: {'; '.join(said)}")
+
+
 def _levels(material: Material) -> Judgement:
     rows = errors(material, FIG8)
     ratios = {
@@ -160,6 +172,13 @@ ITEMS = (
                 "task B pays for it: its error is higher with AdaTask (0.0417) than with EqualWeight (0.0113)",
                 "AdaTask's error on B is higher than EqualWeight's in every one of three seeds; partly: by their mean",
                 _b_pays,
+            ),
+            Claim(
+                "adatask-gradnorm-next",
+                "the best of the others is GradNorm",
+                "GradNorm's error on A and on average is the lowest of the five methods but AdaTask, means of three"
+                " seeds; partly: one of the two",
+                _gradnorm_is_next,
             ),
             Claim(
                 "adatask-levels",

@@ -25,6 +25,7 @@ def items() -> dict[str, Item]:
         mocograd,
         mocograd_conflict,
         mocograd_tables,
+        pub_cost,
         pub_scores,
         pub_statistics,
         pub_toy,
@@ -41,6 +42,7 @@ def items() -> dict[str, Item]:
         pub_toy.ITEMS,
         pub_statistics.ITEMS,
         pub_scores.ITEMS,
+        pub_cost.ITEMS,
     )
     known = [item for part in parts for item in part]
     return {item.name: item for item in sorted(known, key=_place)}

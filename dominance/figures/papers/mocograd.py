@@ -12,6 +12,7 @@ from dominance.figures.papers.jobs import Job, Timing
 from dominance.figures.papers.material import Material
 from dominance.figures.papers.mocograd_tables import DIGITS, HERO, METHODS, OVERLAID, PAPER, RESNET, STL, board
 from dominance.figures.papers.outcomes import of_parts, three
+from dominance.figures.papers.score_claims import improve
 from dominance.figures.papers.scoreboard import Board, Row
 from dominance.figures.papers.table import Table
 from dominance.plots.loss_curves import plot_loss_curves
@@ -120,12 +121,45 @@ def _lower_loss(material: Material) -> Judgement:
     return Judgement(three(rank == 1, rank <= 3), evidence)
 
 
+def _falls(material: Material) -> Judgement:
+    ours = losses(material)["loss"].sel({"method": HERO})
+    falls = (ours.diff("epoch") < 0).all("epoch")
+    overall = bool(((ours / ours.isel(epoch=0)).mean("task").diff("epoch") < 0).all())
+    said = ", ".join(
+        f"{task}: {'falls' if down else 'not'}" for task, down in zip(ours["task"].values, falls.values, strict=True)
+    )
+    return Judgement(three(bool(falls.all()), overall), f"in every epoch: {said}; mean of all: "
+                     f"{'falls' if overall else 'not'}")  # fmt: skip
+
+
+def _two_below_stl(material: Material) -> Judgement:
+    said, below, sure = [], [], []
+    for label in ("MGDA", "CAGrad"):
+        value, low, high = (100 * float(FIG5.deltas(material)[label][part]) for part in ("delta", "low", "high"))
+        said.append(f"{label} {value:+.2f} % ({low:+.2f} to {high:+.2f})")
+        below.append(value < 0)
+        sure.append(high < 0)
+    return Judgement(three(all(sure), any(below)), "; ".join(said))
+
+
 def _all_above_stl(material: Material) -> Judgement:
     found = FIG7.deltas(material)
     above = {label: float(one["low"]) > 0 for label, one in found.items()}
     means = {label: float(one["delta"]) for label, one in found.items()}
     said = ", ".join(f"{label} {100 * value:+.2f} %" for label, value in means.items())
     return Judgement(three(all(above.values()), all(value > 0 for value in means.values())), said)
+
+
+def _extremes_are_worse(material: Material) -> Judgement:
+    inner: list[float] = []
+    outer: list[float] = []
+    for label, one in FIG9.deltas(material).items():
+        (inner if 0.06 <= float(label) <= 0.13 else outer).append(100 * float(one["delta"]))
+    said = [f"{min(values):+.2f} to {max(values):+.2f} %" for values in (inner, outer)]
+    return Judgement(
+        three(max(outer) < min(inner), float(np.mean(outer)) < float(np.mean(inner))),
+        f"Δ_M {said[0]} inside, {said[1]} outside",
+    )
 
 
 def _best_lambda(material: Material) -> Judgement:
@@ -182,19 +216,29 @@ def _nash_is_slowest(material: Material) -> Judgement:
 
 
 ITEMS = (
-    Item("mocograd-fig5", PAPER, "Fig. 5", FIG5.title, FIG5.needs, _draw_scores, FIG5.stands_for, FIG5.item().claims),
+    Item("mocograd-fig5", PAPER, "Fig. 5", FIG5.title, FIG5.needs, _draw_scores, FIG5.stands_for, (
+        *FIG5.item().claims,
+        Claim("mocograd-below-stl", "MGDA and CAGrad perform worse than single-task learning",
+              "the 95 % interval of Δ_M over three seeds lies below 0 for both; partly: the mean of one does",
+              _two_below_stl),
+    )),
     Item(
         "mocograd-fig6", PAPER, "Fig. 6", FIG6.title, FIG6.needs, _draw_losses, FIG6.stands_for,
         (Claim("mocograd-loss", "MoCoGrad reaches the lowest training loss",
                "its training loss in the last epoch, each task's divided by the median method's, mean over tasks, is"
                " the"
-               " lowest of ten methods; partly: of the lowest three", _lower_loss),),
+               " lowest of ten methods; partly: of the lowest three", _lower_loss),
+         Claim("mocograd-loss-falls", "MoCoGrad's loss decreases constantly throughout the training",
+               "the loss of every task is lower in each epoch than in the one before, means over seeds; partly: the"
+               " mean over tasks, each divided by that of its first epoch", _falls)),
     ),
     Item(
         "mocograd-fig7", PAPER, "Fig. 7", FIG7.title, FIG7.needs, draw_deltas(FIG7), FIG7.stands_for,
         (Claim("mocograd-architectures", "MoCoGrad does better than single-task learning with every architecture",
                "the 95 % interval of Δ_M over three seeds lies above 0 with each; partly: the means do",
-               _all_above_stl),),
+               _all_above_stl),
+         improve(FIG7, "mocograd-better-architectures", "with Cross-stitch, MMoE and CGC MoCoGrad does better than with"
+                 " HPS", {label: "HPS" for label in ARCHITECTURES if label != "HPS"})),
     ),
     Item(
         "mocograd-fig8", PAPER, "Fig. 8", "time of the backward part of a step", timed, _times,
@@ -208,6 +252,8 @@ ITEMS = (
     Item(
         "mocograd-fig9", PAPER, "Fig. 9", FIG9.title, FIG9.needs, draw_deltas(FIG9), FIG9.stands_for,
         (Claim("mocograd-lambda", "λ = 0.12 is the best", f"of λ in {', '.join(map(str, LAMBDAS))} the mean Δ_M over"
-               " three seeds is highest with 0.12; partly: it is of the best two", _best_lambda),),
+               " three seeds is highest with 0.12; partly: it is of the best two", _best_lambda),
+         Claim("mocograd-lambda-range", "λ above 0.13 or below 0.06 is worse", "the mean Δ_M of every λ outside [0.06,"
+               " 0.13] is lower than that of every one inside; partly: their mean is", _extremes_are_worse)),
     ),
 )  # fmt: skip
