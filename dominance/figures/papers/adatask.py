@@ -12,6 +12,7 @@ from dominance.analyse.updates import rau_buckets
 from dominance.figures.papers.item import Claim, Item, Judgement, Wish
 from dominance.figures.papers.jobs import Training
 from dominance.figures.papers.material import Material
+from dominance.figures.papers.outcomes import three
 from dominance.plots.rau_buckets import plot_rau_buckets
 from dominance.plots.result import Plot
 
@@ -109,6 +110,12 @@ def _adatask_balances(material: Material) -> Judgement:
     return Judgement("reproduced" if all(holds) else "partly" if any(holds) else "not reproduced", evidence)
 
 
+def _adatask_evens_out(material: Material) -> Judgement:
+    even = last_shares(material, "adatask").isel(bucket=2).mean("run")
+    said = ", ".join(f"{100 * float(each):.3g} %" for each in even)
+    return Judgement(three(float(even.min()) >= 0.98, float(even.mean()) >= 0.9), f"by layer {said}")
+
+
 def _others_stay_dominated_on_top(material: Material) -> Judgement:
     said, held = [], []
     for method in ("uw", "cagrad", "gradnorm"):
@@ -190,6 +197,12 @@ ITEMS = (
                 "for each of them less than 75 % of the first layer and more than half of the last in (80, 100] for B,"
                 " mean of three seeds",
                 _others_stay_dominated_on_top,
+            ),
+            Claim(
+                "adatask-even-layers",
+                "with AdaTask more than 98 % of the parameters of each of the four layers are in (40, 60]",
+                "at least 98 % of every layer at the end, mean of three seeds; partly: 90 %, mean over layers",
+                _adatask_evens_out,
             ),
         ),
     ),
