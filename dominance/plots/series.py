@@ -59,9 +59,13 @@ def window_of(count: int) -> int:
 
 
 def binned(x: Any, y: Any, most: int) -> tuple[Floats, Floats, Floats, Floats]:
-    """x, mean, lowest and highest of at most ``most`` bins of consecutive samples; NaN where a bin is all NaN."""
+    """x, mean, lowest and highest of at most ``most`` bins of consecutive samples; NaN where a bin is all NaN.
+
+    If any bin has more than one sample, all have: the range of a single one cannot be seen.
+    """
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    parts = np.array_split(np.arange(len(x)), min(most, len(x)))
+    in_one = -(-len(x) // most)
+    parts = np.array_split(np.arange(len(x)), -(-len(x) // in_one) if in_one < 2 else max(1, len(x) // in_one))
     out = np.full((4, len(parts)), np.nan)
     for i, part in enumerate(parts):
         known = y[part][np.isfinite(y[part])]

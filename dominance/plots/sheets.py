@@ -166,9 +166,7 @@ def grid(
                 b.text(figure, x, y + (LINE if second else 0.0), named[number], size=NORMAL)
         if around.y_label:
             middle = start - body / 2 + _TICKS / 2 - top / 2 + under / 2
-            label = "\n".join(fit(around.y_label.split("\n"), body - under - 0.1, b, NORMAL))
-            place = {"rotation": 90, "horizontal": "left", "vertical": "center"}
-            b.text(figure, _EDGE - 0.02, middle, label, size=NORMAL, **place)
+            _upright(b, figure, around.y_label, middle, body - under)
     return sheet
 
 
@@ -185,7 +183,8 @@ def table(
     """A table of panels: one for each row name and column name; pages break between rows, and between columns."""
     width = TWO_COLUMNS
     widest = max(b.text_width(text, SMALL) for text in [*rows, *row_notes])
-    left = _EDGE + min(1.7, widest) + 0.08
+    naming = 0.16 * len(around.y_label.split("\n")) if around.y_label else 0.0
+    left = _EDGE + naming + min(1.7, widest) + 0.08
     named_rows = fit(rows, 1.7, b, SMALL)
     across = columns_for(len(columns), most_columns)
     gap, right, header = 0.05, 0.36, 0.19
@@ -206,6 +205,8 @@ def table(
         body = header + len(inside) * (height + 0.06) + _TICKS
         figure, start = _frame(b, width, body, around, f"Page {page + 1} of {pages}." if pages > 1 else "")
         sheet.figures.append(figure)
+        if around.y_label:
+            _upright(b, figure, around.y_label, start - header - (body - header - _TICKS) / 2, body)
         for i in inside:
             bottom = start - header - (i - first_row + 1) * (height + 0.06) + 0.06
             label = named_rows[i] + (f"\n{row_notes[i]}" if row_notes and row_notes[i] else "")
@@ -220,6 +221,13 @@ def table(
                 if i == first_row:
                     b.text(figure, x, start - header + 0.045, named_columns[j], size=NORMAL)
     return sheet
+
+
+def _upright(b: Any, figure: Any, words: str, middle: float, room: float) -> None:
+    """The name of the y axes at the left edge."""
+    label = "\n".join(fit(words.split("\n"), room - 0.1, b, NORMAL))
+    place = {"rotation": 90, "horizontal": "left", "vertical": "center"}
+    b.text(figure, _EDGE - 0.02, middle, label, size=NORMAL, **place)
 
 
 @dataclass

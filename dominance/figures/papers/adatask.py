@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,11 @@ import xarray as xr
 
 from dominance.analyse.runs import over_runs, runs_of
 from dominance.analyse.updates import rau_buckets
-from dominance.figures.papers.item import Claim, Item, Judgement, Wish
+from dominance.figures.papers.item import Claim, Form, Item, Judgement, Wish
 from dominance.figures.papers.jobs import Training
 from dominance.figures.papers.material import Material
 from dominance.figures.papers.outcomes import three
+from dominance.plots.owned import plot_owned
 from dominance.plots.rau_buckets import plot_rau_buckets
 from dominance.plots.result import Plot
 
@@ -41,13 +43,15 @@ def synthetic(wish: Wish, methods: tuple[str, ...]) -> list[Training]:
     return [Training(SYNTHETIC, method, seed=seed) for method in methods for seed in SEEDS]
 
 
-def buckets(material: Material, methods: tuple[str, ...], by: str) -> xr.Dataset:
-    """rAU buckets of each method, ``run`` naming it: means over the seeds."""
-    found = {}
-    for method in methods:
+def buckets_by_seed(material: Material, methods: tuple[str, ...], by: str) -> xr.Dataset:
+    """rAU buckets of each method, ``run`` naming it, and ``seed``."""
+
+    def find(method: str) -> xr.Dataset:
         runs = material.select(benchmark=SYNTHETIC, method=method)
         each = over_runs(rau_buckets)({str(i): run for i, run in enumerate(runs)}, by=by)
-        found[CALLED[method]] = each.mean("run", keep_attrs=True).assign_attrs(seeds=len(runs))
+        return each.rename(run="seed").assign_attrs(seeds=len(runs))
+
+    found = {CALLED[name]: material.once(("buckets", name, by), partial(find, name)) for name in methods}
     return xr.concat(
         list(found.values()),
         dim=xr.Variable("run", np.array(list(found), dtype=object)),
@@ -56,6 +60,21 @@ def buckets(material: Material, methods: tuple[str, ...], by: str) -> xr.Dataset
         compat="equals",
         combine_attrs="drop_conflicts",
     )
+
+
+def buckets(material: Material, methods: tuple[str, ...], by: str) -> xr.Dataset:
+    """rAU buckets of each method, ``run`` naming it: means over the seeds."""
+    return buckets_by_seed(material, methods, by).mean("seed", keep_attrs=True)
+
+
+LINES = (
+    "what each task owns, as lines: they have a common zero, show the spread over seeds, and can be told apart in grey."
+)
+
+
+def lines(methods: tuple[str, ...], by: str = "all") -> Form:
+    """What each task owns under each method, beside the paper's stacked areas without a legend."""
+    return Form("lines", LINES, lambda material, b: plot_owned(buckets_by_seed(material, methods, by), backend=b))
 
 
 def _over_steps(methods: tuple[str, ...]) -> Any:
@@ -166,6 +185,7 @@ ITEMS = (
                 _adatask_balances,
             ),
         ),
+        beside=lines(FIG2),
     ),
     Item(
         "adatask-fig3",
@@ -182,6 +202,7 @@ ITEMS = (
                 _ladatask_lies_between,
             ),
         ),
+        beside=lines(FIG3),
     ),
     Item(
         "adatask-fig8",
@@ -205,5 +226,6 @@ ITEMS = (
                 _adatask_evens_out,
             ),
         ),
+        beside=lines(FIG8, "layer"),
     ),
 )

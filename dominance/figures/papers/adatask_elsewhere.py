@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import xarray as xr
+
 from dominance.analyse.runs import over_runs
 from dominance.analyse.updates import rau_buckets
-from dominance.figures.papers.adatask import PAPER
-from dominance.figures.papers.item import Claim, Item, Judgement, Wish
+from dominance.figures.papers.adatask import LINES, PAPER
+from dominance.figures.papers.item import Claim, Form, Item, Judgement, Wish
 from dominance.figures.papers.jobs import Job, Training
 from dominance.figures.papers.material import Material
 from dominance.figures.papers.outcomes import of_parts, three
 from dominance.figures.papers.score_claims import better, improve, ordered, shifts, unbeaten
 from dominance.figures.papers.scoreboard import Board, Row
 from dominance.figures.papers.values import AVERAGE
+from dominance.plots.owned import plot_owned
 from dominance.plots.rau_buckets import plot_rau_buckets
 from dominance.plots.result import Plot
 
@@ -186,12 +189,22 @@ def _draw(kind: str) -> Any:
     """Areas of all shared parameters; or of those in modules of one kind, see ``rau_buckets``."""
 
     def draw(material: Material, backend: Any) -> Plot:
-        runs = {name: material.select(method=method)[0] for method, name in METHODS.items()}
-        owner = OWNER[next(iter(runs.values())).attrs["benchmark"]]
-        found = over_runs(rau_buckets)(runs, by="kind" if kind else "all")
+        owner = OWNER[material.select(method="equal-weight")[0].attrs["benchmark"]]
+        found = _buckets(material, kind)
         return plot_rau_buckets(found, tasks=owner, layers=[kind] if kind else None, backend=backend)
 
     return draw
+
+
+def _buckets(material: Material, kind: str) -> xr.Dataset:
+    """rAU buckets of the first seed of each method, ``run`` naming it."""
+
+    def find() -> xr.Dataset:
+        runs = {name: material.select(method=method)[0] for method, name in METHODS.items()}
+        found = over_runs(rau_buckets)(runs, by="kind" if kind else "all")
+        return found.sel(layer=[kind]) if kind else found
+
+    return material.once(("buckets elsewhere", kind), find)
 
 
 def _owned(material: Material, method: str) -> tuple[float, float]:
@@ -210,7 +223,9 @@ def _real_problem(material: Material) -> Judgement:
 
 def _figure(name: str, place: str, title: str, source: tuple[Any, ...], kind: str, claims: tuple[Claim, ...]) -> Item:
     own, stand_in, how, own_how, stands_for = source
-    return Item(name, PAPER, place, title, _buckets_of(own, stand_in, how, own_how), _draw(kind), stands_for, claims)
+    needs = _buckets_of(own, stand_in, how, own_how)
+    beside = Form("lines", LINES, lambda material, backend: plot_owned(_buckets(material, kind), backend=backend))
+    return Item(name, PAPER, place, title, needs, _draw(kind), stands_for, claims, beside)
 
 
 def _embeddings_less(material: Material) -> Judgement:

@@ -71,6 +71,21 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Form:
+    """The same in another form, where that of the paper is hard to read.
+
+    Attributes:
+        name: of its file, after that of the item: "lines".
+        says: what is seen in it that is not in the other, in a sentence.
+        make: draws it, on a plot backend.
+    """
+
+    name: str
+    says: str
+    make: Callable[[Material, Any], Result]
+
+
+@dataclass(frozen=True)
 class Item:
     """One figure or table.
 
@@ -83,6 +98,7 @@ class Item:
         make: draws it, on a plot backend; None when nobody can make it again.
         stands_for: what the paper used and cannot be shipped, and what stands in its place; "" if it is the same.
         claims: in the order of the paper.
+        beside: a form that is read more easily than the paper's, which ``make`` draws.
     """
 
     name: str
@@ -93,3 +109,4 @@ class Item:
     make: Callable[[Material, Any], Result] | None
     stands_for: str = ""
     claims: tuple[Claim, ...] = ()
+    beside: Form | None = None

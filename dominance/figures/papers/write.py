@@ -45,6 +45,8 @@ def make(
 ) -> Made:
     """Draw an item into ``folder`` as ``<name>.<format>``, with ``<name>.md`` and ``.json``: caption, numbers, claims.
 
+    A form that is read more easily than the paper's, if it has one, stands in a file of its own: ``<name>-lines.pdf``.
+
     Of an item that cannot be made, or not from the data that there is (it asks for no job), only these two are written,
     and its claims cannot be tested.
 
@@ -73,6 +75,13 @@ def make(
         files += result.savefig(folder / f"{item.name}.{format}", overwrite=overwrite)
         judged = [(claim, judge(claim, material)) for claim in item.claims]
         words += [caption(item, material), result.note]
+        if item.beside is not None:
+            other = item.beside.make(material, backend or "matplotlib")
+            path = folder / f"{item.name}-{item.beside.name}.{format}"
+            files += other.savefig(path, overwrite=overwrite)
+            words.append(
+                f"{item.name}.{format} has the form of the paper's. {path.name}: {item.beside.says} {other.note}"
+            )
         words += [f"Not there: {job}, which failed: {why}" for job, why in (missing or {}).items()]
         if isinstance(result, Table):
             words.append(result.markdown())
