@@ -64,8 +64,7 @@ def binned(x: Any, y: Any, most: int) -> tuple[Floats, Floats, Floats, Floats]:
     If any bin has more than one sample, all have: the range of a single one cannot be seen.
     """
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    in_one = -(-len(x) // most)
-    parts = np.array_split(np.arange(len(x)), -(-len(x) // in_one) if in_one < 2 else max(1, len(x) // in_one))
+    parts = np.array_split(np.arange(len(x)), len(x) // math.ceil(len(x) / most))
     out = np.full((4, len(parts)), np.nan)
     for i, part in enumerate(parts):
         known = y[part][np.isfinite(y[part])]

@@ -40,6 +40,14 @@ def test_bins_keep_mean_and_extremes():
     np.testing.assert_allclose((low[0], high[0]), (1, 3))
 
 
+@pytest.mark.parametrize("count", [4, 5, 7, 9, 500])
+def test_where_samples_are_binned_no_bin_has_a_single_one(count):
+    x = np.arange(count, dtype=float)
+    place, _, low, high = series.binned(x, x, 4)
+    assert len(place) <= 4 and low[0] == 0 and high[-1] == count - 1
+    assert (high > low).all() == (count > 4)
+
+
 def test_lone_samples():
     assert series.lone([1, np.nan, 2, 3, np.nan, 4]).tolist() == [True, False, False, False, False, True]
 
