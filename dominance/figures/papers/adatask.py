@@ -67,9 +67,7 @@ def buckets(material: Material, methods: tuple[str, ...], by: str) -> xr.Dataset
     return buckets_by_seed(material, methods, by).mean("seed", keep_attrs=True)
 
 
-LINES = (
-    "what each task owns, as lines: they have a common zero, show the spread over seeds, and can be told apart in grey."
-)
+LINES = "what each task owns, as lines with a common zero that can be told apart in grey."
 
 
 def lines(methods: tuple[str, ...], by: str = "all") -> Form:

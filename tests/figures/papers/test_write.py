@@ -9,7 +9,7 @@ from figures.papers.made import timed, trained
 
 from dominance.errors import BadData, NothingRecorded, RunExists
 from dominance.figures.papers.caption import caption
-from dominance.figures.papers.item import Claim, Item, Judgement
+from dominance.figures.papers.item import Claim, Form, Item, Judgement
 from dominance.figures.papers.material import Material
 from dominance.figures.papers.reproduction import write_reproduction
 from dominance.figures.papers.table import Table
@@ -53,6 +53,18 @@ def test_the_figure_its_words_and_its_record(material, tmp_path):
     assert [claim["outcome"] for claim in record["claims"]] == ["reproduced", "cannot be tested"]
     with pytest.raises(RunExists):
         make(item(), material, tmp_path)
+
+
+def test_a_form_that_is_read_more_easily_stands_beside_the_papers(material, tmp_path):
+    form = Form("lines", "the same as lines.", lambda m, b: Table(["y"], [["2"]], "Another note.", backend=b))
+    made = make(item(beside=form), material, tmp_path, format="svg")
+    names = [path.name for path in made.files]
+    assert names[0] == "small-table1.svg"
+    assert "small-table1-lines.svg" in names
+    words = (tmp_path / "small-table1.md").read_text()
+    assert "small-table1.svg has the form of the paper's. small-table1-lines.svg: the same as lines. Another" in words
+    with pytest.raises(RunExists):
+        make(item(beside=form), material, tmp_path, format="svg")
 
 
 def test_the_caption_says_what_was_run(material):
