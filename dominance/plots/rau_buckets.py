@@ -201,7 +201,7 @@ class _Shown:
 
     def as_table(self, left_out: str) -> Plot:
         """A row for each layer, a column for each task."""
-        label = f"rAU of {self.owner}, parameters (%)" if self.of_runs else "parameters (%)"
+        label = f"rAU of {self.owner}\nparameters (%)" if self.of_runs else "parameters (%)"
         around = sheets.Around(self.entries(), self.note(left_out), "training step", label)
         sheet = sheets.table(self.b, self.layers, self.titles(), around, row_notes=self.untouched())
         most = 4 if len(self.tasks) <= 4 else 2
