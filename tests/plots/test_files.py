@@ -16,29 +16,30 @@ from plots.samples import SAMPLES
 
 WRITTEN = ("rau_buckets", "tci_gcd", "table")
 TESTS = Path(__file__).parents[1]
-WRITE = """
-import sys
-from pathlib import Path
-from plots.samples import SAMPLES
-
-for name in sys.argv[2:]:
-    made = SAMPLES[name]()
-    for ending in ("pdf", "svg", "png"):
-        made.savefig(Path(sys.argv[1]) / f"{name}.{ending}")
-"""
 
 
-def test_the_same_bytes_in_every_process_at_every_time(tmp_path: Path):
-    """Two processes that hash otherwise, in other time zones and locales, and believe in other dates."""
-    found = []
-    for number, (zone, date) in enumerate((("UTC", "0"), ("Asia/Tokyo", "1700000000"))):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
-        environment = {"PYTHONHASHSEED": str(number), "TZ": zone, "SOURCE_DATE_EPOCH": date, "PYTHONPATH": path}
-        subprocess.run([sys.executable, "-c", WRITE, str(folder), *WRITTEN], check=True, env=os.environ | environment)
-        found.append({file.name: file.read_bytes() for file in folder.iterdir()})
-    first, second = found
+def write(folder: str) -> None:
+    for name in WRITTEN:
+        made = SAMPLES[name]()
+        for ending in ("pdf", "svg", "png"):
+            made.savefig(Path(folder) / f"{name}.{ending}")
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What this process writes."""
+    folder = tmp_path_factory.mktemp("here")
+    write(str(folder))
+    return folder
+
+
+def test_the_same_bytes_in_every_process_at_every_time(here: Path, tmp_path: Path):
+    """In this process, and in one that hashes otherwise, is elsewhere and believes in another date."""
+    path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    other = {"PYTHONHASHSEED": "12345", "TZ": "Asia/Tokyo", "SOURCE_DATE_EPOCH": "1700000000", "PYTHONPATH": path}
+    code = f"from plots.test_files import write; write({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | other)
+    first, second = ({file.name: file.read_bytes() for file in folder.iterdir()} for folder in (here, tmp_path))
     assert len(first) == len(second) == 3 * len(WRITTEN)
     assert [name for name in first if first[name] != second[name]] == []
     for name, content in first.items():
@@ -58,9 +59,8 @@ def objects(pdf: bytes) -> str:
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_a_pdf_is_drawn_in_lines_with_its_fonts_inside(name: str, tmp_path: Path):
-    (file,) = SAMPLES[name]().savefig(tmp_path / f"{name}.pdf")
-    said = objects(file.read_bytes())
+def test_a_pdf_is_drawn_in_lines_with_its_fonts_inside(name: str, here: Path):
+    said = objects((here / f"{name}.pdf").read_bytes())
     fonts = said.count("/Type /FontDescriptor")
     assert fonts >= 1
     assert said.count("/FontFile2") == fonts  # TrueType, embedded
