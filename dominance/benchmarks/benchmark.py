@@ -101,6 +101,8 @@ class Benchmark(abc.ABC):
     """Architectures that this benchmark can be trained with."""
     multi_input: bool = False
     """Whether each task has a batch of its own; may depend on the settings."""
+    evaluation_batch: ClassVar[int] = 1
+    """At least so many samples at a time are evaluated: rows of a table take no memory, and in thousands no time."""
 
     @property
     @abc.abstractmethod

@@ -68,9 +68,15 @@ class Embed(nn.Module):
         return torch.cat([table(categories[:, i]) for i, table in enumerate(self.tables)] + parts, dim=1)
 
 
+def mlp(features: int, widths: Sequence[int]) -> nn.Sequential:
+    """Linear layers with a ReLU after each."""
+    layers = (
+        layer for before, width in pairwise((features, *widths)) for layer in (nn.Linear(before, width), nn.ReLU())
+    )
+    return nn.Sequential(*layers)
+
+
 def embedding_mlp(embed: Embed, widths: Sequence[int]) -> nn.Sequential:
     """A trunk in stages: embeddings with the first layer, then the other layers, each with a ReLU."""
-    trunk = nn.Sequential(nn.Sequential(embed, nn.Linear(embed.features, widths[0])), nn.ReLU())
-    for before, width in pairwise(widths):
-        trunk.append(nn.Linear(before, width)).append(nn.ReLU())
-    return trunk
+    first, *others = mlp(embed.features, widths)
+    return nn.Sequential(nn.Sequential(embed, first), *others)

@@ -30,7 +30,7 @@ def evaluate(
     model.eval()
     try:
         with torch.no_grad():
-            for batch in benchmark.batches(split, batch_size):
+            for batch in benchmark.batches(split, max(batch_size, benchmark.evaluation_batch)):
                 for task, output in benchmark.outputs(model, batch.to(device)).items():
                     if task in scorers and task in batch.targets:
                         target = batch.targets[task].cpu()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dominance.benchmarks.benchmark import Metric
-from dominance.benchmarks.embedded import Embed, embedding_mlp
+from dominance.benchmarks.embedded import Embed, embedding_mlp, mlp
 from dominance.benchmarks.in_memory import InMemory
 from dominance.benchmarks.metrics import AUC, MAE, RMSE, auc, mae, rmse
+from dominance.benchmarks.trunked import Stem
 
 TOWER = (128, 64, 32)
 
@@ -21,6 +23,7 @@ class OneNumber(InMemory):
     """A task is a yes or no if it is measured by AUC: binary cross-entropy; else a number: mean squared error."""
 
     width: int
+    evaluation_batch = 8192
 
     @property
     def features(self) -> int:
@@ -52,7 +55,15 @@ class Embedded(OneNumber):
     embedding: int
 
     def encoder(self) -> nn.Module:
-        return embedding_mlp(Embed(self.sizes, self.embedding, self.numbers), [self.width, self.width])
+        return embedding_mlp(self._embed(), [self.width, self.width])
+
+    def stem(self) -> Stem | None:
+        """The embeddings, read by experts that are the two layers: as in the MMoE paper, and in PUB (Sec. VI-A3)."""
+        embed = self._embed()
+        return Stem(embed, embed.features, partial(mlp, embed.features, [self.width, self.width]))
+
+    def _embed(self) -> Embed:
+        return Embed(self.sizes, self.embedding, self.numbers)
 
 
 class Towers(Embedded):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from torch import nn
+
 from dominance.benchmarks.architectures.base import Architecture, MakeModule
 from dominance.benchmarks.architectures.cgc import CGC
 from dominance.benchmarks.architectures.cross_stitch import CrossStitch
@@ -14,6 +16,8 @@ from dominance.benchmarks.architectures.ple import PLE
 from dominance.errors import BadOption
 
 ARCHITECTURES = ("hps", "mmoe", "cgc", "ple", "cross-stitch", "mtan")
+OF_EXPERTS = ("mmoe", "cgc", "ple")
+"""Those whose experts may read what one shared stem makes of the inputs."""
 
 
 def build(
@@ -24,6 +28,7 @@ def build(
     *,
     multi_input: bool = False,
     inputs: int | None = None,
+    stem: nn.Module | None = None,
 ) -> Architecture:
     """A model of the named architecture.
 
@@ -35,21 +40,24 @@ def build(
         heads: task -> what makes its head, from (batch, features) to the task's output.
         multi_input: each task has inputs of its own.
         inputs: size of one sample, flattened: what the gates of "mmoe", "cgc" and "ple" read; see ``mmoe.Gate``.
+        stem: of the architectures ``OF_EXPERTS``: what all experts and gates read the output of; ``make_encoder`` and
+            ``inputs`` are then of that output.
 
     Raises:
         BadOption: there is no such architecture, or the trunk does not suit it.
     """
+    if stem is not None and name not in OF_EXPERTS:
+        raise BadOption(f"{name} has no stem", fix=f"choose from {', '.join(OF_EXPERTS)}")
     match name:
         case "hps":
             return HPS(make_encoder, heads, multi_input=multi_input)
-        case "mmoe":
-            return MMoE(make_encoder, features, heads, multi_input=multi_input, inputs=inputs)
-        case "cgc":
-            return CGC(make_encoder, features, heads, multi_input=multi_input, inputs=inputs)
-        case "ple":
-            return PLE(make_encoder, features, heads, multi_input=multi_input, inputs=inputs)
         case "cross-stitch":
             return CrossStitch(make_encoder, heads, multi_input=multi_input)
         case "mtan":
             return MTAN(make_encoder, heads, multi_input=multi_input)
+        case "mmoe" | "cgc" | "ple":
+            make: type[MMoE] | type[CGC] | type[PLE] = {"mmoe": MMoE, "cgc": CGC, "ple": PLE}[name]
+            model = make(make_encoder, features, heads, multi_input=multi_input, inputs=inputs)
+            model.stem = stem
+            return model
     raise BadOption(f"no architecture {name!r}", fix=f"choose from {', '.join(ARCHITECTURES)}")

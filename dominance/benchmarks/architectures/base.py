@@ -20,12 +20,18 @@ class Architecture(nn.Module):
         heads: task -> what makes its head, a module from (batch, features) to the task's output; or from maps, (batch,
             features, height, width).
         multi_input: each task has inputs of its own: ``inputs`` is {task: tensor}, and may leave tasks out.
+
+    Attributes:
+        stem: what every input goes through first, shared by all; None: nothing.
     """
+
+    stem: nn.Module | None
 
     def __init__(self, heads: Mapping[str, MakeModule], *, multi_input: bool) -> None:
         super().__init__()
         self.tasks = tuple(heads)
         self.multi_input = multi_input
+        self.stem = None
         self.heads = nn.ModuleDict({task: make() for task, make in heads.items()})
 
     def represent(self, inputs: Any, tasks: tuple[str, ...]) -> dict[str, Tensor]:
@@ -35,8 +41,11 @@ class Architecture(nn.Module):
     def encode(self, inputs: Any) -> Representation:
         """The representation: what lies between the encoder and the heads."""
         if not self.multi_input:
-            return self.represent(inputs, self.tasks)
-        return {task: self.represent(inputs[task], (task,))[task] for task in self.tasks if task in inputs}
+            return self.represent(self._read(inputs), self.tasks)
+        return {task: self.represent(self._read(inputs[task]), (task,))[task] for task in self.tasks if task in inputs}
+
+    def _read(self, inputs: Any) -> Any:
+        return inputs if self.stem is None else self.stem(inputs)
 
     def decode(self, representation: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The output of each task whose representation is there."""

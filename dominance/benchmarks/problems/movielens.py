@@ -21,6 +21,7 @@ from dominance.benchmarks.options import at_least, one_of
 from dominance.benchmarks.packages import packaged
 from dominance.benchmarks.splits import derived_generator, split_rows
 from dominance.benchmarks.tables import numbers, read_table, refuse, whole_numbers
+from dominance.benchmarks.trunked import Stem
 from dominance.errors import BadData, BadOption, MissingData
 
 GENRES = ("Crime", "Documentary", "Fantasy", "Film-Noir", "Horror", "Mystery", "Thriller", "War", "Western")
@@ -130,6 +131,9 @@ class MovieLens(Embedded):
             return super().encoder()
         users, items = self.sizes
         return bst(users, items, embedding=self.embedding, history=self.history, heads=self.heads, width=self.width)
+
+    def stem(self) -> Stem | None:
+        return super().stem() if self.trunk == "embeddings" else None
 
 
 def read_movielens(folder: Path | None) -> tuple[pd.DataFrame, dict[int, frozenset[str]]]:

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from dominance.figures.papers.adatask_elsewhere import DIGITS
 from dominance.figures.papers.item import Claim, Item, Judgement, Wish
 from dominance.figures.papers.jobs import Job, Timing
 from dominance.figures.papers.material import Material
-from dominance.figures.papers.mocograd_tables import DIGITS, HERO, METHODS, OVERLAID, PAPER, RESNET, STL, board
+from dominance.figures.papers.mocograd_tables import HERO, METHODS, OVERLAID, PAPER, RESNET, STL, board
 from dominance.figures.papers.outcomes import of_parts, three
 from dominance.figures.papers.score_claims import improve
 from dominance.figures.papers.scoreboard import Board, Row

@@ -99,7 +99,6 @@ CITYSCAPES: Published = {
     HERO: (0.7568, 0.9375, 0.0106, 16.2842, 9.93),
 }
 SAYS = "MoCoGrad has the best Δ_M of eleven methods"
-DIGITS: dict[str, dict[str, Any]] = {"quick": {}, "full": {}}
 CENSUS: dict[str, dict[str, Any]] = {
     "quick": {"settings": {"weeks": "input", "samples": 20_000}, "batch_size": 256, "every": 5},
     "full": {"settings": {"weeks": "input"}},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dominance.figures.papers.adatask_elsewhere import rows
+from dominance.figures.papers.adatask_elsewhere import DIGITS, rows
 from dominance.figures.papers.item import Claim, Judgement
 from dominance.figures.papers.material import Material
 from dominance.figures.papers.outcomes import three
@@ -117,7 +117,7 @@ TABLE7 = Board(
             0.4559, 0.7032, 0.5014, 0.2118, 25.95, 21.03, 0.2631, 0.5338, 0.6648, -3.57)),
         "PUB + AdaTask": ("pub+adatask", (0.4231, 0.6669, 0.5102, 0.2020, 24.71, 19.03, 0.3017, 0.5747, 0.6963, -3.78)),
     }, STL),
-    kind="pub", own="nyuv2", columns=ROOMS, stand_in="digits", stand_in_how={"quick": {}, "full": {}},
+    kind="pub", own="nyuv2", columns=ROOMS, stand_in="digits", stand_in_how=DIGITS,
     own_how={"settings": {"backbone": "segnet"}, "architecture": "mtan", "batch_size": 4, "lr": 1e-4, "epochs": 300},
     stands_for="The paper's data is NYUv2 (--data nyuv2=DIR). In its place stand two overlaid digits and the picture"
     " itself; the paper's warm-up is left out.",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dominance.benchmarks.architectures import ARCHITECTURES, build
+from dominance.benchmarks.architectures import ARCHITECTURES, OF_EXPERTS, build
 from dominance.benchmarks.architectures.base import Architecture, stages, width
 from dominance.benchmarks.architectures.cgc import CGC
 from dominance.benchmarks.architectures.cross_stitch import CrossStitch
@@ -120,6 +120,30 @@ def test_mmoe_by_hand(inputs: int | None) -> None:
         scores = gate @ (sample if inputs else sum(found) / 3)
         shares = scores.exp() / scores.exp().sum()
         torch.testing.assert_close(features, sum(share * f for share, f in zip(shares, found, strict=True)))
+
+
+@pytest.mark.parametrize("name", OF_EXPERTS)
+@pytest.mark.parametrize("multi_input", [False, True])
+def test_experts_and_gates_read_what_the_stem_makes_of_the_inputs(name: str, multi_input: bool) -> None:
+    torch.manual_seed(1)
+    stem = nn.Sequential(nn.Linear(2, INPUTS), nn.Sigmoid())
+    whole = build(name, encoder, FEATURES, heads(), multi_input=multi_input, inputs=INPUTS, stem=stem)
+    plain = build(name, encoder, FEATURES, heads(), inputs=INPUTS)
+    rest = {key: value for key, value in whole.state_dict().items() if not key.startswith("stem.")}
+    plain.load_state_dict(rest)
+    read = torch.randn(5, 2)
+    expected = plain(stem(read))
+    found = whole(dict.fromkeys(OUTPUTS, read) if multi_input else read)
+    for task in OUTPUTS:
+        torch.testing.assert_close(found[task], expected[task], rtol=0, atol=0)
+    if not multi_input:
+        assert reach(whole, read)["stem.0.weight"] == set(OUTPUTS)
+
+
+@pytest.mark.parametrize("name", sorted(set(ARCHITECTURES) - set(OF_EXPERTS)))
+def test_others_have_no_stem(name: str) -> None:
+    with pytest.raises(BadOption, match="has no stem"):
+        build(name, encoder, FEATURES, heads(), stem=nn.Linear(2, INPUTS))
 
 
 def test_cgc_by_hand() -> None:

@@ -129,3 +129,17 @@ def test_the_real_files() -> None:
     problem = Census(samples=1000)
     problem.load(0)
     assert [len(problem.splits[split].targets["income"]) for split in ("train", "val", "test")] == [1000, 49881, 49881]
+
+
+@pytest.mark.parametrize("architecture", ["mmoe", "cgc", "ple"])
+def test_all_experts_read_the_same_embeddings(tmp_path, architecture):
+    problem = Census(data=folder(tmp_path, TRAIN, TEST), width=4)
+    problem.load(seed=0)
+    model = problem.model(architecture, ("income", "never-married"))
+    tables = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Embedding)]
+    assert tables == [f"stem.tables.{place}" for place in range(len(problem.sizes))]
+    batch = next(problem.batches("train", 2))
+    assert {task: tuple(out.shape) for task, out in model(batch.inputs).items()} == {
+        "income": (2, 1),
+        "never-married": (2, 1),
+    }
