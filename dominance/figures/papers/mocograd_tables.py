@@ -7,6 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
+from dominance.figures.papers.adatask_elsewhere import DIGITS
 from dominance.figures.papers.item import Claim, Judgement
 from dominance.figures.papers.material import Material
 from dominance.figures.papers.outcomes import three
