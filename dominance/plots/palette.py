@@ -47,7 +47,7 @@ def lines_of(count: int) -> list[tuple[str, str]]:
     >>> lines_of(2)
     [('#0072b2', '-'), ('#e69f00', '--')]
     """
-    return [(TASKS[i % len(TASKS)], DASHES[i % len(DASHES)]) for i in range(count)]
+    return [(TASKS[i % len(TASKS)], DASHES[_turn(i) % len(DASHES)]) for i in range(count)]
 
 
 def points_of(count: int) -> list[tuple[str, str]]:
@@ -56,4 +56,9 @@ def points_of(count: int) -> list[tuple[str, str]]:
     >>> points_of(2)
     [('#0072b2', 'o'), ('#e69f00', 's')]
     """
-    return [(TASKS[i % len(TASKS)], MARKS[i % len(MARKS)]) for i in range(count)]
+    return [(TASKS[i % len(TASKS)], MARKS[_turn(i) % len(MARKS)]) for i in range(count)]
+
+
+def _turn(i: int) -> int:
+    """So turned, no two of the seven colours that are near each other in grey have the same dash."""
+    return i - i % len(TASKS) // PLAIN
