@@ -12,7 +12,7 @@ from dominance.plots.backends import Entry
 from dominance.plots.palette import GREY, INK, TASKS
 from dominance.plots.result import Plot
 
-_FRONT = TASKS[5]
+_FRONT = TASKS[6]
 
 
 @backends.themed
@@ -42,8 +42,11 @@ def plot_loss_curves(data: xr.Dataset, *, front: str, base: str, backend: str | 
         b, tasks, sheets.Around(entries, note, "epoch", "training loss"), own_y=0.42, most=4, height=1.2
     )
     x = data["epoch"].values.astype(float) + 1
+    limits, drawn = series.span(x), list(range(len(x)))
+    if len(x) == 1:  # a point would not be seen: a level line across the panel
+        x, drawn = np.array(limits), [0, 0]
     for number, axes in enumerate(sheet.axes):
-        loss = data["loss"].isel(task=number).transpose("method", "epoch")
+        loss = data["loss"].isel(task=number, epoch=drawn).transpose("method", "epoch")
         rest = loss.sel({"method": others}).values
         if others:
             b.band(axes, x, np.nanmin(rest, axis=0), np.nanmax(rest, axis=0), colour="#dddddd")
@@ -55,7 +58,7 @@ def plot_loss_curves(data: xr.Dataset, *, front: str, base: str, backend: str | 
         room = 0.05 * (high - low or 1.0)
         ticks = series.nice_ticks(low - room, high + room, 4)
         b.axis(axes, "y", limits=(low - room, high + room), ticks=ticks, labels=series.numbers(ticks))
-        places = series.nice_ticks(*series.span(x), 4, whole=True)
+        places = series.nice_ticks(*limits, 4, whole=True)
         labels = series.numbers(places) if sheet.bottom[number] else []
-        b.axis(axes, "x", limits=series.span(x), ticks=places, labels=labels)
+        b.axis(axes, "x", limits=limits, ticks=places, labels=labels)
     return Plot(sheet.figures, sheet.axes, data, note, b)

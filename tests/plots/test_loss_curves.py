@@ -26,3 +26,13 @@ def test_one_in_front_a_base_and_the_range_of_the_others():
         np.testing.assert_allclose(front["y"], loss[0, place])
         np.testing.assert_allclose(front["x"], [1, 2, 3, 4])
     assert "Others: a, b, c." in plot.note
+
+
+def test_one_epoch_is_seen():
+    loss = np.arange(1.0, 5.0).reshape(4, 1, 1)
+    names = ["ours", "base", "a", "b"]
+    data = xr.Dataset({"loss": (("method", "task", "epoch"), loss)}, {"method": names, "task": ["x"], "epoch": [0]})
+    (axes,) = plot_loss_curves(data, front="ours", base="base", backend="none").axes
+    for call, level in zip(axes.called("line"), (3.5, 2, 1), strict=True):
+        np.testing.assert_allclose(call["x"], [0.5, 1.5])
+        np.testing.assert_allclose(call["y"], [level, level])
