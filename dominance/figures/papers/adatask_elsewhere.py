@@ -42,7 +42,7 @@ CENSUS: dict[str, dict[str, Any]] = {
     "quick": {"settings": {"samples": 20_000}, "batch_size": 256, "optimizer": "rmsprop"},
     "full": {"optimizer": "rmsprop"},
 }
-DIGITS: dict[str, dict[str, Any]] = {"quick": {"settings": {"pairs": 3000}, "batch_size": 64}, "full": {}}
+DIGITS: dict[str, dict[str, Any]] = {"quick": {"settings": {"pairs": 3000}, "batch_size": 64, "epochs": 6}, "full": {}}
 OWNER = {"digits": "reconstruction", "census": "weeks", "cityscapes": "segmentation", "tiktok": "finish",
          "wechat": "read_comment"}  # fmt: skip
 """The task that dominates."""
