@@ -7,10 +7,11 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from dominance.optim.combiner import Weighting
-from dominance.optim.gradients import present
+from dominance.optim.gradients import leaves, present
 from dominance.optim.grid_search import GridSearch
 from dominance.optim.representation import Representation
 from dominance.optim.rows import Matrix
@@ -32,8 +33,9 @@ class NashMTL(Weighting):
 
     Args:
         every: the weights are found anew every so many steps, and kept in between. A task that was in no batch
-            yet has its weight found at once. Without clipping, and without a scaler, ``backward`` then makes one plain
-            pass where the weights are kept, not K.
+            yet has its weight found at once. Where the weights are kept and ``.grad`` is None everywhere, ``backward``
+            makes one plain pass, not K, but with a scaler, or where ``max_norm`` bounds the gradient of a
+            representation. A parameter that only then is reached by a second task is shared from the next search on.
         max_norm: the largest norm of the sum of the weighted shared gradients; None: any.
 
     Raises:
@@ -69,11 +71,28 @@ class NashMTL(Weighting):
     ) -> None:
         """As ``Combiner.backward``."""
         tasks = tuple(present(losses))
-        if self.max_norm is not None or scaler is not None or self._due(tasks):
-            super().backward(losses, parameters, representation=representation, scaler=scaler)
-        else:
-            GridSearch({task: self.alphas[task] for task in tasks}).backward(losses, parameters)
-            self.steps += 1
+        given = list(parameters.parameters() if isinstance(parameters, nn.Module) else parameters)
+        wanted = leaves(given)
+        by_trunk = representation is not None and self.max_norm is not None  # clips by the representation's gradient
+        if scaler is not None or by_trunk or self._due(tasks) or any(p.grad is not None for p in wanted):
+            super().backward(losses, given, representation=representation, scaler=scaler)
+            return
+        GridSearch({task: self.alphas[task] for task in tasks}).backward(losses, given)
+        self._clip(wanted, self._sharing.shared((), wanted, (), given))
+        self.steps += 1
+
+    def _clip(self, parameters: Sequence[Tensor], shared: Sequence[bool]) -> None:
+        """The norm of the shared gradient brought down to ``max_norm``."""
+        if self.max_norm is None:
+            return
+        trunk = [p.grad for p, common in zip(parameters, shared, strict=True) if common and p.grad is not None]
+        norm = math.sqrt(sum(float(part) ** 2 for part in torch._foreach_norm(trunk))) if trunk else 0.0
+        if not math.isfinite(norm):
+            for p in parameters:
+                p.grad = None
+            raise FloatingPointError("the combined gradient is not finite")
+        if norm > self.max_norm:
+            torch._foreach_mul_(trunk, self.max_norm / norm)
 
     def weights(self, gram: Matrix, losses: Matrix, tasks: Sequence[str]) -> Matrix:
         """The weights, positive, clipped. Counts a step."""
