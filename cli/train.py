@@ -50,6 +50,7 @@ def train(
     milestones: Annotated[
         str | None, typer.Option(metavar="X,Y", help="Shares of the training after which it is divided by ten.")
     ] = None,
+    warmup: Annotated[int, typer.Option(metavar="N", help="Steps over which it rises from nothing.")] = 0,
     weight_decay: Annotated[float, typer.Option(metavar="X", help="Of the model's parameters.")] = 0.0,
     patience: Annotated[
         int | None, typer.Option(metavar="N", help="Stop after N epochs without a better val result; 0: never.")
@@ -139,6 +140,7 @@ def train(
         lr=lr,
         weight_decay=weight_decay,
         milestones=None if milestones is None else _shares(milestones),
+        warmup=warmup,
         patience=patience,
         tasks=None if tasks is None else tuple(part.strip() for part in tasks.split(",") if part.strip()),
         representation=representation,

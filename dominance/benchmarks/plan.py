@@ -35,6 +35,8 @@ class TrainOptions:
     weight_decay: float = 0.0
     milestones: tuple[float, ...] | None = None
     """Shares of the training after which the learning rate is divided by ten."""
+    warmup: int = 0
+    """Steps over which the learning rate rises to what it is: that of step t, from 1, is t / warmup of it."""
     patience: int | None = None
     """Epochs without a better result on "val" until the training stops; 0: never."""
     tasks: tuple[str, ...] | None = None
@@ -110,10 +112,10 @@ class Plan:
             settings={**defaults(type(self.benchmark)), **self.options.settings},
         )
 
-    def learning_rate(self, epoch: int) -> float:
-        """In this epoch, counted from 0."""
+    def learning_rate(self, epoch: int, step: int) -> float:
+        """In this step of this epoch, both counted from 0; steps from the beginning of the training."""
         past = [share for share in self.milestones if epoch >= share * self.epochs]
-        return self.lr / 10.0 ** len(past)
+        return self.lr / 10.0 ** len(past) * min(1.0, (step + 1) / max(1, self.options.warmup))
 
     def alone(self, task: str) -> Plan:
         """The same for one task."""
@@ -175,6 +177,7 @@ def _check(plan: Plan) -> None:
         ("epochs", plan.epochs, 1),
         ("batch-size", plan.batch_size, 1),
         ("patience", plan.patience, 0),
+        ("warmup", plan.options.warmup, 0),
         ("seed", plan.options.seed, 0),
         ("weight-decay", plan.options.weight_decay, 0),
     ):

@@ -190,7 +190,6 @@ class Training:
         come before the next evaluation, so that a resumed recording has begun when its metrics come.
         """
         place, plan = self.place, self.plan
-        self.stepping.set_learning_rate(plan.learning_rate(place.epoch))
         if self._recorder is not None:
             self._recorder.epoch(place.epoch)
         self.model.train()
@@ -230,6 +229,7 @@ class Training:
         for task, value in values.items():
             if not math.isfinite(value):
                 raise self._failed(f"the loss of {task} is {value}")
+        self.stepping.set_learning_rate(self.plan.learning_rate(self.place.epoch, self.place.step))
         try:
             self.stepping.step(losses, representation)
             self.stepping.look_back(lambda: self._losses(batch, self.plan.benchmark.outputs(self.model, batch)))

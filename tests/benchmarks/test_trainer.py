@@ -50,14 +50,16 @@ def after(steps: int) -> Any:
 
 
 def test_by_hand(tmp_path: Path) -> None:
-    """Equal weighting with SGD, the learning rate a tenth in the last of three epochs, written out."""
-    done = train(options(optimizer="sgd", seed=3, milestones=(0.6,)), tmp_path / "run", record=None)
+    """Equal weighting with SGD, two steps of warm-up, the learning rate a tenth in the last of three epochs."""
+    done = train(options(optimizer="sgd", seed=3, milestones=(0.6,), warmup=2), tmp_path / "run", record=None)
     problem, generator = Small(), derived_generator(3, "batches")
     problem.load(3)
     torch.manual_seed(3)
     model = problem.model("hps", ("y", "z"))
-    for lr in (0.01, 0.01, 0.001):
+    rates = iter([0.005] + [0.01] * (2 * BATCHES - 1) + [0.001] * BATCHES)
+    for _ in range(3):
         for batch in problem.batches("train", 4, generator):
+            lr = next(rates)
             out = model(batch.inputs)
             model.zero_grad()
             (F.mse_loss(out["y"], batch.targets["y"]) + F.cross_entropy(out["z"], batch.targets["z"])).backward()

@@ -49,6 +49,7 @@ class Training:
     epochs: int | None = None
     batch_size: int | None = None
     lr: float | None = None
+    warmup: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     every: int | None = None
@@ -83,6 +84,7 @@ class Training:
             "epochs": self.epochs,
             "batch-size": self.batch_size,
             "lr": self.lr,
+            "warmup": self.warmup,
             "every": self.every,
             "attribution": self.attribution,
             "probe": self.probe,
