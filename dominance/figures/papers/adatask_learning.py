@@ -9,7 +9,7 @@ import xarray as xr
 
 from dominance.analyse.learning_rate import lr_dominance
 from dominance.analyse.noise import noise_importance
-from dominance.figures.papers.adatask import CALLED, EPOCHS, PAPER, SEEDS, SYNTHETIC
+from dominance.figures.papers.adatask import CALLED, PAPER, SEEDS, SYNTHETIC
 from dominance.figures.papers.adatask_tables import METRIC
 from dominance.figures.papers.item import Claim, Item, Judgement, Wish
 from dominance.figures.papers.jobs import Job, Timing, Training
@@ -40,7 +40,7 @@ TIMED = {
 
 def noisy(wish: Wish) -> list[Job]:
     """Three seeds with EqualWeight, evaluated under noise when they are trained."""
-    return [Training(SYNTHETIC, "equal-weight", seed=seed, epochs=EPOCHS[wish.scale], probe="noise") for seed in SEEDS]
+    return [Training(SYNTHETIC, "equal-weight", seed=seed, probe="noise") for seed in SEEDS]
 
 
 def noise(material: Material) -> xr.Dataset:
@@ -124,11 +124,7 @@ def _percent(values: xr.DataArray) -> str:
 
 def recorded(wish: Wish) -> list[Job]:
     """Every step, so that the accumulated gradients can be followed."""
-    return [
-        Training(SYNTHETIC, method, seed=seed, epochs=EPOCHS[wish.scale], every=1)
-        for method in ("equal-weight", "adatask")
-        for seed in SEEDS
-    ]
+    return [Training(SYNTHETIC, method, seed=seed, every=1) for method in ("equal-weight", "adatask") for seed in SEEDS]
 
 
 def rates(material: Material, method: str) -> list[xr.Dataset]:
