@@ -53,17 +53,25 @@ def test_adatask_evens_out_every_layer(monkeypatch, even, outcome):
     assert judged(adatask.ITEMS, "adatask-even-layers", Material([])).outcome == outcome
 
 
+@pytest.mark.parametrize(("tasks", "bucket"), [(("finish", "like"), 2), (("weeks", "a", "b"), 1)])
 @pytest.mark.parametrize(
     ("embedding", "mlp", "outcome"),
     [(0.5, 0.95, "reproduced"), (0.92, 0.95, "partly"), (0.5, 0.4, "partly"), (0.97, 0.95, "not reproduced")],
 )
-def test_adatask_leaves_embeddings_uneven(monkeypatch, embedding, mlp, outcome):
+def test_adatask_leaves_embeddings_uneven(monkeypatch, embedding, mlp, outcome, tasks, bucket):
     share = np.zeros((1, 1, 2, 5))
-    share[..., 2] = embedding, mlp
+    share[..., bucket] = embedding, mlp
     data = xr.Dataset(
-        {"share": (("step", "task", "layer", "bucket"), share)}, {"task": ["weeks"], "layer": ["embedding", "mlp"]}
+        {"share": (("step", "task", "layer", "bucket"), share)},
+        {
+            "task": [tasks[0]],
+            "layer": ["embedding", "mlp"],
+            "lower": ("bucket", np.linspace(0, 0.8, 5)),
+            "upper": ("bucket", np.linspace(0.2, 1, 5)),
+        },
     )
-    run = xr.DataTree(xr.Dataset(attrs={"benchmark": "census"}))
+    benchmark = {"finish": "tiktok", "weeks": "census"}[tasks[0]]
+    run = xr.DataTree(xr.Dataset(attrs={"benchmark": benchmark, "tasks": list(tasks)}))
     material = Material([])
     monkeypatch.setattr(material, "select", lambda **_: [run])
     monkeypatch.setattr(adatask_elsewhere, "rau_buckets", lambda *_, **__: data)
