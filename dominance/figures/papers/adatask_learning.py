@@ -9,10 +9,10 @@ import xarray as xr
 
 from dominance.analyse.learning_rate import lr_dominance
 from dominance.analyse.noise import noise_importance
-from dominance.figures.papers.adatask import CALLED, PAPER, SEEDS, SYNTHETIC
+from dominance.figures.papers.adatask import CALLED, PAPER, SYNTHETIC, synthetic
 from dominance.figures.papers.adatask_tables import METRIC
 from dominance.figures.papers.item import Claim, Item, Judgement, Wish
-from dominance.figures.papers.jobs import Job, Timing, Training
+from dominance.figures.papers.jobs import Job, Timing
 from dominance.figures.papers.material import Material
 from dominance.figures.papers.outcomes import of_parts, three
 from dominance.figures.papers.speed import at_most, ratio_table
@@ -23,6 +23,8 @@ from dominance.plots.noise_sweeps import plot_noise_sweeps
 from dominance.plots.result import Plot
 
 A, B = "A", "B"
+RATED = ("equal-weight", "adatask")
+"""Methods whose learning rates Fig. 7 shows."""
 TABLE10 = {
     "EqualWeight": 249.20,
     "PCGrad": 343.01,
@@ -38,17 +40,11 @@ TIMED = {
 }
 
 
-def noisy(wish: Wish) -> list[Job]:
-    """Three seeds with EqualWeight, evaluated under noise when they are trained."""
-    return [Training(SYNTHETIC, "equal-weight", seed=seed, probe="noise") for seed in SEEDS]
-
-
 def noise(material: Material) -> xr.Dataset:
     """What noise on the parameters of B with the highest rAU changes: the probes of all seeds, along ``run``."""
 
     def find() -> xr.Dataset:
         runs = material.select(benchmark=SYNTHETIC, method="equal-weight")
-        runs = [run for run in runs if "probe" in run.children] or runs
         each = [noise_importance(run)[["change"]].sel(owner=B, metric=METRIC, drop=True) for run in runs]
         joined: xr.Dataset = xr.concat(each, dim="run", coords="minimal", compat="override", join="exact")
         return joined
@@ -122,11 +118,6 @@ def _percent(values: xr.DataArray) -> str:
     return f"{one.text(2)} %"
 
 
-def recorded(wish: Wish) -> list[Job]:
-    """Every step, so that the accumulated gradients can be followed."""
-    return [Training(SYNTHETIC, method, seed=seed, every=1) for method in ("equal-weight", "adatask") for seed in SEEDS]
-
-
 def rates(material: Material, method: str) -> list[xr.Dataset]:
     """``lr_dominance`` of each seed."""
 
@@ -139,7 +130,7 @@ def rates(material: Material, method: str) -> list[xr.Dataset]:
 def _draw_rates(material: Material, backend: Any) -> Plot:
     """(a) EqualWeight and (b) AdaTask, of the first seed; with AdaTask no parameter has a whole learning rate."""
     parts = []
-    for method in ("equal-weight", "adatask"):
+    for method in RATED:
         found = rates(material, method)[0][["learning_rate", "whole", "closeness"]]
         if found.attrs["own_rates"]:
             found = found.assign(whole=found["whole"] * np.nan, closeness=found["closeness"] * np.nan)
@@ -213,7 +204,7 @@ ITEMS = (
         PAPER,
         "Fig. 1",
         "noise on the parameters that task B dominates",
-        needs=noisy,
+        needs=lambda wish: synthetic(wish, ("equal-weight",)),
         make=_draw_noise,
         claims=(
             Claim(
@@ -244,7 +235,7 @@ ITEMS = (
         PAPER,
         "Fig. 7",
         "learning rates by each task's own accumulated gradients",
-        needs=recorded,
+        needs=lambda wish: synthetic(wish, RATED),
         make=_draw_rates,
         claims=(
             Claim(

@@ -53,6 +53,7 @@ class Training:
     settings: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     every: int | None = None
+    budget: str | None = None
     attribution: str | None = None
     probe: str | None = None
 
@@ -86,6 +87,7 @@ class Training:
             "lr": self.lr,
             "warmup": self.warmup,
             "every": self.every,
+            "budget": self.budget,
             "attribution": self.attribution,
             "probe": self.probe,
         }
