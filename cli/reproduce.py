@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,7 +46,7 @@ def reproduce(
 ) -> int:
     """Train what a paper's figure or table needs, and make it.
 
-    What is trained already is used again. REPRODUCTION.md in the output folder says of each claim whether it holds.
+    What is trained already is used again, also after Ctrl-C or SIGTERM. REPRODUCTION.md in the output folder says of each claim whether it holds.
 
     Example: dominance reproduce adatask-fig2
     """
@@ -66,13 +67,14 @@ def reproduce(
             say.note(f"nothing that is asked for is made from {benchmark}: --data {benchmark}=... is not used")
     every = list({job.name: job for needed in wanted.values() for job in needed}.values())
     runs = output / "runs"
+    came: list[int] = []
     try:
-        with _watching(len(every), quiet=quiet) as tell:
+        with _terminated(came), _watching(len(every), quiet=quiet) as tell:
             outcome = run_jobs(every, runs, workers=jobs or os.cpu_count() or 1, tell=tell)
     except KeyboardInterrupt:
         say.note(f"interrupted; {runs} holds what was trained so far")
         say.say(f"dominance reproduce {shlex.quote(name)} --scale {scale} -o {shlex.quote(str(output))}")
-        return 130
+        return 128 + (came or [signal.SIGINT])[0]
     for failed, why in outcome.failed.items():
         say.error(f"{failed}: {why.removeprefix('dominance: error: ')}")
     again = "".join(f" --data {shlex.quote(text)}" for text in data or []) + (
@@ -157,6 +159,21 @@ def _report(output: Path) -> None:
     path = write_reproduction(items(), output)
     if path is not None:
         print(path)
+
+
+@contextmanager
+def _terminated(came: list[int]) -> Iterator[None]:
+    """SIGTERM, which then is in ``came``, ends the trainings as Ctrl-C does."""
+
+    def interrupt(number: int, frame: object) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -100,14 +102,18 @@ def test_folders_and_scale_reach_the_trainings_and_the_command_that_is_noted(tmp
     assert asked[0].arguments()[-2:] == ["--set", f"data={tmp_path / 'here'}"]
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path: Path, monkeypatch, capfd):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_end_the_trainings_and_say_how_to_go_on(number, tmp_path: Path, monkeypatch, capfd):
     def run(jobs, folder, **rest):
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), number)
+        time.sleep(5)
 
+    before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(dominance_cli.jobs, "run_jobs", run)
-    assert leave("reproduce", "pub-fig9", "-o", str(tmp_path), "--scale", "full") == 128 + signal.SIGINT
+    assert leave("reproduce", "pub-fig9", "-o", str(tmp_path), "--scale", "full") == 128 + number
     lines = capfd.readouterr().err.splitlines()
     assert lines[-1] == f"dominance reproduce pub-fig9 --scale full -o {tmp_path}"
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 @pytest.mark.parametrize(
