@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+import time
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +13,10 @@ from dominance.command import command
 from dominance_cli import say
 from dominance_cli.rundir import opened, place
 from dominance_cli.text import aligned, print_json, size
+
+_UNITS = (("days", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+_LONG = 300.0
+"""Seconds without a write after which a run that is not complete is probably not being recorded any more."""
 
 
 def info(
@@ -61,6 +66,7 @@ def _facts(tree: Any, run: str) -> dict[str, Any]:
         "path": run,
         "bytes": files_of(run).size(),
         "status": attrs.get("status"),
+        "idle_seconds": _idle(run) if attrs.get("status") == "recording" else None,
         "tasks": [{"name": name, "last_weight": weight} for name, weight in last.items()],
         "final": _final(tree),
         "layers": len(attrs["layers"]),
@@ -75,6 +81,16 @@ def _facts(tree: Any, run: str) -> dict[str, Any]:
         "probes": sorted(tree["probe"].children) if "probe" in tree.children else [],
         "attributes": {name: attrs[name] for name in attrs if name not in ("tasks", "layers", "parameters", "path")},
     }
+
+
+def _idle(run: str) -> float | None:
+    """Seconds since something was written; None where the run is not a local one."""
+    from dominance.store.files import LocalFiles, files_of
+
+    files = files_of(run)
+    if not isinstance(files, LocalFiles):
+        return None
+    return max(0.0, time.time() - files.written())
 
 
 def _final(tree: Any) -> dict[str, dict[str, float]]:
@@ -92,7 +108,7 @@ def _final(tree: Any) -> dict[str, dict[str, float]]:
 def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """What a person wants to know first, a line each; what the run's attributes lack is left out."""
     attrs = facts["attributes"]
-    lines = [("run", facts["path"]), ("status", str(facts["status"]))]
+    lines = [("run", facts["path"]), ("status", _status(facts))]
     if "failure" in attrs:
         lines.append(("failure", str(attrs["failure"])))
     if "training" in attrs:
@@ -126,6 +142,15 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         if name in attrs:
             lines.append((name, str(attrs[name])))
     return lines
+
+
+def _status(facts: dict[str, Any]) -> str:
+    idle = facts["idle_seconds"]
+    if idle is None:
+        return str(facts["status"])
+    unit, seconds = next(pair for pair in _UNITS if idle >= pair[1] or pair[1] == 1)
+    text = f"{facts['status']}, last written {idle / seconds:.0f} {unit} ago"
+    return text + (": killed, or waiting" if idle > _LONG else "")
 
 
 def _weighted(name: str, weight: float) -> str:

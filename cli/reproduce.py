@@ -46,7 +46,8 @@ def reproduce(
 ) -> int:
     """Train what a paper's figure or table needs, and make it.
 
-    What is trained already is used again, also after Ctrl-C or SIGTERM. REPRODUCTION.md in the output folder says of each claim whether it holds.
+    What is trained already is used again, also after Ctrl-C or SIGTERM. REPRODUCTION.md in the output folder says of
+    each claim whether it holds.
 
     Example: dominance reproduce adatask-fig2
     """

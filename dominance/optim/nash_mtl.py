@@ -86,7 +86,7 @@ class NashMTL(Weighting):
         if self.max_norm is None:
             return
         trunk = [p.grad for p, common in zip(parameters, shared, strict=True) if common and p.grad is not None]
-        norm = math.sqrt(sum(float(part) ** 2 for part in torch._foreach_norm(trunk))) if trunk else 0.0
+        norm = float(torch.stack(torch._foreach_norm(trunk)).double().norm()) if trunk else 0.0
         if not math.isfinite(norm):
             for p in parameters:
                 p.grad = None

@@ -6,9 +6,10 @@ import asyncio
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 
@@ -112,7 +113,19 @@ class LocalFiles(Files):
             raise Unreachable(reason, fix="see what it is and who may read it") from error
 
     def size(self) -> int:
-        return sum(file.stat().st_size for file in self.root.resolve().rglob("*") if file.is_file())
+        return sum(found.st_size for found in self._stats())
+
+    def written(self) -> float:
+        """When a file was last written, in seconds since 1970."""
+        return max(found.st_mtime for found in self._stats())
+
+    def _stats(self) -> Iterator[os.stat_result]:
+        """Of all files; while a run grows, some that are listed are gone when they are looked at."""
+        for file in self.root.resolve().rglob("*"):
+            with suppress(FileNotFoundError):
+                found = file.stat()
+                if S_ISREG(found.st_mode):
+                    yield found
 
 
 class StoreFiles(Files):

@@ -8,6 +8,7 @@ import pty
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from runs import make_rows, planted_rows, write_run
 
+from dominance.store.writer import RunWriter
 from dominance_cli.main import main
 
 
@@ -218,6 +220,31 @@ def test_info(run: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert re.search(r"^parameters +8, all kept$", out, re.MULTILINE)
     assert out.endswith("every checksum matches\n")
     assert err == f"dominance summary {run}\n"
+
+
+@pytest.mark.parametrize(
+    ("ago", "said"),
+    [
+        (20, "2\\d s ago"),
+        (299, "5 min ago"),
+        (7_300, "2 h ago: killed, or waiting"),
+        (200_000, "2 days ago: killed, or waiting"),
+    ],
+)
+def test_info_of_a_run_that_is_not_complete_says_when_it_was_written_last(ago, said, tmp_path, capfd) -> None:
+    layout, rows = make_rows([[[1.0], [2.0]]])
+    writer = RunWriter(tmp_path / "run", layout)
+    writer.append({key: values[0] for key, values in rows.items()})
+    writer.flush()
+    for file in (tmp_path / "run").rglob("*"):
+        os.utime(file, (time.time() - ago,) * 2)
+    try:
+        assert leave("info", str(tmp_path / "run")) == 0
+        assert re.search(rf"^status +recording, last written {said}$", capfd.readouterr().out, re.MULTILINE)
+        assert ago <= facts(capfd, tmp_path / "run")["idle_seconds"] < ago + 60
+    finally:
+        writer.close()
+    assert facts(capfd, tmp_path / "run")["idle_seconds"] is None
 
 
 @pytest.fixture

@@ -43,6 +43,15 @@ def contents(path: Path) -> dict[str, bytes]:
     return {file.relative_to(path).as_posix(): file.read_bytes() for file in path.rglob("*") if file.is_file()}
 
 
+def test_size_and_time_leave_out_what_is_gone_when_it_is_looked_at(path: Path, tmp_path: Path, monkeypatch) -> None:
+    """As the first writing of a file under another name is, which then gets its own."""
+    whole = LocalFiles(path).size()
+    listed = list(path.rglob("*"))
+    monkeypatch.setattr(Path, "rglob", lambda self, pattern: iter([*listed, tmp_path / "gone.partial"]))
+    assert LocalFiles(path).size() == whole
+    assert LocalFiles(path).written() == max(file.stat().st_mtime for file in listed if file.is_file())
+
+
 @pytest.fixture
 def url(path: Path) -> Iterator[str]:
     files = fsspec.filesystem("memory")
