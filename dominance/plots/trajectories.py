@@ -23,7 +23,7 @@ def plot_trajectories(data: xr.Dataset, *, backend: str | Any = "matplotlib") ->
     Args:
         data: ``first`` and ``second`` (method, start, point): the two losses on the way, NaN after its end;
             ``front_first`` and ``front_second`` (place): the Pareto front. ``attrs``: ``names`` of the two losses,
-            ``optimum``: the pair at which the star stands, ``note``.
+            ``optimum``: the pair at which the star stands, ``note``; and ``lowest``, where a diamond does, if given.
 
     Returns:
         Plot; ``data`` is what was given.
@@ -32,12 +32,14 @@ def plot_trajectories(data: xr.Dataset, *, backend: str | Any = "matplotlib") ->
     methods = [str(name) for name in data["method"].values]
     first, second = data.attrs["names"]
     entries = [
-        Entry("from here", TIME[0], line=True, width=1.2),
-        Entry("to here", TIME[-1], line=True, width=1.2),
+        Entry("first steps", TIME[0], line=True, width=1.2),
+        Entry("last steps", TIME[-1], line=True, width=1.2),
         Entry("Pareto front", FRONT, line=True, width=2.6),
         Entry(f"level lines of ({first} + {second}) / 2", GREY, line=True, width=0.4),
     ]
-    note = f"Dots: starts. Star: the optimum. {data.attrs.get('note', '')}".strip()
+    marks = {"★": data.attrs["optimum"]} | ({"◆": data.attrs["lowest"]} if "lowest" in data.attrs else {})
+    second_mark = f" Diamond: the smallest {first} + {second}." if "lowest" in data.attrs else ""
+    note = f"Dots: starts. Star: the optimum. {data.attrs.get('note', '')}".strip() + second_mark
     sheet = sheets.grid(b, methods, sheets.Around(entries, note, first, second), height=1.3)
     x_limits, y_limits = _limits(data, "first"), _limits(data, "second")
     for number, axes in enumerate(sheet.axes):
@@ -48,7 +50,8 @@ def plot_trajectories(data: xr.Dataset, *, backend: str | Any = "matplotlib") ->
             x, y = (one[name].isel(start=start).values for name in ("first", "second"))
             known = np.isfinite(x) & np.isfinite(y)
             _way(b, axes, x[known], y[known])
-        b.text(axes, *_fraction(data.attrs["optimum"], x_limits, y_limits), "★", size=8.0, **_CENTRED)
+        for mark, point in marks.items():
+            b.text(axes, *_fraction(point, x_limits, y_limits), mark, size=8.0, **_CENTRED)
         for which, limits, shown in (("x", x_limits, sheet.bottom[number]), ("y", y_limits, sheet.first[number])):
             ticks = series.nice_ticks(*limits, 3 if which == "x" else 5)
             b.axis(axes, which, limits=limits, ticks=ticks, labels=series.numbers(ticks) if shown else [])

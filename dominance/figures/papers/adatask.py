@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dominance.analyse.runs import over_runs, runs_of
+from dominance.analyse.runs import joined, runs_of
 from dominance.analyse.updates import rau_buckets
 from dominance.figures.papers.item import Claim, Form, Item, Judgement, Wish
 from dominance.figures.papers.jobs import Training
@@ -59,17 +59,25 @@ def synthetic(wish: Wish, methods: tuple[str, ...]) -> list[Training]:
 
 
 def buckets_by_seed(material: Material, methods: tuple[str, ...], by: str) -> xr.Dataset:
-    """rAU buckets of each method, ``run`` naming it, and ``seed``."""
+    """rAU buckets of each method, ``run`` naming it, and ``seed``; at the steps of the first run of all.
 
-    def find(method: str) -> xr.Dataset:
-        runs = material.select(benchmark=SYNTHETIC, method=method)
-        each = over_runs(rau_buckets)({str(i): run for i, run in enumerate(runs)}, by=by)
-        return each.rename(run="seed").assign_attrs(seeds=len(runs))
+    A run that was not counted at one of these shows its last count before it.
+    """
 
-    found = {CALLED[name]: material.once(("buckets", name, by), partial(find, name)) for name in methods}
+    def find(method: str) -> list[xr.Dataset]:
+        return [rau_buckets(run, by=by) for run in material.select(benchmark=SYNTHETIC, method=method)]
+
+    each = {CALLED[name]: material.once(("buckets", name, by), partial(find, name)) for name in methods}
+    steps = next(iter(each.values()))[0]["step"]
+    found = [
+        joined({str(i): one.reindex(step=steps, method="ffill") for i, one in enumerate(seeds)})
+        .rename(run="seed")
+        .assign_attrs(seeds=len(seeds))
+        for seeds in each.values()
+    ]
     return xr.concat(
-        list(found.values()),
-        dim=xr.Variable("run", np.array(list(found), dtype=object)),
+        found,
+        dim=xr.Variable("run", np.array(list(each), dtype=object)),
         join="outer",
         coords="different",
         compat="equals",
@@ -108,8 +116,8 @@ def last_shares(material: Material, method: str) -> xr.DataArray:
     """(run, layer, bucket) shares of the parameters by rAU of B, at the end of each seed."""
     runs = runs_of({str(i): run for i, run in enumerate(material.select(benchmark=SYNTHETIC, method=method))})
     ends = [rau_buckets(run, points=1).share.sel(task=B).isel(step=-1, drop=True) for run in runs.values()]
-    joined: xr.DataArray = xr.concat(ends, dim="run", coords="minimal", compat="override", join="exact")
-    return joined
+    together: xr.DataArray = xr.concat(ends, dim="run", coords="minimal", compat="override", join="exact")
+    return together
 
 
 def percents(values: xr.DataArray) -> str:

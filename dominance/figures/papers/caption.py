@@ -11,10 +11,20 @@ from dominance.figures.papers.material import Material
 
 def caption(item: Item, material: Material) -> str:
     """A paragraph for under the figure: everything that a reader needs to make it again."""
-    told = [f"{item.title}.", item.stands_for]
-    told += [_timed(each) for each in material.timings]
+    with_what = versions(material)
+    return f"{item.title}. {ran(item, material)}" + (f" Versions: {with_what}." if with_what else "")
+
+
+def ran(item: Item, material: Material) -> str:
+    """What was trained or timed, and on what."""
+    told = [item.stands_for, *(_timed(each) for each in material.timings)]
     told += [_trained(material)] if material.runs else []
     return " ".join(part for part in told if part)
+
+
+def versions(material: Material) -> str:
+    """Of Python and of packages."""
+    return _several(_versions(each) for each in (*material.timings, *(run.attrs for run in material.runs)))
 
 
 def _trained(material: Material) -> str:
@@ -30,7 +40,6 @@ def _trained(material: Material) -> str:
         f"batch size: {_several(one.get('batch_size', 'unknown') for one in trained)}",
         f"optimizer: {_several(one.get('optimizer', 'unknown') for one in trained)}",
         f"learning rate: {_several(one.get('lr', 'unknown') for one in trained)}",
-        f"versions: {_several(_versions(attrs) for attrs in runs)}",
     ]
     return "; ".join(parts) + "."
 
@@ -40,8 +49,7 @@ def _timed(timing: dict[str, Any]) -> str:
     made_up = f", on made-up pictures of {timing['sample']}" if timing["sample"] else ""
     return (
         f"Timed: {where}{made_up}; batch size {timing['batch_size']}, {timing['optimizer']}; in turns, {timing['laps']}"
-        f" laps of {timing['steps']} steps each; {timing['threads']} thread(s) on {timing['device']};"
-        f" versions: {_versions(timing)}."
+        f" laps of {timing['steps']} steps each; {timing['threads']} thread(s) on {timing['device']}."
     )
 
 

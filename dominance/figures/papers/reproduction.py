@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from dominance.errors import BadData
+from dominance.figures.papers.item import Outcome
 
 NAME = "REPRODUCTION.md"
 _HEAD = """\
 # Reproduction
 
 What the papers claim, and what came out when it was run again by `dominance reproduce`. Each criterion was fixed before
-the run. "Partly" says which part holds; "cannot be tested" says what is missing. Figures and tables, with their data,
-seeds and settings, lie beside this file, in the `.md` of their names.
+the run, or says what was changed after one. "Partly" says which part holds; "cannot be tested" says what is missing.
+Figures and tables, with their data, seeds and settings, lie beside this file, in the `.md` of their names; what was run
+is said below, too.
+
+A command without `--scale full` trained for seconds or minutes where the papers trained for hours, and on other data
+where theirs cannot be shipped: "not reproduced" is then said of that training.
 """
 _COLUMNS = ("paper", "claim", "criterion", "outcome", "found", "command")
 
@@ -30,11 +36,13 @@ def write_reproduction(names: Iterable[str], folder: Path) -> Path | None:
     Raises:
         BadData: the record of an item, ``<name>.json``, cannot be read.
     """
-    claims = [(one, claim) for name in names for one in _records(folder / f"{name}.json") for claim in one["claims"]]
+    items = [one for name in names for one in _records(folder / f"{name}.json")]
+    claims = [(one, claim) for one in items for claim in one["claims"]]
     if not claims:
         return None
     counted = Counter(claim["outcome"] for _, claim in claims)
-    lines = [_HEAD, f"{len(claims)} claims: " + ", ".join(f"{n} {outcome}" for outcome, n in counted.items()) + ".", ""]
+    said = ", ".join(f"{counted[outcome]} {outcome}" for outcome in get_args(Outcome) if counted[outcome])
+    lines = [_HEAD, f"{len(claims)} claims: {said}.", ""]
     lines += [_row(_COLUMNS), _row(["---"] * len(_COLUMNS))]
     for item, claim in claims:
         cells = [
@@ -46,6 +54,11 @@ def write_reproduction(names: Iterable[str], folder: Path) -> Path | None:
             f"`{item['command']}`",
         ]
         lines.append(_row(cell.replace("|", "\\|").replace("\n", " ") for cell in cells))
+    lines += ["", "## What was run", ""]
+    lines += [f"- **{one['paper']}, {one['place']}** (`{one['item']}`): {one['ran']}" for one in items]
+    versions = sorted({one["versions"] for one in items})  # a timing names fewer packages
+    versions = [each for each, after in pairwise([*versions, ""]) if each and not after.startswith(each)]
+    lines += ["", f"Versions: {'; '.join(versions)}."] if versions else []
     path = folder / NAME
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path

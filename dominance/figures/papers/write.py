@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dominance.errors import NothingRecorded, RunExists
-from dominance.figures.papers.caption import caption
+from dominance.figures.papers.caption import caption, ran, versions
 from dominance.figures.papers.item import Claim, Item, Judgement
 from dominance.figures.papers.material import Material
 from dominance.figures.papers.table import Table
@@ -69,12 +69,14 @@ def make(
     words = [f"# {item.paper}, {item.place}: {item.title}"]
     if item.make is None or not (material.paths or missing):
         words.append(item.stands_for)
+        told = {"ran": item.stands_for, "versions": ""}
         judged = [(claim, Judgement("cannot be tested", item.stands_for)) for claim in item.claims]
     else:
         result = item.make(material, backend or "matplotlib")
         files += result.savefig(folder / f"{item.name}.{format}", overwrite=overwrite)
         judged = [(claim, judge(claim, material)) for claim in item.claims]
         words += [caption(item, material), result.note]
+        told = {"ran": ran(item, material), "versions": versions(material)}
         if item.beside is not None:
             other = item.beside.make(material, backend or "matplotlib")
             path = folder / f"{item.name}-{item.beside.name}.{format}"
@@ -90,7 +92,9 @@ def make(
         words.append(f"**{found.outcome}**: {claim.says}\n\nCriterion: {claim.criterion}\n\nFound: {found.evidence}")
     text.write_text("\n\n".join(part for part in words if part) + "\n", encoding="utf-8")
     command = command or f"dominance reproduce {item.name}"
-    record.write_text(json.dumps(_plain(item, judged, command), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    record.write_text(
+        json.dumps(_plain(item, judged, command) | told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     return Made(item, [*files, text, record], judged)
 
 

@@ -8,8 +8,9 @@ import torch
 import xarray as xr
 from figures.papers.made import timed
 
+from dominance.benchmarks.problems import toy_2d
 from dominance.benchmarks.problems.toy_2d import losses
-from dominance.figures.papers import adatask_tables, pub_toy, speed
+from dominance.figures.papers import adatask_learning, adatask_tables, pub_toy, speed
 from dominance.figures.papers.item import Judgement
 from dominance.figures.papers.material import Material
 from dominance.figures.papers.values import with_average
@@ -105,7 +106,11 @@ def toy(**ends: list[tuple[float, float]]) -> Material:
          for name, values in (("first", first), ("second", second), ("distance", distance))}
         | {"front_first": ("place", front_first), "front_second": ("place", front_second)},
         {"method": list(pub_toy.METHODS.values())},
-        {"optimum": [float(each) for each in pub_toy.front(0.0)], "taken": "after 7 steps of 2"},
+        {
+            "optimum": [float(each) for each in pub_toy.front(0.0)],
+            "lowest": [float(each) for each in pub_toy.front(pub_toy.LOWEST_SUM)],
+            "taken": "after 7 steps of 2",
+        },
     )  # fmt: skip
     material.once("ways", lambda: data)
     return material
@@ -124,6 +129,37 @@ def test_pub_reaches_the_optimum_from_all_starts(pub, reaches, optimum):
     material = toy(pub=pub)
     assert judged(pub_toy.ITEMS, "pub-toy-reaches", material).outcome == reaches
     assert judged(pub_toy.ITEMS, "pub-toy-optimum", material).outcome == optimum
+
+
+def test_the_starts_that_do_not_arrive_are_named():
+    assert pub_toy.STARTS == toy_2d.STARTS
+    lowest = pub_toy.LOWEST_SUM
+    material = toy(pub=[(lowest, 0.01), (lowest, 0.01), (0.0, 12.0), (lowest, 0.01), (lowest, 0.01)])
+    found = judged(pub_toy.ITEMS, "pub-toy-reaches", material).evidence
+    assert found.startswith("after 7 steps of 2 4 of 5 end on the Pareto set, at most 0 % of the front apart; not")
+    assert found.endswith("; not that from (9, 9), 12 away")
+    found = judged(pub_toy.ITEMS, "pub-toy-optimum", material).evidence
+    middle, other = (part.split(", ") for part in found.removesuffix(" %").split(" % of the front from the middle;"))
+    assert middle[2] == "0"
+    assert other[-1] == "0"
+
+
+def test_the_smallest_sum_on_the_front():
+    place = np.linspace(-7, 7, 14_001)
+    assert abs(pub_toy.LOWEST_SUM - place[np.argmin(sum(pub_toy.front(place)))]) < 1e-3
+
+
+@pytest.mark.parametrize(("b", "outcome"), [(0.3, "reproduced"), (0.15, "partly"), (0.05, "not reproduced")])
+def test_noise_hurts_b_much_more_than_a(b, outcome):
+    """Growth of A 0.1 in all runs, of B as given."""
+    values = np.stack([np.full((3, 2, 1), 0.1), np.full((3, 2, 1), b)], axis=1)
+    change = xr.DataArray(
+        values[:, None], {"selection": ["top"], "task": ["A", "B"], "variance": ("setting", [0.01, 0.05]),
+        "fraction": ("setting", [0.01, 0.01])}, ("run", "selection", "task", "setting", "repeat"),
+    )  # fmt: skip
+    material = Material([])
+    material.once("noise", lambda: xr.Dataset({"change": change}))
+    assert judged(adatask_learning.ITEMS, "adatask-noise-task", material).outcome == outcome
 
 
 def test_the_others_end_elsewhere():

@@ -78,6 +78,7 @@ def test_the_caption_of_a_timing(tmp_path):
     words = caption(item(stands_for="It stands in."), Material([timed(tmp_path / "t", equal_weight=1.0)]))
     assert words.startswith("numbers. It stands in. Timed: small with hps; batch size 4, adam; in turns, 3 laps of 2")
     assert "Data:" not in words
+    assert words.endswith(" Versions: python 3 torch 2.")
 
 
 def test_what_cannot_be_made_says_why(material, tmp_path):
@@ -114,6 +115,15 @@ def test_the_report_collects_earlier_calls_in_the_order_of_the_catalogue(materia
     ] * 2
     assert "4 claims: 2 reproduced, 2 cannot be tested." in path.read_text()
     assert "1 < 2 \\| sure" in rows[0]
+    below = path.read_text().split("## What was run")[1].splitlines()
+    assert [line.split("`")[1] for line in below if line.startswith("- **Small, ")] == ["small-table1", "small-table3"]
+    assert below[2].endswith("optimizer: adam; learning rate: 0.01.")
+    assert "Versions" not in path.read_text()
+    for name, versions in (("small-table1", "python 3 torch 2"), ("small-table3", "python 3 torch 2 numpy 1")):
+        record = json.loads((tmp_path / f"{name}.json").read_text())
+        (tmp_path / f"{name}.json").write_text(json.dumps(record | {"versions": versions}))
+    write_reproduction(order, tmp_path)
+    assert path.read_text().endswith("\nVersions: python 3 torch 2 numpy 1.\n")
     (tmp_path / "small-table1.json").write_text("{")
     with pytest.raises(BadData, match=r"small-table1\.json cannot be read"):
         write_reproduction(order, tmp_path)
