@@ -44,7 +44,9 @@ class PUB(TaskwiseOptimizer):
     ``normalise`` divides DᵀD by its Frobenius norm and leaves alpha at that scale, of order 1, so that lr means what it
     means in the base optimizer. The text to the letter, without it, takes steps of length lr * sqrt(K) whatever the
     number of parameters. One task's alpha is then 1 / |Delta|, with ``normalise`` it is 1: ``PUB`` with one task and
-    ``form="torch"`` is its base optimizer.
+    ``form="torch"`` is its base optimizer. Of K tasks whose updates are alike, as they are where momentum is most of
+    them, each gets alpha = 1 as well: the step is then K times the base optimizer's. A network that is near its largest
+    learning rate needs one that is K times smaller.
 
     Where the tasks' updates oppose each other (a Pareto stationary point) there is no alpha: the last one is kept (1 at
     first), ``failures`` counts it, and the first one warns. A task whose update is zero takes no part in the bargain.

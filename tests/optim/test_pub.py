@@ -186,6 +186,18 @@ def test_with_one_task_it_is_the_base_optimizer(base: Any, manipulation: Any) ->
         assert ours.alpha == (pytest.approx({"a": 1.0}, abs=1e-14) if shared else {})
 
 
+@pytest.mark.parametrize("tasks", [2, 3])
+def test_tasks_with_the_same_update_step_as_many_times_as_far_as_one(tasks: int) -> None:
+    moved = []
+    for count in (1, tasks):
+        p = torch.ones(3, dtype=torch.float64, requires_grad=True)
+        optimizer = PUB([p], lr=0.01)
+        optimizer.step(one_step(p, *[[1.0, -2.0, 3.0]] * count))
+        assert list(optimizer.alpha.values()) == pytest.approx([1.0] * count)
+        moved.append(p.detach() - 1)
+    torch.testing.assert_close(moved[1], tasks * moved[0])
+
+
 def test_without_normalising_one_task_moves_along_the_base_optimizers_step_with_length_lr() -> None:
     p = torch.ones(4, dtype=torch.float64, requires_grad=True)
     q = torch.ones(4, dtype=torch.float64, requires_grad=True)
