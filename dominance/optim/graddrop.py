@@ -78,18 +78,22 @@ class GradDrop(Combiner):
         given = [g for g in looked_at if g is not None]
         if not given:
             return list(gradients)
-        total, size = torch.stack(given).sum(dim=0), torch.stack(given).abs().sum(dim=0)
-        purity = 0.5 * (1 + torch.where(size > 0, total / size, 0.0))
+        total, size = given[0].clone(), given[0].abs()
+        for g in given[1:]:
+            total.add_(g)
+            size.add_(g.abs())
+        purity = total.div_(size.masked_fill_(size == 0, 1.0)).add_(1).mul_(0.5)  # 1/2 where all are 0
         purity = purity if self.transform is None else self.transform(purity)
         drawn = torch.rand(purity.shape, generator=self.generator).to(purity.device)
+        side = torch.sub(purity, drawn).sign_()  # +1: the positive ones pass, -1: the negative ones
         rows: Row = []
         for task, signs, gradient in zip(tasks, looked_at, gradients, strict=True):
             if signs is None or gradient is None:
                 rows.append(None)
                 continue
             leak = self.leak.get(task, 0.0) if isinstance(self.leak, Mapping) else self.leak
-            kept = (purity > drawn) & (signs > 0) | (purity < drawn) & (signs < 0)
-            rows.append(gradient * (leak + (1 - leak) * kept.to(gradient.dtype)))
+            kept = (side * signs > 0).to(gradient.dtype)
+            rows.append(gradient * (kept.mul_(1 - leak).add_(leak) if leak else kept))
         return rows
 
 
