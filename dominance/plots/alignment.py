@@ -74,9 +74,12 @@ def plot_alignment(
         )
     x = data["step"].values.astype(float)
     window = series.window_of(len(x))
+    limits = series.span(x)
     raw = data["diff"].values
     has_diff = bool(np.isfinite(raw).any())
-    smooth = diff(*(series.smooth(data[name].values, window) for name in ("sim_task", "sim_shared")))
+    lines = [(name, series.opened(x, values, window)[1], colour, dashes) for name, values, colour, dashes in lines]
+    (place, raw), both = series.opened(x, raw, window), [data[name].values for name in ("sim_task", "sim_shared")]
+    smooth = diff(*(series.smooth(series.opened(x, values, window)[1], window) for values in both))
     top = 1.1 * max(_most(smooth), _most(raw), 0.1)
     beyond = int((raw > top).sum())
     note = joined(
@@ -100,16 +103,15 @@ def plot_alignment(
             b.title(target, title)
             b.axis_label(target, "x", "training step")
         b.legend(axes[-1], entries)
-    limits = series.span(x)
     ticks = series.nice_ticks(*limits, 4, whole=True)
     for target in axes:
         b.axis(target, "x", limits=limits, ticks=ticks, labels=series.numbers(ticks))
     _values_on(b, axes[0], np.concatenate([values for _, values, *_ in lines]))
     for _, values, colour, dashes in lines:
-        _both(b, axes[0], x, values, series.smooth(values, window), colour, dashes)
+        _both(b, axes[0], place, values, series.smooth(values, window), colour, dashes)
     if has_diff:
         _values_on(b, axes[1], np.array([0.0, top / 1.08]))
-        _both(b, axes[1], x, np.where(np.isfinite(raw), raw, np.nan), smooth, TASKS[2])
+        _both(b, axes[1], place, np.where(np.isfinite(raw), raw, np.nan), smooth, TASKS[2])
     return Plot(figures, axes, data, note, b)
 
 

@@ -95,6 +95,7 @@ def plot_geometry(
         values = data[measure.name].transpose("layer", ..., "step").values
         # (layer, pair, step)
         values = values[:, first, second] if measure.of_pairs else values[:, None]
+        place, values = series.opened(x, values, window)
         drawn[measure.name] = _smooth(values, window, log=measure.limits is None)
     names = fit(relabel(chosen, labeller), 0.8, b, sheets.SMALL)
     words = [f"{names[i]} × {names[j]}" for i, j in zip(first, second, strict=True)]
@@ -116,12 +117,19 @@ def plot_geometry(
         left_out,
     )
     if layers is None or ax is not None:
-        return _panels(b, data, drawn, limits, entries, note, ax)
-    return _table(b, data, drawn, limits, entries, note, relabel(data["layer"].values.tolist(), labeller))
+        return _panels(b, data, place, drawn, limits, entries, note, ax)
+    return _table(b, data, place, drawn, limits, entries, note, relabel(data["layer"].values.tolist(), labeller))
 
 
 def _panels(
-    b: Any, data: xr.Dataset, drawn: dict[str, Any], limits: dict[str, Any], entries: list[Entry], note: str, ax: Any
+    b: Any,
+    data: xr.Dataset,
+    x: Any,
+    drawn: dict[str, Any],
+    limits: dict[str, Any],
+    entries: list[Entry],
+    note: str,
+    ax: Any,
 ) -> Plot:
     """A panel for each measure, of each layer."""
     layers = data["layer"].values.tolist()
@@ -136,7 +144,6 @@ def _panels(
         for target, title in zip(axes, titles, strict=True):
             b.title(target, title)
             b.axis_label(target, "x", "training step")
-    x = data["step"].values.astype(float)
     span = series.span(x)
     ticks = series.nice_ticks(*span, 3, whole=True)
     for target, (layer, measure) in zip(axes, places, strict=True):
@@ -149,7 +156,14 @@ def _panels(
 
 
 def _table(
-    b: Any, data: xr.Dataset, drawn: dict[str, Any], limits: dict[str, Any], entries: list[Entry], note: str, rows: Any
+    b: Any,
+    data: xr.Dataset,
+    x: Any,
+    drawn: dict[str, Any],
+    limits: dict[str, Any],
+    entries: list[Entry],
+    note: str,
+    rows: Any,
 ) -> Plot:
     """A row for each layer, a column for each measure, whose scale stands in its title."""
     columns = []
@@ -157,7 +171,6 @@ def _table(
         low, high = (series.number(limit).replace("-", "−") for limit in limits[measure.name])
         columns.append(f"{measure.short}, {low} to {high}")
     sheet = sheets.table(b, rows, columns, sheets.Around(entries, joined(note, "Curvature and condition: log scales.")))
-    x = data["step"].values.astype(float)
     span = series.span(x)
     ticks = series.nice_ticks(span[0], span[0] + 0.8 * (span[1] - span[0]), 3, whole=True)
     for place in np.ndindex(*sheet.axes.shape):

@@ -95,19 +95,20 @@ def weight_words(weight: Any) -> str:
 
 def raw_and_smooth(b: Any, axes: Any, x: Any, y: Any, window: int, colour: str) -> None:
     """The pale raw series, or its range in bins when it is long, and the dark mean over ``window`` samples."""
+    x, y = series.opened(x, y, window)
     mean = series.smooth(y, window)
     if len(x) > MOST_POINTS:
         place, _, low, high = series.binned(x, y, MOST_POINTS)
         b.band(axes, place, low, high, colour=colour, alpha=0.3)
         kept = series.thin(len(x), MOST_POINTS)
-        b.line(axes, np.asarray(x)[kept], mean[kept], colour=colour, label="mean")
+        b.line(axes, x[kept], mean[kept], colour=colour, label="mean")
         return
     if window > 1:
         b.line(axes, x, y, colour=colour, alpha=0.35, width=0.6, label="raw")
     b.line(axes, x, mean, colour=colour, label="mean")
     alone = series.lone(y)
     if alone.any():
-        b.line(axes, np.asarray(x)[alone], np.asarray(y)[alone], colour=colour, marker=True, label="single")
+        b.line(axes, x[alone], y[alone], colour=colour, marker=True, label="single")
 
 
 def _panel(b: Any, axes: Any, x: Any, y: Any, window: int, under: bool, most: int) -> None:

@@ -37,6 +37,27 @@ def pieces(x: Any, valid: Any) -> list[tuple[Floats, NDArray[np.int64]]]:
     return out
 
 
+def opened(x: Any, y: Any, count: int) -> tuple[Floats, Floats]:
+    """x, and y (..., sample), with ``count`` samples of NaN in every gap: neither line nor mean goes across it.
+
+    A gap is more than five times as wide as the distances before and after it, and than a twentieth of the whole: steps
+    that are recorded in bursts have them.
+
+    >>> x, y = opened([0, 1, 2, 90, 91, 92], [5, 6, 7, 8, 9, 10], 1)
+    >>> x.tolist(), y.tolist()
+    ([0.0, 1.0, 2.0, 46.0, 90.0, 91.0, 92.0], [5.0, 6.0, 7.0, nan, 8.0, 9.0, 10.0])
+    """
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    wide = np.diff(x)
+    if len(wide) < 2:
+        return x, y
+    beside = np.maximum(np.concatenate([[0.0], wide[:-1]]), np.concatenate([wide[1:], [0.0]]))
+    gaps = np.flatnonzero((wide > 5 * beside) & (wide > 0.05 * (x[-1] - x[0])))
+    where = np.repeat(gaps + 1, count)
+    parts = np.arange(1, count + 1) / (count + 1)
+    return np.insert(x, where, (x[gaps, None] + wide[gaps, None] * parts).ravel()), np.insert(y, where, np.nan, axis=-1)
+
+
 def span(x: Any) -> tuple[float, float]:
     """Limits of the axis for these steps; a single one gets half a step on both sides."""
     x = np.asarray(x, dtype=float)

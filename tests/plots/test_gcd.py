@@ -37,6 +37,19 @@ def test_the_pair_drawn_is_the_pair_named():
     assert plot_gcd(data, tasks=["b", "c"], backend="none").axes[0].called("line")[-1]["y"][0] == 0.25
 
 
+def test_neither_line_nor_mean_goes_across_what_was_not_recorded():
+    """Two bursts of forty steps, at 0.5 and at 1.5."""
+    data = degrees(steps=80)
+    data = data.assign_coords(step=np.concatenate([np.arange(40), np.arange(400, 440)]))
+    data["gcd"][:, 0, 0, 1] = np.repeat([0.5, 1.5], 40)
+    for call in plot_gcd(data, backend="none").axes[0].called("line"):
+        x, y = np.asarray(call["x"]), np.asarray(call["y"])
+        assert np.isnan(y[(x > 39) & (x < 400)]).all()
+        assert ((x > 39) & (x < 400)).any()
+        np.testing.assert_array_equal(y[x <= 39], 0.5)
+        np.testing.assert_array_equal(y[x >= 400], 1.5)
+
+
 def test_raw_is_pale_and_its_mean_is_dark():
     data = degrees(steps=200)
     noise = np.random.default_rng(0).normal(size=200) * 0.1

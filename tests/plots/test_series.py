@@ -29,6 +29,28 @@ def test_smoothing_is_the_mean_of_what_there_is():
     np.testing.assert_allclose(series.smooth([3.0], 1), [3.0])
 
 
+@pytest.mark.parametrize(
+    ("x", "gaps"),
+    [
+        (np.arange(0, 300, 10), []),
+        ([0, 1, 2, 3, 5, 6, 7], []),  # one was skipped
+        ([0, 1, 2, 3, 7, 11, 15, 31, 47, 63], []),  # recorded ever more rarely
+        ([0, 1, 2, 100, 101, 102, 200], [2, 5]),
+        (np.concatenate([np.arange(1000), np.arange(1020, 2000)]), []),  # too narrow to be seen
+        ([0, 500], []),
+        ([7], []),
+    ],
+)
+def test_a_gap_is_wide_for_where_it_is_and_on_the_axis(x, gaps):
+    found, y = series.opened(x, np.vstack([np.zeros(len(x)), np.ones(len(x))]), 3)
+    gone = np.isnan(y[0])
+    assert gone.sum() == 3 * len(gaps)
+    assert found[~gone].tolist() == list(x)
+    assert y[1, ~gone].tolist() == [1.0] * len(x)
+    assert np.all(np.diff(found) > 0)
+    assert [int(np.searchsorted(x, place)) - 1 for place in found[gone][::3]] == gaps
+
+
 def test_windows_are_odd():
     assert [series.window_of(n) for n in (1, 19, 40, 100)] == [1, 1, 3, 5]
 
