@@ -24,6 +24,15 @@ _FIX_WHOLE = 'pass layers="each", or the run itself, or geometry(run, by="all")'
 
 
 @dataclass(frozen=True)
+class _Drawn:
+    """Places along the steps; of each measure the values there, (layer, pair, place), and the limits of its axis."""
+
+    x: Any
+    values: dict[str, Any]
+    limits: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class _Measure:
     name: str
     words: str
@@ -107,6 +116,7 @@ def plot_geometry(
         entries = [Entry(word, colour, line=True, dashes=dashes) for word, (colour, dashes) in looks]
     entries.append(Entry("all tasks", INK, line=True))
     limits = {measure.name: measure.limits or _decades(drawn[measure.name]) for measure in _MEASURES}
+    shown = _Drawn(place, drawn, limits)
     infinite = int(
         np.isinf(data["condition_number"].values).any(axis=data["condition_number"].dims.index("layer")).sum()
     )
@@ -117,20 +127,11 @@ def plot_geometry(
         left_out,
     )
     if layers is None or ax is not None:
-        return _panels(b, data, place, drawn, limits, entries, note, ax)
-    return _table(b, data, place, drawn, limits, entries, note, relabel(data["layer"].values.tolist(), labeller))
+        return _panels(b, data, shown, entries, note, ax)
+    return _table(b, data, shown, entries, note, relabel(data["layer"].values.tolist(), labeller))
 
 
-def _panels(
-    b: Any,
-    data: xr.Dataset,
-    x: Any,
-    drawn: dict[str, Any],
-    limits: dict[str, Any],
-    entries: list[Entry],
-    note: str,
-    ax: Any,
-) -> Plot:
+def _panels(b: Any, data: xr.Dataset, drawn: _Drawn, entries: list[Entry], note: str, ax: Any) -> Plot:
     """A panel for each measure, of each layer."""
     layers = data["layer"].values.tolist()
     places = [(layer, measure) for layer in range(len(layers)) for measure in _MEASURES]
@@ -144,41 +145,32 @@ def _panels(
         for target, title in zip(axes, titles, strict=True):
             b.title(target, title)
             b.axis_label(target, "x", "training step")
-    span = series.span(x)
+    span = series.span(drawn.x)
     ticks = series.nice_ticks(*span, 3, whole=True)
     for target, (layer, measure) in zip(axes, places, strict=True):
         b.axis(target, "x", limits=span, ticks=ticks, labels=series.numbers(ticks))
-        places_y, labels = _ticks(measure, limits[measure.name])
+        places_y, labels = _ticks(measure, drawn.limits[measure.name])
         log = measure.limits is None
-        b.axis(target, "y", limits=limits[measure.name], ticks=places_y, labels=labels, log=log)
-        _lines(b, target, x, drawn[measure.name][layer], measure)
+        b.axis(target, "y", limits=drawn.limits[measure.name], ticks=places_y, labels=labels, log=log)
+        _lines(b, target, drawn.x, drawn.values[measure.name][layer], measure)
     return Plot(figures, axes, data, note, b)
 
 
-def _table(
-    b: Any,
-    data: xr.Dataset,
-    x: Any,
-    drawn: dict[str, Any],
-    limits: dict[str, Any],
-    entries: list[Entry],
-    note: str,
-    rows: Any,
-) -> Plot:
+def _table(b: Any, data: xr.Dataset, drawn: _Drawn, entries: list[Entry], note: str, rows: Any) -> Plot:
     """A row for each layer, a column for each measure, whose scale stands in its title."""
     columns = []
     for measure in _MEASURES:
-        low, high = (series.number(limit).replace("-", "−") for limit in limits[measure.name])
+        low, high = (series.number(limit).replace("-", "−") for limit in drawn.limits[measure.name])
         columns.append(f"{measure.short}, {low} to {high}")
     sheet = sheets.table(b, rows, columns, sheets.Around(entries, joined(note, "Curvature and condition: log scales.")))
-    span = series.span(x)
+    span = series.span(drawn.x)
     ticks = series.nice_ticks(span[0], span[0] + 0.8 * (span[1] - span[0]), 3, whole=True)
     for place in np.ndindex(*sheet.axes.shape):
         target, measure = sheet.axes[place], _MEASURES[place[1]]
         under = bool(sheet.bottom[place])
         b.axis(target, "x", limits=span, ticks=ticks if under else [], labels=series.numbers(ticks) if under else [])
-        b.axis(target, "y", limits=limits[measure.name], log=measure.limits is None)
-        _lines(b, target, x, drawn[measure.name][place[0]], measure)
+        b.axis(target, "y", limits=drawn.limits[measure.name], log=measure.limits is None)
+        _lines(b, target, drawn.x, drawn.values[measure.name][place[0]], measure)
     return Plot(sheet.figures, sheet.axes, data, note, b)
 
 

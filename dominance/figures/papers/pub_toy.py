@@ -134,9 +134,9 @@ def _taken(run: xr.DataTree) -> str:
 
 
 def apart(each: xr.Dataset) -> float:
-    """The largest distance of two ends, as a share of the front's extent."""
+    """The largest distance of two ends, as a share of the front's extent; 0 of none."""
     x, y = each["first"].values, each["second"].values
-    return float(np.hypot(x[:, None] - x, y[:, None] - y).max())
+    return float(np.hypot(x[:, None] - x, y[:, None] - y).max(initial=0.0))
 
 
 def _draw(material: Material, backend: Any) -> Plot:

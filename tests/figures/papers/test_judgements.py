@@ -123,6 +123,7 @@ def toy(**ends: list[tuple[float, float]]) -> Material:
         ([(0.0, 0.01)] * 4 + [(5.0, 0.01)], "partly", "partly"),
         ([(5.0, 0.01)] * 5, "reproduced", "not reproduced"),
         ([(0.0, 0.01)] * 4 + [(0.0, 1.0)], "not reproduced", "reproduced"),
+        ([(0.0, 1.0)] * 5, "not reproduced", "reproduced"),
     ],
 )
 def test_pub_reaches_the_optimum_from_all_starts(pub, reaches, optimum):
