@@ -148,7 +148,7 @@ def _status(facts: dict[str, Any]) -> str:
     idle = facts["idle_seconds"]
     if idle is None:
         return str(facts["status"])
-    unit, seconds = next(pair for pair in _UNITS if idle >= pair[1] or pair[1] == 1)
+    unit, seconds = next(pair for pair in _UNITS if idle >= 2 * pair[1] or pair[1] == 1)
     text = f"{facts['status']}, last written {idle / seconds:.0f} {unit} ago"
     return text + (": killed, or waiting" if idle > _LONG else "")
 

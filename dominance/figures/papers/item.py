@@ -60,7 +60,7 @@ class Claim:
     Attributes:
         name: unique, such as "adatask-fig2-equal-weight-dominated".
         says: what the paper says, in our words.
-        criterion: what must hold, fixed before any run was looked at.
+        criterion: what must hold, fixed before any run was looked at; what was changed after one is said in it.
         judge: decides; raises NothingRecorded when the runs that it needs are not there.
     """
 

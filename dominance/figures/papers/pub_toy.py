@@ -177,7 +177,7 @@ def _far(ends: xr.Dataset, data: xr.Dataset, point: Sequence[float]) -> np.ndarr
 
 
 def _percents(values: np.ndarray) -> str:
-    return ", ".join(f"{100 * each:.2g}" for each in values) + " %"
+    return ", ".join(f"{100 * each:.3g}" for each in values) + " %"
 
 
 def _others_differ(material: Material) -> Judgement:

@@ -14,7 +14,7 @@ from dominance.errors import NothingRecorded
 from dominance.figures.papers.item import Claim, Judgement
 from dominance.figures.papers.material import Material
 from dominance.figures.papers.outcomes import three
-from dominance.figures.papers.scoreboard import SYMBOLS, Board
+from dominance.figures.papers.scoreboard import SYMBOLS, Board, percent
 from dominance.figures.papers.values import average
 
 Pair = tuple[str, str]
@@ -73,11 +73,10 @@ def better(board: Board, name: str, says: str, labels: tuple[str, ...], sign: fl
         found = board.deltas(material)
         said, holds, sure = [], [], []
         for label in labels:
-            value, low, high = (sign * 100 * float(found[label][part]) for part in ("delta", "low", "high"))
-            low, high = min(low, high), max(low, high)
-            said.append(f"{label} {sign * value:+.2f} % (95 % interval {high - low:.2g} wide)")
+            value, low, high = (sign * float(found[label][part]) for part in ("delta", "low", "high"))
+            said.append(f"{label} {percent(found[label])} %")
             holds.append(value > 0)
-            sure.append(low > 0)
+            sure.append(min(low, high) > 0)
         return Judgement(three(all(sure), all(holds)), "; ".join(said))
 
     word = "above" if sign > 0 else "below"

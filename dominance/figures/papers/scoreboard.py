@@ -182,7 +182,7 @@ class Board:
             f"{SYMBOLS[self.kind]} (%)\npaper",
         ]
         for cells, row in zip(body, rows, strict=True):
-            cells += [_percent(deltas.get(row.label)), _published(row, len(self.columns), 2)]
+            cells += [percent(deltas.get(row.label)), _published(row, len(self.columns), 2)]
         note = "" if len(columns) > _WIDE else INTERVAL
         theirs = "" if own else " The paper's is on its own data."
         note = f"{SYMBOLS[self.kind]}: mean over seeds, with its 95 % interval (Student's t).{theirs} {note}"
@@ -202,7 +202,7 @@ class Board:
         first = sign * float(hero["delta"]) > sign * others[best]
         above = sign * float(hero["low" if sign > 0 else "high"]) > 0
         evidence = (
-            f"{self.hero} {_percent(hero)} %, best other {best} {_percent(found[best])} %, on"
+            f"{self.hero} {percent(hero)} %, best other {best} {percent(found[best])} %, on"
             f" {', '.join(dict.fromkeys(str(run.attrs.get('benchmark')) for run in material.runs))}"
         )
         left_out = len(self.rows) - len(self.runs(material))
@@ -260,7 +260,8 @@ def _places(value: float) -> int:
     return min(4, max(0, 3 - math.floor(math.log10(abs(value)))))
 
 
-def _percent(found: xr.Dataset | None) -> str:
+def percent(found: xr.Dataset | None) -> str:
+    """A relative change and its interval, in percent; 0 of what others are compared with."""
     if found is None:
         return "0"
     value, low, high = (100 * float(found[name]) for name in ("delta", "low", "high"))
