@@ -17,10 +17,13 @@ gradient/gradient   step, task, coord               float32  effective task grad
 gradient/total      step, coord                     float32  gradient the optimizer was fed (p.grad at the step)
 update/update       step, task, coord               float32  additive update of each task, as the change of theta
 update/solo         step, task, coord               float32  solo update (only with attribution "solo" or "both")
-update/total        step, coord                     float32  the step really taken: theta after minus theta before
+update/total        step, coord                     float32  what theta did: from the start of this step to the start of
+                                                             the next; the sum of the tasks' updates and of the parts
 update/residual     step, coord                     float32  part of the step that belongs to no task
 update/unattributed step, coord                     float32  part owed to momentum of gradients nobody saw
 update/decay        step, coord                     float32  part owed to weight decay, coupled or decoupled
+update/outside      step, coord                     float32  part that theta was moved by outside step(), until the next
+                                                             step began: a pull by Lookahead, a clamp, swapped weights
 layer/task          step, layer, task, statistic    float64  see TASK_STATISTICS; exact over all coordinates
 layer/total         step, layer, total_statistic    float64  see TOTAL_STATISTICS; exact over all coordinates
 layer/gram          step, layer, task, task_other   float64  inner products of the effective task gradients
@@ -43,8 +46,10 @@ from typing import Any
 
 from dominance.errors import NotARun, SchemaTooNew
 
-SCHEMA_VERSION = 1
-"""Raised by one whenever a reader of the older version would misread a run."""
+SCHEMA_VERSION = 2
+"""Raised by one whenever a reader of the older version would misread a run.
+
+2: ``update/outside``, and the last two of TOTAL_STATISTICS; ``update/total`` reaches to the start of the next step."""
 
 DATA_NAME = "data.zarr"
 """Name of the Zarr group inside a run directory."""
@@ -61,9 +66,19 @@ TOTAL_STATISTICS = (
     "residual_sq",
     "unattributed_sq",
     "decay_sq",
+    "outside_sq",
+    "unexplained_gradient_sq",
 )
 """Packed in layer/total, per (step, layer): squared norms of the total gradient and total update, their inner product,
-and squared norms of the residual gradient and of the residual, unattributed and decay parts of the update."""
+squared norms of the residual gradient and of the residual, unattributed and decay parts of the update; of what theta
+did between the end of step() and the start of the next step; and of the part of the residual gradient that is no
+regulariser with a name either. Runs of schema 1 lack the last two."""
+
+_FIRST_TOTAL_STATISTICS = 7
+"""How many of TOTAL_STATISTICS schema 1 had."""
+
+UPDATE_PARTS = ("residual", "unattributed", "decay", "outside")
+"""Parts of ``update/total`` beside the tasks' updates: arrays of the group update, dims (step, coord)."""
 
 ATTRIBUTIONS = ("additive", "solo", "both")
 
@@ -131,6 +146,18 @@ class Layout:
     coord_weight: Any
     attribution: str = "additive"
     attrs: dict[str, Any] = field(default_factory=dict)
+    version: int = SCHEMA_VERSION
+    """The schema of the run: SCHEMA_VERSION, or that of an older run which is read."""
+
+    @property
+    def total_statistics(self) -> tuple[str, ...]:
+        """TOTAL_STATISTICS, as far as the run has them."""
+        return TOTAL_STATISTICS if self.version > 1 else TOTAL_STATISTICS[:_FIRST_TOTAL_STATISTICS]
+
+    @property
+    def update_parts(self) -> tuple[str, ...]:
+        """UPDATE_PARTS, as far as the run has them."""
+        return UPDATE_PARTS if self.version > 1 else UPDATE_PARTS[:-1]
 
     def arrays(self, *, exact: bool = False) -> list[ArraySpec]:
         """Every array that grows along ``step``. ``exact`` keeps all 23 mantissa bits of the per-coordinate arrays."""
@@ -139,7 +166,7 @@ class Layout:
         per_task = ["gradient/gradient", "update/update"]
         if self.attribution in ("solo", "both"):
             per_task.append("update/solo")
-        per_coord = ["gradient/total", *(f"update/{part}" for part in ("total", "residual", "unattributed", "decay"))]
+        per_coord = ["gradient/total", "update/total", *(f"update/{part}" for part in self.update_parts)]
         return [
             ArraySpec("step", ("step",), (), "int64"),
             ArraySpec("epoch", ("step",), (), "int64"),
@@ -149,7 +176,7 @@ class Layout:
             *(ArraySpec(path, ("step", "task", "coord"), (k, n), "float32", lossy) for path in per_task),
             *(ArraySpec(path, ("step", "coord"), (n,), "float32", lossy) for path in per_coord),
             ArraySpec("layer/task", ("step", "layer", "task", "statistic"), (m, k, len(TASK_STATISTICS)), "float64"),
-            ArraySpec("layer/total", ("step", "layer", "total_statistic"), (m, len(TOTAL_STATISTICS)), "float64"),
+            ArraySpec("layer/total", ("step", "layer", "total_statistic"), (m, len(self.total_statistics)), "float64"),
             ArraySpec("layer/gram", ("step", "layer", "task", "task_other"), (m, k, k), "float64"),
             ArraySpec("loss/loss", ("step", "task"), (k,), "float64"),
             ArraySpec("loss/weight", ("step", "task"), (k,), "float64"),
@@ -170,6 +197,17 @@ METRIC_ARRAYS = [
 
 AFFINITY = "affinity"
 """The split of lookahead affinities in metric/*: of the event's task on the task that the metric is named after."""
+
+UNRECORDED = "unrecorded"
+"""Root attribute, where there is something to say: a list of ``{"reason": str, "steps": int, "first": int}``, one entry
+for each reason why steps that the schedule wanted are not in the run, or are in it without having been understood."""
+
+REMARKS = "remarks"
+"""Root attribute, where there is something to say: sentences about this run's books, each said once."""
+
+STATE_DOMINATED = "state_dominated"
+"""Key of an entry of the root attribute ``optimizers``: true where the state decides the update and the gradient hardly
+does, so that the solo updates of tasks are alike whatever their gradients."""
 
 REQUIRED_ATTRIBUTES = ("schema_version", "tasks", "layers", "parameters", "attribution", "committed_steps")
 

@@ -36,8 +36,14 @@ def make_rows(
     residual: Any = None,
     unattributed: Any = None,
     decay: Any = None,
+    outside: Any = None,
+    residual_gradient: Any = None,
+    unexplained: Any = None,
+    closure: Any = None,
     solo: Any = None,
     metrics: Sequence[Mapping[str, Any]] = (),
+    attrs: Mapping[str, Any] | None = None,
+    version: int = SCHEMA_VERSION,
 ) -> tuple[Layout, Rows]:
     """The layout and the arrays of a run, keyed by their paths in ``dominance.schema``.
 
@@ -51,9 +57,14 @@ def make_rows(
         private: layers that belong to one task alone: {layer: task}. All others are shared by all tasks.
         coord_weight: (coord,) how many coordinates each one stands for; default 1.
         steps: (step,) their numbers; default 0, 1, 2...
-        residual, unattributed, decay: (step, coord) other parts of the step; default 0.
+        residual, unattributed, decay, outside: (step, coord) other parts of the step; default 0.
+        residual_gradient: (step, coord) what the optimizer was fed beside the tasks' gradients; default 0.
+        unexplained: (step, coord) the part of it that is no named regulariser's; default all of it.
+        closure: (step,) default 0.
         solo: (step, task, coord) solo updates; makes it a run with attribution "both".
         metrics: rows for the table of metrics: dicts with step, epoch, task, split, name, value.
+        attrs: further root attributes.
+        version: the schema; 1 leaves out what it did not have.
     """
     updates = np.asarray(updates, dtype=np.float32)
     count, k, n = updates.shape
@@ -78,10 +89,12 @@ def make_rows(
         code = np.searchsorted(np.cumsum(lengths), np.cumsum(coord_weight) - 0.5 * coord_weight, side="right")
         index = np.concatenate([np.arange(int((code == i).sum())) for i in range(len(parameters))])
     zeros = np.zeros((count, n), dtype=np.float32)
-    parts = {"residual": residual, "unattributed": unattributed, "decay": decay}
+    parts = {"residual": residual, "unattributed": unattributed, "decay": decay, "outside": outside}
     filled = {name: zeros if part is None else np.asarray(part, dtype=np.float32) for name, part in parts.items()}
-    total = np.nansum(updates, axis=1) + filled["residual"] + filled["unattributed"] + filled["decay"]
-    total_gradient = np.nansum(gradients, axis=1)
+    total = np.nansum(updates, axis=1) + sum(filled.values())
+    residual_gradient = zeros if residual_gradient is None else np.asarray(residual_gradient, dtype=np.float32)
+    unexplained = residual_gradient if unexplained is None else np.asarray(unexplained, dtype=np.float32)
+    total_gradient = np.nansum(gradients, axis=1) + residual_gradient
 
     layout = Layout(
         tasks=tasks,
@@ -91,18 +104,20 @@ def make_rows(
         coord_index=index,
         coord_weight=coord_weight,
         attribution="both" if solo is not None else "additive",
+        attrs=dict(attrs or {}),
+        version=version,
     )
     rows: Rows = {
         "step": np.arange(count) if steps is None else np.asarray(steps),
         "epoch": np.zeros(count, dtype=np.int64),
         "time": 1.7e9 + np.arange(count, dtype=np.float64),
         "skipped": np.zeros(count, dtype=np.int8) if skipped is None else np.asarray(skipped, dtype=np.int8),
-        "closure": np.zeros(count),
+        "closure": np.zeros(count) if closure is None else np.asarray(closure, dtype=np.float64),
         "gradient/gradient": gradients,
         "gradient/total": total_gradient.astype(np.float32),
         "update/update": updates,
         "update/total": total.astype(np.float32),
-        **{f"update/{name}": part for name, part in filled.items()},
+        **{f"update/{name}": filled[name] for name in layout.update_parts},
         "loss/loss": np.ones((count, k)) if loss is None else np.asarray(loss, dtype=np.float64),
         "loss/weight": np.ones((count, k)) if weight is None else np.asarray(weight, dtype=np.float64),
         "learning_rate/value": np.full((count, len(names)), learning_rate),
@@ -130,8 +145,9 @@ def make_rows(
     t, tg = total.astype(np.float64), total_gradient.astype(np.float64)
     total_values = {"gradient_sq": tg**2, "update_sq": t**2, "gradient_dot_update": tg * t}
     total_values |= {f"{name}_sq": part.astype(np.float64) ** 2 for name, part in filled.items()}
-    total_values["residual_gradient_sq"] = np.zeros_like(t)
-    rows["layer/total"] = np.stack([per_layer(total_values[name]) for name in TOTAL_STATISTICS], axis=-1)
+    total_values["residual_gradient_sq"] = residual_gradient.astype(np.float64) ** 2
+    total_values["unexplained_gradient_sq"] = unexplained.astype(np.float64) ** 2
+    rows["layer/total"] = np.stack([per_layer(total_values[name]) for name in layout.total_statistics], axis=-1)
     rows["layer/gram"] = per_layer(g[:, :, None] * g[:, None])
     layout.attrs["metrics"] = list(metrics)
     return layout, rows
@@ -159,7 +175,8 @@ def as_tree(layout: Layout, rows: Rows) -> xr.DataTree:
             "coord_weight": ("coord", np.asarray(layout.coord_weight, dtype=np.float64)),
         },
         attrs={
-            "schema_version": SCHEMA_VERSION,
+            **{key: value for key, value in layout.attrs.items() if key != "metrics"},
+            "schema_version": layout.version,
             "tasks": list(layout.tasks),
             "layers": list(layout.layers),
             "parameters": [p.to_json() for p in parameters],
@@ -180,7 +197,7 @@ def as_tree(layout: Layout, rows: Rows) -> xr.DataTree:
             coords=names_of_layers if group == "learning_rate" else None,
         )
     packed = {name: rows["layer/task"][..., i] for i, name in enumerate(TASK_STATISTICS)}
-    totals = {name: rows["layer/total"][..., i] for i, name in enumerate(TOTAL_STATISTICS)}
+    totals = {name: rows["layer/total"][..., i] for i, name in enumerate(layout.total_statistics)}
     prefix = {name: f"total_{name}" for name in TOTAL_STATISTICS[:3]}
     sizes = [sum(int(np.prod(p.shape)) for p in parameters if p.layer == name) for name in layout.layers]
     shared = [any(p.shared for p in parameters if p.layer == name) for name in layout.layers]

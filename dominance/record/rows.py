@@ -14,7 +14,7 @@ from torch import Tensor
 from dominance.record.attribution import GradientSplit, StepSplit
 from dominance.record.parameters import Named
 from dominance.record.sampling import Sample
-from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, Layout
+from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, UPDATE_PARTS, Layout
 
 Array = npt.NDArray[np.generic]
 # Coordinates handled at a time: the float64 copies of a tile stay in cache.
@@ -57,7 +57,7 @@ class Row:
         k, n, m = len(tasks), shape.coords, len(shape.layout.layers)
         solo = shape.layout.attribution != "additive"
         self._per_task = ["gradient/gradient", "update/update", *(["update/solo"] if solo else [])]
-        self._per_coord = ["gradient/total", *(f"update/{p}" for p in ("total", "residual", "unattributed", "decay"))]
+        self._per_coord = ["gradient/total", "update/total", *(f"update/{part}" for part in UPDATE_PARTS)]
         self.values: dict[str, Array] = {
             **{path: np.zeros((k, n), np.float32) for path in self._per_task},
             **{path: np.zeros(n, np.float32) for path in self._per_coord},
@@ -116,7 +116,7 @@ class Row:
                 self.values[path][:, place.columns] = np.nan
         per_coord = {
             "gradient/total": total, "update/total": step.total, "update/residual": step.residual,
-            "update/unattributed": step.unattributed, "update/decay": step.decay,
+            "update/unattributed": step.unattributed, "update/decay": step.decay, "update/outside": None,
         }  # fmt: skip
         for path in self._per_coord:
             part = per_coord[path]

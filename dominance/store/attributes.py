@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from threading import Lock
 from typing import Any
 
-from dominance.schema import SCHEMA_VERSION, Layout
+from dominance.schema import Layout
 
 NAMED = ("task", "split", "name")
 """Columns of metric/* that hold codes into the attribute ``metric_names``."""
@@ -88,7 +88,7 @@ def first_attributes(layout: Layout, exact: bool, budget: int | None) -> dict[st
     """The attributes of a run without rows."""
     return {
         **layout.attrs,
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": layout.version,
         "status": "recording",
         "committed_steps": 0,
         "committed_events": 0,

@@ -117,6 +117,8 @@ def check_same(found: dict[str, Any], path: Path, layout: Layout, exact: bool) -
     def differs(what: str, fix: str = "record as the run was recorded, or add --force to replace it") -> BadOption:
         return BadOption(f"{path}: cannot be resumed, {what}", fix=fix)
 
+    if found["schema_version"] != layout.version:
+        raise differs(f"an older dominance wrote it, with schema {found['schema_version']}, not {layout.version}")
     if found["attribution"] != layout.attribution:
         raise differs(f"its attribution is {found['attribution']}, not {layout.attribution}")
     if found["exact"] != exact:

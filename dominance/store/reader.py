@@ -44,7 +44,7 @@ def open_run(
           stands for). Variables ``skipped``, ``closure`` (step). ``layer`` is in the groups that have that dim.
         - /gradient: ``gradient`` (step, task, coord), ``total`` (step, coord)
         - /update: ``update``, and ``solo`` where recorded (step, task, coord); ``total``, ``residual``,
-          ``unattributed``, ``decay`` (step, coord)
+          ``unattributed``, ``decay``, ``outside`` (step, coord); runs of schema 1 have no ``outside``
         - /layer: TASK_STATISTICS (step, layer, task), TOTAL_STATISTICS (step, layer; ``total_gradient_sq``,
           ``total_update_sq``, ``total_gradient_dot_update``, the others by their names), ``gram``
           (step, layer, task, task_other), ``shared`` and ``size`` (layer): any parameter shared, number of scalars

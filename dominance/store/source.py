@@ -101,6 +101,7 @@ def expected_arrays(
         coordinates["index"],
         coordinates["weight"],
         attrs["attribution"],
+        version=int(attrs["schema_version"]),
     )
     steps = [(spec, int(attrs["committed_steps"])) for spec in layout.arrays(exact=bool(attrs.get("exact")))]
     return steps + [(spec, int(attrs.get("committed_events", 0))) for spec in METRIC_ARRAYS]

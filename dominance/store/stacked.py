@@ -87,7 +87,8 @@ class Stacked:
         """An array of the step stream of all runs, read when used."""
         arrays = [run.arrays[path] for run in self.runs]
         places = [[places.get(dim) for dim in dims] for places in self._places]
-        return StackedArray(arrays, (len(self.steps), *arrays[0].shape[1:]), places).variable(("run", *dims))
+        shape = [min(sizes) for sizes in zip(*(array.shape[1:] for array in arrays), strict=True)]  # schemas differ
+        return StackedArray(arrays, (len(self.steps), *shape), places).variable(("run", *dims))
 
     def events(self) -> dict[str, npt.NDArray[Any]]:
         """The columns of metric/*, each (run, event), runs with fewer events padded with NaN, -1 and ""."""

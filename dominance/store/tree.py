@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, Parameter
+from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, UPDATE_PARTS, Parameter
 from dominance.store.probes import read_probes
 from dominance.store.source import Source
 from dominance.store.stacked import Stacked
@@ -39,7 +39,7 @@ def build(source: Source | Stacked) -> xr.DataTree:
     if source.coordinates is not None:
         # A tree hands down only coordinates with an index.
         coords = {name: variable for name, variable in root.coords.variables.items() if variable.dims == ("coord",)}
-        parts = ("total", "residual", "unattributed", "decay")
+        parts = ("total", *UPDATE_PARTS)
         nodes["/gradient"] = _per_coordinate(source, "gradient", ("gradient",), ("total",)).assign_coords(coords)
         nodes["/update"] = _per_coordinate(source, "update", ("update", "solo"), parts).assign_coords(coords)
     events = source.events()
@@ -90,7 +90,7 @@ def _layer(source: Source | Stacked) -> xr.Dataset:
     total = source.variable("layer/total", ("step", "layer", "total_statistic"))
     variables: dict[str, Any] = {name: task.isel(statistic=number) for number, name in enumerate(TASK_STATISTICS)} | {
         f"total_{name}" if name in _AMBIGUOUS else name: total.isel(total_statistic=number)
-        for number, name in enumerate(TOTAL_STATISTICS)
+        for number, name in enumerate(TOTAL_STATISTICS[: total.shape[-1]])
     }
     variables["gram"] = source.variable("layer/gram", ("step", "layer", "task", "task_other"))
     inside: dict[str, list[Parameter]] = {layer: [] for layer in source.layers}

@@ -98,6 +98,8 @@ def test_statistics_of_a_layer_of_two_parameters() -> None:
         "residual_sq": dot((sp.residual, sp.residual), (sr.residual, sr.residual)),
         "unattributed_sq": dot((sp.unattributed, sp.unattributed), (sr.unattributed, sr.unattributed)),
         "decay_sq": dot((sp.decay, sp.decay), (sr.decay, sr.decay)),
+        "outside_sq": 0.0,
+        "unexplained_gradient_sq": 0.0,
     }
     np.testing.assert_allclose(total, [want[s] for s in TOTAL_STATISTICS], rtol=1e-9)
     assert (made.values["layer/total"][1] == 0).all(), "the other layer"

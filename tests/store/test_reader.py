@@ -13,7 +13,7 @@ import zarr
 from store_rows import expected, make_layout, make_row, write_run
 
 from dominance.errors import CorruptRun, DominanceError, NotARun, SchemaTooNew
-from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS
+from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, UPDATE_PARTS
 from dominance.store.reader import array, open_run
 from dominance.store.verify import verify
 from dominance.store.writer import RunWriter
@@ -61,7 +61,7 @@ def test_the_tree_has_the_form_that_it_is_said_to_have(path: Path) -> None:
         assert run[name].dims == ("step", "task", "coord")
         np.testing.assert_array_equal(run[name], due(name))
         assert set(run[name].coords) >= {"parameter", "coord_layer", "index", "shared", "coord_weight"}
-    for name in ("gradient/total", *(f"update/{part}" for part in ("total", "residual", "unattributed", "decay"))):
+    for name in ("gradient/total", "update/total", *(f"update/{part}" for part in UPDATE_PARTS)):
         assert run[name].dims == ("step", "coord")
         np.testing.assert_array_equal(run[name], due(name))
 
