@@ -9,7 +9,9 @@ array               dims                            dtype    meaning
 step                step                            int64    number of the training step, from 0 (optimizer steps taken)
 epoch               step                            int64    as told by ``Recorder.epoch``; -1 where not told
 time                step                            float64  seconds since 1970, UTC
-skipped             step                            int8     1: gradients were made and no step followed (GradScaler)
+skipped             step                            int8     1: gradients were made and no step followed (GradScaler);
+                                                             2: a step was taken that could not be understood, all else
+                                                             may be NaN and the reason is in the attribute "unrecorded"
 closure             step                            float64  max over parameters of ``|sum of the parts - step taken|``
                                                              beyond the rounding of theta, relative to the largest entry
                                                              of the parameter's step
@@ -197,6 +199,9 @@ METRIC_ARRAYS = [
 
 AFFINITY = "affinity"
 """The split of lookahead affinities in metric/*: of the event's task on the task that the metric is named after."""
+
+SKIPPED, NOT_UNDERSTOOD = 1, 2
+"""Values of ``skipped``; 0 is a step like any other."""
 
 UNRECORDED = "unrecorded"
 """Root attribute, where there is something to say: a list of ``{"reason": str, "steps": int, "first": int}``, one entry

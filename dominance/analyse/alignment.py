@@ -158,7 +158,7 @@ class _Kinds:
 
 def _similarities(run: xr.DataTree, rows: NDArray[np.int64], groups: NDArray[np.bool_]) -> Floats:
     """(step, group) Sim of the groups of layers (group, layer), at these rows."""
-    skipped = run["skipped"].to_numpy() == 1
+    skipped = run["skipped"].to_numpy() > 0
     table = run["layer"].to_dataset()[list(_STATISTICS)]
     parts = []
     for start in range(0, len(skipped), _ROWS):

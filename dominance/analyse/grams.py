@@ -105,7 +105,7 @@ def grams(run: xr.DataTree, by: ByLayer) -> Grams:
         groups_of(by, [])
     shared = shared_layers(run)
     labels, inside = groups_of(by, [run.attrs["layers"][i] for i in shared])
-    numbers, skipped = run["step"].to_numpy(), run["skipped"].to_numpy() == 1
+    numbers, skipped = run["step"].to_numpy(), run["skipped"].to_numpy() > 0
     old = superseded(numbers)
     stored = run["layer/gram"]
     parts = []

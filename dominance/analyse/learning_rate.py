@@ -18,6 +18,7 @@ from dominance.analyse.runs import over_runs
 from dominance.analyse.steps import UsableSteps, absent_tasks, superseded
 from dominance.analyse.stream import Blocks, over_tiles
 from dominance.errors import BadOption, NothingRecorded
+from dominance.schema import NOT_UNDERSTOOD, SKIPPED
 
 _EACH, _TOTAL = "gradient/gradient", "gradient/total"
 
@@ -195,7 +196,8 @@ def _gradient_steps(run: xr.DataTree) -> UsableSteps:
     left_out = {}
     reasons = {
         "superseded": superseded(run["step"].to_numpy()),
-        "skipped": run["skipped"].to_numpy() == 1,
+        "skipped": run["skipped"].to_numpy() == SKIPPED,
+        "not_understood": run["skipped"].to_numpy() == NOT_UNDERSTOOD,
         "non_finite": ~finite,
         "unattributed": np.zeros(len(finite), dtype=bool),  # a matter of updates
     }

@@ -98,7 +98,7 @@ def measure(
             f"{where}: holds no gradients by coordinate",
             fix="give the runs one by one, from open_run: open_runs drops coordinates that its runs do not all keep",
         )
-    old, skipped = superseded(numbers), run["skipped"].to_numpy() == 1
+    old, skipped = superseded(numbers), run["skipped"].to_numpy() > 0
     present, bad = _present(run, shared)
     used = ~old & ~skipped & present.any(axis=1)
     place = np.full(len(numbers), -1, dtype=np.int64)

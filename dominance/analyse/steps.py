@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from dominance.errors import BadOption, NothingRecorded
+from dominance.schema import NOT_UNDERSTOOD, SKIPPED
 
 _ROWS = 1024  # recorded steps of per-layer statistics that are read at once
 
@@ -21,6 +22,7 @@ class UsableSteps:
 
     - ``superseded``: the run was resumed from a checkpoint older than this step, and went another way.
     - ``skipped``: gradients were computed and the optimizer took no step (an overflow under GradScaler).
+    - ``not_understood``: a step was taken, and the recorder could not tell what it was made of.
     - ``non_finite``: the update of a task that took part is NaN or infinite somewhere in the shared layers.
     - ``unattributed``: more than ``max_unattributed`` of the squared step is momentum of gradients that nobody saw.
 
@@ -68,6 +70,8 @@ class UsableSteps:
         fix = "record with `--every 1`, or longer bursts (`--burst`)" if self.left_out["unattributed"] else ""
         if self.left_out["non_finite"]:
             fix = "the training diverged: lower the learning rate or clip the gradients"
+            if totals_finite(run).any():
+                fix = "the training itself is finite, its tasks' updates are not known: see `dominance info`"
         raise NothingRecorded(f"{where}: none of {len(self.used)} recorded steps can be used ({reasons})", fix=fix)
 
 
@@ -95,7 +99,7 @@ def usable_steps(run: xr.DataTree, attribution: str = "additive", max_unattribut
 
     finite = np.empty(count, dtype=bool)
     unattributed = np.zeros(count)
-    for rows in _blocks(count):
+    for rows in blocks(count):
         part = table.isel(step=rows, layer=chosen)
         squares = part[statistic].to_numpy()  # (step, layer, task)
         finite[rows] = (np.isfinite(squares) | (absent[rows, None, :] & np.isnan(squares))).all(axis=(1, 2))
@@ -109,7 +113,8 @@ def usable_steps(run: xr.DataTree, attribution: str = "additive", max_unattribut
     left_out = {}
     for reason, holds in {
         "superseded": superseded(run["step"].to_numpy()),
-        "skipped": run["skipped"].to_numpy() == 1,
+        "skipped": run["skipped"].to_numpy() == SKIPPED,
+        "not_understood": run["skipped"].to_numpy() == NOT_UNDERSTOOD,
         "non_finite": ~finite,
         "unattributed": unattributed > max_unattributed,
     }.items():
@@ -131,6 +136,16 @@ def absent_tasks(run: xr.DataTree) -> NDArray[np.bool_]:
     return np.asarray(missing & (~missing.all(axis=1, keepdims=True) | unseen))
 
 
+def totals_finite(run: xr.DataTree) -> NDArray[np.bool_]:
+    """(step,) whether what the optimizer was fed and what it did to the parameters is finite in every layer."""
+    table = run["layer"].to_dataset()[["total_gradient_sq", "total_update_sq"]]
+    found = np.empty(run.sizes["step"], dtype=bool)
+    for rows in blocks(run.sizes["step"]):
+        part = table.isel(step=rows)
+        found[rows] = np.all([np.isfinite(part[name].to_numpy()).all(axis=1) for name in part.data_vars], axis=0)
+    return found
+
+
 def superseded(numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Rows that a later row of the same or an earlier training step overrules; the others increase strictly.
 
@@ -141,5 +156,6 @@ def superseded(numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
     return np.append(numbers[:-1] >= lowest_after, np.zeros(min(1, len(numbers)), dtype=bool))
 
 
-def _blocks(count: int) -> Iterator[slice]:
+def blocks(count: int) -> Iterator[slice]:
+    """The steps of a run, some at a time."""
     return (slice(start, min(start + _ROWS, count)) for start in range(0, count, _ROWS))

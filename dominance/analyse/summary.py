@@ -95,7 +95,7 @@ def summary(run: xr.DataTree | Overview) -> pd.DataFrame:
 def _norms(run: xr.DataTree, attribution: str) -> xr.Dataset:
     table = run["layer"].to_dataset()
     shared = np.flatnonzero(table["shared"].to_numpy())
-    rows = np.flatnonzero(~superseded(run["step"].to_numpy()) & (run["skipped"].to_numpy() != 1))
+    rows = np.flatnonzero(~superseded(run["step"].to_numpy()) & (run["skipped"].to_numpy() <= 0))
     names = {"gradient": "gradient_sq", "update": "solo_sq" if attribution == "solo" else "update_sq"}
     found = {}
     for name, statistic in names.items():

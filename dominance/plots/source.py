@@ -121,6 +121,7 @@ def attribution(run: xr.DataTree) -> str:
 _REASONS = {
     "superseded": "recorded again after a resume",
     "skipped": "skipped by the optimizer",
+    "not_understood": "not understood",
     "non_finite": "not finite",
     "unattributed": "with more than {most:.0f} % unattributed momentum",
 }

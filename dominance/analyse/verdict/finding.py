@@ -12,10 +12,20 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
+from dominance.analyse.books import Books
 from dominance.analyse.verdict.causes import Cause
 from dominance.analyse.verdict.rules import certainty
 
 KINDS = {
+    "diverged": "gradients, updates or weights are not finite",
+    "unexplained": "part of the gradient is no task's and no regulariser's that has a name",
+    "not closed": "the parts of the updates do not add up to what the parameters did",
+    "not finite": "a task's gradient is not finite while the training is",
+    "unattributed": "much of the updates is momentum of gradients that nobody saw",
+    "outside": "much of what the parameters do is outside the optimizer's step",
+    "state": "solo updates do not follow the tasks' gradients",
+    "unrecorded": "steps that should have been recorded are not there",
+    "cannot say": "whether a task dominates, this run cannot say",
     "too short": "too few steps to judge",
     "harm": "a task is worse off than it could be",
     "dominance": "a task owns shared parameters",
@@ -46,6 +56,7 @@ class Finding:
         evidence: the numbers behind it.
         advice: what to try, one sentence each, with the command or the line of code.
         alarm: whether it claims harm, or a conflict that costs.
+        doubt: why it cannot be trusted: what does not add up in the run, see ``verdict.doubts``; "" where all does.
     """
 
     kind: str
@@ -61,6 +72,7 @@ class Finding:
     evidence: Mapping[str, Any] = field(default_factory=dict)
     advice: tuple[str, ...] = ()
     alarm: bool = False
+    doubt: str = ""
 
     @property
     def certainty(self) -> str:
@@ -86,6 +98,7 @@ class Finding:
             "evidence": dict(self.evidence),
             "advice": list(self.advice),
             "alarm": self.alarm,
+            "doubt": self.doubt,
         }
 
     def lines(self) -> list[tuple[str, str]]:
@@ -93,7 +106,9 @@ class Finding:
         said = [("", self.text)]
         if self.why:
             said.append(("Why", self.why))
-        if self.certainty:
+        if self.doubt:
+            said.append(("How sure", f"not to be trusted, because {self.doubt}"))
+        elif self.certainty:
             said.append(("How sure", f"{self.certainty} (probability {_probability(self.probability)})"))
         return said + [("Try", advice) for advice in self.advice]
 
@@ -105,6 +120,9 @@ class Verdict:
     Attributes:
         findings: at least one.
         notes: what to know about the numbers: steps left out, sampling, parameters that nobody moved.
+        remarks: what to know about the run's books: steps that are missing, what the recorder has to say; none where it
+            was understood.
+        books: the numbers behind that, and behind findings that the verdict cannot be trusted; see ``analyse.books``.
         data: what ``plot_verdict`` draws: owned, held, since (layer, task); mean_gcd, gcd_se, above (layer, pair); all
             as in ``verdict.holdings`` and ``verdict.conflicts``.
     """
@@ -112,6 +130,8 @@ class Verdict:
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
     data: xr.Dataset
+    books: Books | None = None
+    remarks: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Finding]:
         return iter(self.findings)
@@ -129,8 +149,10 @@ class Verdict:
         return [finding for finding in self.findings if finding.kind == kind]
 
     def text(self, width: int = 80) -> str:
-        """The findings and notes in paragraphs of lines no longer than ``width``."""
+        """Remarks, findings and notes in paragraphs of lines no longer than ``width``."""
         paragraphs = []
+        if self.remarks:
+            paragraphs.append("\n".join(_wrapped(remark, width, "Recording: ") for remark in self.remarks))
         for finding in self.findings:
             lines = []
             for word, sentence in finding.lines():
@@ -150,6 +172,8 @@ class Verdict:
             "alarm": self.alarm,
             "findings": [finding.to_dict() for finding in self.findings],
             "notes": list(self.notes),
+            "remarks": list(self.remarks),
+            "books": None if self.books is None else self.books.to_dict(),
         }
 
     def to_dataframe(self) -> pd.DataFrame:
@@ -174,7 +198,8 @@ class Verdict:
             ]
             items.append(f"<li>{'<br>'.join(said)}</li>")
         notes = "".join(f"<p><small>{escape(note)}</small></p>" for note in self.notes)
-        return f"<ul>{''.join(items)}</ul>{notes}"
+        about = "".join(f"<p>{escape(remark)}</p>" for remark in self.remarks)
+        return f"{about}<ul>{''.join(items)}</ul>{notes}"
 
 
 def _wrapped(text: str, width: int, before: str) -> str:
@@ -183,7 +208,7 @@ def _wrapped(text: str, width: int, before: str) -> str:
         text,
         width,
         initial_indent=before,
-        subsequent_indent=indent if before != "Note: " else "  ",
+        subsequent_indent="  " if before[0].isalpha() else indent,
         break_long_words=False,
         break_on_hyphens=False,
     )

@@ -64,6 +64,26 @@ of room, and that is how a compromise looks."""
 SETTLED = 0.25
 """First part of a run that shares of squared updates leave out: its steps are unlike what follows."""
 
+NOBODYS = 0.05
+"""Share, by length, from which a part that is no task's is told of: of a gradient, for which no task and no regulariser
+with a name accounts, or of what the parameters do outside the optimizer's step. Half precision leaves up to 0.005 of a
+gradient between the sum of the tasks' and what was fed; a loss that is missing or counted twice leaves far more."""
+
+CLOSES = 0.01
+"""Closure from which the parts of a step do not add up to it. Float32 leaves at most 0.0005 of a parameter's largest
+movement; what the spacing of theta hides is taken off before it is stored."""
+
+UNSEEN = 0.316, 0.5
+"""Share, by length, of unattributed momentum in the updates of a layer (a tenth of the squares, as ``usable_steps`` has
+it), and the share of the steps from which on that is more than the start of each burst."""
+
+SOME = 0.05
+"""Share of the steps at which the books may be off without the verdict being taken back: then it is a note."""
+
+ALIKE, APART = 1.25, 10.0
+"""Solo updates do not follow the tasks' gradients, but the optimizer's state or a norm that it gives to every step,
+where the longest is no more than the first factor times the shortest, while the gradients differ by the second."""
+
 
 def certainty(probability: float) -> str:
     """In one word; "" where there is no probability.

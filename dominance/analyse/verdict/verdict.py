@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from dominance.analyse.books import books
 from dominance.analyse.runs import only_run
 from dominance.analyse.steps import UsableSteps, usable_steps
 from dominance.analyse.study.single import Single
@@ -13,6 +14,7 @@ from dominance.analyse.summary import Overview, overview, percent
 from dominance.analyse.verdict import harm
 from dominance.analyse.verdict.conflicts import conflicts
 from dominance.analyse.verdict.conflicts import findings as conflict_findings
+from dominance.analyse.verdict.doubts import CLAUSES, diverged, doubts, remarks, taken_back
 from dominance.analyse.verdict.finding import KINDS, Finding, Verdict
 from dominance.analyse.verdict.holdings import holdings
 from dominance.analyse.verdict.owners import Owners
@@ -35,6 +37,9 @@ def verdict(
       (``verdict.causes`` has the equation). With three tasks or more also the opposite, a task that is hardly heard.
     - **conflict**: which tasks' gradients point against each other, where (mean GCD; MoCoGrad, Eq. 4). That one task
       owns the trunk, and that two are in conflict, are independent facts.
+    - **what does not add up** (``verdict.doubts``): a gradient that is nobody's, parts of the updates that are not what
+      the parameters did, what happens outside the optimizer's step, steps that are missing, a training that diverged.
+      Told first; what is said of gradients and updates beside it says that it cannot be trusted.
     - **harm**: against single-task runs if they are given (TCI); else from the course of the losses, which is weaker
       evidence; else it is said that this run cannot tell. A large share of the gradient is no harm by itself.
 
@@ -68,15 +73,20 @@ def verdict(
     compared = [] if single is None else harm.against_single(
         run, single, split=split, higher_is_better=higher_is_better
     )  # fmt: skip
+    kept = books(run)
+    ended, doubted, said = diverged(run, kept), doubts(run, kept, rows), remarks(kept)
     if len(rows) < LEAST_STEPS:
-        found = [_too_short(run, len(rows), held), *compared]
+        found = [_too_short(run, len(rows), held, trusted=not doubted), *compared]
     else:
-        found = _judged(run, rows, seen, held, pairs, compared, known=single is not None)
+        found = _judged(run, rows, seen, held, pairs, compared, known=single is not None, done=not said)
+    if ended or doubted:
+        found = [_cannot_say(doubted) if one.kind == "balanced" else taken_back(one, doubted) for one in found]
+        found = [one for one in found if not (doubted and one.kind == "harm unknown")]  # of suspects that may be none
+    found += [*ended, *doubted]
     order = list(KINDS)
     found.sort(key=lambda finding: order.index(finding.kind))
-    return Verdict(
-        tuple(found), tuple(_notes(seen, steps)), xr.merge([held, pairs.drop_vars("steps")], compat="equals")
-    )
+    data = xr.merge([held, pairs.drop_vars("steps")], compat="equals")
+    return Verdict(tuple(found), tuple(_notes(seen, steps)), data, kept, tuple(said))
 
 
 def _judged(
@@ -88,6 +98,7 @@ def _judged(
     compared: list[Finding],
     *,
     known: bool,
+    done: bool,
 ) -> list[Finding]:
     found = Owners(run, rows, held).findings()
     found += conflict_findings(run, pairs, harm.learning(run, rows))
@@ -98,7 +109,7 @@ def _judged(
         hurt = harm.from_losses(run, rows, suspects)
         found += hurt or [harm.unknown(run, suspects)]
     if not any(finding.kind in ("dominance", "unheard", "conflict") or finding.alarm for finding in found):
-        found.append(_balanced(seen, held))
+        found.append(_balanced(seen, held, done=done))
     return found
 
 
@@ -113,27 +124,36 @@ def _suspects(run: xr.DataTree, found: list[Finding]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _balanced(seen: Overview, held: xr.Dataset) -> Finding:
+def _balanced(seen: Overview, held: xr.Dataset, *, done: bool) -> Finding:
+    """``done``: there is nothing to say of the recording either."""
     effective, count = float(seen.trunk.effective_tasks[-1, 0]), held.sizes["task"]
     if float(seen.trunk.untouched[-1, 0]) == 1:
         return Finding("balanced", "No task has moved a shared parameter.")
     return Finding(
         "balanced",
         f"Balanced: no task owns the shared parameters and no two are in conflict; {effective:.1f} of {count} tasks"
-        " share the average parameter. Nothing to do.",
+        f" share the average parameter.{' Nothing to do.' if done else ''}",
         strength=effective,
         meaning="effective number of tasks",
     )
 
 
-def _too_short(run: xr.DataTree, used: int, held: xr.Dataset) -> Finding:
+def _cannot_say(doubted: list[Finding]) -> Finding:
+    """In the place of "balanced", in a run that diverged or whose books do not add up."""
+    if not doubted:
+        return Finding("cannot say", "Until then no task owned the shared parameters and no two were in conflict.")
+    text = "Whether a task owns the shared parameters, or two are in conflict, this run cannot say."
+    return Finding("cannot say", text, meaning="; ".join(CLAUSES[doubt.kind] for doubt in doubted))
+
+
+def _too_short(run: xr.DataTree, used: int, held: xr.Dataset, *, trusted: bool) -> Finding:
     recorded = run.sizes["step"]
     of = "" if used == recorded else f" of {recorded} recorded ones that can be used"
     text = f"{used} {'step' if used == 1 else 'steps'}{of} {'is' if used == 1 else 'are'} too few to judge by;"
     text += f" at least {LEAST_STEPS} are needed."
     owned = np.nan_to_num(held.owned_last.to_numpy()[-1])
     best = int(owned.argmax())
-    if owned[best] > OWNED:
+    if owned[best] > OWNED and trusted:
         share = percent(float(owned[best]))
         text += f" So far {held.task.to_numpy()[best]} owns {share} of the shared parameters (rAU > 80 %)."
     return Finding(
