@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import shlex
 import time
+from itertools import chain
+from textwrap import wrap
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +15,9 @@ from dominance.command import command
 from dominance_cli import say
 from dominance_cli.rundir import opened, place
 from dominance_cli.text import aligned, print_json, size
+
+_WIDTH = 67
+"""Characters of a sentence beside the names of the lines, on a terminal of 80."""
 
 _UNITS = (("days", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 _LONG = 300.0
@@ -55,6 +60,8 @@ def _damage(run: str) -> list[str]:
 
 def _facts(tree: Any, run: str) -> dict[str, Any]:
     """Everything that is known about the run; the keys are stable."""
+    from dominance.analyse.books import books
+    from dominance.analyse.verdict.doubts import accounts
     from dominance.store.files import files_of
 
     attrs = dict(tree.attrs)
@@ -66,7 +73,7 @@ def _facts(tree: Any, run: str) -> dict[str, Any]:
         "path": run,
         "bytes": files_of(run).size(),
         "status": attrs.get("status"),
-        "idle_seconds": _idle(run) if attrs.get("status") == "recording" else None,
+        "idle_seconds": _idle(run, tree) if attrs.get("status") == "recording" else None,
         "tasks": [{"name": name, "last_weight": weight} for name, weight in last.items()],
         "final": _final(tree),
         "layers": len(attrs["layers"]),
@@ -78,19 +85,21 @@ def _facts(tree: Any, run: str) -> dict[str, Any]:
         "first_step": int(steps[0]) if len(steps) else None,
         "last_step": int(steps[-1]) if len(steps) else None,
         "steps_skipped": int((tree["skipped"] == 1).sum()),
+        "books": books(tree).to_dict(),
+        "accounts": accounts(tree),
         "probes": sorted(tree["probe"].children) if "probe" in tree.children else [],
         "attributes": {name: attrs[name] for name in attrs if name not in ("tasks", "layers", "parameters", "path")},
     }
 
 
-def _idle(run: str) -> float | None:
-    """Seconds since something was written; None where the run is not a local one."""
+def _idle(run: str, tree: Any) -> float | None:
+    """Seconds since something was written; where the run is not a local one, since its last step; None without one."""
     from dominance.store.files import LocalFiles, files_of
 
-    files = files_of(run)
-    if not isinstance(files, LocalFiles):
-        return None
-    return max(0.0, time.time() - files.written())
+    files, steps = files_of(run), tree["time"].to_numpy()
+    if isinstance(files, LocalFiles):
+        return max(0.0, time.time() - files.written())
+    return max(0.0, time.time() - float(steps[-1])) if len(steps) else None
 
 
 def _final(tree: Any) -> dict[str, dict[str, float]]:
@@ -109,8 +118,7 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """What a person wants to know first, a line each; what the run's attributes lack is left out."""
     attrs = facts["attributes"]
     lines = [("run", facts["path"]), ("status", _status(facts))]
-    if "failure" in attrs:
-        lines.append(("failure", str(attrs["failure"])))
+    lines += _books(facts)
     if "training" in attrs:
         lines.append(("command", command(attrs["training"])))
     elif "argv" in attrs:
@@ -142,6 +150,24 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         if name in attrs:
             lines.append((name, str(attrs[name])))
     return lines
+
+
+def _books(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """What does not add up in the run, and its measures; nothing, for a run that was understood."""
+    said = list(facts["accounts"])
+    if not said:
+        return []
+    known = [(name, share) for name, share in facts["books"]["shares"].items() if share["largest"] > 0]
+    numbers = [f"{name} {_length(share['median'])}, at most {_length(share['largest'])}" for name, share in known]
+    if (closure := facts["books"]["closure"]) is not None:
+        numbers.append(f"closure at most {closure['largest']:.2g}")
+    said += [f"By length, median over the steps: {'; '.join(numbers)}."] if numbers else []
+    lines = [wrap(sentence, _WIDTH, break_long_words=False, break_on_hyphens=False) for sentence in said]
+    return [("books" if number == 0 else "", line) for number, line in enumerate(chain(*lines))]
+
+
+def _length(share: float) -> str:
+    return f"{100 * share:.2g} %"
 
 
 def _status(facts: dict[str, Any]) -> str:

@@ -66,7 +66,7 @@ def report(
             )
         print("\n".join(map(str, written)))
         if written.verdict is not None:
-            print("\n".join(finding.text for finding in written.verdict))
+            print("\n".join([*written.verdict.remarks, *(finding.text for finding in written.verdict)]))
         measured = measured and written.verdict is not None
         for reason in dict.fromkeys(written.missing.values()):
             names = [name for name, why in written.missing.items() if why == reason]

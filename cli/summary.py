@@ -6,10 +6,12 @@ import math
 import shlex
 import shutil
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dominance.errors import NothingRecorded
 from dominance_cli import comparison, say
 from dominance_cli.rundir import opened, place
 from dominance_cli.singles import HELP, HIGHER, LOWER, directions, singles
@@ -19,6 +21,7 @@ from dominance_cli.threshold import QUANTITIES, parse
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dominance.analyse.summary import Overview
     from dominance.analyse.verdict.finding import Verdict
 
 BUCKETS = ["[0, 20]", "(20, 40]", "(40, 60]", "(60, 80]", "(80, 100]"]
@@ -71,7 +74,7 @@ def summary(
     documents, crossed = [], []
     (alone, joint), better = comparison.split(singles(baseline)), directions(higher_is_better, lower_is_better)
     trees = {run: opened(run) for run in runs}
-    views = {run: overview(tree) for run, tree in trees.items()}  # a run that cannot be read is told before any other
+    views = {run: _seen(run, tree, overview) for run, tree in trees.items()}  # what cannot be read is told first
     for number, run in enumerate(runs):
         tree, seen = trees[run], views[run]
         table, said = summarise(seen), verdict(tree, single=alone, higher_is_better=better, seen=seen)
@@ -93,6 +96,18 @@ def summary(
         say.note(row)
     say.say(f"dominance report {' '.join(shlex.quote(str(run)) for run in runs)}")
     return 3 if crossed else 0
+
+
+def _seen(run: str, tree: Any, overview: Callable[[Any], Overview]) -> Overview:
+    """The overview; of a run that holds nothing to measure, first what its books say of that."""
+    try:
+        return overview(tree)
+    except NothingRecorded:
+        from dominance.analyse.verdict.doubts import accounts
+
+        if said := accounts(tree):
+            print(f"{run}\n\n" + "\n".join(said))
+        raise
 
 
 def _document(run: str, table: pd.DataFrame, said: Verdict) -> dict[str, Any]:

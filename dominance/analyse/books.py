@@ -199,7 +199,7 @@ def _squares(part: xr.Dataset, gradients: Floats, updates: Floats | None) -> dic
     """(step, layer) of each part; ``updates`` of the tasks, or None where they were not split."""
 
     def squares(name: str) -> Floats:
-        return np.nan_to_num(part[name].to_numpy(), posinf=0.0)
+        return np.asarray(np.nan_to_num(part[name].to_numpy(), posinf=0.0))
 
     found = {"residual": squares("residual_gradient_sq"), "unattributed": squares("unattributed_sq")}
     found["gradient"] = np.nan_to_num(gradients, posinf=0.0).sum(axis=2) + found["residual"]

@@ -65,8 +65,6 @@ def facts(run: xr.DataTree) -> list[tuple[str, str]]:
         lines.append(("versions", ", ".join(f"{name} {version}" for name, version in attrs["versions"].items())))
     if attrs.get("status") not in (None, "complete"):
         lines.append(("status", str(attrs["status"])))
-    if attrs.get("failure"):
-        lines.append(("failure", str(attrs["failure"])))
     return lines
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import xarray as xr
 
 from dominance.analyse.study.single import Single
+from dominance.analyse.verdict.doubts import accounts
 from dominance.analyse.verdict.finding import Verdict
 from dominance.deltas import Directions
 from dominance.errors import BadOption, NothingRecorded, RunExists
@@ -146,9 +147,11 @@ def _front(pages: Pages, material: Material) -> tuple[Verdict | None, str]:
         material.seen  # noqa: B018  measured here, so that what is wrong with single-task runs is not taken for it
     except NothingRecorded as error:
         pages.words(f"Nothing could be measured: {error}.", before=0.05)
+        _remarks(pages, accounts(run))
         _recorded(pages, run)
         return None, str(error)
     found = material.verdict
+    _remarks(pages, found.remarks)
     for finding in found:
         for word, sentence in finding.lines():
             bullet, text = ("•", sentence) if not word else ("", f"{word}: {sentence}")
@@ -166,6 +169,11 @@ def _front(pages: Pages, material: Material) -> tuple[Verdict | None, str]:
     pages.space(0.08)
     pages.table(facts.HEADER, facts.table(run, material.seen), facts.WIDTHS, facts.RIGHT)
     return found, ""
+
+
+def _remarks(pages: Pages, said: Sequence[str]) -> None:
+    for remark in said:
+        pages.words(remark, before=0.07, indent=0.15, mark="•")
 
 
 def _recorded(pages: Pages, run: xr.DataTree) -> None:

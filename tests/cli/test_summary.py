@@ -276,3 +276,55 @@ def test_an_empty_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None
     assert re.search(r"^steps +none recorded$", capfd.readouterr().out, re.MULTILINE)
     assert leave("summary", str(path)) == 2
     assert "no step was recorded" in capfd.readouterr().err
+
+
+@pytest.fixture
+def in_doubt(tmp_path: Path) -> Path:
+    """A run whose recorder lost steps and the thread, and whose gradient is half nobody's."""
+    attrs = {
+        "unrecorded": [{"reason": "a loss not seen before", "steps": 2, "first": 7}],
+        "failure": "ValueError: a head was added",
+        "steps_taken": 900,
+    }
+    layout, rows = planted_rows(attrs=attrs, residual_gradient=np.full((60, 740), 1.0))
+    return write_run(tmp_path / "doubt", layout, rows)
+
+
+def test_what_does_not_add_up_is_at_the_head_of_the_summary_once(in_doubt: Path, capfd) -> None:
+    assert leave("summary", str(in_doubt)) == 0
+    out = " ".join(capfd.readouterr().out.split())
+    assert out.startswith(f"{in_doubt}, step 59 Recording: The recording ended before the training did, with 60 of 900")
+    assert out.index("(2 since step 7: a loss not seen before)") < out.index("- At each of 60 steps")
+    assert out.count("is nobody's: no task's") == out.count("a loss not seen before") == 1
+    assert "not to be trusted, because part of the gradient is nobody's" in out
+    assert leave("summary", str(in_doubt), "--json") == 0
+    (document,) = json.loads(capfd.readouterr().out)["runs"]
+    assert document["books"]["unrecorded"] == [{"reason": "a loss not seen before", "steps": 2, "first": 7}]
+    assert len(document["remarks"]) == 2
+
+
+def test_info_has_the_books_of_a_run_that_does_not_add_up(in_doubt: Path, run: Path, capfd) -> None:
+    assert leave("info", str(in_doubt)) == 0
+    out = capfd.readouterr().out
+    text = " ".join(out.split())
+    assert out.count("\nbooks ") == 1
+    assert "books The recording ended before the training did, with 60 of 900 steps: ValueError: a head was" in text
+    assert re.search(r"median over the steps: residual \d\d %, at most \d\d %; unexplained \d\d %", text)
+    assert text.count("a head was added") == 1
+    assert max(len(line) for line in out.splitlines() if line.startswith(("books", " "))) <= 80
+    found = facts(capfd, in_doubt)
+    assert len(found["accounts"]) == 3
+    assert found["books"]["shares"]["unexplained"]["of"] == 60
+    assert leave("info", str(run)) == 0
+    assert "books" not in capfd.readouterr().out
+    assert facts(capfd, run)["accounts"] == []
+
+
+def test_a_run_with_nothing_to_measure_says_what_became_of_it(tmp_path: Path, capfd) -> None:
+    attrs = {"unrecorded": [{"reason": "no loss was found", "steps": 40, "first": 0}]}
+    layout, rows = make_rows(np.ones((1, 1, 3)), attrs=attrs)
+    path = write_run(tmp_path / "run", layout, {key: values[:0] for key, values in rows.items()})
+    assert leave("summary", str(path)) == 2
+    out, err = capfd.readouterr()
+    assert "40 of 40 steps that should have been (40 since step 0: no loss was found)." in out
+    assert err.count("\n") == 1

@@ -152,3 +152,18 @@ def test_a_run_without_a_step(tmp_path):
     with pytest.raises(NothingRecorded, match="no step"):
         write_report(make_run(np.zeros((0, 2, 3))), tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_the_first_page_says_what_does_not_add_up(tmp_path, pages):
+    attrs = {"failure": "ValueError: a head was added", "remarks": ["observe() was given a sum beside its parts."]}
+    write_report(planted_run(steps=24, attrs=attrs, closure=np.full(24, 0.3)), tmp_path, figures="gcd")
+    first = " ".join(text.get_text() for text in pages[-1].pages[0].findobj(Text))
+    for said in (*attrs["remarks"], "At each of 24 steps the parts of the updates do not add up"):
+        assert first.count(said) == 1
+    assert first.count("a head was added") == 1
+
+
+def test_a_run_with_nothing_to_measure_says_what_became_of_it(tmp_path, pages):
+    attrs = {"unrecorded": [{"reason": "no loss was found", "steps": 40, "first": 0}]}
+    write_report(make_run(np.full((4, 2, 3), np.nan), np.ones((4, 2, 3)), attrs=attrs), tmp_path)
+    assert "40 since step 0: no loss was found" in words(pages)

@@ -121,8 +121,11 @@ def causes(loud: Loudness, task: int, layers: Sequence[str], *, quiet: bool = Fa
     signal, noise = _squares(loud, [loud.layers.index(name) for name in layers])
 
     def parts(windows: NDArray[np.int64]) -> Floats:
-        """Logarithms of the factors of scale and noise: (2,)."""
-        return _scale_and_noise(signal[windows], noise[windows], loud, windows, louder, softer, 2 * math.log(fewer))
+        """Logarithms of the factors of scale and of noise, as far as it is surely noise: (2,)."""
+        s, v = signal[windows], noise[windows]
+        scale, noisy = _scale_and_noise(s, v, loud, windows, louder, softer, 2 * math.log(fewer))
+        mine, theirs = _noise_shares(s, v, loud.through, louder, softer)
+        return np.array([scale, min(noisy, math.log((1 - theirs) / (1 - mine)) if mine < 1 else noisy)])
 
     every = _clearest(signal[:, louder], noise[:, louder], loud.steps[:, louder])
     found = parts(every)
@@ -131,15 +134,12 @@ def causes(loud: Loudness, task: int, layers: Sequence[str], *, quiet: bool = Fa
     present = loud.present[louder].mean(), loud.present[softer].mean()
     frequency = math.log(max(present[0], 1e-12) / max(present[1], 1e-12)) + 2 * math.log(fewer)
     scale, noisy = (_cause(apart[:, i], float(found[i]), len(stretches)) for i in range(2))
-    unseen = loud.through * noise[every].sum(axis=0)
-    with np.errstate(invalid="ignore"):
-        share = unseen / (np.maximum(signal[every].sum(axis=0), 0) + unseen)
-    if not share[louder].mean() > share[softer].mean():
-        noisy = 1.0, 0.0  # no noisier than the others
+    theirs = _noise_shares(signal[every], noise[every], loud.through, louder, softer)[1]
+    mine = max(0.0, 1 - (1 - theirs) / noisy[0])  # what the factor says, whichever bound it comes from
     weight = loud.weight[louder].mean() / loud.weight[softer].mean()
     numbers = [
         Cause("scale", *scale, {"gradient_ratio": math.exp(found[0] / 2), "weight_ratio": float(weight)}),
-        Cause("noise", *noisy, {"noise_share": float(share[louder].mean()), "others": float(share[softer].mean())}),
+        Cause("noise", *noisy, {"noise_share": mine, "others": theirs}),
         Cause(
             "frequency",
             math.exp(frequency),
@@ -235,6 +235,21 @@ def _scale_and_noise(
         return np.array([both, 0.0])
     scale = known + (min(max(scale - known, 0.0), rest) if rest > 0 else rest)
     return np.array([scale, both - scale])
+
+
+def _noise_shares(
+    signal: Floats, noise: Floats, through: float, louder: list[int], softer: list[int]
+) -> tuple[float, float]:
+    """What share of the squared updates of either is noise, taking the signal for what it was measured to be.
+
+    ``_scale_and_noise`` counts as signal what is surely some, and the rest as noise. Where the gradients are few that
+    makes noise of a signal: noise is a cause as far as both say so.
+    """
+    unseen = through * noise.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        share = unseen / (np.maximum(signal.sum(axis=0), 0) + unseen)
+    share = np.nan_to_num(share)  # neither signal nor noise: a task that was not there
+    return float(share[louder].mean()), float(min(share[softer].mean(), 1 - 1e-12))
 
 
 def _cause(apart: Floats, found: float, count: int) -> tuple[float, float]:

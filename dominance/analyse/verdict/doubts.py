@@ -9,7 +9,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from dominance.analyse.books import Books, Share
+from dominance.analyse.books import Books, Share, books
+from dominance.analyse.steps import usable_steps
 from dominance.analyse.summary import percent
 from dominance.analyse.verdict.finding import Finding
 from dominance.analyse.verdict.rules import ALIKE, APART, SOME
@@ -62,11 +63,10 @@ def diverged(run: xr.DataTree, kept: Books) -> list[Finding]:
     text += f"; the loss of {listed(first)} was infinite there" if first else ""
     advice = "Lower the learning rate, or clip the gradients; `torch.autograd.set_detect_anomaly(True)` names the line."
     about = "first training step from which on nothing is finite"
-    tail = "." if after == len(numbers) else ". All that follows is said of the steps before."
     return [
         Finding(
             "diverged",
-            text + tail,
+            f"{text}.",
             tasks=tuple(first),
             since=kept.diverged,
             strength=float(kept.diverged),
@@ -75,6 +75,14 @@ def diverged(run: xr.DataTree, kept: Books) -> list[Finding]:
             alarm=True,
         )
     ]
+
+
+def accounts(run: xr.DataTree) -> list[str]:
+    """All that a run's books have to say, a sentence or two each, whether or not anything else can be said of it."""
+    kept = books(run)
+    attribution = "solo" if run.attrs.get("attribution") == "solo" else "additive"
+    rows = usable_steps(run, attribution).rows()
+    return remarks(kept) + [finding.text for finding in (*diverged(run, kept), *doubts(run, kept, rows))]
 
 
 def taken_back(finding: Finding, because: Sequence[Finding]) -> Finding:
@@ -92,7 +100,8 @@ def remarks(kept: Books) -> list[str]:
     """What a reader should know about a run's books beside ``doubts``: a sentence each; empty for one understood."""
     said = []
     if kept.failure:
-        said.append(f"The recording ended before the training did: {kept.failure.rstrip('.')}.")
+        of = "" if kept.taken is None else f", with {kept.recorded:,} of {kept.taken:,} steps"
+        said.append(f"The recording ended before the training did{of}: {kept.failure.rstrip('.')}.")
     if kept.missing and not _often(kept):
         said.append(_missing(kept))
     said += kept.remarks

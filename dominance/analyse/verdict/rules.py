@@ -40,6 +40,9 @@ CAUSE = 2.0
 """A cause counts when it makes the squared updates this many times as large as the others'. An owner has four times
 theirs: half of that on the scale on which factors multiply."""
 
+CHANCE = 0.5
+"""Probability below which a cause is said to be perhaps none: its factor is then more likely under ``CAUSE``."""
+
 SEEN = 2.0
 """Standard errors that a signal must stand out from 0 to count as seen: by chance one in forty does."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -82,7 +84,8 @@ def verdict(
     if ended or doubted:
         found = [_cannot_say(doubted) if one.kind == "balanced" else taken_back(one, doubted) for one in found]
         found = [one for one in found if not (doubted and one.kind == "harm unknown")]  # of suspects that may be none
-    found += [*ended, *doubted]
+    found += [replace(one, text=f"{one.text} All that follows is said of the steps before.") for one in ended]
+    found += doubted
     order = list(KINDS)
     found.sort(key=lambda finding: order.index(finding.kind))
     data = xr.merge([held, pairs.drop_vars("steps")], compat="equals")

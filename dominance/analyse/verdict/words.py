@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from dominance.analyse.groups import ALL_SHARED
 from dominance.analyse.verdict.causes import Cause
+from dominance.analyse.verdict.rules import CHANCE
 
 MOST_NAMES = 4
 
@@ -44,8 +46,15 @@ def why(causes: Sequence[Cause], task: str, *, quiet: bool = False) -> str:
             f"no cause stands out: neither the size of {task}'s gradient, nor its noise, nor how often {task} takes"
             " part explains it alone."
         )
-    said = [_one(cause, task, quiet=quiet) for cause in causes]
+    said = [_one(cause, task, quiet=quiet) + _unsure(cause) for cause in causes]
     return "; and ".join(said) + "."
+
+
+def _unsure(cause: Cause) -> str:
+    """How sure a finding is says nothing of its causes: one that may be chance says so itself."""
+    if math.isnan(cause.probability):
+        return " (measured in too few gradients to say how sure that is)"
+    return "" if cause.probability >= CHANCE else f" (this may be chance: probability {cause.probability:.2f})"
 
 
 def _one(cause: Cause, task: str, *, quiet: bool) -> str:
