@@ -348,6 +348,6 @@ def test_nothing_recorded() -> None:
     with pytest.raises(
         NothingRecorded, match=r"none of 2 recorded steps can be used \(2 non-finite\); the training diverged"
     ):
-        rau_buckets(make_run(np.full((2, 2, 3), np.nan)))
+        rau_buckets(make_run(np.full((2, 2, 3), np.inf)))
     with pytest.raises(NothingRecorded, match=r"2 unattributed.*burst"):
         rau_buckets(make_run(np.ones((2, 2, 3)), unattributed=np.full((2, 3), 9)))

@@ -36,6 +36,7 @@ def test_a_run_of_each_schema_open_together_with_what_both_have(tmp_path: Path) 
     for order in (paths, paths[::-1]):
         runs = open_runs(order)
         assert "outside" not in runs["update"].dataset
+        assert "outside_sq" not in runs["layer"].load().dataset
         assert runs["layer/total_update_sq"].sel(run="new").values.tolist() == [[36.0]] * 3
         assert runs["layer/total_update_sq"].sel(run="old").values.tolist() == [[16.0]] * 3
 

@@ -9,6 +9,7 @@ import pytest
 from runs import make_run
 
 from dominance.analyse.verdict.causes import Cause, Loudness, causes, loudness
+from dominance.analyse.verdict.words import why
 
 
 def heard(signal: list[float], noise: list[float], present: list[float] | None = None, **options: object) -> Loudness:
@@ -77,6 +78,31 @@ def test_a_signal_counts_as_far_as_it_is_seen() -> None:
     error = 2 / 0.954 / 10**0.5
     found = named(causes(replace(loud, signal=wavering, noise=quiet), 0, ["low", "top"]))
     assert found["scale"] == pytest.approx(2 * (1 - (2 * error / 2) ** 2), rel=1e-2)
+
+
+def test_what_was_not_seen_for_want_of_gradients_is_no_noise() -> None:
+    """One window of two gradients: 7 and 6 % of noise, of which the errors would make a cause."""
+    few = heard([372.0, 94.0], [28.0, 6.0])
+    few = replace(few, signal=few.signal[:1], noise=few.noise[:1], steps=np.full((1, 2), 2))
+    found = {cause.name: cause for cause in causes(few, 0, ["low", "top"])}
+    assert found["noise"].factor == pytest.approx(0.94 / 0.93, rel=1e-2)
+    assert found["noise"].evidence == pytest.approx({"noise_share": 0.07, "others": 0.06}, rel=1e-2)
+    assert found["scale"].factor == pytest.approx(1)
+
+
+def test_the_shares_of_noise_are_those_that_decide() -> None:
+    """The signal of the softer one may be its error alone: what is said of the louder one follows from the factor."""
+    for loud in (heard([4.0, 4.0], [76.0, 1.0]), heard([2.0, 0.1], [400.0, 30.0]), heard([8.0, 2.0], [92.0, 2.0])):
+        (noisy,) = (cause for cause in causes(loud, 0, ["low", "top"]) if cause.name == "noise")
+        mine, others = noisy.evidence["noise_share"], noisy.evidence["others"]
+        assert noisy.factor == pytest.approx((1 - others) / (1 - mine))
+
+
+def test_a_cause_that_may_be_chance_says_so() -> None:
+    cause = Cause("scale", 9.0, 0.99, {"gradient_ratio": 3.0, "weight_ratio": 1.0})
+    assert why([cause], "a") == "scale: noise aside, a's gradient is 3 times as long as the others'."
+    assert why([replace(cause, probability=0.3)], "a").endswith("others' (this may be chance: probability 0.30).")
+    assert "too few gradients" in why([replace(cause, probability=float("nan"))], "a")
 
 
 def test_noise_of_two_sizes_is_scale() -> None:
