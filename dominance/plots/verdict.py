@@ -80,7 +80,7 @@ def plot_verdict(
     shown = _Shown(b, data, labeller)
     if ax is not None:
         return shown.onto(ax, left_out)
-    return shown.sheets([_sentence(finding) for finding in found.findings], left_out)
+    return shown.sheets([*found.remarks, *(_sentence(finding) for finding in found.findings)], left_out)
 
 
 class _Shown:
@@ -205,5 +205,7 @@ class _Shown:
 
 
 def _sentence(finding: Finding) -> str:
-    """What was found, and why."""
+    """What was found, and why; or why it cannot be trusted."""
+    if finding.doubt:
+        return f"{finding.text} Not to be trusted, because {finding.doubt}."
     return f"{finding.text} Why: {finding.why}" if finding.why else finding.text

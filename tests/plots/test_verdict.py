@@ -110,3 +110,12 @@ def test_given_axes(run):
 def test_nothing_to_draw():
     with pytest.raises(NothingRecorded, match="no task has moved"):
         plot_verdict(make_run(np.zeros((30, 2, 4))), backend="none")
+
+
+def test_what_cannot_be_trusted_says_so():
+    residual = np.zeros((60, 740))
+    residual[:, :700] = 5.0
+    run = planted_run(residual_gradient=residual, attrs={"remarks": ["observe() was given a sum."]})
+    text = " ".join(words(plot_verdict(run, backend="none")))
+    assert "observe() was given a sum." in text
+    assert "Not to be trusted, because part of the gradient is nobody's." in text
