@@ -6,6 +6,7 @@ import math
 import shlex
 import time
 from itertools import chain
+from pathlib import PurePath
 from textwrap import wrap
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ import typer
 
 from dominance.command import command
 from dominance_cli import say
-from dominance_cli.rundir import opened, place
+from dominance_cli.rundir import expanded, models, opened, place
 from dominance_cli.text import aligned, print_json, size
 
 _WIDTH = 67
@@ -26,7 +27,10 @@ _LONG = 300.0
 
 def info(
     run: Annotated[
-        str, typer.Argument(metavar="RUN", parser=place, help="Run directory, such as runs/latest, or a URL.")
+        str,
+        typer.Argument(
+            metavar="RUN", parser=place, help="Run directory, such as runs/latest, a folder of some, or a URL."
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Check every checksum; exit 1 on damage.")] = False,
@@ -35,6 +39,8 @@ def info(
 
     Example: dominance info runs/latest --verify
     """
+    if (inside := expanded([run])) != [run]:
+        return _folder(run, inside, as_json=as_json, verify=verify)
     tree = opened(run)
     facts = _facts(tree, run)
     problems = _damage(run) if verify else []
@@ -50,6 +56,31 @@ def info(
     if facts["shared_layers"]:
         say.say(f"dominance summary {shlex.quote(str(run))}")
     return 0
+
+
+def _folder(folder: str, runs: list[str], *, as_json: bool, verify: bool) -> int:
+    """A row for each run of a folder; with --verify, the problems of all."""
+    found = [_facts(opened(run), run) for run in runs]
+    problems = {run: _damage(run) for run in runs} if verify else {}
+    if as_json:
+        print_json({"path": folder, "runs": [each | {"problems": problems.get(each["path"], [])} for each in found]})
+    else:
+        print(aligned([_row(each) for each in found], right=[False] * 5))
+        for run, all_of in problems.items():
+            print("\n".join(f"{run}: {each}" for each in all_of) or f"{run}: every checksum matches")
+    bad = sum(map(len, problems.values()))
+    if bad:
+        say.error(f"{folder}: {bad} {'problem' if bad == 1 else 'problems'}")
+        return 1
+    say.say(f"dominance summary {shlex.quote(folder)}")
+    return 0
+
+
+def _row(facts: dict[str, Any]) -> list[str]:
+    tasks = ", ".join(task["name"] for task in facts["tasks"])
+    count = len(facts["accounts"])
+    off = f"books: {count} {'remark' if count == 1 else 'remarks'}" if count else ""
+    return [PurePath(facts["path"]).name, _status(facts), _steps(facts), tasks, off]
 
 
 def _damage(run: str) -> list[str]:
@@ -87,6 +118,7 @@ def _facts(tree: Any, run: str) -> dict[str, Any]:
         "steps_skipped": int((tree["skipped"] == 1).sum()),
         "books": books(tree).to_dict(),
         "accounts": accounts(tree),
+        "models": models(run, attrs),
         "probes": sorted(tree["probe"].children) if "probe" in tree.children else [],
         "attributes": {name: attrs[name] for name in attrs if name not in ("tasks", "layers", "parameters", "path")},
     }
@@ -118,6 +150,8 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """What a person wants to know first, a line each; what the run's attributes lack is left out."""
     attrs = facts["attributes"]
     lines = [("run", facts["path"]), ("status", _status(facts))]
+    if facts["models"]:
+        lines.append(("models", facts["models"]))
     lines += _books(facts)
     if "training" in attrs:
         lines.append(("command", command(attrs["training"])))

@@ -11,16 +11,14 @@ import typer
 from dominance.errors import BadOption
 from dominance_cli import say
 from dominance_cli.progress import counting
-from dominance_cli.rundir import opened, place
+from dominance_cli.rundir import RUNS, expanded, opened, place
 from dominance_cli.singles import HELP, HIGHER, LOWER, directions, singles
 
 FORMATS = ("pdf", "png", "svg")
 
 
 def report(
-    runs: Annotated[
-        list[str], typer.Argument(metavar="RUN", parser=place, help="Run directories, such as runs/latest, or URLs.")
-    ],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", parser=place, help=RUNS)],
     output: Annotated[
         Path | None,
         typer.Option(
@@ -46,6 +44,7 @@ def report(
         raise BadOption(f"format {kind!r} is unknown", fix=f"choose from {', '.join(FORMATS)}")
     from dominance.figures.report import write_report
 
+    runs = expanded(runs)
     folders = [_folder(run, output, several=len(runs) > 1) for run in runs]
     if len(set(folders)) < len(folders):
         raise BadOption("two of the runs have the same name", fix="report them one by one, each with its own -o")

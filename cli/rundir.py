@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from dominance.errors import NotARun
-from dominance.schema import DATA_NAME
+from dominance.schema import DATA_NAME, MODEL_NUMBER, MODEL_OF
+
+RUNS = "Run directories, such as runs/latest, folders of some, or URLs."
 
 
 def default_folder(target: str, *, module: bool) -> Path:
@@ -33,6 +36,40 @@ def place(run: str) -> str:
     return run if "://" in run else str(Path(run))
 
 
+def expanded(runs: Sequence[str]) -> list[str]:
+    """The runs, with the runs inside it in the place of each folder of runs, numbers in their names in order."""
+    found: list[str] = []
+    for run in runs:
+        path = Path(run)
+        folder = "://" not in run and path.is_dir() and not (path / DATA_NAME).exists()
+        inside = [child for child in path.iterdir() if (child / DATA_NAME).exists()] if folder else []
+        # Not runs/latest, which is a link to one of them.
+        found += [str(child) for child in sorted(inside, key=_in_order) if not child.is_symlink()] or [run]
+    return found
+
+
+def _in_order(path: Path) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
+
+
+def models(run: str, attrs: Mapping[str, Any]) -> str:
+    """Which of the models that one process trained this run is of, and where the others are; "" for a single one."""
+    from dominance.store.directory import read_attributes
+    from dominance.store.files import LocalFiles
+
+    number, names = int(attrs.get(MODEL_NUMBER, 1)), list(attrs.get(MODEL_OF, ()))
+    if "://" not in run:
+        path = Path(run).resolve()
+        first = path.with_name(path.name.removesuffix(f"-{number}")) if number > 1 else path
+        following = max(len(names), 1)
+        while (other := first.with_name(f"{first.name}-{following + 1}") / DATA_NAME).exists():
+            following += 1
+            known = read_attributes(LocalFiles(other.parent)).get(MODEL_OF, ())
+            if path.name in known:  # else it is a run of its own, whose name happens to be like this
+                names = list(known)
+    return f"model {number} of {len(names)} that one process trained: {', '.join(names)}" if len(names) > 1 else ""
+
+
 def opened(run: str) -> Any:
     """The run, as ``open_run`` gives it.
 
@@ -47,7 +84,7 @@ def opened(run: str) -> Any:
     except NotARun:
         if "://" in run or not path.is_dir():
             raise
-        inside = [shlex.quote(str(child)) for child in sorted(path.iterdir()) if (child / DATA_NAME).exists()]
+        inside = [shlex.quote(each) for each in expanded([run]) if each != run]
         if inside:
             raise NotARun(f"{path}: is a folder of runs", fix=f"name one, such as {' or '.join(inside[:3])}") from None
         if (path / "checkpoint.pt").is_file():

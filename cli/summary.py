@@ -13,7 +13,7 @@ import typer
 
 from dominance.errors import NothingRecorded
 from dominance_cli import comparison, say
-from dominance_cli.rundir import opened, place
+from dominance_cli.rundir import RUNS, expanded, models, opened, place
 from dominance_cli.singles import HELP, HIGHER, LOWER, directions, singles
 from dominance_cli.text import aligned, print_json
 from dominance_cli.threshold import QUANTITIES, parse
@@ -43,9 +43,7 @@ UNITS = {
 
 
 def summary(
-    runs: Annotated[
-        list[str], typer.Argument(metavar="RUN", parser=place, help="Run directories, such as runs/latest, or URLs.")
-    ],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", parser=place, help=RUNS)],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     fail_on: Annotated[
         list[str] | None,
@@ -73,20 +71,26 @@ def summary(
 
     documents, crossed = [], []
     (alone, joint), better = comparison.split(singles(baseline)), directions(higher_is_better, lower_is_better)
-    trees = {run: opened(run) for run in runs}
-    views = {run: _seen(run, tree, overview) for run, tree in trees.items()}  # what cannot be read is told first
-    for number, run in enumerate(runs):
+    named = expanded(runs)
+    trees = {run: opened(run) for run in named}
+    views, unmeasured = _views(trees, overview, in_folder=named != runs, quiet=as_json)  # what fails is told first
+    for number, run in enumerate(named):
+        if run in unmeasured:
+            documents.append({"path": run, **unmeasured[run]})
+            _say_unmeasured(run, unmeasured[run], first=number == 0, quiet=as_json)
+            continue
         tree, seen = trees[run], views[run]
         table, said = summarise(seen), verdict(tree, single=alone, higher_is_better=better, seen=seen)
         crossed += [f"{run}: {row}" for condition in conditions for row in condition.crossed(table)]
-        if as_json:
-            documents.append(_document(run, table, said))
-        else:
-            print("\n" * (number > 0) + f"{run}, step {table.attrs['step']}\n")
-            width = min(shutil.get_terminal_size((80, 24)).columns, MOST_COLUMNS)
-            print(said.text(max(width, 40)) + "\n")
-            _print_table(table)
-    beside = comparison.rows(trees, views, alone, joint, better) if len(trees) > 1 or alone or joint else []
+        documents.append(_document(run, table, said))
+        if not as_json:
+            print("\n" * (number > 0) + _heading(run, tree, table) + "\n")
+            width = max(min(shutil.get_terminal_size((80, 24)).columns, MOST_COLUMNS), 40)
+            print(said.head(width) if named != runs else said.text(width) + "\n")
+            if named == runs:
+                _print_table(table)
+    shown = {run: trees[run] for run in views}
+    beside = comparison.rows(shown, views, alone, joint, better) if len(shown) > 1 or alone or joint else []
     if as_json:
         extra = {"comparison": {"units": comparison.UNITS, "rows": [row.to_dict() for row in beside]}} if beside else {}
         print_json({"units": UNITS, "runs": documents, **extra})
@@ -98,16 +102,39 @@ def summary(
     return 3 if crossed else 0
 
 
-def _seen(run: str, tree: Any, overview: Callable[[Any], Overview]) -> Overview:
-    """The overview; of a run that holds nothing to measure, first what its books say of that."""
-    try:
-        return overview(tree)
-    except NothingRecorded:
-        from dominance.analyse.verdict.doubts import accounts
+def _views(
+    trees: dict[str, Any], overview: Callable[[Any], Overview], *, in_folder: bool, quiet: bool
+) -> tuple[dict[str, Overview], dict[str, Any]]:
+    """The overviews; and of runs that hold nothing to measure, why, and what their books say.
 
-        if said := accounts(tree):
-            print(f"{run}\n\n" + "\n".join(said))
-        raise
+    Raises:
+        NothingRecorded: for the first of these, unless it lies in a folder beside one that can be measured.
+    """
+    from dominance.analyse.verdict.doubts import accounts
+
+    views: dict[str, Overview] = {}
+    unmeasured: dict[str, Any] = {}
+    for run, tree in trees.items():
+        try:
+            views[run] = overview(tree)
+        except NothingRecorded as error:
+            unmeasured[run] = {"unmeasured": str(error), "remarks": accounts(tree)}
+            if not in_folder or (len(unmeasured) == len(trees)):
+                if not quiet and unmeasured[run]["remarks"]:
+                    print(f"{run}\n\n" + "\n".join(unmeasured[run]["remarks"]))
+                raise
+    return views, unmeasured
+
+
+def _say_unmeasured(run: str, why: dict[str, Any], *, first: bool, quiet: bool) -> None:
+    if not quiet:
+        lines = [f"- Not measured: {why['unmeasured'].removeprefix(f'{run}: ')}.", *why["remarks"]]
+        print("\n" * (not first) + f"{run}\n\n" + "\n".join(lines))
+
+
+def _heading(run: str, tree: Any, table: pd.DataFrame) -> str:
+    others = models(run, tree.attrs)
+    return f"{run}, step {table.attrs['step']}" + (f"; {others}" if others else "")
 
 
 def _document(run: str, table: pd.DataFrame, said: Verdict) -> dict[str, Any]:

@@ -210,6 +210,11 @@ for each reason why steps that the schedule wanted are not in the run, or are in
 REMARKS = "remarks"
 """Root attribute, where there is something to say: sentences about this run's books, each said once."""
 
+MODEL_NUMBER, MODEL_OF = "model_number", "model_of"
+"""Root attributes of a run whose process trained several models, one after the other: the model's number, from 1, and
+the names of the run folders of all models up to this one. The first lies at PATH, the others beside it at PATH-2,
+PATH-3...; the first may lack both, since nobody knew of others when it was made."""
+
 STATE_DOMINATED = "state_dominated"
 """Key of an entry of the root attribute ``optimizers``: true where the state decides the update and the gradient hardly
 does, so that the solo updates of tasks are alike whatever their gradients."""

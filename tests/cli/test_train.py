@@ -221,13 +221,12 @@ def test_what_the_other_commands_say_of_a_training(folder: Path, capfd: pytest.C
     assert re.fullmatch(r"accuracy [\d.]+", lines["final z"])
 
     assert run("train small --method stl -o stl -q", capfd)[0] == 0
-    for command in ("info", "summary", "report"):
-        code, out, err = run(f"{command} stl", capfd)
-        assert (code, out, err) == (
-            2,
-            "",
-            "dominance: error: stl: is a folder of runs; name one, such as stl/y or stl/z\n",
-        )
+    code, out, err = run("info stl", capfd)
+    assert (code, err) == (0, "dominance summary stl\n")
+    assert [line.split()[0] for line in out.splitlines()] == ["y", "z"]
+    code, out, err = run("summary stl", capfd)
+    assert (code, out) == (2, "")
+    assert err.endswith("has one task, z, and so no shared parameter\n")
     assert run("train small --method uw -o bare --no-record -q", capfd)[0] == 0
     code, out, err = run("info bare", capfd)
     assert (code, err) == (2, "dominance: error: bare: this training was not recorded; train without --no-record\n")

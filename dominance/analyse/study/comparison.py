@@ -96,10 +96,15 @@ def comparison(
         key: Any = (said.benchmark, said.method, said.architecture, said.tasks, said.training) if said.method else name
         groups.setdefault(key, {})[name] = run
     labels = _labels([(next(iter(group)), about(next(iter(group.values())))) for group in groups.values()])
-    return [
+    rows = [
         _row(label, group, baseline, higher_is_better, seen or {})
         for label, group in zip(labels, groups.values(), strict=True)
     ]
+    if len(rows) > 1 and not any(row.scores for row in rows):
+        for row in rows:
+            row.notes.clear()
+        rows[0].notes.append("none of these runs logged final scores")
+    return rows
 
 
 def _row(

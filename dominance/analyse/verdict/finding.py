@@ -163,6 +163,13 @@ class Verdict:
             paragraphs.append("\n".join(_wrapped(note, width, "Note: ") for note in self.notes))
         return "\n\n".join(paragraphs)
 
+    def head(self, width: int = 80) -> str:
+        """Remarks and findings, a sentence or two each: without causes, probabilities and advice."""
+        said = [_wrapped(remark, width, "Recording: ") for remark in self.remarks]
+        trust = (" Not to be trusted." if finding.doubt else "" for finding in self.findings)
+        found = [finding.text + tail for finding, tail in zip(self.findings, trust, strict=True)]
+        return "\n".join(said + [_wrapped(text, width, "- ") for text in found])
+
     def __str__(self) -> str:
         return self.text()
 

@@ -74,7 +74,8 @@ def test_runs_without_a_method_stand_for_themselves() -> None:
     rows = comparison({"mine": run, "yours": run})
     assert [row.label for row in rows] == ["mine", "yours"]
     assert rows[0].scores == {}
-    assert rows[0].notes == ["1 of 1 runs of mine logged no final scores"]
+    assert [row.notes for row in rows] == [["none of these runs logged final scores"], []]
+    assert comparison({"mine": run})[0].notes == ["1 of 1 runs of mine logged no final scores"]
 
 
 def test_what_cannot_be_compared_is_a_note() -> None:
