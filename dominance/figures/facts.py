@@ -15,6 +15,7 @@ from dominance.plots.backends import matplotlib_
 from dominance.plots.gradient_norms import gradient_shares
 from dominance.plots.labels import fit
 from dominance.plots.losses import weight_words
+from dominance.schema import MODEL_NUMBER, MODEL_OF
 
 HEADER = (
     "layer",
@@ -43,6 +44,9 @@ def facts(run: xr.DataTree) -> list[tuple[str, str]]:
         lines.append(("script", shlex.join(str(part) for part in attrs["argv"])))
     if attrs.get("git_commit"):
         lines.append(("git commit", str(attrs["git_commit"])))
+    if len(attrs.get(MODEL_OF, ())) > 1:
+        others = ", ".join(name for name in attrs[MODEL_OF] if name != name_of(run))
+        lines.append(("model", f"number {attrs[MODEL_NUMBER]} of those that one process trained, after {others}"))
     lines.append(("tasks", _tasks(run)))
     if attrs.get("residual_terms"):
         lines.append(("residual", ", ".join(str(term) for term in attrs["residual_terms"])))

@@ -70,3 +70,9 @@ def test_a_sample_and_skipped_steps_are_told():
     said = dict(facts(run))
     assert said["steps"] == "4 recorded, numbers 0 to 3; 2 skipped by the optimizer"
     assert said["parameters"].startswith("30, a sample of 3 kept")
+
+
+def test_the_models_before_it_are_named():
+    run = planted_run(steps=3, attrs={"model_number": 3, "model_of": ["fold", "fold-2", "fold-3"]})
+    run.attrs["path"] = "runs/fold-3"
+    assert dict(facts(run))["model"] == "number 3 of those that one process trained, after fold, fold-2"

@@ -78,7 +78,8 @@ def verdict(
     kept = books(run)
     ended, doubted, said = diverged(run, kept), doubts(run, kept, rows), remarks(kept)
     if len(rows) < LEAST_STEPS:
-        found = [_too_short(run, len(rows), held, trusted=not doubted), *compared]
+        short = _too_short(run, len(rows), held, trusted=not doubted)
+        found = [replace(short, advice=()) if ended else short, *compared]
     else:
         found = _judged(run, rows, seen, held, pairs, compared, known=single is not None, done=not said)
     if ended or doubted:

@@ -135,6 +135,15 @@ def test_diverged_since() -> None:
     assert second.text == "Until then no task owned the shared parameters and no two were in conflict."
 
 
+def test_a_training_that_diverged_at_once_is_not_told_to_go_on() -> None:
+    updates = np.random.default_rng(0).standard_normal((STEPS, 3, N))
+    updates[4:] = np.nan
+    run = make_run(updates)
+    run["layer/total_update_sq"][4:] = np.nan
+    first, short = verdict(run).findings
+    assert (first.kind, first.since, short.kind, short.advice) == ("diverged", 4, "too short", ())
+
+
 def test_a_training_whose_updates_are_lost_has_not_diverged() -> None:
     run = even()
     run["layer/update_sq"][:] = np.nan
