@@ -30,6 +30,10 @@ class GradientSplit:
     """Effective gradient of each task that reaches the parameter."""
     residual: Tensor | None = None
     """The part of the gradient that belongs to no task."""
+    unexplained: Tensor | None = None
+    """The part of the residual that belongs to nothing else that is known either, like a regulariser."""
+    total: Tensor | None = None
+    """The whole gradient as it was before the step, which may write to ``.grad``; None: what ``.grad`` holds then."""
 
 
 @dataclass

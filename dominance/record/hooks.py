@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -26,16 +26,19 @@ Finish = Callable[[], None]
 class Watcher(Protocol):
     """What hooks tell about a training run."""
 
-    def before_backward(self, outputs: Sequence[Any], gradients: Sequence[Any]) -> Finish | None:
-        """The script is about to accumulate gradients; what is returned is called when it has."""
+    def before_backward(self, outputs: Sequence[Any], gradients: Sequence[Any], inputs: Sequence[Any]) -> Finish | None:
+        """The script is about to accumulate gradients, of ``inputs`` only where there are any; what is returned is
+        called when it has."""
 
     def before_grad(
         self, outputs: Sequence[Any], gradients: Sequence[Any], inputs: Sequence[Any]
     ) -> Callable[[Sequence[Tensor | None]], None] | None:
         """The script is about to take gradients with autograd.grad; what is returned is called with them."""
 
-    def before_step(self, optimizer: Optimizer) -> None:
-        """An optimizer is about to step; every pre-hook of the script has run."""
+    def before_step(
+        self, optimizer: Optimizer, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """An optimizer is about to step; every pre-hook of the script has run. Returns other arguments, or None."""
 
     def after_step(self, optimizer: Optimizer) -> None:
         """An optimizer has stepped; no post-hook of the script has run."""
@@ -141,7 +144,7 @@ class Hooks:
                 return original(outputs, *args, **kwargs)
             gradients, inputs = args[0], args[3]
             if kwargs.get("accumulate_grad"):
-                finish = self._watcher.before_backward(outputs, gradients)
+                finish = self._watcher.before_backward(outputs, gradients, inputs or ())
                 self._inside = True
                 try:
                     result = original(outputs, *args, **kwargs)
@@ -202,11 +205,16 @@ class Hooks:
             return
         # Global hooks run outside those of the instance: ours must be the last before the step and the first after.
         self._drop_step_hooks(id(optimizer))
-        before = optimizer.register_step_pre_hook(lambda opt, a, k: self._watcher.before_step(opt))
+        before = optimizer.register_step_pre_hook(self._watched_step)
         after = optimizer.register_step_post_hook(lambda opt, a, k: self._watcher.after_step(opt))
         self._step_hooks[id(optimizer)] = [before, after]
         post_hooks: Any = optimizer._optimizer_step_post_hooks
         post_hooks.move_to_end(after.id, last=False)
+
+    def _watched_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
+        # The arguments begin with the optimizer itself.
+        changed = self._watcher.before_step(optimizer, args[1:], kwargs)
+        return None if changed is None else ((args[0], *changed[0]), changed[1])
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if os.getpid() == self._pid:

@@ -117,8 +117,8 @@ class Recorder:
             resume=resume,
             first_step=first_step,
         )
-        say = (lambda text: None) if quiet else note
-        self._watch = Watch(options, self._sink, table, say, list(optimizers))
+        self._say = (lambda text: None) if quiet else note
+        self._watch = Watch(options, self._sink, table, self._say, list(optimizers))
         self._open = False
         self._evaluation: Evaluation | None = None
 
@@ -161,8 +161,12 @@ class Recorder:
         if writer is None:
             raise RecordingFailed("log_metrics before the first recorded step", fix="call it after optimizer.step()")
         for name, value in metrics.items():
-            event: dict[str, Any] = {"step": self._watch.step, "epoch": self._watch.epoch, "task": task}
+            event: dict[str, Any] = {"step": self._at, "epoch": self._watch.recording.epoch, "task": task}
             writer.append_event({**event, "split": split, "name": name, "value": float(value)})
+
+    @property
+    def _at(self) -> int:
+        return self._watch.recording.step.number
 
     def log_affinity(self, affinity: Mapping[str, Mapping[str, float]]) -> None:
         """Store what ``dominance.probes.lookahead`` returns, at the step taken last; ``dominance.affinity`` reads it.
@@ -182,7 +186,7 @@ class Recorder:
 
     def epoch(self, n: int) -> None:
         """Say which epoch the steps from now on belong to."""
-        self._watch.epoch = n
+        self._watch.recording.epoch = n
 
     @property
     def failure(self) -> str | None:
@@ -207,7 +211,10 @@ class Recorder:
         hear_no_more(self)
         self._watch.stop()
         failure = self._watch.failure
-        attrs: dict[str, Any] = {"steps_taken": self._watch.step, "ended": ended}
+        recording = self._watch.recording
+        attrs: dict[str, Any] = {"steps_taken": recording.step.number, "ended": ended, **recording.books.attributes()}
+        for line in recording.books.lines():
+            self._say(line)
         if failure is not None:
             attrs["failure"] = failure
         if self._evaluation is not None and self._sink.writer is not None:

@@ -74,8 +74,14 @@ class Row:
             "epoch": np.array(epoch, np.int64),
             "time": np.array(time.time()),
         }
+        self._task_axes: dict[str, tuple[int, ...]] = {"layer/task": (1,), "layer/gram": (1, 2)}
+        self._task_axes |= dict.fromkeys((*self._per_task, "loss/loss", "loss/weight"), (0,))
         if not solo:
             self.values["layer/task"][:, :, TASK_STATISTICS.index("solo_sq")] = np.nan
+
+    def knows(self, task: str) -> bool:
+        """Whether the run has a task of this name."""
+        return task in self._tasks
 
     def holds(self, parameter: Tensor) -> bool:
         """Whether the run records this parameter."""
@@ -88,6 +94,42 @@ class Row:
         for name, value in weight.items():
             self.values["loss/weight"][self._tasks[name]] = value
         self.values["loss/total"] = np.array(total)
+
+    def widen(self, tasks: Sequence[str]) -> None:
+        """Make room for tasks that came up after the row was begun."""
+        more = len(tasks) - len(self._tasks)
+        if more == 0:
+            return
+        self._tasks = {name: position for position, name in enumerate(tasks)}
+        for path, axes in self._task_axes.items():
+            old = self.values[path]
+            fill = np.nan if path.startswith("loss/") else 0
+            self.values[path] = np.pad(
+                old, [(0, more if axis in axes else 0) for axis in range(old.ndim)], constant_values=fill
+            )
+
+    def outside(self, parameter: Tensor, moved: Tensor, taken: Tensor, gradients: Sequence[GradientSplit]) -> None:
+        """Take in what else moved a parameter between the start of this step and the start of the next.
+
+        Args:
+            moved: by how much, beyond the steps of optimizers.
+            taken: the steps.
+            gradients: what was fed to it, split.
+        """
+        place = self._shape.places[parameter]
+        self.values["update/outside"][place.columns] = _kept(moved, place.index)
+        self.values["update/total"][place.columns] = _kept(taken + moved, place.index)
+        tasks = [(name, g) for split in gradients for name, g in split.tasks.items()]
+        totals = [split.total for split in gradients if split.total is not None]
+        products = inner_products([moved, taken, *totals, *(g for _, g in tasks)])[0]
+        sums = self.values["layer/total"][place.layer]
+        sums[TOTAL_STATISTICS.index("outside_sq")] += products[0]
+        sums[TOTAL_STATISTICS.index("update_sq")] += products[0] + 2 * products[1]
+        sums[TOTAL_STATISTICS.index("gradient_dot_update")] += products[2 : 2 + len(totals)].sum()
+        for (name, _), product in zip(tasks, products[2 + len(totals) :], strict=True):
+            self.values["layer/task"][place.layer, self._tasks[name], TASK_STATISTICS.index("gradient_dot_update")] += (
+                product
+            )
 
     def skip(self) -> None:
         """The gradients of this step were thrown away: nothing moved, and the gradients mean nothing."""
@@ -137,6 +179,7 @@ class Row:
         named += [("solo", name, tensor) for name, tensor in step.solo.items()]
         named += [("part", "residual_gradient_sq", gradient.residual), ("part", "residual_sq", step.residual)]
         named += [("part", "unattributed_sq", step.unattributed), ("part", "decay_sq", step.decay)]
+        named += [("part", "unexplained_gradient_sq", gradient.unexplained)]
         present = [(kind, name, tensor) for kind, name, tensor in named if tensor is not None]
         products = inner_products([tensor for _, _, tensor in present])
         place = {(kind, name): position for position, (kind, name, _) in enumerate(present)}

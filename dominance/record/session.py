@@ -96,27 +96,31 @@ class ScriptSession:
         if watch is None:
             return SessionResult(self.path, 0, None)
         self._watch = None
+        from dominance.record.sink import note
         from dominance.record.tasks_named import deactivate
 
         deactivate(watch)
         watch.stop()
-        attrs: dict[str, Any] = {"steps_taken": watch.step, "ended": status}
+        recording = watch.recording
+        attrs: dict[str, Any] = {"steps_taken": recording.step.number, "ended": status, **recording.books.attributes()}
         if watch.failure is not None:
             attrs["failure"] = watch.failure
-        if self._evaluation is not None and watch.sink.writer is not None:
-            attrs |= self._evaluation.attributes(watch.sink.writer.tasks)
+        if self._evaluation is not None and recording.sink.writer is not None:
+            attrs |= self._evaluation.attributes(recording.sink.writer.tasks)
         if self._options.probe:
-            self._table = watch.table
-        watch.sink.close(complete=status == "complete" and watch.failure is None, **attrs)
+            self._table = recording.table
+        recording.sink.close(complete=status == "complete" and watch.failure is None, **attrs)
+        for line in recording.books.lines() if not self._options.quiet else []:
+            note(line)
         message = None
-        if watch.failure is not None and not watch.recorded:
+        if watch.failure is not None and not recording.books.kept:
             message = "nothing was recorded: the recording stopped before the first step was over"
         elif watch.hooks.kept_quiet:
             message = (
                 f"{watch.hooks.kept_quiet} calls of the script's gradient hooks were left out of the task gradients; "
                 "if a hook changes gradients, its effect is in the residual"
             )
-        return SessionResult(self.path, watch.recorded, message)
+        return SessionResult(self.path, recording.books.kept, message)
 
     def noise_probe(self) -> NoiseProbe:
         """A probe of the model that was recorded; after ``finish``.

@@ -17,13 +17,12 @@ from torch import Tensor
 
 from dominance.config import RecordOptions
 from dominance.errors import BadOption
-from dominance.record.ledger import Settled
 from dominance.record.parameters import Named, ParameterTable
 from dominance.record.provenance import describe, git_commit, versions
 from dominance.record.rows import Row, RowShape
 from dominance.record.sampling import STEPS_IN_FIRST_HALF, Sample, Schedule, Stratum, sample_coordinates
 from dominance.record.steppers import Splits, Steppers
-from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, Layout, Parameter
+from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, UPDATE_PARTS, Layout, Parameter
 from dominance.store.writer import RunWriter
 
 _SAMPLING_SEED = 0
@@ -101,28 +100,30 @@ class Sink:
     def lay_out(
         self,
         table: ParameterTable,
-        settled: Settled,
+        tasks: Sequence[str],
+        reach: Mapping[Tensor, Sequence[str]],
         steppers: Steppers,
         schedule: Schedule,
-    ) -> list[str]:
-        """Fix the parameters, layers and coordinates of the run, the first time; afterwards, take in what is new.
+    ) -> None:
+        """Fix the parameters, layers and coordinates of the run.
 
         Where the step of one optimizer is not linear, only solo updates exist for all, and the run is one of those.
-        Returns the tasks that came up after the run was laid out.
+
+        Args:
+            tasks: names of the tasks that the first step is made of; more may be taken in later.
+            reach: tasks whose gradients lie in each parameter's ``.grad``, whether it is stepped by them or not.
 
         Raises:
             BadOption: no parameter matches the glob.
         """
-        tasks, reach, attributors = settled.tasks, settled.reach, steppers.attributors
-        if self._writer is not None:
-            return self._take_in(tasks, reach)
-        self._tasks = list(tasks)
+        self._tasks = list(dict.fromkeys((*tasks, *(name for names in reach.values() for name in names))))
         self._named = [entry for entry in table.named.values() if self._options.records(entry.name)]
         if not self._named:
             raise BadOption(f"no parameter matches --params {self._options.params!r}", fix="give a glob like 'trunk.*'")
-        self._reach = {entry.tensor: list(reach.get(entry.tensor, [])) for entry in self._named}
-        strata = [Stratum(e.layer, e.tensor.numel(), len(self._reach[e.tensor]) >= 2) for e in self._named]
-        sample = sample_coordinates(strata, self._affordable(len(tasks), solo=not steppers.linear), seed=_SAMPLING_SEED)
+        self._reach = {entry.tensor: [] for entry in self._named}
+        strata = [Stratum(e.layer, e.tensor.numel(), len(reach.get(e.tensor, ())) >= 2) for e in self._named]
+        count = self._affordable(len(self._tasks), solo=not steppers.linear)
+        sample = sample_coordinates(strata, count, seed=_SAMPLING_SEED)
         layout = Layout(
             tasks=self._tasks,
             parameters=self._parameters(),
@@ -131,7 +132,7 @@ class Sink:
             coord_index=sample.index,
             coord_weight=sample.weight,
             attribution=self._options.attribution if steppers.linear else "solo",
-            attrs={**self._attrs, **self._facts(sample, attributors, schedule)},
+            attrs={**self._attrs, **self._facts(sample, steppers.attributors, schedule)},
         )
         self._shape = RowShape(layout, self._named, sample)
         self._writer = RunWriter(
@@ -146,7 +147,15 @@ class Sink:
         known = list(self._writer.tasks)
         self._writer.grow_tasks([name for name in self._tasks if name not in known])
         self._tasks = list(self._writer.tasks)
-        return []
+
+    @property
+    def tasks(self) -> list[str]:
+        """Names of the tasks of the run, in the order of its rows."""
+        return list(self._tasks)
+
+    def holds(self, parameter: Tensor) -> bool:
+        """Whether the run records this parameter."""
+        return parameter in self._reach
 
     def row(self, step: int, epoch: int) -> Row:
         """An empty row of the run's shape."""
@@ -164,7 +173,8 @@ class Sink:
             self._writer.set_attrs(**attrs)
             self._writer.close(complete=complete)
 
-    def _take_in(self, tasks: Sequence[str], reach: Mapping[Tensor, list[str]]) -> list[str]:
+    def take_in(self, tasks: Sequence[str], reach: Mapping[Tensor, Sequence[str]]) -> list[str]:
+        """Keep what a step shows: tasks that are new, which are returned, and which tasks reach each parameter."""
         assert self._writer is not None
         new = [name for name in tasks if name not in self._tasks]
         if new:
@@ -191,7 +201,7 @@ class Sink:
         layers = len({entry.layer for entry in self._named})
         exact = 8 * layers * (tasks * (len(TASK_STATISTICS) + tasks) + len(TOTAL_STATISTICS) + 1)
         per_task = 3 if solo or self._options.attribution != "additive" else 2
-        per_coordinate = 4 * (per_task * tasks + 5)
+        per_coordinate = 4 * (per_task * tasks + 2 + len(UPDATE_PARTS))
         room = self._options.budget / 2 / STEPS_IN_FIRST_HALF - exact
         return max(int(room / per_coordinate), 4 * len(self._named))
 

@@ -16,7 +16,7 @@ from dominance.record.gradients import task_gradients
 from dominance.record.graph import edge_of, leaves
 from dominance.record.harmless import harmless
 from dominance.record.hooks import dense
-from dominance.record.ledger import Call
+from dominance.record.passes import Pass
 
 if TYPE_CHECKING:
     from dominance.optim.rows import TaskGradients
@@ -79,14 +79,14 @@ class Told:
         weights: Mapping[str, float],
         beside: Mapping[str, float],
         trunk: Sequence[Tensor],
-    ) -> Call | None:
+    ) -> Pass | None:
         nodes = [loss.grad_fn for loss in losses.values() if loss.grad_fn is not None]
         if not self._watch.expects(leaves(nodes)):
             return None
         watch, behind = self._watch, set(trunk)
-        trainable = watch.table.trainable()
+        trainable = watch.recording.table.trainable()
         taken: dict[str, dict[Tensor, Tensor]] = {}
-        with watch.hooks.own_pass(watch.table.modules, watch.table.named):
+        with watch.hooks.own_pass(watch.recording.table.modules, watch.recording.table.named):
             for task, loss in losses.items():
                 found = task_gradients([edge_of(loss)], [torch.ones_like(loss)], trainable)
                 taken[task] = {
@@ -97,15 +97,15 @@ class Told:
         return _call(taken, {task: float(loss.detach()) for task, loss in losses.items()}, weights)
 
     @harmless
-    def _enter(self, call: Call) -> None:
-        self._watch.enter(call)
+    def _enter(self, made: Pass) -> None:
+        self._watch.enter(made)
 
     @harmless
     def effective(self, gradients: TaskGradients, weights: Mapping[str, float] | None) -> None:
         """The task gradients are there already."""
         if not self._watch.expects(gradients.parameters):
             return
-        named = self._watch.table.named
+        named = self._watch.recording.table.named
         taken = {
             task: {
                 p: dense(g.detach()).clone()
@@ -127,7 +127,7 @@ class Told:
 
 def _call(
     gradients: dict[str, dict[Tensor, Tensor]], losses: Mapping[str, float], weights: Mapping[str, float]
-) -> Call:
-    weighted = {task: weights[task] * loss for task, loss in losses.items()}
-    total = sum(losses.values()) if any(map(math.isnan, weighted.values())) else sum(weighted.values())
-    return Call(_ROOT, total, False, gradients, dict(weights), weighted, plain_loss=dict(losses))
+) -> Pass:
+    weighted = [weights[task] * loss for task, loss in losses.items()]
+    total = sum(losses.values()) if any(map(math.isnan, weighted)) else sum(weighted)
+    return Pass(_ROOT, total, gradients, dict(weights), dict(losses))

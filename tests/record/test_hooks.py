@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -27,7 +27,7 @@ class Diary:
     def __init__(self) -> None:
         self.told: list[Any] = []
 
-    def before_backward(self, outputs: Sequence[Any], gradients: Sequence[Any]) -> Any:
+    def before_backward(self, outputs: Sequence[Any], gradients: Sequence[Any], inputs: Sequence[Any]) -> Any:
         self.told.append("backward")
         return lambda: self.told.append("accumulated")
 
@@ -35,7 +35,7 @@ class Diary:
         self.told.append(("grad", len(inputs)))
         return lambda result: self.told.append(("took", [float(g.sum()) for g in result]))
 
-    def before_step(self, optimizer: Optimizer) -> None:
+    def before_step(self, optimizer: Optimizer, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         self.told.append("before step")
 
     def after_step(self, optimizer: Optimizer) -> None:

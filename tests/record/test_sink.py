@@ -13,7 +13,6 @@ from torch.optim import SGD
 
 from dominance import open_run
 from dominance.config import RecordOptions
-from dominance.record.ledger import Call, Ledger, Settled
 from dominance.record.parameters import ParameterTable
 from dominance.record.sampling import STEPS_IN_FIRST_HALF, Schedule
 from dominance.record.sink import Sink, note
@@ -65,19 +64,16 @@ class Program:
         self.steppers = Steppers("additive", None)
         self.steppers.begin(SGD(self.net.parameters(), lr=0.1))
 
-    def settled(self, *tasks: str) -> Settled:
-        """As after a backward() of a sum of these losses; the head is the last one's."""
-        trunk = {p: torch.ones_like(p) for p in self.net["trunk"].parameters()}
-        head = {p: torch.ones_like(p) for p in self.net["head"].parameters()}
-        gradients: dict[str, dict[Tensor, Tensor]] = {name: dict(trunk) for name in tasks}
-        gradients[tasks[-1]] |= head
-        ledger = Ledger()
-        ones = dict.fromkeys(tasks, 1.0)
-        ledger.note(Call("loss", 1.0, False, gradients, ones, ones), [])
-        return ledger.settle(self.net.parameters())
+    def reach(self, *tasks: str) -> dict[Tensor, list[str]]:
+        """Of a sum of these losses; the head is the last one's."""
+        trunk = {p: list(tasks) for p in self.net["trunk"].parameters()}
+        return trunk | {p: [tasks[-1]] for p in self.net["head"].parameters()}
 
     def lay_out(self, made: Sink, *tasks: str) -> None:
-        made.lay_out(self.table, self.settled(*tasks), self.steppers, Schedule(10, 2))
+        reach = self.reach(*tasks)
+        if not made.laid_out:
+            made.lay_out(self.table, tasks, reach, self.steppers, Schedule(10, 2))
+        made.take_in(tasks, reach)
 
 
 def test_the_run_that_is_laid_out(tmp_path: Path) -> None:

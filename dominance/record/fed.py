@@ -1,0 +1,253 @@
+"""What an optimizer was fed: each task's effective gradient, and the residual, from the accounts of its parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from dominance.record.attribution import GradientSplit
+from dominance.record.ledger import Account, Ledger, add
+from dominance.record.mixtures import rest, unmixed
+from dominance.record.passes import Part, Pass
+from dominance.record.rescaling import Factor, factors, uniform
+
+
+@dataclass
+class Losses:
+    """What is known of the losses that gradients come from."""
+
+    weight: dict[str, float]
+    """Weight of each task, in the order in which they appeared."""
+    loss: dict[str, float]
+    """Each task's own loss."""
+    total: float
+    """The loss that backward() was called on."""
+
+
+@dataclass
+class Fed:
+    """The gradients that an optimizer was fed, task by task: they and the residual sum to the total."""
+
+    totals: dict[Tensor, Tensor]
+    splits: dict[Tensor, GradientSplit]
+    tasks: list[str]
+    """Names of the tasks, in order of appearance."""
+    losses: Losses
+    """Weights as they are in the effective gradients: with what the script did to these since."""
+    announced: dict[str, float]
+    """Weights as they were when backward() was called; none of a mixture."""
+    mixed: bool
+    """Whether the script put a mixture of its own into ``.grad`` of some parameters."""
+    roots: set[str]
+    """Names of the losses whose gradients it is made of."""
+
+    @property
+    def reach(self) -> dict[Tensor, list[str]]:
+        """Which tasks reach each parameter, as far as this step shows."""
+        # All zero says nothing: one node of a compiled graph gives every head a gradient of every loss.
+        return {p: [name for name, g in split.tasks.items() if g.any()] for p, split in self.splits.items()}
+
+
+def fed(ledger: Ledger, totals: dict[Tensor, Tensor]) -> Fed:
+    """Effective task gradients and residual of what a step was fed.
+
+    Args:
+        ledger: the accounts as they were before the step.
+        totals: what ``Ledger.read`` returned then.
+    """
+    nothing = Account()
+    accounts = {p: ledger.accounts.get(p, nothing) for p in totals}
+    changed = factors(totals, {p: account.left for p, account in accounts.items() if account.left is not None})
+    mixed = {p for p, account in accounts.items() if _mixed(account, changed[p])}
+    roots = {part.root for account in accounts.values() for part in account.held}
+    roots |= {part.root for p in mixed for part in accounts[p].aside}
+    name = _names(ledger, roots)
+    splits = {p: _scaled(p, totals[p], _by_task(accounts[p].held, name), changed[p]) for p in totals if p not in mixed}
+    parts = {p: _by_task(_together(accounts[p]), name) for p in mixed}
+    mixtures, fitted = unmixed({p: totals[p] for p in mixed}, parts)
+    splits |= mixtures
+    losses = _losses(ledger, name, accounts, mixed)
+    announced = {} if mixed else dict(losses.weight)
+    overall = uniform([changed[p] for p in totals if p not in mixed and changed[p] is not None])
+    losses.weight = {task: value * overall for task, value in losses.weight.items()}
+    for members, weights in fitted:
+        # The largest set of tasks comes last: the weights of the shared parameters are the ones that are kept.
+        passed = _losses(ledger, name, {p: accounts[p] for p in members}, set(members)).weight
+        losses.weight |= {task: w * passed.get(task, math.nan) for task, w in weights.items()}
+    _explain(ledger, splits, accounts, {name[part] for part in ledger.sharing if part in name})
+    for p, split in splits.items():
+        split.total = totals[p]
+    found = dict.fromkeys(task for split in splits.values() for task in split.tasks)
+    ordered = [task for task in losses.weight if task in found] + [task for task in found if task not in losses.weight]
+    return Fed(totals, splits, ordered, losses, announced, bool(mixed), roots)
+
+
+def losses_of(ledger: Ledger) -> Losses:
+    """Of all passes of the step so far, whatever became of their gradients."""
+    name = _names(ledger, {made.root for made in ledger.passes.values()})
+    return _over([(True, made) for made in ledger.passes.values()], name)
+
+
+def reach_of(ledger: Ledger) -> dict[Tensor, list[str]]:
+    """Which tasks' gradients lie in each parameter's ``.grad`` now, or will when the pass that goes on is over."""
+    live = {number for account in ledger.accounts.values() for number in account.held_by}
+    name = _names(ledger, {part.root for account in ledger.accounts.values() for part in account.held})
+    reach: dict[Tensor, list[str]] = {}
+    for p, account in ledger.accounts.items():
+        coming = [ledger.passes[number].parts(p) for number in live if number in ledger.passes]
+        known = dict.fromkeys(part for parts in (account.held, *coming) for part in parts)
+        known = {part: None for part in known if not ledger.sharing or part in ledger.sharing}
+        if known:
+            reach[p] = list(dict.fromkeys(name[part] for part in known if part in name))
+    return reach
+
+
+def joined(parts: Iterable[Fed]) -> Losses:
+    """Losses, weights and the total of a step that several optimizers took together."""
+    whole = Losses({}, {}, math.nan)
+    for part in parts:
+        whole.total = part.losses.total if math.isnan(whole.total) else whole.total
+        whole.loss |= part.losses.loss
+        for task, value in part.losses.weight.items():
+            if task not in whole.weight or math.isnan(whole.weight[task]):
+                whole.weight[task] = value
+    return whole
+
+
+def _mixed(account: Account, changed: Factor) -> bool:
+    """Whether the script put a mixture of its own into ``.grad``, of gradients that it had read before."""
+    replaced = changed is None and len({part.root for part in (*account.held, *account.aside)}) > 1
+    return replaced or bool(account.aside and not account.held)
+
+
+def _together(account: Account) -> dict[Part, Tensor]:
+    """What is held and what was set aside."""
+    parts = dict(account.aside)
+    add(parts, account.held)
+    return parts
+
+
+def _scaled(parameter: Tensor, total: Tensor, tasks: dict[str, Tensor], changed: Factor) -> GradientSplit:
+    """A gradient that was changed in another way than by a factor keeps its shares, and the change is residual."""
+    if changed is not None and not (isinstance(changed, float) and changed == 1.0):
+        tasks = {task: gradient * changed for task, gradient in tasks.items()}
+    return GradientSplit(tasks, rest(parameter, total, tasks.values()))
+
+
+def _explain(
+    ledger: Ledger, splits: Mapping[Tensor, GradientSplit], accounts: Mapping[Tensor, Account], sharing: set[str]
+) -> None:
+    """Say which of the residual nobody can account for, and move there what trains something else.
+
+    A loss that shares no parameter with another is no task where others do share: it trains the weights of the losses,
+    say. A parameter that no task reaches is moved by what is beside the tasks, like the weights in a loss.
+    """
+    for p, split in splits.items():
+        made = [ledger.passes.get(number) for number in accounts[p].held_by]
+        if ledger.reached.get(p) and not any(one is not None and one.beside for one in made):
+            split.unexplained = split.residual
+        for task in [task for task in split.tasks if ledger.sharing and task not in sharing]:
+            gradient = split.tasks.pop(task)
+            split.residual = gradient if split.residual is None else split.residual + gradient
+
+
+def _names(ledger: Ledger, roots: set[str]) -> dict[Part, str]:
+    """What each part is called: where several losses had a pass each, each is a task, and none is taken apart."""
+    sharing = {part.root for part in ledger.sharing} & roots or roots
+    names: dict[Part, str] = {}
+    for root in roots:
+        tasks = ledger.tasks[root]
+        several = len(sharing) > 1 and root in sharing and len(tasks) > 1
+        together = several and root in ledger.expanded and not roots >= tasks
+        names |= {Part(root, task): root if together else task for task in tasks}
+    return names
+
+
+def _by_task(parts: Mapping[Part, Tensor], name: Mapping[Part, str]) -> dict[str, Tensor]:
+    tasks: dict[str, Tensor] = {}
+    for part, gradient in parts.items():
+        task = name.get(part, part.task)
+        tasks[task] = tasks[task] + gradient if task in tasks else gradient
+    return tasks
+
+
+def _losses(ledger: Ledger, name: Mapping[Part, str], accounts: Mapping[Tensor, Account], mixed: set[Tensor]) -> Losses:
+    """Weights and losses over the passes that the accounts are made of.
+
+    Passes may fill some parameters only, as backward(inputs=) does: a task's are those of the parameter that most of
+    its passes have filled.
+    """
+    live: dict[str, set[int]] = {}
+    aside: dict[str, set[int]] = {}
+    for p, account in accounts.items():
+        _longest(live, ledger, name, p, account.held_by)
+        if p in mixed:
+            _longest(aside, ledger, name, p, account.aside_by)
+    passes = {number: number in set().union(*live.values()) for number in ledger.passes}
+    chosen = {task: live.get(task, numbers) for task, numbers in (aside | live).items()}
+    known = set().union(*chosen.values())
+    whole = _over([(passes[number], ledger.passes[number]) for number in ledger.passes if number in known], name)
+    rows = {task: [ledger.passes[number] for number in sorted(numbers)] for task, numbers in chosen.items()}
+    each = {task: _over([(True, made) for made in of], name) for task, of in rows.items()}
+    weight = {task: each[task].weight[task] for task in whole.weight if task in each}
+    loss = {task: each[task].loss[task] for task in whole.loss if task in each}
+    return Losses(weight, loss, _total(ledger, accounts) if live else whole.total)
+
+
+def _longest(
+    found: dict[str, set[int]], ledger: Ledger, name: Mapping[Part, str], parameter: Tensor, numbers: set[int]
+) -> None:
+    """For each task, the most passes that filled one parameter with it."""
+    here: dict[str, set[int]] = {}
+    for number in numbers & ledger.passes.keys():
+        for part in ledger.passes[number].parts(parameter):
+            here.setdefault(name.get(part, part.task), set()).add(number)
+    for task, of in here.items():
+        if len(of) > len(found.get(task, ())):
+            found[task] = of
+
+
+def _total(ledger: Ledger, accounts: Mapping[Tensor, Account]) -> float:
+    """The losses that were called on: of each, the passes that one parameter is filled by, where that is by most."""
+    most: dict[str, list[float]] = {}
+    for account in accounts.values():
+        here: dict[str, list[float]] = {}
+        for number in account.held_by & ledger.passes.keys():
+            made = ledger.passes[number]
+            here.setdefault(made.root, []).append(made.total)
+        most |= {root: totals for root, totals in here.items() if len(totals) > len(most.get(root, ()))}
+    return sum(sum(totals) for totals in most.values())
+
+
+def _over(passes: Iterable[tuple[bool, Pass]], name: Mapping[Part, str]) -> Losses:
+    """Weights and losses over these passes: sums, and means with the weights.
+
+    Args:
+        passes: whether its gradients are in ``.grad``, and the pass. Others count for tasks that no such pass has.
+        name: what each part is called.
+    """
+    passes = list(passes)
+    total = sum(made.total for live, made in passes if live or not any(live for live, _ in passes))
+    rows = [(live, *row) for live, made in passes for row in _named_losses(made, name)]
+    tasks_live = {task for live, task, _, _ in rows if live}
+    weight: dict[str, float] = {}
+    weighted: dict[str, float] = {}
+    plain: dict[str, float] = {}
+    for live, task, w, value in rows:
+        if live or task not in tasks_live:
+            plain[task] = value
+            weight[task] = weight.get(task, 0.0) + w
+            weighted[task] = weighted.get(task, 0.0) + w * value
+    loss = {task: weighted[task] / w if w and not math.isnan(w) else plain[task] for task, w in weight.items()}
+    return Losses(weight, loss, total if passes else math.nan)
+
+
+def _named_losses(made: Pass, name: Mapping[Part, str]) -> list[tuple[str, float, float]]:
+    """Task, weight and loss of everything that a pass is made of; of the loss itself where it is not taken apart."""
+    names = {name.get(Part(made.root, task), task) for task in made.gradients}
+    if len(made.gradients) > 1 and names == {made.root}:
+        return [(made.root, 1.0, made.total)]
+    return [(name.get(Part(made.root, task), task), made.weight[task], made.loss[task]) for task in made.gradients]

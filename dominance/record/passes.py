@@ -1,0 +1,60 @@
+"""A backward pass of the script: what it was called on, and each task's part of the gradients that it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+from dominance.record.tasks import Found, FoundTask
+
+
+class Part(NamedTuple):
+    """Whose gradient: a task, and the loss that backward() was called on."""
+
+    root: str
+    task: str
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One call of backward(), or of autograd.grad by the parameters."""
+
+    root: str
+    """Name of the loss that it was called on."""
+    total: float
+    """Value of that loss; NaN where it is not known."""
+    gradients: dict[str, dict[Tensor, Tensor]]
+    """Effective gradient of each task, by parameter that it reaches."""
+    weight: dict[str, float]
+    """Weight of each task in the loss; NaN where there is no single one."""
+    loss: dict[str, float]
+    """Each task's own loss, unweighted."""
+    expanded: bool = False
+    """Whether the loss is one named sum that was taken apart."""
+    beside: bool = False
+    """Whether the loss has terms with a name that are no tasks: regularisers, and losses that share no parameter."""
+
+    def parts(self, parameter: Tensor) -> dict[Part, Tensor]:
+        """The gradients of one parameter."""
+        return {
+            Part(self.root, task): gradients[parameter]
+            for task, gradients in self.gradients.items()
+            if parameter in gradients
+        }
+
+
+def pass_of(found: Found, gradients: Mapping[str, dict[Tensor, Tensor]]) -> Pass:
+    """The pass that was found to be made of these tasks, with the gradients that were taken of them."""
+    tasks: dict[str, FoundTask] = {task.name: task for task in found.tasks}
+    return Pass(
+        found.root_name,
+        found.total,
+        {name: gradients.get(name, {}) for name in tasks},
+        {name: task.weight for name, task in tasks.items()},
+        {name: task.loss for name, task in tasks.items()},
+        found.expanded,
+        bool(found.residual or found.separate),
+    )

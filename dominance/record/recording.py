@@ -1,0 +1,506 @@
+"""The recording of one model: each training step is found, fed, stepped, split, and kept as a row."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from dominance.config import RecordOptions
+from dominance.record.announced import AnnouncedAttributor
+from dominance.record.attribution import GradientSplit
+from dominance.record.books import Books
+from dominance.record.fed import Fed, Losses, fed, joined, losses_of, reach_of
+from dominance.record.gradients import task_gradients
+from dominance.record.graph import edge_of, leaves
+from dominance.record.hooks import Hooks, LeafCapture
+from dominance.record.ledger import Ledger
+from dominance.record.naming import caller_frames, names_around
+from dominance.record.parameters import ParameterTable
+from dominance.record.passes import Pass, pass_of
+from dominance.record.rows import Row
+from dominance.record.rules.known import known_class
+from dominance.record.sampling import DEFAULT_BURST, Schedule
+from dominance.record.sink import Sink
+from dominance.record.step import Evaluation, OpenPass, Step, StepInProgress, learning_rates
+from dominance.record.steppers import Steppers
+from dominance.record.tasks import Found, Root, TaskFinder, Unnamed
+from dominance.record.theta import Theta
+
+UNNAMED = "a loss of a new structure has no names until a forward has kept its source lines"
+NO_PASS = "no backward() was seen whose gradients the optimizer was fed"
+
+
+class Recording:
+    """Turns the passes and steps of one model into rows.
+
+    Args:
+        options: schedule, budget, tasks wanted, attribution.
+        sink: where rows go; it lays the run out when the first row comes.
+        table: the parameters; an empty one is filled by looking through the program at the first backward().
+        hooks: under which passes of our own are made.
+        say: prints one line to the user.
+        optimizers: record these only; None for every one that steps.
+    """
+
+    def __init__(
+        self,
+        options: RecordOptions,
+        sink: Sink,
+        table: ParameterTable,
+        hooks: Hooks,
+        say: Callable[[str], None],
+        optimizers: Sequence[Optimizer] | None = None,
+    ) -> None:
+        self.options = options
+        self.sink = sink
+        self.table = table
+        self.fixed = len(table) > 0
+        """Whether the user said which model it is."""
+        self.books = Books()
+        self.ledger = Ledger()
+        self.finder = TaskFinder(options.tasks)
+        self.observed: dict[str, Tensor] = {}
+        self.step = Step(sink.first_step)
+        self.epoch = -1
+        self._hooks = hooks
+        self._optimizers = optimizers
+        self._say = say
+        self._steppers = Steppers(options.attribution, optimizers)
+        self._schedule = Schedule(options.every, options.burst or 1, start=sink.first_step)
+        self._theta = Theta()
+        self._open: OpenPass | None = None
+        self._announced = False
+        self._loss_scale = 1.0
+        self._residual: list[str] = []
+        self._separate: list[str] = []
+        self._full = False
+
+    @property
+    def records(self) -> bool:
+        """Whether the step in progress is one of the schedule."""
+        return self._schedule.records(self.step.number)
+
+    @property
+    def records_next(self) -> bool:
+        """Whether the next one is."""
+        return self._schedule.records(self.step.number + 1)
+
+    # Found: what a backward() is made of
+
+    def know(self, tensors: Sequence[Tensor]) -> None:
+        """See to it that these leaf tensors have names."""
+        if not self.fixed and not self.sink.laid_out and any(tensor not in self.table.named for tensor in tensors):
+            self._steppers.known = self.table.discover(tensors, caller_frames())
+
+    def begin(self, inside: StepInProgress | None) -> bool:
+        """A pass of the script begins, perhaps inside an optimizer's step; whether it is to be looked at."""
+        self._open = None  # of a backward() that ended in an exception
+        if self.step.over and inside is None:
+            self.finish()
+        self.step.passes += 1
+        if inside is not None:
+            inside.passes += 1
+        if not self.records or (inside is not None and inside.last is not None and not self._looks_again(inside)):
+            return False
+        if inside is not None and inside.last is not None:
+            self.ledger.drop_held()
+        if self.ledger.look() and inside is None and not self.step.over:
+            self._skipped()
+        return self.records
+
+    def begin_theta(self) -> None:
+        """The parameters are known: this is where they are at the start of the step."""
+        given = self._optimizers
+        mine = None if given is None else {p for optimizer in given for p in learning_rates(optimizer)}
+        self._theta.begin(p for p in self.table.named if p.requires_grad and (mine is None or p in mine))
+
+    def begin_grad(self, inside: StepInProgress | None, leaf: Sequence[Tensor]) -> bool:
+        """The script is about to take gradients by leaf tensors; whether it is to be looked at."""
+        if not any(p in self.table.named for p in leaf) and (self.sink.laid_out or self.fixed):
+            return False
+        if self.step.over and inside is None:
+            self.finish()
+        if not self.records:
+            return False
+        self.know(leaf)
+        if not any(p in self.table.named for p in leaf):
+            return False
+        self.step.passes += 1
+        self.ledger.look()
+        self.begin_theta()
+        return True
+
+    @staticmethod
+    def _looks_again(inside: StepInProgress) -> bool:
+        """Whether a later evaluation of a closure may be the one that the step is made of."""
+        return known_class(inside.optimizer) != "LBFGS"
+
+    def open_pass(self, roots: list[Root], inputs: Sequence[Tensor] | None) -> bool:
+        """Find the tasks of a backward() and take their gradients; or capture them from the script's own pass.
+
+        Args:
+            roots: what it is called on.
+            inputs: the only tensors whose ``.grad`` it fills; None for all leaves.
+
+        Raises:
+            Exception: whatever a pass of our own raises.
+        """
+        with self._hooks.own_pass(self.table.modules, self.table.named):
+            names = names_around(caller_frames())
+            self._loss_scale = names.loss_scale
+            try:
+                found = self.finder.find(roots, names, self.table.ids(), self.observed)
+            except Unnamed:
+                self.step.spoiled = UNNAMED
+                return False
+            found.total /= names.loss_scale
+            del names
+            self._residual += [name for name in found.residual if name not in self._residual]
+            self._separate += [name for name in found.separate if name not in self._separate]
+            filled = None if inputs is None else {id(tensor) for tensor in inputs}
+            trainable = [p for p in self.table.trainable() if filled is None or id(p) in filled]
+            if len(found.tasks) == 1 and not found.residual and not found.separate and not self.observed:
+                capture = LeafCapture(trainable)
+                self._open = OpenPass(found, {found.tasks[0].name: capture.gradients}, capture)
+                return True
+            self._open = OpenPass(found, _taken(found, trainable), None)
+        for task in found.tasks:
+            task.edges.clear()  # nodes: they would keep the graph alive until the step
+        return True
+
+    def close_pass(self) -> None:
+        """The backward() is over: enter it in the ledger."""
+        if self._open is not None:
+            if self._open.capture is not None:
+                self._open.capture.remove()
+            self._enter_open([p for p in self.table.named if p not in self._open.entered])
+            self._open = None
+
+    def _enter_open(self, parameters: Iterable[Tensor]) -> None:
+        opened = self._open
+        if opened is None:
+            return
+        parameters = list(parameters)
+        self.ledger.enter(pass_of(opened.found, opened.taken), parameters, more=bool(opened.entered))
+        opened.entered.update(parameters)
+
+    def take(self, root: Root, inputs: Sequence[Tensor]) -> Callable[[Sequence[Tensor | None]], None] | None:
+        """The script takes gradients of one loss with autograd.grad; what is returned is called with them."""
+        with self._hooks.own_pass(self.table.modules, self.table.named):
+            self.finder.expand, expand = False, self.finder.expand
+            try:
+                found = self.finder.find([root], names_around(caller_frames()), self.table.ids(), self.observed)
+            except Unnamed:
+                # Whether the step is made of it shows when the optimizer is fed; then it is unexplained.
+                return None
+            finally:
+                self.finder.expand = expand
+        return functools.partial(self._took, found, list(inputs))
+
+    def _took(self, found: Found, inputs: Sequence[Tensor], result: Sequence[Tensor | None]) -> None:
+        if len(found.tasks) != 1:
+            return
+        kept = {p: g.detach().clone() for p, g in zip(inputs, result, strict=True) if g is not None}
+        kept = {p: g for p, g in kept.items() if p in self.table.named}
+        if kept:
+            self.ledger.take(pass_of(found, {found.tasks[0].name: kept}))
+
+    def expects(self, reached: Sequence[Tensor], inside: StepInProgress | None) -> bool:
+        """Whether task gradients that somebody tells, by these leaf tensors, are to be recorded."""
+        if self.step.over and inside is None:
+            self.finish()
+        if not self.records:
+            return False
+        if not self.sink.laid_out:
+            self.know(reached)
+        self.begin_theta()
+        return any(p in self.table.named for p in reached)
+
+    def enter(self, made: Pass, inside: StepInProgress | None) -> None:
+        """Take in task gradients whose sum has just been added to ``.grad``, or that a step is given directly."""
+        self.step.passes += 1
+        if inside is None:
+            self.ledger.look_after(made)
+            self.ledger.enter(made, self.table.named)
+        else:
+            self.ledger.feed(made)
+            inside.fed = Evaluation(self.ledger, self.ledger.read(inside.parameters))
+
+    # Fed and stepped
+
+    def may_step(self, optimizer: Optimizer) -> bool:
+        """Whether a step without a closure can be one of training.
+
+        Without gradients nothing moves; and a step at rate zero with no backward() before it is taken to have the
+        optimizer make its state, as torch.distributed.checkpoint does.
+        """
+        if all(p.grad is None for p in learning_rates(optimizer)) and not self.ledger.given:
+            return bool(getattr(type(optimizer), "announces_updates", False))
+        rates = [group.get("lr") for group in optimizer.param_groups]
+        still = bool(rates) and all(rate is not None and float(rate) == 0 for rate in rates)
+        return not still or self.step.passes > 0
+
+    def owns(self, optimizer: Optimizer) -> bool:
+        """Whether steps of this optimizer are steps of this model."""
+        return not len(self.table) or any(p in self.table.named for p in learning_rates(optimizer))
+
+    def before_step(self, going: StepInProgress, outer: Sequence[StepInProgress], *, closure: bool) -> None:
+        """Keep what the step will overwrite: the gradients that it is fed, and the parameters."""
+        optimizer = going.optimizer
+        held = learning_rates(optimizer)
+        going.parameters = [p for p in held if p in self.table.named] if len(self.table) else list(held)
+        again = id(optimizer) in self.step.stepped or any(p in self.step.moved for p in going.parameters)
+        if again and not self._hooks.in_backward:
+            self.finish()
+        if not self._steppers.ours(optimizer) or not self.records:
+            self._steppers.missed(optimizer)
+            return
+        going.recorded = True
+        for wrapper in outer:
+            # An optimizer that wraps another: the inner one takes the step, and counts.
+            wrapper.wraps = True
+            self._steppers.drop(wrapper.optimizer)
+        attributor = self._steppers.begin(optimizer)
+        if self.options.burst is None and attributor.has_momentum:
+            self._schedule.burst = DEFAULT_BURST
+        if self._hooks.in_backward:
+            # It steps within the backward pass, as soon as the gradient is there.
+            going.parameters = [p for p in going.parameters if p.grad is not None]
+            self._enter_open(going.parameters)
+        self._strangers(optimizer, held)
+        self._theta.begin(going.parameters)
+        self._theta.before_step(going.parameters)
+        if not closure:
+            going.fed = Evaluation(self.ledger, self.ledger.read(going.parameters, _grad_scale(optimizer)))
+        attributor.before_step(going.parameters)
+
+    def _strangers(self, optimizer: Optimizer, held: Iterable[Tensor]) -> None:
+        if not self.sink.laid_out or self.fixed:
+            return
+        others = sum(1 for p in held if not self.sink.holds(p) and p.requires_grad and p in self.table.named)
+        unknown = sum(1 for p in held if p not in self.table.named and p.requires_grad)
+        if others + unknown and self.options.params == "*":
+            text = (
+                f"{others + unknown} parameter tensors that {type(optimizer).__name__} got after the run was laid out "
+                "are not recorded"
+            )
+            if self.books.remark(text):
+                self._say(f"at step {self.step.number}: {text}")
+
+    def evaluated(self, going: StepInProgress) -> None:
+        """The closure of a step returned: these may be the gradients that the step is made of."""
+        if not going.recorded or going.wraps:
+            return
+        again = going.first is not None
+        if again and not self._looks_again(going):
+            return
+        here = Evaluation(self.ledger.copy(), self.ledger.read(going.parameters, _grad_scale(going.optimizer)))
+        going.first = going.first or here
+        going.last = here
+        if again:
+            going.theta = {p: p.detach().clone() for p in going.parameters}
+
+    def after_step(self, going: StepInProgress) -> None:
+        """Split the step that was taken."""
+        optimizer = going.optimizer
+        if not going.recorded or going.wraps:
+            self._stepped(going)
+            return
+        moved = self._theta.after_step(going.parameters)
+        if not moved and going.first is None and self._manipulated(going):
+            # It moves nothing and writes into .grad: what it makes is for another optimizer's step.
+            self._steppers.drop(optimizer)
+            return
+        self._stepped(going)
+        used = _used(going, self.ledger)
+        attributor = self._steppers.get(optimizer)
+        if attributor is None or not used.totals:
+            return
+        if self.step.spoiled is None and not used.books.passes and not used.books:
+            self.step.spoiled = NO_PASS
+        if self.step.spoiled is not None:
+            return
+        self._steppers.recorded(optimizer)
+        found = fed(used.books, used.totals)
+        if len(found.roots) > 1:
+            self.finder.expand = False
+        self.step.fed.append(found)
+        self._announce_once()
+        rates = learning_rates(optimizer)
+        row = self._row(found)
+        for p, split in attributor.splits(found.splits):
+            if p in found.totals and row.holds(p):
+                row.add(p, float(rates[p]), found.totals[p], found.splits.get(p, GradientSplit({})), split)
+        if attributor.step_skipped:
+            row.skip()
+        self.ledger.stepped(found.totals)
+
+    def _stepped(self, going: StepInProgress) -> None:
+        self.step.passes = 0
+        self.step.stepped.add(id(going.optimizer))
+        self.step.moved.update(going.parameters)
+
+    def _manipulated(self, going: StepInProgress) -> bool:
+        before = {} if going.fed is None else going.fed.totals
+        now = self.ledger.read(going.parameters)
+        return now.keys() != before.keys() or any(not torch.equal(now[p], before[p]) for p in now)
+
+    def step_parts(self, optimizer: Optimizer, task: str, parts: Mapping[Tensor, Tensor]) -> None:
+        """One task's part of the step that an optimizer is taking."""
+        attributor = self._steppers.get(optimizer)
+        if isinstance(attributor, AnnouncedAttributor):
+            attributor.take(task, parts)
+
+    # Kept
+
+    def finish(self) -> None:
+        """The training step is over: hand over its row, and go on to the next."""
+        step = self.step
+        if not step.over:
+            return
+        row = step.row
+        if row is not None and step.spoiled is None:
+            self._losses(row, joined(step.fed))
+            for p, moved, taken in self._theta.outside():
+                if row.holds(p):
+                    row.outside(p, moved, taken, [one.splits[p] for one in step.fed if p in one.splits])
+            self._hand_over(row)
+            self._spend()
+        elif self.records:
+            self.books.missed(step.spoiled or NO_PASS, step.number)
+        self._next()
+
+    def _next(self) -> None:
+        self._theta.next(keep=self.records_next)
+        if self.step.spoiled is not None or not self.records_next:
+            self.ledger.clear()
+        self.ledger.close_step()
+        self.step = Step(self.step.number + 1)
+        self._open = None
+
+    def _skipped(self) -> None:
+        """Gradients that were not finite were thrown away without a step."""
+        if not self.sink.laid_out:
+            # GradScaler's first scale is often too large: the first step is still to come.
+            self.ledger.clear()
+            return
+        row = self.sink.row(self.step.number, self.epoch)
+        losses = losses_of(self.ledger)
+        losses.weight = {}
+        self._losses(row, losses)
+        row.skip()
+        self._hand_over(row)
+        self.ledger.clear()
+        self._next()
+
+    @staticmethod
+    def _losses(row: Row, losses: Losses) -> None:
+        loss, weight = (
+            {name: value for name, value in each.items() if row.knows(name)} for each in (losses.loss, losses.weight)
+        )
+        row.losses(loss, weight, losses.total)
+
+    def _row(self, found: Fed) -> Row:
+        """The row of this step; it, and the run, take in what this optimizer's step shows."""
+        if not self.sink.laid_out:
+            reach = reach_of(self.ledger)
+            known = {*found.tasks, *(task for tasks in reach.values() for task in tasks)}
+            ordered = [task for task in losses_of(self.ledger).weight if task in known]
+            self.sink.lay_out(self.table, [*ordered, *found.tasks], reach, self._steppers, self._schedule)
+        for name in self.sink.take_in(found.tasks, found.reach):
+            self._say(f"one more task at step {self.step.number}: {name}")
+        if self.step.row is None:
+            self.step.row = self.sink.row(self.step.number, self.epoch)
+        else:
+            self.step.row.widen(self.sink.tasks)
+        return self.step.row
+
+    def _hand_over(self, row: Row) -> None:
+        if self.sink.append(row):
+            self.books.row(self.step.number, row)
+        elif not self._full:
+            self._full = True
+            self._say(f"the budget is used up at step {self.step.number}: steps are left out (--budget for more)")
+
+    def _spend(self) -> None:
+        if self._schedule.spend(self.sink.used, self.options.budget, self.step.number):
+            interval = self._schedule.every * self._schedule.stretch
+            self._say(
+                f"half of the budget that was left is used at step {self.step.number}: "
+                f"from now on one step in {interval} is recorded (--budget for more)"
+            )
+
+    # Said
+
+    def announce(self) -> None:
+        """Say which tasks were found, once; with ``strict`` wrong ones end the script.
+
+        Raises:
+            SystemExit: with code 2, where ``strict`` is set and the tasks are not found as asked.
+        """
+        if self._announced:
+            return
+        self._announced = True
+        found = fed(self.ledger, self.ledger.read(self.table.named))
+        weights = {name: w / self._loss_scale for name, w in found.announced.items() if not math.isnan(w)}
+        lines = self.sink.announce(found.tasks, weights, self._residual, self._separate)
+        wanted = self.options.tasks
+        right = len(found.tasks) >= 2 if wanted is None else set(wanted) <= set(found.tasks)
+        for line in lines:
+            self._say(line)
+        if not right and self.options.strict:
+            raise SystemExit(2)
+
+    def _announce_once(self) -> None:
+        """Of gradients that nobody could announce before the step."""
+        if not self._announced and not self.options.strict and not self._hooks.in_backward:
+            self.announce()
+
+
+def _taken(found: Found, trainable: Sequence[Tensor]) -> dict[str, dict[Tensor, Tensor]]:
+    taken: dict[str, dict[Tensor, Tensor]] = {}
+    for task in found.tasks:
+        per_parameter = task_gradients(task.edges, task.gradients, trainable)
+        taken[task.name] = {p: g for p, g in zip(trainable, per_parameter, strict=True) if g is not None}
+    return taken
+
+
+def _used(going: StepInProgress, books: Ledger) -> Evaluation:
+    """The gradients that the step was made of.
+
+    Of several evaluations of a closure it is the last, from which the step went on (SAM: the gradient at the disturbed
+    weights); where the step ends at the weights of the last one, that one only confirmed it (a line search), and the
+    first gave the direction.
+    """
+    if going.first is None or going.last is None:
+        if going.fed is not None and not going.passes:
+            return going.fed
+        return going.fed if going.fed is not None and books.given else Evaluation(books, books.read(going.parameters))
+    stays = bool(going.theta) and all(torch.equal(p, going.theta[p]) for p in going.parameters)
+    return going.first if stays else going.last
+
+
+def _grad_scale(optimizer: Optimizer) -> float:
+    """What GradScaler leaves for a fused optimizer to take out of the gradients."""
+    scale = getattr(optimizer, "grad_scale", None)
+    return 1.0 if scale is None else float(scale)
+
+
+def roots_of(outputs: Sequence[Any], gradients: Sequence[Any]) -> list[Root]:
+    """What a backward() is called on."""
+    return [
+        Root(edge_of(output), torch.ones_like(output) if gradient is None else gradient.detach(), output)
+        for output, gradient in zip(outputs, gradients, strict=True)
+        if isinstance(output, Tensor) and output.requires_grad and output.grad_fn is not None
+    ]
+
+
+def reached_by(roots: Sequence[Root]) -> list[Tensor]:
+    """The leaf tensors that a pass from these roots reaches."""
+    return leaves([root.edge[0] for root in roots])

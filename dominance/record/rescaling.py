@@ -1,0 +1,89 @@
+"""What the script did to a gradient between backward() and step(): nothing, a factor, a clipping, or something else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+Factor = Tensor | float | None
+"""A number, one number for each coordinate, or None: the gradient was changed in another way."""
+
+_SAME = 1e-5
+"""Largest distance, relative to the gradient, from an exact multiple: float32 rounding over a few operations."""
+_ALIKE = 1e-4
+"""Largest difference of the factors of two parameters that count as one factor."""
+
+
+def factors(totals: Mapping[Tensor, Tensor], left: Mapping[Tensor, Tensor]) -> dict[Tensor, Factor]:
+    """For each parameter, what its gradient was multiplied by since backward() left it.
+
+    Of one number alone any other is a multiple: a parameter of one element takes the factor that the others share, and
+    none where they share none.
+
+    Args:
+        totals: the gradients that the optimizer is fed.
+        left: those that backward() left; where one is missing nothing is known, and the factor is 1.
+    """
+    found = {p: _factor(total, left.get(p)) for p, total in totals.items()}
+    several = [f for p, f in found.items() if totals[p].numel() > 1 and totals[p].any()]
+    shared = uniform(several)
+    for p, factor in found.items():
+        if totals[p].numel() == 1 and factor != 1.0 and several:
+            alike = isinstance(factor, float) and _alike(factor, shared)
+            found[p] = factor if alike else _clipped(p, totals, left, found)
+    return found
+
+
+def uniform(found: Iterable[Factor]) -> float:
+    """The one factor of all parameters; NaN where there is no single one."""
+    numbers = list(found)
+    if not numbers:
+        return 1.0
+    plain = sorted(factor for factor in numbers if isinstance(factor, float))
+    if len(plain) < len(numbers):
+        return math.nan
+    middle = plain[len(plain) // 2]
+    return middle if all(_alike(factor, middle) for factor in plain) else math.nan
+
+
+def _alike(factor: float, other: float) -> bool:
+    return abs(factor - other) <= _ALIKE * abs(other)
+
+
+def _factor(total: Tensor, before: Tensor | None) -> Factor:
+    if before is None or before.shape != total.shape or torch.equal(before, total):
+        return 1.0
+    square = float((before.double() * before.double()).sum())
+    if not math.isfinite(square):
+        return 1.0
+    if square == 0.0:
+        return None if total.any() else 1.0
+    factor = float((before.double() * total.double()).sum()) / square
+    size = float(torch.linalg.vector_norm(total.double()))
+    if float(torch.linalg.vector_norm(total.double() - factor * before.double())) <= _SAME * size:
+        return factor
+    return _by_coordinate(total, before)
+
+
+def _by_coordinate(total: Tensor, before: Tensor) -> Tensor | None:
+    """Clipping by value, or a mask: entries are as they were, zero, or cut to one largest size."""
+    same, gone = total == before, total == 0
+    cut = total.abs() == total.abs().max()
+    cut &= (before.abs() >= total.abs()) & (before.sign() == total.sign())
+    if not bool((same | gone | cut).all()):
+        return None
+    return torch.where(before == 0, torch.ones_like(total), total / before)
+
+
+def _clipped(
+    parameter: Tensor, totals: Mapping[Tensor, Tensor], left: Mapping[Tensor, Tensor], found: Mapping[Tensor, Factor]
+) -> Factor:
+    """A single number that was cut to the size that others were cut to by value; else it is not known."""
+    size = float(totals[parameter].abs().max())
+    for p, factor in found.items():
+        if isinstance(factor, Tensor) and math.isclose(size, float(totals[p].abs().max()), rel_tol=_SAME):
+            return _factor(totals[parameter], left.get(parameter))
+    return None

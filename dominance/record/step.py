@@ -1,0 +1,83 @@
+"""One training step, from its first backward pass to its row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from dominance.record.fed import Fed
+from dominance.record.hooks import LeafCapture
+from dominance.record.ledger import Ledger
+from dominance.record.rows import Row
+from dominance.record.tasks import Found
+
+
+@dataclass
+class OpenPass:
+    """A backward() that is going on: found, and its task gradients taken or being captured."""
+
+    found: Found
+    taken: dict[str, dict[Tensor, Tensor]]
+    capture: LeafCapture | None
+    entered: set[Tensor] = field(default_factory=set)
+    """Parameters whose gradient of this pass is in the ledger already: their optimizer steps within the pass."""
+
+
+@dataclass
+class Evaluation:
+    """What a closure left: the books, and the gradients that a step now would be fed."""
+
+    books: Ledger
+    totals: dict[Tensor, Tensor]
+
+
+@dataclass
+class StepInProgress:
+    """One optimizer between its pre-hook and its post-hook."""
+
+    optimizer: Optimizer
+    counts: bool
+    """Whether it is part of a training step at all: one without gradients is not."""
+    recorded: bool = False
+    parameters: list[Tensor] = field(default_factory=list)
+    """The recorded parameters that it steps."""
+    fed: Evaluation | None = None
+    """The gradients before the step; None where a closure is still to make them."""
+    first: Evaluation | None = None
+    last: Evaluation | None = None
+    theta: dict[Tensor, Tensor] = field(default_factory=dict)
+    """The parameters at the last evaluation of the closure."""
+    wraps: bool = False
+    """Whether another optimizer has stepped inside: that one's step is the step."""
+    passes: int = 0
+    """Backward passes made inside."""
+
+
+@dataclass
+class Step:
+    """The state of a training step: found, fed, stepped, split, until it is kept."""
+
+    number: int
+    passes: int = 0
+    """Passes of the script since the last step of an optimizer in it."""
+    spoiled: str | None = None
+    """Why it cannot become a row."""
+    stepped: set[int] = field(default_factory=set)
+    """Ids of the optimizers that have taken it."""
+    moved: set[Tensor] = field(default_factory=set)
+    """The recorded parameters that they have stepped."""
+    fed: list[Fed] = field(default_factory=list)
+    row: Row | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether an optimizer has stepped: the next backward() belongs to another step."""
+        return bool(self.stepped)
+
+
+def learning_rates(optimizer: Optimizer) -> dict[Tensor, Any]:
+    """The nominal learning rate of each parameter; NaN where its group has none."""
+    return {p: group.get("lr", float("nan")) for group in optimizer.param_groups for p in group["params"]}
