@@ -23,6 +23,7 @@ from dominance.record.graph import edge_of, leaves
 from dominance.record.harmless import harmless
 from dominance.record.hooks import Hooks, LeafCapture
 from dominance.record.ledger import Call, Ledger, Resolved, call_of, joined
+from dominance.record.limits import CannotLook
 from dominance.record.naming import caller_frames, names_around
 from dominance.record.parameters import ParameterTable
 from dominance.record.rows import Row
@@ -91,6 +92,8 @@ class Watch:
         self._strangers = False
         self._pending: _Pending | None = None
         self._told = Told(self)
+        self.not_looked: dict[str, int] = {}
+        """Why a backward() was not looked at, and how often."""
 
     # Life
 
@@ -163,6 +166,10 @@ class Watch:
             # This step goes unrecorded; the forward of the next one will keep its source lines.
             self._ledger.clear()
             return None
+        except CannotLook as limit:
+            self._ledger.clear()
+            self._not_looked(limit.reason)
+            return None
         except Exception as error:  # noqa: BLE001  a graph that was freed, say: then the script's own call fails as well
             return functools.partial(self.fail, error)
         return None if self._pending is None else self._after_backward
@@ -186,6 +193,11 @@ class Watch:
         if frames:
             self._know(leaf, frames)
         if not frames or not any(parameter in self.table.named for parameter in leaf):
+            return lambda result: self._lines.on()
+        try:
+            self.hooks.look([edge_of(outputs[0])[0]], self.table.modules)
+        except CannotLook as limit:
+            self._not_looked(limit.reason)
             return lambda result: self._lines.on()
         with self.hooks.own_pass(self.table.modules, self.table.named):
             names = names_around(frames)
@@ -335,6 +347,7 @@ class Watch:
         frames = caller_frames()
         if not self.sink.laid_out:
             self._know(leaves([root.edge[0] for root in roots]), frames)
+        self.hooks.look([root.edge[0] for root in roots], self.table.modules)
         with self.hooks.own_pass(self.table.modules, self.table.named):
             names = names_around(frames)
             self._loss_scale = names.loss_scale
@@ -355,6 +368,11 @@ class Watch:
         for task in found.tasks:
             task.edges.clear()  # nodes: they would keep the graph alive until the step
         return _Pending(found, taken, None)
+
+    def _not_looked(self, reason: str) -> None:
+        self.not_looked[reason] = self.not_looked.get(reason, 0) + 1
+        if self.not_looked[reason] == 1:
+            self._say(f"step {self.step} is not recorded: {reason}")
 
     def _after_backward(self) -> None:
         self._keep(None)

@@ -41,6 +41,9 @@ class Diary:
     def after_step(self, optimizer: Optimizer) -> None:
         self.told.append("after step")
 
+    def fail(self, error: BaseException) -> None:
+        self.told.append(error)
+
 
 @pytest.fixture
 def hooks() -> Iterator[tuple[Hooks, list[Any]]]:
