@@ -17,10 +17,10 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from torch.utils.hooks import BackwardHook, RemovableHandle
 
 from dominance.record.compiled import keeping_buffers
-from dominance.record.graph import Edge, Node, edge_of
+from dominance.record.graph import Edge, Node, edge_of, leaves
 from dominance.record.limits import CannotLook, look_at, unaltered, unrecordable
 from dominance.record.rules.solo import is_shadow
-from dominance.record.silence import Silence, batched
+from dominance.record.silence import Silence, batched, gathered_by
 from dominance.record.undisturbed import undisturbed
 from dominance.record.unseen import unseen
 
@@ -184,6 +184,8 @@ class Hooks:
         @functools.wraps(original)
         def run(outputs: Any, *args: Any, **kwargs: Any) -> Any:
             gradients, inputs = args[0], args[3]
+            if self.quiet and kwargs.get("accumulate_grad"):
+                self._within(outputs)
             if not self.active or batched(gradients):
                 return original(outputs, *args, **kwargs)
             self._thread = threading.current_thread()
@@ -204,6 +206,16 @@ class Hooks:
             return result
 
         return run
+
+    def _within(self, outputs: Any) -> None:
+        """A function that our own pass goes through runs a backward() itself, as a re-entrant checkpoint does."""
+        if threading.get_ident() != self._silence.thread:
+            return
+        leaves_held = gathered_by()
+        if leaves_held is None:
+            raise CannotLook("a function in the graph runs a backward() of its own, which would be added to .grad")
+        nodes = [edge_of(output)[0] if isinstance(output, Tensor) else output.node for output in outputs]
+        leaves_held.hold(leaves(nodes))
 
     def _register_hook(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)

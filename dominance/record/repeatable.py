@@ -36,7 +36,7 @@ _LOUD = {"open", "input", "setattr", "delattr", "exec", "eval", "exit", "quit", 
 _MUTATORS = {
     "pop", "popitem", "popleft", "clear", "remove", "discard", "append", "appendleft", "add_hook", "insert",
     "setdefault", "write", "free", "release", "close", "queue_callback", "register_hook", "maybe_clear_saved_tensors",
-    "acquire", "notify", "put", "unlink", "save",
+    "acquire", "notify", "put", "unlink", "save", "backward",
 }  # fmt: skip
 _WRITES = {"STORE_ATTR", "DELETE_ATTR", "STORE_GLOBAL", "DELETE_GLOBAL"}
 _ITEMS = {"STORE_SUBSCR", "DELETE_SUBSCR", "STORE_SLICE"}
@@ -111,7 +111,8 @@ def _in_code(code: CodeType, scope: dict[str, Any], free: set[str], depth: int) 
             owner, known = known, _NOTHING
             if isinstance(owner, ModuleType):
                 known = getattr(owner, step.argval, _NOTHING)
-                yield Effect.NONE if f"{owner.__name__}.".startswith("torch.") else _of_object("", known, depth)
+                ours = f"{owner.__name__}.".startswith("torch.") and known is not torch.autograd.backward
+                yield Effect.NONE if ours else _of_object("", known, depth)
             elif name == "LOAD_METHOD" or (sys.version_info >= (3, 12) and step.arg is not None and step.arg & 1):
                 yield _of_method(step.argval)
         elif name in _WRITES or (name in ("STORE_DEREF", "DELETE_DEREF") and step.argval in free):
@@ -131,7 +132,11 @@ def _in_code(code: CodeType, scope: dict[str, Any], free: set[str], depth: int) 
 
 def _of_object(name: str, thing: Any, depth: int) -> Effect:
     """Of an object that the code names: it is read, or called."""
-    if name in _LOUD or (isinstance(thing, BuiltinFunctionType) and thing.__name__ in _LOUD):
+    if (
+        name in _LOUD
+        or thing is torch.autograd.backward
+        or (isinstance(thing, BuiltinFunctionType) and thing.__name__ in _LOUD)
+    ):
         return Effect.SURE
     if name in _SAFE or trusted(thing) or isinstance(thing, ModuleType | torch.Tensor) or not callable(thing):
         return Effect.UNKNOWN if thing is _NOTHING else Effect.NONE
