@@ -136,9 +136,10 @@ class Hooks:
             CannotLook: it might change the training.
         """
         self._doubtful = []
-        if (reason := unrecordable((), modules)) is not None:
+        tree = list(modules)
+        if (reason := unrecordable((), tree)) is not None:
             raise CannotLook(reason)
-        self._doubtful = look_at(nodes)
+        self._doubtful = look_at(nodes, tree)
 
     @contextmanager
     def own_pass(self, modules: Iterable[nn.Module], parameters: Iterable[Tensor]) -> Iterator[None]:

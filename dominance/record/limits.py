@@ -27,10 +27,11 @@ class CannotLook(Exception):
         self.reason = reason
 
 
-def look_at(nodes: Iterable[Node]) -> list[Node]:
+def look_at(nodes: Iterable[Node], modules: Iterable[nn.Module] = ()) -> list[Node]:
     """Make sure that a pass through the graph below ``nodes`` changes nothing, before the first is made.
 
-    Nothing is unpacked: a saved tensor is asked for its hook only.
+    Nothing is unpacked: a saved tensor is asked for its hook only. Where a region is to be computed again, the forward
+    hooks of the ``modules`` run once more as well.
 
     Returns:
         Functions of the script whose code does not show that a further call leaves what they saved alone: to be made in
@@ -41,7 +42,9 @@ def look_at(nodes: Iterable[Node]) -> list[Node]:
     """
     doubtful: list[Node] = []
     hooks: set[Any] = set()
+    recomputed = False
     for node in walk(nodes):
+        recomputed = recomputed or node.name() == "CheckpointFunctionBackward"
         if isinstance(node, BackwardCFunction):
             _function(node, doubtful)
         elif node.name() == ACCUMULATE and is_dtensor(node.variable):
@@ -51,7 +54,19 @@ def look_at(nodes: Iterable[Node]) -> list[Node]:
             hooks |= _unpack_hooks(node, name)
     for hook in hooks:
         _unpacking(hook)
+    if recomputed or any(hook.__module__ == "torch.utils.checkpoint" for hook in hooks if trusted(hook)):
+        _forward_hooks(modules)
     return doubtful
+
+
+def _forward_hooks(modules: Iterable[nn.Module]) -> None:
+    for inner in (inner for module in modules for inner in module.modules()):
+        for hook in (*inner._forward_hooks.values(), *inner._forward_pre_hooks.values()):
+            if effect(hook) is not Effect.NONE:
+                name, layer = getattr(hook, "__qualname__", type(hook).__qualname__), type(inner).__name__
+                raise CannotLook(
+                    f"a checkpoint computes {layer} again, and its forward hook {name} may not be called once more"
+                )
 
 
 def _function(node: Any, doubtful: list[Node]) -> None:

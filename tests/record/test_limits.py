@@ -76,6 +76,19 @@ def test_an_ordinary_checkpoint() -> None:
     assert look_at([loss.grad_fn]) == []
 
 
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_forward_hooks_that_a_checkpoint_calls_again(reentrant: bool) -> None:
+    layer, heard = nn.utils.spectral_norm(nn.Linear(2, 2)), []
+    x = torch.ones(1, 2, requires_grad=True)
+    layer.register_forward_hook(lambda module, given, out: print(out.shape))
+    loss = checkpoint(layer, x, use_reentrant=reentrant).sum()
+    assert look_at([loss.grad_fn], [layer]) == []
+    layer.register_forward_pre_hook(lambda *args: heard.append(1))
+    with pytest.raises(CannotLook, match="forward hook"):
+        look_at([loss.grad_fn], [nn.Sequential(layer)])
+    assert look_at([layer(x).sum().grad_fn], [layer]) == [], "nothing is computed again"
+
+
 away: dict[int, Tensor] = {}
 
 
