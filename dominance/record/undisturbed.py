@@ -91,13 +91,15 @@ def _contents(what: str, tensor: Tensor) -> Piece:
 
 
 _CONTAINERS = (list, dict, set, deque)
+_OF_TORCH = frozenset(nn.Module().__dict__)
+"""Tables of hooks and the like, of which a module has a dozen, most of them empty."""
 
 
 def _attributes(module: nn.Module) -> Iterator[Piece]:
     """What a module's attributes are, and what the plain containers among them hold."""
     name = type(module).__name__
-    for value in module.__dict__.values():
-        if type(value) in _CONTAINERS:
+    for attribute, value in module.__dict__.items():
+        if type(value) in _CONTAINERS and (value or attribute not in _OF_TORCH):
             yield f"a {type(value).__name__} of {name}", partial(_refill, value, value.copy())
     yield f"the attributes of {name}", partial(_reset, module.__dict__, dict(module.__dict__))
 
