@@ -10,6 +10,8 @@ from torch.autograd.graph import GradientEdge
 
 from dominance.record.graph import Edge, leaves, walk
 from dominance.record.hooks import dense
+from dominance.record.limits import CannotLook
+from dominance.record.silence import gathering
 
 _CHECKPOINT = "CheckpointFunctionBackward"
 
@@ -32,17 +34,12 @@ def task_gradients(
     outputs = [GradientEdge(*edge) for edge in edges]
     nodes = [node for node, _ in edges]
     found: Sequence[Tensor | None]
-    try:
-        found = torch.autograd.grad(outputs, list(parameters), list(weights), retain_graph=True, allow_unused=True)
-    except RuntimeError as error:
-        if "checkpoint" not in str(error):
-            raise
-        # A re-entrant checkpoint refuses autograd.grad: it runs a backward() of its own that fills .grad.
+    if any(node.name() == _CHECKPOINT for node in walk(nodes)):
+        # A re-entrant checkpoint refuses autograd.grad: it runs a backward() of its own that fills .grad. One that no
+        # parameter lies below would be passed over without a word, and the parameters inside it with it.
         found = _by_accumulation(outputs, weights, parameters, leaves(nodes))
     else:
-        # One that no parameter lies below is passed over without a word, and the parameters inside it with it.
-        if any(g is None for g in found) and any(node.name() == _CHECKPOINT for node in walk(nodes)):
-            found = _by_accumulation(outputs, weights, parameters, leaves(nodes))
+        found = torch.autograd.grad(outputs, list(parameters), list(weights), retain_graph=True, allow_unused=True)
     return [None if gradient is None else dense(gradient) for gradient in found]
 
 
@@ -50,19 +47,9 @@ def _by_accumulation(
     outputs: Sequence[GradientEdge], weights: Sequence[Tensor], parameters: Sequence[Tensor], beside: Sequence[Tensor]
 ) -> tuple[Tensor | None, ...]:
     """``beside`` are other leaves that the pass reaches, like an input that was told to need gradient."""
-    reached = {id(p): p for p in (*parameters, *beside)}.values()
-    held = [(p, p.grad) for p in reached]
-    # Emptied and filled again: autograd keeps the dict itself.
-    hooks = [(h, dict(h)) for h in (p._post_accumulate_grad_hooks for p in reached) if h]
-    try:
-        for p, _ in held:
-            p.grad = None
-        for kept, _ in hooks:
-            kept.clear()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        raise CannotLook("a re-entrant checkpoint fills .grad, at which other processes may be waiting to average it")
+    with gathering() as leaves_held:
+        leaves_held.hold([*parameters, *beside])
         torch.autograd.backward(outputs, list(weights), retain_graph=True)
         return tuple(p.grad for p in parameters)
-    finally:
-        for p, gradient in held:
-            p.grad = gradient
-        for kept, before in hooks:
-            kept.update(before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,14 +12,17 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch._functorch import config as functorch_config
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.hooks import BackwardHook, RemovableHandle
 
-from dominance.record.graph import Edge, Node, edge_of
+from dominance.record.compiled import keeping_buffers
+from dominance.record.graph import Edge, Node, edge_of, leaves
+from dominance.record.limits import CannotLook, look_at, unaltered, unrecordable
 from dominance.record.rules.solo import is_shadow
+from dominance.record.silence import Silence, batched, gathered_by
 from dominance.record.undisturbed import undisturbed
+from dominance.record.unseen import unseen
 
 Finish = Callable[[], None]
 
@@ -43,6 +47,9 @@ class Watcher(Protocol):
     def after_step(self, optimizer: Optimizer) -> None:
         """An optimizer has stepped; no post-hook of the script has run."""
 
+    def fail(self, error: BaseException) -> None:
+        """Something of the above has raised: nothing more is to be recorded."""
+
 
 class Hooks:
     """Tells a ``Watcher`` of each backward pass and each optimizer step in this process, between enter and exit.
@@ -54,34 +61,35 @@ class Hooks:
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
         self._pid = os.getpid()
+        self._thread: threading.Thread | None = None
+        """The thread that trains: the first that made a backward(), while it lives. Others are left alone."""
         self._inside = False
         self._undo: list[Callable[[], None]] = []
         self._step_hooks: dict[int, list[RemovableHandle]] = {}
         """By the id of the optimizer: one that wraps another is in its step while the inner one steps."""
         self._installed = False
         self._retaining: list[weakref.ref[Tensor]] = []
-        self.quiet = False
-        """Set while gradients are taken on our own behalf."""
         self._aside = False
-        self.kept_quiet = 0
-        """Calls of the script's gradient hooks that were left out."""
+        self._silence = Silence()
+        self._doubtful: list[Node] = []
 
     def install(self) -> None:
-        """Put every hook in place."""
+        """Put every hook in place; none of them, where one cannot be."""
+        try:
+            self._install()
+        except BaseException:
+            self.remove()
+            raise
+
+    def _install(self) -> None:
         self._installed = True
         self._patch(torch.autograd, "_engine_run_backward", self._run_backward)
         self._patch(torch.Tensor, "register_hook", self._register_hook)
         self._patch(torch.Tensor, "retain_grad", self._retain_grad)
         self._patch(BackwardHook, "__init__", self._backward_hook_init)
-        # Compiled backward passes that give their buffers away can run once only.
-        donated = functorch_config.donated_buffer
-        functorch_config.donated_buffer = False
-        self._undo.append(lambda: setattr(functorch_config, "donated_buffer", donated))
-        for handle in (
-            register_optimizer_step_pre_hook(self._before_step),
-            register_optimizer_step_post_hook(self._after_step),
-        ):
-            self._undo.append(handle.remove)
+        self._undo.append(keeping_buffers())
+        self._undo.append(register_optimizer_step_pre_hook(self._before_step).remove)
+        self._undo.append(register_optimizer_step_post_hook(self._after_step).remove)
 
     def remove(self) -> None:
         """Take every hook away again, in the reverse order. Safe to call twice."""
@@ -92,10 +100,28 @@ class Hooks:
             self._undo.pop()()
 
     @property
+    def quiet(self) -> bool:
+        """Set while gradients are taken on our own behalf."""
+        return self._silence.thread is not None
+
+    @quiet.setter
+    def quiet(self, wanted: bool) -> None:
+        self._silence.thread = threading.get_ident() if wanted else None
+
+    @property
+    def kept_quiet(self) -> int:
+        """Calls of the script's gradient hooks that were left out."""
+        return self._silence.calls
+
+    @property
     def active(self) -> bool:
         """False in a forked child, inside a pass of our own, and inside a backward pass of the script."""
         looking = self._installed and not self.quiet and not self._aside and not self._inside
-        return looking and os.getpid() == self._pid
+        return looking and os.getpid() == self._pid and self._of_training()
+
+    def _of_training(self) -> bool:
+        """Whether this is the thread that trains."""
+        return self._thread is None or self._thread is threading.current_thread() or not self._thread.is_alive()
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -106,13 +132,34 @@ class Hooks:
         finally:
             self._aside = outer
 
+    def look(self, nodes: Iterable[Node], modules: Iterable[nn.Module] = ()) -> None:
+        """Ask, before the first pass of our own through the graph below ``nodes``, whether any may be made.
+
+        Raises:
+            CannotLook: it might change the training.
+        """
+        self._doubtful = []
+        tree = list(modules)
+        if (reason := unrecordable((), tree)) is not None:
+            raise CannotLook(reason)
+        self._doubtful = look_at(nodes, tree)
+
     @contextmanager
     def own_pass(self, modules: Iterable[nn.Module], parameters: Iterable[Tensor]) -> Iterator[None]:
-        """Passes of our own run inside: the script's hooks are silent, and what the passes disturb is put back."""
+        """Passes of our own run inside: the script's hooks are silent, and what the passes disturb is put back.
+
+        Raises:
+            CannotLook: the script's own code ended the program inside, or changed what its own pass will need; that has
+                been put back.
+        """
+        doubtful, self._doubtful = self._doubtful, []
         self.quiet = True
         try:
-            with undisturbed(modules, parameters, self._retained()):
+            with undisturbed(modules, parameters, self._retained()), unaltered(doubtful):
                 yield
+        except SystemExit as stop:
+            # In the script's own pass it will end the program, and print what it has to say.
+            raise CannotLook("the program ends in this backward()") from stop
         finally:
             self.quiet = False
 
@@ -140,41 +187,44 @@ class Hooks:
     def _run_backward(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def run(outputs: Any, *args: Any, **kwargs: Any) -> Any:
-            if not self.active or torch._C._functorch.maybe_current_level() is not None:
-                return original(outputs, *args, **kwargs)
             gradients, inputs = args[0], args[3]
-            if kwargs.get("accumulate_grad"):
-                finish = self._watcher.before_backward(outputs, gradients, inputs or ())
-                self._inside = True
-                try:
-                    result = original(outputs, *args, **kwargs)
-                finally:
-                    self._inside = False
-                if finish is not None:
-                    finish()
+            if self.quiet and kwargs.get("accumulate_grad"):
+                self._within(outputs)
+            if not self.active or batched(gradients):
+                return original(outputs, *args, **kwargs)
+            self._thread = threading.current_thread()
+            if not kwargs.get("accumulate_grad"):
+                took = self.tell(self._watcher.before_grad, outputs, gradients, inputs)
+                result = original(outputs, *args, **kwargs)
+                if took is not None:
+                    self.tell(took, result)
                 return result
-            took = self._watcher.before_grad(outputs, gradients, inputs)
-            result = original(outputs, *args, **kwargs)
-            if took is not None:
-                took(result)
+            finish = self.tell(self._watcher.before_backward, outputs, gradients, inputs or ())
+            self._inside = True
+            try:
+                result = original(outputs, *args, **kwargs)
+            finally:
+                self._inside = False
+            if finish is not None:
+                self.tell(finish)
             return result
 
         return run
 
-    def _silenced(self, hook: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(hook)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            if self.quiet:
-                self.kept_quiet += 1
-                return None
-            return hook(*args, **kwargs)
-
-        return call
+    def _within(self, outputs: Any) -> None:
+        """A function that our own pass goes through runs a backward() itself, as a re-entrant checkpoint does."""
+        if threading.get_ident() != self._silence.thread:
+            return
+        leaves_held = gathered_by()
+        if leaves_held is None:
+            raise CannotLook("a function in the graph runs a backward() of its own, which would be added to .grad")
+        nodes = [edge_of(output)[0] if isinstance(output, Tensor) else output.node for output in outputs]
+        leaves_held.hold(leaves(nodes))
 
     def _register_hook(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def register_hook(tensor: Tensor, hook: Callable[..., Any]) -> Any:
-            return original(tensor, self._silenced(hook))
+            return original(tensor, self._silence.over(hook))
 
         return register_hook
 
@@ -194,31 +244,39 @@ class Hooks:
     def _backward_hook_init(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def init(self_: Any, module: Any, user_hooks: Iterable[Any], user_pre_hooks: Iterable[Any]) -> None:
-            original(
-                self_, module, [self._silenced(h) for h in user_hooks], [self._silenced(h) for h in user_pre_hooks]
-            )
+            over = self._silence.over
+            original(self_, module, [over(h) for h in user_hooks], [over(h) for h in user_pre_hooks])
 
         return init
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if os.getpid() != self._pid or is_shadow(optimizer):
+        if os.getpid() != self._pid or is_shadow(optimizer) or not self._of_training():
             return
         # Global hooks run outside those of the instance: ours must be the last before the step and the first after.
         self._drop_step_hooks(id(optimizer))
         before = optimizer.register_step_pre_hook(self._watched_step)
-        after = optimizer.register_step_post_hook(lambda opt, a, k: self._watcher.after_step(opt))
+        after = optimizer.register_step_post_hook(lambda opt, a, k: self.tell(self._watcher.after_step, opt))
         self._step_hooks[id(optimizer)] = [before, after]
         post_hooks: Any = optimizer._optimizer_step_post_hooks
         post_hooks.move_to_end(after.id, last=False)
 
     def _watched_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
         # The arguments begin with the optimizer itself.
-        changed = self._watcher.before_step(optimizer, args[1:], kwargs)
+        changed = self.tell(self._watcher.before_step, optimizer, args[1:], kwargs)
         return None if changed is None else ((args[0], *changed[0]), changed[1])
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if os.getpid() == self._pid:
             self._drop_step_hooks(id(optimizer))
+
+    def tell(self, what: Callable[..., Any], *args: Any) -> Any:
+        """Call the watcher; the script's modes do not see what it computes, and no fault of it reaches the script."""
+        try:
+            with unseen():
+                return what(*args)
+        except Exception as error:  # noqa: BLE001  whatever it is, the script must go on as without us
+            self._watcher.fail(error)
+            return None
 
     def _drop_step_hooks(self, optimizer: int) -> None:
         for handle in self._step_hooks.pop(optimizer, ()):

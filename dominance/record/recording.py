@@ -174,6 +174,13 @@ class Recording:
             task.edges.clear()  # nodes: they would keep the graph alive until the step
         return True
 
+    def cannot_look(self, reason: str) -> None:
+        """A pass of ours might change the training: none is made, and the step cannot become a row."""
+        first = not self.books.unrecorded and self.step.spoiled is None
+        self.step.spoiled = reason
+        if first:
+            self._say(f"step {self.step.number} is not recorded: {reason}")
+
     def close_pass(self) -> None:
         """The backward() is over: enter it in the ledger."""
         if self._open is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from types import TracebackType
 
-_PASSING = ("dominance.record.script", "dominance.record.arrival", "dominance.record.hooks")
+_PASSING = tuple(f"dominance.record.{name}" for name in ("script", "arrival", "hooks", "silence", "source_lines"))
 """Modules that stand between the script and the code that it called; they raise nothing themselves."""
 
 

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from dominance.config import RecordOptions
 from dominance.record.harmless import harmless
 from dominance.record.hooks import Hooks
+from dominance.record.limits import CannotLook
 from dominance.record.parameters import ParameterTable
 from dominance.record.passes import Pass
 from dominance.record.recording import Recording, reached_by, roots_of
@@ -121,7 +122,11 @@ class Watch:
         recording.begin_theta()
         only = [tensor for tensor in inputs if isinstance(tensor, Tensor)] if len(inputs) else None
         try:
+            self.hooks.look([root.edge[0] for root in roots], recording.table.modules)
             opened = recording.open_pass(roots, only)
+        except CannotLook as limit:
+            recording.cannot_look(limit.reason)
+            return self._lines.on
         except Exception as error:  # noqa: BLE001  a graph that was freed, say: then the script's own call fails as well
             return functools.partial(self.fail, error)
         return self._after_backward if opened else self._lines.on
@@ -151,7 +156,12 @@ class Watch:
         leaf = [i for i in inputs if isinstance(i, Tensor) and i.is_leaf]
         if len(leaf) < len(inputs) or len(roots) != 1 or not recording.begin_grad(self._inside, leaf):
             return lambda result: self._lines.on()
-        took = recording.take(roots[0], leaf)
+        try:
+            self.hooks.look([roots[0].edge[0]], recording.table.modules)
+            took = recording.take(roots[0], leaf)
+        except CannotLook as limit:
+            recording.cannot_look(limit.reason)
+            return lambda result: self._lines.on()
         return functools.partial(self._after_grad, took)
 
     @harmless
@@ -202,7 +212,7 @@ class Watch:
         @functools.wraps(closure)
         def watched(*args: Any, **kwargs: Any) -> Any:
             result = closure(*args, **kwargs)
-            self._evaluated(going)
+            self.hooks.tell(self._evaluated, going)
             return result
 
         return watched

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 from dominance.record.gradients import task_gradients
 from dominance.record.graph import edge_of
+from dominance.record.limits import CannotLook
 
 torch.set_num_threads(1)
 
@@ -91,6 +95,21 @@ def test_checkpointed(reentrant: bool) -> None:
     assert heard == [1]
     torch.testing.assert_close(parameters[0].grad, 1 + 2 * want[0])
     assert x.grad is not None
+
+
+def test_reentrant_beside_other_processes(tmp_path: Path) -> None:
+    """What fills .grad would be averaged with theirs."""
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    try:
+        model = net()
+        averaged = DistributedDataParallel(model)
+        x = X.clone().requires_grad_()
+        loss = averaged(checkpoint(model[0], x, use_reentrant=True).cumsum(1)[:, :3]).sum()
+        with pytest.raises(CannotLook, match="other processes"):
+            task_gradients([edge_of(loss)], [torch.tensor(1.0)], list(model.parameters()))
+        assert all(p.grad is None for p in model.parameters())
+    finally:
+        dist.destroy_process_group()
 
 
 def test_reentrant_after_an_exception() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -16,7 +17,11 @@ from torch.optim import optimizer as optim
 from torch.utils.checkpoint import checkpoint
 from torch.utils.hooks import BackwardHook
 
+from dominance.record.gradients import task_gradients
+from dominance.record.graph import edge_of
 from dominance.record.hooks import Hooks, LeafCapture, dense
+from dominance.record.limits import CannotLook
+from dominance.record.silence import gathering
 
 torch.set_num_threads(1)
 
@@ -40,6 +45,9 @@ class Diary:
 
     def after_step(self, optimizer: Optimizer) -> None:
         self.told.append("after step")
+
+    def fail(self, error: BaseException) -> None:
+        self.told.append(error)
 
 
 @pytest.fixture
@@ -215,7 +223,11 @@ def test_a_backward_inside_a_backward_is_part_of_it(hooks: tuple[Hooks, list[Any
 def test_nothing_is_told_of_our_own_passes(hooks: tuple[Hooks, list[Any]]) -> None:
     hooks[0].quiet = True
     parameter = model()[0]
-    parameter.sum().backward()
+    with gathering() as held:
+        held.hold([parameter])
+        parameter.sum().backward()
+        assert parameter.grad is not None
+    assert parameter.grad is None
     torch.autograd.grad(parameter.sum(), [parameter])
     assert hooks[1] == []
 
@@ -264,6 +276,186 @@ def test_our_own_passes_run_quietly_and_put_back_what_they_disturb(hooks: tuple[
     loss.backward()
     assert inner.grad.tolist() == [1, 1]
     assert hooks[1] == ["backward", "script's hook", "accumulated"]
+
+
+def test_nothing_stays_where_not_everything_can_be_put(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = surface()
+    # The last thing that is put in place, as in a version of torch that has it elsewhere.
+    monkeypatch.setattr(optim, "_global_optimizer_post_hooks", None)
+    with pytest.raises(TypeError):
+        Hooks(Diary()).install()
+    monkeypatch.undo()
+    assert surface() == before
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("way", ["grad", "vmap", "jacrev", "hessian"])
+def test_batched_passes_go_through_untold(way: str, hooks: tuple[Hooks, list[Any]]) -> None:
+    x = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    if way == "grad":
+        (rows,) = torch.autograd.grad(x.square(), [x], torch.eye(3), is_grads_batched=True)
+    elif way == "vmap":
+        y = x.square()
+        rows = torch.vmap(lambda v: torch.autograd.grad(y, [x], v, retain_graph=True)[0])(torch.eye(3))
+    elif way == "jacrev":
+        rows = torch.func.jacrev(torch.square)(x)
+    else:
+        rows = torch.func.hessian(lambda v: v.pow(3).sum() / 3)(x)
+    assert rows.tolist() == [[2, 0, 0], [0, 4, 0], [0, 0, 6]]
+    assert hooks[1] == []
+
+
+def test_a_fault_of_the_watcher_does_not_reach_the_script() -> None:
+    class Faulty(Diary):
+        def before_backward(self, *args: Any) -> Any:
+            raise ValueError("a fault")
+
+        before_step = before_grad = before_backward
+
+    diary = Faulty()
+    hooks = Hooks(diary)
+    hooks.install()
+    try:
+        parameter, optimizer = model()
+        torch.autograd.grad(parameter.sum(), [parameter])
+        parameter.sum().backward()
+        optimizer.step()
+    finally:
+        hooks.remove()
+    assert [type(each) for each in diary.told if each != "after step"] == [ValueError] * 3
+    torch.testing.assert_close(parameter.detach(), torch.tensor([0.9, -2.1]))
+
+
+def test_another_thread_is_left_alone(hooks: tuple[Hooks, list[Any]]) -> None:
+    parameter = model()[0]
+    parameter.sum().backward()
+    hooks[1].clear()
+
+    def train() -> None:
+        mine, optimizer = model()
+        mine.sum().backward()
+        optimizer.step()
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    thread.join()
+    assert hooks[1] == []
+
+
+def test_the_hooks_of_another_thread_are_not_silent(hooks: tuple[Hooks, list[Any]]) -> None:
+    heard: list[str] = []
+    parameter = model()[0]
+    parameter.register_hook(lambda gradient: heard.append("hook"))
+    loss = parameter.sum()
+    hooks[0].quiet = True
+    thread = threading.Thread(target=loss.backward)
+    thread.start()
+    thread.join()
+    hooks[0].quiet = False
+    assert heard == ["hook"]
+
+
+def test_the_hooks_of_a_tensor_do_not_hold_the_recording() -> None:
+    kept = torch.ones(1, requires_grad=True)
+    diary = Diary()
+    hooks = Hooks(diary)
+    hooks.install()
+    kept.register_hook(lambda gradient: None)
+    hooks.remove()
+    gone = weakref.ref(diary)
+    del hooks, diary
+    gc.collect()
+    assert gone() is None
+
+
+def test_optimizers_and_models_that_the_script_lets_go_are_let_go(hooks: tuple[Hooks, list[Any]]) -> None:
+    net = nn.Linear(2, 1)
+    optimizer = SGD(net.parameters(), lr=0.1)
+    out = net(torch.ones(1, 2))
+    out.retain_grad()
+    loss = out.sum()
+    with hooks[0].own_pass([net], list(net.parameters())):
+        torch.autograd.grad(loss, list(net.parameters()), retain_graph=True)
+    loss.backward()
+    optimizer.step()
+    gone = [weakref.ref(each) for each in (net, optimizer, net.weight, out)]
+    del net, optimizer, loss, out
+    gc.collect()
+    assert [ref() for ref in gone] == [None] * 4
+
+
+class Ends(torch.autograd.Function):
+    """Ends the program, or is interrupted, in its backward."""
+
+    error: type[BaseException]
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        torch.rand(1)
+        raise Ends.error
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"), [(SystemExit, CannotLook), (KeyboardInterrupt, KeyboardInterrupt), (ValueError, ValueError)]
+)
+def test_a_pass_that_ends_in_an_exception(
+    error: type[BaseException], raised: type[BaseException], hooks: tuple[Hooks, list[Any]]
+) -> None:
+    """The program's end is left to the script's own pass; an interrupt is raised where it came."""
+    parameter = model()[0]
+    random = torch.get_rng_state()
+    Ends.error = error
+    loss = Ends.apply(parameter).sum()
+    with pytest.raises(raised), hooks[0].own_pass([], [parameter]):
+        torch.autograd.grad(loss, [parameter], retain_graph=True)
+    assert torch.equal(torch.get_rng_state(), random)
+    assert not hooks[0].quiet
+    with pytest.raises(error):
+        loss.backward()
+
+
+class Inner(torch.autograd.Function):
+    """Runs a backward() of its own, as re-entrant checkpoints of libraries do."""
+
+    @staticmethod
+    def forward(ctx, x, weight):
+        ctx.x, ctx.weight = x.detach(), weight
+        return x * weight.detach()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x = ctx.x.requires_grad_()
+        with torch.enable_grad():
+            getattr(torch.autograd, "backward")((x * ctx.weight).sum())  # noqa: B009  hidden from who reads the code
+        return gradient * ctx.weight, None
+
+
+def test_a_backward_inside_our_own_pass_is_not_made(hooks: tuple[Hooks, list[Any]]) -> None:
+    parameter, hidden = model()[0], torch.ones(2, requires_grad=True)
+    loss = Inner.apply(parameter, hidden).sum()
+    with pytest.raises(CannotLook, match="of its own"), hooks[0].own_pass([], [parameter]):
+        torch.autograd.grad(loss, [parameter], retain_graph=True)
+    assert hidden.grad is None
+    loss.backward()
+    assert hidden.grad.tolist() == [1, -2]
+
+
+def test_parameters_hidden_in_a_checkpoint_keep_their_gradients(hooks: tuple[Hooks, list[Any]]) -> None:
+    parameter, hidden = model()[0], torch.ones(2, requires_grad=True)
+    heard: list[int] = []
+    hidden.register_post_accumulate_grad_hook(lambda p: heard.append(1))
+    loss = checkpoint(lambda x: x * hidden, parameter, use_reentrant=True).sum()
+    with hooks[0].own_pass([], [parameter]):
+        (found,) = task_gradients([edge_of(loss)], [torch.tensor(1.0)], [parameter])
+    assert found.tolist() == [1, 1]
+    assert hidden.grad is None
+    assert heard == []
+    loss.backward()
+    assert hidden.grad.tolist() == [1, -2]
 
 
 def test_a_forked_child_is_inert(hooks: tuple[Hooks, list[Any]]) -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from dominance.errors import RecordingFailed
 from dominance.record.undisturbed import undisturbed
 
 torch.set_num_threads(1)
@@ -108,6 +109,108 @@ def test_attributes_and_buffers_that_are_assigned(ours: Callable[..., None]) -> 
     assert net[0].last is last
     assert net[0].average is average
     assert torch.equal(average, value)
+
+
+class Logging(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[float] = []
+        self.counts = {"calls": 0}
+        self.kinds = {"first"}
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append(float(x.sum()))
+        self.counts["calls"] += 1
+        self.kinds.add("more")
+        self.kinds.discard("first")
+        self.made = x
+        return x
+
+
+def test_attributes_that_are_made_and_containers_that_are_filled(ours: Callable[..., None]) -> None:
+    net = Logging()
+    held = (net.seen, net.counts, net.kinds)
+    ours(lambda: net(torch.ones(2)), [net], [])
+    assert (net.seen, net.counts, net.kinds) == ([], {"calls": 0}, {"first"})
+    assert all(a is b for a, b in zip(held, (net.seen, net.counts, net.kinds), strict=True))
+    assert not hasattr(net, "made")
+
+
+class Scriptable(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+        self.norm = nn.BatchNorm1d(2)
+        self.register_buffer("average", torch.zeros(2))
+
+    def forward(self, x):
+        self.count += 1
+        self.average += x.mean(0)
+        return self.norm(x)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_a_scripted_module_beside_an_ordinary_one(ours: Callable[..., None]) -> None:
+    scripted, norm = torch.jit.script(Scriptable()), nn.BatchNorm1d(2)
+    net = nn.Sequential(scripted, norm)
+    net(torch.randn(4, 2))
+    before = {name: buffer.clone() for name, buffer in net.named_buffers()}
+    random = torch.get_rng_state()
+
+    def forward() -> None:
+        net(torch.randn(4, 2) + 3)
+        assert scripted.count == 2
+        assert all(not torch.equal(buffer, before[name]) for name, buffer in net.named_buffers())
+
+    ours(forward, [net], [])
+    assert scripted.count == 1
+    assert all(torch.equal(buffer, before[name]) for name, buffer in net.named_buffers())
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+class Retained:
+    """A tensor, to all that is asked of it; ``error`` is raised when its gradient is put back, once."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.held: Any = "before"
+        self.error: BaseException | None = error
+
+    @property
+    def grad(self) -> Any:
+        return self.held
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
+        self.held = value
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"), [(AttributeError("no"), RecordingFailed), (KeyboardInterrupt(), KeyboardInterrupt)]
+)
+def test_each_piece_is_put_back_whatever_becomes_of_the_others(error: BaseException, raised: type) -> None:
+    """An interrupt comes after all are."""
+    net = nn.Sequential(nn.BatchNorm1d(2), Logging())
+    statistics, state = net[0].running_mean.clone(), np.random.get_state()
+    retained: Any = Retained(error)
+
+    def disturb() -> None:
+        with undisturbed([net], [], [retained]):
+            net(torch.randn(4, 2) + 3)
+            np.random.rand()
+            retained.held = "changed"
+
+    with pytest.raises(raised) as caught:
+        disturb()
+    assert net[1].seen == []
+    assert torch.equal(net[0].running_mean, statistics)
+    assert np.array_equal(np.random.get_state()[1], state[1])
+    if raised is RecordingFailed:
+        assert "a retained gradient (AttributeError: no) could not be put back" in str(caught.value)
+    else:
+        assert retained.held == "before"
 
 
 def test_checkpointed_batch_norm_sees_each_batch_once() -> None:
