@@ -129,6 +129,18 @@ def _mean_over(node: Node) -> Tensor:
     return _child(node).mean(_dims(node), node._saved_keepdim)
 
 
+def _index(number: int) -> int:
+    return _signed(int(number))
+
+
+def _select(node: Node) -> Tensor:
+    return _child(node).select(_index(node._saved_dim), _index(node._saved_index))
+
+
+def _gather(node: Node) -> Tensor:
+    return _child(node).gather(_index(node._saved_dim), _saved(node, "index"))
+
+
 _RULES: dict[str, Callable[[Any], Tensor]] = {
     "MseLossBackward0": _pair(F.mse_loss),
     "SmoothL1LossBackward0": lambda n: F.smooth_l1_loss(
@@ -155,6 +167,10 @@ _RULES: dict[str, Callable[[Any], Tensor]] = {
     "SumBackward1": _sum_over,
     "AddBackward0": _add,
     "SubBackward0": _sub,
+    "GatherBackward0": _gather,
+    "SelectBackward0": _select,
+    "UnsqueezeBackward0": lambda n: _child(n).reshape(_shape(n)),
+    "SqueezeBackward1": lambda n: _child(n).reshape(_shape(n)),
     "SqueezeBackward0": lambda n: _child(n).squeeze(),
     "ViewBackward0": lambda n: _child(n).reshape(_shape(n)),
     "CloneBackward0": _child,
