@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from dominance.record.graph import Edge, Fingerprint, fingerprint, head, private_parameters
+from dominance.record.graph import Edge, Fingerprint, fingerprint, head, leaves, private_parameters
 from dominance.record.naming import Names
 from dominance.record.sources import Source, source_of
 from dominance.record.splitting import Term
@@ -17,8 +17,10 @@ from dominance.record.splitting import Term
 _MOST_ENTRIES = 200
 _DEPTHS = (24, 12, 8)
 """How many nodes tell a term again; fewer do where a longer sequence has made it another graph below."""
-_PATIENCE = 64
-"""Losses that are waited with for their source lines before they are named without."""
+_PATIENCE = 3
+"""Steps whose losses wait for source lines, before they are named without."""
+_MOST_LOSSES = 64
+"""The same in losses, where steps cannot be told."""
 
 
 class Unnamed(Exception):
@@ -42,6 +44,7 @@ class Labeller:
     def __init__(self) -> None:
         self._known: dict[Fingerprint, Label | None] = {}
         self._waited = 0
+        self._steps: set[int] = set()
         self.lines_asked = False
         """Whether a loss of new structure came up that only its source lines can name."""
         self.lines_seen = False
@@ -81,6 +84,7 @@ class Labeller:
             else:
                 labels.append(self._without_lines(term, position, names, parameters))
         self._waited = 0
+        self._steps.clear()
         return labels
 
     def _keep(self, term: Term, label: Label) -> Label:
@@ -103,7 +107,9 @@ class Labeller:
             return Label(own, True)
         self.lines_asked = True
         self._waited += 1
-        if self._waited <= _PATIENCE:
+        leaf = next(iter(leaves([term.node])), None)
+        self._steps.add(0 if leaf is None else leaf._version)
+        if len(self._steps) <= _PATIENCE and self._waited <= _MOST_LOSSES:
             raise Unnamed
         return Label(names.key_of(head(term.node, parameters)) or f"term{position + 1}", True)
 

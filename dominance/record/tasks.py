@@ -169,6 +169,9 @@ class TaskFinder:
 
     def _from_graph(self, roots: Sequence[Root], names: Names, parameters: set[int], root_name: str | None) -> Found:
         whole = not self.expand or (len(roots) == 1 and picks(roots[0]) and root_name is not None)
+        if root_name is not None and root_name.lower() not in GENERIC:
+            # A penalty with a name and a backward() of its own is one task, whatever it adds up.
+            whole = whole or not any(touches_data(root.edge[0], parameters) for root in roots)
         terms, expanded = self._terms.terms(roots, names, parameters, whole=whole and root_name is not None)
         if whole and root_name is None and not all_known(terms, names):
             # A sum that has no name, of terms that have none, is the loss of one task.
