@@ -6,7 +6,7 @@ import os
 import sys
 from dataclasses import dataclass, field
 from inspect import CO_OPTIMIZED
-from types import FrameType
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ _OWN_ROOMS = tuple(os.path.join(_PACKAGE, room, "") for room in ("record", "opti
 _TORCH = os.path.dirname(os.path.abspath(torch.__file__)) + os.sep
 # References to a frame's copy of its variables when nobody else looks at it: the frame's, ours, and the counter's own.
 _OURS = 3
+_MOST_ITEMS = 1000
 
 
 def caller_frames() -> list[FrameType]:
@@ -127,6 +128,8 @@ def _note(names: Names, name: str, value: Any) -> None:
         names.modules.append(value)
     elif kind is str:
         names.words.add(value)
+    elif kind is SimpleNamespace or any("__dataclass_fields__" in each.__dict__ for each in kind.__mro__):
+        _note_fields(names, value)
     elif issubclass(kind, torch.amp.GradScaler):
         _note_scaler(names, value)
 
@@ -164,12 +167,15 @@ def _note_tensor(names: Names, name: str, tensor: Tensor) -> None:
         names.vectors.setdefault(edge, name)
 
 
-def _note_container(names: Names, name: str, container: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> None:
+def _note_container(
+    names: Names, name: str, container: dict[Any, Any] | list[Any] | tuple[Any, ...], *, inner: bool = False
+) -> None:
     # By the methods of dict, list and tuple themselves: those of a subclass of the script's may load or count things.
     base: Any = next(kind for kind in (dict, list, tuple) if isinstance(container, kind))
-    if base.__len__(container) > 1000 or name.startswith("__"):
+    if base.__len__(container) > _MOST_ITEMS or name.startswith("__"):
         return
     items = list(dict.items(container) if isinstance(container, dict) else enumerate(base.__iter__(container)))
+    fields = type(container).__dict__.get("_fields") if base is tuple else None
     if base is not dict:
         words = tuple(value for _, value in items if type(value) is str)
         if "task" in name.lower() and len(words) == len(items) == len(set(words)) and words not in names.task_lists:
@@ -177,13 +183,40 @@ def _note_container(names: Names, name: str, container: dict[Any, Any] | list[An
     if base is dict and "loss" in name.lower():
         names.keyed.add(id(container))
     for key, value in items:
-        if issubclass(type(value), Tensor) and value.numel() == 1:
-            edge = _edge(value)
-            if edge is not None:
-                label = str(key) if base is dict else f"{name}[{key}]"
-                names.tensors.setdefault(edge, value)
-                names.sizes[id(container)] = names.sizes.get(id(container), 0) + 1
-                names.items.setdefault(edge, (id(container), label, base is not dict))
+        if fields is not None:
+            _note_item(names, container, str(fields[key]), value, in_order=False)
+            continue
+        label = str(key) if base is dict else f"{name}[{key}]"
+        pair = list(tuple.__iter__(value)) if type(value) is tuple and tuple.__len__(value) == 2 else []
+        if base is list and pair and type(pair[0]) is str:
+            _note_item(names, container, pair[0], pair[1], in_order=False)
+        elif not inner and base is dict and issubclass(type(value), dict):
+            _note_container(names, label, value, inner=True)
+        else:
+            _note_item(names, container, label, value, in_order=base is not dict)
+
+
+def _note_item(names: Names, container: Any, label: str, value: Any, *, in_order: bool) -> None:
+    """One loss in a container, or in an object that stands for one."""
+    if not issubclass(type(value), Tensor) or value.numel() != 1:
+        return
+    edge = _edge(value)
+    if edge is not None:
+        names.tensors.setdefault(edge, value)
+        names.sizes[id(container)] = names.sizes.get(id(container), 0) + 1
+        names.items.setdefault(edge, (id(container), label, in_order))
+
+
+def _note_fields(names: Names, value: Any) -> None:
+    """The losses that a record (a dataclass, a namespace) holds."""
+    try:
+        held = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        # A record with slots.
+        return
+    if len(held) <= _MOST_ITEMS:
+        for field_name, inner in list(held.items()):
+            _note_item(names, value, field_name, inner, in_order=False)
 
 
 def _note_scaler(names: Names, scaler: torch.amp.GradScaler) -> None:
