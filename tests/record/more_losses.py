@@ -1,4 +1,4 @@
-"""More ways to write a multi-task training step: vectors, weighted sums, functions of losses, and where they are made."""
+"""More ways to write a multi-task training step: vectors, weighted sums, functions of losses, and where they are."""
 
 from __future__ import annotations
 
