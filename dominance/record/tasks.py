@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from dominance.record.columns import columns_before, share_of_loss, share_sum, shares_of
 from dominance.record.graph import Edge, edge_of, head, positions_above, reach, touches_data
 from dominance.record.labels import Label, Labeller, Unnamed, all_known, entry_of, groups
 from dominance.record.naming import Names
@@ -141,6 +142,9 @@ class TaskFinder:
         observed: Mapping[str, Tensor],
         root_name: str | None,
     ) -> Found:
+        if len(shares := [loss for loss in observed.values() if shares_of(loss) is not None]) == len(observed):
+            tasks = [task for at in {id(each): each for each in shares}.values() for task in _shares(roots, at)]
+            return Found(root_name or "loss", tasks, [])
         labels, edges = list(observed), [edge_of(loss) for loss in observed.values()]
         above = positions_above(edges)
         words, tasks = [], []
@@ -191,6 +195,11 @@ class TaskFinder:
             plan = self._plans[signature] = self._plan(terms, labels, reached, parameters)
         tasks = self._tasks(plan, roots, terms, names)
         tasks, separate = self._sharing(plan, tasks, reached)
+        if len(tasks) == len(terms) == 1 and (count := columns_before(terms[0].node)) is not None and not plan.words:
+            plan.words.append(
+                f"one loss is computed of {count} columns of one output; for a task each, before backward(): "
+                f"dominance.observe(columns=(OUTPUT, [{count} NAMES]))"
+            )
         name = root_name or (tasks[0].name if len(tasks) == 1 else "loss")
         return Found(name, tasks, plan.residual, separate, expanded, words=plan.words)
 
@@ -285,6 +294,20 @@ class TaskFinder:
             label = f"{name}.{len(known) + 1}" if known else name
         known[own] = label
         return label
+
+
+def _shares(roots: Sequence[Root], at: Tensor) -> list[FoundTask]:
+    """Tasks that are shares of the gradient through one tensor."""
+    edge = edge_of(at)
+    (gradient,) = exact_weights(roots, [edge])
+    if gradient is None:
+        return []
+    nodes = [root.edge[0] for root in roots]
+    entries = share_of_loss(nodes, edge, lambda above: exact_weights(roots, [above])[0])
+    shares = shares_of(at) or {}
+    return [
+        FoundTask(name, [edge], [gradient * share], 1.0, share_sum(entries, share)) for name, share in shares.items()
+    ]
 
 
 def exact_weights_of_all(roots: Sequence[Root], edges: Sequence[Edge]) -> list[Tensor | None]:
