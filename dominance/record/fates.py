@@ -206,9 +206,14 @@ def fate_in_bytecode(code: CodeType, instruction: int) -> Fate | None:
     position: int | None = None
     for index, step in enumerate(following):
         name = step.opname
-        if above == 0 and name.startswith(("STORE_FAST", "STORE_NAME", "STORE_GLOBAL", "STORE_DEREF", "STORE_ATTR")):
+        if above == 0 and name.startswith(("STORE_FAST", "STORE_NAME", "STORE_GLOBAL", "STORE_DEREF")):
             stored = step.argval[0] if isinstance(step.argval, tuple) else step.argval
             return Fate("stored", (str(stored),)) if position is None else Fate("used")
+        if above == 1 and name == "STORE_ATTR" and position is None:
+            return Fate("stored", (str(step.argval),))
+        if above == 2 and name == "STORE_SUBSCR" and position is None:
+            key = following[index - 1].argval
+            return Fate("stored", (key,)) if isinstance(key, str) else Fate("used")
         if above == 0 and name == "UNPACK_SEQUENCE" and position is None:
             return Fate("unpacked", _targets(following[index + 1 : index + 1 + int(step.argval)]))
         if above == 0 and name in ("RETURN_VALUE", "YIELD_VALUE"):

@@ -116,7 +116,7 @@ def stack_of(node: Node) -> tuple[Place, ...]:
     if not kept:
         return ()
     if isinstance(kept, _Stack) and kept.places:
-        places = [_place(code, instruction) for code, instruction in kept.places]
+        places = [_place(code.co_filename, code, instruction) for code, instruction in kept.places]
     else:
         places = _read("".join(kept) if isinstance(kept, list) else str(kept))
     places = [p for p in places if not p.path.startswith((_OURS, "<frozen")) and p.path not in _HANDING_ON]
@@ -126,10 +126,11 @@ def stack_of(node: Node) -> tuple[Place, ...]:
 
 
 @lru_cache(maxsize=4096)
-def _place(code: CodeType, instruction: int) -> Place:
+def _place(path: str, code: CodeType, instruction: int) -> Place:
+    # By the path too: the same function in two files is equal code.
     line, end, column, end_column = _positions(code)[instruction // 2]
     span = None if None in (line, end, column, end_column) else (line, end, column, end_column)
-    return Place(code.co_filename, code.co_name, line or code.co_firstlineno, code, instruction, span)  # type: ignore[arg-type]
+    return Place(path, code.co_name, line or code.co_firstlineno, code, instruction, span)  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=256)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -161,8 +162,10 @@ class TermFinder:
     ) -> tuple[list[Term], bool]:
         """Go on below a named sum for as long as it is the only task."""
         expanded = False
+        touches = _Remembered(parameters)
         while True:
-            loaded = [term for term in terms if touches_data(term.node, parameters)]
+            # Two are enough to know that none is alone: each look can go through the whole graph.
+            loaded = list(islice((term for term in terms if touches(term.node)), 2))
             if len(loaded) != 1 and len(terms) != 1:
                 return terms, expanded
             only = loaded[0] if len(loaded) == 1 else terms[0]
