@@ -15,7 +15,7 @@ from dominance.record.naming import Names
 from dominance.record.sources import GENERIC
 from dominance.record.splitting import Term
 from dominance.record.terms import Root, TermFinder, exact_weights, picks
-from dominance.record.values import term_value
+from dominance.record.values import is_plain_sum, term_value
 
 __all__ = ["Found", "FoundTask", "Root", "TaskFinder", "Unnamed", "exact_weights"]
 
@@ -194,6 +194,11 @@ class TaskFinder:
                 self._plans.clear()
             plan = self._plans[signature] = self._plan(terms, labels, reached, parameters)
         tasks = self._tasks(plan, roots, terms, names)
+        _by_difference(tasks, roots, terms)
+        if tasks and all(task.weight < 0 for task in tasks) and all(name is None for name, _ in chosen):
+            # What is maximised, and has no name of the script's: the loss is its negative.
+            for task in tasks:
+                task.weight, task.loss = -task.weight, -task.loss
         tasks, separate = self._sharing(plan, tasks, reached)
         if len(tasks) == len(terms) == 1 and (count := columns_before(terms[0].node)) is not None and not plan.words:
             plan.words.append(
@@ -218,10 +223,6 @@ class TaskFinder:
             values = [whole.get(edge, names.value(edge)) for edge, _ in held]
             values = [term_value(e[0]) if v is None else v for (e, _), v in zip(held, values, strict=True)]
             tasks.append(_task(name, [edge for edge, _ in held], [weight for _, weight in held], values))
-        if tasks and all(task.weight < 0 for task in tasks):
-            # What is maximised: the loss is its negative.
-            for task in tasks:
-                task.weight, task.loss = -task.weight, -task.loss
         return tasks
 
     def _labels(self, terms: list[Term], names: Names, parameters: set[int], only: str | None) -> list[Label]:
@@ -294,6 +295,21 @@ class TaskFinder:
             label = f"{name}.{len(known) + 1}" if known else name
         known[own] = label
         return label
+
+
+def _by_difference(tasks: Sequence[FoundTask], roots: Sequence[Root], terms: Sequence[Term]) -> None:
+    """The one loss that is not known, from the total and all others."""
+    unknown = [task for task in tasks if math.isnan(task.loss)]
+    edges = {term.edge for term in terms}
+    counted = {edge for task in tasks for edge in task.edges}
+    if len(unknown) != 1 or not unknown[0].weight or len(roots) != 1 or counted != edges:
+        return
+    tensor = roots[0].tensor
+    if tensor is None or tensor.numel() != 1 or not is_plain_sum(roots[0].edge, edges):
+        return
+    total = float((tensor.detach().double() * roots[0].gradient.double()).sum())
+    known = sum(task.weight * task.loss for task in tasks if task is not unknown[0])
+    unknown[0].loss = (total - known) / unknown[0].weight
 
 
 def _shares(roots: Sequence[Root], at: Tensor) -> list[FoundTask]:

@@ -244,3 +244,46 @@ def test_source_lines_that_come_late_still_name_the_tasks(micro_batches: int, tm
     assert run.attrs["tasks"] == ["depth_loss", "seg_loss"]
     assert run.dataset["step"].values.tolist()[-3:] == [1, 2, 3]
     np.testing.assert_allclose(run["loss/weight"].values[-3:], [[micro_batches, 0.5 * micro_batches]] * 3)
+
+
+def distilled(net: nn.Module) -> Tensor:
+    """A divergence saves too little to be worked out again."""
+    out = net(DATA.x)
+    kl = F.kl_div(out[0].log_softmax(1), DATA.t.softmax(1), reduction="batchmean")
+    ce = F.cross_entropy(out[1], DATA.y)
+    return (14.4 * kl + 0.1 * ce) / 2
+
+
+def test_the_one_loss_that_is_not_known_follows_from_the_total(tmp_path: Path) -> None:
+    net = Net()
+    with torch.no_grad():
+        out = net(DATA.x)
+        want = [F.kl_div(out[0].log_softmax(1), DATA.t.softmax(1), reduction="batchmean").item(), DATA.ce(out).item()]
+    run = recorded(tmp_path, net, lambda net, step: distilled(net).backward(), 2)
+    assert run.attrs["tasks"] == ["kl", "ce"]
+    np.testing.assert_allclose(run["loss/weight"].values, [[7.2, 0.05]] * 2, rtol=1e-6)
+    np.testing.assert_allclose(run["loss/loss"].values[0], want, rtol=1e-5)
+
+
+def with_a_constant(net: nn.Module) -> Tensor:
+    out = net(DATA.x)
+    kl = F.kl_div(out[0].log_softmax(1), DATA.t.softmax(1), reduction="batchmean")
+    return kl + F.cross_entropy(out[1], DATA.y) + 3
+
+
+def test_a_constant_in_the_sum_leaves_it_unknown(tmp_path: Path) -> None:
+    run = recorded(tmp_path, Net(), lambda net, step: with_a_constant(net).backward(), 1)
+    assert np.isnan(run["loss/loss"].sel(task="kl").values).all()
+
+
+def likelihood(net: nn.Module) -> Tensor:
+    out = net(DATA.x)
+    normal = torch.distributions.Normal(out[0], 1.0).log_prob(DATA.t).sum()
+    classes = torch.distributions.Categorical(logits=out[1]).log_prob(DATA.y).sum()
+    return normal + classes
+
+
+def test_what_is_maximised_has_a_weight_above_zero(tmp_path: Path) -> None:
+    run = recorded(tmp_path, Net(), lambda net, step: (-likelihood(net)).backward(), 2)
+    assert run.attrs["tasks"] == ["normal", "classes"]
+    np.testing.assert_allclose(run["loss/weight"].values, 1)
