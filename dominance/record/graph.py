@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Sequence
 from math import prod
 from typing import Any
 
@@ -19,7 +18,7 @@ ACCUMULATE = "torch::autograd::AccumulateGrad"
 COPY_SLICES = "torch::autograd::CopySlices"
 
 # Nodes through which a sum of losses may pass: each output is linear in the listed inputs (None: in all of them).
-_LINEAR: dict[str, tuple[int, ...] | None] = {
+LINEAR: dict[str, tuple[int, ...] | None] = {
     "AddBackward0": None,
     "AddBackward1": None,
     "SubBackward0": None,
@@ -54,8 +53,14 @@ _LINEAR: dict[str, tuple[int, ...] | None] = {
     COPY_SLICES: None,
 }
 # Products: linear in one factor when the other carries no loss (a constant, or a learned weight).
-_PRODUCTS = {"MulBackward0", "MulBackward1", "DotBackward0", "MvBackward0", "MmBackward0"}
-_QUOTIENTS = {"DivBackward0", "DivBackward1", "DivBackward2", "TrueDivideBackward0"}
+PRODUCTS = {"MulBackward0", "MulBackward1", "DotBackward0", "MvBackward0", "MmBackward0"}
+QUOTIENTS = {"DivBackward0", "DivBackward1", "DivBackward2", "TrueDivideBackward0"}
+
+# Of these, the ones that keep the place of each entry of a vector.
+ELEMENTWISE = {
+    "AddBackward0", "SubBackward0", "RsubBackward0", "NegBackward0", "MulBackward0", "DivBackward0", "CloneBackward0",
+    "ToCopyBackward0", "AliasBackward0",
+}  # fmt: skip
 
 # Reading data by index, or comparing with targets that need no gradient: no edge of the graph shows the data.
 _READS_DATA = (
@@ -93,6 +98,15 @@ def output_size(edge: Edge) -> int:
     except (AttributeError, IndexError):
         # Python-defined functions and accumulators of odd tensors keep no metadata: not known to be a scalar.
         return -1
+
+
+def output_shape(edge: Edge) -> tuple[int, ...] | None:
+    """Shape of the tensor at this edge; None where it is not known."""
+    node, output = edge
+    try:
+        return tuple(int(size) for size in node._input_metadata[output].shape)
+    except (AttributeError, IndexError):
+        return None
 
 
 def children(node: Node) -> list[Edge]:
@@ -139,10 +153,18 @@ def touches_data(start: Node, parameters: Container[int] | None = None) -> bool:
         lacks_input = any(child is None for child, _ in node.next_functions)
         if lacks_input and name.startswith(_MATRIX_PRODUCTS):
             return True
-        if lacks_input and (name in _PRODUCTS or name in _QUOTIENTS):
+        if lacks_input and (name in PRODUCTS or name in QUOTIENTS):
             constants.append(node)
     # Last, because unpacking a saved tensor can cost a recomputation where the script uses checkpointing.
-    factors = (saved_tensor(node, side) for node in constants for side in ("self", "other"))
+    return any(_spread_over(node) for node in constants)
+
+
+def _spread_over(node: Node) -> bool:
+    """Whether a constant makes more of what it multiplies, as a batch does; weights of a penalty fit it as they are."""
+    given = [edge for edge in node.next_functions if edge[0] is not None]
+    if len(given) != 1 or output_size((node, 0)) <= output_size(given[0]):
+        return False
+    factors = (saved_tensor(node, side) for side in ("self", "other"))
     return any(factor is not None and factor.dim() > 0 and not factor.requires_grad for factor in factors)
 
 
@@ -155,158 +177,102 @@ def saved_tensor(node: Node, name: str) -> Tensor | None:
     return value if isinstance(value, Tensor) else None
 
 
-@dataclass(frozen=True)
-class Term:
-    """One term of a loss: an edge below the linear top of its graph, and the way there.
-
-    ``path`` holds, from the root down, the child taken at each node; with ``kind`` it tells the same term again in
-    the graph of a later step.
-    """
-
-    edge: Edge
-    path: tuple[int, ...]
-    kind: str
-
-    @property
-    def node(self) -> Node:
-        return self.edge[0]
-
-
-def _selected(edge: Edge) -> tuple[int, ...]:
-    """Which entry of a vector a node picks, so that two entries are told apart in a path."""
-    node, output = edge
-    name = node.name()
-    if name == "SelectBackward0":
-        return (int(node._saved_index),)
-    return (output,) if name in ("UnbindBackward0", "SplitBackward0") else ()
+def reach(starts: Sequence[Node], parameters: Container[int] | None = None) -> list[frozenset[int]]:
+    """For each start, the ids of the ``parameters`` (None: of all leaves) that lie below it, in one walk for all."""
+    masks: dict[Node, int] = {}
+    for position, node in enumerate(starts):
+        masks[node] = masks.get(node, 0) | 1 << position
+    found: list[set[int]] = [set() for _ in starts]
+    for node in _topological(starts):
+        mask = masks.get(node, 0)
+        if node.name() == ACCUMULATE:
+            leaf = id(node.variable)
+            for position in range(len(starts)):
+                if mask >> position & 1 and (parameters is None or leaf in parameters):
+                    found[position].add(leaf)
+        for child, _ in node.next_functions:
+            if child is not None:
+                masks[child] = masks.get(child, 0) | mask
+    return [frozenset(each) for each in found]
 
 
-# A function of losses is made of a handful of nodes; a network is not.
-_FEW_NODES = 200
+def positions_above(edges: Sequence[Edge]) -> list[frozenset[int]]:
+    """For each edge, the positions of those whose node lies above its own."""
+    held: dict[Node, int] = {}
+    for position, (node, _) in enumerate(edges):
+        held[node] = held.get(node, 0) | 1 << position
+    masks: dict[Node, int] = {}
+    above: dict[Node, int] = {}
+    left = len(held)
+    for node in _topological(list(held)):
+        mask = masks.get(node, 0)
+        if node in held:
+            above[node] = mask
+            mask |= held[node]
+            left -= 1
+            if not left:
+                break
+        for child, _ in node.next_functions:
+            if child is not None and mask:
+                masks[child] = masks.get(child, 0) | mask
+    return [frozenset(i for i in range(len(edges)) if above[node] >> i & 1) for node, _ in edges]
 
 
-class Splitter:
-    """Walks from the root of a loss through linear nodes down to its terms.
-
-    Args:
-        carries_loss: whether the graph below a node is made from data or reaches a parameter of interest, so that of
-            two factors the one that does not is a weight.
-        named: whether the user gave the tensor at this edge, reached on this path, a name: there the walk stops.
-        loss_like: whether a vector at this edge is a loss per sample, so that a sum of vectors is a sum of losses.
-    """
-
-    def __init__(
-        self,
-        carries_loss: Callable[[Node], bool],
-        named: Callable[[Edge, tuple[int, ...]], bool],
-        loss_like: Callable[[Edge], bool],
-    ) -> None:
-        self._carries_loss = carries_loss
-        self._named = named
-        self._loss_like = loss_like
-
-    def terms(self, root: Edge, path: tuple[int, ...] = ()) -> list[Term]:
-        """The terms below ``root``; the root itself when it does not come apart. Each edge is listed once."""
-        found: dict[Edge, Term] = {}
-        seen: set[Edge] = set()
-        stack = [(root, path, True)]
-        while stack:
-            edge, here, is_root = stack.pop()
-            if edge in seen:
-                continue
-            seen.add(edge)
-            below = [] if (not is_root and self._stops(edge, here)) else self._summands(edge)
-            if not below:
-                found[edge] = Term(edge, here, edge[0].name())
-            # Reversed, so that terms come out in the order they are written in.
-            chosen = _selected(edge)
-            stack.extend((child, (*here, position, *chosen), False) for position, child in reversed(below))
-        return list(found.values())
-
-    def _stops(self, edge: Edge, path: tuple[int, ...]) -> bool:
-        """The user named this tensor: it is a term, unless it is a vector of several losses."""
-        return self._named(edge, path) and (output_size(edge) == 1 or not self._deeper(edge))
-
-    def _summands(self, edge: Edge) -> list[tuple[int, Edge]]:
-        """The children to go on to, with their positions; none where the walk must stop."""
-        node, _ = edge
-        positions = self._linear_inputs(node)
-        below = [(i, node.next_functions[i]) for i in positions if node.next_functions[i][0] is not None]
-        below = [(i, (child, output)) for i, (child, output) in below]
-        if not below:
-            return []
-        if output_size(edge) != 1:
-            return below if self._vector_comes_apart(node, below) else []
-        if len(below) == 1 and output_size(below[0][1]) != 1 and not self._deeper(below[0][1]):
-            # A reduction over one loss per sample: the reduced scalar is the loss.
-            return []
-        return below
-
-    def _linear_inputs(self, node: Node) -> list[int]:
-        name = node.name()
-        count = len(node.next_functions)
-        if name in _LINEAR:
-            listed = _LINEAR[name]
-            return list(range(count)) if listed is None else [i for i in listed if i < count]
-        if name in _QUOTIENTS:
-            denominator = node.next_functions[1][0] if count > 1 else None
-            return [0] if denominator is None or not self._carries_loss(denominator) else []
-        if name in _PRODUCTS:
-            loaded = [i for i, (child, _) in enumerate(node.next_functions) if child is not None]
-            if len(loaded) == 2:
-                loaded = [i for i in loaded if self._carries_loss(node.next_functions[i][0])]
-            return loaded if len(loaded) == 1 else []
-        return []
-
-    def _deeper(self, edge: Edge) -> bool:
-        """Whether the vector at ``edge`` comes apart into several losses."""
-        below = self._summands(edge)
-        return len(below) > 1 or (len(below) == 1 and (output_size(below[0][1]) == 1 or self._deeper(below[0][1])))
-
-    def _vector_comes_apart(self, node: Node, below: list[tuple[int, Edge]]) -> bool:
-        """A vector is a sum of losses when it stacks scalars, or adds losses per sample; never inside a network."""
-        if node.name() == COPY_SLICES:
-            return all(output_size(child) == 1 or child[0].name() == COPY_SLICES for _, child in below)
-        holding = [self._holds_losses(child) for _, child in below]
-        spare = [not self._carries_loss(child[0]) for _, child in below]
-        return any(holding) and all(a or b for a, b in zip(holding, spare, strict=True))
-
-    def named_below(self, term: Term) -> list[Term]:
-        """The named scalars that a term is any function of; empty unless they account for all of its data.
-
-        The derivative of a function of losses is a weighted sum of their gradients, linear or not: a maximum, a
-        logarithm, a product come apart as a sum does.
-        """
-        found: dict[Edge, Term] = {}
-        seen = {term.edge}
-        stack = [(term.edge, term.path)]
-        while stack:
-            (node, _), path = stack.pop()
-            if node.name() == ACCUMULATE or len(seen) > _FEW_NODES:
-                return []
-            for position, (child, output) in enumerate(node.next_functions):
-                edge, below = (child, output), (*path, position)
-                if child is None or edge in seen:
-                    continue
-                seen.add(edge)
-                if output_size(edge) == 1 and self._named(edge, below):
-                    found[edge] = Term(edge, below, child.name())
-                elif self._carries_loss(child):
-                    stack.append((edge, below))
-        return sorted(found.values(), key=lambda each: each.path)
-
-    def _holds_losses(self, edge: Edge) -> bool:
-        """Whether the tensor at ``edge`` is a scalar, one loss per sample (perhaps weighted), or a stack of losses."""
-        if output_size(edge) == 1 or self._loss_like(edge) or self._deeper(edge):
-            return True
-        below = [edge[0].next_functions[i] for i in self._linear_inputs(edge[0])]
-        below = [child for child in below if child[0] is not None]
-        return len(below) == 1 and self._holds_losses(below[0])
+def _topological(starts: Sequence[Node]) -> list[Node]:
+    """Every node below ``starts``, none before one that uses it."""
+    uses: dict[Node, int] = {}
+    for node in walk(starts):
+        for child, _ in node.next_functions:
+            if child is not None:
+                uses[child] = uses.get(child, 0) + 1
+    ready = [node for node in dict.fromkeys(starts) if not uses.get(node)]
+    order = []
+    while ready:
+        node = ready.pop()
+        order.append(node)
+        for child, _ in node.next_functions:
+            if child is not None:
+                uses[child] -= 1
+                if not uses[child]:
+                    ready.append(child)
+    return order
 
 
-def private_parameters(terms: list[Term]) -> list[frozenset[int]]:
+Fingerprint = tuple[object, ...]
+
+
+def fingerprint(node: Node, most: int = 24) -> Fingerprint:
+    """What tells a term again in the graph of another step: the nodes just below it, and the parameters they use."""
+    seen, queue = {node}, [node]
+    told: list[object] = []
+    for each in queue:
+        told.append(id(each.variable) if each.name() == ACCUMULATE else each.name())
+        if len(told) == most:
+            break
+        for child, _ in each.next_functions:
+            if child is not None and child not in seen:
+                seen.add(child)
+                queue.append(child)
+    return tuple(told)
+
+
+def head(node: Node, parameters: Container[int]) -> frozenset[int]:
+    """Ids of the matrices among ``parameters`` that lie nearest below a loss: those of its own head."""
+    seen, level = {node}, [node]
+    while level:
+        leaves_here = [each.variable for each in level if each.name() == ACCUMULATE]
+        near = frozenset(id(leaf) for leaf in leaves_here if id(leaf) in parameters and leaf.dim() > 1)
+        if near:
+            return near
+        below = [child for each in level for child, _ in each.next_functions if child is not None]
+        level = [child for child in dict.fromkeys(below) if child not in seen]
+        seen.update(level)
+    return frozenset()
+
+
+def private_parameters(terms: Sequence[Node]) -> list[frozenset[int]]:
     """For each term, the ids of the parameters consumed by nodes that no other of the terms shares."""
-    below = [set(walk([term.node])) for term in terms]
+    below = [set(walk([term])) for term in terms]
     counts: dict[Node, int] = {}
     for nodes in below:
         for node in nodes:

@@ -1,53 +1,25 @@
-"""What the user calls a tensor: the variables of the frames around a backward() call, or the line that made it."""
+"""What the user calls a tensor: the variables of the frames around a backward() call."""
 
 from __future__ import annotations
 
-import ast
-import linecache
 import os
-import re
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from inspect import CO_OPTIMIZED
-from types import FrameType
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dominance.record.graph import Edge, Node
+from dominance.record.graph import Edge
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_OWN_ROOMS = tuple(os.path.join(_PACKAGE, room) for room in ("record", "optim"))
-_TORCH = os.path.dirname(os.path.abspath(torch.__file__))
+_OWN_ROOMS = tuple(os.path.join(_PACKAGE, room, "") for room in ("record", "optim"))
+_TORCH = os.path.dirname(os.path.abspath(torch.__file__)) + os.sep
 # References to a frame's copy of its variables when nobody else looks at it: the frame's, ours, and the counter's own.
 _OURS = 3
-# Names that say "the sum of everything", not "this task".
-_GENERIC = {
-    "loss",
-    "losses",
-    "total",
-    "total_loss",
-    "loss_total",
-    "l",
-    "cost",
-    "objective",
-    "result",
-    "res",
-    "out",
-    "ret",
-}
-_LOSS_FUNCTIONS = {
-    "MseLossBackward0": ("mse_loss",),
-    "SmoothL1LossBackward0": ("smooth_l1_loss",),
-    "HuberLossBackward0": ("huber_loss",),
-    "NllLossBackward0": ("cross_entropy", "nll_loss"),
-    "NllLoss2DBackward0": ("cross_entropy", "nll_loss"),
-    "BinaryCrossEntropyBackward0": ("binary_cross_entropy",),
-    "BinaryCrossEntropyWithLogitsBackward0": ("binary_cross_entropy_with_logits",),
-}
+_MOST_ITEMS = 1000
 
 
 def caller_frames() -> list[FrameType]:
@@ -75,6 +47,12 @@ class Names:
     """Lists of distinct strings whose variable says that they name tasks."""
     sizes: dict[int, int] = field(default_factory=dict)
     """Id of a container -> how many scalar losses it holds."""
+    modules: list[torch.nn.Module] = field(default_factory=list)
+    """Modules that the script holds by name."""
+    words: set[str] = field(default_factory=set)
+    """Strings that the script holds by name."""
+    keyed: set[int] = field(default_factory=set)
+    """Ids of the dicts that are said to hold losses by the tasks' names."""
     place: tuple[str, int] = ("", 0)
     """File and line of the script that called."""
     loss_scale: float = 1.0
@@ -92,6 +70,16 @@ class Names:
         tensor = self.tensors.get(edge)
         return None if tensor is None else tensor.detach()
 
+    def key_of(self, parameters: frozenset[int]) -> str | None:
+        """The name, in the modules around, of the one that holds these parameters (their ids)."""
+        for module in self.modules:
+            for name, parameter in module.named_parameters():
+                if id(parameter) in parameters:
+                    parts = [part for part in name.split(".")[:-1] if not part.isdigit()]
+                    if parts:
+                        return parts[-1]
+        return None
+
     def choose(self, edges: list[Edge]) -> list[tuple[str | None, bool]]:
         """A name for each edge, and whether it is only a position in a sequence.
 
@@ -105,7 +93,8 @@ class Names:
         chosen: list[tuple[str | None, bool]] = []
         for edge in edges:
             item = self.items.get(edge)
-            if item is not None and (held[item[0]] > 1 or edge not in self.variables):
+            telling = item is not None and (held[item[0]] > 1 or item[0] in self.keyed)
+            if item is not None and (telling or edge not in self.variables):
                 chosen.append((item[1], item[2]))
             elif edge in self.variables:
                 chosen.append((self.variables[edge], False))
@@ -135,6 +124,12 @@ def _note(names: Names, name: str, value: Any) -> None:
         _note_tensor(names, name, value)
     elif issubclass(kind, (dict, list, tuple)):
         _note_container(names, name, value)
+    elif issubclass(kind, torch.nn.Module):
+        names.modules.append(value)
+    elif kind is str:
+        names.words.add(value)
+    elif kind is SimpleNamespace or any("__dataclass_fields__" in each.__dict__ for each in kind.__mro__):
+        _note_fields(names, value)
     elif issubclass(kind, torch.amp.GradScaler):
         _note_scaler(names, value)
 
@@ -172,128 +167,58 @@ def _note_tensor(names: Names, name: str, tensor: Tensor) -> None:
         names.vectors.setdefault(edge, name)
 
 
-def _note_container(names: Names, name: str, container: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> None:
+def _note_container(
+    names: Names, name: str, container: dict[Any, Any] | list[Any] | tuple[Any, ...], *, inner: bool = False
+) -> None:
     # By the methods of dict, list and tuple themselves: those of a subclass of the script's may load or count things.
     base: Any = next(kind for kind in (dict, list, tuple) if isinstance(container, kind))
-    if base.__len__(container) > 1000 or name.startswith("__"):
+    if base.__len__(container) > _MOST_ITEMS or name.startswith("__"):
         return
     items = list(dict.items(container) if isinstance(container, dict) else enumerate(base.__iter__(container)))
+    fields = type(container).__dict__.get("_fields") if base is tuple else None
     if base is not dict:
         words = tuple(value for _, value in items if type(value) is str)
         if "task" in name.lower() and len(words) == len(items) == len(set(words)) and words not in names.task_lists:
             names.task_lists.append(words)
+    if base is dict and "loss" in name.lower():
+        names.keyed.add(id(container))
     for key, value in items:
-        if issubclass(type(value), Tensor) and value.numel() == 1:
-            edge = _edge(value)
-            if edge is not None:
-                label = str(key) if base is dict else f"{name}[{key}]"
-                names.tensors.setdefault(edge, value)
-                names.sizes[id(container)] = names.sizes.get(id(container), 0) + 1
-                names.items.setdefault(edge, (id(container), label, base is not dict))
+        if fields is not None:
+            _note_item(names, container, str(fields[key]), value, in_order=False)
+            continue
+        label = str(key) if base is dict else f"{name}[{key}]"
+        pair = list(tuple.__iter__(value)) if type(value) is tuple and tuple.__len__(value) == 2 else []
+        if base is list and pair and type(pair[0]) is str:
+            _note_item(names, container, pair[0], pair[1], in_order=False)
+        elif not inner and base is dict and issubclass(type(value), dict):
+            _note_container(names, label, value, inner=True)
+        else:
+            _note_item(names, container, label, value, in_order=base is not dict)
+
+
+def _note_item(names: Names, container: Any, label: str, value: Any, *, in_order: bool) -> None:
+    """One loss in a container, or in an object that stands for one."""
+    if not issubclass(type(value), Tensor) or value.numel() != 1:
+        return
+    edge = _edge(value)
+    if edge is not None:
+        names.tensors.setdefault(edge, value)
+        names.sizes[id(container)] = names.sizes.get(id(container), 0) + 1
+        names.items.setdefault(edge, (id(container), label, in_order))
+
+
+def _note_fields(names: Names, value: Any) -> None:
+    """The losses that a record (a dataclass, a namespace) holds."""
+    try:
+        held = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        # A record with slots.
+        return
+    if len(held) <= _MOST_ITEMS:
+        for field_name, inner in list(held.items()):
+            _note_item(names, value, field_name, inner, in_order=False)
 
 
 def _note_scaler(names: Names, scaler: torch.amp.GradScaler) -> None:
     if scaler.is_enabled() and isinstance(scaler._scale, Tensor):
         names.loss_scale = float(scaler._scale)
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a node was made: the name its statement suggests, and the text that tells one statement from another."""
-
-    name: str
-    trace: str
-    called: str | None = None
-    """The loss function that the innermost statement calls, where it is clear which."""
-    assigned: bool = False
-    """Whether the statement assigns to that name; otherwise it is the function or the line that made the node."""
-
-
-def source_of(node: Node) -> Source | None:
-    """Name from the source line that made ``node``, known when the forward ran under anomaly mode."""
-    trace = node.metadata.get("traceback_")
-    if not trace:
-        return None
-    lines = trace if isinstance(trace, list) else [trace]
-    places = list(_places("".join(lines)))
-    if not places:
-        return None
-    function = None
-    for path, number, scope in reversed(places):
-        target, returns = _target(path, number)
-        if target is not None and target.lower() not in _GENERIC:
-            return Source(target, "".join(lines), assigned=True)
-        if returns and function is None and not scope.startswith("<") and scope not in ("forward", "__call__"):
-            function = scope
-        # What a statement only uses stays inside: `model = train()` is no name for a loss of train.
-        if scope == "<module>" or returns is False or (function is not None and not returns):
-            break
-    path, number, _ = places[-1]
-    called = _called(path, number, _LOSS_FUNCTIONS.get(node.name(), ()))
-    return Source(function or called or f"{os.path.basename(path)}:{number}", "".join(lines), called)
-
-
-def _called(path: str, number: int, known: tuple[str, ...]) -> str | None:
-    """The loss function that the statement at this line calls: one that makes such nodes, or the only one."""
-    names: list[str] = []
-    for statement in _statements(path):
-        if statement.lineno <= number <= (statement.end_lineno or statement.lineno):
-            calls = [inner.func for inner in ast.walk(statement) if isinstance(inner, ast.Call)]
-            names += [f.attr if isinstance(f, ast.Attribute) else f.id for f in calls
-                      if isinstance(f, (ast.Attribute, ast.Name))]  # fmt: skip
-    for name in known:
-        if name in names:
-            return name
-    losses = list(dict.fromkeys(name for name in names if "loss" in name.lower() or "entropy" in name.lower()))
-    distinct = losses or list(dict.fromkeys(names))
-    return distinct[0] if len(distinct) == 1 else None
-
-
-def _places(text: str) -> Iterator[tuple[str, int, str]]:
-    """(file, line, function) of the script's own frames, outermost first."""
-    for match in re.finditer(r'File "([^"]+)", line (\d+), in (\S+)', text):
-        path = match[1]
-        inside_library = f"{os.sep}site-packages{os.sep}" in path or path.startswith((_TORCH, "<frozen"))
-        if not inside_library and not path.startswith(_PACKAGE + os.sep + "record"):
-            yield path, int(match[2]), match[3]
-
-
-def _target(path: str, number: int) -> tuple[str | None, bool | None]:
-    """The name that the statement at this line assigns to, and whether the value is handed on to the caller.
-
-    A return does; an expression does not, unless it yields; None: it may, or there is no such line to read.
-    """
-    statement = None
-    for node in _statements(path):
-        if node.lineno <= number <= (node.end_lineno or node.lineno):
-            # The innermost statement comes last.
-            statement = node
-    if isinstance(statement, ast.Return):
-        return None, True
-    target: ast.expr | None = None
-    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
-        target = statement.targets[0]
-    elif isinstance(statement, ast.AnnAssign):
-        target = statement.target
-    if isinstance(target, ast.Name):
-        return target.id, None
-    if isinstance(target, ast.Attribute):
-        return target.attr, None
-    if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Constant):
-        key = target.slice.value
-        if isinstance(key, str):
-            return key, None
-        if isinstance(target.value, ast.Name):
-            return f"{target.value.id}[{key!r}]", None
-    kept = isinstance(statement, ast.Expr) and not isinstance(statement.value, (ast.Yield, ast.YieldFrom))
-    return None, False if kept else None
-
-
-@lru_cache(maxsize=64)
-def _statements(path: str) -> tuple[ast.stmt, ...]:
-    try:
-        tree = ast.parse("".join(linecache.getlines(path)))
-    except (SyntaxError, ValueError):
-        return ()
-    simple = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Return, ast.Expr)
-    return tuple(node for node in ast.walk(tree) if isinstance(node, simple))

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch._C import is_anomaly_check_nan_enabled, is_anomaly_enabled, set_anomaly_enabled
 
+from dominance.record.sources import Positions
+
 
 class SourceLines:
     """Switches autograd's anomaly mode, without its check for NaN, on and off for us, beside the script's own switch.
@@ -20,18 +22,21 @@ class SourceLines:
     def __init__(self) -> None:
         self._ours = False
         self._over = False
+        self._positions = Positions()
 
     def on(self) -> None:
         """Keep source lines from here, unless the first step is over."""
         if not self._over and not self._ours:
             self._ours = True
             _SWITCH.want()
+            self._positions.on()
 
     def off(self) -> None:
         """Keep them no longer: the mode is the script's alone."""
         if self._ours:
             self._ours = False
             _SWITCH.want_no_more()
+            self._positions.off()
 
     def end(self) -> None:
         """The first step has come: they are not needed again, as a rule."""

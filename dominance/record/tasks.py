@@ -6,26 +6,20 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
-from torch.autograd.graph import GradientEdge
 
-from dominance.record.graph import Edge, Splitter, Term, edge_of, leaves, output_size, private_parameters, touches_data
-from dominance.record.naming import Names, source_of
-from dominance.record.values import term_value
+from dominance.record.columns import columns_before, share_of_loss, share_sum, shares_of
+from dominance.record.graph import Edge, edge_of, head, positions_above, reach, touches_data
+from dominance.record.labels import Label, Labeller, Unnamed, all_known, entry_of, groups
+from dominance.record.naming import Names
+from dominance.record.sources import GENERIC
+from dominance.record.splitting import Term
+from dominance.record.terms import Root, TermFinder, exact_weights, picks
+from dominance.record.values import is_plain_sum, term_value
 
-_LOSS_NODES = (
-    "MseLoss", "L1Loss", "SmoothL1", "HuberLoss", "NllLoss", "BinaryCrossEntropy", "KlDiv", "SoftMargin", "CtcLoss",
-)  # fmt: skip
+__all__ = ["Found", "FoundTask", "Root", "TaskFinder", "Unnamed", "exact_weights"]
 
-
-@dataclass
-class Root:
-    """What backward() was called on: one edge, its incoming gradient, and the tensor if it is known."""
-
-    edge: Edge
-    gradient: Tensor
-    tensor: Tensor | None
+_MOST_PLANS = 500
 
 
 @dataclass
@@ -55,20 +49,18 @@ class Found:
     expanded: bool = False
     """Whether the walk went on below a named tensor because it was the only task."""
     total: float = math.nan
+    words: list[str] = field(default_factory=list)
+    """What the user should know of how the tasks were told apart; each is said once."""
 
 
 @dataclass
 class _Plan:
     """What is decided once for all losses of the same structure: which terms form which task, and the names."""
 
-    root: str
     tasks: list[tuple[str, list[int]]]
     residual: list[str]
     separate: list[str]
-
-
-class Unnamed(Exception):
-    """The terms of this loss have no names until a forward has kept its source lines."""
+    words: list[str] = field(default_factory=list)
 
 
 class TaskFinder:
@@ -81,12 +73,18 @@ class TaskFinder:
     def __init__(self, wanted: Sequence[str] | None = None) -> None:
         self._wanted = None if wanted is None else tuple(wanted)
         self._plans: dict[tuple[object, ...], _Plan] = {}
-        self._stops: set[tuple[tuple[int, ...], str]] = set()
         self._by_item: dict[tuple[tuple[str, int], str | None], bool] = {}
+        self._heads: dict[str, dict[frozenset[int], str]] = {}
+        self._reached: dict[str, frozenset[int]] = {}
+        self._terms = TermFinder()
+        self._labeller = Labeller()
         self.expand = True
         """Whether a loss that is one named sum is taken apart; not so when every task has its own backward()."""
-        self.lines_asked = False
+
+    @property
+    def lines_asked(self) -> bool:
         """Whether a loss of new structure came up that only its source lines can name: recorded forwards keep them."""
+        return self._labeller.lines_asked
 
     def find(self, roots: Sequence[Root], names: Names, parameters: set[int], observed: Mapping[str, Tensor]) -> Found:
         """Tasks of one backward() call.
@@ -94,13 +92,13 @@ class TaskFinder:
         Args:
             roots: the outputs that backward() was called on.
             names: the live tensors around the call.
-            parameters: ids of the recorded parameters.
+            parameters: ids of the parameters that can get a gradient from the call.
             observed: task name -> loss, as the user told with ``observe``; empty when not told.
         """
         total = sum(float((root.tensor.detach() * root.gradient).sum()) for root in roots if root.tensor is not None)
         root_name = self._live_name(roots[0].edge, names)
         if observed:
-            found = self._from_observed(roots, names, observed, root_name)
+            found = self._from_observed(roots, names, parameters, observed, root_name)
         else:
             found = self._from_graph(roots, names, parameters, root_name)
         found.total = total if any(root.tensor is not None for root in roots) else math.nan
@@ -109,11 +107,9 @@ class TaskFinder:
     def _live_name(self, edge: Edge, names: Names) -> str | None:
         """What the script calls the loss that backward() is called on, if it has a name."""
         variable = names.variables.get(edge)
-        below = edge[0].next_functions[0] if edge[0].name() == "SelectBackward0" else None
-        if variable is None and below in names.vectors:
-            place, size = int(edge[0]._saved_index), names.tensors[below].numel()
-            lists = [words for words in names.task_lists if len(words) == size]
-            return lists[0][place] if len(lists) == 1 else f"{names.vectors[below]}[{place}]"
+        picked = entry_of(edge, names.vectors)
+        if picked is not None:
+            return self._entry_name(edge, *picked, names)
         item = names.items.get(edge)
         if item is not None:
             # `for loss in losses: loss.backward()` names tasks by the list; a list that only collects the history of
@@ -123,263 +119,242 @@ class TaskFinder:
                 return item[1]
         return variable
 
+    @staticmethod
+    def _entry_name(edge: Edge, vector: Edge, place: int, names: Names) -> str:
+        """The name of a loss that was picked out of a vector: one loop variable for all of them is none."""
+        variable = names.variables.get(edge)
+        beside = [other for other in names.variables if other != edge and entry_of(other, {vector: ""}) is not None]
+        if variable is not None and beside and variable.lower() not in GENERIC:
+            return variable
+        if vector[0].name() == "StackBackward0":
+            given = vector[0].next_functions[place]
+            if given in names.variables:
+                return names.variables[given]
+        size = names.tensors[vector].shape[0]
+        lists = [words for words in names.task_lists if len(words) == size]
+        return lists[0][place] if len(lists) == 1 else f"{names.vectors[vector]}[{place}]"
+
     def _from_observed(
-        self, roots: Sequence[Root], names: Names, observed: Mapping[str, Tensor], root_name: str | None
+        self,
+        roots: Sequence[Root],
+        names: Names,
+        parameters: set[int],
+        observed: Mapping[str, Tensor],
+        root_name: str | None,
     ) -> Found:
-        edges = {name: edge_of(loss) for name, loss in observed.items()}
-        weights = exact_weights(roots, list(edges.values()))
-        tasks = []
-        for (name, edge), weight in zip(edges.items(), weights, strict=True):
-            if weight is not None:
-                tasks.append(_task(name, [edge], [weight], [observed[name].detach()]))
-        return Found(root_name or "loss", tasks, [])
+        if len(shares := [loss for loss in observed.values() if shares_of(loss) is not None]) == len(observed):
+            tasks = [task for at in {id(each): each for each in shares}.values() for task in _shares(roots, at)]
+            return Found(root_name or "loss", tasks, [])
+        labels, edges = list(observed), [edge_of(loss) for loss in observed.values()]
+        above = positions_above(edges)
+        words, tasks = [], []
+        # A sum that was named beside what it is made of is what is left of it without them.
+        sums = {upper for each in above for upper in each}
+        spare = {
+            i
+            for i in sums
+            if not _reaches_past(edges[i], {edges[j] for j in range(len(edges)) if i in above[j]}, parameters)
+        }
+        for i in sorted(spare):
+            inside = ", ".join(labels[j] for j in range(len(edges)) if i in above[j])
+            words.append(f"{labels[i]} is the sum of {inside}, and no task beside them")
+        kept = [i for i in range(len(edges)) if i not in spare]
+        full = exact_weights_of_all(roots, [edges[i] for i in kept])
+        for i, weight in zip(kept, full, strict=True):
+            if weight is None:
+                continue
+            task = _task(labels[i], [edges[i]], [weight], [observed[labels[i]].detach()])
+            within = [j for j in kept if i in above[j]]
+            if within:
+                words.append(f"{labels[i]} holds {', '.join(labels[j] for j in within)}: it stands for the rest of it")
+                _take_out(task, [edges[j] for j in within], [observed[labels[j]].detach() for j in within])
+            tasks.append(task)
+        return Found(root_name or "loss", tasks, [], words=words)
 
     def _from_graph(self, roots: Sequence[Root], names: Names, parameters: set[int], root_name: str | None) -> Found:
-        terms, expanded = self._terms(roots, names, parameters)
-        live = [name for name, _ in names.choose([term.edge for term in terms])]
-        signature = (root_name, *((term.path, term.kind, name) for term, name in zip(terms, live, strict=True)))
+        whole = not self.expand or (len(roots) == 1 and picks(roots[0]) and root_name is not None)
+        if root_name is not None and root_name.lower() not in GENERIC:
+            # A penalty with a name and a backward() of its own is one task, whatever it adds up.
+            whole = whole or not any(touches_data(root.edge[0], parameters) for root in roots)
+        terms, expanded = self._terms.terms(roots, names, parameters, whole=whole and root_name is not None)
+        if whole and root_name is None and not all_known(terms, names):
+            # A sum that has no name, of terms that have none, is the loss of one task.
+            terms, expanded = self._terms.terms(roots, names, parameters, whole=True)
+        lone = len(roots) == 1 and len(terms) == 1 and not terms[0].path
+        if lone and root_name is not None:
+            root_name = self._by_head(root_name, roots[0].edge, names, parameters)
+        reached = reach([term.node for term in terms], parameters)
+        chosen = names.choose([term.edge for term in terms])
+        shape = ((t.path, t.kind, name, r) for t, (name, _), r in zip(terms, chosen, reached, strict=True))
+        signature = (root_name if lone else None, *shape)
         plan = self._plans.get(signature)
         if plan is None:
-            if root_name is None:
-                source = source_of(roots[0].edge[0])
-                root_name = source.name if source is not None else "loss"
-            plan = self._plans[signature] = self._plan(terms, names, parameters, root_name, single=len(roots) == 1)
-        chosen = [position for _, positions in plan.tasks for position in positions]
-        weights = dict(zip(chosen, exact_weights(roots, [terms[i].edge for i in chosen]), strict=True))
+            labels = self._labels(terms, names, parameters, root_name if lone else None)
+            if len(self._plans) >= _MOST_PLANS:
+                self._plans.clear()
+            plan = self._plans[signature] = self._plan(terms, labels, reached, parameters)
+        tasks = self._tasks(plan, roots, terms, names)
+        _by_difference(tasks, roots, terms)
+        if tasks and all(task.weight < 0 for task in tasks) and all(name is None for name, _ in chosen):
+            # What is maximised, and has no name of the script's: the loss is its negative.
+            for task in tasks:
+                task.weight, task.loss = -task.weight, -task.loss
+        tasks, separate = self._sharing(plan, tasks, reached)
+        if len(tasks) == len(terms) == 1 and (count := columns_before(terms[0].node)) is not None and not plan.words:
+            plan.words.append(
+                f"one loss is computed of {count} columns of one output; for a task each, before backward(): "
+                f"dominance.observe(columns=(OUTPUT, [{count} NAMES]))"
+            )
+        name = root_name or (tasks[0].name if len(tasks) == 1 else "loss")
+        return Found(name, tasks, plan.residual, separate, expanded, words=plan.words)
+
+    def _tasks(self, plan: _Plan, roots: Sequence[Root], terms: list[Term], names: Names) -> list[FoundTask]:
+        needed = [position for _, positions in plan.tasks for position in positions]
+        weights = dict(zip(needed, exact_weights(roots, [terms[i].edge for i in needed]), strict=True))
         # A root that picks one loss out of a vector of them passes no gradient to the others.
-        picks = _picks(roots[0])
+        one_of_several = picks(roots[0])
         whole = {root.edge: root.tensor.detach() for root in roots if root.tensor is not None}
         tasks = []
         for name, positions in plan.tasks:
             weighted = [(terms[i].edge, weights[i]) for i in positions]
-            edges = [edge for edge, weight in weighted if weight is not None]
-            if edges and not (picks and not any(bool(weight.any()) for _, weight in weighted if weight is not None)):
-                values = [whole.get(edge, names.value(edge)) for edge in edges]
-                values = [term_value(e[0]) if v is None else v for e, v in zip(edges, values, strict=True)]
-                tasks.append(_task(name, edges, [weight for _, weight in weighted if weight is not None], values))
-        return Found(plan.root, tasks, plan.residual, plan.separate, expanded)
+            held = [(edge, weight) for edge, weight in weighted if weight is not None]
+            if not held or (one_of_several and not any(bool(weight.any()) for _, weight in held)):
+                continue
+            values = [whole.get(edge, names.value(edge)) for edge, _ in held]
+            values = [term_value(e[0]) if v is None else v for (e, _), v in zip(held, values, strict=True)]
+            tasks.append(_task(name, [edge for edge, _ in held], [weight for _, weight in held], values))
+        return tasks
 
-    def _terms(self, roots: Sequence[Root], names: Names, parameters: set[int]) -> tuple[list[Term], bool]:
-        """Terms of all roots, going below a named sum for as long as it is the only task."""
+    def _labels(self, terms: list[Term], names: Names, parameters: set[int], only: str | None) -> list[Label]:
+        if only is not None:
+            return [Label(only, False)]
+        live = self._terms.live(names, parameters)
+        inner: dict[Edge, list[str]] = {}
+        for term in terms:
+            if not names.is_known(term.edge):
+                found = names.choose([each.edge for each in live.named_below(term)])
+                inner[term.edge] = [name for name, _ in found if name is not None]
+        return self._labeller.labels(terms, names, parameters, inner)
 
-        def loss_like(edge: Edge) -> bool:
-            return edge in names.vectors or edge[0].name().startswith(_LOSS_NODES)
-
-        root_edges = {root.edge for root in roots}
-        known = {edge[0] for edge in (*names.variables, *names.items) if edge not in root_edges}
-
-        def stops(edge: Edge, path: tuple[int, ...]) -> bool:
-            return names.is_known(edge) or self._assigned(edge, path)
-
-        splitter = Splitter(lambda node: touches_data(node, parameters) or node in known, stops, loss_like)
-        terms: list[Term] = []
-        for position, root in enumerate(roots):
-            terms += splitter.terms(root.edge, (position,) if len(roots) > 1 else ())
-        if not self.expand or (len(roots) == 1 and _picks(roots[0]) and self._live_name(roots[0].edge, names)):
-            # A weight in front of a loss is looked through; a sum stays whole.
-            whole = [Term(r.edge, (i,) if len(roots) > 1 else (), r.edge[0].name()) for i, r in enumerate(roots)]
-            return (terms if len(terms) == len(roots) == 1 else whole), False
-        # A term that is itself a function of several named losses is those losses.
-        live = _live_splitter(names, parameters)
-        inner = [[] if names.is_known(t.edge) else live.named_below(t) for t in terms]
-        terms = [
-            each for term, below in zip(terms, inner, strict=True) for each in (below if len(below) > 1 else [term])
-        ]
-        expanded = len(roots) == 1 and len(terms) > 1
-        while True:
-            loaded = [term for term in terms if touches_data(term.node, parameters)]
-            if len(loaded) != 1 and len(terms) != 1:
-                return terms, expanded
-            only = loaded[0] if len(loaded) == 1 else terms[0]
-            below = splitter.terms(only.edge, only.path)
-            if [term.edge for term in below] == [only.edge]:
-                below = live.named_below(only)
-                if len(below) < 2:
-                    return terms, expanded
-            place = terms.index(only)
-            terms = terms[:place] + below + terms[place + 1 :]
-            expanded = True
-
-    def _assigned(self, edge: Edge, path: tuple[int, ...]) -> bool:
-        """Whether the script gave this scalar a name in a function that has returned since.
-
-        The source lines are there in the first step only; the place in the graph tells it in later ones.
-        """
-        if output_size(edge) != 1:
-            return False
-        place = (path, edge[0].name())
-        source = source_of(edge[0])
-        if source is not None and source.assigned:
-            self._stops.add(place)
-        return place in self._stops
-
-    def _plan(self, terms: list[Term], names: Names, parameters: set[int], root_name: str, *, single: bool) -> _Plan:
-        whole = single and len(terms) == 1 and not terms[0].path
-        labels = self._labels(terms, names, root_name if whole else None, self._inner(terms, names, parameters))
+    def _plan(
+        self, terms: list[Term], labels: list[Label], reached: Sequence[frozenset[int]], parameters: set[int]
+    ) -> _Plan:
         loaded = [i for i, term in enumerate(terms) if touches_data(term.node, parameters)]
         # Where no term touches data (a loss that is a function of the parameters alone) all of them are tasks.
         candidates = loaded or list(range(len(terms)))
-        reach = {
-            i: {id(leaf) for leaf in leaves([term.node]) if id(leaf) in parameters} for i, term in enumerate(terms)
-        }
-        groups = self._groups(terms, candidates, labels)
-        groups = [(name, members) for name, members in groups if any(reach[i] for i in members)]
+        found = groups(terms, candidates, labels)
+        found = [(name, members) for name, members in found if any(reached[i] for i in members)]
         separate: list[str] = []
-        if len(groups) > 1:
-            sets = [set().union(*(reach[i] for i in members)) for _, members in groups]
+        if len(found) > 1:
+            sets = [frozenset().union(*(reached[i] for i in members)) for _, members in found]
             apart = [
                 name
-                for position, (name, _) in enumerate(groups)
+                for position, (name, _) in enumerate(found)
                 if not any(sets[position] & other for j, other in enumerate(sets) if j != position)
             ]
-            if len(apart) < len(groups):
+            if len(apart) < len(found):
                 separate = apart
-                groups = [group for group in groups if group[0] not in apart]
-        grouped = {i for _, members in groups for i in members}
-        reached = set().union(*(reach[i] for i in grouped)) if grouped else set()
-        rest = [i for i in range(len(terms)) if i not in grouped and reach[i] & reached and i not in candidates]
-        residual = list(dict.fromkeys(labels[i][0] for i in rest))
-        if self._wanted is not None and all(name in [group for group, _ in groups] for name in self._wanted):
-            residual += [name for name, _ in groups if name not in self._wanted]
-            groups = [group for group in groups if group[0] in self._wanted]
-        return _Plan(root_name, groups, residual, separate)
+                found = [group for group in found if group[0] not in apart]
+        grouped = {i for _, members in found for i in members}
+        together = frozenset().union(*(reached[i] for i in grouped))
+        rest = [i for i in range(len(terms)) if i not in grouped and reached[i] & together and i not in candidates]
+        residual = list(dict.fromkeys(labels[i].name for i in rest))
+        if self._wanted is not None and all(name in [group for group, _ in found] for name in self._wanted):
+            residual += [name for name, _ in found if name not in self._wanted]
+            found = [group for group in found if group[0] in self._wanted]
+        return _Plan(found, residual, separate)
 
-    @staticmethod
-    def _inner(terms: list[Term], names: Names, parameters: set[int]) -> dict[Edge, list[str]]:
-        """Names of the losses that unnamed terms are functions of: the logarithm of a loss is still that task."""
-        splitter = _live_splitter(names, parameters)
-        inner = {}
-        for term in terms:
-            if not names.is_known(term.edge):
-                found = names.choose([each.edge for each in splitter.named_below(term)])
-                inner[term.edge] = [name for name, _ in found if name is not None]
-        return inner
+    def _sharing(
+        self, plan: _Plan, tasks: list[FoundTask], reached: Sequence[frozenset[int]]
+    ) -> tuple[list[FoundTask], list[str]]:
+        """Leave out a loss that reaches no parameter that other tasks share: one that trains the loss weights, say."""
+        sets = {name: frozenset().union(*(reached[i] for i in members)) for name, members in plan.tasks}
+        others = [each for name, each in self._reached.items() if name not in sets]
+        known = frozenset().union(*others)
+        share = any(one & two for i, one in enumerate(others) for two in others[:i])
+        strange = [] if not share else [name for name, each in sets.items() if not each & known]
+        if len(strange) < len(sets) and len(sets) > 1:
+            strange = []
+        self._reached |= {name: each for name, each in sets.items() if name not in strange}
+        return [task for task in tasks if task.name not in strange], [*plan.separate, *strange]
 
-    def _labels(
-        self, terms: list[Term], names: Names, only: str | None, inner: Mapping[Edge, list[str]]
-    ) -> list[tuple[str, bool, str | None]]:
-        """For each term: name, whether it could be one repeat of many, and the source text that made it."""
-        labels: list[tuple[str, bool, str | None]] = []
-        sources = [source_of(term.node) for term in terms]
-        entries = _vector_entries([term.edge for term in terms], names) if only is None else {}
-        for position, (term, (name, is_position)) in enumerate(
-            zip(terms, names.choose([term.edge for term in terms]), strict=True)
-        ):
-            source = sources[position]
-            text = None if source is None else source.trace
-            if only is not None:
-                labels.append((only, False, text))
-            elif name is not None:
-                labels.append((name, is_position, text))
-            elif term.edge in entries and not (source is not None and source.assigned):
-                labels.append((entries[term.edge], True, text))
-            elif len(below := inner.get(term.edge, [])) == 1:
-                labels.append((below[0], False, text))
-            elif source is not None:
-                # A function that returns several terms at once names none of them.
-                alone = [other.name for other in sources if other is not None].count(source.name) == 1
-                labels.append((source.name if alone or source.called is None else source.called, True, text))
-            else:
-                if not self.lines_asked:
-                    self.lines_asked = True
-                    raise Unnamed
-                labels.append((f"term{position + 1}", True, None))
-        return labels
-
-    def _groups(
-        self, terms: list[Term], candidates: list[int], labels: list[tuple[str, bool, str | None]]
-    ) -> list[tuple[str, list[int]]]:
-        """Terms that are one task together: samples or time steps of one loss, and pieces of one library call."""
-        repeatable = [i for i in candidates if labels[i][1]]
-        groups: list[tuple[str, list[int]]] = []
-        merged: dict[int, int] = {}
-        private = dict(zip(repeatable, private_parameters([terms[i] for i in repeatable]), strict=True))
-        for i in candidates:
-            for first in merged:
-                if i in private and first in private and self._same_task(terms, labels, private, first, i):
-                    groups[merged[first]][1].append(i)
-                    break
-            else:
-                merged[i] = len(groups)
-                groups.append((labels[i][0], [i]))
-        return _distinct([(name.split("[")[0] if len(members) > 1 else name, members) for name, members in groups])
-
-    @staticmethod
-    def _same_task(
-        terms: list[Term],
-        labels: list[tuple[str, bool, str | None]],
-        private: Mapping[int, frozenset[int]],
-        first: int,
-        other: int,
-    ) -> bool:
-        same_source = labels[first][2] is not None and labels[first][2] == labels[other][2]
-        one_container = labels[first][0].split("[")[0] == labels[other][0].split("[")[0]
-        if terms[first].kind == terms[other].kind:
-            # The same net, run again on another sample or time step, eats the same parameters apart from the others;
-            # the last time step eats those of the recurrence too.
-            one, two = private[first], private[other]
-            repeats = bool(one) and bool(two) and (one <= two or two <= one)
-            return repeats and (same_source or one_container)
-        # One call of a library function that is a sum itself: label smoothing.
-        return same_source and private[first] == private[other]
+    def _by_head(self, name: str, edge: Edge, names: Names, parameters: set[int]) -> str:
+        """Tell the tasks of one variable apart, where each has its own backward(): by the heads that they reach."""
+        own = head(edge[0], parameters)
+        known = self._heads.setdefault(name, {})
+        for other, label in known.items():
+            if other & own or not own:
+                return label
+        if not own:
+            return name
+        key = names.key_of(own)
+        spoken = key is not None and key in names.words
+        if spoken or (key is not None and name.lower() in GENERIC and known):
+            label = str(key)
+        else:
+            label = f"{name}.{len(known) + 1}" if known else name
+        known[own] = label
+        return label
 
 
-def _live_splitter(names: Names, parameters: set[int]) -> Splitter:
-    """Finds the scalars that the script holds by name now."""
-    return Splitter(
-        lambda node: touches_data(node, parameters), lambda edge, path: names.is_scalar(edge), lambda edge: False
-    )
+def _by_difference(tasks: Sequence[FoundTask], roots: Sequence[Root], terms: Sequence[Term]) -> None:
+    """The one loss that is not known, from the total and all others."""
+    unknown = [task for task in tasks if math.isnan(task.loss)]
+    edges = {term.edge for term in terms}
+    counted = {edge for task in tasks for edge in task.edges}
+    if len(unknown) != 1 or not unknown[0].weight or len(roots) != 1 or counted != edges:
+        return
+    tensor = roots[0].tensor
+    if tensor is None or tensor.numel() != 1 or not is_plain_sum(roots[0].edge, edges):
+        return
+    total = float((tensor.detach().double() * roots[0].gradient.double()).sum())
+    known = sum(task.weight * task.loss for task in tasks if task is not unknown[0])
+    unknown[0].loss = (total - known) / unknown[0].weight
 
 
-def _picks(root: Root) -> bool:
-    return bool(root.edge[0].name().startswith(("Select", "Unbind", "Split", "Slice", "Index")))
-
-
-def exact_weights(roots: Sequence[Root], edges: Sequence[Edge]) -> list[Tensor | None]:
-    """Derivative of the roots by each edge, through the linear top of the graph alone; None for an edge not reached."""
-    if not edges:
+def _shares(roots: Sequence[Root], at: Tensor) -> list[FoundTask]:
+    """Tasks that are shares of the gradient through one tensor."""
+    edge = edge_of(at)
+    (gradient,) = exact_weights(roots, [edge])
+    if gradient is None:
         return []
-    by_root = {root.edge: root.gradient for root in roots}
-    inputs = [edge for edge in edges if edge not in by_root]
-    weights: dict[Edge, Tensor | None] = dict(by_root)
-    if inputs:
-        found = torch.autograd.grad(
-            [GradientEdge(*root.edge) for root in roots],
-            [GradientEdge(*edge) for edge in inputs],
-            [root.gradient for root in roots],
-            retain_graph=True,
-            allow_unused=True,
-        )
-        for edge, weight in zip(inputs, found, strict=True):
-            direct = by_root.get(edge)
-            weights[edge] = weight if direct is None else direct
-    return [weights[edge] for edge in edges]
+    nodes = [root.edge[0] for root in roots]
+    entries = share_of_loss(nodes, edge, lambda above: exact_weights(roots, [above])[0])
+    shares = shares_of(at) or {}
+    return [
+        FoundTask(name, [edge], [gradient * share], 1.0, share_sum(entries, share)) for name, share in shares.items()
+    ]
 
 
-def _vector_entries(edges: Sequence[Edge], names: Names) -> dict[Edge, str]:
-    """Names like ``losses[1]`` for terms that are entries of a named vector."""
-    entries: dict[Edge, str] = {}
-    for vector, name in names.vectors.items():
-        tensor = names.tensors[vector]
-        if tensor.dim() != 1 or tensor.numel() > 1000:
-            continue
-        # With the gradient 1, 2, 3, … for its entries, each term's weight is its place in the vector.
-        places = torch.arange(1, tensor.numel() + 1, dtype=tensor.dtype, device=tensor.device)
-        weights = torch.autograd.grad(
-            [GradientEdge(*vector)], [GradientEdge(*e) for e in edges], [places], retain_graph=True, allow_unused=True
-        )
-        for edge, weight in zip(edges, weights, strict=True):
-            if (
-                weight is not None
-                and weight.numel() == 1
-                and edge != vector
-                and float(weight) in range(1, len(places) + 1)
-            ):
-                place = int(weight) - 1
-                # `losses[k] = …` in a loop over the tasks' names: the one list of that length says what they are.
-                lists = [words for words in names.task_lists if len(words) == len(places)]
-                entries.setdefault(edge, lists[0][place] if len(lists) == 1 else f"{name}[{place}]")
-    return entries
+def exact_weights_of_all(roots: Sequence[Root], edges: Sequence[Edge]) -> list[Tensor | None]:
+    """As ``exact_weights``, each edge on its own: what one holds of another counts in both."""
+    return [exact_weights(roots, [edge])[0] for edge in edges]
+
+
+def _reaches_past(edge: Edge, cut: set[Edge], parameters: set[int]) -> bool:
+    """Whether any of the parameters lies below an edge on a way that does not pass through ``cut``."""
+    stops = {node for node, _ in cut}
+    seen, stack = {edge[0]}, [edge[0]]
+    while stack:
+        node = stack.pop()
+        if hasattr(node, "variable") and id(node.variable) in parameters:
+            return True
+        for child, _ in node.next_functions:
+            if child is not None and child not in seen and child not in stops:
+                seen.add(child)
+                stack.append(child)
+    return False
+
+
+def _take_out(task: FoundTask, edges: list[Edge], values: list[Tensor]) -> None:
+    """Leave in a task what of its loss is not made of these others."""
+    own = Root(task.edges[0], task.gradients[0], None)
+    for edge, value, weight in zip(edges, values, exact_weights([own], edges), strict=True):
+        if weight is not None:
+            task.edges.append(edge)
+            task.gradients.append(-weight)
+            if task.weight:
+                task.loss -= float((weight.double() * value.double()).sum()) / task.weight
 
 
 def _task(name: str, edges: list[Edge], gradients: list[Tensor], values: Sequence[Tensor | None]) -> FoundTask:
@@ -398,16 +373,3 @@ def _task(name: str, edges: list[Edge], gradients: list[Tensor], values: Sequenc
         # Weights that cancel define no mean loss: the sum is then the loss, at weight 1.
         weight = 1.0
     return FoundTask(name, edges, gradients, weight, scaled / weight)
-
-
-def _distinct(groups: list[tuple[str, list[int]]]) -> list[tuple[str, list[int]]]:
-    """Number the groups that would share a name."""
-    counts: dict[str, int] = {}
-    for name, _ in groups:
-        counts[name] = counts.get(name, 0) + 1
-    seen: dict[str, int] = {}
-    result = []
-    for name, members in groups:
-        seen[name] = seen.get(name, 0) + 1
-        result.append((name if counts[name] == 1 else f"{name}.{seen[name]}", members))
-    return result

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from dominance.record.columns import MakesShares, Shares
 
 
 class Observer(Protocol):
@@ -21,22 +23,45 @@ class Observer(Protocol):
 _active: list[Observer] = []
 
 
-def observe(losses: Mapping[str, Tensor]) -> None:
+def observe(
+    losses: Mapping[str, Tensor] | None = None,
+    *,
+    at: Tensor | None = None,
+    shares: MakesShares | Shares | None = None,
+    columns: tuple[Tensor, Sequence[str]] | None = None,
+) -> None:
     """Name the tasks of the loss that the next ``backward()`` is called on.
 
-    Call it before ``backward()``, at every step, with the tasks' losses as they enter the sum. It does nothing when no
-    recording is in progress, so it can stay in a script for good.
+    Call it before ``backward()``, at every step, with the tasks' losses as they enter the sum. Where one loss is
+    computed from one output of several columns, name the output and its columns instead: each column is a task then,
+    and its gradient that of the loss through this column, exactly. It does nothing when no recording is in progress,
+    so it can stay in a script for good.
 
     Args:
         losses: task name -> its loss, a tensor that needs gradient (a scalar, or one loss per sample).
+        at: a tensor that the loss is computed from, like the logits; the tasks are shares of the gradient through it.
+        shares: ``by_column(names)``, ``by_group(ids)``, or task name -> share of each entry of ``at``.
+        columns: short for ``at=columns[0], shares=by_column(columns[1])``.
 
     Raises:
-        TypeError: ``losses`` is no mapping of names to tensors.
+        TypeError: ``losses`` is no mapping of names to tensors, or none of the ways to name tasks is given whole.
+        ValueError: the shares do not fit the tensor.
 
     >>> observe({})
     """
+    if not _active:
+        return
+    if (losses is not None) + (at is not None) + (columns is not None) != 1 or (at is None) != (shares is None):
+        raise TypeError("observe takes losses, or at= and shares=, or columns=(tensor, names)")
+    if losses is None:
+        from dominance.record.columns import by_column, told
+
+        if columns is not None:
+            at, shares = columns[0], by_column(columns[1])
+        if at is not None and shares is not None:
+            losses = told(at, shares)
     for observer in _active:
-        observer.observe(losses)
+        observer.observe(losses or {})
 
 
 def activate(observer: Observer) -> None:

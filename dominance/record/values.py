@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dominance.record.graph import Node, saved_tensor
+from dominance.record.graph import Edge, Node, saved_tensor
 
 _REDUCTIONS = ("none", "mean", "sum")
 
@@ -36,6 +36,35 @@ def _value(node: Node) -> Tensor | None:
         # A saved tensor that was freed or changed in place: the value is not known, which the run shows as NaN.
         return None
     return value if value.shape == _shape(node) else None
+
+
+_SUMS = (
+    "AddBackward0",
+    "SubBackward0",
+    "StackBackward0",
+    "SumBackward0",
+    "NegBackward0",
+    "CloneBackward0",
+    "ToCopyBackward0",
+)
+_SCALINGS = ("MulBackward0", "DivBackward0", "MeanBackward0")
+
+
+def is_plain_sum(root: Edge, terms: Container[Edge]) -> bool:
+    """Whether a loss is the weighted sum of its terms and nothing beside: no constant is added anywhere."""
+    waiting = [root]
+    while waiting:
+        edge = waiting.pop()
+        if edge in terms:
+            continue
+        node, _ = edge
+        given = [child for child in node.next_functions if child[0] is not None]
+        whole = len(given) == len(node.next_functions)
+        # Of two factors that need gradient one is a weight that is learned: its own graph is no sum.
+        if not (node.name() in _SUMS and whole) and not (node.name() in _SCALINGS and len(given) == 1):
+            return False
+        waiting += given
+    return True
 
 
 class _UnknownError(Exception):
@@ -129,6 +158,18 @@ def _mean_over(node: Node) -> Tensor:
     return _child(node).mean(_dims(node), node._saved_keepdim)
 
 
+def _index(number: int) -> int:
+    return _signed(int(number))
+
+
+def _select(node: Node) -> Tensor:
+    return _child(node).select(_index(node._saved_dim), _index(node._saved_index))
+
+
+def _gather(node: Node) -> Tensor:
+    return _child(node).gather(_index(node._saved_dim), _saved(node, "index"))
+
+
 _RULES: dict[str, Callable[[Any], Tensor]] = {
     "MseLossBackward0": _pair(F.mse_loss),
     "SmoothL1LossBackward0": lambda n: F.smooth_l1_loss(
@@ -155,6 +196,10 @@ _RULES: dict[str, Callable[[Any], Tensor]] = {
     "SumBackward1": _sum_over,
     "AddBackward0": _add,
     "SubBackward0": _sub,
+    "GatherBackward0": _gather,
+    "SelectBackward0": _select,
+    "UnsqueezeBackward0": lambda n: _child(n).reshape(_shape(n)),
+    "SqueezeBackward1": lambda n: _child(n).reshape(_shape(n)),
     "SqueezeBackward0": lambda n: _child(n).squeeze(),
     "ViewBackward0": lambda n: _child(n).reshape(_shape(n)),
     "CloneBackward0": _child,

@@ -12,8 +12,6 @@ from torch.utils.checkpoint import checkpoint
 
 from dominance.record.graph import (
     Edge,
-    Splitter,
-    Term,
     children,
     edge_of,
     leaves,
@@ -23,6 +21,7 @@ from dominance.record.graph import (
     touches_data,
     walk,
 )
+from dominance.record.splitting import Splitter, Term
 
 torch.set_num_threads(1)
 X, T = torch.linspace(-1, 1, 12).reshape(6, 2), torch.ones(6, 2)
@@ -47,7 +46,7 @@ def loss_like(edge: Edge) -> bool:
 
 def split(root: Tensor, named: tuple[Tensor, ...] = ()) -> list[Term]:
     edges = {edge_of(tensor) for tensor in named}
-    splitter = Splitter(touches_data, lambda edge, path: edge in edges, loss_like)
+    splitter = Splitter(touches_data, lambda edge, path, above: edge in edges, loss_like)
     return splitter.terms(edge_of(root))
 
 
@@ -280,12 +279,12 @@ def test_parameters_of_a_term_of_its_own() -> None:
     z = (trunk * X).tanh()
     shared = (z * both).tanh()
     terms = [(z * a * X).mean(), (z * b * X).mean() + shared.mean(), shared.square().mean()]
-    private = private_parameters([Term(edge_of(t), (), "") for t in terms])
+    private = private_parameters([edge_of(t)[0] for t in terms])
     assert private == [{id(a)}, {id(b)}, set()]
 
 
 def test_the_same_parameters_eaten_again_are_private_to_each() -> None:
     """One net run on two samples: each term has nodes of its own."""
     w = torch.ones(2, requires_grad=True)
-    terms = [Term(edge_of((w * x).square().mean()), (), "") for x in X[:2]]
+    terms = [edge_of((w * x).square().mean())[0] for x in X[:2]]
     assert private_parameters(terms) == [{id(w)}, {id(w)}]

@@ -78,6 +78,10 @@ WRITTEN: dict[str, Loss] = {
     "viewed as a scalar": lambda z: (z[0, :1] ** 2).view(()),
     "viewed as a vector": lambda z: (z**2).mean().view(1),
     "cloned": lambda z: (z**2).mean().clone(),
+    "likelihood by index": lambda z: -z.log_softmax(1).gather(1, CLASSES.abs()[:, None] % 3).mean(),
+    "likelihood of the last class": lambda z: -z.log_softmax(1)[:, -1].mean(),
+    "with a dimension more": lambda z: (z**2).mean().unsqueeze(0),
+    "without a dimension of one": lambda z: (z**2).mean(0, keepdim=True).squeeze(0),
     "in double": lambda z: (z**2).mean().double(),
 }
 
@@ -115,7 +119,6 @@ def test_every_rule_is_tested() -> None:
     "loss",
     [
         lambda z: F.relu(z).clamp(min=0.1).mean(),
-        lambda z: z.log_softmax(1).gather(1, CLASSES.abs()[:, None] % 3).mean(),
         lambda z: torch.cat([z, z]).sum(),
         lambda z: z.mean() + 1,
     ],

@@ -1,0 +1,271 @@
+"""The terms that a loss is split into: each is counted once, by autograd edge and weight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge
+
+from dominance.record.graph import (
+    COPY_SLICES,
+    ELEMENTWISE,
+    Edge,
+    Fingerprint,
+    Node,
+    fingerprint,
+    output_size,
+    positions_above,
+    touches_data,
+)
+from dominance.record.naming import Names
+from dominance.record.sources import name_of_value, stack_of, value_of
+from dominance.record.splitting import Splitter, Term
+
+_LOSS_NODES = (
+    "MseLoss", "L1Loss", "SmoothL1", "HuberLoss", "NllLoss", "BinaryCrossEntropy", "KlDiv", "SoftMargin", "CtcLoss",
+)  # fmt: skip
+_MOST_ROUNDS = 20
+
+
+@dataclass
+class Root:
+    """What backward() was called on: one edge, its incoming gradient, and the tensor if it is known."""
+
+    edge: Edge
+    gradient: Tensor
+    tensor: Tensor | None
+
+
+class Values:
+    """Which scalars are values of their own: those that a statement gave a name, or one call of torch made.
+
+    The places in the source that tell it are kept for some forwards only; the look of the graph tells it in others.
+    """
+
+    def __init__(self) -> None:
+        self._places: set[tuple[tuple[int, ...], str]] = set()
+        self._ends: set[Fingerprint] = set()
+        self._inner: set[Fingerprint] = set()
+        self._whole: set[Fingerprint] = set()
+
+    def ends(self, edge: Edge, path: tuple[int, ...], above: Node | None) -> bool:
+        """Whether the walk down a loss ends at this scalar."""
+        node, _ = edge
+        if output_size(edge) != 1:
+            return False
+        if not stack_of(node):
+            look = fingerprint(node)
+            return (path, node.name()) in self._places or (look in self._ends and look not in self._inner)
+        value = value_of(node, above)
+        ends = value is not None and (value.of_torch or name_of_value(value) is not None)
+        (self._ends if ends else self._inner).add(fingerprint(node))
+        if ends:
+            self._places.add((path, node.name()))
+            if value is not None and value.of_torch:
+                self._whole.add(fingerprint(node))
+        return ends
+
+    def is_value(self, edge: Edge, path: tuple[int, ...], above: Node | None) -> bool:
+        """Whether a statement or a function made this scalar; known from the source alone."""
+        return value_of(edge[0], above) is not None
+
+    def one_call(self, edge: Edge) -> bool:
+        """Whether one call of a function of torch made this scalar, whatever it is a sum of inside."""
+        stack = stack_of(edge[0])
+        if not stack:
+            return fingerprint(edge[0]) in self._whole
+        if stack[-1].in_torch:
+            self._whole.add(fingerprint(edge[0]))
+        return stack[-1].in_torch
+
+    def keep(self, terms: Sequence[Term]) -> None:
+        """The walk of a forward whose source is known has come to these terms."""
+        for term in terms:
+            if output_size(term.edge) == 1 and stack_of(term.node):
+                look = fingerprint(term.node)
+                self._ends.add(look)
+                self._inner.discard(look)
+                self._places.add((term.path, term.kind))
+
+
+class TermFinder:
+    """Takes losses apart into terms of which none lies below another."""
+
+    def __init__(self) -> None:
+        self._values = Values()
+
+    def terms(
+        self, roots: Sequence[Root], names: Names, parameters: set[int], *, whole: bool
+    ) -> tuple[list[Term], bool]:
+        """The terms of all roots, and whether a lone root was taken apart below a sum that has a name.
+
+        Args:
+            roots: what backward() was called on.
+            names: the live tensors around the call.
+            parameters: ids of the recorded parameters.
+            whole: whether each root stays one term; a weight in front of a loss is looked through all the same.
+        """
+        splitter = self._splitter(roots, names, parameters)
+        terms: list[Term] = []
+        for position, root in enumerate(roots):
+            path = (position,) if len(roots) > 1 else ()
+            if self._values.one_call(root.edge):
+                terms.append(Term(root.edge, path, root.edge[0].name()))
+            else:
+                terms += splitter.terms(root.edge, path)
+        terms = list({term.edge: term for term in terms}.values())
+        self._values.keep(terms)
+        if whole:
+            each = [Term(r.edge, (i,) if len(roots) > 1 else (), r.edge[0].name()) for i, r in enumerate(roots)]
+            return (terms if len(terms) == len(roots) == 1 else each), False
+        # A term that is itself a function of several named losses is those losses.
+        live = self.live(names, parameters)
+        inner = [[] if names.is_known(t.edge) or self._values.one_call(t.edge) else live.named_below(t) for t in terms]
+        terms = [t for term, below in zip(terms, inner, strict=True) for t in (below if len(below) > 1 else [term])]
+        expanded = len(roots) == 1 and len(terms) > 1
+        terms, further = self._while_alone(terms, splitter, live, parameters)
+        return self._apart(terms, splitter), expanded or further
+
+    def live(self, names: Names, parameters: set[int]) -> Splitter:
+        """Finds the scalars that the script holds by name now."""
+        touches = _Remembered(parameters)
+        return Splitter(touches, lambda edge, path, above: names.is_scalar(edge), lambda edge: False)
+
+    def _splitter(self, roots: Sequence[Root], names: Names, parameters: set[int]) -> Splitter:
+        touches = _Remembered(parameters)
+        known: set[Node] = set()
+        if not any(touches(root.edge[0]) for root in roots):
+            # A problem without data (a function of the parameters alone): what has a name is no weight.
+            own = {root.edge for root in roots}
+            known = {edge[0] for edge in (*names.variables, *names.items) if edge not in own}
+
+        def named(edge: Edge, path: tuple[int, ...], above: Node | None) -> bool:
+            return names.is_known(edge) or self._values.ends(edge, path, above)
+
+        def loss_like(edge: Edge) -> bool:
+            return edge in names.vectors or edge[0].name().startswith(_LOSS_NODES)
+
+        stacks = {node for vector in names.vectors for node in _stacks_below(vector[0])}
+
+        def is_value(edge: Edge, path: tuple[int, ...], above: Node | None) -> bool:
+            # What was put into a vector that has a name is the loss, whatever it was computed from.
+            return above in stacks or self._values.is_value(edge, path, above)
+
+        return Splitter(lambda node: touches(node) or node in known, named, loss_like, is_value)
+
+    def _while_alone(
+        self, terms: list[Term], splitter: Splitter, live: Splitter, parameters: set[int]
+    ) -> tuple[list[Term], bool]:
+        """Go on below a named sum for as long as it is the only task."""
+        expanded = False
+        touches = _Remembered(parameters)
+        while True:
+            # Two are enough to know that none is alone: each look can go through the whole graph.
+            loaded = list(islice((term for term in terms if touches(term.node)), 2))
+            if len(loaded) != 1 and len(terms) != 1:
+                return terms, expanded
+            only = loaded[0] if len(loaded) == 1 else terms[0]
+            if self._values.one_call(only.edge):
+                return terms, expanded
+            below = [only]
+            while len(below) == 1:
+                inner = splitter.terms(below[0].edge, below[0].path)
+                if [term.edge for term in inner] == [below[0].edge]:
+                    inner = live.named_below(below[0])
+                    break
+                below = inner
+            below = below if len(below) > 1 else inner
+            if len(below) < 2:
+                return terms, expanded
+            self._values.keep(below)
+            place = terms.index(only)
+            terms = terms[:place] + below + terms[place + 1 :]
+            expanded = True
+
+    def _apart(self, terms: list[Term], splitter: Splitter) -> list[Term]:
+        """Split the terms that lie above another, where they are sums: each is then counted where it is made."""
+        for _ in range(_MOST_ROUNDS):
+            over = {u for above in positions_above([term.edge for term in terms]) for u in above}
+            split = {u: splitter.terms(terms[u].edge, terms[u].path) for u in over}
+            split = {u: below for u, below in split.items() if [term.edge for term in below] != [terms[u].edge]}
+            if not split:
+                break
+            spread = [t for i, term in enumerate(terms) for t in split.get(i, [term])]
+            terms = list({term.edge: term for term in spread}.values())
+        return terms
+
+
+def _stacks_below(node: Node) -> list[Node]:
+    """The nodes that put scalars into this vector, below its weights."""
+    found, waiting = [], [node]
+    while waiting:
+        here = waiting.pop()
+        if here.name() in ("StackBackward0", COPY_SLICES):
+            found.append(here)
+        if here.name() in ELEMENTWISE or here.name() == COPY_SLICES:
+            waiting += [child for child, _ in here.next_functions[:1] if child is not None]
+    return found
+
+
+class _Remembered:
+    """``touches_data``, asked once for each node of one loss."""
+
+    def __init__(self, parameters: set[int]) -> None:
+        self._parameters = parameters
+        self._known: dict[Node, bool] = {}
+
+    def __call__(self, node: Node) -> bool:
+        if node not in self._known:
+            self._known[node] = touches_data(node, self._parameters)
+        return self._known[node]
+
+
+def picks(root: Root) -> bool:
+    """Whether a root takes entries out of a vector."""
+    return bool(root.edge[0].name().startswith(("Select", "Unbind", "Split", "Slice", "Index")))
+
+
+def exact_weights(roots: Sequence[Root], edges: Sequence[Edge]) -> list[Tensor | None]:
+    """Derivative of the roots by each edge, through the linear top of the graph alone; None for an edge not reached.
+
+    Where one edge lies below another, the paths that pass through the upper one count there, and there alone.
+    """
+    if not edges:
+        return []
+    full = _derivatives([root.edge for root in roots], [root.gradient for root in roots], edges)
+    above = positions_above(edges)
+    direct: list[Tensor | None] = list(full)
+    for position in sorted(range(len(edges)), key=lambda i: len(above[i])):
+        weight = full[position]
+        for upper in above[position]:
+            through = direct[upper]
+            if weight is None or through is None:
+                continue
+            (part,) = _derivatives([edges[upper]], [through], [edges[position]])
+            weight = weight if part is None else weight - part
+        whole = full[position]
+        if above[position] and weight is not None and whole is not None:
+            rounding = 8 * torch.finfo(weight.dtype).eps * whole.detach().abs().max()
+            weight = None if bool((weight.detach().abs() <= rounding).all()) else weight
+        direct[position] = weight
+    return direct
+
+
+def _derivatives(outputs: Sequence[Edge], gradients: Sequence[Tensor], edges: Sequence[Edge]) -> list[Tensor | None]:
+    known: Mapping[Edge, Tensor] = dict(zip(outputs, gradients, strict=True))
+    inputs = [edge for edge in edges if edge not in known]
+    weights: dict[Edge, Tensor | None] = dict(known)
+    if inputs:
+        found = torch.autograd.grad(
+            [GradientEdge(*edge) for edge in outputs],
+            [GradientEdge(*edge) for edge in inputs],
+            list(gradients),
+            retain_graph=True,
+            allow_unused=True,
+        )
+        weights |= dict(zip(inputs, found, strict=True))
+    return [weights[edge] for edge in edges]
