@@ -84,17 +84,17 @@ ENTRIES = [
     Entry("ranger21", "ranger21", "Ranger21", {"lr": 1e-3, "num_epochs": 2, "num_batches_per_epoch": 10}),
     *_of("schedulefree", "schedulefree", "AdamWScheduleFree SGDScheduleFree RAdamScheduleFree"),
     *(Entry("timm", f"timm.optim.{module}", name, {"lr": 1e-2}) for module, name in (
-        ("adan", "Adan"), ("adamp", "AdamP"), ("adamw", "AdamWLegacy"), ("adopt", "Adopt"), ("lamb", "Lamb"), ("lars", "Lars"),
-        ("lion", "Lion"), ("madgrad", "MADGRAD"), ("mars", "Mars"), ("nadamw", "NAdamW"), ("nvnovograd", "NvNovoGrad"),
-        ("radam", "RAdamLegacy"), ("sgdp", "SGDP"), ("sgdw", "SGDW"), ("laprop", "LaProp"), ("adafactor", "Adafactor"),
-        ("adafactor_bv", "AdafactorBigVision"), ("adabelief", "AdaBelief"), ("kron", "Kron"), ("rmsprop_tf", "RMSpropTF"),
-        ("muon", "Muon"))),
+        ("adan", "Adan"), ("adamp", "AdamP"), ("adamw", "AdamWLegacy"), ("adopt", "Adopt"), ("lamb", "Lamb"),
+        ("lars", "Lars"), ("lion", "Lion"), ("madgrad", "MADGRAD"), ("mars", "Mars"), ("nadamw", "NAdamW"),
+        ("nvnovograd", "NvNovoGrad"), ("radam", "RAdamLegacy"), ("sgdp", "SGDP"), ("sgdw", "SGDW"),
+        ("laprop", "LaProp"), ("adafactor", "Adafactor"), ("adafactor_bv", "AdafactorBigVision"), ("adabelief", "AdaBelief"),
+        ("kron", "Kron"), ("rmsprop_tf", "RMSpropTF"), ("muon", "Muon"))),
     *_of("torch", "torch.optim", "Muon"),
     *_of("torch-adopt", "adopt", "ADOPT"),
     *_of("torch-optimi", "optimi", "Adam AdamW Adan RAdam Ranger StableAdamW Lion SGD", lr=1e-3),
     *_of("torch-optimizer", "torch_optimizer",
-         "A2GradExp AccSGD AdaBelief AdaBound AdaMod Adafactor AdamP AggMo Apollo DiffGrad LARS Lamb MADGRAD NovoGrad PID QHAdam "
-         "QHM RAdam Ranger RangerQH RangerVA SGDP SGDW SWATS Shampoo Yogi", lr=1e-2),
+         "A2GradExp AccSGD AdaBelief AdaBound AdaMod Adafactor AdamP AggMo Apollo DiffGrad LARS Lamb MADGRAD NovoGrad "
+         "PID QHAdam QHM RAdam Ranger RangerQH RangerVA SGDP SGDW SWATS Shampoo Yogi", lr=1e-2),
     *_of("transformers", "transformers.optimization", "Adafactor"),
 ]  # fmt: skip
 
@@ -117,7 +117,7 @@ def model() -> nn.Module:
 
 
 def module_of(entry: Entry) -> Any:
-    """The module with the class; of timm its optimizers alone, which do not need the torchvision that the rest needs."""
+    """The module with the class; of timm its optimizers alone, which do not need the torchvision that its rest does."""
     if entry.package == "timm" and "timm" not in sys.modules:
         found = importlib.util.find_spec("timm")
         assert found is not None

@@ -149,7 +149,7 @@ class Attributor:
 
     @property
     def additive(self) -> bool:
-        """Whether its steps are linear in its gradients; for a class without a rule, a copy is tried when first asked."""
+        """Whether its step is linear in its gradients; of a class without a rule, a copy is tried when first asked."""
         return self._rule is not None or (self._traced is not None and self._traced.linear)
 
     @property

@@ -98,8 +98,8 @@ class Fence:
     """Runs code of an optimizer's class: as it is for one of torch's, fenced off for any other.
 
     A class from outside torch.optim may do anything in its step: random states are put back, its prints and warnings
-    are swallowed, dispatch modes of the script do not see it, and where it fails, or where processes talk to each other,
-    nothing comes of it and ``failed`` says why.
+    are swallowed, dispatch modes of the script do not see it, and where it fails, or where processes talk to one
+    another, nothing comes of it and ``failed`` says why.
     """
 
     def __init__(self, optimizer: Optimizer, *, foreign: bool) -> None:

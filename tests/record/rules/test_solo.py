@@ -250,3 +250,49 @@ def test_processes_that_talk_to_each_other_are_not_run_twice(monkeypatch: pytest
     attributor.optimizer.step()
     assert attributor.after_step({p: GradientSplit({"a": p.grad})})[p].solo["a"].isnan().all()
     assert "no solo update" not in Attributor(torch.optim.Adam([p]), "solo").note
+
+
+@pytest.mark.parametrize("momentum", [0.1, 0.9])
+def test_a_solo_update_that_the_momentum_decides_is_told(momentum: float) -> None:
+    """Of a task with hardly any gradient, the solo update is the momentum that the other task made."""
+    p = torch.ones(3, requires_grad=True)
+    optimizer = torch.optim.SGD([p], lr=0.1, momentum=momentum)
+    attributor = Attributor(optimizer, "solo")
+    assert not attributor.state_dominated
+    for step in range(2):
+        tasks = {"a": torch.tensor([1.0, 1.0, 1.0]), "b": torch.tensor([-0.3, 0.3, 0.3])}
+        p.grad = tasks["a"] + tasks["b"]
+        attributor.before_step([p])
+        optimizer.step()
+        attributor.after_step({p: GradientSplit(tasks)})
+        # of b, |g| / |momentum (a + b) + g| is 0.9 and 0.3
+        assert attributor.state_dominated == (momentum == 0.9 and step == 1)
+    assert ("mostly the optimizer's momentum" in attributor.note) == (momentum == 0.9)
+
+
+class Generating(SignSGD):
+    """Keeps a generator, which nobody can copy."""
+
+    def __init__(self, params: Any, lr: float, *, used: bool) -> None:
+        super().__init__(params, lr)
+        self.source = (i for i in range(10))
+        self.used = used
+
+    def step(self, closure: Any = None) -> None:
+        if self.used:
+            next(self.source)
+        super().step(closure)
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_what_cannot_be_copied_matters_only_where_it_is_used(used: bool) -> None:
+    p = torch.zeros(3, requires_grad=True)
+    optimizer = Generating([p], lr=0.1, used=used)
+    attributor = Attributor(optimizer, "solo")
+    p.grad = torch.ones(3)
+    attributor.before_step([p])
+    optimizer.step()
+    solo = attributor.after_step({p: GradientSplit({"a": p.grad})})[p].solo["a"]
+    assert bool(solo.isnan().all()) == used
+    assert ("source" in attributor.note) == used
+    assert next(optimizer.source) == (1 if used else 0)
