@@ -27,8 +27,8 @@ from dominance.record.rules.traced import DECAY, OUTSIDE, RESIDUAL, UNATTRIBUTED
 _CLOSES_TO = 1e-2
 """Error of the sum of the parts, beside the rounding of theta, from which on a step that was followed is not split."""
 
-_HALF_ROUNDINGS = 16
-"""A step that is computed in half precision, iteratively, is known to about this many spacings of its numbers."""
+_HALF_ROUNDINGS = 4
+"""A step that is computed in half precision is known to about this many spacings of its numbers."""
 
 
 @dataclass

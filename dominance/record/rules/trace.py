@@ -142,6 +142,8 @@ class Trace(TorchDispatchMode):
             if not isinstance(target, Tensor):
                 continue
             if handler is not None and len(made) == len(targets) and target.is_floating_point():
+                if target.dtype in _HALF:
+                    _round(made[place], target)
                 self.tag(target, made[place])
             elif written:
                 self.tag(target, {})
@@ -168,6 +170,23 @@ class Trace(TorchDispatchMode):
         if self._ran % _PURGED_EVERY == 0:
             for key in [key for key, twins in self._twins.items() if _gone(twins)]:
                 del self._twins[key]
+
+
+def _round(parts: Parts, value: Tensor) -> None:
+    """Share the rounding of an operation in half precision out to the parts, by their size, in place.
+
+    Iterations like Newton and Schulz's blow it up by hundreds: parts that were not rounded with their sum would run
+    away from it. What is more than rounding stays as it is. A parameter's own rounding is no part's.
+    """
+    if not parts or THETA in parts:
+        return
+    sizes = torch.stack([part.abs().float().expand(value.shape) for part in parts.values()])
+    size, number = sizes.sum(0), value.float()
+    off = number - torch.stack([part.float().expand(value.shape) for part in parts.values()]).sum(0)
+    bound = 2 * torch.finfo(value.dtype).eps * torch.maximum(size, number.abs())
+    share = torch.where(size > 0, off.clamp(-bound, bound) / size, torch.zeros_like(size))
+    for name, each in zip(list(parts), sizes, strict=True):
+        parts[name] = parts[name] + share * each
 
 
 def _gone(twins: _Twins) -> bool:
