@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 
 import torch
@@ -25,10 +26,12 @@ class AnnouncedAttributor:
         optimizer: one that announces.
         attribution: "additive", "solo" or "both". Where each task has a state of its own, its solo update is its part
             of the step; elsewhere it is not known, and NaN.
+        keep: keep the optimizer alive.
     """
 
-    def __init__(self, optimizer: Optimizer, attribution: str = "additive") -> None:
-        self.optimizer = optimizer
+    def __init__(self, optimizer: Optimizer, attribution: str = "additive", *, keep: bool = True) -> None:
+        self._reference = weakref.ref(optimizer)
+        self._kept_alive = optimizer if keep else None
         self.additive = True
         self.has_momentum = False
         """Momentum is kept task by task: nothing of it is unattributed."""
@@ -37,6 +40,13 @@ class AnnouncedAttributor:
         self._solo = bool(getattr(optimizer, "announced_are_solo", False))
         self._theta: dict[Tensor, Tensor] = {}
         self._parts: dict[Tensor, dict[str, Tensor]] = {}
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer whose steps are split."""
+        optimizer = self._reference()
+        assert optimizer is not None
+        return optimizer
 
     @property
     def note(self) -> str:

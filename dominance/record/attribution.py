@@ -17,9 +17,18 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from dominance.record.rules import rule_for, solo_for
-from dominance.record.rules.linear import Group, Linear, full
+from dominance.record.rules import rule_for, solo_for, traced_for
+from dominance.record.rules.linear import Group, Linear, Rule, full
 from dominance.record.rules.pool import Pool
+from dominance.record.rules.solo import Solo
+from dominance.record.rules.trace import Parts
+from dominance.record.rules.traced import DECAY, OUTSIDE, RESIDUAL, UNATTRIBUTED
+
+_CLOSES_TO = 1e-2
+"""Error of the sum of the parts, beside the rounding of theta, from which on a step that was followed is not split."""
+
+_HALF_ROUNDINGS = 4
+"""A step that is computed in half precision is known to about this many spacings of its numbers."""
 
 
 @dataclass
@@ -52,8 +61,13 @@ class StepSplit:
     """Moved by momentum from before the burst."""
     decay: Tensor | None = None
     """Weight decay, coupled (with its own momentum) and decoupled."""
+    outside: Tensor | None = None
+    """A pull inside the step towards weights that the optimizer keeps beside the model's (Lookahead's slow weights)."""
     solo: dict[str, Tensor] = field(default_factory=dict)
-    """f(g): the step the optimizer would take from the task's gradient alone, its state held fixed (PUB, Table II)."""
+    """f(g): the step the optimizer would take from the task's gradient alone, its state held fixed (PUB, Table II).
+
+    NaN where it cannot be computed; ``Attributor.note`` says why.
+    """
     closure: float = math.nan
     """max |sum of the parts - total| / max |total|."""
     rounding: float = math.nan
@@ -106,27 +120,70 @@ class Attributor:
     Args:
         optimizer: any torch.optim.Optimizer.
         attribution: "additive", "solo" or "both"; a step that is not linear is split "solo" whatever is asked.
+        keep: keep the optimizer alive.
     """
 
-    def __init__(self, optimizer: Optimizer, attribution: str = "additive") -> None:
-        self.optimizer = optimizer
+    def __init__(self, optimizer: Optimizer, attribution: str = "additive", *, keep: bool = True) -> None:
+        self._reference = weakref.ref(optimizer)
+        self._kept_alive = optimizer if keep else None
         self._rule = rule_for(optimizer)
-        self.additive = self._rule is not None
-        """Whether the step of the class is linear in its gradients."""
+        self._traced = traced_for(optimizer) if self._rule is None else None
+        self._attribution = attribution
         self.step_skipped = False
         """Whether the last step was left out inside a fused optimizer, after an overflow found by GradScaler."""
-        self._splits_additively = self.additive and attribution != "solo"
-        self._solo = solo_for(optimizer) if attribution != "additive" or not self.additive else None
+        self.unclosed = 0
+        """Steps of one parameter whose parts did not sum to it, though the optimizer's step is linear: not split."""
+        self._solo: Solo | None = None
+        self._solo_decided = False
         self._memories: dict[Tensor, _Memory] = {}
         self._before: dict[Tensor, _Before] = {}
         self._theta: dict[Tensor, Tensor] = {}
         self._room = Pool()
 
     @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer whose steps are split."""
+        optimizer = self._reference()
+        assert optimizer is not None
+        return optimizer
+
+    @property
+    def additive(self) -> bool:
+        """Whether its step is linear in its gradients; of a class without a rule, a copy is tried when first asked."""
+        return self._rule is not None or (self._traced is not None and self._traced.linear)
+
+    @property
+    def cannot_be_tried(self) -> bool:
+        """Whether its step could not be run on a copy, so that nobody knows what it would be."""
+        return self._traced is not None and not self._traced.linear and not self._traced.tried
+
+    @property
+    def _splits_additively(self) -> bool:
+        return self._attribution != "solo" and self.additive
+
+    @property
+    def _solo_way(self) -> Solo | None:
+        """How solo updates are computed; None where none are wanted."""
+        if not self._solo_decided:
+            self._solo_decided = True
+            self._solo = solo_for(self.optimizer) if self._attribution != "additive" or not self.additive else None
+        return self._solo
+
+    @property
     def has_momentum(self) -> bool:
         """Whether splitting needs a burst of steps in a row: some parameter group remembers earlier gradients."""
-        rule = self._rule
-        return self._splits_additively and rule is not None and any(map(rule.remembers, self.optimizer.param_groups))
+        if not self._splits_additively:
+            return False
+        if self._rule is not None:
+            return any(map(self._rule.remembers, self.optimizer.param_groups))
+        return self._traced is not None and self._traced.remembers
+
+    @property
+    def state_dominated(self) -> bool:
+        """Whether some task's solo update at the last step was mostly what the optimizer's momentum does by itself:
+        the lengths of solo updates cannot tell the tasks apart then, and alike does not mean balanced.
+        """
+        return self._solo is not None and self._solo.state_share > 0.5
 
     @property
     def note(self) -> str:
@@ -134,18 +191,25 @@ class Attributor:
         name = type(self.optimizer).__name__
         if self._splits_additively:
             how = "split additively by linearity, with the optimizer's own denominator"
+            how += ", each step followed through a copy" if self._traced is not None else ""
             how += "; momentum is replayed for each part" if self.has_momentum else ""
+            how += f"; {self.unclosed} parameter steps do not sum and are not split" if self.unclosed else ""
         elif self.additive:
             how = "not split additively, as asked"
         else:
             how = "not linear in its gradients, so no additive update exists"
-        solo = "" if self._solo is None else f"; {self._solo.note}"
+            how = how if self._traced is None else self._traced.reason
+        solo = "" if self._solo_way is None else f"; {self._solo_way.note}"
+        if self.state_dominated:
+            solo += "; some task's solo updates are mostly the optimizer's momentum and do not tell the tasks apart"
         refused = any(p.is_complex() for group in self.optimizer.param_groups for p in group["params"])
         return f"{name}: {how}{solo}{'; complex parameters are left out' if refused else ''}"
 
     def begin_burst(self) -> None:
         """Forget the momenta of the tasks: what the optimizer holds now becomes unattributed."""
         self._memories.clear()
+        if self._traced is not None:
+            self._traced.forget()
 
     @torch.no_grad()
     def before_step(self, parameters: Iterable[Tensor]) -> None:
@@ -168,8 +232,10 @@ class Attributor:
                 elif buffer is not None:
                     memory.unattributed = full(buffer).clone()
             self._before[p] = _Before(group, self._copy(p), memory, state)
-        if self._solo is not None:
-            self._solo.before_step(list(self._before))
+        if self._traced is not None and self._splits_additively:
+            self._traced.before_step()
+        if self._solo_way is not None:
+            self._solo_way.before_step(list(self._before))
 
     def after_step(self, gradients: Mapping[Tensor, GradientSplit]) -> dict[Tensor, StepSplit]:
         """Split the step just taken; to be called from the optimizer's step post-hook.
@@ -193,26 +259,83 @@ class Attributor:
     def _splits(self, gradients: Mapping[Tensor, GradientSplit], room: Pool) -> Iterator[tuple[Tensor, StepSplit]]:
         self.step_skipped = overflow_found(self.optimizer)
         solo: Mapping[Tensor, dict[str, Tensor]] = {}
-        if self._solo is not None and not self.step_skipped:
-            solo = self._solo.after_step({p: split.tasks for p, split in gradients.items()})
+        traced: dict[Tensor, Parts] = {}
+        if self._solo_way is not None and not self.step_skipped:
+            solo = self._solo_way.after_step({p: split.tasks for p, split in gradients.items()})
+        if self._traced is not None and self._splits_additively and not self.step_skipped:
+            traced = self._traced.after_step(self._fed(gradients))
+        unclosed, followed = self.unclosed, len(traced)
         for p in list(self._before):
             before = self._before.pop(p)
-            if p.grad is None and p not in solo:
+            if p.grad is None and p not in gradients:
                 continue
             room.restart()
             theta = full(before.theta)
             total = torch.sub(full(p.detach()), theta, out=room.take(theta))
             split = StepSplit(total, solo=solo.get(p, {}))
+            if self._solo_way is not None and not solo and not self.step_skipped:
+                split.solo = (
+                    {task: torch.full_like(theta, torch.nan) for task in gradients[p].tasks} if p in gradients else {}
+                )
             if self.step_skipped:
                 split.closure = 0.0
+            elif p in traced:
+                self._take_traced(split, traced[p], theta, torch.finfo(p.dtype).eps, room)
             elif self._rule is not None and self._splits_additively:
-                self._rule.room.restart()
-                linear = self._rule.linear(p, before.group, theta, before.state)
-                self._split(split, linear, before.memory, theta, gradients.get(p) or GradientSplit({}, p.grad), room)
-                split.closure, split.rounding = closure_of(split, theta, torch.finfo(p.dtype).eps, room)
-                before.memory.stamp(self._rule.memory(p, before.group))
-                self._memories[p] = before.memory
+                self._split_by_rule(self._rule, p, split, before, gradients.get(p), room)
             yield p, split
+        if self._traced is not None and self.unclosed - unclosed > followed / 2:
+            self._traced.give_up("what a copy of it does is not what it does")
+            self._solo_decided = False
+
+    def _split_by_rule(
+        self, rule: Rule, p: Tensor, split: StepSplit, before: _Before, gradient: GradientSplit | None, room: Pool
+    ) -> None:
+        theta = full(before.theta)
+        rule.room.restart()
+        total = None if gradient is None else gradient.total
+        # What it is sparse in is known of .grad alone
+        rule.fed = p.grad if total is None or (p.grad is not None and p.grad.is_sparse) else total
+        linear = rule.linear(p, before.group, theta, before.state)
+        rule.fed = None
+        self._split(split, linear, before.memory, theta, gradient or GradientSplit({}, p.grad), room)
+        split.closure, split.rounding = closure_of(split, theta, torch.finfo(p.dtype).eps, room)
+        before.memory.stamp(rule.memory(p, before.group))
+        self._memories[p] = before.memory
+
+    def _fed(self, gradients: Mapping[Tensor, GradientSplit]) -> dict[Tensor, tuple[Tensor, Parts]]:
+        """What the step was fed, and its parts, by parameter."""
+        found: dict[Tensor, tuple[Tensor, Parts]] = {}
+        for p in self._before:
+            split = gradients.get(p)
+            if split is None:
+                if p.grad is not None:
+                    found[p] = (p.grad, {RESIDUAL: p.grad})
+                continue
+            parts: Parts = {("task", task): full(g) for task, g in split.tasks.items()}
+            if split.residual is not None:
+                parts[RESIDUAL] = full(split.residual)
+            whole = split.total if split.total is not None else p.grad
+            if whole is None:
+                whole = torch.stack(list(parts.values())).sum(0)
+            found[p] = (whole.to_dense() if whole.layout != torch.strided else whole, parts)
+        return found
+
+    def _take_traced(self, split: StepSplit, parts: Parts, theta: Tensor, eps: float, room: Pool) -> None:
+        """Enter the parts of the step; where they do not sum to it, beyond rounding, the step is not split."""
+        given = {name: part.to(theta.dtype) for name, part in parts.items()}
+        split.tasks = {name[1]: part for name, part in given.items() if isinstance(name, tuple)}
+        split.residual, split.unattributed = given.get(RESIDUAL), given.get(UNATTRIBUTED)
+        split.decay, split.outside = given.get(DECAY), given.get(OUTSIDE)
+        closure, rounding = closure_of(split, theta, eps, room)
+        assert self._traced is not None
+        known_to = _HALF_ROUNDINGS * self._traced.eps
+        limit, rounding = _CLOSES_TO + 4 * rounding + known_to, rounding + known_to
+        if closure <= limit:
+            split.closure, split.rounding = closure, rounding
+            return
+        self.unclosed += 1
+        split.tasks, split.residual, split.unattributed, split.decay, split.outside = {}, None, None, None, None
 
     def _copy(self, parameter: Tensor) -> Tensor:
         """A copy of the parameter, in the room of the last one."""
@@ -269,7 +392,7 @@ def closure_of(split: StepSplit, theta: Tensor, eps: float, room: Pool) -> tuple
     if split.total.numel() == 0:
         return 0.0, 0.0
     error = torch.neg(split.total, out=room.take(split.total))
-    for part in (*split.tasks.values(), split.residual, split.unattributed, split.decay):
+    for part in (*split.tasks.values(), split.residual, split.unattributed, split.decay, split.outside):
         if part is not None:
             error.add_(part)
     largest, off, size = (

@@ -190,15 +190,15 @@ def test_lbfgs_has_solo_updates_and_says_so(tmp_path: Path) -> None:
 def test_beside_an_optimizer_that_is_not_linear_all_updates_are_solo(tmp_path: Path) -> None:
     net, data = Net(), Data()
     hidden = [net.trunk[0].weight]
-    muon = torch.optim.Muon(hidden, lr=0.1)
+    rprop = torch.optim.Rprop(hidden, lr=0.1)
     adam = torch.optim.AdamW([p for p in net.parameters() if p is not hidden[0]], lr=0.01)
-    with Recorder(tmp_path / "run", net, [adam, muon]):
+    with Recorder(tmp_path / "run", net, [adam, rprop]):
         for _ in range(3):
             out = net(data.x)
             depth, seg = data.mse(out), data.ce(out)
             (depth + seg).backward()
             adam.step()
-            muon.step()
+            rprop.step()
     run = open_run(tmp_path / "run")
     assert run.attrs["attribution"] == "solo"
     solo = run["update/solo"].values

@@ -19,6 +19,7 @@ from dominance.record.rules.rmsprop import RMSpropRule
 from dominance.record.rules.sgd import SGDRule
 from dominance.record.rules.solo import ShadowSolo, Solo
 from dominance.record.rules.sparse_adam import SparseAdamRule
+from dominance.record.rules.traced import Traced
 
 _RULES: dict[str, type[Rule]] = {
     "ASGD": ASGDRule,
@@ -34,11 +35,11 @@ _RULES: dict[str, type[Rule]] = {
     "SGD": SGDRule,
     "SparseAdam": SparseAdamRule,
 }
-"""By name in torch.optim, since older torch lacks the newest classes; Rprop, Muon and LBFGS are not linear."""
+"""By name in torch.optim, since older torch lacks the newest classes; Rprop and LBFGS are not linear."""
 
 
 def rule_for(optimizer: Optimizer) -> Rule | None:
-    """The rule of the optimizer's class; None when its step is not known to be linear in the gradients."""
+    """The rule of the optimizer's class; None for one that nobody wrote a rule for."""
     rule = _clippy(optimizer) or _RULES.get(known_class(optimizer) or "")
     return None if rule is None else rule(optimizer)
 
@@ -56,3 +57,8 @@ def solo_for(optimizer: Optimizer) -> Solo:
     """How the optimizer's solo updates are computed."""
     name = known_class(optimizer)
     return LBFGSSolo(optimizer) if name == "LBFGS" else ShadowSolo(optimizer, foreign=name is None)
+
+
+def traced_for(optimizer: Optimizer) -> Traced | None:
+    """How the steps of a class without a rule are split additively, if they are linear; None for those of torch."""
+    return None if known_class(optimizer) in ("LBFGS", "Rprop") else Traced(optimizer)

@@ -18,7 +18,7 @@ class AdafactorRule(Rule):
     """
 
     def linear(self, parameter: Tensor, group: Group, theta: Tensor, before: Any) -> Linear:
-        state, lr, gradient = self.state(parameter), learning_rate(group), parameter.grad
+        state, lr, gradient = self.state(parameter), learning_rate(group), self.fed
         assert gradient is not None
         eps1, eps2 = group["eps"]
         eps1 = torch.finfo(_first_dtype(group)).eps if eps1 is None else eps1
@@ -40,5 +40,5 @@ class AdafactorRule(Rule):
 
 def _first_dtype(group: Group) -> torch.dtype:
     """eps1 defaults to the precision of the first parameter that the group steps, and stays so for the others."""
-    dtype: torch.dtype = next(p.dtype for p in group["params"] if p.grad is not None)
+    dtype: torch.dtype = next((p.dtype for p in group["params"] if p.grad is not None), group["params"][0].dtype)
     return dtype

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,14 +25,20 @@ class LBFGSSolo:
     note = "solo update -lr H g, with the inverse Hessian of the history before the step and no line search"
 
     def __init__(self, optimizer: Optimizer) -> None:
-        self.optimizer = optimizer
+        self._optimizer = weakref.ref(optimizer)
+        self.state_share = 0.0
+        """The history is no momentum: from no gradient it takes no step."""
         self._parameters: list[Tensor] = optimizer.param_groups[0]["params"]
         self._recorded: set[Tensor] = set()
+        self._rate = 0.0
         self._state: dict[str, Any] = {}
 
     def before_step(self, parameters: Sequence[Tensor]) -> None:
         self._recorded = set(parameters)
-        state = self.optimizer.state.get(self._parameters[0], {})
+        optimizer = self._optimizer()
+        assert optimizer is not None
+        self._rate = float(learning_rate(optimizer.param_groups[0]))
+        state = optimizer.state.get(self._parameters[0], {})
         # the lists are changed in place by the step, the tensors in them are not
         self._state = {name: list(value) if isinstance(value, list) else value for name, value in state.items()}
 
@@ -48,7 +55,7 @@ class LBFGSSolo:
 
     def _step(self, gradient: Mapping[Tensor, Tensor]) -> Tensor:
         flat = [gradient[p].reshape(-1) if p in gradient else p.new_zeros(p.numel()) for p in self._parameters]
-        g, lr = torch.cat(flat), float(learning_rate(self.optimizer.param_groups[0]))
+        g, lr = torch.cat(flat), self._rate
         if not self._state.get("n_iter"):
             return g * (-lr * min(1.0, 1.0 / max(g.abs().sum().item(), torch.finfo(g.dtype).tiny)))
         return two_loop(g, self._state["old_dirs"], self._state["old_stps"], self._state["H_diag"]).mul_(-lr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -90,9 +91,18 @@ class Rule:
     """How the step of one optimizer class becomes a ``Linear``. Reads the optimizer, never writes to it."""
 
     def __init__(self, optimizer: Optimizer) -> None:
-        self.optimizer = optimizer
+        self._optimizer = weakref.ref(optimizer)
+        self.fed: Tensor | None = None
+        """The whole gradient that the step at hand was fed: the step may have written to ``.grad``, or dropped it."""
         self.room = Pool()
         """For what ``linear`` computes: overwritten by the next parameter's."""
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer; it is not kept alive."""
+        optimizer = self._optimizer()
+        assert optimizer is not None
+        return optimizer
 
     def remembers(self, group: Group) -> bool:
         """Whether the parameters of ``group`` carry a memory of earlier gradients into their steps."""
@@ -110,7 +120,7 @@ class Rule:
         """The step just taken.
 
         Args:
-            parameter: after the step; its ``.grad`` is what the optimizer was given.
+            parameter: after the step; what its gradient was is in ``fed``.
             theta: the parameter before the step.
             before: what ``before`` returned.
         """

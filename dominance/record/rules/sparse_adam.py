@@ -26,7 +26,7 @@ class SparseAdamRule(Rule):
         state, lr = self.state(parameter), float(learning_rate(group))
         beta1, beta2 = map(float, group["betas"])
         step = steps_taken(state, as_tensor=False)
-        touched = _touched(parameter, theta)
+        touched = self._touched(theta)
         value = -lr * math.sqrt(1 - beta2**step) / (1 - beta1**step)
         return Linear(
             self.root(state["exp_avg_sq"]).add_(float(group["eps"])).reciprocal_().mul_(touched).mul_(value),
@@ -37,12 +37,14 @@ class SparseAdamRule(Rule):
             sign=sign(group),
         )
 
-
-def _touched(parameter: Tensor, theta: Tensor) -> Tensor:
-    """1 on the entries that the sparse gradient holds, 0 elsewhere; broadcasts to the parameter."""
-    gradient = parameter.grad
-    assert gradient is not None
-    dims = gradient.sparse_dim()
-    touched = theta.new_zeros(theta.shape[:dims] + (1,) * (theta.dim() - dims))
-    touched[tuple(gradient._indices())] = 1.0
-    return touched
+    def _touched(self, theta: Tensor) -> Tensor:
+        """1 on the entries that the sparse gradient holds, 0 elsewhere; broadcasts to the parameter."""
+        gradient = self.fed
+        assert gradient is not None
+        if not gradient.is_sparse:  # known by its value alone: a row that is all zero counts as not touched
+            rows = gradient.reshape(len(gradient), -1).any(dim=1).to(theta.dtype)
+            return rows.reshape(-1, *[1] * (theta.dim() - 1))
+        dims = gradient.sparse_dim()
+        touched = theta.new_zeros(theta.shape[:dims] + (1,) * (theta.dim() - dims))
+        touched[tuple(gradient._indices())] = 1.0
+        return touched

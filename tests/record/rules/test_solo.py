@@ -20,8 +20,8 @@ torch.set_num_threads(1)
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse invariant checks")
 
 NONLINEAR = [Case("Rprop", {}), Case("Rprop", {"maximize": True, "etas": (0.3, 1.5)})]
-if hasattr(torch.optim, "Muon"):
-    NONLINEAR += [Case("Muon", {"weight_decay": 0.1}), Case("Muon", {"nesterov": False, "momentum": 0.5})]
+MUON = [Case("Muon", {"weight_decay": 0.1}), Case("Muon", {"nesterov": False, "momentum": 0.5})]
+MUON = MUON if hasattr(torch.optim, "Muon") else []
 
 
 def problem_of(case: Case) -> Problem:
@@ -50,12 +50,12 @@ def alone(
     }
 
 
-@pytest.mark.parametrize("case", [*LINEAR, *NONLINEAR], ids=str)
+@pytest.mark.parametrize("case", [*LINEAR, *NONLINEAR, *MUON], ids=str)
 def test_against_a_separate_optimizer(case: Case) -> None:
     problem = problem_of(case)
     optimizer = case.make(problem)
     attributor = Attributor(optimizer, "both")
-    assert attributor.additive == (case in LINEAR)
+    assert attributor.additive == (case not in NONLINEAR)
     for _ in range(6):
         given = problem.backward()
         expected = {task: alone(case, optimizer, given, task) for task in ("a", "b")}
@@ -212,7 +212,8 @@ def test_an_unknown_class_whose_step_cannot_be_repeated() -> None:
         attributor.before_step([p])
         optimizer.step(lambda: 0.0)
         split = attributor.after_step({p: GradientSplit({"a": p.grad})})[p]
-        assert split.solo == split.tasks == {}
+        assert split.tasks == {}
+        assert split.solo["a"].isnan().all()
         assert torch.equal(split.total, torch.full((3,), -0.1))
     assert "no solo update" in attributor.note
     assert "closure" in attributor.note
@@ -230,14 +231,13 @@ def test_a_subclass_with_a_step_of_its_own(calls: list[torch.optim.Optimizer]) -
     torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # from now on the parent's step runs hooks too
     p = torch.zeros(2, requires_grad=True)
     optimizer = Clipped([p], lr=0.1)
-    attributor = Attributor(optimizer)
-    assert not attributor.additive
+    attributor = Attributor(optimizer, "both")
     p.grad = torch.tensor([3.0, 4.0])
     attributor.before_step([p])
     optimizer.step()
     split = attributor.after_step({p: GradientSplit({"a": torch.tensor([30.0, 0.0])})})[p]
     assert split.solo["a"] == pytest.approx(torch.tensor([-0.1, 0.0]))
-    assert [is_shadow(seen) for seen in calls] == [False, False, True]
+    assert [is_shadow(seen) for seen in calls if seen is not optimizer] == [True] * (len(calls) - 2)
 
 
 def test_processes_that_talk_to_each_other_are_not_run_twice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,5 +248,51 @@ def test_processes_that_talk_to_each_other_are_not_run_twice(monkeypatch: pytest
     p.grad = torch.ones(2)
     attributor.before_step([p])
     attributor.optimizer.step()
-    assert attributor.after_step({p: GradientSplit({"a": p.grad})})[p].solo == {}
+    assert attributor.after_step({p: GradientSplit({"a": p.grad})})[p].solo["a"].isnan().all()
     assert "no solo update" not in Attributor(torch.optim.Adam([p]), "solo").note
+
+
+@pytest.mark.parametrize("momentum", [0.1, 0.9])
+def test_a_solo_update_that_the_momentum_decides_is_told(momentum: float) -> None:
+    """Of a task with hardly any gradient, the solo update is the momentum that the other task made."""
+    p = torch.ones(3, requires_grad=True)
+    optimizer = torch.optim.SGD([p], lr=0.1, momentum=momentum)
+    attributor = Attributor(optimizer, "solo")
+    assert not attributor.state_dominated
+    for step in range(2):
+        tasks = {"a": torch.tensor([1.0, 1.0, 1.0]), "b": torch.tensor([-0.3, 0.3, 0.3])}
+        p.grad = tasks["a"] + tasks["b"]
+        attributor.before_step([p])
+        optimizer.step()
+        attributor.after_step({p: GradientSplit(tasks)})
+        # of b, |g| / |momentum (a + b) + g| is 0.9 and 0.3
+        assert attributor.state_dominated == (momentum == 0.9 and step == 1)
+    assert ("mostly the optimizer's momentum" in attributor.note) == (momentum == 0.9)
+
+
+class Generating(SignSGD):
+    """Keeps a generator, which nobody can copy."""
+
+    def __init__(self, params: Any, lr: float, *, used: bool) -> None:
+        super().__init__(params, lr)
+        self.source = (i for i in range(10))
+        self.used = used
+
+    def step(self, closure: Any = None) -> None:
+        if self.used:
+            next(self.source)
+        super().step(closure)
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_what_cannot_be_copied_matters_only_where_it_is_used(used: bool) -> None:
+    p = torch.zeros(3, requires_grad=True)
+    optimizer = Generating([p], lr=0.1, used=used)
+    attributor = Attributor(optimizer, "solo")
+    p.grad = torch.ones(3)
+    attributor.before_step([p])
+    optimizer.step()
+    solo = attributor.after_step({p: GradientSplit({"a": p.grad})})[p].solo["a"]
+    assert bool(solo.isnan().all()) == used
+    assert ("source" in attributor.note) == used
+    assert next(optimizer.source) == (1 if used else 0)
