@@ -62,10 +62,10 @@ def fed(ledger: Ledger, totals: dict[Tensor, Tensor]) -> Fed:
     accounts = {p: ledger.accounts.get(p, nothing) for p in totals}
     changed = factors(totals, {p: account.left for p, account in accounts.items() if account.left is not None})
     mixed = {p for p, account in accounts.items() if _mixed(account, changed[p])}
-    roots = {part.root for account in accounts.values() for part in account.held}
-    roots |= {part.root for p in mixed for part in accounts[p].aside}
+    roots = {part.root for account in accounts.values() for part in account.held if not part.beside}
+    roots |= {part.root for p in mixed for part in accounts[p].aside if not part.beside}
     name = _names(ledger, roots)
-    splits = {p: _scaled(p, totals[p], _by_task(accounts[p].held, name), changed[p]) for p in totals if p not in mixed}
+    splits = {p: _scaled(p, totals[p], accounts[p].held, name, changed[p]) for p in totals if p not in mixed}
     parts = {p: _by_task(_together(accounts[p]), name) for p in mixed}
     mixtures, fitted = unmixed({p: totals[p] for p in mixed}, parts)
     splits |= mixtures
@@ -77,7 +77,7 @@ def fed(ledger: Ledger, totals: dict[Tensor, Tensor]) -> Fed:
         # The largest set of tasks comes last: the weights of the shared parameters are the ones that are kept.
         passed = _losses(ledger, name, {p: accounts[p] for p in members}, set(members)).weight
         losses.weight |= {task: w * passed.get(task, math.nan) for task, w in weights.items()}
-    _explain(ledger, splits, accounts, {name[part] for part in ledger.sharing if part in name})
+    _explain(ledger, splits, {name[part] for part in ledger.sharing if part in name})
     for p, split in splits.items():
         split.total = totals[p]
     found = dict.fromkeys(task for split in splits.values() for task in split.tasks)
@@ -94,7 +94,9 @@ def losses_of(ledger: Ledger) -> Losses:
 def reach_of(ledger: Ledger) -> dict[Tensor, list[str]]:
     """Which tasks' gradients lie in each parameter's ``.grad`` now, or will when the pass that goes on is over."""
     live = {number for account in ledger.accounts.values() for number in account.held_by}
-    name = _names(ledger, {part.root for account in ledger.accounts.values() for part in account.held})
+    name = _names(
+        ledger, {part.root for account in ledger.accounts.values() for part in account.held if not part.beside}
+    )
     reach: dict[Tensor, list[str]] = {}
     for p, account in ledger.accounts.items():
         coming = [ledger.passes[number].parts(p) for number in live if number in ledger.passes]
@@ -119,8 +121,8 @@ def joined(parts: Iterable[Fed]) -> Losses:
 
 def _mixed(account: Account, changed: Factor) -> bool:
     """Whether the script put a mixture of its own into ``.grad``, of gradients that it had read before."""
-    replaced = changed is None and len({part.root for part in (*account.held, *account.aside)}) > 1
-    return replaced or bool(account.aside and not account.held)
+    tasks = {part.root for part in (*account.held, *account.aside) if not part.beside}
+    return (changed is None and len(tasks) > 1) or bool(account.aside and not account.held)
 
 
 def _together(account: Account) -> dict[Part, Tensor]:
@@ -130,25 +132,28 @@ def _together(account: Account) -> dict[Part, Tensor]:
     return parts
 
 
-def _scaled(parameter: Tensor, total: Tensor, tasks: dict[str, Tensor], changed: Factor) -> GradientSplit:
+def _scaled(
+    parameter: Tensor, total: Tensor, held: Mapping[Part, Tensor], name: Mapping[Part, str], changed: Factor
+) -> GradientSplit:
     """A gradient that was changed in another way than by a factor keeps its shares, and the change is residual."""
     if changed is not None and not (isinstance(changed, float) and changed == 1.0):
-        tasks = {task: gradient * changed for task, gradient in tasks.items()}
-    return GradientSplit(tasks, rest(parameter, total, tasks.values()))
+        held = {part: gradient * changed for part, gradient in held.items()}
+    tasks = _by_task(held, name)
+    known = [gradient for part, gradient in held.items() if part.beside]
+    residual = rest(parameter, total, tasks.values())
+    unexplained = residual if residual is None or not known else rest(parameter, residual, known)
+    return GradientSplit(tasks, residual, unexplained)
 
 
-def _explain(
-    ledger: Ledger, splits: Mapping[Tensor, GradientSplit], accounts: Mapping[Tensor, Account], sharing: set[str]
-) -> None:
+def _explain(ledger: Ledger, splits: Mapping[Tensor, GradientSplit], sharing: set[str]) -> None:
     """Say which of the residual nobody can account for, and move there what trains something else.
 
     A loss that shares no parameter with another is no task where others do share: it trains the weights of the losses,
     say. A parameter that no task reaches is moved by what is beside the tasks, like the weights in a loss.
     """
     for p, split in splits.items():
-        made = [ledger.passes.get(number) for number in accounts[p].held_by]
-        if ledger.reached.get(p) and not any(one is not None and one.beside for one in made):
-            split.unexplained = split.residual
+        if not ledger.reached.get(p):
+            split.unexplained = None
         for task in [task for task in split.tasks if ledger.sharing and task not in sharing]:
             gradient = split.tasks.pop(task)
             split.residual = gradient if split.residual is None else split.residual + gradient
@@ -169,6 +174,8 @@ def _names(ledger: Ledger, roots: set[str]) -> dict[Part, str]:
 def _by_task(parts: Mapping[Part, Tensor], name: Mapping[Part, str]) -> dict[str, Tensor]:
     tasks: dict[str, Tensor] = {}
     for part, gradient in parts.items():
+        if part.beside:
+            continue
         task = name.get(part, part.task)
         tasks[task] = tasks[task] + gradient if task in tasks else gradient
     return tasks
@@ -203,7 +210,7 @@ def _longest(
     """For each task, the most passes that filled one parameter with it."""
     here: dict[str, set[int]] = {}
     for number in numbers & ledger.passes.keys():
-        for part in ledger.passes[number].parts(parameter):
+        for part in (part for part in ledger.passes[number].parts(parameter) if not part.beside):
             here.setdefault(name.get(part, part.task), set()).add(number)
     for task, of in here.items():
         if len(of) > len(found.get(task, ())):

@@ -104,7 +104,7 @@ class Ledger:
     def take(self, made: Pass) -> None:
         """Gradients were taken with autograd.grad: ``.grad`` does not hold them."""
         self._know(made)
-        for p in dict.fromkeys(p for gradients in made.gradients.values() for p in gradients):
+        for p in made.parameters:
             account = self.accounts.setdefault(p, Account())
             add(account.aside, made.parts(p))
             account.aside_by.add(self._number)
@@ -112,7 +112,7 @@ class Ledger:
     def feed(self, made: Pass) -> None:
         """A step is given these gradients and no others."""
         self._know(made)
-        for p in dict.fromkeys(p for gradients in made.gradients.values() for p in gradients):
+        for p in made.parameters:
             parts = made.parts(p)
             account = self.accounts[p] = Account(parts, held_by={self._number})
             account.left = torch.stack(list(parts.values())).sum(0) if len(parts) > 1 else next(iter(parts.values()))

@@ -35,14 +35,15 @@ def unmixed(
     weights: list[tuple[list[Tensor], dict[str, float]]] = []
     for names, members in sorted(groups.items(), key=lambda group: len(group[0])):
         if not names:
-            splits.update({p: GradientSplit({}, totals[p].clone()) for p in members})
+            splits.update({p: GradientSplit({}, totals[p].clone(), totals[p]) for p in members})
             continue
         matrix = torch.as_tensor(sum(inner_products([*parts[p].values(), totals[p]]) for p in members))
         found = torch.linalg.lstsq(matrix[:-1, :-1], matrix[:-1, -1:], driver="gelsd").solution[:, 0]
         fitted = {name: float(w) for name, w in zip(names, found, strict=True)}
         for p in members:
             tasks = {name: parts[p][name] * w for name, w in fitted.items()}
-            splits[p] = GradientSplit(tasks, rest(p, totals[p], tasks.values()))
+            residual = rest(p, totals[p], tasks.values())
+            splits[p] = GradientSplit(tasks, residual, residual)
         weights.append((members, fitted))
     return splits, weights
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from torch import Tensor
@@ -16,6 +16,8 @@ class Part(NamedTuple):
 
     root: str
     task: str
+    beside: bool = False
+    """No task's: a regulariser's, or of a term that shares no parameter."""
 
 
 @dataclass(frozen=True)
@@ -34,20 +36,30 @@ class Pass:
     """Each task's own loss, unweighted."""
     expanded: bool = False
     """Whether the loss is one named sum that was taken apart."""
-    beside: bool = False
-    """Whether the loss has terms with a name that are no tasks: regularisers, and losses that share no parameter."""
+    beside: dict[str, dict[Tensor, Tensor]] = field(default_factory=dict)
+    """The same of terms that are no tasks: regularisers, and losses that share no parameter."""
 
     def parts(self, parameter: Tensor) -> dict[Part, Tensor]:
         """The gradients of one parameter."""
         return {
-            Part(self.root, task): gradients[parameter]
-            for task, gradients in self.gradients.items()
+            Part(self.root, name, no_task): gradients[parameter]
+            for no_task, each in ((False, self.gradients), (True, self.beside))
+            for name, gradients in each.items()
             if parameter in gradients
         }
 
+    @property
+    def parameters(self) -> list[Tensor]:
+        """All that it reaches."""
+        return list(dict.fromkeys(p for g in (*self.gradients.values(), *self.beside.values()) for p in g))
 
-def pass_of(found: Found, gradients: Mapping[str, dict[Tensor, Tensor]]) -> Pass:
-    """The pass that was found to be made of these tasks, with the gradients that were taken of them."""
+
+def pass_of(
+    found: Found,
+    gradients: Mapping[str, dict[Tensor, Tensor]],
+    beside: Mapping[str, dict[Tensor, Tensor]] | None = None,
+) -> Pass:
+    """The pass that was found to be made of these tasks, with the gradients that were taken of them and beside them."""
     tasks: dict[str, FoundTask] = {task.name: task for task in found.tasks}
     return Pass(
         found.root_name,
@@ -56,5 +68,5 @@ def pass_of(found: Found, gradients: Mapping[str, dict[Tensor, Tensor]]) -> Pass
         {name: task.weight for name, task in tasks.items()},
         {name: task.loss for name, task in tasks.items()},
         found.expanded,
-        bool(found.residual or found.separate),
+        dict(beside or {}),
     )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dominance.record.steppers import Splits
+from dominance.schema import STATE_DOMINATED
 
 _MOST_GROUPS = 20
 # Entries of a group that list its parameters.
@@ -24,7 +25,8 @@ def describe(attributor: Splits) -> dict[str, Any]:
         {name: _plain(value) for name, value in group.items() if name not in _LISTS and _is_plain(value)}
         for group in optimizer.param_groups[:_MOST_GROUPS]
     ]
-    return {"class": type(optimizer).__name__, "groups": groups, "note": attributor.note}
+    found = {"class": type(optimizer).__name__, "groups": groups, "note": attributor.note}
+    return found | ({STATE_DOMINATED: True} if getattr(attributor, "state_dominated", False) else {})
 
 
 def _is_plain(value: Any) -> bool:

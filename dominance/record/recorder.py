@@ -212,7 +212,7 @@ class Recorder:
         self._watch.stop()
         failure = self._watch.failure
         recording = self._watch.recording
-        attrs: dict[str, Any] = {"steps_taken": recording.step.number, "ended": ended, **recording.books.attributes()}
+        attrs: dict[str, Any] = {**recording.closing(), "ended": ended}
         for line in recording.books.lines():
             self._say(line)
         if failure is not None:

@@ -23,13 +23,14 @@ from dominance.record.ledger import Ledger
 from dominance.record.naming import caller_frames, names_around
 from dominance.record.parameters import ParameterTable
 from dominance.record.passes import Pass, pass_of
+from dominance.record.provenance import describe
 from dominance.record.rows import Row
 from dominance.record.rules.known import known_class
 from dominance.record.sampling import DEFAULT_BURST, Schedule
 from dominance.record.sink import Sink
 from dominance.record.step import Evaluation, OpenPass, Step, StepInProgress, learning_rates
 from dominance.record.steppers import Steppers
-from dominance.record.tasks import Found, Root, TaskFinder, Unnamed
+from dominance.record.tasks import Found, FoundTask, Root, TaskFinder, Unnamed
 from dominance.record.theta import Theta
 
 UNNAMED = "a loss of a new structure has no names until a forward has kept its source lines"
@@ -165,14 +166,22 @@ class Recording:
             self._separate += [name for name in found.separate if name not in self._separate]
             filled = None if inputs is None else {id(tensor) for tensor in inputs}
             trainable = [p for p in self.table.trainable() if filled is None or id(p) in filled]
+            self._speak(found.words)
+            if not found.tasks:
+                return False
             if len(found.tasks) == 1 and not found.residual and not found.separate and not self.observed:
                 capture = LeafCapture(trainable)
-                self._open = OpenPass(found, {found.tasks[0].name: capture.gradients}, capture)
+                self._open = OpenPass(found, {found.tasks[0].name: capture.gradients}, {}, capture)
                 return True
-            self._open = OpenPass(found, _taken(found, trainable), None)
-        for task in found.tasks:
+            self._open = OpenPass(found, _taken(found.tasks, trainable), _taken(found.beside, trainable), None)
+        for task in (*found.tasks, *found.beside):
             task.edges.clear()  # nodes: they would keep the graph alive until the step
         return True
+
+    def _speak(self, words: Iterable[str]) -> None:
+        for text in words:
+            if self.books.remark(text):
+                self._say(text)
 
     def cannot_look(self, reason: str) -> None:
         """A pass of ours might change the training: none is made, and the step cannot become a row."""
@@ -194,7 +203,8 @@ class Recording:
         if opened is None:
             return
         parameters = list(parameters)
-        self.ledger.enter(pass_of(opened.found, opened.taken), parameters, more=bool(opened.entered))
+        made = pass_of(opened.found, opened.taken, opened.beside)
+        self.ledger.enter(made, parameters, more=bool(opened.entered))
         opened.entered.update(parameters)
 
     def take(self, root: Root, inputs: Sequence[Tensor]) -> Callable[[Sequence[Tensor | None]], None] | None:
@@ -202,17 +212,18 @@ class Recording:
         with self._hooks.own_pass(self.table.modules, self.table.named):
             self.finder.expand, expand = False, self.finder.expand
             try:
-                found = self.finder.find([root], names_around(caller_frames()), self.table.ids(), self.observed)
+                found = self.finder.find([root], names_around(caller_frames()), {id(p) for p in inputs}, self.observed)
             except Unnamed:
                 # Whether the step is made of it shows when the optimizer is fed; then it is unexplained.
                 return None
             finally:
                 self.finder.expand = expand
-        return functools.partial(self._took, found, list(inputs))
+            if len(found.tasks) > 1:
+                taken = _taken(found.tasks, [p for p in inputs if p.requires_grad and p in self.table.named])
+                return lambda result: self.ledger.take(pass_of(found, taken))
+        return functools.partial(self._took, found, list(inputs)) if found.tasks else None
 
     def _took(self, found: Found, inputs: Sequence[Tensor], result: Sequence[Tensor | None]) -> None:
-        if len(found.tasks) != 1:
-            return
         kept = {p: g.detach().clone() for p, g in zip(inputs, result, strict=True) if g is not None}
         kept = {p: g for p, g in kept.items() if p in self.table.named}
         if kept:
@@ -366,6 +377,13 @@ class Recording:
 
     # Kept
 
+    def closing(self) -> dict[str, Any]:
+        """What the run's attributes say of it in the end."""
+        # Of optimizers that are gone stays what was said when the run was laid out.
+        described = [describe(attributor) for attributor in self._steppers.attributors]
+        known = {"optimizers": described} if described and len(described) == self.sink.optimizers else {}
+        return {"steps_taken": self.step.number, **self.books.attributes(), **known}
+
     def finish(self) -> None:
         """The training step is over: hand over its row, and go on to the next."""
         step = self.step
@@ -470,11 +488,14 @@ class Recording:
             self.announce()
 
 
-def _taken(found: Found, trainable: Sequence[Tensor]) -> dict[str, dict[Tensor, Tensor]]:
+def _taken(tasks: Sequence[FoundTask], trainable: Sequence[Tensor]) -> dict[str, dict[Tensor, Tensor]]:
     taken: dict[str, dict[Tensor, Tensor]] = {}
-    for task in found.tasks:
+    for task in tasks:
         per_parameter = task_gradients(task.edges, task.gradients, trainable)
-        taken[task.name] = {p: g for p, g in zip(trainable, per_parameter, strict=True) if g is not None}
+        held = taken.setdefault(task.name, {})
+        for p, gradient in zip(trainable, per_parameter, strict=True):
+            if gradient is not None:
+                held[p] = held[p] + gradient if p in held else gradient
     return taken
 
 

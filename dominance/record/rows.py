@@ -117,7 +117,8 @@ class Row:
             gradients: what was fed to it, split.
         """
         place = self._shape.places[parameter]
-        self.values["update/outside"][place.columns] = _kept(moved, place.index)
+        beside = np.asarray(self.values["update/outside"][place.columns], np.float32)  # a pull within the step
+        self.values["update/outside"][place.columns] = beside + _kept(moved, place.index)
         self.values["update/total"][place.columns] = _kept(taken + moved, place.index)
         tasks = [(name, g) for split in gradients for name, g in split.tasks.items()]
         totals = [split.total for split in gradients if split.total is not None]
@@ -158,7 +159,7 @@ class Row:
                 self.values[path][:, place.columns] = np.nan
         per_coord = {
             "gradient/total": total, "update/total": step.total, "update/residual": step.residual,
-            "update/unattributed": step.unattributed, "update/decay": step.decay, "update/outside": None,
+            "update/unattributed": step.unattributed, "update/decay": step.decay, "update/outside": step.outside,
         }  # fmt: skip
         for path in self._per_coord:
             part = per_coord[path]
@@ -179,7 +180,7 @@ class Row:
         named += [("solo", name, tensor) for name, tensor in step.solo.items()]
         named += [("part", "residual_gradient_sq", gradient.residual), ("part", "residual_sq", step.residual)]
         named += [("part", "unattributed_sq", step.unattributed), ("part", "decay_sq", step.decay)]
-        named += [("part", "unexplained_gradient_sq", gradient.unexplained)]
+        named += [("part", "outside_sq", step.outside), ("part", "unexplained_gradient_sq", gradient.unexplained)]
         present = [(kind, name, tensor) for kind, name, tensor in named if tensor is not None]
         products = inner_products([tensor for _, _, tensor in present])
         place = {(kind, name): position for position, (kind, name, _) in enumerate(present)}

@@ -102,7 +102,7 @@ class ScriptSession:
         deactivate(watch)
         watch.stop()
         recording = watch.recording
-        attrs: dict[str, Any] = {"steps_taken": recording.step.number, "ended": status, **recording.books.attributes()}
+        attrs: dict[str, Any] = {**recording.closing(), "ended": status}
         if watch.failure is not None:
             attrs["failure"] = watch.failure
         if self._evaluation is not None and recording.sink.writer is not None:

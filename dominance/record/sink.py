@@ -62,6 +62,7 @@ class Sink:
         self._tasks: list[str] = []
         self._named: list[Named] = []
         self._reach: dict[Tensor, list[str]] = {}
+        self._optimizers = 0
 
     @property
     def laid_out(self) -> bool:
@@ -135,6 +136,7 @@ class Sink:
             attrs={**self._attrs, **self._facts(sample, steppers.attributors, schedule)},
         )
         self._shape = RowShape(layout, self._named, sample)
+        self._optimizers = len(steppers.attributors)
         self._writer = RunWriter(
             self.path,
             layout,
@@ -152,6 +154,11 @@ class Sink:
     def tasks(self) -> list[str]:
         """Names of the tasks of the run, in the order of its rows."""
         return list(self._tasks)
+
+    @property
+    def optimizers(self) -> int:
+        """How many optimizers the run's attributes describe."""
+        return self._optimizers
 
     def holds(self, parameter: Tensor) -> bool:
         """Whether the run records this parameter."""

@@ -21,6 +21,7 @@ class OpenPass:
 
     found: Found
     taken: dict[str, dict[Tensor, Tensor]]
+    beside: dict[str, dict[Tensor, Tensor]]
     capture: LeafCapture | None
     entered: set[Tensor] = field(default_factory=set)
     """Parameters whose gradient of this pass is in the ledger already: their optimizer steps within the pass."""

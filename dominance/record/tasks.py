@@ -51,6 +51,8 @@ class Found:
     total: float = math.nan
     words: list[str] = field(default_factory=list)
     """What the user should know of how the tasks were told apart; each is said once."""
+    beside: list[FoundTask] = field(default_factory=list)
+    """The terms of ``residual`` and ``separate``."""
 
 
 @dataclass
@@ -60,6 +62,8 @@ class _Plan:
     tasks: list[tuple[str, list[int]]]
     residual: list[str]
     separate: list[str]
+    beside: list[tuple[str, list[int]]] = field(default_factory=list)
+    """The terms of ``residual`` and ``separate``."""
     words: list[str] = field(default_factory=list)
 
 
@@ -193,29 +197,35 @@ class TaskFinder:
             if len(self._plans) >= _MOST_PLANS:
                 self._plans.clear()
             plan = self._plans[signature] = self._plan(terms, labels, reached, parameters)
-        tasks = self._tasks(plan, roots, terms, names)
+        tasks = self._tasks(plan.tasks, roots, terms, names)
         _by_difference(tasks, roots, terms)
         if tasks and all(task.weight < 0 for task in tasks) and all(name is None for name, _ in chosen):
             # What is maximised, and has no name of the script's: the loss is its negative.
             for task in tasks:
                 task.weight, task.loss = -task.weight, -task.loss
+        every = tasks
         tasks, separate = self._sharing(plan, tasks, reached)
+        beside = self._tasks(plan.beside, roots, terms, names) + [task for task in every if task not in tasks]
         if len(tasks) == len(terms) == 1 and (count := columns_before(terms[0].node)) is not None and not plan.words:
             plan.words.append(
                 f"one loss is computed of {count} columns of one output; for a task each, before backward(): "
                 f"dominance.observe(columns=(OUTPUT, [{count} NAMES]))"
             )
         name = root_name or (tasks[0].name if len(tasks) == 1 else "loss")
-        return Found(name, tasks, plan.residual, separate, expanded, words=plan.words)
+        return Found(name, tasks, plan.residual, separate, expanded, words=plan.words, beside=beside)
 
-    def _tasks(self, plan: _Plan, roots: Sequence[Root], terms: list[Term], names: Names) -> list[FoundTask]:
-        needed = [position for _, positions in plan.tasks for position in positions]
+    @staticmethod
+    def _tasks(
+        groups: Sequence[tuple[str, list[int]]], roots: Sequence[Root], terms: list[Term], names: Names
+    ) -> list[FoundTask]:
+        """Groups of terms, each with its exact weight and its value."""
+        needed = [position for _, positions in groups for position in positions]
         weights = dict(zip(needed, exact_weights(roots, [terms[i].edge for i in needed]), strict=True))
         # A root that picks one loss out of a vector of them passes no gradient to the others.
         one_of_several = picks(roots[0])
         whole = {root.edge: root.tensor.detach() for root in roots if root.tensor is not None}
         tasks = []
-        for name, positions in plan.tasks:
+        for name, positions in groups:
             weighted = [(terms[i].edge, weights[i]) for i in positions]
             held = [(edge, weight) for edge, weight in weighted if weight is not None]
             if not held or (one_of_several and not any(bool(weight.any()) for _, weight in held)):
@@ -245,6 +255,7 @@ class TaskFinder:
         found = groups(terms, candidates, labels)
         found = [(name, members) for name, members in found if any(reached[i] for i in members)]
         separate: list[str] = []
+        whole = found
         if len(found) > 1:
             sets = [frozenset().union(*(reached[i] for i in members)) for _, members in found]
             apart = [
@@ -259,10 +270,13 @@ class TaskFinder:
         together = frozenset().union(*(reached[i] for i in grouped))
         rest = [i for i in range(len(terms)) if i not in grouped and reached[i] & together and i not in candidates]
         residual = list(dict.fromkeys(labels[i].name for i in rest))
+        beside = [(labels[i].name, [i]) for i in rest]
+        beside += [group for group in whole if group[0] in separate]
         if self._wanted is not None and all(name in [group for group, _ in found] for name in self._wanted):
             residual += [name for name, _ in found if name not in self._wanted]
+            beside += [group for group in found if group[0] not in self._wanted]
             found = [group for group in found if group[0] in self._wanted]
-        return _Plan(found, residual, separate)
+        return _Plan(found, residual, separate, beside)
 
     def _sharing(
         self, plan: _Plan, tasks: list[FoundTask], reached: Sequence[frozenset[int]]
