@@ -7,7 +7,8 @@ from torch import nn
 torch.manual_seed(0)
 net = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 1))
 inside = torch.rand(64, 2)
-edge = torch.cat([torch.cat([torch.zeros(16, 1), torch.rand(16, 1)], 1), torch.cat([torch.ones(16, 1), torch.rand(16, 1)], 1)])
+side = torch.cat([torch.zeros(16, 1), torch.ones(16, 1)])
+edge = torch.cat([side, torch.rand(32, 1)], 1)
 start = torch.cat([torch.rand(32, 1), torch.zeros(32, 1)], 1)
 
 
