@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # Two workers on two cores: torch and numpy must not start threads of their own on top.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test lint speed setup clean
+.PHONY: help demo test lint speed trainers setup clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make test    the tests, ruff and mypy"
 	@echo "make lint    ruff and mypy alone"
 	@echo "make speed   the speed measurements"
+	@echo "make trainers  real trainers under record, in an environment of their own"
 	@echo "make setup   the environment in $(VENV), which the others make when it is missing"
 	@echo "make clean   remove $(VENV) and what the tools left behind; runs/ stays"
 
@@ -38,6 +39,17 @@ lint: setup
 speed: setup
 	@for file in tests/speed/*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
 
+trainers: .venv-trainers/.installed
+	nice .venv-trainers/bin/python tests/trainers/run.py
+
+# Sees the packages of $(VENV), torch among them, and adds the trainers' own.
+.venv-trainers/.installed: tests/trainers/requirements.txt $(VENV)/.installed
+	$(PYTHON) -m venv .venv-trainers
+	@site='import site; print(site.getsitepackages()[0])'; echo "import site; site.addsitedir('$$($(BIN)/python -c "$$site")')" \
+		> "$$(.venv-trainers/bin/python -c "$$site")/beside.pth"
+	.venv-trainers/bin/python -m pip install --quiet --no-deps -r tests/trainers/requirements.txt
+	@touch $@
+
 setup: $(VENV)/.installed
 
 $(VENV)/.made:
@@ -55,5 +67,5 @@ $(VENV)/.installed: pyproject.toml $(VENV)/.dependencies
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .venv-trainers .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
