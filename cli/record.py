@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from dominance.record.session import ScriptSession
 
 
+_MOST_LISTED = 4
+"""Runs of one process that are named one by one."""
+
+
 def record(
     target: Annotated[str, typer.Argument(metavar="TARGET", help="Script; with -m, module.")],
     args: Annotated[list[str] | None, typer.Argument(metavar="ARGS", help="Its own arguments and options.")] = None,
@@ -157,16 +161,24 @@ class Recording:
         if result.message:
             self._note(result.message)
         if result.steps:
-            self._note(f"{result.steps} steps recorded in {self.path}")
+            self._recorded(result.steps)
             if self.options.probe:
                 with _shielded():
                     self._probe(session, outcome)
             if not self.options.quiet:
-                say.say(f"dominance report {shlex.quote(str(self.path))}")
+                say.say(f"dominance report {shlex.join(str(path) for path in result.steps)}")
         elif outcome is not None and not outcome.torch:
             self._note("nothing was recorded: the script's own process never imported torch")
         elif outcome is not None and ready and not result.message and not (self.options.strict and outcome.code == 2):
             self._note("nothing was recorded: no training step was seen")
+
+    def _recorded(self, runs: dict[Path, int]) -> None:
+        """Where the run lies; where there are several, of models that followed each other, where all of them lie."""
+        for path, steps in list(runs.items())[:_MOST_LISTED]:
+            self._note(f"{steps} steps recorded in {path}")
+        if len(runs) > _MOST_LISTED:
+            more = list(runs)[_MOST_LISTED:]
+            self._note(f"{len(more)} more models are recorded beside it, the last in {more[-1]}")
 
     def _probe(self, session: ScriptSession, outcome: Outcome | None) -> None:
         """Probe the model while it lives."""

@@ -132,6 +132,20 @@ def leaves(starts: Iterable[Node]) -> list[Tensor]:
     return [node.variable for node in walk(starts) if node.name() == ACCUMULATE]
 
 
+def first_leaves(starts: Iterable[Node], count: int = 4) -> list[Tensor]:
+    """Some leaf tensors that a backward pass from ``starts`` would reach, found without going through the graph."""
+    found: list[Tensor] = []
+    seen: set[Node] = set()
+    stack = list(starts)
+    while stack and len(found) < count:
+        node = stack.pop()
+        below = [child for child, _ in node.next_functions if child is not None and child not in seen]
+        seen.update(below)
+        found += [child.variable for child in below if child.name() == ACCUMULATE]
+        stack += [child for child in below if child.name() != ACCUMULATE]
+    return found
+
+
 def touches_data(start: Node, parameters: Container[int] | None = None) -> bool:
     """Whether a term is made from data, and not from parameters alone as a regulariser is.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import FrameType
@@ -59,14 +60,35 @@ def _modules(module: nn.Module, path: str, host: nn.Module | None = None) -> Ite
 
 
 class ParameterTable:
-    """Every parameter that is recorded, by tensor; filled from a model, or by looking through the running program."""
+    """Every parameter that is recorded, by tensor; filled from a model, or by looking through the running program.
 
-    def __init__(self) -> None:
+    Models are not kept alive: a script that lets one go and makes another has only the one in memory.
+
+    Args:
+        keep: keep them all the same, for probes after the training.
+    """
+
+    def __init__(self, *, keep: bool = False) -> None:
         self.named: dict[Tensor, Named] = {}
-        self.modules: list[nn.Module] = []
-        """The models that own the parameters."""
+        self._modules: list[weakref.ref[nn.Module]] = []
+        self._kept: list[nn.Module] | None = [] if keep else None
         self.called: list[str] = []
-        """What the script calls them."""
+        """What the script calls the models."""
+
+    @property
+    def modules(self) -> list[nn.Module]:
+        """The models that own the parameters, as far as the script still has them."""
+        return [module for reference in self._modules if (module := reference()) is not None]
+
+    @property
+    def gone(self) -> bool:
+        """Whether the script has let every model go."""
+        return bool(self._modules) and not self.modules
+
+    def _own(self, module: nn.Module) -> None:
+        self._modules.append(weakref.ref(module))
+        if self._kept is not None:
+            self._kept.append(module)
 
     def __len__(self) -> int:
         return len(self.named)
@@ -81,7 +103,7 @@ class ParameterTable:
 
     def add_model(self, model: nn.Module) -> None:
         """Take every parameter of ``model``."""
-        self.modules.append(model)
+        self._own(model)
         self.called.append("model")
         for named in named_parameters(model):
             self.named.setdefault(named.tensor, named)
@@ -121,7 +143,7 @@ class ParameterTable:
         alone = len(owners) == 1 and not self.named
         taken = {word for named in self.named.values() for word in (named.name, named.layer, named.layer.split(".")[0])}
         for position, (root, found) in enumerate(_in_order(owners, tensors)):
-            self.modules.append(root)
+            self._own(root)
             called = variables.get(id(root), f"{type(root).__name__.lower()}{position + 1}")
             # Two frames may call two models by one name.
             prefix = "" if alone else _unused(called, taken)

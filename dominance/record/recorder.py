@@ -212,14 +212,12 @@ class Recorder:
         self._watch.stop()
         failure = self._watch.failure
         recording = self._watch.recording
-        attrs: dict[str, Any] = {**recording.closing(), "ended": ended}
-        for line in recording.books.lines():
-            self._say(line)
+        attrs: dict[str, Any] = {}
         if failure is not None:
             attrs["failure"] = failure
         if self._evaluation is not None and self._sink.writer is not None:
             attrs |= self._evaluation.attributes(self._sink.writer.tasks)
-        self._sink.close(complete=ended == "complete" and failure is None, **attrs)
+        recording.close(ended=ended, complete=ended == "complete" and failure is None, **attrs)
 
 
 def _kind(thing: object) -> str:

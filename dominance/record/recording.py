@@ -92,6 +92,15 @@ class Recording:
         """Whether the next one is."""
         return self._schedule.records(self.step.number + 1)
 
+    @property
+    def begun(self) -> bool:
+        """Whether it has parameters."""
+        return len(self.table) > 0
+
+    def holds(self, tensors: Iterable[Tensor]) -> bool:
+        """Whether any of these is a parameter of this model."""
+        return any(tensor in self.table.named for tensor in tensors)
+
     # Found: what a backward() is made of
 
     def know(self, tensors: Sequence[Tensor]) -> None:
@@ -264,10 +273,6 @@ class Recording:
         still = bool(rates) and all(rate is not None and float(rate) == 0 for rate in rates)
         return not still or self.step.passes > 0
 
-    def owns(self, optimizer: Optimizer) -> bool:
-        """Whether steps of this optimizer are steps of this model."""
-        return not len(self.table) or any(p in self.table.named for p in learning_rates(optimizer))
-
     def before_step(self, going: StepInProgress, outer: Sequence[StepInProgress], *, closure: bool) -> None:
         """Keep what the step will overwrite: the gradients that it is fed, and the parameters."""
         optimizer = going.optimizer
@@ -377,7 +382,21 @@ class Recording:
 
     # Kept
 
-    def closing(self) -> dict[str, Any]:
+    def close(self, *, ended: str, complete: bool | None = None, **attrs: Any) -> None:
+        """End the run, and say what does not add up in it."""
+        whole = ended == "complete" if complete is None else complete
+        self.sink.close(complete=whole, **{**self._closing(), "ended": ended, **attrs})
+        for line in self.books.lines():
+            self._say(line)
+
+    def let_go(self) -> None:
+        """Hold nothing of the model any more; what was counted of it stays."""
+        self.ledger, self.table, self._theta = Ledger(), ParameterTable(), Theta()
+        self.finder, self.step = TaskFinder(self.options.tasks), Step(self.step.number)
+        self._steppers = Steppers(self.options.attribution, None)
+        self.sink.let_go()
+
+    def _closing(self) -> dict[str, Any]:
         """What the run's attributes say of it in the end."""
         # Of optimizers that are gone stays what was said when the run was laid out.
         described = [describe(attributor) for attributor in self._steppers.attributors]

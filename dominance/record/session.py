@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from dominance.config import RecordOptions
 from dominance.errors import NothingRecorded, RunExists
 from dominance.record.evaluation import Evaluation, hear_no_more, listen
+from dominance.record.models import free_path, remove_models
+from dominance.schema import MODEL_NUMBER, MODEL_OF
 
 if TYPE_CHECKING:
     from dominance.record.parameters import ParameterTable
@@ -21,9 +23,8 @@ if TYPE_CHECKING:
 class SessionResult:
     """What a session leaves behind."""
 
-    path: Path
-    steps: int
-    """Recorded steps."""
+    steps: dict[Path, int]
+    """Recorded steps of each run, in the order of the models that the script trained."""
     message: str | None
     """Something the user should know: why recording stopped early, which hooks were kept quiet."""
 
@@ -65,6 +66,8 @@ class ScriptSession:
 
     def check_output(self) -> None:
         """Raise RunExists, before the script starts, when the output is there and neither flag was given."""
+        if self._force:
+            remove_models(self.path)
         if self._force or self._resume or not self.path.exists():
             return
         if not self.path.is_dir() or any(self.path.iterdir()):
@@ -83,7 +86,17 @@ class ScriptSession:
         attrs = {"recorded_by": "dominance record", "script": self._script, "argv": self._argv, "script_path": main}
         sink = Sink(self.path, self._options, attrs, overwrite=self._force, resume=self._resume)
         say = (lambda text: None) if self._options.quiet else note
-        self._watch = Watch(self._options, sink, ParameterTable(), say)
+
+        models = [self.path]
+
+        def another(number: int) -> Sink:
+            """The sink of one more model: its run lies beside the first."""
+            models.append(free_path(self.path, number))
+            told = {**attrs, MODEL_NUMBER: number, MODEL_OF: [path.name for path in models]}
+            return Sink(models[-1], self._options, told, overwrite=False, resume=False)
+
+        table = ParameterTable(keep=bool(self._options.probe))
+        self._watch = Watch(self._options, sink, table, say, another=another)
         self._watch.start()
         activate(self._watch)
 
@@ -94,33 +107,34 @@ class ScriptSession:
             hear_no_more(self)
         watch = self._watch
         if watch is None:
-            return SessionResult(self.path, 0, None)
+            return SessionResult({}, None)
         self._watch = None
-        from dominance.record.sink import note
         from dominance.record.tasks_named import deactivate
 
         deactivate(watch)
         watch.stop()
-        recording = watch.recording
-        attrs: dict[str, Any] = {**recording.closing(), "ended": status}
-        if watch.failure is not None:
-            attrs["failure"] = watch.failure
-        if self._evaluation is not None and recording.sink.writer is not None:
-            attrs |= self._evaluation.attributes(recording.sink.writer.tasks)
+        attrs: dict[str, Any] = {} if watch.failure is None else {"failure": watch.failure}
+        for recording in watch.recordings:
+            said: dict[str, Any] = {}
+            if self._evaluation is not None and recording.sink.writer is not None:
+                said = self._evaluation.attributes(recording.sink.writer.tasks)
+            recording.close(ended=status, complete=status == "complete" and watch.failure is None, **attrs, **said)
         if self._options.probe:
-            self._table = recording.table
-        recording.sink.close(complete=status == "complete" and watch.failure is None, **attrs)
-        for line in recording.books.lines() if not self._options.quiet else []:
-            note(line)
+            self._table = watch.recording.table
+        every = [*watch.over, *watch.recordings]
+        kept = {recording.sink.path: recording.books.kept for recording in every if recording.books.kept}
         message = None
-        if watch.failure is not None and not recording.books.kept:
+        if watch.failure is not None and not kept:
             message = "nothing was recorded: the recording stopped before the first step was over"
         elif watch.hooks.kept_quiet:
             message = (
                 f"{watch.hooks.kept_quiet} calls of the script's gradient hooks were left out of the task gradients; "
                 "if a hook changes gradients, its effect is in the residual"
             )
-        return SessionResult(self.path, recording.books.kept, message)
+        elif not kept and (steps := sum(recording.step.number for recording in every)):
+            why = "; ".join(dict.fromkeys(reason for recording in every for reason in recording.books.unrecorded))
+            message = f"nothing was recorded of {steps} steps that were taken" + (f": {why}" if why else "")
+        return SessionResult(kept, message)
 
     def noise_probe(self) -> NoiseProbe:
         """A probe of the model that was recorded; after ``finish``.

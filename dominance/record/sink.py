@@ -174,6 +174,10 @@ class Sink:
         assert self._writer is not None
         return self._writer.append(row.values)
 
+    def let_go(self) -> None:
+        """Hold no parameter any more; the run is over."""
+        self._shape, self._named, self._reach = None, [], {}
+
     def close(self, *, complete: bool, **attrs: Any) -> None:
         """Write what is left and end the run."""
         if self._writer is not None:

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dominance.config import RecordOptions
+from dominance.record.graph import first_leaves
 from dominance.record.harmless import harmless
 from dominance.record.hooks import Hooks
 from dominance.record.limits import CannotLook
@@ -21,7 +22,7 @@ from dominance.record.passes import Pass
 from dominance.record.recording import Recording, reached_by, roots_of
 from dominance.record.sink import Sink
 from dominance.record.source_lines import SourceLines
-from dominance.record.step import StepInProgress
+from dominance.record.step import StepInProgress, learning_rates
 from dominance.record.told import Told
 
 
@@ -34,6 +35,7 @@ class Watch:
         table: its parameters; an empty one is filled by looking through the program at the first backward().
         say: prints one line to the user.
         optimizers: record these only; None for every one that steps.
+        another: makes the sink of one more model of this process, by its number from 2 on; None: there is only one.
     """
 
     def __init__(
@@ -43,12 +45,19 @@ class Watch:
         table: ParameterTable,
         say: Callable[[str], None],
         optimizers: Sequence[Optimizer] | None = None,
+        another: Callable[[int], Sink] | None = None,
     ) -> None:
         self.options = options
         self.hooks = Hooks(self)
         self.failure: str | None = None
         self.recording = Recording(options, sink, table, self.hooks, say, optimizers)
-        """The recording of the model that trained last."""
+        """The recording of the model that trains now."""
+        self.recordings = [self.recording]
+        """Those of all models that the script still has."""
+        self.over: list[Recording] = []
+        """Those of models that the script has let go; what they held of them is let go as well."""
+        self._another = another
+        self._observed: dict[str, Tensor] = {}
         self._say = say
         self._lines = SourceLines()
         self._going: list[StepInProgress] = []
@@ -67,7 +76,8 @@ class Watch:
         self._told.stop()
         self.hooks.remove()
         if os.getpid() == self.hooks._pid:
-            self._finish()
+            for recording in self.recordings:
+                self._finish(recording)
         self._lines.end()
 
     def fail(self, error: BaseException) -> None:
@@ -77,11 +87,45 @@ class Watch:
         self.failure = f"{type(error).__name__}: {error}".splitlines()[0] + place
         self._say(f"recording stopped at step {self.recording.step.number}, the training goes on: {self.failure}")
         self._lines.off()
-        self.recording.ledger.clear()
+        for recording in self.recordings:
+            recording.ledger.clear()
 
     @harmless
-    def _finish(self) -> None:
-        self.recording.finish()
+    def _finish(self, recording: Recording) -> None:
+        recording.finish()
+
+    # Models that follow each other
+
+    def _turn_to(self, tensors: Sequence[Tensor], every: Callable[[], Sequence[Tensor]] | None = None) -> None:
+        """Go on with the recording of the model whose parameters these are, or begin the one of a new model.
+
+        Args:
+            tensors: some parameters of the model.
+            every: gives all that the pass reaches; asked where none of the some is known.
+        """
+        if self._another is None or not self.recording.begun or self.recording.holds(tensors):
+            return
+        known = next((each for each in reversed(self.recordings) if each.holds(tensors)), None)
+        if known is None and every is not None:
+            reached = every()
+            known = next((each for each in reversed(self.recordings) if each.holds(reached)), None)
+            if known is None and any(isinstance(tensor, nn.Parameter) for tensor in reached):
+                known = self._begin_another()
+        if known is not None:
+            self.recording = known
+
+    def _begin_another(self) -> Recording:
+        assert self._another is not None
+        number = len(self.recordings) + len(self.over) + 1
+        begun = Recording(self.options, self._another(number), ParameterTable(), self.hooks, self._say)
+        for each in [each for each in self.recordings if each.table.gone]:
+            each.finish()
+            each.close(ended="complete")
+            each.let_go()
+            self.recordings.remove(each)
+            self.over.append(each)
+        self.recordings.append(begun)
+        return begun
 
     @harmless
     def settle(self) -> None:
@@ -93,7 +137,7 @@ class Watch:
         """Names for the tasks of the next backward(); see ``dominance.observe``."""
         if not isinstance(losses, Mapping) or not all(isinstance(loss, Tensor) for loss in losses.values()):
             raise TypeError('observe takes a mapping of task names to loss tensors, like {"depth": loss_depth}')
-        self.recording.observed = {str(name): loss for name, loss in losses.items() if loss.requires_grad}
+        self._observed = {str(name): loss for name, loss in losses.items() if loss.requires_grad}
 
     @property
     def _inside(self) -> StepInProgress | None:
@@ -112,11 +156,11 @@ class Watch:
         self, outputs: Sequence[Any], gradients: Sequence[Any], inputs: Sequence[Any]
     ) -> Callable[[], None] | None:
         self._lines.off()
-        recording = self.recording
-        if not recording.begin(self._inside):
-            return self._lines.on
         roots = roots_of(outputs, gradients)
-        if not roots:
+        self._turn_to(first_leaves([root.edge[0] for root in roots]), lambda: reached_by(roots))
+        recording = self.recording
+        recording.observed = self._observed
+        if not recording.begin(self._inside) or not roots:
             return self._lines.on
         recording.know(reached_by(roots))
         recording.begin_theta()
@@ -152,8 +196,11 @@ class Watch:
         self, outputs: Sequence[Any], gradients: Sequence[Any], inputs: Sequence[Any]
     ) -> Callable[[Sequence[Tensor | None]], None] | None:
         self._lines.off()
-        recording, roots = self.recording, roots_of(outputs, gradients)
+        roots = roots_of(outputs, gradients)
         leaf = [i for i in inputs if isinstance(i, Tensor) and i.is_leaf]
+        self._turn_to(leaf, lambda: leaf)
+        recording = self.recording
+        recording.observed = self._observed
         if len(leaf) < len(inputs) or len(roots) != 1 or not recording.begin_grad(self._inside, leaf):
             return lambda result: self._lines.on()
         try:
@@ -194,6 +241,7 @@ class Watch:
     def _before_step(
         self, optimizer: Optimizer, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Callable[..., Any] | None:
+        self._turn_to(list(learning_rates(optimizer)))
         recording = self.recording
         if recording.ledger:
             self._lines.end()
@@ -228,7 +276,7 @@ class Watch:
             return
         if going.counts:
             self._after_step(going)
-            self.recording.observed = {}
+            self._observed = {}
         self._lines.end()
         if self.recording.finder.lines_asked and self.failure is None:
             self._lines.ask(self.recording.records_next)
@@ -251,7 +299,10 @@ class Watch:
 
     def expects(self, reached: Sequence[Tensor]) -> bool:
         """Whether gradients that come now, by these leaf tensors, are to be recorded; sees to the tensors' names."""
-        return self.hooks.active and self.recording.expects(reached, self._inside)
+        if not self.hooks.active:
+            return False
+        self._turn_to(reached, lambda: reached)
+        return self.recording.expects(reached, self._inside)
 
     def enter(self, made: Pass) -> None:
         """Take in task gradients whose sum has just been added to ``.grad``, or that a step is given directly."""
