@@ -93,7 +93,7 @@ def losses_of(ledger: Ledger) -> Losses:
 
 def reach_of(ledger: Ledger) -> dict[Tensor, list[str]]:
     """Which tasks' gradients lie in each parameter's ``.grad`` now, or will when the pass that goes on is over."""
-    live = {number for account in ledger.accounts.values() for number in account.held_by}
+    live = _live(ledger)
     name = _names(
         ledger, {part.root for account in ledger.accounts.values() for part in account.held if not part.beside}
     )
@@ -105,6 +105,20 @@ def reach_of(ledger: Ledger) -> dict[Tensor, list[str]]:
         if known:
             reach[p] = list(dict.fromkeys(name[part] for part in known if part in name))
     return reach
+
+
+def tasks_of(ledger: Ledger) -> list[str]:
+    """The tasks of the passes whose gradients lie in ``.grad``, or will when the pass that goes on is over."""
+    losses = losses_of(ledger).weight
+    passes = [ledger.passes[number] for number in _live(ledger) if number in ledger.passes]
+    parts = [Part(made.root, task) for made in passes for task in made.gradients]
+    name = _names(ledger, {part.root for part in parts})
+    known = {name[part] for part in parts if not ledger.sharing or part in ledger.sharing}
+    return [task for task in losses if task in known]
+
+
+def _live(ledger: Ledger) -> set[int]:
+    return {number for account in ledger.accounts.values() for number in account.held_by}
 
 
 def joined(parts: Iterable[Fed]) -> Losses:
@@ -141,7 +155,7 @@ def _scaled(
     tasks = _by_task(held, name)
     known = [gradient for part, gradient in held.items() if part.beside]
     residual = rest(parameter, total, tasks.values())
-    unexplained = residual if residual is None or not known else rest(parameter, residual, known)
+    unexplained = residual if residual is None or not known else rest(parameter, total, [*tasks.values(), *known])
     return GradientSplit(tasks, residual, unexplained)
 
 
@@ -209,6 +223,7 @@ def _longest(
 ) -> None:
     """For each task, the most passes that filled one parameter with it."""
     here: dict[str, set[int]] = {}
+    parameter = ledger.originals.get(parameter, parameter)
     for number in numbers & ledger.passes.keys():
         for part in (part for part in ledger.passes[number].parts(parameter) if not part.beside):
             here.setdefault(name.get(part, part.task), set()).add(number)

@@ -68,6 +68,8 @@ class Ledger:
     """Names of the tasks of each loss."""
     expanded: set[str] = field(default_factory=set)
     """Losses that are one named sum which was taken apart."""
+    originals: dict[Tensor, Tensor] = field(default_factory=dict)
+    """The parameters that copies stand for, which an optimizer steps in their place."""
     reached: dict[Tensor, set[Part]] = field(default_factory=dict)
     """Parts whose gradient of a parameter has been seen not to be zero."""
     _number: int = 0
@@ -75,6 +77,11 @@ class Ledger:
     def __bool__(self) -> bool:
         """Whether any gradient is known of that no step has used."""
         return any((account.held and not account.stepped) or account.aside for account in self.accounts.values())
+
+    def held(self, parameter: Tensor) -> bool:
+        """Whether anything is known of what lies in a parameter's ``.grad``."""
+        account = self.accounts.get(parameter)
+        return account is not None and bool(account.held)
 
     # What the script does to the gradients
 
@@ -132,6 +139,9 @@ class Ledger:
                 if left.any():
                     overflow |= not account.stepped and not bool(torch.isfinite(left).all())
                     account.empty()
+                else:
+                    # It was zero from the start: whether it was zeroed makes no difference to any gradient.
+                    account.drop()
             elif not account.held or torch.equal(now, left):
                 account.known = True
             else:

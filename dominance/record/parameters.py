@@ -74,6 +74,8 @@ class ParameterTable:
         self._kept: list[nn.Module] | None = [] if keep else None
         self.called: list[str] = []
         """What the script calls the models."""
+        self.copied: set[Tensor] = set()
+        """Parameters in whose place a copy is stepped and recorded."""
 
     @property
     def modules(self) -> list[nn.Module]:
@@ -100,6 +102,16 @@ class ParameterTable:
     def trainable(self) -> list[Tensor]:
         """Parameters that need gradient now: freezing and unfreezing may change them."""
         return [tensor for tensor in self.named if tensor.requires_grad]
+
+    def owned(self, tensor: Tensor) -> bool:
+        """Whether a model owns this tensor."""
+        named = self.named.get(tensor)
+        return named is not None and named.module != "Tensor"
+
+    def stand_in(self, copy: Tensor, original: Tensor) -> None:
+        """Record ``copy``, which the optimizer steps, under the name of the model's parameter."""
+        self.named[copy] = replace(self.named[original], tensor=copy)
+        self.copied.add(original)
 
     def add_model(self, model: nn.Module) -> None:
         """Take every parameter of ``model``."""

@@ -15,7 +15,8 @@ from dominance.config import RecordOptions
 from dominance.record.announced import AnnouncedAttributor
 from dominance.record.attribution import GradientSplit
 from dominance.record.books import Books
-from dominance.record.fed import Fed, Losses, fed, joined, losses_of, reach_of
+from dominance.record.copies import Copies
+from dominance.record.fed import Fed, Losses, fed, joined, losses_of, reach_of, tasks_of
 from dominance.record.gradients import task_gradients
 from dominance.record.graph import edge_of, leaves
 from dominance.record.hooks import Hooks, LeafCapture
@@ -75,6 +76,7 @@ class Recording:
         self._steppers = Steppers(options.attribution, optimizers)
         self._schedule = Schedule(options.every, options.burst or 1, start=sink.first_step)
         self._theta = Theta()
+        self._copies = Copies(self.ledger, self.table)
         self._open: OpenPass | None = None
         self._announced = False
         self._loss_scale = 1.0
@@ -299,6 +301,7 @@ class Recording:
         self._strangers(optimizer, held)
         self._theta.begin(going.parameters)
         self._theta.before_step(going.parameters)
+        self._copies.fill(going.parameters)
         if not closure:
             going.fed = Evaluation(self.ledger, self.ledger.read(going.parameters, _grad_scale(optimizer)))
         attributor.before_step(going.parameters)
@@ -362,7 +365,17 @@ class Recording:
                 row.add(p, float(rates[p]), found.totals[p], found.splits.get(p, GradientSplit({})), split)
         if attributor.step_skipped:
             row.skip()
-        self.ledger.stepped(found.totals)
+        self.ledger.stepped([*found.totals, *self._copies.stepped(found.totals)])
+        self._of_nobody(optimizer, found)
+
+    def _of_nobody(self, optimizer: Optimizer, found: Fed) -> None:
+        """Say once that an optimizer steps a good part of the parameters by gradients of which nothing is known."""
+        mine = sum(p.numel() for p in found.totals)
+        if found.tasks or 10 * mine < sum(p.numel() for p in self.table.named):
+            return
+        text = f"{type(optimizer).__name__} steps {len(found.totals)} parameter tensors by gradients of no loss seen"
+        if self.books.remark(text):
+            self._say(text)
 
     def _stepped(self, going: StepInProgress) -> None:
         self.step.passes = 0
@@ -392,6 +405,7 @@ class Recording:
     def let_go(self) -> None:
         """Hold nothing of the model any more; what was counted of it stays."""
         self.ledger, self.table, self._theta = Ledger(), ParameterTable(), Theta()
+        self._copies = Copies(self.ledger, self.table)
         self.finder, self.step = TaskFinder(self.options.tasks), Step(self.step.number)
         self._steppers = Steppers(self.options.attribution, None)
         self.sink.let_go()
@@ -454,9 +468,8 @@ class Recording:
         """The row of this step; it, and the run, take in what this optimizer's step shows."""
         if not self.sink.laid_out:
             reach = reach_of(self.ledger)
-            known = {*found.tasks, *(task for tasks in reach.values() for task in tasks)}
-            ordered = [task for task in losses_of(self.ledger).weight if task in known]
-            self.sink.lay_out(self.table, [*ordered, *found.tasks], reach, self._steppers, self._schedule)
+            tasks = [*tasks_of(self.ledger), *found.tasks]
+            self.sink.lay_out(self.table, tasks, reach, self._steppers, self._schedule)
         for name in self.sink.take_in(found.tasks, found.reach):
             self._say(f"one more task at step {self.step.number}: {name}")
         if self.step.row is None:

@@ -118,7 +118,8 @@ class Sink:
             BadOption: no parameter matches the glob.
         """
         self._tasks = list(dict.fromkeys((*tasks, *(name for names in reach.values() for name in names))))
-        self._named = [entry for entry in table.named.values() if self._options.records(entry.name)]
+        mine = [entry for entry in table.named.values() if entry.tensor not in table.copied]
+        self._named = [entry for entry in mine if self._options.records(entry.name)]
         if not self._named:
             raise BadOption(f"no parameter matches --params {self._options.params!r}", fix="give a glob like 'trunk.*'")
         self._reach = {entry.tensor: [] for entry in self._named}

@@ -23,6 +23,9 @@ class Owners:
     def __init__(self, run: xr.DataTree, rows: NDArray[np.int64], held: xr.Dataset) -> None:
         self.run, self.rows, self.held = run, rows, held
         self.tasks = [str(task) for task in held.task.to_numpy()]
+        # A loss of a net beside them, a generator's say, cannot be heard there.
+        shared = [p["tasks"] for p in run.attrs["parameters"] if len(p["tasks"]) > 1]
+        self.sharing = {task for tasks in shared for task in tasks}
         self.layers = [str(layer) for layer in held.layer.to_numpy()[:-1]]
         both = np.stack([held.owned_probability.to_numpy(), held.held_probability.to_numpy()])
         self.probability = np.nan_to_num(both).max(axis=0)  # (layer, task), "all shared" last
@@ -40,8 +43,9 @@ class Owners:
         if trunk is None:
             quiet = np.nan_to_num(self.held.unheard_probability.to_numpy()[-1])
             owners = {owner for owner in by_layer if owner is not None}
-            if len(self.tasks) > 2:
-                unheard = [k for k in range(len(self.tasks)) if quiet[k] >= LIKELY and k not in owners]
+            if len(self.sharing) > 2:
+                mute = [k for k, name in enumerate(self.tasks) if name in self.sharing and k not in owners]
+                unheard = [k for k in mute if quiet[k] >= LIKELY]
                 found += [self._unheard(k, float(quiet[k])) for k in unheard]
             if not found:
                 found += self._maybe()
