@@ -161,12 +161,14 @@ class Recording:
         if result.message:
             self._note(result.message)
         if result.steps:
-            self._recorded(result.steps)
+            # As the user wrote it, not as it had to be held while the script may change its folder.
+            runs = {self.path.with_name(path.name): steps for path, steps in result.steps.items()}
+            self._recorded(runs)
             if self.options.probe:
                 with _shielded():
                     self._probe(session, outcome)
             if not self.options.quiet:
-                say.say(f"dominance report {shlex.join(str(path) for path in result.steps)}")
+                say.say(f"dominance report {shlex.join(str(path) for path in runs)}")
         elif outcome is not None and not outcome.torch:
             self._note("nothing was recorded: the script's own process never imported torch")
         elif outcome is not None and ready and not result.message and not (self.options.strict and outcome.code == 2):

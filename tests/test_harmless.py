@@ -26,7 +26,7 @@ SCRIPTS = Path(__file__).parent / "scripts"
 FOUND: dict[str, list[str]] = {
     "accumulate.py": ["depth", "normal"],
     "adam_closure.py": ["up", "down"],
-    "alternating.py": ["loss"],
+    "alternating.py": ["loss", "loss.2"],
     "anomaly.py": ["one_loss", "two_loss"],
     "arguments.py -o x --every 3 -q -m fast --lr 0.01 a b": ["sum_loss", "max_loss"],
     "autocast.py": ["colour", "shape"],

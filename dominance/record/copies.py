@@ -66,5 +66,6 @@ def _filled(copy: Tensor, original: Tensor, ledger: Ledger) -> Account | None:
     factor = factors({copy: now}, {copy: left})[copy]
     if not isinstance(factor, float) or (factor == 1.0 and not bool(left.any())):
         return None
-    held = {part: gradient.to(now.dtype) * factor for part, gradient in account.held.items()}
-    return Account(held, held_by=set(account.held_by), left=now.clone())
+    # The factor is found again when the step is split, as any other.
+    held = {part: gradient.to(now.dtype) for part, gradient in account.held.items()}
+    return Account(held, held_by=set(account.held_by), left=left)

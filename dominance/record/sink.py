@@ -83,9 +83,14 @@ class Sink:
         self, tasks: Sequence[str], weights: Mapping[str, float], residual: Sequence[str], separate: Sequence[str]
     ) -> list[str]:
         """What to tell the user of the tasks that were found; kept for the run's attributes."""
-        self._attrs["task_weights"] = {name: weights.get(name) for name in tasks}
-        self._attrs["residual_terms"] = list(residual)
-        self._attrs["separate_terms"] = list(separate)
+        told = {
+            "task_weights": {name: weights.get(name) for name in tasks},
+            "residual_terms": list(residual),
+            "separate_terms": list(separate),
+        }
+        self._attrs |= told
+        if self._writer is not None:
+            self._writer.set_attrs(**told)
         listed = ", ".join(f"{name} (x{weights[name]:.3g})" if name in weights else name for name in tasks)
         found = f"{len(tasks)} task{'' if len(tasks) == 1 else 's'}" + (f": {listed}" if tasks else "")
         found += f"; residual: {', '.join(residual)}" if residual else ""
