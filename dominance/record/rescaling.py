@@ -20,8 +20,8 @@ _ALIKE = 1e-4
 def factors(totals: Mapping[Tensor, Tensor], left: Mapping[Tensor, Tensor]) -> dict[Tensor, Factor]:
     """For each parameter, what its gradient was multiplied by since backward() left it.
 
-    Of one number alone any other is a multiple: a parameter of one element takes the factor that the others share, and
-    none where they share none.
+    Of one number alone any other is a multiple: a parameter of one element takes a factor that a larger one has too,
+    and none where there is no such factor.
 
     Args:
         totals: the gradients that the optimizer is fed.
@@ -29,10 +29,10 @@ def factors(totals: Mapping[Tensor, Tensor], left: Mapping[Tensor, Tensor]) -> d
     """
     found = {p: _factor(total, left.get(p)) for p, total in totals.items()}
     several = [f for p, f in found.items() if totals[p].numel() > 1 and totals[p].any()]
-    shared = uniform(several)
+    known = [f for f in several if isinstance(f, float)]
     for p, factor in found.items():
         if totals[p].numel() == 1 and factor != 1.0 and several:
-            alike = isinstance(factor, float) and _alike(factor, shared)
+            alike = isinstance(factor, float) and any(_alike(factor, one) for one in known)
             found[p] = factor if alike else _clipped(p, totals, left, found)
     return found
 

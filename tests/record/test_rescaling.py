@@ -34,10 +34,11 @@ def test_changed_in_another_way() -> None:
 
 
 def test_one_number_is_a_multiple_of_any_other() -> None:
-    """It takes the factor that the others share, and none where they share none."""
+    """It takes a factor that a larger parameter has too: each layer may have one of its own."""
     assert found(([1.0, 2.0], [1.3, 1.1]), ([1.0], [5.0])) == [None, None]
     assert found(([1.0, 2.0], [3.0, 6.0]), ([1.0], [3.0])) == pytest.approx([3.0, 3.0])
     assert found(([1.0, 2.0], [3.0, 6.0]), ([1.0], [5.0]))[1] is None
+    assert found(([1.0, 2.0], [3.0, 6.0]), ([1.0, 2.0], [5.0, 10.0]), ([1.0], [5.0])) == pytest.approx([3, 5, 5])
     assert found(([1.0], [5.0])) == [5.0], "alone, nothing speaks against it"
 
 
