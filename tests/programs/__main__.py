@@ -1,0 +1,97 @@
+"""``python -m programs``: judge training programs by number; see --help."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from programs.compose import AXES, Program, program, shown
+from programs.judge import VERDICTS, Verdict, judge
+from programs.run import get_ready, trial, write
+
+
+def main() -> int:
+    """Judge the programs asked for; exit code 1 if one of them is silently wrong or disturbed."""
+    parser = argparse.ArgumentParser(prog="python -m programs", description=__doc__)
+    parser.add_argument("numbers", nargs="*", default=["0:2000"], help="program numbers: 17, or 0:2000 [default]")
+    parser.add_argument("--show", action="store_true", help="print the source, run nothing")
+    parser.add_argument("--by-hand", action="store_true", help="with --show: also the lines that make the truth")
+    parser.add_argument("--write", metavar="DIR", type=Path, help="write the source into DIR, run nothing")
+    parser.add_argument("--said", action="store_true", help="list also what was said, and poor names")
+    parser.add_argument("--out", metavar="FILE", type=Path, help="all verdicts, a line of JSON each")
+    parser.add_argument("--only", metavar="AXIS=VALUE", action="append", default=[], help="only programs of this value")
+    options = parser.parse_args()
+    chosen = [p for n in _numbers(options.numbers) if _wanted(p := program(n), options.only)]
+    if options.show or options.write:
+        for each in chosen:
+            if options.write:
+                write(each, options.write)
+            else:
+                print(each.text if options.by_hand else shown(each))
+        return 0
+    get_ready(program(1))
+    verdicts, started = [], time.monotonic()
+    with open(options.out or os.devnull, "w", encoding="utf-8") as file:
+        for each in chosen:
+            verdicts.append(judge(each, trial(each)))
+            file.write(json.dumps(_record(verdicts[-1])) + "\n")
+            file.flush()
+            _told(verdicts[-1], len(chosen) < 20 or options.said)
+    _table(verdicts)
+    print(f"{len(verdicts)} programs in {time.monotonic() - started:.0f} s")
+    return int(any(v.verdict in ("WRONG", "HARM", "FAULT") for v in verdicts))
+
+
+def _numbers(texts: list[str]) -> list[int]:
+    numbers: list[int] = []
+    for text in texts:
+        first, colon, last = text.partition(":")
+        numbers += range(int(first), int(last)) if colon else [int(first)]
+    return numbers
+
+
+def _wanted(each: Program, only: list[str]) -> bool:
+    return all(each.axes[axis] in value.split(",") for axis, _, value in (text.partition("=") for text in only))
+
+
+def _record(v: Verdict) -> dict[str, object]:
+    return {
+        "number": v.program.number,
+        "verdict": v.verdict,
+        "axes": v.program.axes,
+        "failings": v.failings,
+        "said": v.said,
+        "tasks": v.tasks,
+    }
+
+
+def _told(v: Verdict, everything: bool) -> None:
+    if v.verdict in ("WRONG", "HARM", "FAULT") or (everything and v.verdict != "RIGHT"):
+        print(f"{v.verdict:5} {v.program.number}: {v.line}")
+        print(f"      {' '.join(f'{a}={x}' for a, x in v.program.axes.items() if x not in ('none', 'float32'))}")
+        for line in v.said[:4]:
+            print(f"      {line[:240]}")
+        print(f"      again: make programs NUMBERS={v.program.number}", flush=True)
+    elif everything:
+        print(f"{v.verdict:5} {v.program.number}", flush=True)
+
+
+def _table(verdicts: list[Verdict]) -> None:
+    """Counts by each value of each axis."""
+    for axis, values in AXES.items():
+        print(f"\n{axis:24}" + "".join(f"{name:>7}" for name in VERDICTS))
+        for value in values:
+            counts = collections.Counter(v.verdict for v in verdicts if v.program.axes[axis] == value)
+            if counts:
+                print(f"  {value:22}" + "".join(f"{counts[name] or '.':>7}" for name in VERDICTS))
+    counts = collections.Counter(v.verdict for v in verdicts)
+    print(f"\n{'all':24}" + "".join(f"{counts[name]:>7}" for name in VERDICTS))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
