@@ -13,6 +13,7 @@ from pathlib import Path
 from programs.compose import AXES, Program, program, shown
 from programs.judge import VERDICTS, Verdict, judge
 from programs.run import get_ready, trial, write
+from programs.shrink import hard, shrink
 
 
 def main() -> int:
@@ -25,8 +26,12 @@ def main() -> int:
     parser.add_argument("--said", action="store_true", help="list also what was said, and poor names")
     parser.add_argument("--out", metavar="FILE", type=Path, help="all verdicts, a line of JSON each")
     parser.add_argument("--only", metavar="AXIS=VALUE", action="append", default=[], help="only programs of this value")
+    parser.add_argument(
+        "--with", dest="given", metavar="AXIS=VALUE", action="append", default=[], help="change a value"
+    )
+    parser.add_argument("--shrink", action="store_true", help="for each that fails, the plainest that still does")
     options = parser.parse_args()
-    chosen = [p for n in _numbers(options.numbers) if _wanted(p := program(n), options.only)]
+    chosen = [p for n in _numbers(options.numbers) if _wanted(p := _made(n, options.given), options.only)]
     if options.show or options.write:
         for each in chosen:
             if options.write:
@@ -39,6 +44,8 @@ def main() -> int:
     with open(options.out or os.devnull, "w", encoding="utf-8") as file:
         for each in chosen:
             verdicts.append(judge(each, trial(each)))
+            if options.shrink and verdicts[-1].verdict not in ("RIGHT", "FAULT"):
+                verdicts[-1] = shrink(verdicts[-1])
             file.write(json.dumps(_record(verdicts[-1])) + "\n")
             file.flush()
             _told(verdicts[-1], len(chosen) < 20 or options.said)
@@ -55,19 +62,32 @@ def _numbers(texts: list[str]) -> list[int]:
     return numbers
 
 
+def _made(number: int, given: list[str]) -> Program:
+    drawn = program(number)
+    changes = dict(text.split("=", 1) for text in given)
+    return program(number, {**drawn.axes, **changes}) if changes else drawn
+
+
 def _wanted(each: Program, only: list[str]) -> bool:
     return all(each.axes[axis] in value.split(",") for axis, _, value in (text.partition("=") for text in only))
 
 
+def again(v: Verdict) -> str:
+    """What reruns it alone."""
+    drawn = program(v.program.number).axes
+    changed = [f"--with {axis}={value}" for axis, value in v.program.axes.items() if drawn[axis] != value]
+    return " ".join([str(v.program.number), *changed])
+
+
 def _record(v: Verdict) -> dict[str, object]:
-    return {
+    what = {
         "number": v.program.number,
         "verdict": v.verdict,
+        "again": again(v),
+        "hard": hard(v),
         "axes": v.program.axes,
-        "failings": v.failings,
-        "said": v.said,
-        "tasks": v.tasks,
     }
+    return {**what, "failings": v.failings, "said": v.said, "tasks": v.tasks}
 
 
 def _told(v: Verdict, everything: bool) -> None:
@@ -76,7 +96,7 @@ def _told(v: Verdict, everything: bool) -> None:
         print(f"      {' '.join(f'{a}={x}' for a, x in v.program.axes.items() if x not in ('none', 'float32'))}")
         for line in v.said[:4]:
             print(f"      {line[:240]}")
-        print(f"      again: make programs NUMBERS={v.program.number}", flush=True)
+        print(f"      again: make programs NUMBERS={again(v)!r}", flush=True)
     elif everything:
         print(f"{v.verdict:5} {v.program.number}", flush=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from programs.nets import Lines
+from programs.nets import Lines, code
 
 
 @dataclass
@@ -35,43 +35,175 @@ class Extra:
     closure: bool = True
 
 
-_FLOPS = "from torch.utils.flop_counter import FlopCounterMode"
-_MODE = [
-    "from torch.utils._python_dispatch import TorchDispatchMode", "class Counting(TorchDispatchMode):", "    calls = 0",
-    "    def __torch_dispatch__(self, func, types, args=(), kwargs=None):", "        Counting.calls += 1", "        return func(*args, **(kwargs or {{}}))",
-]  # fmt: skip
-
 EXTRAS: dict[str, Extra] = {
     "none": Extra(),
-    "anomaly_on": Extra(top=["torch.autograd.set_detect_anomaly(True)"]),
-    "anomaly_no_nan": Extra(top=["torch.autograd.set_detect_anomaly(True, check_nan=False)"]),
-    "anomaly_off": Extra(top=["torch.autograd.set_detect_anomaly(False)"]),
-    "anomaly_around": Extra(around_step="with torch.autograd.detect_anomaly():"),
-    "flops": Extra(top=[_FLOPS], around="with FlopCounterMode(display=False) as flops:", end=["print('flops', flops.get_total_flops())"], truth_differs=True, compiles=False, scripted=False),
-    "flops_step": Extra(top=[_FLOPS], around_step="with FlopCounterMode(display=False) as flops:", finish=["print('flops', step, flops.get_total_flops())"], truth_differs=True, compiles=False, scripted=False),
-    "dispatch_mode": Extra(top=_MODE, around="with Counting():", end=["print(Counting.calls, 'calls')"], truth_differs=True, compiles=False, scripted=False),
-    "profiler": Extra(
-        top=["from torch.profiler import ProfilerActivity, profile"], around="with profile(activities=[ProfilerActivity.CPU]) as prof:",
-        end=["print(sorted((e.key, e.count) for e in prof.key_averages() if e.key in ('aten::addmm', 'aten::mm', 'aten::tanh_backward')))"], truth_differs=True,
+    "anomaly_on": Extra(
+        top=["torch.autograd.set_detect_anomaly(True)"],
     ),
-    "record_function": Extra(around_step='with torch.profiler.record_function("train_step"):'),
-    "parameter_hooks": Extra(make=["seen = []", "for p in {params}:", "    p.register_hook(lambda g: seen.append(1))"], end=["print(len(seen), 'hooks')"], truth_differs=True),
-    "accumulate_hooks": Extra(make=["seen = []", "for p in {params}:", "    p.register_post_accumulate_grad_hook(lambda p: seen.append(1))"], end=["print(len(seen), 'hooks')"], truth_differs=True, compiles=False),
-    "scaling_hooks": Extra(make=["for p in {params}:", "    p.register_hook(lambda g: g * 0.5)"], sparse=False),
-    "forward_hooks": Extra(make=["outs = []", "handle = torch.nn.modules.module.register_module_forward_hook(lambda m, i, o: outs.append(type(o).__name__))"], end=["handle.remove()", "print(len(outs), 'forwards')"], compiles=False),
-    "module_backward_hooks": Extra(make=["outs = []", "for p in [m for m in gather() if isinstance(m, nn.Linear)]:", "    p.register_full_backward_hook(lambda m, gi, go: outs.append(1))"], end=["print(len(outs), 'backward hooks')"], truth_differs=True, compiles=False, scripted=False),
-    "saved_tensor_hooks": Extra(around_step="with torch.autograd.graph.saved_tensors_hooks(lambda t: t.clone(), lambda t: t):", compiles=False),
-    "save_on_cpu": Extra(around_step="with torch.autograd.graph.save_on_cpu():", compiles=False),
-    "evaluation": Extra(finish=["if step % 2:", "    with torch.no_grad():", "        score = sum(p.double().square().sum().item() for p in {params})", "    print(step, score)"]),
-    "print_loss_gradients": Extra(finish=["print(step, sum(p.grad.to_dense().double().abs().sum().item() for p in {params} if p.grad is not None))"]),
-    "random_numbers": Extra(top=["import random", "import numpy as np"], begin=["noise = random.random() + np.random.rand() + torch.rand(()).item()"], finish=["print(noise)"]),
-    "deterministic": Extra(top=["torch.use_deterministic_algorithms(True)"]),
-    "default_device": Extra(top=['torch.set_default_device("cpu")']),
-    "set_to_none_false": Extra(finish=["for p in {params}:", "    if p.grad is not None and not p.grad.is_sparse:", "        p.grad = p.grad.clone()"]),
-    "gc_each_step": Extra(top=["import gc"], finish=["gc.collect()"]),
-    "no_grad_default": Extra(top=["torch.set_grad_enabled(False)"], around_step="with torch.enable_grad():"),
-    "warnings_are_errors": Extra(top=["import warnings", "warnings.simplefilter('error')"], compiles=False, scripted=False),
-    "locals_logged": Extra(finish=["log = {{k: float(v.detach()) for k, v in list(locals().items()) if torch.is_tensor(v) and v.dim() == 0}}", "print(sorted(log.items()))"]),
-    "deepcopied": Extra(top=["import copy"], finish=["best = [copy.deepcopy(p) for p in {params}]"]),
-    "threads": Extra(top=["import threading"], finish=["t = threading.Thread(target=lambda: sum(p.detach().double().sum().item() for p in {params}))", "t.start(); t.join()"]),
-}  # fmt: skip
+    "anomaly_no_nan": Extra(
+        top=["torch.autograd.set_detect_anomaly(True, check_nan=False)"],
+    ),
+    "anomaly_off": Extra(
+        top=["torch.autograd.set_detect_anomaly(False)"],
+    ),
+    "anomaly_around": Extra(
+        around_step="with torch.autograd.detect_anomaly():",
+    ),
+    "flops": Extra(
+        top=["from torch.utils.flop_counter import FlopCounterMode"],
+        around="with FlopCounterMode(display=False) as flops:",
+        end=["print('flops', flops.get_total_flops())"],
+        compiles=False,
+        truth_differs=True,
+        scripted=False,
+    ),
+    "flops_step": Extra(
+        top=["from torch.utils.flop_counter import FlopCounterMode"],
+        around_step="with FlopCounterMode(display=False) as flops:",
+        finish=["print('flops', step, flops.get_total_flops())"],
+        compiles=False,
+        truth_differs=True,
+        scripted=False,
+    ),
+    "dispatch_mode": Extra(
+        top=code("""
+            from torch.utils._python_dispatch import TorchDispatchMode
+            class Counting(TorchDispatchMode):
+                calls = 0
+                def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+                    Counting.calls += 1
+                    return func(*args, **(kwargs or {{}}))
+        """),
+        around="with Counting():",
+        end=["print(Counting.calls, 'calls')"],
+        compiles=False,
+        truth_differs=True,
+        scripted=False,
+    ),
+    "profiler": Extra(
+        top=["from torch.profiler import ProfilerActivity, profile"],
+        around="with profile(activities=[ProfilerActivity.CPU]) as prof:",
+        end=code("""
+            counted = ('aten::addmm', 'aten::mm', 'aten::tanh_backward')
+            print(sorted((e.key, e.count) for e in prof.key_averages() if e.key in counted))
+        """),
+        truth_differs=True,
+    ),
+    "record_function": Extra(
+        around_step='with torch.profiler.record_function("train_step"):',
+    ),
+    "parameter_hooks": Extra(
+        make=code("""
+            seen = []
+            for p in {params}:
+                p.register_hook(lambda g: seen.append(1))
+        """),
+        end=["print(len(seen), 'hooks')"],
+        truth_differs=True,
+    ),
+    "accumulate_hooks": Extra(
+        make=code("""
+            seen = []
+            for p in {params}:
+                p.register_post_accumulate_grad_hook(lambda p: seen.append(1))
+        """),
+        end=["print(len(seen), 'hooks')"],
+        compiles=False,
+        truth_differs=True,
+    ),
+    "scaling_hooks": Extra(
+        make=code("""
+            for p in {params}:
+                p.register_hook(lambda g: g * 0.5)
+        """),
+        sparse=False,
+    ),
+    "forward_hooks": Extra(
+        make=code("""
+            outs = []
+            handle = torch.nn.modules.module.register_module_forward_hook(lambda m, i, o: outs.append(type(o).__name__))
+        """),
+        end=["handle.remove()", "print(len(outs), 'forwards')"],
+        compiles=False,
+    ),
+    "module_backward_hooks": Extra(
+        make=code("""
+            outs = []
+            for p in [m for m in gather() if isinstance(m, nn.Linear)]:
+                p.register_full_backward_hook(lambda m, gi, go: outs.append(1))
+        """),
+        end=["print(len(outs), 'backward hooks')"],
+        compiles=False,
+        truth_differs=True,
+        scripted=False,
+    ),
+    "saved_tensor_hooks": Extra(
+        around_step="with torch.autograd.graph.saved_tensors_hooks(lambda t: t.clone(), lambda t: t):",
+        compiles=False,
+    ),
+    "save_on_cpu": Extra(
+        around_step="with torch.autograd.graph.save_on_cpu():",
+        compiles=False,
+    ),
+    "evaluation": Extra(
+        finish=code("""
+            if step % 2:
+                with torch.no_grad():
+                    score = sum(p.double().square().sum().item() for p in {params})
+                print(step, score)
+        """),
+    ),
+    "print_loss_gradients": Extra(
+        finish=code("""
+            print(step, sum(p.grad.to_dense().double().abs().sum().item() for p in {params} if p.grad is not None))
+        """),
+    ),
+    "random_numbers": Extra(
+        top=["import random", "import numpy as np"],
+        begin=["noise = random.random() + np.random.rand() + torch.rand(()).item()"],
+        finish=["print(noise)"],
+    ),
+    "deterministic": Extra(
+        top=["torch.use_deterministic_algorithms(True)"],
+    ),
+    "default_device": Extra(
+        top=['torch.set_default_device("cpu")'],
+    ),
+    "set_to_none_false": Extra(
+        finish=code("""
+            for p in {params}:
+                if p.grad is not None and not p.grad.is_sparse:
+                    p.grad = p.grad.clone()
+        """),
+    ),
+    "gc_each_step": Extra(
+        top=["import gc"],
+        finish=["gc.collect()"],
+    ),
+    "no_grad_default": Extra(
+        top=["torch.set_grad_enabled(False)"],
+        around_step="with torch.enable_grad():",
+    ),
+    "warnings_are_errors": Extra(
+        top=["import warnings", "warnings.simplefilter('error')"],
+        compiles=False,
+        scripted=False,
+    ),
+    "locals_logged": Extra(
+        finish=code("""
+            log = {{k: float(v.detach()) for k, v in list(locals().items()) if torch.is_tensor(v) and v.dim() == 0}}
+            print(sorted(log.items()))
+        """),
+    ),
+    "deepcopied": Extra(
+        top=["import copy"],
+        finish=["best = [copy.deepcopy(p) for p in {params}]"],
+    ),
+    "threads": Extra(
+        top=["import threading"],
+        finish=code("""
+            t = threading.Thread(target=lambda: sum(p.detach().double().sum().item() for p in {params}))
+            t.start(); t.join()
+        """),
+    ),
+}

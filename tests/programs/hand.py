@@ -18,6 +18,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 Gradients = dict[str, Tensor]
 _named: Gradients = {}
+_low: Gradients = {}
+"""Parameters whose gradients are taken, where the optimizer steps copies of them."""
 _book: dict[str, Gradients] = {}
 _variants: list[dict[str, Gradients]] = []
 _losses: dict[str, tuple[float, float]] = {}
@@ -28,6 +30,7 @@ _share = 1.0
 _closure = ""
 _reentrant = False
 _model = 0
+_kept_times = 0
 rows: list[dict[str, Any]] = []
 """One for each training step."""
 kept: dict[str, str] = {}
@@ -44,6 +47,7 @@ def watch(*nets: nn.Module, **named: nn.Module | Tensor) -> None:
     else:
         register_optimizer_step_pre_hook(_steps)
     _named.clear()
+    _low.clear()
     clear()
     for net in nets:
         _named.update((n.replace("_orig_mod.", ""), p) for n, p in net.named_parameters())
@@ -68,6 +72,14 @@ def reentrant() -> None:
     """Checkpointing of the old kind works with backward() alone."""
     global _reentrant
     _reentrant = True
+
+
+def masters(low: Iterable[Tensor], master: Iterable[Tensor]) -> None:
+    """The optimizer steps these copies of the parameters; gradients come by the parameters."""
+    copies = {id(p): m for p, m in zip(low, master, strict=True)}
+    for name, p in list(_named.items()):
+        _low[name] = p
+        _named[name] = copies[id(p)]
 
 
 def clear(*parts: str) -> None:
@@ -127,6 +139,20 @@ def variant(change: Callable[[str, Tensor], Tensor]) -> None:
     _variants.append({task: {n: change(n, g) for n, g in gradients.items()} for task, gradients in _book.items()})
 
 
+def ratio(name: str, raw: Gradients) -> Tensor:
+    """What each entry of a parameter's .grad has been multiplied by since it was ``raw``."""
+    grad = _named[name].grad
+    assert grad is not None
+    return torch.where(raw[name] == 0, 1.0, grad.double() / raw[name])
+
+
+def centred(name: str, gradient: Tensor) -> Tensor:
+    """Gradient centralisation."""
+    if gradient.dim() < 2:
+        return gradient
+    return gradient - gradient.mean(dim=tuple(range(1, gradient.dim())), keepdim=True)
+
+
 def fed() -> None:
     """What .grad holds now is what the step uses."""
     if _closure == "first" and _fed:
@@ -180,9 +206,11 @@ def after() -> None:
 
 def keep(*things: object) -> None:
     """Take down what the training left behind; the last statement of a program."""
+    global _kept_times
     _close_last()
+    _kept_times += 1
     for place, thing in enumerate(things):
-        name = f"{place}:{type(thing).__name__}"
+        name = f"{'again ' * (_kept_times - 1)}{place}:{type(thing).__name__}"
         if isinstance(thing, nn.Module):
             kept[f"{name} weights"] = _digest([(n, p.detach()) for n, p in thing.named_parameters()])
             kept[f"{name} grad"] = _digest([(n, p.grad) for n, p in thing.named_parameters()])
@@ -257,7 +285,7 @@ def _add(book: dict[str, Gradients], task: str, name: str, gradient: Tensor) -> 
 
 
 def _gradients(loss: Tensor) -> Gradients:
-    trained = {name: p for name, p in _named.items() if p.requires_grad}
+    trained = {name: p for name, p in (_low or _named).items() if p.requires_grad}
     if _reentrant:
         held = {name: p.grad for name, p in trained.items()}
         for p in trained.values():

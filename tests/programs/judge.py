@@ -38,7 +38,7 @@ SAYS: dict[str, str] = {
     "solo": r"solo|additive|not split|no rule",
     "loss": r"$^",
     "blank": r"(loss|weight)(es|s)? .*(unknown|not known)",
-    "models": r"model|second|another",
+    "models": r"model|not in the run",
     "reading": r"$^",
 }
 """For each kind of failing, what record must have said for it not to be silent."""
@@ -197,11 +197,7 @@ class _View:
         self.run = run
         self.pairs = pairs
         self.columns = columns
-        self.judged = [
-            name
-            for name in columns
-            if name not in program.free and not name.startswith(tuple(f"{f}." for f in program.free))
-        ]
+        self.judged = [name for name in columns if name.split(".")[0] not in program.free]
         self.variants = min(len(row["variants"]) for _, row in pairs) + 1
         self.variant = 0
 
@@ -213,9 +209,10 @@ class _View:
 
     def floor(self, row: dict[str, Any], task: str, name: str) -> float:
         """What an error is measured by at least: where large numbers cancel, their rounding is what is left."""
+        largest = max(float(np.abs(self.truth(row, task, n)).max(initial=0)) for n in self.columns)
         if self.program.tolerance > 1e-2:
-            return 0.3 * max(float(np.abs(self.truth(row, task, n)).max(initial=0)) for n in self.columns)
-        return max(1e-3 * self.size(row, name), 1e-9)
+            return 0.3 * largest
+        return max(1e-3 * self.size(row, name), 1e-4 * largest, 1e-9)
 
     def size(self, row: dict[str, Any], name: str) -> float:
         """The largest entry of what a parameter was fed, and of what the tasks had for it."""
@@ -308,6 +305,7 @@ class _View:
         """Whether the total is what the optimizer was fed."""
         worst = (0.0, "")
         for place, row in self.pairs:
+            largest = max(self.size(row, name) for name in self.columns)
             for name, columns in self.columns.items():
                 if name not in row["stepped"]:
                     continue
@@ -315,7 +313,7 @@ class _View:
                 offs = []
                 for fed in row["fed"]:
                     want = fed.get(name, np.zeros(len(columns)))
-                    scale = max(float(np.abs(want).max(initial=0)), 1e-9)
+                    scale = max(float(np.abs(want).max(initial=0)), 1e-4 * largest, 1e-9)
                     offs.append(np.inf if np.isnan(got).any() else float(np.abs(got - want).max(initial=0)) / scale)
                 off = min(offs, default=0.0)
                 if off > worst[0]:
@@ -335,17 +333,18 @@ class _View:
                 told = 0.0 if outside is None else np.nan_to_num(outside[place, columns].astype(float))
                 spare = 2e-7 * theta
                 scale = max(float(np.abs(inside).max(initial=0)), float(np.abs(more).max(initial=0)), 1e-12)
-                choices = [np.abs(got - inside).max(initial=0), np.abs(got - inside - more).max(initial=0)]
+                gaps = [np.abs(sum_ - move).max(initial=0) for sum_ in (got, got + told) for move in (inside + more,)]
+                choices = [np.abs(got - inside).max(initial=0), *gaps]
                 off = np.inf if np.isnan(got).any() else max(float(min(choices)) - spare, 0.0) / scale
                 where = f"{name}, step {int(self.run['step'][place])}"
                 if off > worst[0]:
                     worst = (off, where)
-                gaps = [np.abs(told - more).max(initial=0), np.abs(got - inside - more).max(initial=0)]
                 lost = max(float(min(gaps)) - spare, 0.0) / scale
                 if lost > beyond[0]:
                     beyond = (lost, where)
-        found = [("step", f"{worst[0]:.3g} off ({worst[1]})")] if worst[0] > 2e-3 else []
-        return found + ([("outside", f"{beyond[0]:.3g} of the step unseen ({beyond[1]})")] if beyond[0] > 2e-3 else [])
+        if beyond[0] > 2e-3:
+            return [("outside", f"{beyond[0]:.3g} of the step unseen ({beyond[1]})")]
+        return [("step", f"{worst[0]:.3g} off ({worst[1]})")] if worst[0] > 2e-3 else []
 
     def parts(self) -> list[tuple[str, str]]:
         """Whether the parts add up to the step, where it is split; and that it is, where it can be."""
@@ -397,7 +396,7 @@ class _View:
                     text = f"{task}, step {int(self.run['step'][place])}: {what} {got:.4g} for {want:.4g}"
                     if np.isnan(got):
                         # What a wrapper has changed is no multiple of anything.
-                        blank = blank or ("" if what == "weight" and self.program.residual == ("*",) else text)
+                        blank = blank or ("" if what == "weight" and self.program.changed else text)
                     elif (off := abs(got - want) / max(abs(want), 1e-6)) > worst[0]:
                         worst = (off, text)
         limit = 3e-2 if self.program.tolerance > 1e-2 else 2e-3

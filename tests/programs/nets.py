@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 Lines = list[str]
+
+
+def code(text: str) -> Lines:
+    """The lines of a block of source text."""
+    return textwrap.dedent(text).strip("\n").split("\n")
 
 
 @dataclass
@@ -258,7 +264,10 @@ def experts(tasks: Lines) -> Net:
 def leaves(tasks: Lines) -> Net:
     """Plain tensors, no module at all."""
     return Net(
-        ["W = (torch.randn(6, 8) / 3).requires_grad_()", *(f"{t.upper()} = torch.randn(8, requires_grad=True)" for t in tasks)],
+        [
+            "W = (torch.randn(6, 8) / 3).requires_grad_()",
+            *(f"{t.upper()} = torch.randn(8, requires_grad=True)" for t in tasks),
+        ],
         ["z = torch.tanh(x @ W)"],
         {t: f"(z @ {t.upper()})" for t in tasks},
         things=["W", *(t.upper() for t in tasks)],

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
-from programs.nets import Lines
+from programs.nets import Lines, code
 
 
 @dataclass
@@ -36,9 +37,9 @@ class Stepper:
     """Whether every parameter steps every time."""
 
 
-def _torch(options: str, **more: object) -> Stepper:
+def _torch(options: str, **more: Any) -> Stepper:
     name, _, rest = options.partition(" ")
-    return Stepper([f"opt = torch.optim.{name}({{params}}{', ' + rest if rest else ''})"], **more)  # type: ignore[arg-type]
+    return Stepper([f"opt = torch.optim.{name}({{params}}{', ' + rest if rest else ''})"], **more)
 
 
 OPTIMIZERS: dict[str, Stepper] = {
@@ -72,86 +73,262 @@ OPTIMIZERS: dict[str, Stepper] = {
     "adafactor": _torch("Adafactor lr=0.01", half=False),
     "rprop": _torch("Rprop lr=0.01", additive=False),
     "sparse_adam": Stepper(
-        ["rows = [p for p in {params} if p.dim() == 2 and p.shape[0] == 20]", "rest = [p for p in {params} if all(p is not r for r in rows)]",
-         "opt = torch.optim.SparseAdam(rows, lr=0.01)", "dense_opt = torch.optim.Adam(rest, lr=0.01)"],
-        step=["opt.step()", "dense_opt.step()"], zero=["opt.zero_grad()", "dense_opt.zero_grad()"], things=["opt", "dense_opt"],
-        sparse="only", scaler=False, half=False,
+        make=code("""
+            rows = [p for p in {params} if p.dim() == 2 and p.shape[0] == 20]
+            rest = [p for p in {params} if all(p is not r for r in rows)]
+            opt = torch.optim.SparseAdam(rows, lr=0.01)
+            dense_opt = torch.optim.Adam(rest, lr=0.01)
+        """),
+        step=["opt.step()", "dense_opt.step()"],
+        zero=["opt.zero_grad()", "dense_opt.zero_grad()"],
+        things=["opt", "dense_opt"],
+        sparse="only",
+        scaler=False,
+        half=False,
     ),
-    "groups": Stepper(["opt = torch.optim.Adam([{{'params': list({trunk}), 'lr': 1e-3}}, {{'params': [p for p in {params} if all(p is not q for q in {trunk})], 'weight_decay': 0.01}}], lr=0.01)"], heads_apart=True),
-    "sgd_groups": Stepper(["opt = torch.optim.SGD([{{'params': [p], 'lr': 0.01 * (i + 1)}} for i, p in enumerate({params})], momentum=0.5)"]),
-    "added_group": Stepper(["opt = torch.optim.AdamW({trunk}, lr=1e-2)", "opt.add_param_group({{'params': [p for p in {params} if all(p is not q for q in {trunk})], 'lr': 3e-3}})"], heads_apart=True),
+    "groups": Stepper(
+        make=code("""
+            mine = [p for p in {params} if all(p is not q for q in {trunk})]
+            groups = [{{'params': list({trunk}), 'lr': 1e-3}}, {{'params': mine, 'weight_decay': 0.01}}]
+            opt = torch.optim.Adam(groups, lr=0.01)
+        """),
+        heads_apart=True,
+    ),
+    "sgd_groups": Stepper(
+        make=code("""
+            groups = [{{'params': [p], 'lr': 0.01 * (i + 1)}} for i, p in enumerate({params})]
+            opt = torch.optim.SGD(groups, momentum=0.5)
+        """),
+    ),
+    "added_group": Stepper(
+        make=code("""
+            opt = torch.optim.AdamW({trunk}, lr=1e-2)
+            opt.add_param_group({{'params': [p for p in {params} if all(p is not q for q in {trunk})], 'lr': 3e-3}})
+        """),
+        heads_apart=True,
+    ),
     "two_optimizers": Stepper(
-        ["opt = torch.optim.SGD({trunk}, lr=0.03)", "head_opt = torch.optim.Adam([p for p in {params} if all(p is not q for q in {trunk})], lr=0.01)"],
-        step=["opt.step()", "head_opt.step()"], zero=["opt.zero_grad()", "head_opt.zero_grad()"], things=["opt", "head_opt"], heads_apart=True, scaler=False,
+        make=code("""
+            opt = torch.optim.SGD({trunk}, lr=0.03)
+            head_opt = torch.optim.Adam([p for p in {params} if all(p is not q for q in {trunk})], lr=0.01)
+        """),
+        step=["opt.step()", "head_opt.step()"],
+        zero=["opt.zero_grad()", "head_opt.zero_grad()"],
+        things=["opt", "head_opt"],
+        scaler=False,
+        heads_apart=True,
     ),
     "optimizer_each": Stepper(
-        ["opts = [torch.optim.RMSprop([p], lr=3e-3) for p in {params}]"],
-        step=["for o in opts:", "    o.step()"], zero=["for o in opts:", "    o.zero_grad()"], things=["*opts"], scaler=False,
+        make=["opts = [torch.optim.RMSprop([p], lr=3e-3) for p in {params}]"],
+        step=code("""
+            for o in opts:
+                o.step()
+        """),
+        zero=code("""
+            for o in opts:
+                o.zero_grad()
+        """),
+        things=["*opts"],
+        scaler=False,
     ),
     "two_rates": Stepper(
-        ["opt = torch.optim.SGD({trunk}, lr=0.03)", "fast = torch.optim.Adam([p for p in {params} if all(p is not q for q in {trunk})], lr=0.01)"],
-        step=["fast.step()", "if step % 2:", "    opt.step()"], zero=["if step % 2 == 0:", "    opt.zero_grad()", "fast.zero_grad()"],
-        things=["opt", "fast"], heads_apart=True, scaler=False, every=False,
+        make=code("""
+            opt = torch.optim.SGD({trunk}, lr=0.03)
+            fast = torch.optim.Adam([p for p in {params} if all(p is not q for q in {trunk})], lr=0.01)
+        """),
+        step=code("""
+            fast.step()
+            if step % 2:
+                opt.step()
+        """),
+        zero=code("""
+            if step % 2 == 0:
+                opt.zero_grad()
+            fast.zero_grad()
+        """),
+        things=["opt", "fast"],
+        scaler=False,
+        heads_apart=True,
+        every=False,
     ),
-    "sgd_closure": Stepper(["opt = torch.optim.SGD({params}, lr=0.05, momentum=0.9)"], step=["opt.step(closure)"], closure="last"),
-    "adam_closure": Stepper(["opt = torch.optim.Adam({params}, lr=0.01)"], step=["opt.step(closure)"], closure="last"),
-    "lbfgs": Stepper(["opt = torch.optim.LBFGS({params}, lr=0.1, max_iter=3)"], step=["opt.step(closure)"], closure="first", additive=False, scaler=False, half=False),
-    "lbfgs_wolfe": Stepper(["opt = torch.optim.LBFGS({params}, max_iter=2, line_search_fn='strong_wolfe')"], step=["opt.step(closure)"], closure="first", additive=False, scaler=False, half=False),
+    "sgd_closure": Stepper(
+        make=["opt = torch.optim.SGD({params}, lr=0.05, momentum=0.9)"],
+        step=["opt.step(closure)"],
+        closure="last",
+    ),
+    "adam_closure": Stepper(
+        make=["opt = torch.optim.Adam({params}, lr=0.01)"],
+        step=["opt.step(closure)"],
+        closure="last",
+    ),
+    "lbfgs": Stepper(
+        make=["opt = torch.optim.LBFGS({params}, lr=0.1, max_iter=3)"],
+        step=["opt.step(closure)"],
+        closure="first",
+        additive=False,
+        scaler=False,
+        half=False,
+    ),
+    "lbfgs_wolfe": Stepper(
+        make=code("""
+            opt = torch.optim.LBFGS({params}, max_iter=2, line_search_fn='strong_wolfe')
+        """),
+        step=["opt.step(closure)"],
+        closure="first",
+        additive=False,
+        scaler=False,
+        half=False,
+    ),
     "own_sgd": Stepper(
-        ["opt = PlainSGD({params}, lr=0.05)"],
-        ["class PlainSGD(torch.optim.Optimizer):", "    def __init__(self, params, lr):", "        super().__init__(params, dict(lr=lr))", "",
-         "    @torch.no_grad()", "    def step(self):", "        for group in self.param_groups:", "            for p in group['params']:",
-         "                if p.grad is not None:", "                    p.sub_(p.grad, alpha=group['lr'])"], native=False,
+        make=["opt = PlainSGD({params}, lr=0.05)"],
+        defs=code("""
+            class PlainSGD(torch.optim.Optimizer):
+                def __init__(self, params, lr):
+                    super().__init__(params, dict(lr=lr))
+
+                @torch.no_grad()
+                def step(self):
+                    for group in self.param_groups:
+                        for p in group['params']:
+                            if p.grad is not None:
+                                p.sub_(p.grad, alpha=group['lr'])
+        """),
+        native=False,
     ),
     "own_momentum": Stepper(
-        ["opt = HeavyBall({params}, lr=0.02)"],
-        ["class HeavyBall(torch.optim.Optimizer):", "    def __init__(self, params, lr=0.01, beta=0.9):", "        super().__init__(params, {'lr': lr, 'beta': beta})", "",
-         "    @torch.no_grad()", "    def step(self, closure=None):", "        for group in self.param_groups:", "            for p in group['params']:",
-         "                if p.grad is None:", "                    continue", "                state = self.state[p]", "                if 'velocity' not in state:",
-         "                    state['velocity'] = torch.zeros_like(p)", "                state['velocity'].mul_(group['beta']).add_(p.grad)",
-         "                p.add_(state['velocity'], alpha=-group['lr'])"], native=False,
+        make=["opt = HeavyBall({params}, lr=0.02)"],
+        defs=code("""
+            class HeavyBall(torch.optim.Optimizer):
+                def __init__(self, params, lr=0.01, beta=0.9):
+                    super().__init__(params, {'lr': lr, 'beta': beta})
+
+                @torch.no_grad()
+                def step(self, closure=None):
+                    for group in self.param_groups:
+                        for p in group['params']:
+                            if p.grad is None:
+                                continue
+                            state = self.state[p]
+                            if 'velocity' not in state:
+                                state['velocity'] = torch.zeros_like(p)
+                            state['velocity'].mul_(group['beta']).add_(p.grad)
+                            p.add_(state['velocity'], alpha=-group['lr'])
+        """),
+        native=False,
     ),
     "lion": Stepper(
-        ["opt = Lion({params}, lr=1e-3)"],
-        ["class Lion(torch.optim.Optimizer):", "    def __init__(self, params, lr=1e-4, betas=(0.9, 0.99)):", "        super().__init__(params, dict(lr=lr, betas=betas))", "",
-         "    @torch.no_grad()", "    def step(self, closure=None):", "        for group in self.param_groups:", "            for p in filter(lambda p: p.grad is not None, group['params']):",
-         "                m = self.state[p].setdefault('exp_avg', torch.zeros_like(p))", "                b1, b2 = group['betas']",
-         "                p.add_((m * b1 + p.grad * (1 - b1)).sign_(), alpha=-group['lr'])", "                m.mul_(b2).add_(p.grad, alpha=1 - b2)"],
-        additive=False, native=False,
+        make=["opt = Lion({params}, lr=1e-3)"],
+        defs=code("""
+            class Lion(torch.optim.Optimizer):
+                def __init__(self, params, lr=1e-4, betas=(0.9, 0.99)):
+                    super().__init__(params, dict(lr=lr, betas=betas))
+
+                @torch.no_grad()
+                def step(self, closure=None):
+                    for group in self.param_groups:
+                        for p in filter(lambda p: p.grad is not None, group['params']):
+                            m = self.state[p].setdefault('exp_avg', torch.zeros_like(p))
+                            b1, b2 = group['betas']
+                            p.add_((m * b1 + p.grad * (1 - b1)).sign_(), alpha=-group['lr'])
+                            m.mul_(b2).add_(p.grad, alpha=1 - b2)
+        """),
+        additive=False,
+        native=False,
     ),
     "sign_sgd": Stepper(
-        ["opt = SignSGD({params}, lr=2e-3)"],
-        ["class SignSGD(torch.optim.Optimizer):", "    def __init__(self, params, lr):", "        super().__init__(params, dict(lr=lr))", "",
-         "    def step(self):", "        for group in self.param_groups:", "            for p in group['params']:", "                if p.grad is not None:",
-         "                    p.data -= group['lr'] * torch.sign(p.grad)"], additive=False, native=False,
+        make=["opt = SignSGD({params}, lr=2e-3)"],
+        defs=code("""
+            class SignSGD(torch.optim.Optimizer):
+                def __init__(self, params, lr):
+                    super().__init__(params, dict(lr=lr))
+
+                def step(self):
+                    for group in self.param_groups:
+                        for p in group['params']:
+                            if p.grad is not None:
+                                p.data -= group['lr'] * torch.sign(p.grad)
+        """),
+        additive=False,
+        native=False,
     ),
     "no_lr_key": Stepper(
-        ["opt = Fixed({params})"],
-        ["class Fixed(torch.optim.Optimizer):", "    def __init__(self, params):", "        super().__init__(params, {'rate': 0.03})", "",
-         "    @torch.no_grad()", "    def step(self, closure=None):", "        for group in self.param_groups:", "            for p in group['params']:",
-         "                if p.grad is not None:", "                    p -= group['rate'] * p.grad"], native=False,
+        make=["opt = Fixed({params})"],
+        defs=code("""
+            class Fixed(torch.optim.Optimizer):
+                def __init__(self, params):
+                    super().__init__(params, {'rate': 0.03})
+
+                @torch.no_grad()
+                def step(self, closure=None):
+                    for group in self.param_groups:
+                        for p in group['params']:
+                            if p.grad is not None:
+                                p -= group['rate'] * p.grad
+        """),
+        native=False,
     ),
     "drops_grad": Stepper(
-        ["opt = Dropping({params}, lr=0.05)"],
-        ["class Dropping(torch.optim.SGD):", "    def step(self, closure=None):", "        super().step(closure)", "        for group in self.param_groups:",
-         "            for p in group['params']:", "                p.grad = None"], native=False, grads_stay=False, zero=["pass"],
+        make=["opt = Dropping({params}, lr=0.05)"],
+        defs=code("""
+            class Dropping(torch.optim.SGD):
+                def step(self, closure=None):
+                    super().step(closure)
+                    for group in self.param_groups:
+                        for p in group['params']:
+                            p.grad = None
+        """),
+        zero=["pass"],
+        native=False,
+        grads_stay=False,
     ),
     "scales_grad": Stepper(
-        ["opt = Halving({params}, lr=0.05)"],
-        ["class Halving(torch.optim.SGD):", "    @torch.no_grad()", "    def step(self, closure=None):", "        for group in self.param_groups:",
-         "            for p in group['params']:", "                if p.grad is not None:", "                    p.grad.mul_(0.5)", "        return super().step(closure)"],
-        native=False, grads_stay=False,
+        make=["opt = Halving({params}, lr=0.05)"],
+        defs=code("""
+            class Halving(torch.optim.SGD):
+                @torch.no_grad()
+                def step(self, closure=None):
+                    for group in self.param_groups:
+                        for p in group['params']:
+                            if p.grad is not None:
+                                p.grad.mul_(0.5)
+                    return super().step(closure)
+        """),
+        native=False,
+        grads_stay=False,
     ),
     "decays_grad": Stepper(
-        ["opt = Scratch({params}, lr=0.05)"],
-        ["class Scratch(torch.optim.Optimizer):", "    def __init__(self, params, lr):", "        super().__init__(params, dict(lr=lr, wd=0.1))", "",
-         "    @torch.no_grad()", "    def step(self, closure=None):", "        for group in self.param_groups:", "            for p in group['params']:",
-         "                if p.grad is not None:", "                    p.grad.add_(p, alpha=group['wd'])", "                    p.add_(p.grad, alpha=-group['lr'])"],
-        native=False, grads_stay=False,
+        make=["opt = Scratch({params}, lr=0.05)"],
+        defs=code("""
+            class Scratch(torch.optim.Optimizer):
+                def __init__(self, params, lr):
+                    super().__init__(params, dict(lr=lr, wd=0.1))
+
+                @torch.no_grad()
+                def step(self, closure=None):
+                    for group in self.param_groups:
+                        for p in group['params']:
+                            if p.grad is not None:
+                                p.grad.add_(p, alpha=group['wd'])
+                                p.add_(p.grad, alpha=-group['lr'])
+        """),
+        native=False,
+        grads_stay=False,
     ),
     "hand_written": Stepper(
-        ["lr = 0.05", "everything = list({params})"],
-        step=["with torch.no_grad():", "    for p in everything:", "        if p.grad is not None:", "            p -= lr * p.grad"],
-        zero=["for p in everything:", "    p.grad = None"], things=[], native=False, scaler=False, may="no optimizer to be seen",
+        make=["lr = 0.05", "everything = list({params})"],
+        step=code("""
+            with torch.no_grad():
+                for p in everything:
+                    if p.grad is not None:
+                        p -= lr * p.grad
+        """),
+        zero=code("""
+            for p in everything:
+                p.grad = None
+        """),
+        things=[],
+        native=False,
+        scaler=False,
+        may="no optimizer to be seen",
     ),
-}  # fmt: skip
+}
