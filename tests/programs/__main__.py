@@ -6,20 +6,26 @@ import argparse
 import collections
 import json
 import os
+import pickle
+import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 from programs.compose import AXES, Program, program, shown
 from programs.judge import VERDICTS, Verdict, judge
 from programs.run import get_ready, trial, write
+from programs.sample import SAMPLE
 from programs.shrink import hard, shrink
 
 
 def main() -> int:
     """Judge the programs asked for; exit code 1 if one of them is silently wrong or disturbed."""
     parser = argparse.ArgumentParser(prog="python -m programs", description=__doc__)
-    parser.add_argument("numbers", nargs="*", default=["0:2000"], help="program numbers: 17, or 0:2000 [default]")
+    parser.add_argument(
+        "numbers", nargs="*", default=["0:2000"], help="program numbers: 17, 0:2000 [default], or sample"
+    )
     parser.add_argument("--show", action="store_true", help="print the source, run nothing")
     parser.add_argument("--by-hand", action="store_true", help="with --show: also the lines that make the truth")
     parser.add_argument("--write", metavar="DIR", type=Path, help="write the source into DIR, run nothing")
@@ -30,7 +36,12 @@ def main() -> int:
         "--with", dest="given", metavar="AXIS=VALUE", action="append", default=[], help="change a value"
     )
     parser.add_argument("--shrink", action="store_true", help="for each that fails, the plainest that still does")
+    parser.add_argument(
+        "--trial", metavar="FILE", type=Path, help="keep what the three runs of one program left behind"
+    )
+    parser.add_argument("-j", "--jobs", type=int, default=1, help="processes [default: 1]")
     options = parser.parse_args()
+    options.said |= len(options.numbers) < 20 and not any(":" in text for text in options.numbers)
     chosen = [p for n in _numbers(options.numbers) if _wanted(p := _made(n, options.given), options.only)]
     if options.show or options.write:
         for each in chosen:
@@ -40,23 +51,53 @@ def main() -> int:
                 print(each.text if options.by_hand else shown(each))
         return 0
     get_ready(program(1))
-    verdicts, started = [], time.monotonic()
-    with open(options.out or os.devnull, "w", encoding="utf-8") as file:
-        for each in chosen:
-            verdicts.append(judge(each, trial(each)))
-            if options.shrink and verdicts[-1].verdict not in ("RIGHT", "FAULT"):
-                verdicts[-1] = shrink(verdicts[-1])
-            file.write(json.dumps(_record(verdicts[-1])) + "\n")
-            file.flush()
-            _told(verdicts[-1], len(chosen) < 20 or options.said)
-    _table(verdicts)
+    if options.trial:
+        options.trial.write_bytes(pickle.dumps(trial(chosen[0])))
+        return 0
+    started = time.monotonic()
+    verdicts = _judged(chosen, options)
+    if options.out:
+        options.out.write_text("".join(json.dumps(_record(v)) + "\n" for v in verdicts))
+    if len(verdicts) > 1:
+        _table(verdicts)
     print(f"{len(verdicts)} programs in {time.monotonic() - started:.0f} s")
     return int(any(v.verdict in ("WRONG", "HARM", "FAULT") for v in verdicts))
+
+
+def _judged(chosen: list[Program], options: argparse.Namespace) -> list[Verdict]:
+    """Judge them, in as many processes as asked for; in the order of their numbers."""
+    jobs = max(1, min(options.jobs, len(chosen)))
+    if jobs == 1:
+        return [_one(each, options) for each in chosen]
+    folder = Path(tempfile.mkdtemp(prefix="programs-"))
+    children = []
+    for job in range(jobs):
+        children.append(os.fork())
+        if children[-1] == 0:
+            mine = [_one(each, options) for each in chosen[job::jobs]]
+            (folder / str(job)).write_bytes(pickle.dumps(mine))
+            os._exit(0)
+    for child in children:
+        os.waitpid(child, 0)
+    parts = [pickle.loads((folder / str(job)).read_bytes()) for job in range(jobs)]
+    shutil.rmtree(folder)
+    return sorted((v for part in parts for v in part), key=lambda v: v.program.number)
+
+
+def _one(each: Program, options: argparse.Namespace) -> Verdict:
+    verdict = judge(each, trial(each))
+    if options.shrink and verdict.verdict not in ("RIGHT", "FAULT"):
+        verdict = shrink(verdict)
+    _told(verdict, everything=options.said)
+    return verdict
 
 
 def _numbers(texts: list[str]) -> list[int]:
     numbers: list[int] = []
     for text in texts:
+        if text == "sample":
+            numbers += SAMPLE
+            continue
         first, colon, last = text.partition(":")
         numbers += range(int(first), int(last)) if colon else [int(first)]
     return numbers
