@@ -136,7 +136,7 @@ def other_loss(run: dict[str, Any]) -> None:
 
 PLANTED: dict[Callable[[dict[str, Any]], None], str] = {
     scale_gradient: "gradient",
-    swap_tasks: "gradient",
+    swap_tasks: "swapped",
     lose_task: "gradient",
     merge_tasks: "tasks",
     double_total: "total",

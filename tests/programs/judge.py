@@ -38,6 +38,7 @@ SAYS: dict[str, str] = {
     "solo": r"solo|additive|not split|no rule",
     "loss": r"$^",
     "blank": r"(loss|weight)(es|s)? .*(unknown|not known)",
+    "swapped": r"$^",
     "models": r"model|not in the run",
     "reading": r"$^",
 }
@@ -161,7 +162,13 @@ def _run(program: Program, run: dict[str, Any], rows: list[dict[str, Any]]) -> t
     failings += view.parts()
     if program.losses:
         failings += view.losses(match)
-    poor = [f"{run['tasks'][k]} for {task}" for task, k in match.items() if run["tasks"][k] not in program.names[task]]
+    poor = []
+    for task, k in match.items():
+        name = run["tasks"][k]
+        if name not in program.names[task]:
+            others = [other for other in match if other != task and name in program.names[other]]
+            failings += [("swapped", f"{name} has the gradients of {task}")] if others else []
+            poor.append(f"{name} for {task}")
     return failings, poor
 
 
