@@ -140,7 +140,7 @@ PLANTED: dict[Callable[[dict[str, Any]], None], str] = {
     lose_task: "gradient",
     merge_tasks: "tasks",
     double_total: "total",
-    shift_step: "step",
+    shift_step: "outside",
     lose_part: "parts",
     lose_row: "steps",
     other_weight: "loss",

@@ -225,7 +225,14 @@ def keep(*things: object) -> None:
     kept["torch random"] = _digest([("", torch.get_rng_state())])
     kept["numpy random"] = hashlib.sha256(repr(np.random.get_state()).encode()).hexdigest()[:16]
     kept["python random"] = hashlib.sha256(repr(random.getstate()).encode()).hexdigest()[:16]
-    kept["modes"] = str(
+    kept["modes"] = str([torch.is_grad_enabled(), torch.get_default_dtype(), torch.is_autocast_enabled("cpu")])
+    # An anomaly mode that looks for no NaN changes nothing but messages.
+    kept["stops at NaN"] = str(torch.is_anomaly_enabled() and torch.is_anomaly_check_nan_enabled())
+
+
+def modes() -> str:
+    """What is left switched on when the script has ended."""
+    return str(
         [
             torch.is_grad_enabled(),
             torch.is_anomaly_enabled(),
@@ -258,6 +265,14 @@ def parameters() -> Gradients:
 
 def _steps(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
     """An optimizer is about to step: what its parameters' .grad holds is what it is fed."""
+    if hasattr(optimizer, "_optimizer_step_pre_hooks"):
+        # The script's own hooks run after this one, and may change .grad.
+        handle = optimizer.register_step_pre_hook(lambda *_: (_fed_now(optimizer), handle.remove())[1])
+    else:
+        _fed_now(optimizer)
+
+
+def _fed_now(optimizer: torch.optim.Optimizer) -> None:
     mine = {id(p) for group in optimizer.param_groups for p in group["params"]}
     names = {name for name, p in _named.items() if id(p) in mine}
     _stepped.update(names)

@@ -187,7 +187,7 @@ OPTIMIZERS: dict[str, Stepper] = {
                     super().__init__(params, dict(lr=lr))
 
                 @torch.no_grad()
-                def step(self):
+                def step(self, closure=None):
                     for group in self.param_groups:
                         for p in group['params']:
                             if p.grad is not None:
@@ -242,7 +242,7 @@ OPTIMIZERS: dict[str, Stepper] = {
                 def __init__(self, params, lr):
                     super().__init__(params, dict(lr=lr))
 
-                def step(self):
+                def step(self, closure=None):
                     for group in self.param_groups:
                         for p in group['params']:
                             if p.grad is not None:

@@ -158,7 +158,7 @@ def _child(folder: Path, out: Path, err: Path, result: Path, run: Callable[[], d
         done |= run()
         sys.stdout.flush()
         sys.stderr.flush()
-        done["kept"] = dict(hand.kept)
+        done["kept"] = hand.kept | ({"modes at the end": hand.modes()} if hand.kept else {})
         torch.set_grad_enabled(True)
         torch.autograd.set_detect_anomaly(False)
         torch.set_default_dtype(torch.float32)
