@@ -120,6 +120,18 @@ def lose_part(run: dict[str, Any]) -> None:
     run["update"][:, 0] = 0
 
 
+def swap_parts(run: dict[str, Any]) -> None:
+    run["update"] = run["update"][:, ::-1]
+
+
+def miscount(run: dict[str, Any]) -> None:
+    run["attrs"]["steps_taken"] += 1
+
+
+def call_all_shared(run: dict[str, Any]) -> None:
+    run["shared"][:] = True
+
+
 def lose_row(run: dict[str, Any]) -> None:
     for name in ("step", "skipped", "gradient", "total", "update", "loss", "weight"):
         run[name] = run[name][1:]
@@ -142,6 +154,9 @@ PLANTED: dict[Callable[[dict[str, Any]], None], str] = {
     double_total: "total",
     shift_step: "outside",
     lose_part: "parts",
+    swap_parts: "split",
+    miscount: "count",
+    call_all_shared: "shared",
     lose_row: "steps",
     other_weight: "loss",
     other_loss: "loss",

@@ -25,6 +25,8 @@ _variants: list[dict[str, Gradients]] = []
 _losses: dict[str, tuple[float, float]] = {}
 _fed: list[Gradients] = []
 _stepped: set[str] = set()
+_rules: dict[str, tuple[str, dict[str, Any]]] = {}
+"""For each parameter the class of the optimizer that stepped it last, and its options."""
 _before: Gradients | None = None
 _share = 1.0
 _closure = ""
@@ -182,6 +184,7 @@ def before(theta: Gradients | None = None) -> None:
     _before = theta
     _fed.clear()
     _stepped.clear()
+    _rules.clear()
     if not _closure:
         fed()
 
@@ -196,6 +199,7 @@ def after() -> None:
             "losses": dict(_losses),
             "fed": list(_fed),
             "stepped": set(_stepped) or set(_named),
+            "rules": dict(_rules),
             "before": _before,
             "after": _theta(),
         }
@@ -276,6 +280,10 @@ def _fed_now(optimizer: torch.optim.Optimizer) -> None:
     mine = {id(p) for group in optimizer.param_groups for p in group["params"]}
     names = {name for name, p in _named.items() if id(p) in mine}
     _stepped.update(names)
+    for group in optimizer.param_groups:
+        options = {key: float(v) if isinstance(v, Tensor) else v for key, v in group.items() if key != "params"}
+        held = {id(p) for p in group["params"]}
+        _rules.update({name: (type(optimizer).__name__, options) for name in names if id(_named[name]) in held})
     if not _closure and _fed:
         now = {name: _dense(_named[name].grad) for name in names if _named[name].grad is not None}
         _fed.append({**_fed[-1], **now})

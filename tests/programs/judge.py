@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from programs import replay
 from programs.compose import Program
 from programs.run import Ran, Trial
 
@@ -39,6 +40,9 @@ SAYS: dict[str, str] = {
     "loss": r"$^",
     "blank": r"(loss|weight)(es|s)? .*(unknown|not known)",
     "swapped": r"$^",
+    "count": r"$^",
+    "shared": r"$^",
+    "split": r"solo|not split|no rule",
     "models": r"model|not in the run",
     "reading": r"$^",
 }
@@ -149,6 +153,9 @@ def _run(program: Program, run: dict[str, Any], rows: list[dict[str, Any]]) -> t
             )
         )
     pairs = [(place, rows[step]) for place, step in enumerate(steps) if step < len(rows) and not run["skipped"][place]]
+    taken = run["attrs"].get("steps_taken")
+    if program.models == 1 and taken != len(rows):
+        failings.append(("count", f"steps_taken is {taken} of {len(rows)}"))
     if not pairs:
         return failings, []
     columns = _columns(run, rows[0])
@@ -160,6 +167,9 @@ def _run(program: Program, run: dict[str, Any], rows: list[dict[str, Any]]) -> t
     failings += view.gradients(match)
     failings += view.steps()
     failings += view.parts()
+    if len(pairs) == len(rows):
+        failings += view.split(match)
+        failings += view.shared()
     if program.losses:
         failings += view.losses(match)
     poor = []
@@ -385,6 +395,36 @@ class _View:
         if unsplit and self.program.additive:
             found.append(("solo", f"{unsplit} of {judged} steps of parameters not split"))
         return found
+
+    def split(self, match: dict[str, int]) -> list[tuple[str, str]]:
+        """Whether each task's part of the step is the one that the optimizer's rule makes of its gradients."""
+        if self.program.tolerance > 1e-2 or self.program.axes["shape"] == "resumed":
+            return []
+        worst = (0.0, "")
+        rows = [row for _, row in self.pairs]
+        for name in self.judged:
+            found = replay.updates(rows, list(match), name, self.truth)
+            for (place, row), parts in zip(self.pairs, found, strict=True):
+                total = float(np.abs(row["after"][name] - row["before"][name]).max(initial=0))
+                for task, want in (parts or {}).items():
+                    got = self.run["update"][place, match[task], self.columns[name]].astype(float)
+                    if np.isnan(got).all():
+                        continue
+                    scale = max(float(np.abs(want).max(initial=0)), 1e-2 * total, 1e-12)
+                    off = float(np.abs(got - want).max(initial=0)) / scale
+                    off = np.inf if np.isnan(off) else off
+                    if off > worst[0]:
+                        worst = (off, f"{task}, {name}, step {int(self.run['step'][place])}")
+        return [("split", f"{worst[0]:.3g} off ({worst[1]})")] if worst[0] > 1e-2 else []
+
+    def shared(self) -> list[tuple[str, str]]:
+        """Whether a parameter is called shared that two tasks reach, and no other."""
+        wrong = []
+        for name in self.judged:
+            reach = [task for task in self.tasks if any(self.truth(row, task, name).any() for _, row in self.pairs)]
+            if bool(self.run["shared"][self.columns[name]].any()) != (len(reach) >= 2):
+                wrong.append(f"{name} is reached by {len(reach)}")
+        return [("shared", ", ".join(wrong[:3]))] if wrong else []
 
     def losses(self, match: dict[str, int]) -> list[tuple[str, str]]:
         """Whether each task's loss and weight are those by hand."""

@@ -199,6 +199,7 @@ def extract(path: str) -> dict[str, Any]:
         "closure": root["closure"].values.copy(),
         "parameter": np.asarray(root["parameter"].values).astype(str),
         "index": root["index"].values.copy(),
+        "shared": root["shared"].values.copy(),
     }
     found |= {name: run[f"gradient/{name}"].values for name in ("gradient", "total")}
     found["update"] = run["update/update"].values
