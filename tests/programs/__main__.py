@@ -17,14 +17,17 @@ from programs.compose import AXES, Program, program, shown
 from programs.judge import VERDICTS, Verdict, judge
 from programs.run import get_ready, trial, write
 from programs.sample import SAMPLE
-from programs.shrink import hard, shrink
+from programs.shrink import alone, hard, shrink
 
 
 def main() -> int:
     """Judge the programs asked for; exit code 1 if one of them is silently wrong or disturbed."""
     parser = argparse.ArgumentParser(prog="python -m programs", description=__doc__)
     parser.add_argument(
-        "numbers", nargs="*", default=["0:2000"], help="program numbers: 17, 0:2000 [default], or sample"
+        "numbers",
+        nargs="*",
+        default=["0:2000"],
+        help="17, 0:2000 [default], sample, or alone: each value by itself",
     )
     parser.add_argument("--show", action="store_true", help="print the source, run nothing")
     parser.add_argument("--by-hand", action="store_true", help="with --show: also the lines that make the truth")
@@ -42,7 +45,8 @@ def main() -> int:
     parser.add_argument("-j", "--jobs", type=int, default=1, help="processes [default: 1]")
     options = parser.parse_args()
     options.said |= len(options.numbers) < 20 and not any(":" in text for text in options.numbers)
-    chosen = [p for n in _numbers(options.numbers) if _wanted(p := _made(n, options.given), options.only)]
+    made = alone() if options.numbers == ["alone"] else [_made(n, options.given) for n in _numbers(options.numbers)]
+    chosen = [each for each in made if _wanted(each, options.only)]
     if options.show or options.write:
         for each in chosen:
             if options.write:

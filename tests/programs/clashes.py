@@ -127,6 +127,7 @@ def _extras(p: Parts) -> Iterator[bool]:
     yield extra == "accumulate_hooks" and p.net.reentrant
     yield extra == "module_backward_hooks" and "net" not in p.net.things
     yield extra == "module_backward_hooks" and p.axes["form"] in ("added_in_place", "backward_inputs")
+    yield extra in ("flops_step", "anomaly_around") and bool(p.stepper.closure)
     yield extra == "print_loss_gradients" and (p.axes["optimizer"] == "drops_grad" or bool(p.wrapper.sam))
     yield extra == "set_to_none_false" and p.axes["accumulation"] == "zero_last"
     warning = p.axes["wrapper"] in SCHEDULED or p.net.reentrant or p.wrapper.scaler

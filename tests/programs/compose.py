@@ -82,6 +82,8 @@ class Program:
     """Whether losses and weights are judged."""
     changed: bool = False
     """Whether .grad is changed in a way that no weight describes."""
+    seen: bool = True
+    """Whether any optimizer of torch's kind steps."""
     may: str = ""
     """Why, in principle, something of it cannot be known."""
 
@@ -139,6 +141,7 @@ def _assemble(number: int, axes: dict[str, str]) -> Program:
         models=2 if axes["shape"] == "two_models" else 1,
         losses=form.weights and axes["accumulation"] != "never_zeroed" and axes["optimizer"] != "two_rates",
         changed=parts.wrapper.free,
+        seen=bool(parts.stepper.things),
         may=form.may or parts.stepper.may or parts.wrapper.may,
     )
 

@@ -29,6 +29,7 @@ VERDICTS = ("RIGHT", "NAMES", "BLANK", "SAID", "WRONG", "HARM", "FAULT")
 
 SAYS: dict[str, str] = {
     "nothing": r"nothing was recorded: (?!no training step was seen)|not recorded|recording stopped",
+    "unseen": r"nothing was recorded",
     "steps": r"not recorded|unrecorded|recording stopped|left out",
     "tasks": r"residual|unattributed|not recorded|unrecorded|recording stopped|needs two or more|no task",
     "gradient": r"residual|belongs to no task|no task's|left out of the task gradients|not recorded",
@@ -42,7 +43,7 @@ SAYS: dict[str, str] = {
     "swapped": r"$^",
     "count": r"$^",
     "shared": r"$^",
-    "split": r"solo|not split|no rule",
+    "split": r"solo|not split|no rule|residual|belongs to no task|left out of the task gradients",
     "models": r"model|not in the run",
     "reading": r"$^",
 }
@@ -83,7 +84,7 @@ def judge(program: Program, trial: Trial) -> Verdict:
     failings: list[tuple[str, str]] = []
     names: list[str] = []
     if not recorded.runs:
-        failings.append(("nothing", f"0 of {len(truth.rows)} steps"))
+        failings.append(("nothing" if program.seen else "unseen", f"0 of {len(truth.rows)} steps"))
     for model in range(program.models):
         rows = [row for row in truth.rows if row["model"] == model]
         if model < len(recorded.runs):

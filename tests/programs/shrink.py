@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from programs.compose import AXES, Clash, Program, program
+import contextlib
+
+from programs.clashes import Clash
+from programs.compose import AXES, Program, program
 from programs.judge import Verdict, judge
 from programs.run import trial
 
@@ -49,3 +52,14 @@ def hard(verdict: Verdict) -> str:
     return " ".join(
         f"{axis}={verdict.program.axes[axis]}" for axis in AXES if verdict.program.axes[axis] != PLAIN[axis]
     )
+
+
+def alone() -> list[Program]:
+    """A program for each value of each axis, with all else plain; values that cannot stand so are left out."""
+    made, number = [], 0
+    for axis, values in AXES.items():
+        for value in values:
+            with contextlib.suppress(Clash):
+                made.append(program(number, {**PLAIN, axis: value}))
+            number += 1
+    return made
