@@ -17,7 +17,7 @@ from programs.compose import AXES, Program, program, shown
 from programs.judge import VERDICTS, Verdict, judge
 from programs.run import get_ready, trial, write
 from programs.sample import SAMPLE
-from programs.shrink import alone, hard, shrink
+from programs.shrink import PLAIN, alone, hard, shrink
 
 
 def main() -> int:
@@ -38,6 +38,7 @@ def main() -> int:
     parser.add_argument(
         "--with", dest="given", metavar="AXIS=VALUE", action="append", default=[], help="change a value"
     )
+    parser.add_argument("--plain", action="store_true", help="the plain value of every axis instead of the drawn one")
     parser.add_argument("--shrink", action="store_true", help="for each that fails, the plainest that still does")
     parser.add_argument(
         "--trial", metavar="FILE", type=Path, help="keep what the three runs of one program left behind"
@@ -45,7 +46,11 @@ def main() -> int:
     parser.add_argument("-j", "--jobs", type=int, default=1, help="processes [default: 1]")
     options = parser.parse_args()
     options.said |= len(options.numbers) < 20 and not any(":" in text for text in options.numbers)
-    made = alone() if options.numbers == ["alone"] else [_made(n, options.given) for n in _numbers(options.numbers)]
+    made = (
+        alone()
+        if options.numbers == ["alone"]
+        else [_made(n, options.given, plain=options.plain) for n in _numbers(options.numbers)]
+    )
     chosen = [each for each in made if _wanted(each, options.only)]
     if options.show or options.write:
         for each in chosen:
@@ -107,10 +112,11 @@ def _numbers(texts: list[str]) -> list[int]:
     return numbers
 
 
-def _made(number: int, given: list[str]) -> Program:
-    drawn = program(number)
+def _made(number: int, given: list[str], *, plain: bool) -> Program:
+    if not given and not plain:
+        return program(number)
     changes = dict(text.split("=", 1) for text in given)
-    return program(number, {**drawn.axes, **changes}) if changes else drawn
+    return program(number, {**(PLAIN if plain else program(number).axes), **changes})
 
 
 def _wanted(each: Program, only: list[str]) -> bool:
@@ -118,10 +124,9 @@ def _wanted(each: Program, only: list[str]) -> bool:
 
 
 def again(v: Verdict) -> str:
-    """What reruns it alone."""
-    drawn = program(v.program.number).axes
-    changed = [f"--with {axis}={value}" for axis, value in v.program.axes.items() if drawn[axis] != value]
-    return " ".join([str(v.program.number), *changed])
+    """What reruns it alone; it holds also when the axes have got more values."""
+    given = [f"--with {axis}={value}" for axis, value in v.program.axes.items() if value != PLAIN[axis]]
+    return " ".join([str(v.program.number), "--plain", *given])
 
 
 def _record(v: Verdict) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from programs.forms import Clash
 from programs.pieces import Parts
 
 GROUPED = ("chunks_2", "chunks_4", "every_2", "every_3", "unequal")
@@ -12,10 +13,6 @@ RETURNED = ("training_step", "step_dict", "generator", "trainer_self")
 SCHEDULED = ("step_lr", "cosine_lr", "lambda_lr", "one_cycle")
 SEVERAL = ("two_optimizers", "optimizer_each", "two_rates", "sparse_adam")
 """Optimizers that are more than one."""
-
-
-class Clash(Exception):
-    """These values of the axes do not go together."""
 
 
 def check(p: Parts) -> None:

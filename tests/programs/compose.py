@@ -6,9 +6,9 @@ import importlib
 from dataclasses import dataclass
 from random import Random
 
-from programs.clashes import Clash, check
+from programs.clashes import check
 from programs.extras import EXTRAS
-from programs.forms import FORMS, Maker
+from programs.forms import FORMS, Clash, Maker
 from programs.nets import NETS
 from programs.optimizers import OPTIMIZERS
 from programs.pieces import Parts
@@ -84,8 +84,8 @@ class Program:
     """Whether .grad is changed in a way that no weight describes."""
     seen: bool = True
     """Whether any optimizer of torch's kind steps."""
-    may: str = ""
-    """Why, in principle, something of it cannot be known."""
+    nameless: bool = False
+    """Whether its losses have no names of their own."""
 
     @property
     def script(self) -> str:
@@ -142,7 +142,7 @@ def _assemble(number: int, axes: dict[str, str]) -> Program:
         losses=form.weights and axes["accumulation"] != "never_zeroed" and axes["optimizer"] != "two_rates",
         changed=parts.wrapper.free,
         seen=bool(parts.stepper.things),
-        may=form.may or parts.stepper.may or parts.wrapper.may,
+        nameless=form.nameless,
     )
 
 

@@ -158,6 +158,14 @@ EXTRAS: dict[str, Extra] = {
             print(step, sum(p.grad.to_dense().double().abs().sum().item() for p in {params} if p.grad is not None))
         """),
     ),
+    "logged_gradient": Extra(
+        finish=code("""
+            norm = sum(p.square().sum() for p in {params})
+            print(step, sum(g.double().sum().item() for g in torch.autograd.grad(norm, list({params}))))
+        """),
+        sparse=False,
+    ),
+    "validation": Extra(finish=["held_out = sum(p.square().mean() for p in {params})", "print(held_out.item())"]),
     "random_numbers": Extra(
         top=["import random", "import numpy as np"],
         begin=["noise = random.random() + np.random.rand() + torch.rand(()).item()"],

@@ -11,6 +11,10 @@ from programs.nets import Lines, Net
 WEIGHTS = (0.3, 1.7, 0.8, 2.5, 0.6, 1.2)
 
 
+class Clash(Exception):
+    """These values of the axes do not go together."""
+
+
 @dataclass
 class Form:
     """One way to write a loss, as source text."""
@@ -29,6 +33,8 @@ class Form:
     """Classes and functions."""
     setup: Lines = field(default_factory=list)
     """Statements after the model is there."""
+    ahead: Lines = field(default_factory=list)
+    """Statements before the model runs."""
     extra: str = ""
     """An expression for more parameters."""
     extra_watch: str = ""
@@ -44,8 +50,8 @@ class Form:
     weights: bool = True
     """Whether weights and losses are known as one number each."""
     residual: tuple[str, ...] = ()
-    may: str = ""
-    """Why in principle it cannot be known."""
+    nameless: bool = False
+    """Whether the losses have no names of their own."""
 
 
 class Maker:

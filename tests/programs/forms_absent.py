@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from programs.forms import Form, Maker, form
+from programs.forms import Clash, Form, Maker, form
 from programs.nets import Lines
 
 
@@ -71,3 +71,24 @@ def joins_later(m: Maker) -> Form:
     ]
     note = ", ".join(f"{t}={t}_loss" for t in others)
     return Form(lines, note, m.plain("_loss"), alternating=True)
+
+
+@form
+def detached_at_first(m: Maker) -> Form:
+    """The last task trains its head alone until step 3, then the trunk as well."""
+    *others, last = m.tasks
+    cut = m.loss(last).replace("(z)", "(z if step >= 3 else z.detach())")
+    if cut == m.loss(last):
+        raise Clash("the features have no name")
+    lines = [f"{t}_loss = {m.loss(t)}" for t in others] + [f"{last}_loss = {cut}"]
+    return Form([*lines, f"loss = {' + '.join(t + '_loss' for t in m.tasks)}"], m.note("{t}_loss"), m.plain("_loss"))
+
+
+@form
+def thawed_trunk(m: Maker) -> Form:
+    """The trunk is frozen until step 2."""
+    if not m.net.trunk:
+        raise Clash("no trunk")
+    lines = [*m.named("_loss"), f"loss = {' + '.join(t + '_loss' for t in m.tasks)}"]
+    ahead = [f"for p in {m.net.trunk}:", "    p.requires_grad_(step >= 2)"]
+    return Form(lines, m.note("{t}_loss"), m.plain("_loss"), ahead=ahead)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from programs.forms import Form, Maker, form
-from programs.nets import Lines
+from programs.forms import Clash, Form, Maker, form
+from programs.nets import Lines, code
 
 
 @form
@@ -76,3 +76,47 @@ def backward_inputs(m: Maker) -> Form:
         "(loss{s}).backward(inputs=heads)",
     ]
     return Form(lines, m.note("{t}_loss"), m.plain("_loss"), backward=back)
+
+
+@form
+def gradnorm(m: Maker) -> Form:
+    """The weights of the losses are trained by a loss of their own, made of gradient norms."""
+    k, place = len(m.tasks), f"[next(iter({m.net.trunk}))]"
+    back = code(f"""
+        w_opt.zero_grad()
+        (w * losses).sum().backward(retain_graph=True)
+        w.grad.zero_()
+        norms = []
+        for i in range({k}):
+            g = torch.autograd.grad(w[i] * losses[i], {place}, retain_graph=True, create_graph=True)[0]
+            norms.append(g.norm())
+        norms = torch.stack(norms)
+        if not start:
+            start.append(losses.detach())
+        ratio = losses.detach() / start[0]
+        goal = (norms.mean() * ratio / ratio.mean()).detach()
+        balance = (norms - goal).abs().sum()
+        w.grad = torch.autograd.grad(balance, w)[0]
+        w_opt.step()
+        with torch.no_grad():
+            w.mul_({k} / w.sum())
+    """)
+    setup = [f"w = nn.Parameter(torch.ones({k}))", "w_opt = torch.optim.SGD([w], lr=0.01)", "start = []"]
+    note = ", ".join(f"{t}=(losses[{i}], w[{i}])" for i, t in enumerate(m.tasks))
+    if not m.net.trunk or m.net.sparse or m.net.compiled or m.net.reentrant:
+        raise Clash("no gradient of a gradient")
+    lines = [f"losses = torch.stack([{m.list()}])"]
+    return Form(lines, note, m.indexed("losses"), backward=back, setup=setup, once=True, smooth=False)
+
+
+@form
+def discarded_backward(m: Maker) -> Form:
+    """A first backward() whose gradients are thrown away."""
+    lines = [*m.named("_loss"), f"loss = {' + '.join(t + '_loss' for t in m.tasks)}"]
+    back = code(f"""
+        (3 * {m.tasks[0]}_loss).backward(retain_graph=True)
+        for p in {m.net.parameters}:
+            p.grad = None
+        loss.backward()
+    """)
+    return Form(lines, m.note("{t}_loss"), m.plain("_loss"), backward=back, once=True)

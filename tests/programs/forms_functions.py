@@ -141,7 +141,7 @@ def criterion_closed(m: Maker) -> Form:
         defs=defs,
         setup=["criterion = JointLoss()"],
         late=True,
-        may="the losses have no names of their own",
+        nameless=True,
     )
 
 

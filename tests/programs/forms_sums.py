@@ -188,7 +188,7 @@ def overwritten_names(m: Maker) -> Form:
             f"total = total + {m.weight(t)} * loss",
         ]
     names = {t: (t,) for t in m.tasks}
-    return Form(lines, "", names, loss="total", late=True, may="one name for all losses")
+    return Form(lines, "", names, loss="total", late=True, nameless=True)
 
 
 @form

@@ -179,7 +179,8 @@ def _run(program: Program, run: dict[str, Any], rows: list[dict[str, Any]]) -> t
         if name not in program.names[task]:
             others = [other for other in match if other != task and name in program.names[other]]
             failings += [("swapped", f"{name} has the gradients of {task}")] if others else []
-            poor.append(f"{name} for {task}")
+            if not program.nameless:
+                poor.append(f"{name} for {task}")
     return failings, poor
 
 
@@ -231,6 +232,12 @@ class _View:
         if self.program.tolerance > 1e-2:
             return 0.3 * largest
         return max(1e-3 * self.size(row, name), 1e-4 * largest, 1e-9)
+
+    def apart(self, row: dict[str, Any], task: str) -> bool:
+        """Whether a task shares no parameter with another one in this step: then it need not be one."""
+        reach = [{n for n, g in gradients.items() if g.any()} for t, gradients in row["tasks"].items() if t != task]
+        mine = {n for n, g in row["tasks"].get(task, {}).items() if g.any()}
+        return not any(mine & other for other in reach) and len(row["tasks"]) > 1
 
     def size(self, row: dict[str, Any], name: str) -> float:
         """The largest entry of what a parameter was fed, and of what the tasks had for it."""
@@ -309,7 +316,7 @@ class _View:
                         continue
                     want = self.truth(row, task, name)
                     got = self.run["gradient"][place, k, self.columns[name]].astype(float)
-                    if not want.any() and np.isnan(got).all():
+                    if (not want.any() or self.apart(row, task)) and np.isnan(got).all():
                         continue  # a task that has not come up yet
                     scale = max(float(np.abs(want).max(initial=0)), self.floor(row, task, name), 1e-9)
                     off = np.inf if np.isnan(got).any() else float(np.abs(got - want).max(initial=0)) / scale
@@ -403,6 +410,7 @@ class _View:
             return []
         worst = (0.0, "")
         rows = [row for _, row in self.pairs]
+        match = {task: k for task, k in match.items() if not any(self.apart(row, task) for row in rows)}
         for name in self.judged:
             found = replay.updates(rows, list(match), name, self.truth)
             for (place, row), parts in zip(self.pairs, found, strict=True):
@@ -433,7 +441,7 @@ class _View:
         blank = ""
         for place, row in self.pairs:
             for task, (weight, product) in row["losses"].items():
-                if task not in match or not weight:
+                if task not in match or not weight or self.apart(row, task):
                     continue
                 k = match[task]
                 pairs = [

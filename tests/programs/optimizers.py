@@ -31,7 +31,6 @@ class Stepper:
     scaler: bool = True
     heads_apart: bool = False
     """Whether it needs the parameters of trunk and heads: ``{trunk}``, ``{heads}``."""
-    may: str = ""
     half: bool = True
     every: bool = True
     """Whether every parameter steps every time."""
@@ -329,6 +328,5 @@ OPTIMIZERS: dict[str, Stepper] = {
         things=[],
         native=False,
         scaler=False,
-        may="no optimizer to be seen",
     ),
 }

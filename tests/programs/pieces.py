@@ -65,7 +65,7 @@ class Body:
         form = self.p.form
         floats = HALVES.get(self.precision, "float")
         forward = [line.replace("x.float()", f"x.{floats}()") for line in self.p.net.forward]
-        lines = [*self._cast(), *forward, *form.compute]
+        lines = [*self._cast(), *form.ahead, *forward, *form.compute]
         if self.precision == "autocast":
             lines = ['with torch.autocast("cpu", dtype=torch.bfloat16):', *indent(lines)]
         return [*lines, *by_hand(f"hand.note({form.note})")] if form.note and not form.late else lines

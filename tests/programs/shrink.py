@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 
-from programs.clashes import Clash
 from programs.compose import AXES, Program, program
+from programs.forms import Clash
 from programs.judge import Verdict, judge
 from programs.run import trial
 
@@ -60,6 +60,6 @@ def alone() -> list[Program]:
     for axis, values in AXES.items():
         for value in values:
             with contextlib.suppress(Clash):
-                made.append(program(number, {**PLAIN, axis: value}))
+                made.append(program(number, {**{name: PLAIN[name] for name in AXES}, axis: value}))
             number += 1
     return made

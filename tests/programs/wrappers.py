@@ -32,7 +32,6 @@ class Wrapper:
     end: Lines = field(default_factory=list)
     """After the loop."""
     dense: bool = False
-    may: str = ""
     free: bool = False
     """Whether the part of the gradient that belongs to no task is free: noise."""
 
@@ -94,6 +93,7 @@ WRAPPERS: dict[str, Wrapper] = {
             for i, (n, p) in enumerate(hand.parameters().items()): hand.scale(1 / (i + 1), n)  # by hand
         """),
         dense=True,
+        free=True,
     ),
     "centralised": Wrapper(
         before=code("""
