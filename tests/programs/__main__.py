@@ -67,7 +67,7 @@ def main() -> int:
     verdicts = _judged(chosen, options)
     if options.out:
         options.out.write_text("".join(json.dumps(_record(v)) + "\n" for v in verdicts))
-    if len(verdicts) > 1:
+    if len(verdicts) >= 20:
         _table(verdicts)
     print(f"{len(verdicts)} programs in {time.monotonic() - started:.0f} s")
     return int(any(v.verdict in ("WRONG", "HARM", "FAULT") for v in verdicts))
