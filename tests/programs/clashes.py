@@ -47,6 +47,8 @@ def _steppers(p: Parts) -> Iterator[bool]:
     yield bool(stepper.closure) and (not p.form.smooth or grouped)
     yield bool(stepper.closure) and accumulation in ("never_zeroed", "zero_last", "zeroed_in_place")
     yield stepper.heads_apart and not p.net.trunk
+    # Fused SGD raises a TypeError where a parameter's first gradient comes later than the others' (torch 2.13).
+    yield name == "sgd_fused" and (p.form.alternating or p.axes["form"] in ("thawed_trunk", "detached_at_first"))
     yield grouped and name in ("two_rates", "drops_grad")
     own_zeroing = accumulation in ("never_zeroed", "zero_last", "zeroed_in_place")
     yield own_zeroing and name in ("two_rates", "drops_grad", "hand_written")

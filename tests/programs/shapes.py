@@ -120,7 +120,8 @@ def _flat_loader(p: Parts, body: Body, setup: Lines, end: Lines, steps: int) -> 
 
 
 def _resumed(p: Parts, body: Body, setup: Lines, end: Lines, steps: int) -> Lines:
-    return _flat(p, body, [*setup, "resume(opt)"], end, steps)
+    inner = p.wrapper.things[0] if p.wrapper.things else "opt"
+    return _flat(p, body, [*setup, f"resume({inner})"], end, steps)
 
 
 def _warm_start(p: Parts, body: Body, setup: Lines, end: Lines, steps: int) -> Lines:
