@@ -60,12 +60,12 @@ class Body:
         self.groups = int(count) if count.isdigit() else 4 if grouped else 1
         self.scale = f" / {self.groups}" if grouped else ""
 
-    def forward(self) -> Lines:
+    def forward(self, *, cast: bool = True) -> Lines:
         """Forward, losses, and the note of what they are."""
         form = self.p.form
         floats = HALVES.get(self.precision, "float")
         forward = [line.replace("x.float()", f"x.{floats}()") for line in self.p.net.forward]
-        lines = [*self._cast(), *form.ahead, *forward, *form.compute]
+        lines = [*(self._cast() if cast else []), *form.ahead, *forward, *form.compute]
         if self.precision == "autocast":
             lines = ['with torch.autocast("cpu", dtype=torch.bfloat16):', *indent(lines)]
         return [*lines, *by_hand(f"hand.note({form.note})")] if form.note and not form.late else lines
@@ -122,7 +122,7 @@ class Body:
         if p.wrapper.sam == "twice":
             inner = self._twice(both)
         elif p.wrapper.sam:
-            inner = self._sharp(both)
+            inner = self._sharp(self.around([*self.forward(cast=False), *self.backward()]))
         elif p.stepper.closure:
             inner = self._by_closure()
         else:
@@ -159,13 +159,20 @@ class Body:
     def _sharp(self, both: Lines) -> Lines:
         """As before, but the optimizer calls for the second gradient itself."""
         again = [*by_hand("hand.clear()"), *both, self._returned()]
-        return [*self.zero(), *both, "def closure():", *indent(again), *self._stepped(["opt.step(closure)"])]
+        return [
+            *self._cast(),
+            *self.zero(),
+            *both,
+            "def closure():",
+            *indent(again),
+            *self._stepped(["opt.step(closure)"]),
+        ]
 
     def _by_closure(self) -> Lines:
         zero = [line for line in self.zero() if not line.endswith("# by hand")]
-        taken = [*self.forward(), *self.backward(), *by_hand("hand.fed()")]
+        taken = [*self.forward(cast=False), *self.backward(), *by_hand("hand.fed()")]
         inner = [*zero, *self.around(taken), self._returned()]
-        return ["def closure():", *indent(inner), *self._stepped(self.p.stepper.step)]
+        return [*self._cast(), "def closure():", *indent(inner), *self._stepped(self.p.stepper.step)]
 
     def _returned(self) -> str:
         return f"return {self.p.form.loss}" if self.p.form.backward is None else "return 0.0"
