@@ -107,7 +107,7 @@ def note(**losses: Any) -> None:
         loss, weight = entry if isinstance(entry, tuple) else (entry, 1.0)
         if not isinstance(loss, Tensor) or not loss.requires_grad:
             continue
-        factor = float(weight) * _share
+        factor = float(torch.as_tensor(weight).detach()) * _share
         for name, gradient in _gradients(loss).items():
             _add(_book, task, name, gradient * factor)
         _book.setdefault(task, {})

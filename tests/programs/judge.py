@@ -27,6 +27,9 @@ Array = npt.NDArray[np.float64]
 Task = dict[str, Array]
 VERDICTS = ("RIGHT", "NAMES", "BLANK", "SAID", "WRONG", "HARM", "FAULT")
 
+NOT_UNDERSTOOD = 2
+"""In ``skipped``: the step is counted, and all else of it may be NaN."""
+
 SAYS: dict[str, str] = {
     "nothing": r"nothing was recorded: (?!no training step was seen)|not recorded|recording stopped",
     "unseen": r"nothing was recorded",
@@ -108,7 +111,7 @@ def judge(program: Program, trial: Trial) -> Verdict:
     return Verdict(program, verdict, failings, said, tasks)
 
 
-_SPEAKING = ("failure", "findings", "unrecorded", "said", "notes", "attribution")
+_SPEAKING = ("failure", "unrecorded", "remarks", "attribution")
 """Attributes of a run that hold words on what it lacks."""
 
 
@@ -142,7 +145,7 @@ def _harm(plain: Ran, recorded: Ran) -> str:
 def _run(program: Program, run: dict[str, Any], rows: list[dict[str, Any]]) -> tuple[list[tuple[str, str]], list[str]]:
     """The failings of one run, and its poor names."""
     failings: list[tuple[str, str]] = []
-    steps = [int(step) for step in run["step"]]
+    steps = [int(step) for step, how in zip(run["step"], run["skipped"], strict=True) if how != NOT_UNDERSTOOD]
     missing = sorted(set(range(len(rows))) - set(steps))
     beyond = sorted(set(steps) - set(range(len(rows))))
     if missing or beyond or len(set(steps)) != len(steps):
@@ -153,7 +156,8 @@ def _run(program: Program, run: dict[str, Any], rows: list[dict[str, Any]]) -> t
                 + (f", {len(beyond)} too many" if beyond else ""),
             )
         )
-    pairs = [(place, rows[step]) for place, step in enumerate(steps) if step < len(rows) and not run["skipped"][place]]
+    places = [(place, int(step)) for place, step in enumerate(run["step"]) if not run["skipped"][place]]
+    pairs = [(place, rows[step]) for place, step in places if step < len(rows)]
     taken = run["attrs"].get("steps_taken")
     if program.models == 1 and taken != len(rows):
         failings.append(("count", f"steps_taken is {taken} of {len(rows)}"))
@@ -385,13 +389,9 @@ class _View:
                 if np.isnan(each).all():
                     unsplit += 1
                     continue
-                rest = [parts[part][place, columns].astype(float) for part in ("residual", "unattributed", "decay")]
+                others = ("residual", "unattributed", "decay", "outside")
+                rest = [np.nan_to_num(parts[part][place, columns].astype(float)) for part in others if part in parts]
                 total = parts["total"][place, columns].astype(float)
-                inside = row["after"][name] - row["before"][name]
-                if "outside" in parts and np.abs(total - inside).max(initial=0) > 1e-6 * np.abs(inside).max(
-                    initial=1e-12
-                ):
-                    rest.append(parts["outside"][place, columns].astype(float))
                 off = np.abs(np.nansum(each, 0) + sum(rest) - total).max(initial=0)
                 theta = float(np.abs(row["before"][name]).max(initial=0))
                 spacing = theta * (1e-2 if self.program.axes["precision"] == "bfloat16" else 3e-7)
