@@ -28,6 +28,8 @@ _stepped: set[str] = set()
 _rules: dict[str, tuple[str, dict[str, Any]]] = {}
 """For each parameter the class of the optimizer that stepped it last, and its options."""
 _before: Gradients | None = None
+_begin: Gradients | None = None
+"""The weights at the first loss of the step."""
 _share = 1.0
 _closure = ""
 _reentrant = False
@@ -41,11 +43,11 @@ kept: dict[str, str] = {}
 
 def watch(*nets: nn.Module, **named: nn.Module | Tensor) -> None:
     """From now on these are the parameters; a new call begins a new model."""
-    global _model, _before
+    global _model, _before, _begin
     if _named:
         _close_last()
         _model += 1
-        _before = None
+        _before = _begin = None
     else:
         register_optimizer_step_pre_hook(_steps)
     _named.clear()
@@ -99,6 +101,11 @@ def clear(*parts: str) -> None:
 
 def note(**losses: Any) -> None:
     """The tasks' losses, each alone or with its weight, before backward()."""
+    global _begin
+    if _begin is None:
+        _begin = _theta()
+        if rows and rows[-1]["model"] == _model:
+            rows[-1]["next_begin"] = _begin
     if _closure == "first" and _book:
         return
     if _closure == "last":
@@ -191,6 +198,7 @@ def before(theta: Gradients | None = None) -> None:
 
 def after() -> None:
     """The step is over."""
+    global _begin
     rows.append(
         {
             "model": _model,
@@ -200,10 +208,12 @@ def after() -> None:
             "fed": list(_fed),
             "stepped": set(_stepped) or set(_named),
             "rules": dict(_rules),
+            "begin": _begin or _before,
             "before": _before,
             "after": _theta(),
         }
     )
+    _begin = None
     if _closure:
         clear()
 
@@ -292,6 +302,8 @@ def _fed_now(optimizer: torch.optim.Optimizer) -> None:
 def _close_last() -> None:
     if rows and "next" not in rows[-1] and rows[-1]["model"] == _model:
         rows[-1]["next"] = _theta()
+    if rows and "next_begin" not in rows[-1] and rows[-1]["model"] == _model:
+        rows[-1]["next_begin"] = _theta()
 
 
 def _theta() -> Gradients:

@@ -47,7 +47,7 @@ SAYS: dict[str, str] = {
     "count": r"$^",
     "shared": r"$^",
     "split": r"solo|not split|no rule|residual|belongs to no task|left out of the task gradients",
-    "models": r"model|not in the run",
+    "models": r"model|not in the run|not recorded",
     "reading": r"$^",
 }
 """For each kind of failing, what record must have said for it not to be silent."""
@@ -350,30 +350,30 @@ class _View:
         return [("total", f"{worst[0]:.3g} off ({worst[1]})")] if worst[0] > self.program.tolerance else []
 
     def steps(self) -> list[tuple[str, str]]:
-        """Whether the step recorded is the one taken, and what moved the weights outside of it is told."""
-        worst, beyond = (0.0, ""), (0.0, "")
+        """Whether the step recorded is the one taken, and what moved the weights outside of it is told.
+
+        A step begins where its first loss is made or where the optimizer begins: a run may mean either.
+        """
+        return min((self._moved(*ends) for ends in (("before", "next"), ("begin", "next_begin"))), key=len)
+
+    def _moved(self, first: str, last: str) -> list[tuple[str, str]]:
+        step, unseen = (0.0, ""), (0.0, "")
         outside = self.run["parts"].get("outside")
         for place, row in self.pairs:
             for name, columns in self.columns.items():
-                inside = row["after"][name] - row["before"][name]
-                more = row["next"][name] - row["after"][name]
-                theta = float(np.abs(row["before"][name]).max(initial=0))
-                got = self.run["parts"]["total"][place, columns].astype(float)
-                told = 0.0 if outside is None else np.nan_to_num(outside[place, columns].astype(float))
-                spare = 2e-7 * theta
-                scale = max(float(np.abs(inside).max(initial=0)), float(np.abs(more).max(initial=0)), 1e-12)
-                gaps = [np.abs(sum_ - move).max(initial=0) for sum_ in (got, got + told) for move in (inside + more,)]
-                choices = [np.abs(got - inside).max(initial=0), *gaps]
-                off = np.inf if np.isnan(got).any() else max(float(min(choices)) - spare, 0.0) / scale
                 where = f"{name}, step {int(self.run['step'][place])}"
-                if off > worst[0]:
-                    worst = (off, where)
-                lost = max(float(min(gaps)) - spare, 0.0) / scale
-                if lost > beyond[0]:
-                    beyond = (lost, where)
-        if beyond[0] > 2e-3:
-            return [("outside", f"{beyond[0]:.3g} of the step unseen ({beyond[1]})")]
-        return [("step", f"{worst[0]:.3g} off ({worst[1]})")] if worst[0] > 2e-3 else []
+                got = self.run["parts"]["total"][place, columns].astype(float)
+                inside, whole = row["after"][name] - row["before"][name], row[last][name] - row[first][name]
+                told = 0.0 if outside is None else np.nan_to_num(outside[place, columns].astype(float))
+                spare = 2e-7 * float(np.abs(row["before"][name]).max(initial=0))
+                scale = max(float(np.abs(inside).max(initial=0)), float(np.abs(whole - inside).max(initial=0)), 1e-12)
+                near = [float(np.abs(each - whole).max(initial=0)) for each in (got, got + told)]
+                off = np.inf if np.isnan(got).any() else min(*near, float(np.abs(got - inside).max(initial=0)))
+                step = max(step, (max(off - spare, 0.0) / scale, where))
+                unseen = max(unseen, (max(min(near) - spare, 0.0) / scale, where))
+        if unseen[0] > 2e-3:
+            return [("outside", f"{unseen[0]:.3g} of the step unseen ({unseen[1]})")]
+        return [("step", f"{step[0]:.3g} off ({step[1]})")] if step[0] > 2e-3 else []
 
     def parts(self) -> list[tuple[str, str]]:
         """Whether the parts add up to the step, where it is split; and that it is, where it can be."""
