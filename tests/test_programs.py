@@ -128,6 +128,10 @@ def miscount(run: dict[str, Any]) -> None:
     run["attrs"]["steps_taken"] += 1
 
 
+def lose_parameter(run: dict[str, Any]) -> None:
+    run["parameter"][run["parameter"] == "trunk.weight"] = "another"
+
+
 def call_all_shared(run: dict[str, Any]) -> None:
     run["shared"][:] = True
 
@@ -157,6 +161,7 @@ PLANTED: dict[Callable[[dict[str, Any]], None], str] = {
     swap_parts: "split",
     miscount: "count",
     call_all_shared: "shared",
+    lose_parameter: "parameters",
     lose_row: "steps",
     other_weight: "loss",
     other_loss: "loss",

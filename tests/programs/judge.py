@@ -48,6 +48,7 @@ SAYS: dict[str, str] = {
     "shared": r"$^",
     "split": r"solo|not split|no rule|residual|belongs to no task|left out of the task gradients",
     "models": r"model|not in the run|not recorded",
+    "parameters": r"parameter.* not (recorded|in the run)",
     "reading": r"$^",
 }
 """For each kind of failing, what record must have said for it not to be silent."""
@@ -166,6 +167,9 @@ def _run(program: Program, run: dict[str, Any], rows: list[dict[str, Any]]) -> t
     columns = _columns(run, rows[0])
     if isinstance(columns, str):
         return [*failings, ("reading", columns)], []
+    lost = [name for name in rows[0]["before"] if name not in columns and name.split(".")[0] not in program.free]
+    if lost:
+        failings.append(("parameters", f"not in the run: {', '.join(lost)}"))
     view = _View(program, run, pairs, columns)
     match = view.matched()
     failings += view.fed()
@@ -193,10 +197,10 @@ def _columns(run: dict[str, Any], row: dict[str, Any]) -> dict[str, npt.NDArray[
     names = list(dict.fromkeys(run["parameter"]))
     where = {name: np.flatnonzero(run["parameter"] == name) for name in names}
     found: dict[str, npt.NDArray[np.int64]] = {}
-    for name, theta in row["before"].items():
-        close = [n for n in names if n == name] or [
-            n for n in names if n.endswith("." + name) or name.endswith("." + n)
-        ]
+    for place, (name, theta) in enumerate(row["before"].items()):
+        # Where the optimizer steps copies of the parameters, the copies are what is compared.
+        close = [n for n in names if n == f"master.{place}"] or [n for n in names if n == name]
+        close = close or [n for n in names if n.endswith("." + name) or name.endswith("." + n)]
         close = close or [n for n in names if n.split(".")[0] == name.split(".")[0] and len(where[n]) == len(theta)]
         if len(close) == 1:
             columns = where[close[0]]
