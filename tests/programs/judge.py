@@ -202,6 +202,8 @@ def _columns(run: dict[str, Any], row: dict[str, Any]) -> dict[str, npt.NDArray[
         close = [n for n in names if n == f"master.{place}"] or [n for n in names if n == name]
         close = close or [n for n in names if n.endswith("." + name) or name.endswith("." + n)]
         close = close or [n for n in names if n.split(".")[0] == name.split(".")[0] and len(where[n]) == len(theta)]
+        if not close and len(names) == len(row["before"]):
+            close = [names[place]]
         if len(close) == 1:
             columns = where[close[0]]
             if len(columns) != len(theta):
@@ -239,7 +241,7 @@ class _View:
         largest = max(float(np.abs(self.truth(row, task, n)).max(initial=0)) for n in self.columns)
         if self.program.tolerance > 1e-2:
             return 0.3 * largest
-        return max(1e-3 * self.size(row, name), 1e-4 * largest, 1e-9)
+        return max(1e-3 * self.size(row, name), 1e-3 * largest, 1e-9)
 
     def apart(self, row: dict[str, Any], task: str) -> bool:
         """Whether a task shares no parameter with another one in this step: then it need not be one."""
@@ -418,13 +420,16 @@ class _View:
         for name in self.judged:
             found = replay.updates(rows, list(match), name, self.truth)
             for (place, row), parts in zip(self.pairs, found, strict=True):
+                # Of a gradient that is rounding, the parts are rounding as well.
+                fed = np.abs(row["fed"][-1].get(name, np.zeros(1))) if row["fed"] else np.ones(1)
+                sound = fed > 1e-5 * max(self.size(row, other) for other in self.columns)
                 total = float(np.abs(row["after"][name] - row["before"][name]).max(initial=0))
                 for task, want in (parts or {}).items():
                     got = self.run["update"][place, match[task], self.columns[name]].astype(float)
                     if np.isnan(got).all():
                         continue
                     scale = max(float(np.abs(want).max(initial=0)), 1e-2 * total, 1e-12)
-                    off = float(np.abs(got - want).max(initial=0)) / scale
+                    off = float((np.abs(got - want) * sound).max(initial=0)) / scale
                     off = np.inf if np.isnan(off) else off
                     if off > worst[0]:
                         worst = (off, f"{task}, {name}, step {int(self.run['step'][place])}")
@@ -448,10 +453,10 @@ class _View:
                 if task not in match or not weight or self.apart(row, task):
                     continue
                 k = match[task]
-                pairs = [
-                    ("weight", self.run["weight"][place, k], weight),
-                    ("loss", self.run["loss"][place, k], product / weight),
-                ]
+                held, loss = self.run["weight"][place, k], self.run["loss"][place, k]
+                pairs = [("weight", held, weight), ("loss", loss, product / weight)]
+                if self.program.nameless:  # then the loss may as well be what it is with its weight
+                    pairs = [("weighted loss", held * loss, product)]
                 for what, got, want in pairs:
                     text = f"{task}, step {int(self.run['step'][place])}: {what} {got:.4g} for {want:.4g}"
                     if np.isnan(got):
