@@ -133,4 +133,4 @@ def _extras(p: Parts) -> Iterator[bool]:
     yield extra == "warnings_are_errors" and (warning or p.axes["precision"] == "autocast")
     yield extra in ("save_on_cpu", "saved_tensor_hooks") and checkpointed
     yield extra in ("anomaly_on", "anomaly_around", "anomaly_no_nan") and (p.net.reentrant or p.net.compiled)
-    yield extra == "no_grad_default" and (p.axes["shape"] == "resumed" or _closure(p))
+    yield extra == "no_grad_default" and (p.axes["shape"] == "resumed" or _closure(p) or checkpointed)

@@ -202,7 +202,7 @@ def _columns(run: dict[str, Any], row: dict[str, Any]) -> dict[str, npt.NDArray[
         close = [n for n in names if n == f"master.{place}"] or [n for n in names if n == name]
         close = close or [n for n in names if n.endswith("." + name) or name.endswith("." + n)]
         close = close or [n for n in names if n.split(".")[0] == name.split(".")[0] and len(where[n]) == len(theta)]
-        if not close and len(names) == len(row["before"]):
+        if not close and len(names) == len(row["before"]) and not set(names) & set(row["before"]):
             close = [names[place]]
         if len(close) == 1:
             columns = where[close[0]]
