@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # Two workers on two cores: torch and numpy must not start threads of their own on top.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test lint speed trainers setup clean
+.PHONY: help demo test lint speed trainers programs setup clean
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make lint    ruff and mypy alone"
 	@echo "make speed   the speed measurements"
 	@echo "make trainers  real trainers under record, in an environment of their own"
+	@echo "make programs  2,000 generated training programs, recorded and judged by gradients taken by hand"
 	@echo "make setup   the environment in $(VENV), which the others make when it is missing"
 	@echo "make clean   remove $(VENV) and what the tools left behind; runs/ stays"
 
@@ -49,6 +50,10 @@ trainers: .venv-trainers/.installed
 		> "$$(.venv-trainers/bin/python -c "$$site")/beside.pth"
 	.venv-trainers/bin/python -m pip install --quiet --no-deps -r tests/trainers/requirements.txt
 	@touch $@
+
+# Others by `make programs NUMBERS="17 300:400 --shrink"`; what there is: `make programs NUMBERS=--help`.
+programs: setup
+	PYTHONPATH=tests $(BIN)/python -m programs -j $(WORKERS) $(NUMBERS)
 
 setup: $(VENV)/.installed
 
