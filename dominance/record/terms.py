@@ -116,7 +116,7 @@ class TermFinder:
             if self._values.one_call(root.edge):
                 terms.append(Term(root.edge, path, root.edge[0].name()))
             else:
-                terms += splitter.terms(root.edge, path)
+                terms += self._of_root(Term(root.edge, path, root.edge[0].name()), splitter, names)
         terms = list({term.edge: term for term in terms}.values())
         self._values.keep(terms)
         if whole:
@@ -129,6 +129,16 @@ class TermFinder:
         expanded = len(roots) == 1 and len(terms) > 1
         terms, further = self._while_alone(terms, splitter, live, parameters)
         return self._apart(terms, splitter), expanded or further
+
+    def _of_root(self, root: Term, splitter: Splitter, names: Names) -> list[Term]:
+        """The terms of one root: itself where it has a name and is but a scaled reduction, no weighted loss."""
+        below = splitter.terms(root.edge, root.path)
+        if len(below) != 1 or below[0].edge == root.edge or root.edge not in names.variables:
+            return below
+        only, values = below[0], self._values
+        place = (only.edge, only.path, only.above)
+        is_loss = names.is_known(only.edge) or values.ends(*place) or values.is_value(*place)
+        return below if is_loss else [root]
 
     def live(self, names: Names, parameters: set[int]) -> Splitter:
         """Finds the scalars that the script holds by name now."""
