@@ -124,8 +124,13 @@ def _from_source(source: Source, sources: Sequence[Source | None]) -> Label:
 
 def all_known(terms: Sequence[Term], names: Names) -> bool:
     """Whether the script holds every one of several terms by a name, or in a vector that has one."""
+    return len(terms) > 1 and len(held_positions(terms, names)) == len(terms)
+
+
+def held_positions(terms: Sequence[Term], names: Names) -> list[int]:
+    """Which terms the script holds by a name, or in a vector that has one."""
     entries = vector_entries([term.edge for term in terms], names)
-    return len(terms) > 1 and all(names.is_known(term.edge) or term.edge in entries for term in terms)
+    return [i for i, term in enumerate(terms) if names.is_known(term.edge) or term.edge in entries]
 
 
 def vector_entries(edges: Sequence[Edge], names: Names) -> dict[Edge, str]:
@@ -184,9 +189,18 @@ def entry_of(edge: Edge, vectors: Mapping[Edge, str]) -> tuple[Edge, int] | None
     return vector, index if index >= 0 else index + int(node._saved_self_sym_sizes[0])
 
 
-def groups(terms: Sequence[Term], candidates: Sequence[int], labels: Sequence[Label]) -> list[tuple[str, list[int]]]:
-    """Terms that are one task together: samples or time steps of one loss, and pieces of one library call."""
-    repeatable = [i for i in candidates if labels[i].repeatable]
+def groups(
+    terms: Sequence[Term], candidates: Sequence[int], labels: Sequence[Label], *, repeats: bool = True
+) -> list[tuple[str, list[int]]]:
+    """Terms that are one task together: samples or time steps of one loss, and pieces of one library call.
+
+    Args:
+        terms: those of one backward() call.
+        candidates: which of them can be tasks.
+        labels: one for each term.
+        repeats: whether there are samples at all: without data there are none.
+    """
+    repeatable = [i for i in candidates if labels[i].repeatable] if repeats else []
     private = dict(zip(repeatable, private_parameters([terms[i].node for i in repeatable]), strict=True))
     rows = {i: rows_read(terms[i].node) for i in repeatable}
     found: list[tuple[str, list[int]]] = []

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dominance.record.columns import columns_before, share_of_loss, share_sum, shares_of
 from dominance.record.graph import Edge, edge_of, head, positions_above, reach, touches_data
-from dominance.record.labels import Label, Labeller, Unnamed, all_known, entry_of, groups
+from dominance.record.labels import Label, Labeller, Unnamed, all_known, entry_of, groups, held_positions
 from dominance.record.naming import Names
 from dominance.record.sources import GENERIC
 from dominance.record.splitting import Term
@@ -196,7 +196,7 @@ class TaskFinder:
             labels = self._labels(terms, names, parameters, root_name if lone else None)
             if len(self._plans) >= _MOST_PLANS:
                 self._plans.clear()
-            plan = self._plans[signature] = self._plan(terms, labels, reached, parameters)
+            plan = self._plans[signature] = self._plan(terms, labels, reached, parameters, names)
         tasks = self._tasks(plan.tasks, roots, terms, names)
         _by_difference(tasks, roots, terms)
         if tasks and all(task.weight < 0 for task in tasks) and all(name is None for name, _ in chosen):
@@ -247,12 +247,20 @@ class TaskFinder:
         return self._labeller.labels(terms, names, parameters, inner)
 
     def _plan(
-        self, terms: list[Term], labels: list[Label], reached: Sequence[frozenset[int]], parameters: set[int]
+        self,
+        terms: list[Term],
+        labels: list[Label],
+        reached: Sequence[frozenset[int]],
+        parameters: set[int],
+        names: Names,
     ) -> _Plan:
         loaded = [i for i, term in enumerate(terms) if touches_data(term.node, parameters)]
-        # Where no term touches data (a loss that is a function of the parameters alone) all of them are tasks.
-        candidates = loaded or list(range(len(terms)))
-        found = groups(terms, candidates, labels)
+        # Where no term touches data (a loss that is a function of the parameters alone) all of them are tasks, unless
+        # several are losses that the script holds: the rest is what it weights them with.
+        candidates = loaded or held_positions(terms, names)
+        if len(candidates) < 2 and not loaded:
+            candidates = list(range(len(terms)))
+        found = groups(terms, candidates, labels, repeats=bool(loaded))
         found = [(name, members) for name, members in found if any(reached[i] for i in members)]
         separate: list[str] = []
         whole = found

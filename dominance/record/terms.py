@@ -20,6 +20,7 @@ from dominance.record.graph import (
     output_size,
     positions_above,
     touches_data,
+    walk,
 )
 from dominance.record.naming import Names
 from dominance.record.sources import name_of_value, stack_of, value_of
@@ -152,6 +153,8 @@ class TermFinder:
             # A problem without data (a function of the parameters alone): what has a name is no weight.
             own = {root.edge for root in roots}
             known = {edge[0] for edge in (*names.variables, *names.items) if edge not in own}
+            vectors = {edge[0] for edge in names.vectors if edge not in own}
+            known |= vectors | {node for node in walk([root.edge[0] for root in roots]) if _entry_of_any(node, vectors)}
 
         def named(edge: Edge, path: tuple[int, ...], above: Node | None) -> bool:
             return names.is_known(edge) or self._values.ends(edge, path, above)
@@ -207,6 +210,11 @@ class TermFinder:
             spread = [t for i, term in enumerate(terms) for t in split.get(i, [term])]
             terms = list({term.edge: term for term in spread}.values())
         return terms
+
+
+def _entry_of_any(node: Node, vectors: set[Node]) -> bool:
+    """Whether a node takes an entry out of one of these vectors."""
+    return node.name() in ("SelectBackward0", "UnbindBackward0") and node.next_functions[0][0] in vectors
 
 
 def _stacks_below(node: Node) -> list[Node]:

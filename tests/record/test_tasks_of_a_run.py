@@ -120,6 +120,25 @@ def test_a_list_of_a_loss_for_each_of_several_stacked_heads_is_a_task_each(tmp_p
     assert run.attrs["tasks"] == ["losses[0]", "losses[1]"]
 
 
+def test_learned_weights_of_losses_that_no_data_make(tmp_path: Path) -> None:
+    """Functions of the parameters alone in a vector, each with a log-variance of its own."""
+    point = nn.ParameterDict({"x": nn.Parameter(torch.tensor([1.0, -2.0]))})
+    logs = nn.Parameter(torch.tensor([0.3, -0.2]))
+
+    def weighted(losses: Tensor) -> Tensor:
+        return sum(0.5 * (torch.exp(-log) * loss + log) for loss, log in zip(losses, logs, strict=True))  # type: ignore[return-value]
+
+    def train(net: nn.Module, step: int) -> None:
+        x = point["x"]
+        f = torch.stack([(x - 1).square().sum() + 1, (3 * x + 1).square().mean() + 2])
+        weighted(f).backward()
+
+    run = recorded(tmp_path, point, train, 2, [logs])
+    assert run.attrs["tasks"] == ["f[0]", "f[1]"]
+    want = [0.5 * np.exp(-0.3), 0.5 * np.exp(0.2)]
+    np.testing.assert_allclose(run["loss/weight"].values[0], want, rtol=1e-5)
+
+
 def test_a_loss_that_comes_to_share_parameters_joins(tmp_path: Path) -> None:
     net = nn.ModuleDict({"backbone": nn.Linear(6, 8), "neck": nn.Linear(8, 8)})
     net.update({name: nn.Linear(8, 3) for name in ("click", "buy", "rate")})
