@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from dominance.record.columns import columns_before, share_of_loss, share_sum, shares_of
-from dominance.record.graph import Edge, edge_of, head, positions_above, reach, touches_data
+from dominance.record.graph import Edge, edge_of, head, output_shape, positions_above, reach, touches_data
 from dominance.record.labels import Label, Labeller, Unnamed, all_known, entry_of, groups, held_positions
 from dominance.record.naming import Names
 from dominance.record.sources import GENERIC
@@ -176,6 +176,8 @@ class TaskFinder:
         return Found(root_name or "loss", tasks, [], words=words)
 
     def _from_graph(self, roots: Sequence[Root], names: Names, parameters: set[int], root_name: str | None) -> Found:
+        if len(roots) == 1 and (word := _handed_on(roots[0], names)) is not None:
+            return Found(root_name or "output", [], [names.vectors.get(roots[0].edge, "output")], words=[word])
         whole = not self.expand or (len(roots) == 1 and picks(roots[0]) and root_name is not None)
         if root_name is not None and root_name.lower() not in GENERIC:
             # A penalty with a name and a backward() of its own is one task, whatever it adds up.
@@ -317,6 +319,18 @@ class TaskFinder:
             label = f"{name}.{len(known) + 1}" if known else name
         known[own] = label
         return label
+
+
+def _handed_on(root: Root, names: Names) -> str | None:
+    """What to say where backward() is called on an output of a network, with a gradient that is no weight."""
+    shape = output_shape(root.edge)
+    if shape is None or len(shape) < 2 or root.gradient.numel() < 2:
+        return None
+    gradient = root.gradient.detach()
+    if bool((gradient == gradient.flatten()[0]).all()):
+        return None
+    called = names.vectors.get(root.edge, f"an output of shape {tuple(shape)}")
+    return f"a gradient made by hand was passed on through {called}: no task that was found holds what it gives"
 
 
 def _by_difference(tasks: Sequence[FoundTask], roots: Sequence[Root], terms: Sequence[Term]) -> None:
