@@ -129,7 +129,7 @@ def _stored(targets: list[ast.expr], position: int | None = None) -> Fate:
 
 def _target(target: ast.expr) -> str | None:
     if isinstance(target, ast.Name):
-        return target.id
+        return None if target.id == "_" else target.id
     if isinstance(target, ast.Attribute):
         return target.attr
     if isinstance(target, ast.Subscript):
@@ -208,7 +208,7 @@ def fate_in_bytecode(code: CodeType, instruction: int) -> Fate | None:
         name = step.opname
         if above == 0 and name.startswith(("STORE_FAST", "STORE_NAME", "STORE_GLOBAL", "STORE_DEREF")):
             stored = step.argval[0] if isinstance(step.argval, tuple) else step.argval
-            return Fate("stored", (str(stored),)) if position is None else Fate("used")
+            return Fate("stored", (str(stored),)) if position is None and stored != "_" else Fate("used")
         if above == 1 and name == "STORE_ATTR" and position is None:
             return Fate("stored", (str(step.argval),))
         if above == 2 and name == "STORE_SUBSCR" and position is None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
+from dominance.record.batch_rows import rows_read
 from dominance.record.graph import Edge, Fingerprint, fingerprint, head, leaves, private_parameters
 from dominance.record.naming import Names
 from dominance.record.sources import Source, source_of
@@ -123,8 +124,13 @@ def _from_source(source: Source, sources: Sequence[Source | None]) -> Label:
 
 def all_known(terms: Sequence[Term], names: Names) -> bool:
     """Whether the script holds every one of several terms by a name, or in a vector that has one."""
+    return len(terms) > 1 and len(held_positions(terms, names)) == len(terms)
+
+
+def held_positions(terms: Sequence[Term], names: Names) -> list[int]:
+    """Which terms the script holds by a name, or in a vector that has one."""
     entries = vector_entries([term.edge for term in terms], names)
-    return len(terms) > 1 and all(names.is_known(term.edge) or term.edge in entries for term in terms)
+    return [i for i, term in enumerate(terms) if names.is_known(term.edge) or term.edge in entries]
 
 
 def vector_entries(edges: Sequence[Edge], names: Names) -> dict[Edge, str]:
@@ -183,15 +189,25 @@ def entry_of(edge: Edge, vectors: Mapping[Edge, str]) -> tuple[Edge, int] | None
     return vector, index if index >= 0 else index + int(node._saved_self_sym_sizes[0])
 
 
-def groups(terms: Sequence[Term], candidates: Sequence[int], labels: Sequence[Label]) -> list[tuple[str, list[int]]]:
-    """Terms that are one task together: samples or time steps of one loss, and pieces of one library call."""
-    repeatable = [i for i in candidates if labels[i].repeatable]
+def groups(
+    terms: Sequence[Term], candidates: Sequence[int], labels: Sequence[Label], *, repeats: bool = True
+) -> list[tuple[str, list[int]]]:
+    """Terms that are one task together: samples or time steps of one loss, and pieces of one library call.
+
+    Args:
+        terms: those of one backward() call.
+        candidates: which of them can be tasks.
+        labels: one for each term.
+        repeats: whether there are samples at all: without data there are none.
+    """
+    repeatable = [i for i in candidates if labels[i].repeatable] if repeats else []
     private = dict(zip(repeatable, private_parameters([terms[i].node for i in repeatable]), strict=True))
+    rows = {i: rows_read(terms[i].node) for i in repeatable}
     found: list[tuple[str, list[int]]] = []
     merged: dict[int, int] = {}
     for i in candidates:
         for first in merged:
-            if i in private and first in private and _same_task(terms, labels, private, first, i):
+            if i in private and first in private and _same_task(terms, labels, private, rows, first, i):
                 found[merged[first]][1].append(i)
                 break
         else:
@@ -201,7 +217,12 @@ def groups(terms: Sequence[Term], candidates: Sequence[int], labels: Sequence[La
 
 
 def _same_task(
-    terms: Sequence[Term], labels: Sequence[Label], private: Mapping[int, frozenset[int]], first: int, other: int
+    terms: Sequence[Term],
+    labels: Sequence[Label],
+    private: Mapping[int, frozenset[int]],
+    rows: Mapping[int, frozenset[Edge]],
+    first: int,
+    other: int,
 ) -> bool:
     same_source = labels[first].trace is not None and labels[first].trace == labels[other].trace
     one_container = labels[first].name.split("[")[0] == labels[other].name.split("[")[0]
@@ -210,6 +231,8 @@ def _same_task(
         # the last time step eats those of the recurrence too.
         one, two = private[first], private[other]
         repeats = bool(one) and bool(two) and (one <= two or two <= one)
+        # Or each loss is of a row of its own of one batch.
+        repeats = repeats or (bool(rows[first]) and rows[first] == rows[other])
         return repeats and (same_source or one_container)
     # One call of a library function that is a sum itself: label smoothing.
     return same_source and private[first] == private[other]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import sysconfig
 from dataclasses import dataclass, field
 from inspect import CO_OPTIMIZED
 from types import FrameType, SimpleNamespace
@@ -13,10 +14,13 @@ import torch
 from torch import Tensor
 
 from dominance.record.graph import Edge
+from dominance.record.sources import GENERIC
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _OWN_ROOMS = tuple(os.path.join(_PACKAGE, room, "") for room in ("record", "optim"))
 _TORCH = os.path.dirname(os.path.abspath(torch.__file__)) + os.sep
+_INSTALLED = tuple(os.path.join(sysconfig.get_path(kind), "") for kind in ("stdlib", "platstdlib"))
+_PACKAGES = tuple(f"{os.sep}{folder}{os.sep}" for folder in ("site-packages", "dist-packages"))
 # References to a frame's copy of its variables when nobody else looks at it: the frame's, ours, and the counter's own.
 _OURS = 3
 _MOST_ITEMS = 1000
@@ -104,17 +108,24 @@ class Names:
 
 
 def names_around(frames: list[FrameType]) -> Names:
-    """Look through the variables of ``frames``, and one level into their dicts, lists, tuples and ``self``."""
+    """Look through the variables of ``frames``, and one level into their dicts, lists, tuples and ``self``.
+
+    What the script itself calls a tensor goes before what an installed package does, further in.
+    """
     names = Names()
     if frames:
         names.place = (frames[0].f_code.co_filename, frames[0].f_lineno)
-    for frame in frames:
+    for frame in sorted(frames, key=lambda frame: _is_installed(frame.f_code.co_filename)):
         for name, value in variables_of(frame).items():
             _note(names, name, value)
             if name == "self":
                 for attribute, inner in list(getattr(value, "__dict__", {}).items()):
                     _note(names, attribute, inner)
     return names
+
+
+def _is_installed(path: str) -> bool:
+    return path.startswith(_INSTALLED) or any(folder in path for folder in _PACKAGES)
 
 
 def _note(names: Names, name: str, value: Any) -> None:
@@ -158,13 +169,13 @@ def _edge(tensor: Tensor) -> Edge | None:
 
 def _note_tensor(names: Names, name: str, tensor: Tensor) -> None:
     edge = _edge(tensor)
-    if edge is None or name.startswith("__"):
+    if edge is None or name == "_" or name.startswith("__"):
         return
     names.tensors.setdefault(edge, tensor)
-    if tensor.numel() == 1:
-        names.variables.setdefault(edge, name)
-    else:
-        names.vectors.setdefault(edge, name)
+    known = names.variables if tensor.numel() == 1 else names.vectors
+    # `loss` beside another name of the very same tensor says nothing that the other does not.
+    if known.setdefault(edge, name).lower() in GENERIC and name.lower() not in GENERIC:
+        known[edge] = name
 
 
 def _note_container(

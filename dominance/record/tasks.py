@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from dominance.record.columns import columns_before, share_of_loss, share_sum, shares_of
-from dominance.record.graph import Edge, edge_of, head, positions_above, reach, touches_data
-from dominance.record.labels import Label, Labeller, Unnamed, all_known, entry_of, groups
+from dominance.record.graph import Edge, edge_of, head, output_shape, positions_above, reach, touches_data
+from dominance.record.labels import Label, Labeller, Unnamed, all_known, entry_of, groups, held_positions
 from dominance.record.naming import Names
 from dominance.record.sources import GENERIC
 from dominance.record.splitting import Term
@@ -176,6 +176,8 @@ class TaskFinder:
         return Found(root_name or "loss", tasks, [], words=words)
 
     def _from_graph(self, roots: Sequence[Root], names: Names, parameters: set[int], root_name: str | None) -> Found:
+        if len(roots) == 1 and (word := _handed_on(roots[0], names)) is not None:
+            return Found(root_name or "output", [], [names.vectors.get(roots[0].edge, "output")], words=[word])
         whole = not self.expand or (len(roots) == 1 and picks(roots[0]) and root_name is not None)
         if root_name is not None and root_name.lower() not in GENERIC:
             # A penalty with a name and a backward() of its own is one task, whatever it adds up.
@@ -196,7 +198,7 @@ class TaskFinder:
             labels = self._labels(terms, names, parameters, root_name if lone else None)
             if len(self._plans) >= _MOST_PLANS:
                 self._plans.clear()
-            plan = self._plans[signature] = self._plan(terms, labels, reached, parameters)
+            plan = self._plans[signature] = self._plan(terms, labels, reached, parameters, names)
         tasks = self._tasks(plan.tasks, roots, terms, names)
         _by_difference(tasks, roots, terms)
         if tasks and all(task.weight < 0 for task in tasks) and all(name is None for name, _ in chosen):
@@ -247,12 +249,20 @@ class TaskFinder:
         return self._labeller.labels(terms, names, parameters, inner)
 
     def _plan(
-        self, terms: list[Term], labels: list[Label], reached: Sequence[frozenset[int]], parameters: set[int]
+        self,
+        terms: list[Term],
+        labels: list[Label],
+        reached: Sequence[frozenset[int]],
+        parameters: set[int],
+        names: Names,
     ) -> _Plan:
         loaded = [i for i, term in enumerate(terms) if touches_data(term.node, parameters)]
-        # Where no term touches data (a loss that is a function of the parameters alone) all of them are tasks.
-        candidates = loaded or list(range(len(terms)))
-        found = groups(terms, candidates, labels)
+        # Where no term touches data (a loss that is a function of the parameters alone) all of them are tasks, unless
+        # several are losses that the script holds: the rest is what it weights them with.
+        candidates = loaded or held_positions(terms, names)
+        if len(candidates) < 2 and not loaded:
+            candidates = list(range(len(terms)))
+        found = groups(terms, candidates, labels, repeats=bool(loaded))
         found = [(name, members) for name, members in found if any(reached[i] for i in members)]
         separate: list[str] = []
         whole = found
@@ -309,6 +319,18 @@ class TaskFinder:
             label = f"{name}.{len(known) + 1}" if known else name
         known[own] = label
         return label
+
+
+def _handed_on(root: Root, names: Names) -> str | None:
+    """What to say where backward() is called on an output of a network, with a gradient that is no weight."""
+    shape = output_shape(root.edge)
+    if shape is None or len(shape) < 2 or root.gradient.numel() < 2:
+        return None
+    gradient = root.gradient.detach()
+    if bool((gradient == gradient.flatten()[0]).all()):
+        return None
+    called = names.vectors.get(root.edge, f"an output of shape {tuple(shape)}")
+    return f"a gradient made by hand was passed on through {called}: no task that was found holds what it gives"
 
 
 def _by_difference(tasks: Sequence[FoundTask], roots: Sequence[Root], terms: Sequence[Term]) -> None:

@@ -16,18 +16,24 @@ from dominance.record.graph import (
     Edge,
     Fingerprint,
     Node,
+    children,
     fingerprint,
     output_size,
     positions_above,
     touches_data,
+    walk,
 )
 from dominance.record.naming import Names
 from dominance.record.sources import name_of_value, stack_of, value_of
-from dominance.record.splitting import Splitter, Term
+from dominance.record.splitting import Named, Splitter, Term
 
 _LOSS_NODES = (
     "MseLoss", "L1Loss", "SmoothL1", "HuberLoss", "NllLoss", "BinaryCrossEntropy", "KlDiv", "SoftMargin", "CtcLoss",
 )  # fmt: skip
+_CURVES = {
+    "LogBackward0", "Log1PBackward0", "Log2Backward0", "Log10Backward0", "PowBackward0", "SqrtBackward0",
+    "ExpBackward0", "ClampBackward0", "ClampBackward1", "ClampMinBackward0", "ClampMaxBackward0", "AddBackward0",
+}  # fmt: skip
 _MOST_ROUNDS = 20
 
 
@@ -116,7 +122,7 @@ class TermFinder:
             if self._values.one_call(root.edge):
                 terms.append(Term(root.edge, path, root.edge[0].name()))
             else:
-                terms += splitter.terms(root.edge, path)
+                terms += self._of_root(Term(root.edge, path, root.edge[0].name()), splitter, names)
         terms = list({term.edge: term for term in terms}.values())
         self._values.keep(terms)
         if whole:
@@ -125,15 +131,36 @@ class TermFinder:
         # A term that is itself a function of several named losses is those losses.
         live = self.live(names, parameters)
         inner = [[] if names.is_known(t.edge) or self._values.one_call(t.edge) else live.named_below(t) for t in terms]
-        terms = [t for term, below in zip(terms, inner, strict=True) for t in (below if len(below) > 1 else [term])]
+        terms = [
+            each
+            for term, below in zip(terms, inner, strict=True)
+            for each in (below if len(below) > 1 or (below and _is_curve_of(term, below[0])) else [term])
+        ]
         expanded = len(roots) == 1 and len(terms) > 1
         terms, further = self._while_alone(terms, splitter, live, parameters)
         return self._apart(terms, splitter), expanded or further
 
+    def _of_root(self, root: Term, splitter: Splitter, names: Names) -> list[Term]:
+        """The terms of one root: itself where it has a name and is but a scaled reduction, no weighted loss."""
+        below = splitter.terms(root.edge, root.path)
+        if len(below) != 1 or below[0].edge == root.edge or root.edge not in names.variables:
+            return below
+        only, values = below[0], self._values
+        place = (only.edge, only.path, only.above)
+        is_loss = names.is_known(only.edge) or values.ends(*place) or values.is_value(*place)
+        return below if is_loss else [root]
+
     def live(self, names: Names, parameters: set[int]) -> Splitter:
         """Finds the scalars that the script holds by name now."""
         touches = _Remembered(parameters)
-        return Splitter(touches, lambda edge, path, above: names.is_scalar(edge), lambda edge: False)
+        named: Named = lambda edge, path, above: names.is_scalar(edge)  # noqa: E731
+        return Splitter(touches, named, lambda edge: False, self._lifts(names))
+
+    def _lifts(self, names: Names) -> Named:
+        """Whether a scalar is a value of its own: what was put into a vector that has a name is the loss, whatever it
+        was computed from."""
+        stacks = {node for vector in names.vectors for node in _stacks_below(vector[0])}
+        return lambda edge, path, above: above in stacks or self._values.is_value(edge, path, above)
 
     def _splitter(self, roots: Sequence[Root], names: Names, parameters: set[int]) -> Splitter:
         touches = _Remembered(parameters)
@@ -142,6 +169,8 @@ class TermFinder:
             # A problem without data (a function of the parameters alone): what has a name is no weight.
             own = {root.edge for root in roots}
             known = {edge[0] for edge in (*names.variables, *names.items) if edge not in own}
+            vectors = {edge[0] for edge in names.vectors if edge not in own}
+            known |= vectors | {node for node in walk([root.edge[0] for root in roots]) if _entry_of_any(node, vectors)}
 
         def named(edge: Edge, path: tuple[int, ...], above: Node | None) -> bool:
             return names.is_known(edge) or self._values.ends(edge, path, above)
@@ -149,13 +178,7 @@ class TermFinder:
         def loss_like(edge: Edge) -> bool:
             return edge in names.vectors or edge[0].name().startswith(_LOSS_NODES)
 
-        stacks = {node for vector in names.vectors for node in _stacks_below(vector[0])}
-
-        def is_value(edge: Edge, path: tuple[int, ...], above: Node | None) -> bool:
-            # What was put into a vector that has a name is the loss, whatever it was computed from.
-            return above in stacks or self._values.is_value(edge, path, above)
-
-        return Splitter(lambda node: touches(node) or node in known, named, loss_like, is_value)
+        return Splitter(lambda node: touches(node) or node in known, named, loss_like, self._lifts(names))
 
     def _while_alone(
         self, terms: list[Term], splitter: Splitter, live: Splitter, parameters: set[int]
@@ -199,6 +222,19 @@ class TermFinder:
         return terms
 
 
+def _is_curve_of(term: Term, loss: Term) -> bool:
+    """Whether a term is one loss that went through a logarithm, a power, a bound: its derivative is the weight."""
+    node = term.node
+    while node is not loss.node and node.name() in _CURVES and len(children(node)) == 1:
+        node = children(node)[0][0]
+    return bool(node is loss.node)
+
+
+def _entry_of_any(node: Node, vectors: set[Node]) -> bool:
+    """Whether a node takes an entry out of one of these vectors."""
+    return node.name() in ("SelectBackward0", "UnbindBackward0") and node.next_functions[0][0] in vectors
+
+
 def _stacks_below(node: Node) -> list[Node]:
     """The nodes that put scalars into this vector, below its weights."""
     found, waiting = [], [node]
@@ -206,6 +242,9 @@ def _stacks_below(node: Node) -> list[Node]:
         here = waiting.pop()
         if here.name() in ("StackBackward0", COPY_SLICES):
             found.append(here)
+        if here.name() == "CatBackward0":
+            # Scalars are given a dimension before they are put end to end.
+            found += [child for child, output in children(here) if output_size((child, output)) == 1]
         if here.name() in ELEMENTWISE or here.name() == COPY_SLICES:
             waiting += [child for child, _ in here.next_functions[:1] if child is not None]
     return found

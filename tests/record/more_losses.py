@@ -183,6 +183,39 @@ for _name, _function in _FUNCTIONS.items():
     MORE[f"{_name}_of_the_vector"] = Way(_functional(_function), _as_function(_function))
 
 
+def _curved(make):
+    """Each loss through a function of its own; its weight is the derivative."""
+
+    def truth(net: Net, data: Data) -> dict[str, Tensor]:
+        out = net(data.x)
+        depth, seg = data.mse(out), data.ce(out)
+        held = [each.detach().requires_grad_() for each in (depth, seg)]
+        one, two = torch.autograd.grad(make(*held), held)
+        return {"depth": one * depth, "seg": two * seg}
+
+    return truth
+
+
+CURVED = {
+    "logarithms": lambda depth, seg: (depth + 1e-8).log() + 0.5 * torch.log(seg),
+    "powers": lambda depth, seg: depth**2 + seg.sqrt(),
+    "bounds": lambda depth, seg: depth.clamp(max=50) + 2 * seg.clamp(min=0.01),
+}
+
+
+def _curves(function) -> Step:
+    def step(net: Net, data: Data) -> None:
+        out = net(data.x)
+        depth, seg = data.mse(out), data.ce(out)
+        function(depth, seg).backward()
+
+    return step
+
+
+for _name, _function in CURVED.items():
+    MORE[f"{_name}_of_each"] = Way(_curves(_function), _curved(_function))
+
+
 # Sums in helpers
 
 

@@ -26,6 +26,7 @@ LINES = {
     "y = [mse(x, t)]": Fate("used"),
     "self.price = mse(x, t)": Fate("stored", ("price",)),
     'out["price"] = mse(x, t)': Fate("stored", ("price",)),
+    "_ = mse(x, t)": Fate("used"),
 }
 ONLY_IN_SOURCE = {
     "a, b = 1, mse(x, t)": Fate("stored", ("b",)),

@@ -61,6 +61,26 @@ def test_the_innermost_name_of_a_tensor_wins() -> None:
     assert inner(depth).variables[edge_of(depth)] == "passed"
 
 
+def test_the_script_names_before_an_installed_package(tmp_path: Path) -> None:
+    kind_loss = scalar()
+    path = tmp_path / "site-packages" / "trainer.py"
+    space: dict[str, Any] = {}
+    exec(compile("def step(closure_result, look):\n    return look()\n", str(path), "exec"), space)
+    assert list(space["step"](kind_loss, look).variables.values()) == ["kind_loss"]
+
+
+def test_another_name_goes_before_one_that_says_nothing() -> None:
+    loss = scalar()
+    albedo_loss = loss
+    assert list(look().variables.values()) == ["albedo_loss"]
+    assert albedo_loss is loss
+
+
+def test_an_underscore_is_no_name() -> None:
+    _ = scalar()
+    assert look().variables == {}
+
+
 def test_containers_name_their_items_better_than_a_loop_variable() -> None:
     losses = {"depth": scalar(), "seg": scalar()}
     for loss in losses.values():

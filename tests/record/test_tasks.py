@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from losses import WAYS, Data, Net
-from more_losses import MORE
+from more_losses import CURVED, MORE
 from torch import Tensor
 
 from dominance import Recorder, open_run
@@ -131,6 +131,39 @@ def test_any_function_of_named_losses(combine: Callable[[Tensor], Tensor], tmp_p
     assert run.attrs["tasks"] == ["depth", "seg"]
     parts, total = run["gradient/gradient"].values[0].sum(0), run["gradient/total"].values[0]
     np.testing.assert_allclose(parts, total, atol=1e-6 * np.abs(total).max())
+
+
+@pytest.mark.parametrize("curve", CURVED)
+def test_a_loss_through_a_curve_has_its_own_value_and_its_derivative_as_weight(curve: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net, data = Net(), Data()
+    out = net(data.x)
+    held = [each.detach().requires_grad_() for each in (data.mse(out), data.ce(out))]
+    weights = torch.autograd.grad(CURVED[curve](*held), held)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    with Recorder(tmp_path / "run", net, optimizer):
+        MORE[f"{curve}_of_each"].step(net, data)
+        optimizer.step()
+    run = open_run(tmp_path / "run")
+    np.testing.assert_allclose(run["loss/loss"].values[0], [each.item() for each in held], rtol=1e-6)
+    np.testing.assert_allclose(run["loss/weight"].values[0], [each.item() for each in weights], rtol=1e-5)
+
+
+def test_a_mean_by_hand_in_a_vector_is_the_loss(tmp_path: Path) -> None:
+    """Also below a function that is not linear, and where the vector was made by ``hstack``."""
+    torch.manual_seed(0)
+    net, data = Net(), Data()
+    out = net(data.x)
+    want = [(out[0] - data.t).square().sum().item() / len(data.x), data.ce(out).item()]
+    for number, function in enumerate((lambda v: (v * torch.tensor([1.0, 2.0])).sum(), lambda v: v.log().sum())):
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.0)
+        with Recorder(tmp_path / f"run{number}", net, optimizer):
+            out = net(data.x)
+            losses = torch.hstack(((out[0] - data.t).square().sum() / len(data.x), data.ce(out)))
+            function(losses).backward()
+            optimizer.step()
+        run = open_run(tmp_path / f"run{number}")
+        np.testing.assert_allclose(run["loss/loss"].values[0], want, rtol=1e-6)
 
 
 def clip_norm(net: Net) -> None:

@@ -55,6 +55,110 @@ def test_a_task_of_a_dict_keeps_its_key_where_it_is_alone(tmp_path: Path) -> Non
     assert np.isfinite(run["loss/weight"].values).tolist() == [[True, True], [True, False]] * 2
 
 
+def test_a_mean_by_hand_is_the_same_task_where_it_is_alone(tmp_path: Path) -> None:
+    def train(net: nn.Module, step: int) -> None:
+        out = net(DATA.x)
+        click_loss = (out[0] - DATA.t).square().sum() / len(DATA.x)
+        loss = click_loss
+        if step % 2 == 0:
+            buy_loss = DATA.ce(out)
+            loss = loss + 1.7 * buy_loss
+        loss.backward()
+
+    run = recorded(tmp_path, Net(), train, 4)
+    assert run.attrs["tasks"] == ["click_loss", "buy_loss"]
+    np.testing.assert_allclose(run["loss/weight"].sel(task="click_loss").values, 1, rtol=1e-6)
+
+
+def test_means_by_hand_that_take_turns(tmp_path: Path) -> None:
+    def train(net: nn.Module, step: int) -> None:
+        out = net(DATA.x)
+        if step % 2:
+            far_loss = (out[1] - DATA.t).square().sum() / len(DATA.x)
+            loss = far_loss
+        else:
+            near_loss = (out[0] - DATA.t).abs().mean()
+            loss = near_loss
+        loss.backward()
+
+    run = recorded(tmp_path, Net(), train, 4)
+    assert run.attrs["tasks"] == ["near_loss", "far_loss"]
+    assert run.dataset["step"].values.tolist() == [0, 1, 2, 3]
+    assert np.isfinite(run["loss/weight"].values).tolist() == [[True, False], [False, True]] * 2
+
+
+def test_a_list_of_a_loss_for_each_row_of_a_batch_is_one_task(tmp_path: Path) -> None:
+    def train(net: nn.Module, step: int) -> None:
+        depth, seg = net(DATA.x)
+        near = [(p - t).square().sum() for p, t in zip(depth, DATA.t, strict=True)]
+        far = [(p - t).abs().sum() for p, t in zip(seg, DATA.t, strict=True)]
+        (torch.stack(near).mean() + 0.5 * torch.stack(far).mean()).backward()
+
+    run = recorded(tmp_path, Net(), train, 2)
+    assert run.attrs["tasks"] == ["near", "far"]
+    np.testing.assert_allclose(run["loss/weight"].values, [[1, 0.5]] * 2, rtol=1e-6)
+    assert residual(run) < 1e-6
+
+
+def test_a_list_of_a_loss_for_each_column_is_a_task_each(tmp_path: Path) -> None:
+    def train(net: nn.Module, step: int) -> None:
+        depth, _ = net(DATA.x)
+        losses = [F.mse_loss(depth[:, i], DATA.t[:, i]) for i in range(3)]
+        sum(losses).backward()
+
+    run = recorded(tmp_path, Net(), train, 2)
+    assert run.attrs["tasks"] == ["losses[0]", "losses[1]", "losses[2]"]
+
+
+def test_a_list_of_a_loss_for_each_of_several_stacked_heads_is_a_task_each(tmp_path: Path) -> None:
+    def train(net: nn.Module, step: int) -> None:
+        both = torch.stack(net(DATA.x))
+        losses = [F.mse_loss(each, DATA.t) for each in both]
+        sum(losses).backward()
+
+    run = recorded(tmp_path, Net(), train, 2)
+    assert run.attrs["tasks"] == ["losses[0]", "losses[1]"]
+
+
+def test_learned_weights_of_losses_that_no_data_make(tmp_path: Path) -> None:
+    """Functions of the parameters alone in a vector, each with a log-variance of its own."""
+    point = nn.ParameterDict({"x": nn.Parameter(torch.tensor([1.0, -2.0]))})
+    logs = nn.Parameter(torch.tensor([0.3, -0.2]))
+
+    def weighted(losses: Tensor) -> Tensor:
+        return sum(0.5 * (torch.exp(-log) * loss + log) for loss, log in zip(losses, logs, strict=True))  # type: ignore[return-value]
+
+    def train(net: nn.Module, step: int) -> None:
+        x = point["x"]
+        f = torch.stack([(x - 1).square().sum() + 1, (3 * x + 1).square().mean() + 2])
+        weighted(f).backward()
+
+    run = recorded(tmp_path, point, train, 2, [logs])
+    assert run.attrs["tasks"] == ["f[0]", "f[1]"]
+    want = [0.5 * np.exp(-0.3), 0.5 * np.exp(0.2)]
+    np.testing.assert_allclose(run["loss/weight"].values[0], want, rtol=1e-5)
+
+
+def test_a_gradient_that_is_passed_on_by_hand_is_said(tmp_path: Path) -> None:
+    """Methods that weight the tasks at the representation: the trunk gets one gradient, which no task explains."""
+
+    def train(net: nn.Module, step: int) -> None:
+        rep = net.trunk(DATA.x)
+        cut = rep.detach().requires_grad_()
+        depth = F.mse_loss(net.depth_head(cut), DATA.t)
+        seg = F.cross_entropy(net.seg_head(cut), DATA.y)
+        parts = [torch.autograd.grad(each, cut, retain_graph=True)[0] for each in (depth, seg)]
+        (depth + seg).backward()
+        rep.backward(0.7 * parts[0] + 0.3 * parts[1])
+
+    run = recorded(tmp_path, Net(), train, 2)
+    assert any("a gradient made by hand was passed on through rep" in word for word in run.attrs["remarks"])
+    assert run.attrs["tasks"] == ["depth", "seg"]
+    assert run.attrs["residual_terms"] == ["rep"]
+    trunk = run["gradient/gradient"]["parameter"].values == "trunk.0.weight"
+    assert not run["gradient/gradient"].values[:, :, trunk].any()
+
+
 def test_a_loss_that_comes_to_share_parameters_joins(tmp_path: Path) -> None:
     net = nn.ModuleDict({"backbone": nn.Linear(6, 8), "neck": nn.Linear(8, 8)})
     net.update({name: nn.Linear(8, 3) for name in ("click", "buy", "rate")})

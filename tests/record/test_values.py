@@ -69,6 +69,11 @@ WRITTEN: dict[str, Loss] = {
     "quotient": lambda z: (z**2).sum() / (z.abs().sum() + 0.0 * z.sum()).exp(),
     "log": lambda z: z.abs().log().mean(),
     "log1p": lambda z: z.abs().log1p().mean(),
+    "softplus": lambda z: F.softplus(-z * TARGET.sign()).mean(),
+    "steep softplus": lambda z: F.softplus(z, beta=3, threshold=2).mean(),
+    "log of a sigmoid": lambda z: -F.logsigmoid(z * TARGET.sign()).mean(),
+    "bounded": lambda z: (z - TARGET).square().clamp(max=0.5).mean(),
+    "bounded on both sides": lambda z: z.clamp(-0.2, 0.5).sum(),
     "minus": lambda z: -(z**2).mean(),
     "sum of two": lambda z: (z**2).mean() + 2 * z.abs().sum(),
     "scaled sum": lambda z: torch.add((z**2).mean(), z.abs().sum(), alpha=3),
@@ -118,7 +123,7 @@ def test_every_rule_is_tested() -> None:
 @pytest.mark.parametrize(
     "loss",
     [
-        lambda z: F.relu(z).clamp(min=0.1).mean(),
+        lambda z: (F.relu(z) + 0.1).mean(),
         lambda z: torch.cat([z, z]).sum(),
         lambda z: z.mean() + 1,
     ],
