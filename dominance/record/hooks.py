@@ -313,10 +313,13 @@ class LeafCapture:
 
 def _keep(kept: dict[Tensor, Tensor], parameter: Tensor, gradients: tuple[Tensor | None, ...]) -> None:
     gradient = gradients[0]
-    # All zero: most likely the rest of a vector of losses of which one was picked; it does not tell whose it is.
-    if gradient is not None and (gradient.is_sparse or gradient.any()):
-        # A copy: a reference would keep autograd from handing its buffer to .grad as it does without us.
-        kept[parameter] = dense(gradient.detach().clone())
+    if gradient is None:
+        return
+    with unseen():  # within the script's own pass, under its modes
+        # All zero: most likely the rest of a vector of losses of which one was picked; it does not tell whose it is.
+        if gradient.is_sparse or gradient.any():
+            # A copy: a reference would keep autograd from handing its buffer to .grad as it does without us.
+            kept[parameter] = dense(gradient.detach().clone())
 
 
 def dense(gradient: Tensor) -> Tensor:

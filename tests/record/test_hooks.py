@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 from torch.optim import optimizer as optim
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 from torch.utils.hooks import BackwardHook
 
@@ -568,3 +569,23 @@ def test_sparse_and_half_gradients_become_dense_floats() -> None:
     assert capture.gradients[table.weight].tolist() == [[0, 0], [2, 2], [0, 0], [1, 1]]
     for dtype, want in [(torch.float16, torch.float32), (torch.bfloat16, torch.float32), (torch.float64,) * 2]:
         assert dense(torch.ones(2, dtype=dtype)).dtype == want
+
+
+def test_a_capture_is_not_seen_by_the_scripts_modes(hooks: tuple[Hooks, list[Any]]) -> None:
+    class Counting(TorchDispatchMode):
+        calls = 0
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            self.calls += 1
+            return func(*args, **(kwargs or {}))
+
+    counted = []
+    for capture in (False, True):
+        parameter, _ = model()
+        loss = parameter.square().sum()
+        captured = LeafCapture([parameter] if capture else [])
+        with Counting() as mode:
+            loss.backward()
+        captured.remove()
+        counted.append(mode.calls)
+    assert counted[0] == counted[1]
