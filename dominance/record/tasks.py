@@ -53,6 +53,12 @@ class Found:
     """What the user should know of how the tasks were told apart; each is said once."""
     beside: list[FoundTask] = field(default_factory=list)
     """The terms of ``residual`` and ``separate``."""
+    losses: dict[str, str] = field(default_factory=dict)
+    """Of a pass that starts below the losses: the loss that each task's gradient was taken of."""
+    totals: dict[str, float] = field(default_factory=dict)
+    """The values of those losses."""
+    nameless_sum: bool = False
+    """Whether it is a sum of several losses of which neither it nor any of them has a name: told as one task."""
 
 
 @dataclass
@@ -180,9 +186,11 @@ class TaskFinder:
         if root_name is not None and root_name.lower() not in GENERIC:
             # A penalty with a name and a backward() of its own is one task, whatever it adds up.
             whole = whole or not any(touches_data(root.edge[0], parameters) for root in roots)
+        nameless = False
         terms, expanded = self._terms.terms(roots, names, parameters, whole=whole and root_name is not None)
         if whole and root_name is None and not all_known(terms, names):
             # A sum that has no name, of terms that have none, is the loss of one task.
+            nameless = sum(1 for term in terms if touches_data(term.node, parameters)) > 1
             terms, expanded = self._terms.terms(roots, names, parameters, whole=True)
         lone = len(roots) == 1 and len(terms) == 1 and not terms[0].path
         if lone and root_name is not None:
@@ -212,7 +220,9 @@ class TaskFinder:
                 f"dominance.observe(columns=(OUTPUT, [{count} NAMES]))"
             )
         name = root_name or (tasks[0].name if len(tasks) == 1 else "loss")
-        return Found(name, tasks, plan.residual, separate, expanded, words=plan.words, beside=beside)
+        found = Found(name, tasks, plan.residual, separate, expanded, words=plan.words, beside=beside)
+        found.nameless_sum = nameless
+        return found
 
     @staticmethod
     def _tasks(
