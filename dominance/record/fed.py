@@ -111,12 +111,16 @@ def reach_of(ledger: Ledger) -> dict[Tensor, list[str]]:
 def joined(parts: Iterable[Fed]) -> Losses:
     """Losses, weights and the total of a step that several optimizers took together."""
     whole = Losses({}, {}, math.nan)
+    parts = list(parts)
+    # A mixture with no single weight, of parameters that tasks share, has none whatever their heads are fed.
+    without = {task for part in parts if part.mixed for task, value in part.losses.weight.items() if math.isnan(value)}
     for part in parts:
         whole.total = part.losses.total if math.isnan(whole.total) else whole.total
         whole.loss |= part.losses.loss
         for task, value in part.losses.weight.items():
             if task not in whole.weight or math.isnan(whole.weight[task]):
                 whole.weight[task] = value
+    whole.weight |= {task: math.nan for task in whole.weight if task in without}
     return whole
 
 

@@ -39,6 +39,8 @@ class Names:
     """Names of the live tensors around a backward() call, by the edge that their gradient flows along."""
 
     variables: dict[Edge, str] = field(default_factory=dict)
+    outer: dict[Edge, list[str]] = field(default_factory=dict)
+    """What the frames further out call what an inner one has a name for."""
     items: dict[Edge, tuple[int, str, bool]] = field(default_factory=dict)
     """Edge -> (id of the container, name of the item, whether the container is a sequence)."""
     vectors: dict[Edge, str] = field(default_factory=dict)
@@ -162,7 +164,8 @@ def _note_tensor(names: Names, name: str, tensor: Tensor) -> None:
         return
     names.tensors.setdefault(edge, tensor)
     if tensor.numel() == 1:
-        names.variables.setdefault(edge, name)
+        if names.variables.setdefault(edge, name) != name:
+            names.outer.setdefault(edge, []).append(name)
     else:
         names.vectors.setdefault(edge, name)
 

@@ -155,6 +155,8 @@ class Recording:
         # By what lies between the losses and the parameters: the script may go on from there.
         between = len(leaf) < len(inputs) and may_be_losses(first)
         ours = between or any(p in self.table.named for p in leaf)
+        if not between and self.beside(leaf):
+            return False
         if not ours and (self.sink.laid_out or self.fixed):
             return False
         if self.step.over and inside is None:
@@ -162,7 +164,7 @@ class Recording:
         if not self.records:
             return False
         self.know(reached_by(first) if between else leaf)
-        if not between and not any(p in self.table.named for p in leaf):
+        if not between and (self.beside(leaf) or not any(p in self.table.named for p in leaf)):
             return False
         self.step.passes += 1
         self.ledger.look()
@@ -336,6 +338,15 @@ class Recording:
 
     # Fed and stepped
 
+    def beside(self, tensors: Iterable[Tensor]) -> bool:
+        """Whether these are tensors of a method, like task weights: no model owns them, though models are trained.
+
+        A step of an optimizer that holds no others is no training step of its own.
+        """
+        known = [self.table.named[tensor] for tensor in tensors if tensor in self.table.named]
+        bare = bool(known) and all(named.module == "Tensor" for named in known)
+        return bare and any(named.module != "Tensor" for named in self.table.named.values())
+
     def may_step(self, optimizer: Optimizer) -> bool:
         """Whether a step without a closure can be one of training.
 
@@ -354,9 +365,9 @@ class Recording:
         held = learning_rates(optimizer)
         going.parameters = [p for p in held if p in self.table.named] if len(self.table) else list(held)
         again = id(optimizer) in self.step.stepped or any(p in self.step.moved for p in going.parameters)
-        if again and not self._hooks.in_backward:
+        if again and not self._hooks.in_backward and not self.beside(held):
             self.finish()
-        if not self._steppers.ours(optimizer) or not self.records:
+        if not self._steppers.ours(optimizer) or not self.records or (again and self.beside(held)):
             self._steppers.missed(optimizer)
             return
         going.recorded = True
@@ -420,12 +431,19 @@ class Recording:
         attributor = self._steppers.get(optimizer)
         if attributor is None or not used.totals:
             return
+        beside = self.beside(going.parameters)
+        if beside and not used.books.passes:
+            return
         if self.step.spoiled is None and not used.books.passes and not used.books:
             self.step.spoiled = NO_PASS
         if self.step.spoiled is not None:
             return
         self._steppers.recorded(optimizer)
         found = fed(used.books, used.totals)
+        if beside:
+            for known in found.splits.values():
+                # What trains the loss weights, say: nobody misses a task there.
+                known.unexplained = None
         if len(found.roots) > 1:
             self.finder.expand = False
         self.step.fed.append(found)
@@ -441,7 +459,8 @@ class Recording:
 
     def _stepped(self, going: StepInProgress) -> None:
         self.step.passes = 0
-        self.step.stepped.add(id(going.optimizer))
+        if not self.beside(going.parameters):
+            self.step.stepped.add(id(going.optimizer))
         self.step.moved.update(going.parameters)
 
     def _manipulated(self, going: StepInProgress) -> bool:

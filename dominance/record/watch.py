@@ -162,6 +162,9 @@ class Watch:
         self._turn_to(first_leaves([root.edge[0] for root in roots]), lambda: reached_by(roots))
         recording = self.recording
         recording.observed = self._observed
+        if recording.step.over and recording.beside(first_leaves([root.edge[0] for root in roots])):
+            if recording.beside(reached_by(roots)):
+                return self._lines.on
         if not recording.begin(self._inside) or not roots:
             return self._lines.on
         recording.know(reached_by(roots))
@@ -179,7 +182,7 @@ class Watch:
 
     def _after_backward(self) -> None:
         self._close_pass()
-        if self.failure is None and (self._going or self.recording.step.over):
+        if self.failure is None and (self._inside or self.recording.step.over):
             self.recording.announce()
 
     @harmless
