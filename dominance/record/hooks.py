@@ -40,6 +40,9 @@ class Watcher(Protocol):
     ) -> Callable[[Sequence[Tensor | None]], None] | None:
         """The script is about to take gradients with autograd.grad; what is returned is called with them."""
 
+    def nested(self) -> None:
+        """A gradient hook of the script accumulates gradients inside the backward() that is going on."""
+
     def before_rows(
         self, outputs: Sequence[Any], rows: Sequence[Sequence[Tensor | None]], inputs: Sequence[Any]
     ) -> Callable[[Sequence[Sequence[Tensor | None]]], None] | None:
@@ -197,6 +200,8 @@ class Hooks:
             gradients, inputs = args[0], args[3]
             if self.quiet and kwargs.get("accumulate_grad"):
                 self._within(outputs)
+            if self._nested(bool(kwargs.get("accumulate_grad"))):
+                self.tell(self._watcher.nested)
             if not self.active:
                 return original(outputs, *args, **kwargs)
             if batched(gradients):
@@ -219,6 +224,11 @@ class Hooks:
             return result
 
         return run
+
+    def _nested(self, accumulates: bool) -> bool:
+        """Whether a gradient hook of the script makes a backward() inside its own; a re-entrant checkpoint is none."""
+        inside = accumulates and self._inside and self._silence.running > 0
+        return inside and self._installed and not self.quiet and not self._aside and os.getpid() == self._pid
 
     def _run_batched(self, original: Callable[..., Any], outputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Many gradients in one call: told row by row, where it is of training; others are left alone."""

@@ -450,6 +450,11 @@ class Recording:
         self._announce_once()
         rates = learning_rates(optimizer)
         row = self._row(found)
+        if not attributor.additive and not row.solo:
+            # It came when the run was laid out for steps that are linear: there is no place for solo updates.
+            text = f"steps of {type(optimizer).__name__} are not split: {attributor.note}"
+            if self.books.remark(text):
+                self._say(f"from step {self.step.number} on, {text}")
         for p, split in attributor.splits(found.splits):
             if p in found.totals and row.holds(p):
                 row.add(p, float(rates[p]), found.totals[p], found.splits.get(p, GradientSplit({})), split)
@@ -494,7 +499,7 @@ class Recording:
         """What the run's attributes say of it in the end."""
         # Of optimizers that are gone stays what was said when the run was laid out.
         described = [describe(attributor) for attributor in self._steppers.attributors]
-        known = {"optimizers": described} if described and len(described) == self.sink.optimizers else {}
+        known = {"optimizers": described} if described and len(described) >= self.sink.optimizers else {}
         return {"steps_taken": self.step.number, **self.books.attributes(), **known}
 
     def finish(self) -> None:

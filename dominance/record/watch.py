@@ -27,6 +27,9 @@ from dominance.record.step import StepInProgress, learning_rates
 from dominance.record.told import Told
 
 
+NESTED = "a gradient hook runs a backward() of its own inside backward(): its gradients are no known task's"
+
+
 class Watch:
     """Hands what hooks tell to the recording that it is about. Implements ``Watcher`` and ``Observer``.
 
@@ -162,9 +165,9 @@ class Watch:
         self._turn_to(first_leaves([root.edge[0] for root in roots]), lambda: reached_by(roots))
         recording = self.recording
         recording.observed = self._observed
-        if recording.step.over and recording.beside(first_leaves([root.edge[0] for root in roots])):
-            if recording.beside(reached_by(roots)):
-                return self._lines.on
+        some = first_leaves([root.edge[0] for root in roots])
+        if recording.step.over and recording.beside(some) and recording.beside(reached_by(roots)):
+            return self._lines.on
         if not recording.begin(self._inside) or not roots:
             return self._lines.on
         recording.know(reached_by(roots))
@@ -189,6 +192,12 @@ class Watch:
     def _close_pass(self) -> None:
         self.recording.close_pass()
         self._lines.on()
+
+    @harmless
+    def nested(self) -> None:
+        """A hook of the script runs a backward() inside the one that is going on: whose gradients these are is not
+        known."""
+        self.recording.cannot_look(NESTED)
 
     def before_grad(
         self, outputs: Sequence[Any], gradients: Sequence[Any], inputs: Sequence[Any]

@@ -40,6 +40,9 @@ class Diary:
         self.told.append(("grad", len(inputs)))
         return lambda result: self.told.append(("took", [float(g.sum()) for g in result]))
 
+    def nested(self) -> None:
+        self.told.append("nested")
+
     def before_rows(
         self, outputs: Sequence[Any], rows: Sequence[Sequence[Tensor | None]], inputs: Sequence[Any]
     ) -> Any:

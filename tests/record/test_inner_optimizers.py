@@ -141,3 +141,50 @@ def test_losses_in_a_list_of_a_function_have_the_names_that_its_caller_gave_them
             one_by_one([depth, seg])
             optimizer.step()
     assert list(open_run(tmp_path / "run").attrs["tasks"]) == ["depth", "seg"]
+
+
+def test_an_optimizer_that_comes_later_and_is_not_linear_is_said_not_to_be_split(tmp_path: Path) -> None:
+    net, data = Net(), Data()
+    adam = torch.optim.Adam(net.parameters(), lr=0.01)
+
+    def evaluate() -> Tensor:
+        out = net(data.x)
+        depth, seg = data.mse(out), data.ce(out)
+        adam.zero_grad()
+        loss = depth + seg
+        loss.backward()
+        return loss
+
+    with recording(tmp_path / "run"):
+        for _ in range(3):
+            evaluate()
+            adam.step()
+        lbfgs = torch.optim.LBFGS(net.parameters(), lr=0.1, max_iter=2)
+        for _ in range(2):
+            lbfgs.step(evaluate)  # type: ignore[arg-type]
+    run = open_run(tmp_path / "run")
+    assert run.sizes["step"] == 5
+    (remark,) = run.attrs["remarks"]
+    assert remark.startswith("steps of LBFGS are not split: ")
+    assert [each["class"] for each in run.attrs["optimizers"]] == ["Adam", "LBFGS"]
+    assert np.isfinite(run["gradient/gradient"].values).any(axis=(1, 2)).all()
+
+
+def test_a_backward_inside_a_hook_leaves_its_step_out_with_a_reason(tmp_path: Path) -> None:
+    net, data = Net(), Data()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    with recording(tmp_path / "run"):
+        for step in range(4):
+            out = net(data.x)
+            depth, seg = data.mse(out), data.ce(out)
+            optimizer.zero_grad()
+            if step % 2:
+                again = data.mse(net(data.x))
+                depth.register_hook(lambda gradient, again=again: again.backward())
+            (depth + seg).backward()
+            optimizer.step()
+    run = open_run(tmp_path / "run")
+    assert run.dataset["step"].values.tolist() == [0, 2]
+    (reason,) = run.attrs["unrecorded"]
+    assert "a gradient hook runs a backward() of its own" in reason["reason"]
+    assert (reason["steps"], reason["first"]) == (2, 1)
