@@ -26,7 +26,6 @@ from dominance.record.source_lines import SourceLines
 from dominance.record.step import StepInProgress, learning_rates
 from dominance.record.told import Told
 
-
 NESTED = "a gradient hook runs a backward() of its own inside backward(): its gradients are no known task's"
 
 
