@@ -198,3 +198,28 @@ def test_of_few_numbers_any_are_a_mixture() -> None:
     assert cut._mixture(torch.tensor([1.0, 2.0, 1.0])) is None
     (only,) = cut._mixture(torch.tensor([0.0, 1.0, 0.0])) or []
     assert (only[0].task.name, only[1]) == ("b", 1.0)
+
+
+@pytest.mark.parametrize("way", ["backward", "mtl_backward"])
+def test_torchjd_as_its_documentation_has_it(way: str, tmp_path: Path) -> None:
+    autojac = pytest.importorskip("torchjd.autojac")
+    mean = pytest.importorskip("torchjd.aggregation").Mean()
+
+    def train(model: Model, x: Tensor) -> None:
+        z = model.features(x)
+        depth, seg = model.losses(x, z)
+        if way == "backward":
+            autojac.backward([depth, seg])
+            autojac.jac_to_grad(model.parameters(), mean)
+        else:
+            autojac.mtl_backward([depth, seg], features=z)
+            autojac.jac_to_grad(model.trunk.parameters(), mean)
+
+    run, model, data = recorded(tmp_path / "run", train)
+    assert list(run.attrs["tasks"]) == ["depth", "seg"]
+    trunk = slice(0, sum(p.numel() for p in model.trunk.parameters()))
+    for position, each in enumerate(truth(data, (0.5, 0.5))):
+        (want,) = each.values()
+        found = run["gradient/gradient"].values[0, position, trunk]
+        np.testing.assert_allclose(found, want[trunk], rtol=2e-4, atol=1e-6)
+    assert float(run["layer/unexplained_gradient_sq"].max()) < 1e-9
