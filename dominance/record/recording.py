@@ -588,7 +588,7 @@ class Recording:
         Raises:
             SystemExit: with code 2, where ``strict`` is set and the tasks are not found as asked.
         """
-        if self._announced:
+        if self._announced or (self.step.spoiled is not None and not self.options.strict):
             return
         self._announced = True
         found = fed(self.ledger, self.ledger.read(self.table.named))
