@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ def fed(ledger: Ledger, totals: dict[Tensor, Tensor]) -> Fed:
         totals: what ``Ledger.read`` returned then.
     """
     nothing = Account()
-    accounts = {p: ledger.accounts.get(p, nothing) for p in totals}
+    accounts = _named(ledger, {p: ledger.accounts.get(p, nothing) for p in totals})
     changed = factors(totals, {p: account.left for p, account in accounts.items() if account.left is not None})
     mixed = {p for p, account in accounts.items() if _mixed(account, changed[p])}
     roots = {part.root for account in accounts.values() for part in account.held if not part.beside}
@@ -87,7 +88,7 @@ def fed(ledger: Ledger, totals: dict[Tensor, Tensor]) -> Fed:
 
 def losses_of(ledger: Ledger) -> Losses:
     """Of all passes of the step so far, whatever became of their gradients."""
-    name = _names(ledger, {made.root for made in ledger.passes.values()})
+    name = _names(ledger, {made.part(task).root for made in ledger.passes.values() for task in made.gradients})
     return _over([(True, made) for made in ledger.passes.values()], name)
 
 
@@ -124,13 +125,37 @@ def _live(ledger: Ledger) -> set[int]:
 def joined(parts: Iterable[Fed]) -> Losses:
     """Losses, weights and the total of a step that several optimizers took together."""
     whole = Losses({}, {}, math.nan)
+    parts = list(parts)
+    # A mixture with no single weight, of parameters that tasks share, has none whatever their heads are fed.
+    without = {task for part in parts if part.mixed for task, value in part.losses.weight.items() if math.isnan(value)}
     for part in parts:
         whole.total = part.losses.total if math.isnan(whole.total) else whole.total
         whole.loss |= part.losses.loss
         for task, value in part.losses.weight.items():
             if task not in whole.weight or math.isnan(whole.weight[task]):
                 whole.weight[task] = value
+    whole.weight |= {task: math.nan for task in whole.weight if task in without}
     return whole
+
+
+def _named(ledger: Ledger, accounts: dict[Tensor, Account]) -> dict[Tensor, Account]:
+    """Without the gradients that were taken of sums with no names, where there are tasks that have one.
+
+    The gradient of each sample's whole loss, say: no task beside the losses that it is the sum of.
+    """
+    nameless = {made.part(task) for made in ledger.passes.values() if made.nameless_sum for task in made.gradients}
+    known = {part for account in accounts.values() for part in (*account.held, *account.aside) if not part.beside}
+    if not nameless or known <= nameless:
+        return accounts
+    numbers = {number for number, made in ledger.passes.items() if made.nameless_sum}
+    return {
+        p: dataclasses.replace(
+            account,
+            aside={part: g for part, g in account.aside.items() if part not in nameless},
+            aside_by=account.aside_by - numbers,
+        )
+        for p, account in accounts.items()
+    }
 
 
 def _mixed(account: Account, changed: Factor) -> bool:
@@ -238,8 +263,8 @@ def _total(ledger: Ledger, accounts: Mapping[Tensor, Account]) -> float:
     for account in accounts.values():
         here: dict[str, list[float]] = {}
         for number in account.held_by & ledger.passes.keys():
-            made = ledger.passes[number]
-            here.setdefault(made.root, []).append(made.total)
+            for root, total in ledger.passes[number].called.items():
+                here.setdefault(root, []).append(total)
         most |= {root: totals for root, totals in here.items() if len(totals) > len(most.get(root, ()))}
     return sum(sum(totals) for totals in most.values())
 
@@ -269,7 +294,7 @@ def _over(passes: Iterable[tuple[bool, Pass]], name: Mapping[Part, str]) -> Loss
 
 def _named_losses(made: Pass, name: Mapping[Part, str]) -> list[tuple[str, float, float]]:
     """Task, weight and loss of everything that a pass is made of; of the loss itself where it is not taken apart."""
-    names = {name.get(Part(made.root, task), task) for task in made.gradients}
+    names = {name.get(made.part(task), task) for task in made.gradients}
     if len(made.gradients) > 1 and names == {made.root}:
         return [(made.root, 1.0, made.total)]
-    return [(name.get(Part(made.root, task), task), made.weight[task], made.loss[task]) for task in made.gradients]
+    return [(name.get(made.part(task), task), made.weight[task], made.loss[task]) for task in made.gradients]

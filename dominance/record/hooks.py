@@ -19,6 +19,7 @@ from torch.utils.hooks import BackwardHook, RemovableHandle
 from dominance.record.compiled import keeping_buffers
 from dominance.record.graph import Edge, Node, edge_of, leaves
 from dominance.record.limits import CannotLook, look_at, unaltered, unrecordable
+from dominance.record.rows_of_batch import batch_of, outside
 from dominance.record.rules.solo import is_shadow
 from dominance.record.silence import Silence, batched, gathered_by
 from dominance.record.undisturbed import undisturbed
@@ -38,6 +39,15 @@ class Watcher(Protocol):
         self, outputs: Sequence[Any], gradients: Sequence[Any], inputs: Sequence[Any]
     ) -> Callable[[Sequence[Tensor | None]], None] | None:
         """The script is about to take gradients with autograd.grad; what is returned is called with them."""
+
+    def nested(self) -> None:
+        """A gradient hook of the script accumulates gradients inside the backward() that is going on."""
+
+    def before_rows(
+        self, outputs: Sequence[Any], rows: Sequence[Sequence[Tensor | None]], inputs: Sequence[Any]
+    ) -> Callable[[Sequence[Sequence[Tensor | None]]], None] | None:
+        """The same for many gradients in one call; ``rows`` is what each starts from. What is returned is called with
+        what each comes to."""
 
     def before_step(
         self, optimizer: Optimizer, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -190,8 +200,12 @@ class Hooks:
             gradients, inputs = args[0], args[3]
             if self.quiet and kwargs.get("accumulate_grad"):
                 self._within(outputs)
-            if not self.active or batched(gradients):
+            if self._nested(bool(kwargs.get("accumulate_grad"))):
+                self.tell(self._watcher.nested)
+            if not self.active:
                 return original(outputs, *args, **kwargs)
+            if batched(gradients):
+                return self._run_batched(original, outputs, *args, **kwargs)
             self._thread = threading.current_thread()
             if not kwargs.get("accumulate_grad"):
                 took = self.tell(self._watcher.before_grad, outputs, gradients, inputs)
@@ -210,6 +224,24 @@ class Hooks:
             return result
 
         return run
+
+    def _nested(self, accumulates: bool) -> bool:
+        """Whether a gradient hook of the script makes a backward() inside its own; a re-entrant checkpoint is none."""
+        inside = accumulates and self._inside and self._silence.running > 0
+        return inside and self._installed and not self.quiet and not self._aside and os.getpid() == self._pid
+
+    def _run_batched(self, original: Callable[..., Any], outputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Many gradients in one call: told row by row, where it is of training; others are left alone."""
+        batch = None if kwargs.get("accumulate_grad") else self.tell(batch_of, outputs, args[0])
+        if batch is None:
+            return original(outputs, *args, **kwargs)
+        with outside():
+            took = self.tell(self._watcher.before_rows, outputs, batch.rows, args[3])
+        result = original(outputs, *args, **kwargs)
+        if took is not None:
+            with outside():
+                self.tell(lambda: took(batch.of(result)))
+        return result
 
     def _within(self, outputs: Any) -> None:
         """A function that our own pass goes through runs a backward() itself, as a re-entrant checkpoint does."""

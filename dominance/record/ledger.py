@@ -210,11 +210,13 @@ class Ledger:
             for p, gradient in gradients.items():
                 reached = self.reached.setdefault(p, set())
                 # All zero says nothing: one node of a compiled graph gives every head a gradient of every loss.
-                if Part(made.root, task) not in reached and gradient.any():
-                    reached.add(Part(made.root, task))
+                part = made.part(task)
+                if part not in reached and gradient.any():
+                    reached.add(part)
                     if len(reached) > 1:
                         self.sharing |= reached
-        self.tasks.setdefault(made.root, set()).update(made.gradients)
+        for task in made.gradients:
+            self.tasks.setdefault(made.part(task).root, set()).add(task)
         if made.expanded:
             self.expanded.add(made.root)
 

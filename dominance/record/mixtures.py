@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from dominance.record.attribution import GradientSplit
 from dominance.record.rows import inner_products
+
+_EXACT = 1e-5
+"""Largest residual, relative to the gradient, of a mixture that a parameter is taken to have of its own."""
 
 TaskGradients = Mapping[str, Tensor]
 
@@ -19,7 +23,8 @@ def unmixed(
     """The mixture w with sum_k w_k g_k nearest to what was fed, least squares; the distance that remains is residual.
 
     Gradient manipulation acts on the shared parameters together and leaves task-specific ones alone: the weights are
-    fitted for each set of parameters that the same tasks reach. Of all mixtures that fit, the smallest is taken.
+    fitted for each set of parameters that the same tasks reach. Of all mixtures that fit, the smallest is taken. Where
+    no such mixture explains a parameter's gradient and one of its own does, it has that; the weights are then NaN.
 
     Args:
         totals: the gradient that each parameter was fed.
@@ -37,15 +42,46 @@ def unmixed(
         if not names:
             splits.update({p: GradientSplit({}, totals[p].clone(), totals[p]) for p in members})
             continue
-        matrix = torch.as_tensor(sum(inner_products([*parts[p].values(), totals[p]]) for p in members))
-        found = torch.linalg.lstsq(matrix[:-1, :-1], matrix[:-1, -1:], driver="gelsd").solution[:, 0]
-        fitted = {name: float(w) for name, w in zip(names, found, strict=True)}
+        fitted = _fitted(parts, totals, members)
+        one = fitted
         for p in members:
-            tasks = {name: parts[p][name] * w for name, w in fitted.items()}
-            residual = rest(p, totals[p], tasks.values())
+            mine, tasks, residual = fitted, *_parts(p, totals, parts, fitted)
+            if residual is not None and p.numel() > 2 * len(names) and not _explained(totals[p], residual):
+                # The script may have mixed each parameter's gradients on their own.
+                alone = _fitted(parts, totals, [p])
+                own, left = _parts(p, totals, parts, alone)
+                if left is None or _explained(totals[p], left):
+                    mine, tasks, residual = alone, own, left
             splits[p] = GradientSplit(tasks, residual, residual)
+            if mine is not fitted:
+                one = dict.fromkeys(names, math.nan)
+        fitted = one
         weights.append((members, fitted))
     return splits, weights
+
+
+def _fitted(
+    parts: Mapping[Tensor, TaskGradients], totals: Mapping[Tensor, Tensor], members: Sequence[Tensor]
+) -> dict[str, float]:
+    """Weight of each task in the gradients of these parameters together."""
+    matrix = torch.as_tensor(sum(inner_products([*parts[p].values(), totals[p]]) for p in members))
+    found = torch.linalg.lstsq(matrix[:-1, :-1], matrix[:-1, -1:], driver="gelsd").solution[:, 0]
+    return {name: float(w) for name, w in zip(parts[members[0]], found, strict=True)}
+
+
+def _parts(
+    parameter: Tensor,
+    totals: Mapping[Tensor, Tensor],
+    parts: Mapping[Tensor, TaskGradients],
+    weights: Mapping[str, float],
+) -> tuple[dict[str, Tensor], Tensor | None]:
+    tasks = {name: parts[parameter][name] * w for name, w in weights.items()}
+    return tasks, rest(parameter, totals[parameter], tasks.values())
+
+
+def _explained(total: Tensor, residual: Tensor) -> bool:
+    """Whether what is left of a gradient is the rounding of a few operations."""
+    return float(torch.linalg.vector_norm(residual)) <= _EXACT * float(torch.linalg.vector_norm(total))
 
 
 def rest(parameter: Tensor, total: Tensor, tasks: Iterable[Tensor]) -> Tensor | None:

@@ -43,6 +43,8 @@ class Names:
     """Names of the live tensors around a backward() call, by the edge that their gradient flows along."""
 
     variables: dict[Edge, str] = field(default_factory=dict)
+    outer: dict[Edge, list[str]] = field(default_factory=dict)
+    """What the frames further out call what an inner one has a name for."""
     items: dict[Edge, tuple[int, str, bool]] = field(default_factory=dict)
     """Edge -> (id of the container, name of the item, whether the container is a sequence)."""
     vectors: dict[Edge, str] = field(default_factory=dict)
@@ -176,6 +178,8 @@ def _note_tensor(names: Names, name: str, tensor: Tensor) -> None:
     # `loss` beside another name of the very same tensor says nothing that the other does not.
     if known.setdefault(edge, name).lower() in GENERIC and name.lower() not in GENERIC:
         known[edge] = name
+    if tensor.numel() == 1 and known[edge] != name:
+        names.outer.setdefault(edge, []).append(name)
 
 
 def _note_container(

@@ -38,11 +38,26 @@ class Pass:
     """Whether the loss is one named sum that was taken apart."""
     beside: dict[str, dict[Tensor, Tensor]] = field(default_factory=dict)
     """The same of terms that are no tasks: regularisers, and losses that share no parameter."""
+    losses: dict[str, str] = field(default_factory=dict)
+    """Of a pass that starts below the losses: the loss that each task's gradient was taken of."""
+    totals: dict[str, float] = field(default_factory=dict)
+    """The values of those losses."""
+    nameless_sum: bool = False
+    """Whether it is of a sum of several losses that have no names."""
+
+    def part(self, task: str) -> Part:
+        """What the books call a task of this pass."""
+        return Part(self.losses.get(task, self.root), task)
+
+    @property
+    def called(self) -> dict[str, float]:
+        """The losses that it goes back to, and their values."""
+        return self.totals or {self.root: self.total}
 
     def parts(self, parameter: Tensor) -> dict[Part, Tensor]:
         """The gradients of one parameter."""
         return {
-            Part(self.root, name, no_task): gradients[parameter]
+            self.part(name)._replace(beside=no_task): gradients[parameter]
             for no_task, each in ((False, self.gradients), (True, self.beside))
             for name, gradients in each.items()
             if parameter in gradients
@@ -69,4 +84,7 @@ def pass_of(
         {name: task.loss for name, task in tasks.items()},
         found.expanded,
         dict(beside or {}),
+        found.losses,
+        found.totals,
+        found.nameless_sum,
     )

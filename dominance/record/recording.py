@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dominance.config import RecordOptions
@@ -16,14 +17,18 @@ from dominance.record.announced import AnnouncedAttributor
 from dominance.record.attribution import GradientSplit
 from dominance.record.books import Books
 from dominance.record.copies import Copies
+from dominance.record.cut import Cut
 from dominance.record.fed import Fed, Losses, fed, joined, losses_of, reach_of, tasks_of
 from dominance.record.gradients import task_gradients
 from dominance.record.graph import edge_of, leaves
 from dominance.record.hooks import Hooks, LeafCapture
+from dominance.record.labels import entry_of
 from dominance.record.ledger import Ledger
-from dominance.record.naming import caller_frames, names_around
+from dominance.record.limits import CannotLook
+from dominance.record.naming import Names, caller_frames, names_around
 from dominance.record.parameters import ParameterTable
 from dominance.record.passes import Pass, pass_of
+from dominance.record.picked import may_be_losses
 from dominance.record.provenance import describe
 from dominance.record.rows import Row
 from dominance.record.rules.known import known_class
@@ -35,6 +40,8 @@ from dominance.record.tasks import Found, FoundTask, Root, TaskFinder, Unnamed
 from dominance.record.theta import Theta
 
 UNNAMED = "a loss of a new structure has no names until a forward has kept its source lines"
+NO_MIXTURE = "a backward() starts from a gradient that is no mixture of the tasks' gradients taken there before"
+_INSTALLED = {"site-packages", "dist-packages"}
 NO_PASS = "no backward() was seen whose gradients the optimizer was fed"
 
 
@@ -77,6 +84,7 @@ class Recording:
         self._schedule = Schedule(options.every, options.burst or 1, start=sink.first_step)
         self._theta = Theta()
         self._copies = Copies(self.ledger, self.table)
+        self._cut = Cut()
         self._open: OpenPass | None = None
         self._announced = False
         self._loss_scale = 1.0
@@ -132,16 +140,33 @@ class Recording:
         mine = None if given is None else {p for optimizer in given for p in learning_rates(optimizer)}
         self._theta.begin(p for p in self.table.named if p.requires_grad and (mine is None or p in mine))
 
-    def begin_grad(self, inside: StepInProgress | None, leaf: Sequence[Tensor]) -> bool:
-        """The script is about to take gradients by leaf tensors; whether it is to be looked at."""
-        if not any(p in self.table.named for p in leaf) and (self.sink.laid_out or self.fixed):
+    def begin_grad(
+        self, inside: StepInProgress | None, starts: Sequence[Sequence[Root]], inputs: Sequence[Tensor]
+    ) -> bool:
+        """The script is about to take gradients; whether they may be of training, and are to be looked at.
+
+        Args:
+            inside: the optimizer's step that it is in.
+            starts: of each gradient, what it is taken of.
+            inputs: the tensors that they are taken by.
+        """
+        leaf = [tensor for tensor in inputs if tensor.is_leaf]
+        first = next((roots for roots in starts if roots), None)
+        if first is None:
+            return False
+        # By what lies between the losses and the parameters: the script may go on from there.
+        between = len(leaf) < len(inputs) and may_be_losses(first)
+        ours = between or any(p in self.table.named for p in leaf)
+        if not between and self.beside(leaf):
+            return False
+        if not ours and (self.sink.laid_out or self.fixed):
             return False
         if self.step.over and inside is None:
             self.finish()
         if not self.records:
             return False
-        self.know(leaf)
-        if not any(p in self.table.named for p in leaf):
+        self.know(reached_by(first) if between else leaf)
+        if not between and (self.beside(leaf) or not any(p in self.table.named for p in leaf)):
             return False
         self.step.passes += 1
         self.ledger.look()
@@ -167,7 +192,7 @@ class Recording:
             names = names_around(caller_frames())
             self._loss_scale = names.loss_scale
             try:
-                found = self.finder.find(roots, names, self.table.ids(), self.observed)
+                found = self._found_below(roots) or self.finder.find(roots, names, self.table.ids(), self.observed)
             except Unnamed:
                 self.step.spoiled = UNNAMED
                 return False
@@ -177,17 +202,42 @@ class Recording:
             self._separate += [name for name in found.separate if name not in self._separate]
             filled = None if inputs is None else {id(tensor) for tensor in inputs}
             trainable = [p for p in self.table.trainable() if filled is None or id(p) in filled]
+            between = self._between(roots, filled)
             self._speak(found.words)
             if not found.tasks:
                 return False
             if len(found.tasks) == 1 and not found.residual and not found.separate and not self.observed:
-                capture = LeafCapture(trainable)
+                capture = LeafCapture([*trainable, *between])
                 self._open = OpenPass(found, {found.tasks[0].name: capture.gradients}, {}, capture)
                 return True
-            self._open = OpenPass(found, _taken(found.tasks, trainable), _taken(found.beside, trainable), None)
+            taken = _taken(found.tasks, [*trainable, *between])
+            self._open = OpenPass(found, taken, _taken(found.beside, trainable), None)
         for task in (*found.tasks, *found.beside):
             task.edges.clear()  # nodes: they would keep the graph alive until the step
         return True
+
+    def _found_below(self, roots: Sequence[Root]) -> Found | None:
+        """The tasks of a pass that goes on from gradients which the script has taken before.
+
+        Raises:
+            CannotLook: it starts where these were taken, and from something else.
+        """
+        if not self._cut.starts(roots):
+            return None
+        found = self._cut.found(roots)
+        if found is None:
+            raise CannotLook(NO_MIXTURE)
+        return found
+
+    def _between(self, roots: Sequence[Root], filled: set[int] | None) -> list[Tensor]:
+        """Detached copies of what lies between the losses and the parameters, whose ``.grad`` the pass fills."""
+        reached = [] if self.observed else reached_by(roots)
+        return [
+            tensor
+            for tensor in reached
+            if tensor not in self.table.named and tensor.requires_grad and not isinstance(tensor, nn.Parameter)
+            if tensor.dim() > 1 and (filled is None or id(tensor) in filled)
+        ]
 
     def _speak(self, words: Iterable[str]) -> None:
         for text in words:
@@ -214,31 +264,58 @@ class Recording:
         if opened is None:
             return
         parameters = list(parameters)
+        for held in opened.taken.values():
+            strange = {tensor: held.pop(tensor) for tensor in list(held) if tensor not in self.table.named}
+            self._keep_between(opened.found, {name: strange for name, g in opened.taken.items() if g is held})
         made = pass_of(opened.found, opened.taken, opened.beside)
         self.ledger.enter(made, parameters, more=bool(opened.entered))
         opened.entered.update(parameters)
 
-    def take(self, root: Root, inputs: Sequence[Tensor]) -> Callable[[Sequence[Tensor | None]], None] | None:
-        """The script takes gradients of one loss with autograd.grad; what is returned is called with them."""
+    def take(self, roots: Sequence[Root], inputs: Sequence[Tensor]) -> Callable[[Sequence[Tensor | None]], None] | None:
+        """The script takes gradients with autograd.grad; what is returned is called with them."""
         with self._hooks.own_pass(self.table.modules, self.table.named):
-            self.finder.expand, expand = False, self.finder.expand
-            try:
-                found = self.finder.find([root], names_around(caller_frames()), {id(p) for p in inputs}, self.observed)
-            except Unnamed:
-                # Whether the step is made of it shows when the optimizer is fed; then it is unexplained.
+            found = self._found_by_grad(roots, inputs)
+            if found is None or not found.tasks:
                 return None
-            finally:
-                self.finder.expand = expand
             if len(found.tasks) > 1:
                 taken = _taken(found.tasks, [p for p in inputs if p.requires_grad and p in self.table.named])
+                between = [tensor for tensor in inputs if not tensor.is_leaf]
+                if between:
+                    self._keep_between(found, _taken(found.tasks, between))
                 return lambda result: self.ledger.take(pass_of(found, taken))
-        return functools.partial(self._took, found, list(inputs)) if found.tasks else None
+        return functools.partial(self._took, found, list(inputs))
+
+    def _found_by_grad(self, roots: Sequence[Root], inputs: Sequence[Tensor]) -> Found | None:
+        if not roots:
+            return None
+        if self._cut.starts(roots) and (found := self._cut.found(roots)) is not None:
+            return found
+        between = any(not tensor.is_leaf for tensor in inputs)
+        if (between or len(roots) > 1) and not may_be_losses(roots):
+            return None
+        self.finder.expand, expand = False, self.finder.expand
+        reached = self.table.ids() if between else {id(p) for p in inputs}
+        try:
+            return self.finder.find(list(roots), _names_of(roots), reached, self.observed)
+        except Unnamed:
+            # Whether the step is made of it shows when the optimizer is fed; then it is unexplained.
+            return None
+        finally:
+            self.finder.expand = expand
 
     def _took(self, found: Found, inputs: Sequence[Tensor], result: Sequence[Tensor | None]) -> None:
         kept = {p: g.detach().clone() for p, g in zip(inputs, result, strict=True) if g is not None}
+        name = found.tasks[0].name
+        self._keep_between(found, {name: {tensor: g for tensor, g in kept.items() if not tensor.is_leaf}})
         kept = {p: g for p, g in kept.items() if p in self.table.named}
         if kept:
-            self.ledger.take(pass_of(found, {found.tasks[0].name: kept}))
+            self.ledger.take(pass_of(found, {name: kept}))
+
+    def _keep_between(self, found: Found, taken: Mapping[str, Mapping[Tensor, Tensor]]) -> None:
+        """Task gradients at tensors that are no parameters, from which the script may go on."""
+        for task in found.tasks:
+            for gradient in taken.get(task.name, {}).values():
+                self._cut.keep(found, task, gradient)
 
     def expects(self, reached: Sequence[Tensor], inside: StepInProgress | None) -> bool:
         """Whether task gradients that somebody tells, by these leaf tensors, are to be recorded."""
@@ -263,6 +340,15 @@ class Recording:
 
     # Fed and stepped
 
+    def beside(self, tensors: Iterable[Tensor]) -> bool:
+        """Whether these are tensors of a method, like task weights: no model owns them, though models are trained.
+
+        A step of an optimizer that holds no others is no training step of its own.
+        """
+        known = [self.table.named[tensor] for tensor in tensors if tensor in self.table.named]
+        bare = bool(known) and all(named.module == "Tensor" for named in known)
+        return bare and any(named.module != "Tensor" for named in self.table.named.values())
+
     def may_step(self, optimizer: Optimizer) -> bool:
         """Whether a step without a closure can be one of training.
 
@@ -281,9 +367,9 @@ class Recording:
         held = learning_rates(optimizer)
         going.parameters = [p for p in held if p in self.table.named] if len(self.table) else list(held)
         again = id(optimizer) in self.step.stepped or any(p in self.step.moved for p in going.parameters)
-        if again and not self._hooks.in_backward:
+        if again and not self._hooks.in_backward and not self.beside(held):
             self.finish()
-        if not self._steppers.ours(optimizer) or not self.records:
+        if not self._steppers.ours(optimizer) or not self.records or (again and self.beside(held)):
             self._steppers.missed(optimizer)
             return
         going.recorded = True
@@ -348,18 +434,30 @@ class Recording:
         attributor = self._steppers.get(optimizer)
         if attributor is None or not used.totals:
             return
+        beside = self.beside(going.parameters)
+        if beside and not used.books.passes:
+            return
         if self.step.spoiled is None and not used.books.passes and not used.books:
             self.step.spoiled = NO_PASS
         if self.step.spoiled is not None:
             return
         self._steppers.recorded(optimizer)
         found = fed(used.books, used.totals)
+        if beside:
+            for known in found.splits.values():
+                # What trains the loss weights, say: nobody misses a task there.
+                known.unexplained = None
         if len(found.roots) > 1:
             self.finder.expand = False
         self.step.fed.append(found)
         self._announce_once()
         rates = learning_rates(optimizer)
         row = self._row(found)
+        if not attributor.additive and not row.solo:
+            # It came when the run was laid out for steps that are linear: there is no place for solo updates.
+            text = f"steps of {type(optimizer).__name__} are not split: {attributor.note}"
+            if self.books.remark(text):
+                self._say(f"from step {self.step.number} on, {text}")
         for p, split in attributor.splits(found.splits):
             if p in found.totals and row.holds(p):
                 row.add(p, float(rates[p]), found.totals[p], found.splits.get(p, GradientSplit({})), split)
@@ -379,7 +477,8 @@ class Recording:
 
     def _stepped(self, going: StepInProgress) -> None:
         self.step.passes = 0
-        self.step.stepped.add(id(going.optimizer))
+        if not self.beside(going.parameters):
+            self.step.stepped.add(id(going.optimizer))
         self.step.moved.update(going.parameters)
 
     def _manipulated(self, going: StepInProgress) -> bool:
@@ -414,7 +513,7 @@ class Recording:
         """What the run's attributes say of it in the end."""
         # Of optimizers that are gone stays what was said when the run was laid out.
         described = [describe(attributor) for attributor in self._steppers.attributors]
-        known = {"optimizers": described} if described and len(described) == self.sink.optimizers else {}
+        known = {"optimizers": described} if described and len(described) >= self.sink.optimizers else {}
         return {"steps_taken": self.step.number, **self.books.attributes(), **known}
 
     def finish(self) -> None:
@@ -436,6 +535,7 @@ class Recording:
 
     def _next(self) -> None:
         self._theta.next(keep=self.records_next)
+        self._cut = Cut()
         if self.step.spoiled is not None or not self.records_next:
             self.ledger.clear()
         self.ledger.close_step()
@@ -501,7 +601,7 @@ class Recording:
         Raises:
             SystemExit: with code 2, where ``strict`` is set and the tasks are not found as asked.
         """
-        if self._announced:
+        if self._announced or (self.step.spoiled is not None and not self.options.strict):
             return
         self._announced = True
         found = fed(self.ledger, self.ledger.read(self.table.named))
@@ -550,6 +650,18 @@ def _grad_scale(optimizer: Optimizer) -> float:
     """What GradScaler leaves for a fused optimizer to take out of the gradients."""
     scale = getattr(optimizer, "grad_scale", None)
     return 1.0 if scale is None else float(scale)
+
+
+def _names_of(roots: Sequence[Root]) -> Names:
+    """The names around a call of autograd.grad: the script's own, where it calls what is differentiated by one.
+
+    A library that takes the gradients on its behalf has its own words for losses, and one word for all of them.
+    """
+    frames = caller_frames()
+    own = names_around([frame for frame in frames if not _INSTALLED.intersection(Path(frame.f_code.co_filename).parts)])
+    if all(own.is_known(root.edge) or entry_of(root.edge, own.vectors) for root in roots):
+        return own
+    return names_around(frames)
 
 
 def roots_of(outputs: Sequence[Any], gradients: Sequence[Any]) -> list[Root]:

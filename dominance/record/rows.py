@@ -51,6 +51,11 @@ class RowShape:
 class Row:
     """The row of one training step, filled one parameter at a time; what it has taken in can be let go."""
 
+    @property
+    def solo(self) -> bool:
+        """Whether it has a place for solo updates."""
+        return self._shape.layout.attribution != "additive"
+
     def __init__(self, shape: RowShape, tasks: Sequence[str], *, step: int, epoch: int) -> None:
         self._shape = shape
         self._tasks = {name: position for position, name in enumerate(tasks)}

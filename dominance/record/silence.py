@@ -21,6 +21,8 @@ class Silence:
     def __init__(self) -> None:
         self.thread: int | None = None
         self.calls = 0
+        self.running = 0
+        """Hooks of the script that are running now."""
 
     def over(self, hook: Callable[..., Any]) -> Callable[..., Any]:
         """The hook, not called while silent."""
@@ -30,7 +32,11 @@ class Silence:
             if self.thread is not None and self._here():
                 self.calls += 1
                 return None
-            return hook(*args, **kwargs)
+            self.running += 1
+            try:
+                return hook(*args, **kwargs)
+            finally:
+                self.running -= 1
 
         return call
 

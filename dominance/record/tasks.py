@@ -53,6 +53,12 @@ class Found:
     """What the user should know of how the tasks were told apart; each is said once."""
     beside: list[FoundTask] = field(default_factory=list)
     """The terms of ``residual`` and ``separate``."""
+    losses: dict[str, str] = field(default_factory=dict)
+    """Of a pass that starts below the losses: the loss that each task's gradient was taken of."""
+    totals: dict[str, float] = field(default_factory=dict)
+    """The values of those losses."""
+    nameless_sum: bool = False
+    """Whether it is a sum of several losses of which neither it nor any of them has a name: told as one task."""
 
 
 @dataclass
@@ -115,6 +121,11 @@ class TaskFinder:
         if picked is not None:
             return self._entry_name(edge, *picked, names)
         item = names.items.get(edge)
+        if (item is None or item[2]) and (variable is None or variable.lower() in GENERIC):
+            # A function's word for any loss, or a place in its list of them: its caller may know which one it is.
+            telling = [name for name in names.outer.get(edge, ()) if name.lower() not in GENERIC]
+            if telling:
+                return telling[0]
         if item is not None:
             # `for loss in losses: loss.backward()` names tasks by the list; a list that only collects the history of
             # one loss is still short when the line is first reached, and does not.
@@ -182,9 +193,11 @@ class TaskFinder:
         if root_name is not None and root_name.lower() not in GENERIC:
             # A penalty with a name and a backward() of its own is one task, whatever it adds up.
             whole = whole or not any(touches_data(root.edge[0], parameters) for root in roots)
+        nameless = False
         terms, expanded = self._terms.terms(roots, names, parameters, whole=whole and root_name is not None)
         if whole and root_name is None and not all_known(terms, names):
             # A sum that has no name, of terms that have none, is the loss of one task.
+            nameless = sum(1 for term in terms if touches_data(term.node, parameters)) > 1
             terms, expanded = self._terms.terms(roots, names, parameters, whole=True)
         lone = len(roots) == 1 and len(terms) == 1 and not terms[0].path
         if lone and root_name is not None:
@@ -214,7 +227,9 @@ class TaskFinder:
                 f"dominance.observe(columns=(OUTPUT, [{count} NAMES]))"
             )
         name = root_name or (tasks[0].name if len(tasks) == 1 else "loss")
-        return Found(name, tasks, plan.residual, separate, expanded, words=plan.words, beside=beside)
+        found = Found(name, tasks, plan.residual, separate, expanded, words=plan.words, beside=beside)
+        found.nameless_sum = nameless
+        return found
 
     @staticmethod
     def _tasks(

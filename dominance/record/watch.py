@@ -19,11 +19,14 @@ from dominance.record.hooks import Hooks
 from dominance.record.limits import CannotLook
 from dominance.record.parameters import ParameterTable
 from dominance.record.passes import Pass
+from dominance.record.picked import picked
 from dominance.record.recording import Recording, reached_by, roots_of
 from dominance.record.sink import Sink
 from dominance.record.source_lines import SourceLines
 from dominance.record.step import StepInProgress, learning_rates
 from dominance.record.told import Told
+
+NESTED = "a gradient hook runs a backward() of its own inside backward(): its gradients are no known task's"
 
 
 class Watch:
@@ -141,7 +144,8 @@ class Watch:
 
     @property
     def _inside(self) -> StepInProgress | None:
-        return self._going[-1] if self._going else None
+        """The step of an optimizer that is going on; one that cannot be of training is none."""
+        return self._going[-1] if self._going and self._going[-1].counts else None
 
     # What hooks tell
 
@@ -160,6 +164,9 @@ class Watch:
         self._turn_to(first_leaves([root.edge[0] for root in roots]), lambda: reached_by(roots))
         recording = self.recording
         recording.observed = self._observed
+        some = first_leaves([root.edge[0] for root in roots])
+        if recording.step.over and recording.beside(some) and recording.beside(reached_by(roots)):
+            return self._lines.on
         if not recording.begin(self._inside) or not roots:
             return self._lines.on
         recording.know(reached_by(roots))
@@ -177,7 +184,7 @@ class Watch:
 
     def _after_backward(self) -> None:
         self._close_pass()
-        if self.failure is None and (self._going or self.recording.step.over):
+        if self.failure is None and (self._inside or self.recording.step.over):
             self.recording.announce()
 
     @harmless
@@ -185,39 +192,60 @@ class Watch:
         self.recording.close_pass()
         self._lines.on()
 
+    @harmless
+    def nested(self) -> None:
+        """A hook of the script runs a backward() inside the one that is going on: whose gradients these are is not
+        known."""
+        self.recording.cannot_look(NESTED)
+
     def before_grad(
         self, outputs: Sequence[Any], gradients: Sequence[Any], inputs: Sequence[Any]
     ) -> Callable[[Sequence[Tensor | None]], None] | None:
         """Take over the gradients that the script takes of one loss by the parameters."""
-        return self._before_grad(outputs, gradients, inputs)
+        told = self._before_rows(outputs, [gradients], inputs)
+        return None if told is None else lambda result: told([result])
+
+    def before_rows(
+        self, outputs: Sequence[Any], rows: Sequence[Sequence[Tensor | None]], inputs: Sequence[Any]
+    ) -> Callable[[Sequence[Sequence[Tensor | None]]], None] | None:
+        """Take over the gradients of several losses, taken in one call."""
+        return self._before_rows(outputs, rows, inputs)
 
     @harmless
-    def _before_grad(
-        self, outputs: Sequence[Any], gradients: Sequence[Any], inputs: Sequence[Any]
-    ) -> Callable[[Sequence[Tensor | None]], None] | None:
+    def _before_rows(
+        self, outputs: Sequence[Any], rows: Sequence[Sequence[Tensor | None]], inputs: Sequence[Any]
+    ) -> Callable[[Sequence[Sequence[Tensor | None]]], None] | None:
         self._lines.off()
-        roots = roots_of(outputs, gradients)
-        leaf = [i for i in inputs if isinstance(i, Tensor) and i.is_leaf]
-        self._turn_to(leaf, lambda: leaf)
+        starts = [roots_of(outputs, row) for row in rows]
+        if len(rows) > 1 or len(outputs) > 1:
+            starts = [picked(roots) for roots in starts]
+        tensors = [i for i in inputs if isinstance(i, Tensor)]
+        if leaf := [tensor for tensor in tensors if tensor.is_leaf]:
+            self._turn_to(leaf, lambda: leaf)
+        else:
+            self._turn_to(first_leaves([root.edge[0] for roots in starts[:1] for root in roots]))
         recording = self.recording
         recording.observed = self._observed
-        if len(leaf) < len(inputs) or len(roots) != 1 or not recording.begin_grad(self._inside, leaf):
-            return lambda result: self._lines.on()
+        if len(tensors) < len(inputs) or not recording.begin_grad(self._inside, starts, tensors):
+            return lambda results: self._lines.on()
         try:
-            self.hooks.look([roots[0].edge[0]], recording.table.modules)
-            took = recording.take(roots[0], leaf)
+            self.hooks.look({root.edge[0] for roots in starts for root in roots}, recording.table.modules)
+            took = [recording.take(roots, tensors) for roots in starts]
         except CannotLook as limit:
             recording.cannot_look(limit.reason)
-            return lambda result: self._lines.on()
-        return functools.partial(self._after_grad, took)
+            return lambda results: self._lines.on()
+        return functools.partial(self._after_rows, took)
 
     @harmless
-    def _after_grad(
-        self, took: Callable[[Sequence[Tensor | None]], None] | None, result: Sequence[Tensor | None]
+    def _after_rows(
+        self,
+        took: Sequence[Callable[[Sequence[Tensor | None]], None] | None],
+        results: Sequence[Sequence[Tensor | None]],
     ) -> None:
         self._lines.on()
-        if took is not None:
-            took(result)
+        for each, result in zip(took, results, strict=True):
+            if each is not None:
+                each(result)
 
     def before_step(
         self, optimizer: Optimizer, args: Sequence[Any], kwargs: Mapping[str, Any]

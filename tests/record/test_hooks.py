@@ -41,6 +41,15 @@ class Diary:
         self.told.append(("grad", len(inputs)))
         return lambda result: self.told.append(("took", [float(g.sum()) for g in result]))
 
+    def nested(self) -> None:
+        self.told.append("nested")
+
+    def before_rows(
+        self, outputs: Sequence[Any], rows: Sequence[Sequence[Tensor | None]], inputs: Sequence[Any]
+    ) -> Any:
+        self.told.append(("rows", [[g.tolist() for g in row if g is not None] for row in rows]))
+        return lambda results: self.told.append(("took", [[g.tolist() for g in row] for row in results]))
+
     def before_step(self, optimizer: Optimizer, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         self.told.append("before step")
 
@@ -291,7 +300,9 @@ def test_nothing_stays_where_not_everything_can_be_put(monkeypatch: pytest.Monke
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("way", ["grad", "vmap", "jacrev", "hessian"])
-def test_batched_passes_go_through_untold(way: str, hooks: tuple[Hooks, list[Any]]) -> None:
+def test_batched_passes_are_told_by_rows_and_those_of_torch_func_not_at_all(
+    way: str, hooks: tuple[Hooks, list[Any]]
+) -> None:
     x = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
     if way == "grad":
         (rows,) = torch.autograd.grad(x.square(), [x], torch.eye(3), is_grads_batched=True)
@@ -303,7 +314,8 @@ def test_batched_passes_go_through_untold(way: str, hooks: tuple[Hooks, list[Any
     else:
         rows = torch.func.hessian(lambda v: v.pow(3).sum() / 3)(x)
     assert rows.tolist() == [[2, 0, 0], [0, 4, 0], [0, 0, 6]]
-    assert hooks[1] == []
+    taken = [("rows", [[row] for row in torch.eye(3).tolist()]), ("took", [[row] for row in rows.tolist()])]
+    assert hooks[1] == (taken if way in ("grad", "vmap") else [])
 
 
 def test_a_fault_of_the_watcher_does_not_reach_the_script() -> None:
