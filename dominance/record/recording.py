@@ -198,23 +198,26 @@ class Recording:
                 return False
             found.total /= names.loss_scale
             del names
-            self._residual += [name for name in found.residual if name not in self._residual]
-            self._separate += [name for name in found.separate if name not in self._separate]
-            filled = None if inputs is None else {id(tensor) for tensor in inputs}
-            trainable = [p for p in self.table.trainable() if filled is None or id(p) in filled]
-            between = self._between(roots, filled)
-            self._speak(found.words)
-            if not found.tasks:
-                return False
-            if len(found.tasks) == 1 and not found.residual and not found.separate and not self.observed:
-                capture = LeafCapture([*trainable, *between])
-                self._open = OpenPass(found, {found.tasks[0].name: capture.gradients}, {}, capture)
-                return True
-            taken = _taken(found.tasks, [*trainable, *between])
-            self._open = OpenPass(found, taken, _taken(found.beside, trainable), None)
+            self._open = self._opened(found, roots, inputs) if found.tasks else None
+        # What is said within a pass of ours is not heard.
+        self._residual += [name for name in found.residual if name not in self._residual]
+        self._separate += [name for name in found.separate if name not in self._separate]
+        for text in found.words:
+            if self.books.remark(text):
+                self._say(text)
+        return self._open is not None
+
+    def _opened(self, found: Found, roots: Sequence[Root], inputs: Sequence[Tensor] | None) -> OpenPass:
+        filled = None if inputs is None else {id(tensor) for tensor in inputs}
+        trainable = [p for p in self.table.trainable() if filled is None or id(p) in filled]
+        between = self._between(roots, filled)
+        if len(found.tasks) == 1 and not found.residual and not found.separate and not self.observed:
+            capture = LeafCapture([*trainable, *between])
+            return OpenPass(found, {found.tasks[0].name: capture.gradients}, {}, capture)
+        opened = OpenPass(found, _taken(found.tasks, [*trainable, *between]), _taken(found.beside, trainable), None)
         for task in (*found.tasks, *found.beside):
             task.edges.clear()  # nodes: they would keep the graph alive until the step
-        return True
+        return opened
 
     def _found_below(self, roots: Sequence[Root]) -> Found | None:
         """The tasks of a pass that goes on from gradients which the script has taken before.
@@ -238,11 +241,6 @@ class Recording:
             if tensor not in self.table.named and tensor.requires_grad and not isinstance(tensor, nn.Parameter)
             if tensor.dim() > 1 and (filled is None or id(tensor) in filled)
         ]
-
-    def _speak(self, words: Iterable[str]) -> None:
-        for text in words:
-            if self.books.remark(text):
-                self._say(text)
 
     def cannot_look(self, reason: str) -> None:
         """A pass of ours might change the training: none is made, and the step cannot become a row."""

@@ -139,26 +139,6 @@ def test_learned_weights_of_losses_that_no_data_make(tmp_path: Path) -> None:
     np.testing.assert_allclose(run["loss/weight"].values[0], want, rtol=1e-5)
 
 
-def test_a_gradient_that_is_passed_on_by_hand_is_said(tmp_path: Path) -> None:
-    """Methods that weight the tasks at the representation: the trunk gets one gradient, which no task explains."""
-
-    def train(net: nn.Module, step: int) -> None:
-        rep = net.trunk(DATA.x)
-        cut = rep.detach().requires_grad_()
-        depth = F.mse_loss(net.depth_head(cut), DATA.t)
-        seg = F.cross_entropy(net.seg_head(cut), DATA.y)
-        parts = [torch.autograd.grad(each, cut, retain_graph=True)[0] for each in (depth, seg)]
-        (depth + seg).backward()
-        rep.backward(0.7 * parts[0] + 0.3 * parts[1])
-
-    run = recorded(tmp_path, Net(), train, 2)
-    assert any("a gradient made by hand was passed on through rep" in word for word in run.attrs["remarks"])
-    assert run.attrs["tasks"] == ["depth", "seg"]
-    assert run.attrs["residual_terms"] == ["rep"]
-    trunk = run["gradient/gradient"]["parameter"].values == "trunk.0.weight"
-    assert not run["gradient/gradient"].values[:, :, trunk].any()
-
-
 def test_a_loss_that_comes_to_share_parameters_joins(tmp_path: Path) -> None:
     net = nn.ModuleDict({"backbone": nn.Linear(6, 8), "neck": nn.Linear(8, 8)})
     net.update({name: nn.Linear(8, 3) for name in ("click", "buy", "rate")})
