@@ -112,7 +112,7 @@ def tasks_of(ledger: Ledger) -> list[str]:
     """The tasks of the passes whose gradients lie in ``.grad``, or will when the pass that goes on is over."""
     losses = losses_of(ledger).weight
     passes = [ledger.passes[number] for number in _live(ledger) if number in ledger.passes]
-    parts = [Part(made.root, task) for made in passes for task in made.gradients]
+    parts = [made.part(task) for made in passes for task in made.gradients]
     name = _names(ledger, {part.root for part in parts})
     known = {name[part] for part in parts if not ledger.sharing or part in ledger.sharing}
     return [task for task in losses if task in known]
