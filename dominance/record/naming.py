@@ -175,11 +175,14 @@ def _note_tensor(names: Names, name: str, tensor: Tensor) -> None:
         return
     names.tensors.setdefault(edge, tensor)
     known = names.variables if tensor.numel() == 1 else names.vectors
-    # `loss` beside another name of the very same tensor says nothing that the other does not.
-    if known.setdefault(edge, name).lower() in GENERIC and name.lower() not in GENERIC:
-        known[edge] = name
-    if tensor.numel() == 1 and known[edge] != name:
+    first = known.setdefault(edge, name)
+    if first == name:
+        return
+    if tensor.numel() == 1:
         names.outer.setdefault(edge, []).append(name)
+    # `loss` beside another name of the very same tensor says nothing that the other does not.
+    if first.lower() in GENERIC and name.lower() not in GENERIC:
+        known[edge] = name
 
 
 def _note_container(

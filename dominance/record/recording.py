@@ -90,6 +90,7 @@ class Recording:
         self._loss_scale = 1.0
         self._residual: list[str] = []
         self._separate: list[str] = []
+        self._columns: int | None = None
         self._full = False
 
     @property
@@ -202,6 +203,7 @@ class Recording:
         # What is said within a pass of ours is not heard.
         self._residual += [name for name in found.residual if name not in self._residual]
         self._separate += [name for name in found.separate if name not in self._separate]
+        self._columns = found.columns
         for text in found.words:
             if self.books.remark(text):
                 self._say(text)
@@ -604,7 +606,7 @@ class Recording:
         self._announced = True
         found = fed(self.ledger, self.ledger.read(self.table.named))
         weights = {name: w / self._loss_scale for name, w in found.announced.items() if not math.isnan(w)}
-        lines = self.sink.announce(found.tasks, weights, self._residual, self._separate)
+        lines = self.sink.announce(found.tasks, weights, self._residual, self._separate, self._columns)
         wanted = self.options.tasks
         right = len(found.tasks) >= 2 if wanted is None else set(wanted) <= set(found.tasks)
         for line in lines:

@@ -80,9 +80,18 @@ class Sink:
         return self._writer
 
     def announce(
-        self, tasks: Sequence[str], weights: Mapping[str, float], residual: Sequence[str], separate: Sequence[str]
+        self,
+        tasks: Sequence[str],
+        weights: Mapping[str, float],
+        residual: Sequence[str],
+        separate: Sequence[str],
+        columns: int | None = None,
     ) -> list[str]:
-        """What to tell the user of the tasks that were found; kept for the run's attributes."""
+        """What to tell the user of the tasks that were found; kept for the run's attributes.
+
+        Args:
+            columns: how many columns the one output has that the only loss is computed of.
+        """
         told = {
             "task_weights": {name: weights.get(name) for name in tasks},
             "residual_terms": list(residual),
@@ -97,6 +106,8 @@ class Sink:
         found += f"; sharing no parameter: {', '.join(separate)}" if separate else ""
         wanted = self._options.tasks
         fix = 'name them before backward(): dominance.observe({"task_a": loss_a, "task_b": loss_b})'
+        if columns is not None:
+            fix += f", or the {columns} columns of its output: dominance.observe(columns=(OUTPUT, [{columns} NAMES]))"
         if wanted is not None and not set(wanted) <= set(tasks):
             return [f"--tasks asks for {', '.join(wanted)}, found {found}; {fix}"]
         return (

@@ -53,6 +53,8 @@ class Found:
     """What the user should know of how the tasks were told apart; each is said once."""
     beside: list[FoundTask] = field(default_factory=list)
     """The terms of ``residual`` and ``separate``."""
+    columns: int | None = None
+    """How many columns the one output has that the only loss is computed of; None where there is no such output."""
     losses: dict[str, str] = field(default_factory=dict)
     """Of a pass that starts below the losses: the loss that each task's gradient was taken of."""
     totals: dict[str, float] = field(default_factory=dict)
@@ -221,13 +223,9 @@ class TaskFinder:
         every = tasks
         tasks, separate = self._sharing(plan, tasks, reached)
         beside = self._tasks(plan.beside, roots, terms, names) + [task for task in every if task not in tasks]
-        if len(tasks) == len(terms) == 1 and (count := columns_before(terms[0].node)) is not None and not plan.words:
-            plan.words.append(
-                f"one loss is computed of {count} columns of one output; for a task each, before backward(): "
-                f"dominance.observe(columns=(OUTPUT, [{count} NAMES]))"
-            )
+        columns = columns_before(terms[0].node) if len(tasks) == len(terms) == 1 else None
         name = root_name or (tasks[0].name if len(tasks) == 1 else "loss")
-        found = Found(name, tasks, plan.residual, separate, expanded, words=plan.words, beside=beside)
+        found = Found(name, tasks, plan.residual, separate, expanded, words=plan.words, beside=beside, columns=columns)
         found.nameless_sum = nameless
         return found
 

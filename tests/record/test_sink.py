@@ -156,3 +156,8 @@ def test_a_resumed_run_goes_on_after_its_last_step(tmp_path: Path) -> None:
     again.close(complete=True)
     assert open_run(tmp_path / "run")["step"].values.tolist() == [0, 10, 11]
     assert sink(tmp_path / "missing", resume=True).first_step == 0
+
+
+def test_the_columns_of_one_output_are_offered(tmp_path: Path) -> None:
+    (line,) = sink(tmp_path / "run").announce(["loss"], {"loss": 1.0}, [], [], 3)
+    assert line.endswith(", or the 3 columns of its output: dominance.observe(columns=(OUTPUT, [3 NAMES]))")
