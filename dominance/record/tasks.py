@@ -123,9 +123,10 @@ class TaskFinder:
         if picked is not None:
             return self._entry_name(edge, *picked, names)
         item = names.items.get(edge)
-        if (item is None or item[2]) and (variable is None or variable.lower() in GENERIC):
+        further_out = names.outer.get(edge, ())
+        if (item is None or item[2]) and (variable is None or variable.lower() in GENERIC or variable in further_out):
             # A function's word for any loss, or a place in its list of them: its caller may know which one it is.
-            telling = [name for name in names.outer.get(edge, ()) if name.lower() not in GENERIC]
+            telling = [name for name in further_out if name.lower() not in GENERIC]
             if telling:
                 return telling[0]
         if item is not None:
