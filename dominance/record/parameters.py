@@ -71,6 +71,7 @@ class ParameterTable:
     def __init__(self, *, keep: bool = False) -> None:
         self.named: dict[Tensor, Named] = {}
         self._modules: list[weakref.ref[nn.Module]] = []
+        self._owner: dict[Tensor, weakref.ref[nn.Module]] = {}
         self._kept: list[nn.Module] | None = [] if keep else None
         self.called: list[str] = []
         """What the script calls the models."""
@@ -82,13 +83,15 @@ class ParameterTable:
         """The models that own the parameters, as far as the script still has them."""
         return [module for reference in self._modules if (module := reference()) is not None]
 
-    @property
-    def gone(self) -> bool:
-        """Whether the script has let every model go."""
-        return bool(self._modules) and not self.modules
+    def gone(self, parameters: Iterable[Tensor]) -> bool:
+        """Whether the script has let every model go that owns one of these parameters."""
+        owners = [self._owner[p] for p in parameters if p in self._owner]
+        return bool(owners) and all(owner() is None for owner in owners)
 
-    def _own(self, module: nn.Module) -> None:
-        self._modules.append(weakref.ref(module))
+    def _own(self, module: nn.Module, parameters: Iterable[Named]) -> None:
+        reference = weakref.ref(module)
+        self._modules.append(reference)
+        self._owner |= {named.tensor: reference for named in parameters}
         if self._kept is not None:
             self._kept.append(module)
 
@@ -115,9 +118,10 @@ class ParameterTable:
 
     def add_model(self, model: nn.Module) -> None:
         """Take every parameter of ``model``."""
-        self._own(model)
+        every = list(named_parameters(model))
+        self._own(model, every)
         self.called.append("model")
-        for named in named_parameters(model):
+        for named in every:
             self.named.setdefault(named.tensor, named)
 
     def discover(self, wanted: Iterable[Tensor], frames: Iterable[FrameType]) -> list[Optimizer]:
@@ -155,7 +159,7 @@ class ParameterTable:
         alone = len(owners) == 1 and not self.named
         taken = {word for named in self.named.values() for word in (named.name, named.layer, named.layer.split(".")[0])}
         for position, (root, found) in enumerate(_in_order(owners, tensors)):
-            self._own(root)
+            self._own(root, found)
             called = variables.get(id(root), f"{type(root).__name__.lower()}{position + 1}")
             # Two frames may call two models by one name.
             prefix = "" if alone else _unused(called, taken)

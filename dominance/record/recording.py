@@ -108,6 +108,11 @@ class Recording:
         """Whether it has parameters."""
         return len(self.table) > 0
 
+    @property
+    def gone(self) -> bool:
+        """Whether the script has let the model go: every one whose parameters a task reaches."""
+        return self.table.gone(self.ledger.reached)
+
     def holds(self, tensors: Iterable[Tensor]) -> bool:
         """Whether any of these is a parameter of this model."""
         return any(tensor in self.table.named for tensor in tensors)

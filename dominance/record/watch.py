@@ -121,7 +121,7 @@ class Watch:
         assert self._another is not None
         number = len(self.recordings) + len(self.over) + 1
         begun = Recording(self.options, self._another(number), ParameterTable(), self.hooks, self._say)
-        for each in [each for each in self.recordings if each.table.gone]:
+        for each in [each for each in self.recordings if each.gone]:
             each.finish()
             each.close(ended="complete")
             each.let_go()

@@ -85,13 +85,17 @@ def test_models_that_take_turns(tmp_path: Path) -> None:
 
 
 def test_a_model_that_the_script_lets_go_is_let_go(tmp_path: Path) -> None:
+    """Another net that an optimizer holds all the time, and no task reaches, does not keep it."""
     seen: list[bool] = []
 
     def sweep() -> None:
+        beside = nn.Linear(2, 2)
+        optimizer = torch.optim.SGD(beside.parameters(), lr=0.1)
         first = weakref.ref(train()["trunk"].weight)
         train()
         gc.collect()
         seen.append(first() is None)
+        assert optimizer.param_groups[0]["params"][0] is beside.weight
 
     recorded(tmp_path / "run", sweep)
     assert seen == [True]
