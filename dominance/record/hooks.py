@@ -21,7 +21,7 @@ from dominance.record.graph import Edge, Node, edge_of, leaves
 from dominance.record.limits import CannotLook, look_at, unaltered, unrecordable
 from dominance.record.rows_of_batch import batch_of, outside
 from dominance.record.rules.solo import is_shadow
-from dominance.record.silence import Silence, batched, gathered_by
+from dominance.record.silence import Silence, batched, gathered_by, traced
 from dominance.record.undisturbed import undisturbed
 from dominance.record.unseen import unseen
 
@@ -202,7 +202,7 @@ class Hooks:
                 self._within(outputs)
             if self._nested(bool(kwargs.get("accumulate_grad"))):
                 self.tell(self._watcher.nested)
-            if not self.active:
+            if not self.active or traced():
                 return original(outputs, *args, **kwargs)
             if batched(gradients):
                 return self._run_batched(original, outputs, *args, **kwargs)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._guards import TracingContext
 
 
 class Silence:
@@ -43,6 +44,11 @@ class Silence:
     def _here(self) -> bool:
         here = threading.get_ident()
         return here == self.thread or here not in threading._active  # type: ignore[attr-defined]
+
+
+def traced() -> bool:
+    """Whether a compiler is at work, which goes through the graph with tensors that stand for others."""
+    return TracingContext.try_get() is not None
 
 
 def batched(gradients: Iterable[Any]) -> bool:
