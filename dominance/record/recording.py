@@ -24,7 +24,7 @@ from dominance.record.graph import edge_of, leaves
 from dominance.record.hooks import Hooks, LeafCapture
 from dominance.record.labels import entry_of
 from dominance.record.ledger import Ledger
-from dominance.record.limits import CannotLook
+from dominance.record.limits import CannotLook, unrecordable
 from dominance.record.naming import Names, caller_frames, names_around
 from dominance.record.parameters import ParameterTable
 from dominance.record.passes import Pass, pass_of
@@ -142,6 +142,8 @@ class Recording:
 
     def begin_theta(self) -> None:
         """The parameters are known: this is where they are at the start of the step."""
+        if unrecordable(self.table.named, self.table.modules) is not None:
+            return  # the memory of a shard may not be there
         given = self._optimizers
         mine = None if given is None else {p for optimizer in given for p in learning_rates(optimizer)}
         self._theta.begin(p for p in self.table.named if p.requires_grad and (mine is None or p in mine))
@@ -375,6 +377,12 @@ class Recording:
         if again and not self._hooks.in_backward and not self.beside(held):
             self.finish()
         if not self._steppers.ours(optimizer) or not self.records or (again and self.beside(held)):
+            self._steppers.missed(optimizer)
+            return
+        if self.step.spoiled is None:
+            # Before anything of them is read: the memory of a shard may not be there.
+            self.step.spoiled = unrecordable(going.parameters, self.table.modules)
+        if self.step.spoiled is not None:
             self._steppers.missed(optimizer)
             return
         going.recorded = True

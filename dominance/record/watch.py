@@ -170,10 +170,10 @@ class Watch:
         if not recording.begin(self._inside) or not roots:
             return self._lines.on
         recording.know(reached_by(roots))
-        recording.begin_theta()
         only = [tensor for tensor in inputs if isinstance(tensor, Tensor)] if len(inputs) else None
         try:
             self.hooks.look([root.edge[0] for root in roots], recording.table.modules)
+            recording.begin_theta()
             opened = recording.open_pass(roots, only)
         except CannotLook as limit:
             recording.cannot_look(limit.reason)

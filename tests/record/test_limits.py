@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -248,3 +250,39 @@ def test_a_model_of_shards_is_named() -> None:
     split = parallelize_module(nn.Sequential(nn.Linear(2, 2)), mesh, {"0": ColwiseParallel()})
     assert "DTensors" in str(unrecordable(split.parameters()))
     assert "DTensors" in refusal(split(torch.ones(1, 2)).sum())
+
+
+SHARDED = """
+import tempfile
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.fsdp import fully_shard
+dist.init_process_group("gloo", store=dist.FileStore(tempfile.mktemp(), 1), rank=0, world_size=1)
+mesh = dist.init_device_mesh("cpu", (1,))
+torch.manual_seed(0)
+net = nn.ModuleDict({"trunk": nn.Linear(6, 8), "a": nn.Linear(8, 1), "b": nn.Linear(8, 1)})
+for module in net.values():
+    fully_shard(module, mesh=mesh)
+optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+for step in range(4):
+    z = net["trunk"](torch.randn(4, 6)).tanh()
+    a_loss, b_loss = net["a"](z).square().mean(), net["b"](z).abs().mean()
+    optimizer.zero_grad()
+    (a_loss + b_loss).backward()
+    optimizer.step()
+    print(a_loss.item(), b_loss.item())
+dist.destroy_process_group()
+"""
+
+
+def test_a_sharded_training_is_left_alone_from_the_first_step_to_the_last(tmp_path: Path) -> None:
+    """Between passes the memory of its parameters is given back: nobody may read it."""
+    (tmp_path / "train.py").write_text(SHARDED)
+    runs = [
+        subprocess.run([sys.executable, *command, "train.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
+        for command in ([], ["-m", "dominance", "record", "--every", "1", "-o", "run"])
+    ]
+    assert runs[0].stdout == runs[1].stdout
+    assert "4 steps not recorded, from step 0 on: the model is sharded by FSDP2" in runs[1].stderr
+    assert not (tmp_path / "run").exists()
