@@ -109,6 +109,11 @@ class Recording:
         return len(self.table) > 0
 
     @property
+    def unfinished(self) -> str | None:
+        """Why the step that was begun last, and not seen to be taken, could not have been recorded."""
+        return self.step.spoiled
+
+    @property
     def gone(self) -> bool:
         """Whether the script has let the model go: every one whose parameters a task reaches."""
         return self.table.gone(self.ledger.reached)

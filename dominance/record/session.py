@@ -131,9 +131,13 @@ class ScriptSession:
                 f"{watch.hooks.kept_quiet} calls of the script's gradient hooks were left out of the task gradients; "
                 "if a hook changes gradients, its effect is in the residual"
             )
-        elif not kept and (steps := sum(recording.step.number for recording in every)):
-            why = "; ".join(dict.fromkeys(reason for recording in every for reason in recording.books.unrecorded))
-            message = f"nothing was recorded of {steps} steps that were taken" + (f": {why}" if why else "")
+        elif not kept:
+            steps = sum(recording.step.number for recording in every)
+            reasons = [reason for recording in every for reason in recording.books.unrecorded]
+            reasons += [recording.unfinished for recording in every if recording.unfinished is not None]
+            if steps or reasons:
+                counted = f" of {steps} steps that were taken" if steps else ""
+                message = f"nothing was recorded{counted}: {'; '.join(dict.fromkeys(reasons))}"
         return SessionResult(kept, message)
 
     def noise_probe(self) -> NoiseProbe:
