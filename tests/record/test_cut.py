@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,12 +21,6 @@ Truth = list[dict[str, list[Tensor | None]]]
 @pytest.fixture(autouse=True)
 def _same() -> None:
     torch.set_num_threads(1)
-
-
-@pytest.fixture(autouse=True)
-def nothing_left() -> None:
-    """What other tests have left behind would be found when the program is looked through."""
-    gc.collect()
     torch.manual_seed(0)
 
 

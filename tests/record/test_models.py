@@ -23,12 +23,6 @@ from dominance.store.reader import open_run
 torch.set_num_threads(1)
 
 
-@pytest.fixture(autouse=True)
-def nothing_left() -> None:
-    """What other tests have left behind would be found when the program is looked through."""
-    gc.collect()
-
-
 def train(steps: int = 3, names: tuple[str, ...] = ("depth", "seg")) -> nn.Module:
     net = nn.ModuleDict({"trunk": nn.Linear(4, 6), **{name: nn.Linear(6, 1) for name in names}})
     optimizer = torch.optim.Adam(net.parameters(), lr=0.01)

@@ -262,12 +262,6 @@ def test_names_are_unique() -> None:
 
 def test_embeddings_are_told_apart_in_a_recorded_run(tmp_path: Path) -> None:
     torch.set_num_threads(1)
-
-
-@pytest.fixture(autouse=True)
-def nothing_left() -> None:
-    """What other tests have left behind would be found when the program is looked through."""
-    gc.collect()
     torch.manual_seed(0)
     net = nn.ModuleDict({"users": Table(3, 2), "deep": nn.Linear(2, 2)})
     optimizer = SGD(net.parameters(), lr=0.1)
