@@ -125,6 +125,10 @@ class Stream:
             self._given_back = head.start
             self._free.put(head.block)
 
+    def waits(self, head: Head) -> bool:
+        """Whether rows before the head still wait in the queue; they must come first."""
+        return head.start > self.committed
+
     def write(self, disk: Disk, head: Head) -> bool:
         """Write the rows of ``head`` that are not on disk yet: the chunks, then the shapes. False when none is due.
 
@@ -132,8 +136,7 @@ class Stream:
         every announced row in the old file and in the new one.
         """
         end = head.start + head.count
-        # Rows before the head may still wait in the queue; they must come first.
-        if end <= self.committed or head.start > self.committed:
+        if end <= self.committed or self.waits(head):
             return False
         for path, grid in self.grids.items():
             rows = self._rows(path, grid, head, end)

@@ -284,7 +284,9 @@ class RunWriter:
         return need + self._metadata_size + root + largest
 
     def _hand_over(self, stream: Stream, head: Head) -> None:
-        self._jobs.put(partial(self._commit_full, stream, head))
+        # Both as they are now: rows and events that were appended together become readable together.
+        heads = [head if each is stream else each.head for each in (self._steps, self._events)]
+        self._jobs.put(partial(self._commit_full, stream, head, heads))
 
     def _call(self, job: Callable[[], None]) -> None:
         self._send_and_wait(job)
@@ -313,19 +315,28 @@ class RunWriter:
             except BaseException as error:  # noqa: BLE001 - kept for the caller, who raises it as itself
                 self._error = self._error or error
 
-    def _commit(self, full: tuple[Stream, Head] | None = None, *, consolidate: bool = False) -> None:
+    def _heads(self) -> list[Head | None]:
+        """What was appended until one moment; the caller may append meanwhile."""
+        while True:
+            steps, events = self._steps.head, self._events.head
+            if steps is self._steps.head:
+                return [steps, events]
+
+    def _commit(self, heads: Sequence[Head | None] | None = None, *, consolidate: bool = False) -> None:
         if self._error is not None:
             return
-        for stream in (self._steps, self._events):
-            head = full[1] if full is not None and stream is full[0] else stream.head
-            if head is not None:
-                stream.write(self._disk, head)
+        streams = self._steps, self._events
+        due = [(stream, head) for stream, head in zip(streams, heads or self._heads(), strict=True) if head is not None]
+        if any(stream.waits(head) for stream, head in due):
+            return  # a full block was handed over just now, and its job writes both
+        for stream, head in due:
+            stream.write(self._disk, head)
         self._put_root(consolidate=consolidate)
         self._settle()
 
-    def _commit_full(self, stream: Stream, head: Head) -> None:
+    def _commit_full(self, stream: Stream, head: Head, heads: Sequence[Head | None]) -> None:
         try:
-            self._commit((stream, head))
+            self._commit(heads)
         finally:
             stream.give_back(head)
 

@@ -27,11 +27,12 @@ from store_rows import make_layout, make_row
 from dominance.store.writer import RunWriter
 layout = make_layout()
 rows = [make_row(layout, step) for step in range(256)]
-writer = RunWriter(Path(sys.argv[1]), layout, exact=True, resume=True, flush_seconds=0.05)
-for step in range(writer.committed_steps, 100_000):
+done = int(sys.argv[3])
+writer = RunWriter(Path(sys.argv[1]), layout, exact=True, resume=True, keep=(done, done), flush_seconds=0.05)
+for step in range(done, 100_000):
     row = rows[step] if step < 256 else make_row(layout, step)
-    writer.append(row)
     writer.append_event({"step": step, "split": "s", "name": f"m{step % 7}", "value": float(step)})
+    writer.append(row)
     if step % 29 == 0:
         writer.flush()
     print(step, flush=True)
@@ -54,6 +55,7 @@ def check(path: Path, layout: Layout) -> int:
     if "metric" in run.children:
         metric = run["metric"]
         events = metric["value"].values
+        assert len(events) >= count  # each was appended before its row
         np.testing.assert_array_equal(events, np.arange(len(events)))
         assert metric["metric"].values.tolist() == [f"m{i % 7}" for i in range(len(events))]
     return count
@@ -64,7 +66,7 @@ def test_killed_at_random_moments_and_resumed(tmp_path: Path) -> None:
     moments = random.Random(0)
     counts = [0]
     for _ in range(TRIALS):
-        arguments = [sys.executable, "-c", WRITER, str(path), str(Path(__file__).parents[1])]
+        arguments = [sys.executable, "-c", WRITER, str(path), str(Path(__file__).parents[1]), str(counts[-1])]
         with subprocess.Popen(arguments, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             for _ in range(moments.randrange(60)):

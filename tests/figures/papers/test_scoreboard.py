@@ -143,3 +143,9 @@ def test_the_hero_is_best_and_surely_better(stood_in, tmp_path):
     assert board().judge(material(tmp_path / "a", "small", second)).outcome == "partly"
     worst = {**SCORES, "adatask": (0.4, 0.4)}
     assert board().judge(material(tmp_path / "b", "small", worst)).outcome == "not reproduced"
+
+
+def test_boards_of_one_name_keep_their_own_deltas(tmp_path):
+    runs = material(tmp_path, "small")
+    assert list(board(rows=ROWS[:2], hero="").deltas(runs)) == ["UW"]
+    assert list(board().deltas(runs)) == ["UW", "Ours"]
