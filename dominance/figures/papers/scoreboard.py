@@ -145,7 +145,7 @@ class Board:
                     found[row.label] = delta(joint, _baseline(runs[row.against]), kind=self.kind)
             return found
 
-        return material.once((self.name, "deltas", self.kind, *(row.label for row in self.rows)), find)
+        return material.once((self.name, "deltas"), find)
 
     def table(self, material: Material, backend: Any) -> Table:
         """Scores of each task and metric, Δ with its interval, and the paper's Δ, on the paper's data."""

@@ -77,7 +77,7 @@ def test_rows_that_are_not_always_trained(stood_in, tmp_path):
         Row("Full", {"method": "dwa"}, "EW", (), {"epochs": 9}, "full"),
         Row("Own", {"method": "si"}, when="own"),
     )
-    several = board(rows=rows)
+    several = board(name="several", rows=rows)
     assert {job.method for job in several.needs(Wish())} == set(SCORES)
     assert {job.method for job in several.needs(Wish("full"))} == {*SCORES, "dwa"}
     own = several.needs(Wish(data={"own": Path("/d")}))
@@ -88,7 +88,7 @@ def test_rows_that_are_not_always_trained(stood_in, tmp_path):
     assert [row[0] for row in made.rows] == ["EW", "UW", "Ours"]
     assert several.judge(stood_in).evidence.endswith("2 of the paper's rows were not trained")
     with pytest.raises(NothingRecorded):
-        board(rows=(*ROWS, Row("Full", {"method": "dwa"}, "EW"))).table(stood_in, "none")
+        board(name="full", rows=(*ROWS, Row("Full", {"method": "dwa"}, "EW"))).table(stood_in, "none")
 
 
 def test_rows_told_apart_by_what_they_have_on_the_papers_data(tmp_path):
@@ -106,7 +106,9 @@ def test_rows_told_apart_by_what_they_have_on_the_papers_data(tmp_path):
 
 def test_the_mean_of_the_tasks_has_a_column(stood_in, tmp_path):
     averaged = board(
-        columns=(("A", "auc"), (AVERAGE, "auc")), rows=(Row("EW", {"method": "equal-weight"}, None, (0.7, 0.65)),)
+        name="averaged",
+        columns=(("A", "auc"), (AVERAGE, "auc")),
+        rows=(Row("EW", {"method": "equal-weight"}, None, (0.7, 0.65)),),
     )
     found = averaged.table(stood_in, "none")
     assert [name.replace("\n", " ") for name in found.header][1:4] == ["A auc ↑", "B auc ↑", "Average auc ↑"]
@@ -143,9 +145,3 @@ def test_the_hero_is_best_and_surely_better(stood_in, tmp_path):
     assert board().judge(material(tmp_path / "a", "small", second)).outcome == "partly"
     worst = {**SCORES, "adatask": (0.4, 0.4)}
     assert board().judge(material(tmp_path / "b", "small", worst)).outcome == "not reproduced"
-
-
-def test_boards_of_one_name_keep_their_own_deltas(tmp_path):
-    runs = material(tmp_path, "small")
-    assert list(board(rows=ROWS[:2], hero="").deltas(runs)) == ["UW"]
-    assert list(board().deltas(runs)) == ["UW", "Ours"]
