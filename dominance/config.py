@@ -11,7 +11,7 @@ from fnmatch import translate
 from pathlib import Path
 from typing import Any
 
-from dominance.errors import BadOption
+from dominance.errors import BadOption, DominanceError
 from dominance.schema import ATTRIBUTIONS
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -109,6 +109,8 @@ def _convert(name: str, value: Any, where: str) -> Any:
         if not isinstance(value, str):
             raise TypeError
         return value
+    except DominanceError:
+        raise
     except (ValueError, TypeError, AttributeError, OverflowError):
         raise BadOption(f"{where}: {name} cannot be {value!r}", fix="see `dominance record --help`") from None
 

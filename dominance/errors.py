@@ -20,7 +20,7 @@ class DominanceError(Exception):
         return f"{self.message}; {self.fix}" if self.fix else self.message
 
 
-class NotARun(DominanceError):
+class NotARun(DominanceError, ValueError):
     """The path is no run directory, or there is nothing there."""
 
 
@@ -40,8 +40,8 @@ class CorruptRun(DominanceError):
     """A checksum does not match, or an array is shorter than the steps it claims to hold."""
 
 
-class BadOption(DominanceError):
-    """An option, environment variable or configuration entry has a value that cannot be used."""
+class BadOption(DominanceError, ValueError):
+    """An option, argument, environment variable or configuration entry has a value that cannot be used."""
 
 
 class BadScript(DominanceError):

@@ -18,7 +18,7 @@ import dominance.optim
 from dominance.benchmarks.arguments import arguments, defaults, read
 from dominance.benchmarks.arguments import describe as kind_words
 from dominance.benchmarks.stepping import Stepping
-from dominance.errors import BadOption
+from dominance.errors import BadOption, DominanceError
 
 Step = Literal["plain", "adatask", "pub", "clippy"]
 
@@ -232,6 +232,8 @@ def _made(
         raise BadOption(f"{method.name} needs {' and '.join(missing)}", fix=f"give them, like {how}" if how else "")
     try:
         return call(**chosen)
+    except DominanceError:
+        raise
     except ValueError as error:
         raise BadOption(f"{method.name}: {error}", fix="see --lr, --weight-decay and --option") from error
 

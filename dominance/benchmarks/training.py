@@ -20,7 +20,7 @@ from dominance.benchmarks.evaluation import evaluate, standing
 from dominance.benchmarks.plan import Plan
 from dominance.benchmarks.splits import derived_generator
 from dominance.config import RecordOptions
-from dominance.errors import BadOption, TrainingFailed
+from dominance.errors import BadOption, DominanceError, TrainingFailed
 from dominance.record.recorder import Recorder
 
 EVALUATED = ("val", "test")
@@ -233,6 +233,8 @@ class Training:
         try:
             self.stepping.step(losses, representation)
             self.stepping.look_back(lambda: self._losses(batch, self.plan.benchmark.outputs(self.model, batch)))
+        except DominanceError:
+            raise
         except (ValueError, ArithmeticError) as error:
             raise self._failed(str(error)) from error
         self.place.step += 1
