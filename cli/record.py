@@ -14,7 +14,7 @@ import typer
 
 from dominance.errors import BadOption, DominanceError
 from dominance_cli import say
-from dominance_cli.rundir import Latest, default_folder
+from dominance_cli.rundir import Latest, default_folder, of_rank, rank
 
 if TYPE_CHECKING:
     from dominance.config import RecordOptions
@@ -97,7 +97,7 @@ def record(
         }
     )
     prepared = prepare(target, module=module)
-    path = output or default_folder(target, module=module)
+    path = of_rank(output) if output is not None else default_folder(target, module=module)
     return Recording(prepared, args or [], path, output is None, options, force, resume)
 
 
@@ -129,7 +129,7 @@ class Recording:
         )
         session.check_output()
         session.listen()
-        latest = Latest(path) if self.default_path else None
+        latest = Latest(path) if self.default_path and rank() == 0 else None
         ready = False
 
         def start() -> None:

@@ -20,6 +20,7 @@ from dominance.record.sink import Sink, note
 from dominance.record.tasks_named import activate, deactivate
 from dominance.record.watch import Watch
 from dominance.schema import AFFINITY
+from dominance.store.lock import RunLock, holds_something
 
 
 class Recorder:
@@ -47,7 +48,8 @@ class Recorder:
         quiet: say nothing on stderr.
 
     Raises:
-        RunExists: ``path`` is there, and neither ``overwrite`` nor ``resume`` is given.
+        RunExists: ``path`` is there, and neither ``overwrite`` nor ``resume`` is given; on entering: another recording
+            writes into it.
         BadOption: an argument has a value that cannot be used.
 
     >>> import tempfile, torch, dominance
@@ -104,7 +106,7 @@ class Recorder:
             attribution=attribution,
         )
         self.path = Path(path)
-        if self.path.exists() and any(self.path.iterdir()) and not (overwrite or resume):
+        if self.path.exists() and holds_something(self.path) and not (overwrite or resume):
             raise RunExists(f"{self.path} exists", fix="give overwrite=True, resume=True, or another path")
         table = ParameterTable()
         table.add_model(model)
@@ -123,6 +125,7 @@ class Recorder:
         self._evaluation: Evaluation | None = None
 
     def __enter__(self) -> Recorder:
+        self._sink.lock = RunLock(self.path)
         self._watch.start()
         activate(self._watch)
         listen(self)
@@ -207,6 +210,13 @@ class Recorder:
         if not self._open:
             return
         self._open = False
+        try:
+            self._close(ended)
+        finally:
+            if self._sink.lock is not None:
+                self._sink.lock.release()
+
+    def _close(self, ended: str) -> None:
         deactivate(self._watch)
         hear_no_more(self)
         self._watch.stop()

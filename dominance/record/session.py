@@ -11,7 +11,8 @@ from dominance.config import RecordOptions
 from dominance.errors import NothingRecorded, RunExists
 from dominance.record.evaluation import Evaluation, hear_no_more, listen
 from dominance.record.models import free_path, remove_models
-from dominance.schema import MODEL_NUMBER, MODEL_OF
+from dominance.schema import DATA_NAME, MODEL_NUMBER, MODEL_OF
+from dominance.store.lock import RunLock, holds_something
 
 if TYPE_CHECKING:
     from dominance.record.parameters import ParameterTable
@@ -54,6 +55,7 @@ class ScriptSession:
         self._evaluation: Evaluation | None = None
         self._table: ParameterTable | None = None
         self._listening = False
+        self._lock: RunLock | None = None
 
     def listen(self) -> None:
         """From now on, until ``finish``, hear of ``dominance.evaluate``; no torch is needed yet."""
@@ -65,15 +67,22 @@ class ScriptSession:
         self._evaluation = registered
 
     def check_output(self) -> None:
-        """Raise RunExists, before the script starts, when the output is there and neither flag was given."""
-        if self._force:
-            remove_models(self.path)
-        if self._force or self._resume or not self.path.exists():
-            return
-        if not self.path.is_dir() or any(self.path.iterdir()):
+        """Make the run directory and lock it, before the script starts.
+
+        Raises:
+            RunExists: the output is there and neither flag was given, or is no run; or another process writes it.
+            BadOption: it cannot be made or written.
+        """
+        there = self.path.exists() and (not self.path.is_dir() or holds_something(self.path))
+        if there and not (self._force or self._resume):
             raise RunExists(
                 f"{self.path} exists", fix="give --force to replace it, --resume to go on with it, or another -o"
             )
+        if there and not (self.path / DATA_NAME).is_dir():
+            raise RunExists(f"{self.path}: holds something that is no dominance run", fix="choose another -o")
+        self._lock = RunLock(self.path)
+        if self._force:
+            remove_models(self.path)
 
     def start(self) -> None:
         """Install the hooks; torch is imported by now."""
@@ -84,7 +93,7 @@ class ScriptSession:
 
         main = getattr(sys.modules.get("__main__"), "__file__", None)
         attrs = {"recorded_by": "dominance record", "script": self._script, "argv": self._argv, "script_path": main}
-        sink = Sink(self.path, self._options, attrs, overwrite=self._force, resume=self._resume)
+        sink = Sink(self.path, self._options, attrs, overwrite=self._force, resume=self._resume, lock=self._lock)
         say = (lambda text: None) if self._options.quiet else note
 
         models = [self.path]
@@ -102,6 +111,13 @@ class ScriptSession:
 
     def finish(self, status: Literal["complete", "failed", "interrupted"]) -> SessionResult:
         """Take the hooks away and close the run."""
+        try:
+            return self._finish(status)
+        finally:
+            if self._lock is not None:
+                self._lock.release()
+
+    def _finish(self, status: Literal["complete", "failed", "interrupted"]) -> SessionResult:
         if self._listening:
             self._listening = False
             hear_no_more(self)

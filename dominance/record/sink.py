@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 
 from dominance.config import RecordOptions
-from dominance.errors import BadOption
+from dominance.errors import BadOption, RecordingFailed
 from dominance.record.parameters import Named, ParameterTable
 from dominance.record.provenance import describe, git_commit, versions
 from dominance.record.rows import Row, RowShape
 from dominance.record.sampling import STEPS_IN_FIRST_HALF, Sample, Schedule, Stratum, sample_coordinates
 from dominance.record.steppers import Splits, Steppers
 from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, UPDATE_PARTS, Layout, Parameter
+from dominance.store.lock import RunLock
 from dominance.store.writer import RunWriter
 
 _SAMPLING_SEED = 0
@@ -37,6 +38,7 @@ class Sink:
         attrs: what the caller knows of the run: script, argv.
         overwrite, resume: as in ``RunWriter``.
         first_step: number of the training step that comes first; None: 0, or the one after the last recorded.
+        lock: of the run directory, where the caller holds it; None: it is taken with the first row.
     """
 
     def __init__(
@@ -48,8 +50,10 @@ class Sink:
         overwrite: bool,
         resume: bool,
         first_step: int | None = None,
+        lock: RunLock | None = None,
     ) -> None:
         self.path = path
+        self.lock = lock
         there = _recorded(path) if resume else None
         self.first_step = first_step if first_step is not None else 0 if there is None else there.next_step
         self._keep = None if there is None or first_step is None else there.before(first_step)
@@ -162,6 +166,7 @@ class Sink:
             overwrite=self._overwrite,
             resume=self._resume,
             keep=self._keep,
+            lock=self.lock,
         )
         known = list(self._writer.tasks)
         self._writer.grow_tasks([name for name in self._tasks if name not in known])
@@ -196,10 +201,24 @@ class Sink:
         self._shape, self._named, self._reach = None, [], {}
 
     def close(self, *, complete: bool, **attrs: Any) -> None:
-        """Write what is left and end the run."""
-        if self._writer is not None:
-            self._writer.set_attrs(**attrs)
-            self._writer.close(complete=complete)
+        """Write what is left and end the run.
+
+        Raises:
+            RecordingFailed: the disk is full, or gone, and nobody has been told yet.
+        """
+        writer = self._writer
+        if writer is None:
+            return
+        try:
+            if not writer.failed:  # else it was said when it happened
+                writer.set_attrs(**attrs)
+                writer.close(complete=complete)
+        except OSError as error:
+            raise RecordingFailed(
+                f"{self.path}: could not be written to its end ({error.strerror})", fix="see whether the disk is full"
+            ) from error
+        finally:
+            writer.close(complete=False)
 
     def take_in(self, tasks: Sequence[str], reach: Mapping[Tensor, Sequence[str]]) -> list[str]:
         """Keep what a step shows: tasks that are new, which are returned, and which tasks reach each parameter."""

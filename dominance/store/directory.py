@@ -17,6 +17,7 @@ from dominance.schema import DATA_NAME, ArraySpec, Layout, validate
 from dominance.store.codec import decode, encode, little_endian
 from dominance.store.files import Files, LocalFiles
 from dominance.store.grid import Grid, array_metadata
+from dominance.store.lock import holds_something
 
 COORDINATES = {"parameter": "int32", "index": "int64", "weight": "float64"}
 """Arrays below coord/, one entry per kept coordinate: Layout.coord_parameter, coord_index, coord_weight."""
@@ -67,9 +68,11 @@ def claim(path: Path, *, overwrite: bool, resume: bool) -> dict[str, Any] | None
         return None
     if not path.is_dir():
         raise RunExists(f"{path}: is a file", fix="choose another directory with -o")
-    if not any(path.iterdir()):
+    if not holds_something(path):
         return None
     data = path / DATA_NAME
+    if data.is_symlink():
+        raise RunExists(f"{data}: is a link, which is not written through", fix="choose another directory with -o")
     unfinished = data.is_dir() and not (data / "zarr.json").exists()
     try:
         if unfinished and any(data.iterdir()) and not (data / "coord").is_dir():
@@ -104,7 +107,7 @@ def clear(path: Path) -> None:
             (data / "zarr.json").unlink(missing_ok=True)
             for other in data.iterdir():
                 if other.name != "coord":
-                    shutil.rmtree(other) if other.is_dir() else other.unlink()
+                    shutil.rmtree(other) if other.is_dir() and not other.is_symlink() else other.unlink()
             shutil.rmtree(data)
         data.mkdir()
     except OSError as error:

@@ -27,9 +27,19 @@ class Disk:
         self._sizes: dict[str, int] = {}
 
     def scan(self) -> None:
-        """Learn the sizes of the files that are there, and delete what a killed process left half-written."""
+        """Learn the sizes of the files that are there, and delete what a killed process left half-written.
+
+        Raises:
+            RecordingFailed: there is a link among them.
+        """
         self._sizes = {}
-        for folder, _, names in os.walk(self.root):
+        for folder, folders, names in os.walk(self.root):
+            for name in (*folders, *names):
+                if Path(folder, name).is_symlink():
+                    raise RecordingFailed(
+                        f"{Path(folder, name)}: is a link, which is not written through",
+                        fix="put what it points to in its place",
+                    )
             for name in names:
                 path = Path(folder, name)
                 if name.endswith(PARTIAL):
@@ -49,7 +59,7 @@ class Disk:
         """Write or replace a file.
 
         Raises:
-            RecordingFailed: the budget would be exceeded; nothing was written.
+            RecordingFailed: the budget would be exceeded, or the run directory is gone; nothing was written.
             OSError: the disk is full, or gone; the old file is still there.
         """
         if self.budget is not None and self.total + len(data) > self.budget:
@@ -80,5 +90,10 @@ class Disk:
         try:
             path.write_bytes(data)
         except FileNotFoundError:
+            if not self.root.is_dir():
+                # Made again it would be a run without its beginning, perhaps on another disk.
+                raise RecordingFailed(
+                    f"{self.root.parent}: the run directory is gone", fix="leave it in its place while it is recorded"
+                ) from None
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)

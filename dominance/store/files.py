@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from errno import EINVAL, EISDIR, ELOOP
 from functools import cached_property
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 
@@ -22,8 +24,20 @@ if TYPE_CHECKING:  # the writer, which lives in the training process, does witho
     import obstore.store
     from zarr.abc.store import Store
 
+_FOLLOWED = "a link in a run is not followed"
+
 RunPath: TypeAlias = "str | os.PathLike[str] | Store | obstore.store.ObjectStore"
 """What a run is opened by: a path, a URL, a Zarr store or a store of obstore."""
+
+
+def _no_link(path: str, flags: int) -> int:
+    # A pipe of that name would be waited for.
+    file = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    mode = os.fstat(file).st_mode
+    if not S_ISREG(mode):
+        os.close(file)
+        raise OSError(EISDIR, os.strerror(EISDIR)) if S_ISDIR(mode) else OSError(EINVAL, "it is no file")
+    return file
 
 
 class Scratch:
@@ -73,22 +87,47 @@ class Files(ABC):
 
 
 class LocalFiles(Files):
+    """A local run directory, which may be a stranger's: links in it are not followed; it may be one itself."""
+
     def __init__(self, root: Path) -> None:
         self.root = root
         self.where = str(root)
+        self._plain: set[Path] = {root}
+
+    def _inside(self, key: str) -> Path:
+        """The file, none of whose folders is a link."""
+        path = self.root / key
+        for folder in path.parents:
+            if folder in self._plain:
+                break
+            if folder.is_symlink():
+                raise OSError(ELOOP, _FOLLOWED)
+        else:
+            raise OSError(ELOOP, "it lies outside")
+        self._plain.add(path.parent)
+        return path
+
+    def _check(self, key: str) -> None:
+        with self._told(key):
+            if self._inside(key).is_symlink():
+                raise OSError(ELOOP, _FOLLOWED)
+
+    def _open(self, key: str) -> io.FileIO:
+        return io.FileIO(self._inside(key), opener=_no_link)
 
     @cached_property
     def store(self) -> Store:
-        from zarr.storage import LocalStore
+        from dominance.store.inside import InsideStore
 
-        return LocalStore(self.root, read_only=True)
+        return InsideStore(self.root, self._check)
 
     def read(self, keys: Sequence[str]) -> list[bytes | None]:
         found: list[bytes | None] = []
         for key in keys:
             with self._told(key):
                 try:
-                    found.append((self.root / key).read_bytes())
+                    with self._open(key) as file:
+                        found.append(file.readall())
                 except (FileNotFoundError, NotADirectoryError):
                     found.append(None)
         return found
@@ -97,7 +136,7 @@ class LocalFiles(Files):
         for key in keys:
             with self._told(key):
                 try:
-                    with open(self.root / key, "rb", buffering=0) as file:
+                    with self._open(key) as file:
                         room = scratch.room(os.fstat(file.fileno()).st_size)
                         size = file.readinto(room.data) or 0
                 except FileNotFoundError:
@@ -109,7 +148,8 @@ class LocalFiles(Files):
         try:
             yield
         except OSError as error:
-            reason = f"{self.where}/{key}: cannot be read ({error.strerror})"
+            why = _FOLLOWED if error.errno == ELOOP else error.strerror
+            reason = f"{self.where}/{key}: cannot be read ({why})"
             raise Unreachable(reason, fix="see what it is and who may read it") from error
 
     def size(self) -> int:

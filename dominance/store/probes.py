@@ -46,6 +46,10 @@ def write_probe(run: str | os.PathLike[str], name: str, found: xr.Dataset) -> No
     there = LocalFiles(path)
     attributes = read_attributes(there)
     root = path / DATA_NAME
+    if links := [each for each in (root, root / GROUP, root / GROUP / "zarr.json") if each.is_symlink()]:
+        raise RecordingFailed(
+            f"{links[0]}: is a link, which is not written through", fix="put what it points to in its place"
+        )
     groups = _groups(there)
     number = 1 + max((_number(folder.name) for folder in _folders(root)), default=0)
     folder = f"{name}.{number}"
@@ -185,7 +189,9 @@ def _aligned(found: xr.Dataset, tasks: Sequence[str] | None) -> xr.Dataset:
 
 
 def _folders(root: Path) -> list[Path]:
-    return [folder for folder in (root / GROUP).iterdir() if folder.is_dir()] if (root / GROUP).is_dir() else []
+    if not (root / GROUP).is_dir():
+        return []
+    return [folder for folder in (root / GROUP).iterdir() if folder.is_dir() and not folder.is_symlink()]
 
 
 def _number(folder: str) -> int:

@@ -24,6 +24,7 @@ from dominance.store.directory import check_same, claim, clear, coordinate_files
 from dominance.store.disk import Disk
 from dominance.store.files import LocalFiles
 from dominance.store.grid import EVENT_CHUNK, block_rows, cut
+from dominance.store.lock import RunLock
 from dominance.store.stream import Head, Stream
 
 _NUMBERS = 2048  # bytes for groups and for longer numbers in the metadata
@@ -45,13 +46,14 @@ class RunWriter:
         overwrite: replace the run that is there. Nothing but its ``data.zarr`` is deleted.
         resume: go on after the last committed step of the run that is there; start one where there is none.
         keep: with ``resume``, how many rows of steps and of events to keep; those behind them are dropped. None: all.
+        lock: of this run directory, where the caller holds it already, and goes on holding it; None: the writer's own.
         flush_seconds: a row is on disk at most this long after it was appended, plus the time to write it.
 
     Attributes:
         refused: rows that the budget kept out.
 
     Raises:
-        RunExists: there is something at ``path``, and neither flag was given, or it is no run.
+        RunExists: there is something at ``path``, and neither flag was given, or it is no run; or another writes it.
         BadOption: the run that is there has other coordinates or names (resume), or the budget holds no step.
         CorruptRun: the run that is there cannot be read (resume).
         OSError: the directory cannot be made.
@@ -67,6 +69,7 @@ class RunWriter:
         overwrite: bool = False,
         resume: bool = False,
         keep: tuple[int, int] | None = None,
+        lock: RunLock | None = None,
         flush_seconds: float = 30.0,
     ) -> None:
         self.path = Path(path)
@@ -80,6 +83,16 @@ class RunWriter:
         self._last_root = b""
         self._tick = max(flush_seconds, _SHORTEST_TICK)
         self._thread = Thread(target=self._run, name="dominance-writer", daemon=True)
+        self._lock = RunLock(self.path) if lock is None else None
+        try:
+            self._open(layout, exact=exact, overwrite=overwrite, resume=resume, keep=keep)
+        except BaseException:
+            self._unlock()
+            raise
+
+    def _open(
+        self, layout: Layout, *, exact: bool, overwrite: bool, resume: bool, keep: tuple[int, int] | None
+    ) -> None:
         found = claim(self.path, overwrite=overwrite, resume=resume)
         if found is not None:
             check_same(found, self.path, layout, exact)
@@ -93,8 +106,8 @@ class RunWriter:
         alive = self._thread.is_alive
         self._steps = Stream(steps, on_full=lambda head: self._hand_over(self._steps, head), alive=alive)
         self._events = Stream(events, on_full=lambda head: self._hand_over(self._events, head), alive=alive)
-        self._attributes = Attributes(first_attributes(layout, exact, budget) if found is None else found)
-        self._disk = Disk(self.path / DATA_NAME, budget)
+        self._attributes = Attributes(first_attributes(layout, exact, self.budget) if found is None else found)
+        self._disk = Disk(self.path / DATA_NAME, self.budget)
         if found is None:
             self._create(layout)
         else:
@@ -147,6 +160,11 @@ class RunWriter:
     def bytes_written(self) -> int:
         """Bytes of all files in ``data.zarr``."""
         return self._disk.total
+
+    @property
+    def failed(self) -> bool:
+        """Whether something stopped the writer's thread, and a call has raised it."""
+        return self._told
 
     @property
     def waited_seconds(self) -> float:
@@ -240,6 +258,12 @@ class RunWriter:
         if self._closed or os.getpid() != self._pid:
             return
         self._closed = True
+        try:
+            self._end(complete=complete)
+        finally:
+            self._unlock()
+
+    def _end(self, *, complete: bool) -> None:
         self._attributes.update({"status": "complete" if complete else "interrupted"})
         try:
             self._send_and_wait(partial(self._commit, consolidate=True))
@@ -254,6 +278,10 @@ class RunWriter:
             if not self._told:
                 self._told = True
                 raise self._error
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
 
     def __enter__(self) -> RunWriter:
         return self
