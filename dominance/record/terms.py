@@ -23,6 +23,7 @@ from dominance.record.graph import (
     touches_data,
     walk,
 )
+from dominance.record.means import is_mean
 from dominance.record.naming import Names
 from dominance.record.sources import name_of_value, stack_of, value_of
 from dominance.record.splitting import Named, Splitter, Term
@@ -160,7 +161,9 @@ class TermFinder:
         """Whether a scalar is a value of its own: what was put into a vector that has a name is the loss, whatever it
         was computed from."""
         stacks = {node for vector in names.vectors for node in _stacks_below(vector[0])}
-        return lambda edge, path, above: above in stacks or self._values.is_value(edge, path, above)
+        return lambda edge, path, above: (
+            above in stacks or self._values.is_value(edge, path, above) or is_mean(edge)
+        )
 
     def _splitter(self, roots: Sequence[Root], names: Names, parameters: set[int]) -> Splitter:
         touches = _Remembered(parameters)

@@ -1,0 +1,57 @@
+"""Means that are written by hand: a sum over a batch, divided by how many were summed."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from operator import mul
+
+import torch
+from torch import Tensor
+
+from dominance.record.graph import QUOTIENTS, Edge, Node, output_shape, output_size
+
+_FACTORS = {"MulBackward0": 1, "MulBackward1": 1}
+
+
+def is_mean(edge: Edge) -> bool:
+    """Whether this scalar is a sum over all entries of a tensor, over their number or that of the samples.
+
+    Such a factor is no weight of a loss but the end of its definition, as in ``F.mse_loss(..., reduction="sum") / n``.
+    """
+    node = edge[0]
+    summed = node.next_functions[0][0] if node.next_functions else None
+    count = _count(node)
+    if summed is None or count is None or output_size(edge) != 1 or not summed.name().startswith(_SUMS):
+        return False
+    sizes = _sizes(summed)
+    return any(abs(count - size) <= 1e-6 * size for size in sizes)
+
+
+_SUMS = ("SumBackward", "MseLoss", "L1Loss", "SmoothL1", "HuberLoss", "NllLoss", "BinaryCrossEntropy", "SoftMargin")
+
+
+def _sizes(summed: Node) -> list[int]:
+    """How many entries it sums: of the first dimension, of the first two, …, of all."""
+    shapes = [output_shape(child) for child in summed.next_functions if child[0] is not None]
+    shape = next((shape for shape in shapes if shape), None)
+    return [] if shape is None else [size for size in accumulate(shape, mul) if size > 1]
+
+
+def _count(node: Node) -> float | None:
+    """The number that a node divides by."""
+    if node.name() in QUOTIENTS:
+        other = getattr(node, "_saved_other", None)
+        return _number(other)
+    if node.name() in _FACTORS:
+        factor = _number(getattr(node, "_saved_other", None))
+        return None if not factor else 1 / factor
+    return None
+
+
+def _number(other: object) -> float | None:
+    """A number of the script's, which waits for no device."""
+    if isinstance(other, int | float):
+        return float(other)
+    if isinstance(other, Tensor) and other.dim() == 0 and other.device == torch.device("cpu"):
+        return float(other)
+    return None
