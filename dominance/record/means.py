@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import accumulate
 from operator import mul
 
-import torch
 from torch import Tensor
 
 from dominance.record.graph import QUOTIENTS, Edge, Node, output_shape, output_size
@@ -52,6 +51,6 @@ def _number(other: object) -> float | None:
     """A number of the script's, which waits for no device."""
     if isinstance(other, int | float):
         return float(other)
-    if isinstance(other, Tensor) and other.dim() == 0 and other.device == torch.device("cpu"):
+    if isinstance(other, Tensor) and not (other.dim() or other.requires_grad) and other.device.type == "cpu":
         return float(other)
     return None

@@ -161,9 +161,7 @@ class TermFinder:
         """Whether a scalar is a value of its own: what was put into a vector that has a name is the loss, whatever it
         was computed from."""
         stacks = {node for vector in names.vectors for node in _stacks_below(vector[0])}
-        return lambda edge, path, above: (
-            above in stacks or self._values.is_value(edge, path, above) or is_mean(edge)
-        )
+        return lambda edge, path, above: above in stacks or self._values.is_value(edge, path, above) or is_mean(edge)
 
     def _splitter(self, roots: Sequence[Root], names: Names, parameters: set[int]) -> Splitter:
         touches = _Remembered(parameters)
