@@ -58,6 +58,20 @@ class Values:
         self._ends: set[Fingerprint] = set()
         self._inner: set[Fingerprint] = set()
         self._whole: set[Fingerprint] = set()
+        self._named: set[Fingerprint] = set()
+
+    def has_name(self, edge: Edge, path: tuple[int, ...], above: Node | None) -> bool:
+        """Whether a statement gave this scalar a name."""
+        if output_size(edge) != 1:
+            return False
+        look = fingerprint(edge[0])
+        if not stack_of(edge[0]):
+            return look in self._named
+        value = value_of(edge[0], above)
+        named = value is not None and name_of_value(value) is not None
+        if named:
+            self._named.add(look)
+        return named
 
     def ends(self, edge: Edge, path: tuple[int, ...], above: Node | None) -> bool:
         """Whether the walk down a loss ends at this scalar."""
@@ -129,17 +143,37 @@ class TermFinder:
         if whole:
             each = [Term(r.edge, (i,) if len(roots) > 1 else (), r.edge[0].name()) for i, r in enumerate(roots)]
             return (terms if len(terms) == len(roots) == 1 else each), False
-        # A term that is itself a function of several named losses is those losses.
         live = self.live(names, parameters)
-        inner = [[] if names.is_known(t.edge) or self._values.one_call(t.edge) else live.named_below(t) for t in terms]
-        terms = [
-            each
-            for term, below in zip(terms, inner, strict=True)
-            for each in (below if len(below) > 1 or (below and _is_curve_of(term, below[0])) else [term])
-        ]
+        terms = self._inside(terms, names, live)
         expanded = len(roots) == 1 and len(terms) > 1
         terms, further = self._while_alone(terms, splitter, live, parameters)
+        if further:
+            terms = self._inside(terms, names, live)
         return self._apart(terms, splitter), expanded or further
+
+    def _inside(self, terms: list[Term], names: Names, live: Splitter) -> list[Term]:
+        """The same, where a term that is itself a function of named losses is those losses."""
+        found = []
+        for term in terms:
+            if names.is_known(term.edge) or self._values.one_call(term.edge):
+                found.append(term)
+                continue
+            below = live.named_below(term)
+            if len(below) < 2 and not (below and _is_curve_of(term, below[0])):
+                assigned = self._below_curve(term)
+                below = [term if assigned is None else assigned]
+            found += below
+        return found
+
+    def _below_curve(self, term: Term) -> Term | None:
+        """The loss with a name in the source that a term is a curve of: its logarithm, its square."""
+        node, path, above = term.node, term.path, term.above
+        while node.name() in _CURVES and len(below := children(node)) == 1:
+            edge, above = below[0], node
+            path, node = (*path, node.next_functions.index(edge)), edge[0]
+            if self._values.has_name(edge, path, above):
+                return Term(edge, path, node.name(), above)
+        return None
 
     def _of_root(self, root: Term, splitter: Splitter, names: Names) -> list[Term]:
         """The terms of one root: itself where it has a name and is but a scaled reduction, no weighted loss."""
