@@ -60,7 +60,7 @@ class Values:
         self._whole: set[Fingerprint] = set()
         self._named: set[Fingerprint] = set()
 
-    def has_name(self, edge: Edge, path: tuple[int, ...], above: Node | None) -> bool:
+    def has_name(self, edge: Edge, above: Node | None) -> bool:
         """Whether a statement gave this scalar a name."""
         if output_size(edge) != 1:
             return False
@@ -159,21 +159,8 @@ class TermFinder:
                 found.append(term)
                 continue
             below = live.named_below(term)
-            if len(below) < 2 and not (below and _is_curve_of(term, below[0])):
-                assigned = self._below_curve(term)
-                below = [term if assigned is None else assigned]
-            found += below
+            found += below if len(below) > 1 or (below and _is_curve_of(term, below[0])) else [term]
         return found
-
-    def _below_curve(self, term: Term) -> Term | None:
-        """The loss with a name in the source that a term is a curve of: its logarithm, its square."""
-        node, path, above = term.node, term.path, term.above
-        while node.name() in _CURVES and len(below := children(node)) == 1:
-            edge, above = below[0], node
-            path, node = (*path, node.next_functions.index(edge)), edge[0]
-            if self._values.has_name(edge, path, above):
-                return Term(edge, path, node.name(), above)
-        return None
 
     def _of_root(self, root: Term, splitter: Splitter, names: Names) -> list[Term]:
         """The terms of one root: itself where it has a name and is but a scaled reduction, no weighted loss."""
@@ -186,10 +173,12 @@ class TermFinder:
         return below if is_loss else [root]
 
     def live(self, names: Names, parameters: set[int]) -> Splitter:
-        """Finds the scalars that the script holds by name now."""
-        touches = _Remembered(parameters)
-        named: Named = lambda edge, path, above: names.is_scalar(edge)  # noqa: E731
-        return Splitter(touches, named, lambda edge: False, self._lifts(names))
+        """Finds the scalars that the script holds by name now, or held in a function that has returned."""
+
+        def named(edge: Edge, path: tuple[int, ...], above: Node | None) -> bool:
+            return names.is_scalar(edge) or self._values.has_name(edge, above)
+
+        return Splitter(_Remembered(parameters), named, lambda edge: False, self._lifts(names))
 
     def _lifts(self, names: Names) -> Named:
         """Whether a scalar is a value of its own: what was put into a vector that has a name is the loss, whatever it
