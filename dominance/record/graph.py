@@ -270,18 +270,40 @@ def fingerprint(node: Node, most: int = 24) -> Fingerprint:
     return tuple(told)
 
 
+_VECTOR_PRODUCTS = ("MvBackward0", "DotBackward0")
+
+
 def head(node: Node, parameters: Container[int]) -> frozenset[int]:
-    """Ids of the matrices among ``parameters`` that lie nearest below a loss: those of its own head."""
-    seen, level = {node}, [node]
+    """What lies nearest below a loss and is its own head: ids of weights among ``parameters``.
+
+    A function of several outputs that is one node (a compiled network) hides its heads: which of its outputs the loss
+    uses is then told, as negative numbers.
+    """
+    seen, level = {node}, [(node, 0)]
+    above: list[Node] = []
     while level:
-        leaves_here = [each.variable for each in level if each.name() == ACCUMULATE]
-        near = frozenset(id(leaf) for leaf in leaves_here if id(leaf) in parameters and leaf.dim() > 1)
-        if near:
-            return near
-        below = [child for each in level for child, _ in each.next_functions if child is not None]
-        level = [child for child in dict.fromkeys(below) if child not in seen]
-        seen.update(level)
+        near = {id(n.variable) for n, _ in level if n.name() == ACCUMULATE and _is_weight(n.variable, above)}
+        near &= {key for key in near if key in parameters}
+        outputs = {-1 - output for n, output in level if _several_outputs(n)}
+        if near or outputs:
+            return frozenset(near or outputs)
+        above = [each for each, _ in level]
+        below = [edge for each in above for edge in each.next_functions if edge[0] is not None]
+        level = [edge for edge in dict.fromkeys(below) if edge[0] not in seen]
+        seen.update(child for child, _ in level)
     return frozenset()
+
+
+def _is_weight(leaf: Tensor, above: Sequence[Node]) -> bool:
+    """Whether a leaf is a matrix, or a vector that a matrix is multiplied by."""
+    if leaf.dim() > 1:
+        return True
+    products = (node for node in above if node.name() in _VECTOR_PRODUCTS)
+    return any(getattr(child, "variable", None) is leaf for node in products for child, _ in node.next_functions)
+
+
+def _several_outputs(node: Node) -> bool:
+    return isinstance(node, torch.autograd.function.BackwardCFunction) and len(node._input_metadata) > 1
 
 
 def private_parameters(terms: Sequence[Node]) -> list[frozenset[int]]:

@@ -44,6 +44,8 @@ class Labeller:
 
     def __init__(self) -> None:
         self._known: dict[Fingerprint, Label | None] = {}
+        self._of_head: dict[frozenset[int], Label | None] = {}
+        """The label of the one loss that has this head; None where several have it."""
         self._waited = 0
         self._steps: set[int] = set()
         self.lines_asked = False
@@ -81,15 +83,18 @@ class Labeller:
             elif len(below := inner.get(term.edge, [])) == 1:
                 labels.append(Label(below[0], False, trace))
             elif source is not None:
-                labels.append(self._keep(term, _from_source(source, sources)))
+                labels.append(self._keep(term, _from_source(source, sources), head(term.node, parameters)))
             else:
                 labels.append(self._without_lines(term, position, names, parameters))
         self._waited = 0
         self._steps.clear()
         return labels
 
-    def _keep(self, term: Term, label: Label) -> Label:
-        """The label, remembered for terms that look like this one."""
+    def _keep(self, term: Term, label: Label, own: frozenset[int]) -> Label:
+        """The label, remembered for terms that look like this one, or have its head."""
+        known = self._of_head.setdefault(own, label) if own else None
+        if known is not None and known.name != label.name:
+            self._of_head[own] = None
         for depth in _DEPTHS:
             look = fingerprint(term.node, depth)
             known = self._known.setdefault(look, label)
@@ -101,6 +106,10 @@ class Labeller:
     def _without_lines(self, term: Term, position: int, names: Names, parameters: set[int]) -> Label:
         looks = (self._known.get(fingerprint(term.node, depth)) for depth in _DEPTHS)
         known = next((label for label in looks if label is not None), None)
+        if known is not None:
+            return Label(known.name, True, known.trace)
+        # Frozen or thawed, cut off or not: the graph below has changed, and the head is the same.
+        known = self._of_head.get(head(term.node, parameters))
         if known is not None:
             return Label(known.name, True, known.trace)
         own = names.key_of(head(term.node, parameters)) if self.lines_seen else None

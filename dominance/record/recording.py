@@ -308,7 +308,7 @@ class Recording:
         self.finder.expand, expand = False, self.finder.expand
         reached = self.table.ids() if between else {id(p) for p in inputs}
         try:
-            return self.finder.find(list(roots), _names_of(roots), reached, self.observed)
+            return self.finder.find(list(roots), _names_of(roots), reached, self.observed, taken=True)
         except Unnamed:
             # Whether the step is made of it shows when the optimizer is fed; then it is unexplained.
             return None

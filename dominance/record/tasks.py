@@ -90,6 +90,8 @@ class TaskFinder:
         self._reached: dict[str, frozenset[int]] = {}
         self._terms = TermFinder()
         self._labeller = Labeller()
+        self._loaded = False
+        """Whether any loss that came up is made from data."""
         self.expand = True
         """Whether a loss that is one named sum is taken apart; not so when every task has its own backward()."""
 
@@ -98,7 +100,15 @@ class TaskFinder:
         """Whether a loss of new structure came up that only its source lines can name: recorded forwards keep them."""
         return self._labeller.lines_asked
 
-    def find(self, roots: Sequence[Root], names: Names, parameters: set[int], observed: Mapping[str, Tensor]) -> Found:
+    def find(
+        self,
+        roots: Sequence[Root],
+        names: Names,
+        parameters: set[int],
+        observed: Mapping[str, Tensor],
+        *,
+        taken: bool = False,
+    ) -> Found:
         """Tasks of one backward() call.
 
         Args:
@@ -106,13 +116,15 @@ class TaskFinder:
             names: the live tensors around the call.
             parameters: ids of the parameters that can get a gradient from the call.
             observed: task name -> loss, as the user told with ``observe``; empty when not told.
+            taken: whether the script is handed the gradients, and ``.grad`` is not. What it takes the gradient of may
+                be anything then: a function of the parameters alone is no task beside losses that are made from data.
         """
         total = sum(float((root.tensor.detach() * root.gradient).sum()) for root in roots if root.tensor is not None)
         root_name = self._live_name(roots[0].edge, names)
         if observed:
             found = self._from_observed(roots, names, parameters, observed, root_name)
         else:
-            found = self._from_graph(roots, names, parameters, root_name)
+            found = self._from_graph(roots, names, parameters, root_name, taken=taken)
         found.total = total if any(root.tensor is not None for root in roots) else math.nan
         return found
 
@@ -189,29 +201,35 @@ class TaskFinder:
             tasks.append(task)
         return Found(root_name or "loss", tasks, [], words=words)
 
-    def _from_graph(self, roots: Sequence[Root], names: Names, parameters: set[int], root_name: str | None) -> Found:
+    def _from_graph(
+        self, roots: Sequence[Root], names: Names, parameters: set[int], root_name: str | None, *, taken: bool
+    ) -> Found:
         if len(roots) == 1 and (word := _handed_on(roots[0], names)) is not None:
             return Found(root_name or "output", [], [names.vectors.get(roots[0].edge, "output")], words=[word])
+        loaded = any(touches_data(root.edge[0], parameters) for root in roots)
+        if taken and self._loaded and not loaded:
+            return Found(root_name or "loss", [], [])
+        self._loaded |= loaded
         whole = not self.expand or (len(roots) == 1 and picks(roots[0]) and root_name is not None)
         if root_name is not None and root_name.lower() not in GENERIC:
             # A penalty with a name and a backward() of its own is one task, whatever it adds up.
-            whole = whole or not any(touches_data(root.edge[0], parameters) for root in roots)
+            whole = whole or not loaded
         nameless = False
         terms, expanded = self._terms.terms(roots, names, parameters, whole=whole and root_name is not None)
         if whole and root_name is None and not all_known(terms, names):
             # A sum that has no name, of terms that have none, is the loss of one task.
             nameless = sum(1 for term in terms if touches_data(term.node, parameters)) > 1
             terms, expanded = self._terms.terms(roots, names, parameters, whole=True)
-        lone = len(roots) == 1 and len(terms) == 1 and not terms[0].path
-        if lone and root_name is not None:
-            root_name = self._by_head(root_name, roots[0].edge, names, parameters)
+        only = self._only(roots, terms, names, parameters, root_name)
+        if only is not None and not terms[0].path:
+            root_name = only
         reached = reach([term.node for term in terms], parameters)
         chosen = names.choose([term.edge for term in terms])
         shape = ((t.path, t.kind, name, r) for t, (name, _), r in zip(terms, chosen, reached, strict=True))
-        signature = (root_name if lone else None, *shape)
+        signature = (only, *shape)
         plan = self._plans.get(signature)
         if plan is None:
-            labels = self._labels(terms, names, parameters, root_name if lone else None)
+            labels = self._labels(terms, names, parameters, only)
             if len(self._plans) >= _MOST_PLANS:
                 self._plans.clear()
             plan = self._plans[signature] = self._plan(terms, labels, reached, parameters, names)
@@ -315,6 +333,15 @@ class TaskFinder:
             strange = []
         self._reached |= {name: each for name, each in sets.items() if name not in strange}
         return [task for task in tasks if task.name not in strange], [*plan.separate, *strange]
+
+    def _only(
+        self, roots: Sequence[Root], terms: Sequence[Term], names: Names, parameters: set[int], root_name: str | None
+    ) -> str | None:
+        """The name of the one loss that backward() is called on, as it is or with a weight in front."""
+        if not len(roots) == len(terms) == 1:
+            return None
+        name = self._live_name(terms[0].edge, names) if terms[0].path else root_name
+        return None if name is None else self._by_head(name, roots[0].edge, names, parameters)
 
     def _by_head(self, name: str, edge: Edge, names: Names, parameters: set[int]) -> str:
         """Tell the tasks of one variable apart, where each has its own backward(): by the heads that they reach."""

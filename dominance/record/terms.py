@@ -58,6 +58,20 @@ class Values:
         self._ends: set[Fingerprint] = set()
         self._inner: set[Fingerprint] = set()
         self._whole: set[Fingerprint] = set()
+        self._named: set[Fingerprint] = set()
+
+    def has_name(self, edge: Edge, above: Node | None) -> bool:
+        """Whether a statement gave this scalar a name."""
+        if output_size(edge) != 1:
+            return False
+        look = fingerprint(edge[0])
+        if not stack_of(edge[0]):
+            return look in self._named
+        value = value_of(edge[0], above)
+        named = value is not None and name_of_value(value) is not None
+        if named:
+            self._named.add(look)
+        return named
 
     def ends(self, edge: Edge, path: tuple[int, ...], above: Node | None) -> bool:
         """Whether the walk down a loss ends at this scalar."""
@@ -129,17 +143,24 @@ class TermFinder:
         if whole:
             each = [Term(r.edge, (i,) if len(roots) > 1 else (), r.edge[0].name()) for i, r in enumerate(roots)]
             return (terms if len(terms) == len(roots) == 1 else each), False
-        # A term that is itself a function of several named losses is those losses.
         live = self.live(names, parameters)
-        inner = [[] if names.is_known(t.edge) or self._values.one_call(t.edge) else live.named_below(t) for t in terms]
-        terms = [
-            each
-            for term, below in zip(terms, inner, strict=True)
-            for each in (below if len(below) > 1 or (below and _is_curve_of(term, below[0])) else [term])
-        ]
+        terms = self._inside(terms, names, live)
         expanded = len(roots) == 1 and len(terms) > 1
         terms, further = self._while_alone(terms, splitter, live, parameters)
+        if further:
+            terms = self._inside(terms, names, live)
         return self._apart(terms, splitter), expanded or further
+
+    def _inside(self, terms: list[Term], names: Names, live: Splitter) -> list[Term]:
+        """The same, where a term that is itself a function of named losses is those losses."""
+        found = []
+        for term in terms:
+            if names.is_known(term.edge) or self._values.one_call(term.edge):
+                found.append(term)
+                continue
+            below = live.named_below(term)
+            found += below if len(below) > 1 or (below and _is_curve_of(term, below[0])) else [term]
+        return found
 
     def _of_root(self, root: Term, splitter: Splitter, names: Names) -> list[Term]:
         """The terms of one root: itself where it has a name and is but a scaled reduction, no weighted loss."""
@@ -152,10 +173,12 @@ class TermFinder:
         return below if is_loss else [root]
 
     def live(self, names: Names, parameters: set[int]) -> Splitter:
-        """Finds the scalars that the script holds by name now."""
-        touches = _Remembered(parameters)
-        named: Named = lambda edge, path, above: names.is_scalar(edge)  # noqa: E731
-        return Splitter(touches, named, lambda edge: False, self._lifts(names))
+        """Finds the scalars that the script holds by name now, or held in a function that has returned."""
+
+        def named(edge: Edge, path: tuple[int, ...], above: Node | None) -> bool:
+            return names.is_scalar(edge) or self._values.has_name(edge, above)
+
+        return Splitter(_Remembered(parameters), named, lambda edge: False, self._lifts(names))
 
     def _lifts(self, names: Names) -> Named:
         """Whether a scalar is a value of its own: what was put into a vector that has a name is the loss, whatever it
