@@ -471,7 +471,7 @@ class Recording:
         if self.step.spoiled is not None:
             return
         self._steppers.recorded(optimizer)
-        found = fed(used.books, used.totals)
+        found = fed(used.books, used.totals, self.sink.tasks)
         if beside:
             for known in found.splits.values():
                 # What trains the loss weights, say: nobody misses a task there.
@@ -492,6 +492,7 @@ class Recording:
                 row.add(p, float(rates[p]), found.totals[p], found.splits.get(p, GradientSplit({})), split)
         if attributor.step_skipped:
             row.skip()
+        self.ledger.moved(found.parts)
         self.ledger.stepped([*found.totals, *self._copies.stepped(found.totals)])
         self._of_nobody(optimizer, found)
 
@@ -501,6 +502,11 @@ class Recording:
         if found.tasks or 10 * mine < sum(p.numel() for p in self.table.named):
             return
         text = f"{type(optimizer).__name__} steps {len(found.totals)} parameter tensors by gradients of no loss seen"
+        if found.separate:
+            text = (
+                f"{', '.join(found.separate)}: no task, since it trains a model of its own, which "
+                f"{type(optimizer).__name__} steps, and no parameter of the other tasks"
+            )
         if self.books.remark(text):
             self._say(text)
 
