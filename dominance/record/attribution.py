@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from dominance.record.rules import rule_for, solo_for, traced_for
+from dominance.record.rules.lbfgs_parts import LBFGSParts
 from dominance.record.rules.linear import Group, Linear, Rule, full
 from dominance.record.rules.pool import Pool
 from dominance.record.rules.solo import Solo
@@ -191,7 +192,7 @@ class Attributor:
         name = type(self.optimizer).__name__
         if self._splits_additively:
             how = "split additively by linearity, with the optimizer's own denominator"
-            how += ", each step followed through a copy" if self._traced is not None else ""
+            how += f", {self._traced.how}" if self._traced is not None else ""
             how += "; momentum is replayed for each part" if self.has_momentum else ""
             how += f"; {self.unclosed} parameter steps do not sum and are not split" if self.unclosed else ""
         elif self.additive:
@@ -237,6 +238,21 @@ class Attributor:
         if self._solo_way is not None:
             self._solo_way.before_step(list(self._before))
 
+    @property
+    def wants_evaluations(self) -> bool:
+        """Whether ``evaluated`` is to be called: the step may be made of the gradients of several evaluations."""
+        return self._splits_additively and isinstance(self._traced, LBFGSParts)
+
+    def evaluated(self, loss: float, gradients: Mapping[Tensor, GradientSplit]) -> None:
+        """The closure of the step in progress has returned a loss, with these gradients.
+
+        Args:
+            loss: what it returned.
+            gradients: by parameter, as for ``after_step``.
+        """
+        if isinstance(self._traced, LBFGSParts):
+            self._traced.evaluated(loss, self._fed(gradients))
+
     def after_step(self, gradients: Mapping[Tensor, GradientSplit]) -> dict[Tensor, StepSplit]:
         """Split the step just taken; to be called from the optimizer's step post-hook.
 
@@ -264,7 +280,7 @@ class Attributor:
             solo = self._solo_way.after_step({p: split.tasks for p, split in gradients.items()})
         if self._traced is not None and self._splits_additively and not self.step_skipped:
             traced = self._traced.after_step(self._fed(gradients))
-        unclosed, followed = self.unclosed, len(traced)
+        unclosed, followed, unknown = self.unclosed, len(traced), 0
         for p in list(self._before):
             before = self._before.pop(p)
             if p.grad is None and p not in gradients:
@@ -281,12 +297,15 @@ class Attributor:
                 split.closure = 0.0
             elif p in traced:
                 self._take_traced(split, traced[p], theta, torch.finfo(p.dtype).eps, room)
+            elif self._traced is not None and self._splits_additively:
+                unknown += 1
             elif self._rule is not None and self._splits_additively:
                 self._split_by_rule(self._rule, p, split, before, gradients.get(p), room)
             yield p, split
         if self._traced is not None and self.unclosed - unclosed > followed / 2:
             self._traced.give_up("what a copy of it does is not what it does")
             self._solo_decided = False
+        self.unclosed += unknown
 
     def _split_by_rule(
         self, rule: Rule, p: Tensor, split: StepSplit, before: _Before, gradient: GradientSplit | None, room: Pool

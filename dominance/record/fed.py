@@ -44,6 +44,10 @@ class Fed:
     """Whether the script put a mixture of its own into ``.grad`` of some parameters."""
     roots: set[str]
     """Names of the losses whose gradients it is made of."""
+    parts: dict[Tensor, list[Part]]
+    """The parts of each parameter's gradient that are tasks'."""
+    separate: list[str]
+    """Losses that are no tasks where others are: they share no parameter with another."""
 
     @property
     def reach(self) -> dict[Tensor, list[str]]:
@@ -52,12 +56,13 @@ class Fed:
         return {p: [name for name, g in split.tasks.items() if g.any()] for p, split in self.splits.items()}
 
 
-def fed(ledger: Ledger, totals: dict[Tensor, Tensor]) -> Fed:
+def fed(ledger: Ledger, totals: dict[Tensor, Tensor], tasks: Iterable[str] = ()) -> Fed:
     """Effective task gradients and residual of what a step was fed.
 
     Args:
         ledger: the accounts as they were before the step.
         totals: what ``Ledger.read`` returned then.
+        tasks: what is a task of the run already, and stays one.
     """
     nothing = Account()
     accounts = _named(ledger, {p: ledger.accounts.get(p, nothing) for p in totals})
@@ -65,10 +70,12 @@ def fed(ledger: Ledger, totals: dict[Tensor, Tensor]) -> Fed:
     mixed = {p for p, account in accounts.items() if _mixed(account, changed[p])}
     roots = {part.root for account in accounts.values() for part in account.held if not part.beside}
     roots |= {part.root for p in mixed for part in accounts[p].aside if not part.beside}
-    name = _names(ledger, roots)
+    parts = {p: _together(account) if p in mixed else account.held for p, account in accounts.items()}
+    stepped_by = {p: [part for part in each if not part.beside] for p, each in parts.items()}
+    sharing = ledger.sharing_with(stepped_by)
+    name = _names(ledger, roots, sharing)
     splits = {p: _scaled(p, totals[p], accounts[p].held, name, changed[p]) for p in totals if p not in mixed}
-    parts = {p: _by_task(_together(accounts[p]), name) for p in mixed}
-    mixtures, fitted = unmixed({p: totals[p] for p in mixed}, parts)
+    mixtures, fitted = unmixed({p: totals[p] for p in mixed}, {p: _by_task(parts[p], name) for p in mixed})
     splits |= mixtures
     losses = _losses(ledger, name, accounts, mixed)
     announced = {} if mixed else dict(losses.weight)
@@ -78,12 +85,13 @@ def fed(ledger: Ledger, totals: dict[Tensor, Tensor]) -> Fed:
         # The largest set of tasks comes last: the weights of the shared parameters are the ones that are kept.
         passed = _losses(ledger, name, {p: accounts[p] for p in members}, set(members)).weight
         losses.weight |= {task: w * passed.get(task, math.nan) for task, w in weights.items()}
-    _explain(ledger, splits, {name[part] for part in ledger.sharing if part in name})
+    known = {name[part] for part in sharing if part in name} | set(tasks)
+    separate = _explain(ledger, splits, known if sharing else None)
     for p, split in splits.items():
         split.total = totals[p]
     found = dict.fromkeys(task for split in splits.values() for task in split.tasks)
     ordered = [task for task in losses.weight if task in found] + [task for task in found if task not in losses.weight]
-    return Fed(totals, splits, ordered, losses, announced, bool(mixed), roots)
+    return Fed(totals, splits, ordered, losses, announced, bool(mixed), roots, stepped_by, separate)
 
 
 def losses_of(ledger: Ledger) -> Losses:
@@ -184,23 +192,27 @@ def _scaled(
     return GradientSplit(tasks, residual, unexplained)
 
 
-def _explain(ledger: Ledger, splits: Mapping[Tensor, GradientSplit], sharing: set[str]) -> None:
-    """Say which of the residual nobody can account for, and move there what trains something else.
+def _explain(ledger: Ledger, splits: Mapping[Tensor, GradientSplit], sharing: set[str] | None) -> list[str]:
+    """Say which of the residual nobody can account for, and move there what trains something else: the names of that.
 
     A loss that shares no parameter with another is no task where others do share: it trains the weights of the losses,
-    say. A parameter that no task reaches is moved by what is beside the tasks, like the weights in a loss.
+    or another model. A parameter that no task reaches is moved by what is beside the tasks, like the weights in a loss.
     """
+    moved: list[str] = []
     for p, split in splits.items():
         if not ledger.reached.get(p):
             split.unexplained = None
-        for task in [task for task in split.tasks if ledger.sharing and task not in sharing]:
+        for task in [task for task in split.tasks if sharing is not None and task not in sharing]:
             gradient = split.tasks.pop(task)
             split.residual = gradient if split.residual is None else split.residual + gradient
+            moved.append(task)
+    return list(dict.fromkeys(moved))
 
 
-def _names(ledger: Ledger, roots: set[str]) -> dict[Part, str]:
+def _names(ledger: Ledger, roots: set[str], sharing_parts: set[Part] | None = None) -> dict[Part, str]:
     """What each part is called: where several losses had a pass each, each is a task, and none is taken apart."""
-    sharing = {part.root for part in ledger.sharing} & roots or roots
+    known = ledger.sharing if sharing_parts is None else sharing_parts
+    sharing = {part.root for part in known} & roots or roots
     names: dict[Part, str] = {}
     for root in roots:
         tasks = ledger.tasks[root]

@@ -62,8 +62,12 @@ class Ledger:
     """By number, counted over the whole training."""
     given: set[Tensor] = field(default_factory=set)
     """Parameters whose step is given its gradients directly, whatever ``.grad`` holds."""
-    sharing: set[Part] = field(default_factory=set)
-    """Parts that have been seen to share a parameter with another."""
+    met: set[Part] = field(default_factory=set)
+    """Parts whose passes have been seen to reach a parameter of another's, whatever became of the gradients."""
+    shared: set[Part] = field(default_factory=set)
+    """Parts that have been seen to share a parameter that an optimizer stepped by both of them."""
+    moved_by: dict[Tensor, set[Part]] = field(default_factory=dict)
+    """Parts by whose gradients a parameter has been stepped."""
     tasks: dict[str, set[str]] = field(default_factory=dict)
     """Names of the tasks of each loss."""
     expanded: set[str] = field(default_factory=set)
@@ -77,6 +81,28 @@ class Ledger:
     def __bool__(self) -> bool:
         """Whether any gradient is known of that no step has used."""
         return any((account.held and not account.stepped) or account.aside for account in self.accounts.values())
+
+    @property
+    def sharing(self) -> set[Part]:
+        """Parts that share a parameter with another: by the steps that were taken, before any by the passes made."""
+        return self.shared or self.met
+
+    def sharing_with(self, parts: Mapping[Tensor, Iterable[Part]]) -> set[Part]:
+        """The same when parameters are stepped by these parts now."""
+        together = [set(of) for p, each in parts.items() if len(of := self._reaching(p, each)) > 1]
+        return self.sharing.union(*together)
+
+    def moved(self, parts: Mapping[Tensor, Iterable[Part]]) -> None:
+        """An optimizer has stepped these parameters by the gradients of these parts."""
+        for p, each in parts.items():
+            known = self.moved_by.setdefault(p, set())
+            known |= self._reaching(p, each)
+            if len(known) > 1:
+                self.shared |= known
+
+    def _reaching(self, parameter: Tensor, parts: Iterable[Part]) -> set[Part]:
+        # All zero says nothing: one node of a compiled graph gives every head a gradient of every loss.
+        return set(parts) & self.reached.get(parameter, set())
 
     def held(self, parameter: Tensor) -> bool:
         """Whether anything is known of what lies in a parameter's ``.grad``."""
@@ -214,7 +240,7 @@ class Ledger:
                 if part not in reached and gradient.any():
                     reached.add(part)
                     if len(reached) > 1:
-                        self.sharing |= reached
+                        self.met |= reached
         for task in made.gradients:
             self.tasks.setdefault(made.part(task).root, set()).add(task)
         if made.expanded:

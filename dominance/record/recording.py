@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from dominance.config import RecordOptions
 from dominance.record.announced import AnnouncedAttributor
-from dominance.record.attribution import GradientSplit
+from dominance.record.attribution import Attributor, GradientSplit
 from dominance.record.books import Books
 from dominance.record.copies import Copies
 from dominance.record.cut import Cut
@@ -137,7 +137,8 @@ class Recording:
         self.step.passes += 1
         if inside is not None:
             inside.passes += 1
-        if not self.records or (inside is not None and inside.last is not None and not self._looks_again(inside)):
+        again = inside is not None and inside.last is not None
+        if not self.records or (again and inside is not None and not self._looks_again(inside)):
             return False
         if inside is not None and inside.last is not None:
             self.ledger.drop_held()
@@ -186,10 +187,14 @@ class Recording:
         self.begin_theta()
         return True
 
-    @staticmethod
-    def _looks_again(inside: StepInProgress) -> bool:
-        """Whether a later evaluation of a closure may be the one that the step is made of."""
-        return known_class(inside.optimizer) != "LBFGS"
+    def _looks_again(self, inside: StepInProgress) -> bool:
+        """Whether a later evaluation of a closure may be the one that the step is made of, or one of several."""
+        return known_class(inside.optimizer) != "LBFGS" or self._adds_up(inside) is not None
+
+    def _adds_up(self, inside: StepInProgress) -> Attributor | None:
+        """What splits the step, where it is made of the gradients of each evaluation of the closure."""
+        attributor = self._steppers.get(inside.optimizer)
+        return attributor if isinstance(attributor, Attributor) and attributor.wants_evaluations else None
 
     def open_pass(self, roots: list[Root], inputs: Sequence[Tensor] | None) -> bool:
         """Find the tasks of a backward() and take their gradients; or capture them from the script's own pass.
@@ -423,14 +428,20 @@ class Recording:
             if self.books.remark(text):
                 self._say(f"at step {self.step.number}: {text}")
 
-    def evaluated(self, going: StepInProgress) -> None:
-        """The closure of a step returned: these may be the gradients that the step is made of."""
+    def evaluated(self, going: StepInProgress, result: Any) -> None:
+        """The closure of a step returned this: these may be the gradients that the step is made of."""
         if not going.recorded or going.wraps:
             return
         again = going.first is not None
         if again and not self._looks_again(going):
             return
         here = Evaluation(self.ledger.copy(), self.ledger.read(going.parameters, _grad_scale(going.optimizer)))
+        attributor = self._adds_up(going)
+        if attributor is not None:
+            loss = result.detach() if isinstance(result, Tensor) else result
+            attributor.evaluated(float(loss), fed(here.books, here.totals).splits)
+            if again:
+                return
         going.first = going.first or here
         going.last = here
         if again:
@@ -460,7 +471,7 @@ class Recording:
         if self.step.spoiled is not None:
             return
         self._steppers.recorded(optimizer)
-        found = fed(used.books, used.totals)
+        found = fed(used.books, used.totals, self.sink.tasks)
         if beside:
             for known in found.splits.values():
                 # What trains the loss weights, say: nobody misses a task there.
@@ -481,6 +492,7 @@ class Recording:
                 row.add(p, float(rates[p]), found.totals[p], found.splits.get(p, GradientSplit({})), split)
         if attributor.step_skipped:
             row.skip()
+        self.ledger.moved(found.parts)
         self.ledger.stepped([*found.totals, *self._copies.stepped(found.totals)])
         self._of_nobody(optimizer, found)
 
@@ -490,6 +502,11 @@ class Recording:
         if found.tasks or 10 * mine < sum(p.numel() for p in self.table.named):
             return
         text = f"{type(optimizer).__name__} steps {len(found.totals)} parameter tensors by gradients of no loss seen"
+        if found.separate:
+            text = (
+                f"{', '.join(found.separate)}: no task, since it trains a model of its own, which "
+                f"{type(optimizer).__name__} steps, and no parameter of the other tasks"
+            )
         if self.books.remark(text):
             self._say(text)
 

@@ -288,14 +288,14 @@ class Watch:
         @functools.wraps(closure)
         def watched(*args: Any, **kwargs: Any) -> Any:
             result = closure(*args, **kwargs)
-            self.hooks.tell(self._evaluated, going)
+            self.hooks.tell(self._evaluated, going, result)
             return result
 
         return watched
 
     @harmless
-    def _evaluated(self, going: StepInProgress) -> None:
-        self.recording.evaluated(going)
+    def _evaluated(self, going: StepInProgress, result: Any) -> None:
+        self.recording.evaluated(going, result)
 
     def after_step(self, optimizer: Optimizer) -> None:
         """Split the step that was taken."""

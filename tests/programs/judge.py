@@ -399,7 +399,9 @@ class _View:
                 rest = [np.nan_to_num(parts[part][place, columns].astype(float)) for part in others if part in parts]
                 total = parts["total"][place, columns].astype(float)
                 off = np.abs(np.nansum(each, 0) + sum(rest) - total).max(initial=0)
-                theta = float(np.abs(row["before"][name]).max(initial=0))
+                # A step that was taken and then undone (a clamp) is known to the rounding of its parts.
+                largest = float(np.nanmax(np.abs(each), initial=0))
+                theta = max(float(np.abs(row["before"][name]).max(initial=0)), largest)
                 spacing = theta * (1e-2 if self.program.axes["precision"] == "bfloat16" else 3e-7)
                 scale = max(float(np.abs(total).max(initial=0)), 1e-12)
                 off = np.inf if np.isnan(off) else max(float(off) - spacing, 0.0) / scale

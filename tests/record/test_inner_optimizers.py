@@ -159,15 +159,42 @@ def test_an_optimizer_that_comes_later_and_is_not_linear_is_said_not_to_be_split
         for _ in range(3):
             evaluate()
             adam.step()
-        lbfgs = torch.optim.LBFGS(net.parameters(), lr=0.1, max_iter=2)
+        rprop = torch.optim.Rprop(net.parameters(), lr=0.01)
         for _ in range(2):
-            lbfgs.step(evaluate)  # type: ignore[arg-type]
+            rprop.step(evaluate)  # type: ignore[arg-type]
     run = open_run(tmp_path / "run")
     assert run.sizes["step"] == 5
     (remark,) = run.attrs["remarks"]
-    assert remark.startswith("steps of LBFGS are not split: ")
-    assert [each["class"] for each in run.attrs["optimizers"]] == ["Adam", "LBFGS"]
+    assert remark.startswith("steps of Rprop are not split: ")
+    assert [each["class"] for each in run.attrs["optimizers"]] == ["Adam", "Rprop"]
     assert np.isfinite(run["gradient/gradient"].values).any(axis=(1, 2)).all()
+
+
+def test_the_steps_of_an_lbfgs_that_follows_adam_are_split_as_adams_are(tmp_path: Path) -> None:
+    net, data = Net(), Data()
+    adam = torch.optim.Adam(net.parameters(), lr=0.01)
+
+    def evaluate() -> Tensor:
+        out = net(data.x)
+        depth, seg = data.mse(out), data.ce(out)
+        adam.zero_grad()
+        loss = depth + seg
+        loss.backward()
+        return loss
+
+    with recording(tmp_path / "run"):
+        for _ in range(3):
+            evaluate()
+            adam.step()
+        lbfgs = torch.optim.LBFGS(net.parameters(), lr=0.1, max_iter=3, line_search_fn="strong_wolfe")
+        for _ in range(3):
+            lbfgs.step(evaluate)  # type: ignore[arg-type]
+    run = open_run(tmp_path / "run")
+    assert [each["class"] for each in run.attrs["optimizers"]] == ["Adam", "LBFGS"]
+    update, total = run["update/update"].values, run["update/total"].values
+    assert np.allclose(np.nansum(update, axis=1), total, atol=1e-3 * np.abs(total).max())
+    assert np.isfinite(update).any(axis=2).all()
+    assert not run.attrs.get("remarks")
 
 
 def test_a_backward_inside_a_hook_leaves_its_step_out_with_a_reason(tmp_path: Path) -> None:

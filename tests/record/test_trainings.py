@@ -546,6 +546,59 @@ def test_a_generator_is_no_task_of_the_discriminator_that_drops_its_gradient(tmp
     assert tree["layer/residual_gradient_sq"].values.max() == 0
 
 
+def test_a_generator_that_steps_after_the_discriminator_is_no_task_beside_its_losses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    make, judge = nn.Linear(4, 3), nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1))
+    of_make, of_judge = Adam(make.parameters(), 1e-3), Adam(judge.parameters(), 1e-3)
+    with Recorder(tmp_path / "run", nn.ModuleDict({"make": make, "judge": judge}), [of_make, of_judge]):
+        for _ in range(4):
+            of_judge.zero_grad()
+            real_loss = (judge(torch.randn(8, 3)) - 1).square().mean()
+            real_loss.backward()
+            fake = make(torch.randn(8, 4))
+            fake_loss = judge(fake.detach()).square().mean()
+            fake_loss.backward()
+            of_judge.step()
+            of_make.zero_grad()
+            make_loss = (judge(fake) - 1).square().mean()
+            make_loss.backward()
+            of_make.step()
+    tree = open_run(tmp_path / "run")
+    assert tree.attrs["tasks"] == ["real_loss", "fake_loss"]
+    assert tree.sizes["step"] == 8
+    said = (
+        "make_loss: no task, since it trains a model of its own, which Adam steps, and no parameter of the other tasks"
+    )
+    assert tree.attrs["remarks"] == [said]
+    assert said in capsys.readouterr().err
+    assert np.nan_to_num(tree["layer/unexplained_gradient_sq"].values).max() == 0
+
+
+def test_a_task_of_the_first_step_stays_one_when_others_come_to_share_a_model(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    make, judge = nn.Linear(4, 3), nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1))
+    of_make, of_judge = Adam(make.parameters(), 1e-3), Adam(judge.parameters(), 1e-3)
+    with Recorder(tmp_path / "run", nn.ModuleDict({"make": make, "judge": judge}), [of_make, of_judge]):
+        for _ in range(4):
+            of_make.zero_grad()
+            fake = make(torch.randn(8, 4))
+            make_loss = (judge(fake) - 1).square().mean()
+            make_loss.backward()
+            of_make.step()
+            of_judge.zero_grad()
+            real_loss = (judge(torch.randn(8, 3)) - 1).square().mean()
+            fake_loss = judge(fake.detach()).square().mean()
+            (real_loss + fake_loss).backward()
+            of_judge.step()
+    tree = open_run(tmp_path / "run")
+    assert tree.attrs["tasks"] == ["make_loss", "real_loss", "fake_loss"]
+    mine = tree["gradient/total"]["parameter"].values == "make.weight"
+    of_make_loss = tree["gradient/gradient"].sel(task="make_loss").values[::2, mine]
+    np.testing.assert_allclose(of_make_loss, tree["gradient/total"].values[::2, mine], rtol=1e-5)
+
+
 def test_a_gradient_that_the_script_adds_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.manual_seed(0)
     net = Net()

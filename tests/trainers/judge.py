@@ -65,7 +65,7 @@ def _parts(tree: Any) -> list[str]:
     of_tasks = update["update"].values
     absent = np.isnan(of_tasks).all(2, keepdims=True) & ~np.isnan(of_tasks).all((1, 2), keepdims=True)
     of_tasks = np.where(absent, 0, of_tasks)  # a task that joined later, or is missing in a batch
-    parts = of_tasks.sum(1) + sum(update[part].values for part in ("residual", "unattributed", "decay"))
+    parts = of_tasks.sum(1) + sum(update[part].values for part in ("residual", "unattributed", "decay", "outside"))
     total = update["total"].values
     if not np.isfinite(total).all():
         return [f"{int((~np.isfinite(total)).any(1).sum())} steps whose update is not finite"]

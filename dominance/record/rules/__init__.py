@@ -12,6 +12,7 @@ from dominance.record.rules.adamax import AdamaxRule
 from dominance.record.rules.asgd import ASGDRule
 from dominance.record.rules.known import known_class
 from dominance.record.rules.lbfgs import LBFGSSolo
+from dominance.record.rules.lbfgs_parts import LBFGSParts
 from dominance.record.rules.linear import Rule
 from dominance.record.rules.nadam import NAdamRule
 from dominance.record.rules.radam import RAdamRule
@@ -35,7 +36,7 @@ _RULES: dict[str, type[Rule]] = {
     "SGD": SGDRule,
     "SparseAdam": SparseAdamRule,
 }
-"""By name in torch.optim, since older torch lacks the newest classes; Rprop and LBFGS are not linear."""
+"""By name in torch.optim, since older torch lacks the newest classes; Rprop is not linear, LBFGS has its own way."""
 
 
 def rule_for(optimizer: Optimizer) -> Rule | None:
@@ -59,6 +60,9 @@ def solo_for(optimizer: Optimizer) -> Solo:
     return LBFGSSolo(optimizer) if name == "LBFGS" else ShadowSolo(optimizer, foreign=name is None)
 
 
-def traced_for(optimizer: Optimizer) -> Traced | None:
-    """How the steps of a class without a rule are split additively, if they are linear; None for those of torch."""
-    return None if known_class(optimizer) in ("LBFGS", "Rprop") else Traced(optimizer)
+def traced_for(optimizer: Optimizer) -> Traced | LBFGSParts | None:
+    """How the steps of a class without a rule are split additively, if they are linear; None for Rprop."""
+    name = known_class(optimizer)
+    if name == "LBFGS":
+        return LBFGSParts(optimizer)
+    return None if name == "Rprop" else Traced(optimizer)

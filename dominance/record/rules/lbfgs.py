@@ -1,4 +1,4 @@
-"""torch.optim.LBFGS: no additive update, since its history, iterations and line search depend on the whole gradient."""
+"""torch.optim.LBFGS: solo updates. Its step is split additively in ``lbfgs_parts``."""
 
 from __future__ import annotations
 

@@ -52,6 +52,8 @@ class Traced:
     are from the model's; a pull towards slow weights (Lookahead) is a part of its own, ``outside``.
     """
 
+    how = "each step followed through a copy"
+
     def __init__(self, optimizer: Optimizer) -> None:
         self._optimizer = weakref.ref(optimizer)
         self._fence = Fence(optimizer, foreign=True)

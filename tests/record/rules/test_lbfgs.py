@@ -40,9 +40,8 @@ def test_solo_updates_of_a_quadratic(options: dict[str, Any]) -> None:
     x = torch.tensor([[1.0, -2.0]], dtype=torch.float64, requires_grad=True)
     y = torch.tensor([3.0], dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([x, y], lr=0.5, max_iter=3, **options)
-    attributor = Attributor(optimizer)
-    assert not attributor.additive
-    assert "LBFGS: not linear" in attributor.note
+    attributor = Attributor(optimizer, "solo")
+    assert "not split additively, as asked; solo update" in attributor.note
 
     def gradients() -> dict[Tensor, GradientSplit]:
         x2 = torch.tensor([[2.0, 20.0]], dtype=torch.float64) * x.detach()
@@ -81,7 +80,7 @@ def test_solo_updates_of_a_quadratic(options: dict[str, Any]) -> None:
 def test_without_line_search_one_task_takes_the_whole_first_iteration() -> None:
     x = torch.tensor([1.0, 2.0], requires_grad=True)
     optimizer = torch.optim.LBFGS([x], lr=0.5, max_iter=1)
-    attributor = Attributor(optimizer)
+    attributor = Attributor(optimizer, "solo")
 
     def closure() -> Tensor:
         optimizer.zero_grad()

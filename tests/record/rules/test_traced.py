@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dominance.record.attribution import Attributor, GradientSplit
 from dominance.record.rules import rule_for, traced_for
+from dominance.record.rules.lbfgs_parts import LBFGSParts
 from dominance.record.rules.traced import Traced
 
 torch.set_num_threads(1)
@@ -262,4 +263,4 @@ def test_which_classes_are_followed() -> None:
     p = torch.ones(2, requires_grad=True)
     assert isinstance(traced_for(foreign.Signed([p])), Traced)
     assert traced_for(torch.optim.Rprop([p])) is None
-    assert traced_for(torch.optim.LBFGS([p])) is None
+    assert isinstance(traced_for(torch.optim.LBFGS([p])), LBFGSParts)
