@@ -6,7 +6,7 @@ Many methods take each task's gradient at the shared representation, mix them, a
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -41,6 +41,12 @@ class Cut:
         if gradient.numel() > 1 and gradient.any():
             bare = FoundTask(task.name, [], [], task.weight, task.loss)
             self.known.append(Known(found.root_name, found.total, bare, gradient.detach().clone()))
+
+    def keep_all(self, found: Found, taken: Mapping[str, Mapping[Tensor, Tensor]]) -> None:
+        """Gradients of several tasks, by name, at tensors from which the script may go on."""
+        for task in found.tasks:
+            for gradient in taken.get(task.name, {}).values():
+                self.keep(found, task, gradient)
 
     def starts(self, roots: Sequence[Root]) -> bool:
         """Whether a pass may go on from gradients that are known."""

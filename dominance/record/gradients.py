@@ -12,6 +12,7 @@ from dominance.record.graph import Edge, leaves, walk
 from dominance.record.hooks import dense
 from dominance.record.limits import CannotLook
 from dominance.record.silence import gathering
+from dominance.record.tasks import FoundTask
 
 _CHECKPOINT = "CheckpointFunctionBackward"
 
@@ -41,6 +42,18 @@ def task_gradients(
     else:
         found = torch.autograd.grad(outputs, list(parameters), list(weights), retain_graph=True, allow_unused=True)
     return [None if gradient is None else dense(gradient) for gradient in found]
+
+
+def gradients_of(tasks: Sequence[FoundTask], parameters: Sequence[Tensor]) -> dict[str, dict[Tensor, Tensor]]:
+    """The same of several tasks, by name, and by parameter that a task reaches; what two of one name give is added."""
+    taken: dict[str, dict[Tensor, Tensor]] = {}
+    for task in tasks:
+        per_parameter = task_gradients(task.edges, task.gradients, parameters)
+        held = taken.setdefault(task.name, {})
+        for p, gradient in zip(parameters, per_parameter, strict=True):
+            if gradient is not None:
+                held[p] = held[p] + gradient if p in held else gradient
+    return taken
 
 
 def _by_accumulation(

@@ -16,6 +16,7 @@ from dominance.config import RecordOptions, parse_size
 from dominance.errors import BadOption, RecordingFailed, RunExists
 from dominance.record.evaluation import Evaluation, hear_no_more, listen
 from dominance.record.parameters import ParameterTable
+from dominance.record.said import close
 from dominance.record.sink import Sink, note
 from dominance.record.tasks_named import activate, deactivate
 from dominance.record.watch import Watch
@@ -227,7 +228,7 @@ class Recorder:
             attrs["failure"] = failure
         if self._evaluation is not None and self._sink.writer is not None:
             attrs |= self._evaluation.attributes(self._sink.writer.tasks)
-        recording.close(ended=ended, complete=ended == "complete" and failure is None, **attrs)
+        close(recording, ended=ended, complete=ended == "complete" and failure is None, **attrs)
 
 
 def _kind(thing: object) -> str:

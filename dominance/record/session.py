@@ -125,6 +125,7 @@ class ScriptSession:
         if watch is None:
             return SessionResult({}, None)
         self._watch = None
+        from dominance.record.said import close
         from dominance.record.tasks_named import deactivate
 
         deactivate(watch)
@@ -134,7 +135,7 @@ class ScriptSession:
             said: dict[str, Any] = {}
             if self._evaluation is not None and recording.sink.writer is not None:
                 said = self._evaluation.attributes(recording.sink.writer.tasks)
-            recording.close(ended=status, complete=status == "complete" and watch.failure is None, **attrs, **said)
+            close(recording, ended=status, complete=status == "complete" and watch.failure is None, **attrs, **said)
         if self._options.probe:
             self._table = watch.recording.table
         every = [*watch.over, *watch.recordings]

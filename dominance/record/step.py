@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
+from dominance.record.cut import Cut
 from dominance.record.fed import Fed
 from dominance.record.hooks import LeafCapture
 from dominance.record.ledger import Ledger
@@ -70,6 +71,10 @@ class Step:
     """Ids of the optimizers that have taken it."""
     moved: set[Tensor] = field(default_factory=set)
     """The recorded parameters that they have stepped."""
+    open: OpenPass | None = None
+    """The backward() that is going on."""
+    cut: Cut = field(default_factory=Cut)
+    """The gradients that were taken between the losses and the parameters."""
     fed: list[Fed] = field(default_factory=list)
     row: Row | None = None
 

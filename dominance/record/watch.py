@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dominance.config import RecordOptions
+from dominance.record import at_backward, at_grad, at_step, kept, said
 from dominance.record.graph import first_leaves
 from dominance.record.harmless import harmless
 from dominance.record.hooks import Hooks
@@ -20,7 +21,8 @@ from dominance.record.limits import CannotLook
 from dominance.record.parameters import ParameterTable
 from dominance.record.passes import Pass
 from dominance.record.picked import picked
-from dominance.record.recording import Recording, reached_by, roots_of
+from dominance.record.recording import Recording
+from dominance.record.roots import reached_by, roots_of
 from dominance.record.sink import Sink
 from dominance.record.source_lines import SourceLines
 from dominance.record.step import StepInProgress, learning_rates
@@ -95,7 +97,7 @@ class Watch:
 
     @harmless
     def _finish(self, recording: Recording) -> None:
-        recording.finish()
+        kept.finish(recording)
 
     # Models that follow each other
 
@@ -122,8 +124,8 @@ class Watch:
         number = len(self.recordings) + len(self.over) + 1
         begun = Recording(self.options, self._another(number), ParameterTable(), self.hooks, self._say)
         for each in [each for each in self.recordings if each.gone]:
-            each.finish()
-            each.close(ended="complete")
+            kept.finish(each)
+            said.close(each, ended="complete")
             each.let_go()
             self.recordings.remove(each)
             self.over.append(each)
@@ -134,7 +136,7 @@ class Watch:
     def settle(self) -> None:
         """Between two training steps: hand over the last one's row now, not when the next one begins."""
         if not self._going:
-            self.recording.finish()
+            kept.finish(self.recording)
 
     def observe(self, losses: Mapping[str, Tensor]) -> None:
         """Names for the tasks of the next backward(); see ``dominance.observe``."""
@@ -167,16 +169,16 @@ class Watch:
         some = first_leaves([root.edge[0] for root in roots])
         if recording.step.over and recording.beside(some) and recording.beside(reached_by(roots)):
             return self._lines.on
-        if not recording.begin(self._inside) or not roots:
+        if not at_backward.begin(recording, self._inside) or not roots:
             return self._lines.on
         recording.know(reached_by(roots))
         only = [tensor for tensor in inputs if isinstance(tensor, Tensor)] if len(inputs) else None
         try:
             self.hooks.look([root.edge[0] for root in roots], recording.table.modules)
             recording.begin_theta()
-            opened = recording.open_pass(roots, only)
+            opened = at_backward.open_pass(recording, roots, only)
         except CannotLook as limit:
-            recording.cannot_look(limit.reason)
+            at_backward.cannot_look(recording, limit.reason)
             return self._lines.on
         except Exception as error:  # noqa: BLE001  a graph that was freed, say: then the script's own call fails as well
             return functools.partial(self.fail, error)
@@ -185,18 +187,18 @@ class Watch:
     def _after_backward(self) -> None:
         self._close_pass()
         if self.failure is None and (self._inside or self.recording.step.over):
-            self.recording.announce()
+            said.announce(self.recording)
 
     @harmless
     def _close_pass(self) -> None:
-        self.recording.close_pass()
+        at_backward.close_pass(self.recording)
         self._lines.on()
 
     @harmless
     def nested(self) -> None:
         """A hook of the script runs a backward() inside the one that is going on: whose gradients these are is not
         known."""
-        self.recording.cannot_look(NESTED)
+        at_backward.cannot_look(self.recording, NESTED)
 
     def before_grad(
         self, outputs: Sequence[Any], gradients: Sequence[Any], inputs: Sequence[Any]
@@ -226,13 +228,13 @@ class Watch:
             self._turn_to(first_leaves([root.edge[0] for roots in starts[:1] for root in roots]))
         recording = self.recording
         recording.observed = self._observed
-        if len(tensors) < len(inputs) or not recording.begin_grad(self._inside, starts, tensors):
+        if len(tensors) < len(inputs) or not at_grad.begin_grad(recording, self._inside, starts, tensors):
             return lambda results: self._lines.on()
         try:
             self.hooks.look({root.edge[0] for roots in starts for root in roots}, recording.table.modules)
-            took = [recording.take(roots, tensors) for roots in starts]
+            took = [at_grad.take(recording, roots, tensors) for roots in starts]
         except CannotLook as limit:
-            recording.cannot_look(limit.reason)
+            at_backward.cannot_look(recording, limit.reason)
             return lambda results: self._lines.on()
         return functools.partial(self._after_rows, took)
 
@@ -257,7 +259,7 @@ class Watch:
             return None
         if self.recording.ledger and not self.hooks.in_backward:
             # Outside the shield: with --strict this ends the script.
-            self.recording.announce()
+            said.announce(self.recording)
         if closure is None:
             return None
         watched = self._watched(closure, going)
@@ -277,11 +279,11 @@ class Watch:
             # Its last step ended in an exception, before any post-hook.
             self._going.clear()
         closure = next((a for a in (*args, *kwargs.values()) if callable(a) and not isinstance(a, Tensor)), None)
-        going = StepInProgress(optimizer, counts=closure is not None or recording.may_step(optimizer))
+        going = StepInProgress(optimizer, counts=closure is not None or at_step.may_step(recording, optimizer))
         outer = [other for other in self._going if other.counts]
         self._going.append(going)
         if going.counts:
-            recording.before_step(going, outer, closure=closure is not None)
+            at_step.before_step(recording, going, outer, closure=closure is not None)
         return closure
 
     def _watched(self, closure: Callable[..., Any], going: StepInProgress) -> Callable[..., Any]:
@@ -295,7 +297,7 @@ class Watch:
 
     @harmless
     def _evaluated(self, going: StepInProgress, result: Any) -> None:
-        self.recording.evaluated(going, result)
+        at_step.evaluated(self.recording, going, result)
 
     def after_step(self, optimizer: Optimizer) -> None:
         """Split the step that was taken."""
@@ -313,7 +315,7 @@ class Watch:
 
     @harmless
     def _after_step(self, going: StepInProgress) -> None:
-        self.recording.after_step(going)
+        at_step.after_step(self.recording, going)
 
     # What the optimizers of dominance.optim tell
 
@@ -330,14 +332,14 @@ class Watch:
         if not self.hooks.active:
             return False
         self._turn_to(reached, lambda: reached)
-        return self.recording.expects(reached, self._inside)
+        return at_backward.expects(self.recording, reached, self._inside)
 
     def enter(self, made: Pass) -> None:
         """Take in task gradients whose sum has just been added to ``.grad``, or that a step is given directly."""
-        self.recording.enter(made, self._inside)
+        at_backward.enter(self.recording, made, self._inside)
         self._lines.end()
 
     def step_parts(self, optimizer: Optimizer, task: str, parts: Mapping[Tensor, Tensor]) -> None:
         """One task's part of the step that an optimizer is taking."""
         if any(going.optimizer is optimizer for going in self._going):
-            self.recording.step_parts(optimizer, task, parts)
+            at_step.step_parts(self.recording, optimizer, task, parts)

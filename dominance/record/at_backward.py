@@ -1,0 +1,164 @@
+"""A backward() of the script: its tasks are found, their gradients taken, and entered in the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from torch import Tensor, nn
+
+from dominance.record.gradients import gradients_of
+from dominance.record.hooks import LeafCapture
+from dominance.record.kept import finish, skipped
+from dominance.record.limits import CannotLook
+from dominance.record.naming import caller_frames, names_around
+from dominance.record.passes import Pass, pass_of
+from dominance.record.recording import Recording
+from dominance.record.roots import reached_by
+from dominance.record.step import Evaluation, OpenPass, StepInProgress
+from dominance.record.tasks import Found, Root, Unnamed
+
+UNNAMED = "a loss of a new structure has no names until a forward has kept its source lines"
+NO_MIXTURE = "a backward() starts from a gradient that is no mixture of the tasks' gradients taken there before"
+
+
+def begin(run: Recording, inside: StepInProgress | None) -> bool:
+    """A pass of the script begins, perhaps inside an optimizer's step; whether it is to be looked at."""
+    run.step.open = None  # of a backward() that ended in an exception
+    if run.step.over and inside is None:
+        finish(run)
+    run.step.passes += 1
+    if inside is not None:
+        inside.passes += 1
+    again = inside is not None and inside.last is not None
+    if not run.records or (again and inside is not None and not run.looks_again(inside)):
+        return False
+    if inside is not None and inside.last is not None:
+        run.ledger.drop_held()
+    if run.ledger.look() and inside is None and not run.step.over:
+        skipped(run)
+    return run.records
+
+
+def open_pass(run: Recording, roots: list[Root], inputs: Sequence[Tensor] | None) -> bool:
+    """Find the tasks of a backward() and take their gradients; or capture them from the script's own pass.
+
+    Args:
+        roots: what it is called on.
+        inputs: the only tensors whose ``.grad`` it fills; None for all leaves.
+
+    Raises:
+        Exception: whatever a pass of our own raises.
+    """
+    with run.hooks.own_pass(run.table.modules, run.table.named):
+        names = names_around(caller_frames())
+        run.announcement.loss_scale = names.loss_scale
+        try:
+            found = _found_below(run, roots) or run.finder.find(roots, names, run.table.ids(), run.observed)
+        except Unnamed:
+            run.step.spoiled = UNNAMED
+            return False
+        found.total /= names.loss_scale
+        del names
+        run.step.open = _opened(run, found, roots, inputs) if found.tasks else None
+    # What is said within a pass of ours is not heard.
+    run.announcement.residual += [name for name in found.residual if name not in run.announcement.residual]
+    run.announcement.separate += [name for name in found.separate if name not in run.announcement.separate]
+    run.announcement.columns = found.columns
+    for text in found.words:
+        if run.books.remark(text):
+            run.say(text)
+    return run.step.open is not None
+
+
+def _opened(run: Recording, found: Found, roots: Sequence[Root], inputs: Sequence[Tensor] | None) -> OpenPass:
+    filled = None if inputs is None else {id(tensor) for tensor in inputs}
+    trainable = [p for p in run.table.trainable() if filled is None or id(p) in filled]
+    between = _between(run, roots, filled)
+    if len(found.tasks) == 1 and not found.residual and not found.separate and not run.observed:
+        capture = LeafCapture([*trainable, *between])
+        return OpenPass(found, {found.tasks[0].name: capture.gradients}, {}, capture)
+    opened = OpenPass(
+        found, gradients_of(found.tasks, [*trainable, *between]), gradients_of(found.beside, trainable), None
+    )
+    for task in (*found.tasks, *found.beside):
+        task.edges.clear()  # nodes: they would keep the graph alive until the step
+    return opened
+
+
+def _found_below(run: Recording, roots: Sequence[Root]) -> Found | None:
+    """The tasks of a pass that goes on from gradients which the script has taken before.
+
+    Raises:
+        CannotLook: it starts where these were taken, and from something else.
+    """
+    if not run.step.cut.starts(roots):
+        return None
+    found = run.step.cut.found(roots)
+    if found is None:
+        raise CannotLook(NO_MIXTURE)
+    return found
+
+
+def _between(run: Recording, roots: Sequence[Root], filled: set[int] | None) -> list[Tensor]:
+    """Detached copies of what lies between the losses and the parameters, whose ``.grad`` the pass fills."""
+    reached = [] if run.observed else reached_by(roots)
+    return [
+        tensor
+        for tensor in reached
+        if tensor not in run.table.named and tensor.requires_grad and not isinstance(tensor, nn.Parameter)
+        if tensor.dim() > 1 and (filled is None or id(tensor) in filled)
+    ]
+
+
+def cannot_look(run: Recording, reason: str) -> None:
+    """A pass of ours might change the training: none is made, and the step cannot become a row."""
+    first = not run.books.unrecorded and run.step.spoiled is None
+    run.step.spoiled = reason
+    if first:
+        run.say(f"step {run.step.number} is not recorded: {reason}")
+
+
+def close_pass(run: Recording) -> None:
+    """The backward() is over: enter it in the ledger."""
+    if run.step.open is not None:
+        if run.step.open.capture is not None:
+            run.step.open.capture.remove()
+        enter_open(run, [p for p in run.table.named if p not in run.step.open.entered])
+        run.step.open = None
+
+
+def enter_open(run: Recording, parameters: Iterable[Tensor]) -> None:
+    """Enter what the backward() that is going on gives these parameters; it may be over, or not."""
+    opened = run.step.open
+    if opened is None:
+        return
+    parameters = list(parameters)
+    for held in opened.taken.values():
+        strange = {tensor: held.pop(tensor) for tensor in list(held) if tensor not in run.table.named}
+        run.step.cut.keep_all(opened.found, {name: strange for name, g in opened.taken.items() if g is held})
+    made = pass_of(opened.found, opened.taken, opened.beside)
+    run.ledger.enter(made, parameters, more=bool(opened.entered))
+    opened.entered.update(parameters)
+
+
+def expects(run: Recording, reached: Sequence[Tensor], inside: StepInProgress | None) -> bool:
+    """Whether task gradients that somebody tells, by these leaf tensors, are to be recorded."""
+    if run.step.over and inside is None:
+        finish(run)
+    if not run.records:
+        return False
+    if not run.sink.laid_out:
+        run.know(reached)
+    run.begin_theta()
+    return any(p in run.table.named for p in reached)
+
+
+def enter(run: Recording, made: Pass, inside: StepInProgress | None) -> None:
+    """Take in task gradients whose sum has just been added to ``.grad``, or that a step is given directly."""
+    run.step.passes += 1
+    if inside is None:
+        run.ledger.look_after(made)
+        run.ledger.enter(made, run.table.named)
+    else:
+        run.ledger.feed(made)
+        inside.fed = Evaluation(run.ledger, run.ledger.read(inside.parameters))

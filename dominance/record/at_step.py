@@ -1,0 +1,219 @@
+"""What stands around an optimizer's step: what it is fed is kept before, and after it the step is split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from dominance.record.announced import AnnouncedAttributor
+from dominance.record.at_backward import enter_open
+from dominance.record.attribution import GradientSplit
+from dominance.record.fed import Fed, fed
+from dominance.record.kept import NO_PASS, finish, row_of
+from dominance.record.ledger import Ledger
+from dominance.record.limits import unrecordable
+from dominance.record.recording import Recording
+from dominance.record.said import announce_once
+from dominance.record.sampling import DEFAULT_BURST
+from dominance.record.step import Evaluation, StepInProgress, learning_rates
+from dominance.record.steppers import Splits
+
+
+def may_step(run: Recording, optimizer: Optimizer) -> bool:
+    """Whether a step without a closure can be one of training.
+
+    Without gradients nothing moves; and a step at rate zero with no backward() before it is taken to have the
+    optimizer make its state, as torch.distributed.checkpoint does.
+    """
+    if all(p.grad is None for p in learning_rates(optimizer)) and not run.ledger.given:
+        return bool(getattr(type(optimizer), "announces_updates", False))
+    rates = [group.get("lr") for group in optimizer.param_groups]
+    still = bool(rates) and all(rate is not None and float(rate) == 0 for rate in rates)
+    return not still or run.step.passes > 0
+
+
+def before_step(run: Recording, going: StepInProgress, outer: Sequence[StepInProgress], *, closure: bool) -> None:
+    """Keep what the step will overwrite: the gradients that it is fed, and the parameters."""
+    optimizer = going.optimizer
+    held = learning_rates(optimizer)
+    going.parameters = [p for p in held if p in run.table.named] if len(run.table) else list(held)
+    again = id(optimizer) in run.step.stepped or any(p in run.step.moved for p in going.parameters)
+    if again and not run.hooks.in_backward and not run.beside(held):
+        finish(run)
+    if not run.steppers.ours(optimizer) or not run.records or (again and run.beside(held)):
+        run.steppers.missed(optimizer)
+        return
+    if run.step.spoiled is None:
+        # Before anything of them is read: the memory of a shard may not be there.
+        run.step.spoiled = unrecordable(going.parameters, run.table.modules)
+    if run.step.spoiled is not None:
+        run.steppers.missed(optimizer)
+        return
+    going.recorded = True
+    for wrapper in outer:
+        # An optimizer that wraps another: the inner one takes the step, and counts.
+        wrapper.wraps = True
+        run.steppers.drop(wrapper.optimizer)
+    attributor = run.steppers.begin(optimizer)
+    if run.options.burst is None and attributor.has_momentum:
+        run.schedule.burst = DEFAULT_BURST
+    if run.hooks.in_backward:
+        # It steps within the backward pass, as soon as the gradient is there.
+        going.parameters = [p for p in going.parameters if p.grad is not None]
+        enter_open(run, going.parameters)
+    _strangers(run, optimizer, held)
+    run.theta.begin(going.parameters)
+    run.theta.before_step(going.parameters)
+    run.copies.fill(going.parameters)
+    if not closure:
+        going.fed = Evaluation(run.ledger, run.ledger.read(going.parameters, _grad_scale(optimizer)))
+    attributor.before_step(going.parameters)
+
+
+def _strangers(run: Recording, optimizer: Optimizer, held: Iterable[Tensor]) -> None:
+    if not run.sink.laid_out or run.fixed:
+        return
+    others = sum(1 for p in held if not run.sink.holds(p) and p.requires_grad and p in run.table.named)
+    unknown = sum(1 for p in held if p not in run.table.named and p.requires_grad)
+    if others + unknown and run.options.params == "*":
+        text = (
+            f"{others + unknown} parameter tensors that {type(optimizer).__name__} got after the run was laid out "
+            "are not recorded"
+        )
+        if run.books.remark(text):
+            run.say(f"at step {run.step.number}: {text}")
+
+
+def evaluated(run: Recording, going: StepInProgress, result: Any) -> None:
+    """The closure of a step returned this: these may be the gradients that the step is made of."""
+    if not going.recorded or going.wraps:
+        return
+    again = going.first is not None
+    if again and not run.looks_again(going):
+        return
+    here = Evaluation(run.ledger.copy(), run.ledger.read(going.parameters, _grad_scale(going.optimizer)))
+    attributor = run.adds_up(going)
+    if attributor is not None:
+        loss = result.detach() if isinstance(result, Tensor) else result
+        attributor.evaluated(float(loss), fed(here.books, here.totals).splits)
+        if again:
+            return
+    going.first = going.first or here
+    going.last = here
+    if again:
+        going.theta = {p: p.detach().clone() for p in going.parameters}
+
+
+def after_step(run: Recording, going: StepInProgress) -> None:
+    """Split the step that was taken."""
+    optimizer = going.optimizer
+    if not going.recorded or going.wraps:
+        _stepped(run, going)
+        return
+    moved = run.theta.after_step(going.parameters)
+    if not moved and going.first is None and _manipulated(run, going):
+        # It moves nothing and writes into .grad: what it makes is for another optimizer's step.
+        run.steppers.drop(optimizer)
+        return
+    _stepped(run, going)
+    used = _used(going, run.ledger)
+    attributor = run.steppers.get(optimizer)
+    if attributor is None or not used.totals:
+        return
+    beside = run.beside(going.parameters)
+    if beside and not used.books.passes:
+        return
+    if run.step.spoiled is None and not used.books.passes and not used.books:
+        run.step.spoiled = NO_PASS
+    if run.step.spoiled is not None:
+        return
+    _split(run, optimizer, attributor, used, beside=beside)
+
+
+def _split(run: Recording, optimizer: Optimizer, attributor: Splits, used: Evaluation, *, beside: bool) -> None:
+    """Split the step into tasks, by what the optimizer was fed, and add it to the row."""
+    run.steppers.recorded(optimizer)
+    found = fed(used.books, used.totals, run.sink.tasks)
+    if beside:
+        for known in found.splits.values():
+            # What trains the loss weights, say: nobody misses a task there.
+            known.unexplained = None
+    if len(found.roots) > 1:
+        run.finder.expand = False
+    run.step.fed.append(found)
+    announce_once(run)
+    rates = learning_rates(optimizer)
+    row = row_of(run, found)
+    if not attributor.additive and not row.solo:
+        # It came when the run was laid out for steps that are linear: there is no place for solo updates.
+        text = f"steps of {type(optimizer).__name__} are not split: {attributor.note}"
+        if run.books.remark(text):
+            run.say(f"from step {run.step.number} on, {text}")
+    for p, split in attributor.splits(found.splits):
+        if p in found.totals and row.holds(p):
+            row.add(p, float(rates[p]), found.totals[p], found.splits.get(p, GradientSplit({})), split)
+    if attributor.step_skipped:
+        row.skip()
+    run.ledger.moved(found.parts)
+    run.ledger.stepped([*found.totals, *run.copies.stepped(found.totals)])
+    _of_nobody(run, optimizer, found)
+
+
+def _of_nobody(run: Recording, optimizer: Optimizer, found: Fed) -> None:
+    """Say once that an optimizer steps a good part of the parameters by gradients of which nothing is known."""
+    mine = sum(p.numel() for p in found.totals)
+    if found.tasks or 10 * mine < sum(p.numel() for p in run.table.named):
+        return
+    text = f"{type(optimizer).__name__} steps {len(found.totals)} parameter tensors by gradients of no loss seen"
+    if found.separate:
+        text = (
+            f"{', '.join(found.separate)}: no task, since it trains a model of its own, which "
+            f"{type(optimizer).__name__} steps, and no parameter of the other tasks"
+        )
+    if run.books.remark(text):
+        run.say(text)
+
+
+def _stepped(run: Recording, going: StepInProgress) -> None:
+    run.step.passes = 0
+    if not run.beside(going.parameters):
+        run.step.stepped.add(id(going.optimizer))
+    run.step.moved.update(going.parameters)
+
+
+def _manipulated(run: Recording, going: StepInProgress) -> bool:
+    before = {} if going.fed is None else going.fed.totals
+    now = run.ledger.read(going.parameters)
+    return now.keys() != before.keys() or any(not torch.equal(now[p], before[p]) for p in now)
+
+
+def step_parts(run: Recording, optimizer: Optimizer, task: str, parts: Mapping[Tensor, Tensor]) -> None:
+    """One task's part of the step that an optimizer is taking."""
+    attributor = run.steppers.get(optimizer)
+    if isinstance(attributor, AnnouncedAttributor):
+        attributor.take(task, parts)
+
+
+def _used(going: StepInProgress, books: Ledger) -> Evaluation:
+    """The gradients that the step was made of.
+
+    Of several evaluations of a closure it is the last, from which the step went on (SAM: the gradient at the disturbed
+    weights); where the step ends at the weights of the last one, that one only confirmed it (a line search), and the
+    first gave the direction.
+    """
+    if going.first is None or going.last is None:
+        if going.fed is not None and not going.passes:
+            return going.fed
+        return going.fed if going.fed is not None and books.given else Evaluation(books, books.read(going.parameters))
+    stays = bool(going.theta) and all(torch.equal(p, going.theta[p]) for p in going.parameters)
+    return going.first if stays else going.last
+
+
+def _grad_scale(optimizer: Optimizer) -> float:
+    """What GradScaler leaves for a fused optimizer to take out of the gradients."""
+    scale = getattr(optimizer, "grad_scale", None)
+    return 1.0 if scale is None else float(scale)

@@ -1,0 +1,91 @@
+"""The end of a training step: its row is handed over, or why there is none is counted."""
+
+from __future__ import annotations
+
+from dominance.record.fed import Fed, Losses, joined, losses_of, reach_of, tasks_of
+from dominance.record.recording import Recording
+from dominance.record.rows import Row
+from dominance.record.step import Step
+
+NO_PASS = "no backward() was seen whose gradients the optimizer was fed"
+
+
+def finish(run: Recording) -> None:
+    """The training step is over: hand over its row, and go on to the next."""
+    step = run.step
+    if not step.over:
+        return
+    row = step.row
+    if row is not None and step.spoiled is None:
+        _losses(row, joined(step.fed))
+        for p, moved, taken in run.theta.outside():
+            if row.holds(p):
+                row.outside(p, moved, taken, [one.splits[p] for one in step.fed if p in one.splits])
+        _hand_over(run, row)
+        _spend(run)
+    elif run.records:
+        run.books.missed(step.spoiled or NO_PASS, step.number)
+    _next(run)
+
+
+def _next(run: Recording) -> None:
+    run.theta.next(keep=run.records_next)
+    if run.step.spoiled is not None or not run.records_next:
+        run.ledger.clear()
+    run.ledger.close_step()
+    run.step = Step(run.step.number + 1)
+
+
+def skipped(run: Recording) -> None:
+    """Gradients that were not finite were thrown away without a step."""
+    if not run.sink.laid_out:
+        # GradScaler's first scale is often too large: the first step is still to come.
+        run.ledger.clear()
+        return
+    row = run.sink.row(run.step.number, run.epoch)
+    losses = losses_of(run.ledger)
+    losses.weight = {}
+    _losses(row, losses)
+    row.skip()
+    _hand_over(run, row)
+    run.ledger.clear()
+    _next(run)
+
+
+def _losses(row: Row, losses: Losses) -> None:
+    loss, weight = (
+        {name: value for name, value in each.items() if row.knows(name)} for each in (losses.loss, losses.weight)
+    )
+    row.losses(loss, weight, losses.total)
+
+
+def row_of(run: Recording, found: Fed) -> Row:
+    """The row of this step; it, and the run, take in what this optimizer's step shows."""
+    if not run.sink.laid_out:
+        reach = reach_of(run.ledger)
+        tasks = [*tasks_of(run.ledger), *found.tasks]
+        run.sink.lay_out(run.table, tasks, reach, run.steppers, run.schedule)
+    for name in run.sink.take_in(found.tasks, found.reach):
+        run.say(f"one more task at step {run.step.number}: {name}")
+    if run.step.row is None:
+        run.step.row = run.sink.row(run.step.number, run.epoch)
+    else:
+        run.step.row.widen(run.sink.tasks)
+    return run.step.row
+
+
+def _hand_over(run: Recording, row: Row) -> None:
+    if run.sink.append(row):
+        run.books.row(run.step.number, row)
+    elif not run.full:
+        run.full = True
+        run.say(f"the budget is used up at step {run.step.number}: steps are left out (--budget for more)")
+
+
+def _spend(run: Recording) -> None:
+    if run.schedule.spend(run.sink.used, run.options.budget, run.step.number):
+        interval = run.schedule.every * run.schedule.stretch
+        run.say(
+            f"half of the budget that was left is used at step {run.step.number}: "
+            f"from now on one step in {interval} is recorded (--budget for more)"
+        )

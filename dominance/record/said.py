@@ -1,0 +1,54 @@
+"""What a recording says to the user: the tasks that were found, and in the end what does not add up."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from dominance.record.fed import fed
+from dominance.record.provenance import describe
+from dominance.record.recording import Recording
+
+
+def close(run: Recording, *, ended: str, complete: bool | None = None, **attrs: Any) -> None:
+    """End the run, and say what does not add up in it."""
+    whole = ended == "complete" if complete is None else complete
+    run.sink.close(complete=whole, **{**_closing(run), "ended": ended, **attrs})
+    for line in run.books.lines():
+        run.say(line)
+
+
+def _closing(run: Recording) -> dict[str, Any]:
+    """What the run's attributes say of it in the end."""
+    # Of optimizers that are gone stays what was said when the run was laid out.
+    described = [describe(attributor) for attributor in run.steppers.attributors]
+    known = {"optimizers": described} if described and len(described) >= run.sink.optimizers else {}
+    return {"steps_taken": run.step.number, **run.books.attributes(), **known}
+
+
+def announce(run: Recording) -> None:
+    """Say which tasks were found, once; with ``strict`` wrong ones end the script.
+
+    Raises:
+        SystemExit: with code 2, where ``strict`` is set and the tasks are not found as asked.
+    """
+    if run.announcement.made or (run.step.spoiled is not None and not run.options.strict):
+        return
+    run.announcement.made = True
+    found = fed(run.ledger, run.ledger.read(run.table.named))
+    weights = {name: w / run.announcement.loss_scale for name, w in found.announced.items() if not math.isnan(w)}
+    lines = run.sink.announce(
+        found.tasks, weights, run.announcement.residual, run.announcement.separate, run.announcement.columns
+    )
+    wanted = run.options.tasks
+    right = len(found.tasks) >= 2 if wanted is None else set(wanted) <= set(found.tasks)
+    for line in lines:
+        run.say(line)
+    if not right and run.options.strict:
+        raise SystemExit(2)
+
+
+def announce_once(run: Recording) -> None:
+    """Of gradients that nobody could announce before the step."""
+    if not run.announcement.made and not run.options.strict and not run.hooks.in_backward:
+        announce(run)
