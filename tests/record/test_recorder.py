@@ -16,7 +16,7 @@ import dominance
 from dominance import Recorder, open_run
 from dominance.analyse.verdict.verdict import verdict
 from dominance.errors import BadOption, RecordingFailed, RunExists
-from dominance.record import recording as recording_module
+from dominance.record import gradients as gradients_module
 
 
 @pytest.fixture(autouse=True)
@@ -323,9 +323,9 @@ def test_a_fault_of_the_recorder_leaves_the_training_alone(
             raise KeyError("a fault of ours")
         return original(*arguments, **options)
 
-    original = recording_module.task_gradients
+    original = gradients_module.task_gradients
     plain, numbers = trained(record=False)
-    monkeypatch.setattr(recording_module, "task_gradients", broken)
+    monkeypatch.setattr(gradients_module, "task_gradients", broken)
     recorded, same_numbers = trained(record=True)
     assert all(torch.equal(p, q) for p, q in zip(plain, recorded, strict=True))
     assert torch.equal(numbers, same_numbers)
