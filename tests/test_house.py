@@ -126,8 +126,35 @@ def trespasses(root: Path) -> list[str]:
     return found
 
 
+def circles(root: Path) -> list[str]:
+    """Modules that import each other, directly or through others, as "one <-> other <-> third"."""
+    modules = {module: path for _, module, path in rooms(root)}
+    below = {
+        module: {name for name, _ in imports(ast.parse(path.read_text(encoding="utf-8")), module)} & modules.keys()
+        for module, path in modules.items()
+    }
+    reached = {module: _reached(below, module) for module in below}
+    together = {tuple(sorted(other for other in reached[module] if module in reached[other])) for module in reached}
+    return sorted(" <-> ".join(each) for each in together if each)
+
+
+def _reached(below: dict[str, set[str]], start: str) -> set[str]:
+    found: set[str] = set()
+    waiting = [*below[start]]
+    while waiting:
+        module = waiting.pop()
+        if module not in found:
+            found.add(module)
+            waiting += below[module]
+    return found
+
+
 def test_every_import_goes_down_the_river() -> None:
     assert trespasses(ROOT) == []
+
+
+def test_no_modules_import_each_other() -> None:
+    assert circles(ROOT) == []
 
 
 def test_the_rooms_are_there() -> None:
@@ -186,3 +213,22 @@ def test_what_is_allowed_passes(file: str, source: str, tmp_path: Path) -> None:
     path.parent.mkdir(parents=True)
     path.write_text(source)
     assert trespasses(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from dominance.optim.one import thing\n",
+        "def late():\n    from dominance.optim import one\n",
+        "if TYPE_CHECKING:\n    from dominance.optim.one import Thing\n",
+        "import dominance.optim.between\n",
+    ],
+)
+def test_a_circle_is_found(source: str, tmp_path: Path) -> None:
+    room = tmp_path / "dominance" / "optim"
+    room.mkdir(parents=True)
+    (room / "one.py").write_text("from dominance.optim.other import Other\n")
+    (room / "between.py").write_text("from dominance.optim.one import thing\n")
+    (room / "other.py").write_text(source)
+    (found,) = circles(tmp_path)
+    assert found.replace("dominance.optim.between <-> ", "") == "dominance.optim.one <-> dominance.optim.other"

@@ -132,7 +132,7 @@ class Combiner:
     ) -> tuple[Sequence[Tensor], Row, Callable[[], None]] | None:
         """The same by way of the representation. The pass through the trunk may overflow when the method has moved."""
         before = {} if scale is None else self._kept()
-        made = backward_through(self, losses, wanted, representation, scale)
+        made = backward_through(self.pull, losses, wanted, representation, scale)
         if scale is not None and made is not None and not finite(made[1]):
             self._put_back(before)
             return None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +16,6 @@ from dominance.optim.gradients import grad, refuse_reentrant
 from dominance.optim.listeners import listeners, own_passes
 from dominance.optim.rows import Matrix, Row, TaskGradients, named, values_of
 from dominance.optim.scaling import finite, times
-
-if TYPE_CHECKING:
-    from dominance.optim.combiner import Combiner
 
 Representation = Tensor | Mapping[str, Tensor]
 
@@ -41,7 +38,7 @@ class Pull:
 
 
 def backward_through(
-    combiner: Combiner,
+    pulled: Callable[[Sequence[str], Matrix, Sequence[Tensor], Row], Pull],
     losses: dict[str, Tensor],
     parameters: list[Tensor],
     representation: Representation,
@@ -50,6 +47,7 @@ def backward_through(
     """The combined gradient, found by way of the representation.
 
     Args:
+        pulled: the method; see ``Combiner.pull``.
         scale: passes are made on the losses times this, and so are the gradients returned; the method does not see it.
 
     Returns:
@@ -82,7 +80,7 @@ def backward_through(
     detached = tuple(loss.detach().reshape(()) for loss in losses.values())
     if scale is not None and not finite([*detached, *at_points, *(g for row in rows for g in row)]):
         return None
-    pull = combiner.pull(tasks, values_of(detached), points, at_points)
+    pull = pulled(tasks, values_of(detached), points, at_points)
     on_heads = TaskGradients(tasks, tuple(heads), rows, detached, (False,) * len(heads))
     done: list[Callable[[], None]] = []
     if pull.weights is not None:

@@ -20,9 +20,9 @@ from torch.optim import Optimizer
 from dominance.record.rules import rule_for, solo_for, traced_for
 from dominance.record.rules.lbfgs_parts import LBFGSParts
 from dominance.record.rules.linear import Group, Linear, Rule, full
+from dominance.record.rules.parts import Parts
 from dominance.record.rules.pool import Pool
 from dominance.record.rules.solo import Solo
-from dominance.record.rules.trace import Parts
 from dominance.record.rules.traced import DECAY, OUTSIDE, RESIDUAL, UNATTRIBUTED
 
 _CLOSES_TO = 1e-2

@@ -131,14 +131,14 @@ class ScriptSession:
         deactivate(watch)
         watch.stop()
         attrs: dict[str, Any] = {} if watch.failure is None else {"failure": watch.failure}
-        for recording in watch.recordings:
+        for recording in watch.models.all:
             said: dict[str, Any] = {}
             if self._evaluation is not None and recording.sink.writer is not None:
                 said = self._evaluation.attributes(recording.sink.writer.tasks)
             close(recording, ended=status, complete=status == "complete" and watch.failure is None, **attrs, **said)
         if self._options.probe:
             self._table = watch.recording.table
-        every = [*watch.over, *watch.recordings]
+        every = [*watch.models.over, *watch.models.all]
         kept = {recording.sink.path: recording.books.kept for recording in every if recording.books.kept}
         message = None
         if watch.failure is not None and not kept:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -15,21 +15,50 @@ from dominance.optim.listeners import listeners
 from dominance.record.gradients import task_gradients
 from dominance.record.graph import edge_of, leaves
 from dominance.record.harmless import harmless
-from dominance.record.hooks import dense
+from dominance.record.hooks import Hooks, dense
 from dominance.record.passes import Pass
+from dominance.record.recording import Recording
 
 if TYPE_CHECKING:
     from dominance.optim.rows import TaskGradients
-    from dominance.record.watch import Watch
 
 _ROOT = "losses"
 """There is no one loss that backward() is called on; this stands for it."""
 
 
-class Told:
-    """Enters what it is told in the recording of a ``Watch``. Implements ``dominance.optim.listeners.Listener``."""
+class Watched(Protocol):
+    """Who is told, and has the recording that it is about."""
 
-    def __init__(self, watch: Watch) -> None:
+    failure: str | None
+    hooks: Hooks
+
+    @property
+    def recording(self) -> Recording:
+        """Of the model that trains now."""
+
+    def fail(self, error: BaseException) -> None:
+        """Record no more, and say why."""
+
+    def aside(self) -> AbstractContextManager[None]:
+        """Passes in this block are not looked at."""
+
+    def observe(self, losses: Mapping[str, Tensor]) -> None:
+        """Names for the tasks of the next backward()."""
+
+    def expects(self, reached: Sequence[Tensor]) -> bool:
+        """Whether gradients that come now, by these leaf tensors, are to be recorded."""
+
+    def enter(self, made: Pass) -> None:
+        """Take in task gradients whose sum has just been added to ``.grad``."""
+
+    def step_parts(self, optimizer: Optimizer, task: str, parts: Mapping[Tensor, Tensor]) -> None:
+        """One task's part of the step that an optimizer is taking."""
+
+
+class Told:
+    """Enters what it is told in the recording of a ``Watched``. Implements ``dominance.optim.listeners.Listener``."""
+
+    def __init__(self, watch: Watched) -> None:
         self._watch = watch
 
     def start(self) -> None:

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from dominance.config import RecordOptions
 from dominance.record import at_backward, at_grad, at_step, kept, said
+from dominance.record.following import Following
 from dominance.record.graph import first_leaves
 from dominance.record.harmless import harmless
 from dominance.record.hooks import Hooks
@@ -52,21 +53,19 @@ class Watch:
         optimizers: Sequence[Optimizer] | None = None,
         another: Callable[[int], Sink] | None = None,
     ) -> None:
-        self.options = options
         self.hooks = Hooks(self)
         self.failure: str | None = None
-        self.recording = Recording(options, sink, table, self.hooks, say, optimizers)
-        """The recording of the model that trains now."""
-        self.recordings = [self.recording]
-        """Those of all models that the script still has."""
-        self.over: list[Recording] = []
-        """Those of models that the script has let go; what they held of them is let go as well."""
-        self._another = another
+        self.models = Following(Recording(options, sink, table, self.hooks, say, optimizers), another)
         self._observed: dict[str, Tensor] = {}
         self._say = say
         self._lines = SourceLines()
         self._going: list[StepInProgress] = []
         self._told = Told(self)
+
+    @property
+    def recording(self) -> Recording:
+        """Of the model that trains now."""
+        return self.models.now
 
     # Life
 
@@ -81,7 +80,7 @@ class Watch:
         self._told.stop()
         self.hooks.remove()
         if os.getpid() == self.hooks._pid:
-            for recording in self.recordings:
+            for recording in self.models.all:
                 self._finish(recording)
         self._lines.end()
 
@@ -92,45 +91,12 @@ class Watch:
         self.failure = f"{type(error).__name__}: {error}".splitlines()[0] + place
         self._say(f"recording stopped at step {self.recording.step.number}, the training goes on: {self.failure}")
         self._lines.off()
-        for recording in self.recordings:
+        for recording in self.models.all:
             recording.ledger.clear()
 
     @harmless
     def _finish(self, recording: Recording) -> None:
         kept.finish(recording)
-
-    # Models that follow each other
-
-    def _turn_to(self, tensors: Sequence[Tensor], every: Callable[[], Sequence[Tensor]] | None = None) -> None:
-        """Go on with the recording of the model whose parameters these are, or begin the one of a new model.
-
-        Args:
-            tensors: some parameters of the model.
-            every: gives all that the pass reaches; asked where none of the some is known.
-        """
-        if self._another is None or not self.recording.begun or self.recording.holds(tensors):
-            return
-        known = next((each for each in reversed(self.recordings) if each.holds(tensors)), None)
-        if known is None and every is not None:
-            reached = every()
-            known = next((each for each in reversed(self.recordings) if each.holds(reached)), None)
-            if known is None and any(isinstance(tensor, nn.Parameter) for tensor in reached):
-                known = self._begin_another()
-        if known is not None:
-            self.recording = known
-
-    def _begin_another(self) -> Recording:
-        assert self._another is not None
-        number = len(self.recordings) + len(self.over) + 1
-        begun = Recording(self.options, self._another(number), ParameterTable(), self.hooks, self._say)
-        for each in [each for each in self.recordings if each.gone]:
-            kept.finish(each)
-            said.close(each, ended="complete")
-            each.let_go()
-            self.recordings.remove(each)
-            self.over.append(each)
-        self.recordings.append(begun)
-        return begun
 
     @harmless
     def settle(self) -> None:
@@ -163,7 +129,7 @@ class Watch:
     ) -> Callable[[], None] | None:
         self._lines.off()
         roots = roots_of(outputs, gradients)
-        self._turn_to(first_leaves([root.edge[0] for root in roots]), lambda: reached_by(roots))
+        self.models.turn_to(first_leaves([root.edge[0] for root in roots]), lambda: reached_by(roots))
         recording = self.recording
         recording.observed = self._observed
         some = first_leaves([root.edge[0] for root in roots])
@@ -223,9 +189,9 @@ class Watch:
             starts = [picked(roots) for roots in starts]
         tensors = [i for i in inputs if isinstance(i, Tensor)]
         if leaf := [tensor for tensor in tensors if tensor.is_leaf]:
-            self._turn_to(leaf, lambda: leaf)
+            self.models.turn_to(leaf, lambda: leaf)
         else:
-            self._turn_to(first_leaves([root.edge[0] for roots in starts[:1] for root in roots]))
+            self.models.turn_to(first_leaves([root.edge[0] for roots in starts[:1] for root in roots]))
         recording = self.recording
         recording.observed = self._observed
         if len(tensors) < len(inputs) or not at_grad.begin_grad(recording, self._inside, starts, tensors):
@@ -271,7 +237,7 @@ class Watch:
     def _before_step(
         self, optimizer: Optimizer, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Callable[..., Any] | None:
-        self._turn_to(list(learning_rates(optimizer)))
+        self.models.turn_to(list(learning_rates(optimizer)))
         recording = self.recording
         if recording.ledger:
             self._lines.end()
@@ -331,7 +297,7 @@ class Watch:
         """Whether gradients that come now, by these leaf tensors, are to be recorded; sees to the tensors' names."""
         if not self.hooks.active:
             return False
-        self._turn_to(reached, lambda: reached)
+        self.models.turn_to(reached, lambda: reached)
         return at_backward.expects(self.recording, reached, self._inside)
 
     def enter(self, made: Pass) -> None:

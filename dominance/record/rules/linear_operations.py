@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from dominance.record.rules.trace import THETA, Parts
+from dominance.record.rules.parts import THETA, Parts
 
 
 class Carrier(Protocol):

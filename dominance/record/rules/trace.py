@@ -21,9 +21,9 @@ from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
-Parts = dict[Hashable, Tensor]
-THETA = "theta"
-"""The part that the parameter itself is, before the step."""
+from dominance.record.rules.linear_operations import HANDLERS
+from dominance.record.rules.parts import THETA, Parts
+
 _PURGED_EVERY = 64
 _HALF = (torch.bfloat16, torch.float16)
 _COARSE = (*_HALF, torch.float32)
@@ -110,8 +110,6 @@ class Trace(TorchDispatchMode):
         return self._twins.get(tensor.untyped_storage()._cdata)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        from dominance.record.rules.linear_operations import HANDLERS
-
         kwargs = kwargs or {}
         self._purge()
         name = func.overloadpacket.__name__

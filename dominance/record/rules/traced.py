@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from dominance.record.rules.linear import full
+from dominance.record.rules.parts import THETA, Parts
 from dominance.record.rules.shadow import Fence, Shadow, shadow_of, step_of
-from dominance.record.rules.trace import THETA, Parts, Trace
+from dominance.record.rules.trace import Trace
 
 RESIDUAL, UNATTRIBUTED, DECAY, OUTSIDE = "residual", "unattributed", "decay", "outside"
 """Parts beside the tasks', which are called ("task", name)."""
