@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from dominance.record.rules.known import undecorated_step
 from dominance.record.rules.lbfgs import two_loop
-from dominance.record.rules.trace import Parts
+from dominance.record.rules.parts import Parts
 
 Fed = Mapping[Tensor, tuple[Tensor, Parts]]
 """By parameter, the whole gradient and its parts, which sum to it."""
