@@ -476,7 +476,7 @@ class Recording:
             for known in found.splits.values():
                 # What trains the loss weights, say: nobody misses a task there.
                 known.unexplained = None
-        if len(found.roots) > 1:
+        if len(found.roots) > 1 and not any(found.roots & self.ledger.tasks[root] - {root} for root in found.roots):
             self.finder.expand = False
         self.step.fed.append(found)
         self._announce_once()
