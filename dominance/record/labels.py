@@ -82,6 +82,9 @@ class Labeller:
                 labels.append(Label(entries[term.edge], True, trace))
             elif len(below := inner.get(term.edge, [])) == 1:
                 labels.append(Label(below[0], False, trace))
+            elif source is not None and not source.assigned and (known := self._known.get(fingerprint(term.node))):
+                # Its line is known now and its place in the line is not, which told the name before.
+                labels.append(Label(known.name, True, trace))
             elif source is not None:
                 labels.append(self._keep(term, _from_source(source, sources), head(term.node, parameters)))
             else:
