@@ -93,6 +93,11 @@ class Labeller:
         self._steps.clear()
         return labels
 
+    def remembered(self, term: Term) -> Label | None:
+        """What a term that looks like this one was called."""
+        looks = (self._known.get(fingerprint(term.node, depth)) for depth in _DEPTHS)
+        return next((label for label in looks if label is not None), None)
+
     def _keep(self, term: Term, label: Label, own: frozenset[int]) -> Label:
         """The label, remembered for terms that look like this one, or have its head."""
         known = self._of_head.setdefault(own, label) if own else None
@@ -107,8 +112,7 @@ class Labeller:
         return label
 
     def _without_lines(self, term: Term, position: int, names: Names, parameters: set[int]) -> Label:
-        looks = (self._known.get(fingerprint(term.node, depth)) for depth in _DEPTHS)
-        known = next((label for label in looks if label is not None), None)
+        known = self.remembered(term)
         if known is not None:
             return Label(known.name, True, known.trace)
         # Frozen or thawed, cut off or not: the graph below has changed, and the head is the same.
