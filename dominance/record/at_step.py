@@ -142,7 +142,7 @@ def _split(run: Recording, optimizer: Optimizer, attributor: Splits, used: Evalu
         for known in found.splits.values():
             # What trains the loss weights, say: nobody misses a task there.
             known.unexplained = None
-    if len(found.roots) > 1:
+    if len(found.roots) > 1 and not any(found.roots & run.ledger.tasks[root] - {root} for root in found.roots):
         run.finder.expand = False
     run.step.fed.append(found)
     announce_once(run)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from dominance.record.graph import ACCUMULATE, Edge, Node, children, output_shape
 
 _FEW_NODES = 60
@@ -38,8 +40,16 @@ def _picks_row(node: Node) -> bool:
     return name in ("SelectBackward0", "UnbindBackward0") and int(node._saved_dim) == 0 and bool(children(node))
 
 
+def _is_data(edge: Edge, shape: tuple[int, ...]) -> bool:
+    """Whether this is an input that needs gradient, of as many rows."""
+    if edge[0].name() != ACCUMULATE:
+        return False
+    leaf = edge[0].variable
+    return not isinstance(leaf, torch.nn.Parameter) and leaf.dim() > 1 and tuple(leaf.shape[:1]) == shape[:1]
+
+
 def _made_by_a_layer(edge: Edge) -> bool:
-    """Whether the first dimension of a tensor is the one that a layer below it has put out."""
+    """Whether the first dimension of a tensor is the one that a layer below it has put out, or that the data have."""
     shape = output_shape(edge)
     if not shape:
         return False
@@ -48,8 +58,10 @@ def _made_by_a_layer(edge: Edge) -> bool:
         if here is None or here[:1] != shape[:1]:
             return False
         node = edge[0]
-        if node.name().startswith(_LAYERS):
+        if node.name().startswith(_LAYERS) or isinstance(node, torch.autograd.function.BackwardCFunction):
             return len(here) > 1
+        if any(_is_data(each, here) for each in children(node)):
+            return True
         below = [each for each in children(node) if each[0].name() != ACCUMULATE]
         if len(below) != 1:
             return False

@@ -217,7 +217,8 @@ def _names(ledger: Ledger, roots: set[str], sharing_parts: set[Part] | None = No
     for root in roots:
         tasks = ledger.tasks[root]
         several = len(sharing) > 1 and root in sharing and len(tasks) > 1
-        together = several and root in ledger.expanded and not roots >= tasks
+        # Unless one of the tasks that it adds up is called on in other passes: in some batches it is the only one.
+        together = several and root in ledger.expanded and not roots & tasks
         names |= {Part(root, task): root if together else task for task in tasks}
     return names
 

@@ -82,6 +82,9 @@ class Labeller:
                 labels.append(Label(entries[term.edge], True, trace))
             elif len(below := inner.get(term.edge, [])) == 1:
                 labels.append(Label(below[0], False, trace))
+            elif source is not None and not source.assigned and (known := self._known.get(fingerprint(term.node))):
+                # Its line is known now and its place in the line is not, which told the name before.
+                labels.append(Label(known.name, True, trace))
             elif source is not None:
                 labels.append(self._keep(term, _from_source(source, sources), head(term.node, parameters)))
             else:
@@ -89,6 +92,11 @@ class Labeller:
         self._waited = 0
         self._steps.clear()
         return labels
+
+    def remembered(self, term: Term) -> Label | None:
+        """What a term that looks like this one was called."""
+        looks = (self._known.get(fingerprint(term.node, depth)) for depth in _DEPTHS)
+        return next((label for label in looks if label is not None), None)
 
     def _keep(self, term: Term, label: Label, own: frozenset[int]) -> Label:
         """The label, remembered for terms that look like this one, or have its head."""
@@ -104,8 +112,7 @@ class Labeller:
         return label
 
     def _without_lines(self, term: Term, position: int, names: Names, parameters: set[int]) -> Label:
-        looks = (self._known.get(fingerprint(term.node, depth)) for depth in _DEPTHS)
-        known = next((label for label in looks if label is not None), None)
+        known = self.remembered(term)
         if known is not None:
             return Label(known.name, True, known.trace)
         # Frozen or thawed, cut off or not: the graph below has changed, and the head is the same.

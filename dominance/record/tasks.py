@@ -341,6 +341,10 @@ class TaskFinder:
         if not len(roots) == len(terms) == 1:
             return None
         name = self._live_name(terms[0].edge, names) if terms[0].path else root_name
+        known = self._labeller.remembered(terms[0])
+        if name is not None and name.lower() in GENERIC and known is not None:
+            # It is alone in this batch, under the word for the sum.
+            return known.name
         return None if name is None else self._by_head(name, roots[0].edge, names, parameters)
 
     def _by_head(self, name: str, edge: Edge, names: Names, parameters: set[int]) -> str:

@@ -32,6 +32,9 @@ _begin: Gradients | None = None
 """The weights at the first loss of the step."""
 _share = 1.0
 _closure = ""
+_evaluations = 0
+_noted = -1
+"""Which evaluation of a closure the losses are of that were noted last."""
 _reentrant = False
 _model = 0
 _kept_times = 0
@@ -101,15 +104,16 @@ def clear(*parts: str) -> None:
 
 def note(**losses: Any) -> None:
     """The tasks' losses, each alone or with its weight, before backward()."""
-    global _begin
+    global _begin, _noted
     if _begin is None:
         _begin = _theta()
         if rows and rows[-1]["model"] == _model:
             rows[-1]["next_begin"] = _begin
-    if _closure == "first" and _book:
+    if _closure == "first" and _fed:
         return
-    if _closure == "last":
+    if _closure == "last" and _noted != _evaluations:
         clear()
+        _noted = _evaluations
     for task, entry in losses.items():
         loss, weight = entry if isinstance(entry, tuple) else (entry, 1.0)
         if not isinstance(loss, Tensor) or not loss.requires_grad:
@@ -164,6 +168,8 @@ def centred(name: str, gradient: Tensor) -> Tensor:
 
 def fed() -> None:
     """What .grad holds now is what the step uses."""
+    global _evaluations
+    _evaluations += 1
     if _closure == "first" and _fed:
         return
     if _closure == "last":
