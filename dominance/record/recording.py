@@ -285,7 +285,8 @@ class Recording:
             strange = {tensor: held.pop(tensor) for tensor in list(held) if tensor not in self.table.named}
             self._keep_between(opened.found, {name: strange for name, g in opened.taken.items() if g is held})
         made = pass_of(opened.found, opened.taken, opened.beside)
-        self.ledger.enter(made, parameters, more=bool(opened.entered))
+        hooked = opened.capture is None and self._hooks.kept_quiet > 0
+        self.ledger.enter(made, parameters, more=bool(opened.entered), hooked=hooked)
         opened.entered.update(parameters)
 
     def take(self, roots: Sequence[Root], inputs: Sequence[Tensor]) -> Callable[[Sequence[Tensor | None]], None] | None:
