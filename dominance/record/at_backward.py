@@ -137,7 +137,8 @@ def enter_open(run: Recording, parameters: Iterable[Tensor]) -> None:
         strange = {tensor: held.pop(tensor) for tensor in list(held) if tensor not in run.table.named}
         run.step.cut.keep_all(opened.found, {name: strange for name, g in opened.taken.items() if g is held})
     made = pass_of(opened.found, opened.taken, opened.beside)
-    run.ledger.enter(made, parameters, more=bool(opened.entered))
+    hooked = opened.capture is None and run.hooks.kept_quiet > 0
+    run.ledger.enter(made, parameters, more=bool(opened.entered), hooked=hooked)
     opened.entered.update(parameters)
 
 

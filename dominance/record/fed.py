@@ -11,9 +11,9 @@ from torch import Tensor
 
 from dominance.record.attribution import GradientSplit
 from dominance.record.ledger import Account, Ledger, add
-from dominance.record.mixtures import rest, unmixed
+from dominance.record.mixtures import closed, rest, unmixed
 from dominance.record.passes import Part, Pass
-from dominance.record.rescaling import Factor, factors, uniform
+from dominance.record.rescaling import ALIKE, Factor, factors, uniform, within
 
 
 @dataclass
@@ -74,12 +74,14 @@ def fed(ledger: Ledger, totals: dict[Tensor, Tensor], tasks: Iterable[str] = ())
     stepped_by = {p: [part for part in each if not part.beside] for p, each in parts.items()}
     sharing = ledger.sharing_with(stepped_by)
     name = _names(ledger, roots, sharing)
-    splits = {p: _scaled(p, totals[p], accounts[p].held, name, changed[p]) for p in totals if p not in mixed}
+    splits = {p: _scaled(p, totals[p], accounts[p], name, changed[p]) for p in totals if p not in mixed}
     mixtures, fitted = unmixed({p: totals[p] for p in mixed}, {p: _by_task(parts[p], name) for p in mixed})
     splits |= mixtures
     losses = _losses(ledger, name, accounts, mixed)
     announced = {} if mixed else dict(losses.weight)
-    overall = uniform([changed[p] for p in totals if p not in mixed and changed[p] is not None])
+    # Of zeros nobody knows by what they were multiplied.
+    some = [p for p in totals if p not in mixed and changed[p] is not None and totals[p].any()]
+    overall = uniform([changed[p] for p in some], max(map(within, some), default=ALIKE))
     losses.weight = {task: value * overall for task, value in losses.weight.items()}
     for members, weights in fitted:
         # The largest set of tasks comes last: the weights of the shared parameters are the ones that are kept.
@@ -180,15 +182,20 @@ def _together(account: Account) -> dict[Part, Tensor]:
 
 
 def _scaled(
-    parameter: Tensor, total: Tensor, held: Mapping[Part, Tensor], name: Mapping[Part, str], changed: Factor
+    parameter: Tensor, total: Tensor, account: Account, name: Mapping[Part, str], changed: Factor
 ) -> GradientSplit:
     """A gradient that was changed in another way than by a factor keeps its shares, and the change is residual."""
-    if changed is not None and not (isinstance(changed, float) and changed == 1.0):
+    held, change = account.held, None
+    if changed is None and account.left is not None:
+        change = total - account.left
+        total = account.left
+    elif changed is not None and not (isinstance(changed, float) and changed == 1.0):
         held = {part: gradient * changed for part, gradient in held.items()}
-    tasks = _by_task(held, name)
     known = [gradient for part, gradient in held.items() if part.beside]
-    residual = rest(parameter, total, tasks.values())
-    unexplained = residual if residual is None or not known else rest(parameter, total, [*tasks.values(), *known])
+    tasks, residual = closed(parameter, total, _by_task(held, name))
+    unexplained = rest(parameter, total, [*tasks.values(), *known]) if known and residual is not None else residual
+    if change is not None:
+        residual, unexplained = (change if left is None else left + change for left in (residual, unexplained))
     return GradientSplit(tasks, residual, unexplained)
 
 

@@ -7,6 +7,7 @@ what one optimizer's parameters were fed says nothing of another's.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -51,6 +52,18 @@ class Account:
 def add(sums: dict[Part, Tensor], parts: Mapping[Part, Tensor]) -> None:
     for part, gradient in parts.items():
         sums[part] = sums[part] + gradient if part in sums else gradient
+
+
+def _as_they_came(parameter: Tensor, parts: dict[Part, Tensor], account: Account, now: Tensor) -> dict[Part, Tensor]:
+    """The parts of a pass, with the factor that hooks of the script have put on their sum on its way."""
+    if account.held and (account.left is None or not account.known):
+        return parts
+    came = now if account.left is None else now - account.left
+    whole = torch.stack(list(parts.values())).sum(0)
+    factor = factors({parameter: came}, {parameter: whole})[parameter]
+    if factor is None or (isinstance(factor, float) and math.isclose(factor, 1.0, rel_tol=1e-4)):
+        return parts
+    return {part: gradient * factor for part, gradient in parts.items()}
 
 
 @dataclass
@@ -111,13 +124,14 @@ class Ledger:
 
     # What the script does to the gradients
 
-    def enter(self, made: Pass, parameters: Iterable[Tensor], *, more: bool = False) -> None:
+    def enter(self, made: Pass, parameters: Iterable[Tensor], *, more: bool = False, hooked: bool = False) -> None:
         """A backward() has added its gradients to ``.grad`` of these parameters.
 
         Args:
             made: the pass.
             parameters: of the accounts that it touches.
             more: the pass is known, and these are further parameters of it.
+            hooked: hooks of the script, which our own passes do not call, may have changed what came.
         """
         if not more:
             self._know(made)
@@ -126,11 +140,12 @@ class Ledger:
             if p.grad is None or not (parts or p in self.accounts):
                 continue
             account = self.accounts.setdefault(p, Account())
+            now = dense(p.grad.detach())
             if parts:
-                add(account.held, parts)
+                own = p._backward_hooks or p._post_accumulate_grad_hooks
+                add(account.held, _as_they_came(p, parts, account, now) if hooked or own else parts)
                 account.held_by.add(self._number)
                 account.stepped = False
-            now = dense(p.grad.detach())
             if (parts or account.known) and (account.left is None or not torch.equal(account.left, now)):
                 account.left = now.clone()
 

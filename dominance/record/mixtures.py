@@ -76,7 +76,7 @@ def _parts(
     weights: Mapping[str, float],
 ) -> tuple[dict[str, Tensor], Tensor | None]:
     tasks = {name: parts[parameter][name] * w for name, w in weights.items()}
-    return tasks, rest(parameter, totals[parameter], tasks.values())
+    return closed(parameter, totals[parameter], tasks)
 
 
 def _explained(total: Tensor, residual: Tensor) -> bool:
@@ -84,8 +84,35 @@ def _explained(total: Tensor, residual: Tensor) -> bool:
     return float(torch.linalg.vector_norm(residual)) <= _EXACT * float(torch.linalg.vector_norm(total))
 
 
+def closed(parameter: Tensor, total: Tensor, tasks: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor | None]:
+    """The tasks' gradients of a parameter, and the part of its gradient that belongs to none of them.
+
+    What is left is rounding most of the time. It is not dropped, but goes to the largest task that has a gradient
+    there: an optimizer that divides by the size of a gradient makes whole steps of one that holds nothing else.
+    """
+    left = total.clone()
+    sizes = {name: float(torch.linalg.vector_norm(gradient)) for name, gradient in tasks.items()}
+    for gradient in tasks.values():
+        left -= gradient
+    size = float(torch.linalg.vector_norm(total)) + sum(sizes.values())
+    rounding = 4 * torch.finfo(parameter.dtype).eps
+    held = dict(tasks)
+    if not tasks or not float(torch.linalg.vector_norm(left)) <= rounding * size:
+        return held, left
+    for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
+        if not left.any():
+            break
+        here = tasks[name] != 0
+        if here.all():
+            held[name] = left.add_(tasks[name])
+            return held, None
+        held[name] = torch.where(here, tasks[name] + left, tasks[name])
+        left = left.masked_fill(here, 0)
+    return held, left if left.any() else None
+
+
 def rest(parameter: Tensor, total: Tensor, tasks: Iterable[Tensor]) -> Tensor | None:
-    """The part of the gradient that belongs to no task; None where it is rounding."""
+    """The part of the gradient that belongs to none of these; None where it is rounding."""
     left = total.clone()
     size, several = float(torch.linalg.vector_norm(total)), False
     for gradient in tasks:

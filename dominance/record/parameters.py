@@ -198,8 +198,12 @@ def _prefixed(named: Named, prefix: str) -> Named:
 
 
 def _variables(frames: Iterable[FrameType]) -> Mapping[int, str]:
-    """What the script's variables call modules and tensors, one level into containers and ``self``."""
+    """What the script's variables call modules and tensors, one level into containers, then into ``self``.
+
+    A variable goes before an attribute: the ``model`` of whoever trains it has a telling name where it was made.
+    """
     names: dict[int, str] = {}
+    attributes: dict[str, Any] = {}
 
     def note(name: str, value: Any) -> None:
         # type(), as above.
@@ -216,6 +220,7 @@ def _variables(frames: Iterable[FrameType]) -> Mapping[int, str]:
                 for key, item in list(value.items()):
                     note(f"{name}.{key}", item)
             elif name == "self":
-                for attribute, item in list(getattr(value, "__dict__", {}).items()):
-                    note(attribute, item)
+                attributes |= {k: v for k, v in getattr(value, "__dict__", {}).items() if k not in attributes}
+    for name, value in attributes.items():
+        note(name, value)
     return names

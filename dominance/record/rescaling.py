@@ -13,7 +13,7 @@ Factor = Tensor | float | None
 
 _SAME = 1e-5
 """Largest distance, relative to the gradient, from an exact multiple: float32 rounding over a few operations."""
-_ALIKE = 1e-4
+ALIKE = 1e-4
 """Largest difference of the factors of two parameters that count as one factor."""
 
 
@@ -21,24 +21,30 @@ def factors(totals: Mapping[Tensor, Tensor], left: Mapping[Tensor, Tensor]) -> d
     """For each parameter, what its gradient was multiplied by since backward() left it.
 
     Of one number alone any other is a multiple: a parameter of one element takes a factor that a larger one has too,
-    and none where there is no such factor.
+    and one of its own only where every larger one has its own.
 
     Args:
         totals: the gradients that the optimizer is fed.
         left: those that backward() left; where one is missing nothing is known, and the factor is 1.
     """
-    found = {p: _factor(total, left.get(p)) for p, total in totals.items()}
+    found = {p: _factor(total, left.get(p), p.dtype) for p, total in totals.items()}
     several = [f for p, f in found.items() if totals[p].numel() > 1 and totals[p].any()]
     known = [f for f in several if isinstance(f, float)]
+    own = len(known) == len(several) and math.isnan(uniform(known))
     for p, factor in found.items():
         if totals[p].numel() == 1 and factor != 1.0 and several:
-            alike = isinstance(factor, float) and any(_alike(factor, one) for one in known)
+            alike = isinstance(factor, float) and (own or any(_alike(factor, one, within(p)) for one in known))
             found[p] = factor if alike else _clipped(p, totals, left, found)
     return found
 
 
-def uniform(found: Iterable[Factor]) -> float:
-    """The one factor of all parameters; NaN where there is no single one."""
+def within(parameter: Tensor) -> float:
+    """How far the factors of two parameters may be apart that are one: in half precision, by some of its spacings."""
+    return max(ALIKE, 2 * torch.finfo(parameter.dtype).eps)
+
+
+def uniform(found: Iterable[Factor], limit: float = ALIKE) -> float:
+    """The one factor of all parameters; NaN where there is no single one within this limit."""
     numbers = list(found)
     if not numbers:
         return 1.0
@@ -46,14 +52,14 @@ def uniform(found: Iterable[Factor]) -> float:
     if len(plain) < len(numbers):
         return math.nan
     middle = plain[len(plain) // 2]
-    return middle if all(_alike(factor, middle) for factor in plain) else math.nan
+    return middle if all(_alike(factor, middle, limit) for factor in plain) else math.nan
 
 
-def _alike(factor: float, other: float) -> bool:
-    return abs(factor - other) <= _ALIKE * abs(other)
+def _alike(factor: float, other: float, limit: float = ALIKE) -> bool:
+    return abs(factor - other) <= limit * abs(other)
 
 
-def _factor(total: Tensor, before: Tensor | None) -> Factor:
+def _factor(total: Tensor, before: Tensor | None, dtype: torch.dtype = torch.float32) -> Factor:
     if before is None or before.shape != total.shape or torch.equal(before, total):
         return 1.0
     square = float((before.double() * before.double()).sum())
@@ -62,10 +68,16 @@ def _factor(total: Tensor, before: Tensor | None) -> Factor:
     if square == 0.0:
         return None if total.any() else 1.0
     factor = float((before.double() * total.double()).sum()) / square
-    size = float(torch.linalg.vector_norm(total.double()))
-    if float(torch.linalg.vector_norm(total.double() - factor * before.double())) <= _SAME * size:
+    off = (total.double() - factor * before.double()).abs()
+    if float(torch.linalg.vector_norm(off)) <= _SAME * float(torch.linalg.vector_norm(total.double())):
         return factor
-    return _by_coordinate(total, before)
+    found = _by_coordinate(total, before)
+    if found is None and dtype in (torch.float16, torch.bfloat16):
+        # Every number was rounded by itself.
+        numbers = torch.finfo(dtype)
+        if bool((off <= 2 * numbers.eps * total.double().abs() + numbers.tiny).all()):
+            return factor
+    return found
 
 
 def _by_coordinate(total: Tensor, before: Tensor) -> Tensor | None:
@@ -85,5 +97,5 @@ def _clipped(
     size = float(totals[parameter].abs().max())
     for p, factor in found.items():
         if isinstance(factor, Tensor) and math.isclose(size, float(totals[p].abs().max()), rel_tol=_SAME):
-            return _factor(totals[parameter], left.get(parameter))
+            return _factor(totals[parameter], left.get(parameter), parameter.dtype)
     return None

@@ -113,6 +113,51 @@ def test_changed_in_another_way_is_residual() -> None:
     assert resolved.splits[p].residual.tolist() == [0.5, 7]
 
 
+def test_rounding_belongs_to_the_largest_task_that_has_a_gradient_there() -> None:
+    """Where a gradient is nothing else, an optimizer that divides by its size makes whole steps of it."""
+    p = leaf(0, 0, 0)
+    ledger = Ledger()
+    backward(
+        ledger, call("loss", {"a": {p: torch.tensor([9.0, 0.0, 1e-9])}, "b": {p: torch.tensor([1.0, 1e-9, 2e-9])}})
+    )
+    p.grad = torch.tensor([10.0, 3e-9, -1e-9])
+    ledger.accounts[p].left = p.grad.clone()
+    split = fed(ledger, [p]).splits[p]
+    assert split.residual is None
+    torch.testing.assert_close(split.tasks["a"] + split.tasks["b"], p.grad, rtol=1e-6, atol=0)
+    assert split.tasks["a"][1] == 0, "a task that has no gradient there gets none"
+
+
+def test_a_small_change_in_half_precision_is_residual_to_the_bit() -> None:
+    p = torch.zeros(2, dtype=torch.bfloat16, requires_grad=True)
+    ledger = Ledger()
+    backward(ledger, call("loss", {"a": {p: p.new_tensor([2.0, 1.0])}, "b": {p: p.new_tensor([1.0, 0.5])}}))
+    p.grad = p.grad + torch.tensor([0.0, 0.0625], dtype=torch.bfloat16)
+    assert fed(ledger, [p]).splits[p].residual.tolist() == [0, 0.0625]
+
+
+def test_of_zeros_nobody_knows_the_factor() -> None:
+    p, idle = leaf(0, 0), leaf(0, 0)
+    ledger = Ledger()
+    backward(ledger, call("loss", {"a": {p: torch.tensor([3.0, 1.0]), idle: torch.zeros(2)}}))
+    p.grad = p.grad / 4
+    assert fed(ledger, [p, idle]).losses.weight == {"a": pytest.approx(0.25)}
+
+
+def test_a_factor_that_a_hook_puts_on_a_gradient_is_in_every_part() -> None:
+    p = leaf(0, 0)
+    p.register_hook(lambda g: g / 2)
+    ledger = Ledger()
+    made = call("loss", {"a": {p: torch.tensor([3.0, 1.0])}, "b": {p: torch.tensor([1.0, -5.0])}})
+    p.grad = torch.tensor([2.0, -2.0])
+    ledger.enter(made, [p])
+    p.grad = p.grad + torch.tensor([2.0, -2.0])
+    ledger.enter(made, [p])
+    split = fed(ledger, [p]).splits[p]
+    assert parts(split) == {"a": [3, 1], "b": [1, -5]}
+    assert split.residual is None
+
+
 def test_a_regulariser_is_residual() -> None:
     p = leaf(0, 0)
     ledger = Ledger()

@@ -180,6 +180,19 @@ def test_models_in_containers_and_on_self() -> None:
     del optimizer
 
 
+def test_a_variable_goes_before_the_model_of_a_trainer() -> None:
+    def run(self: Any, table: ParameterTable) -> None:
+        table.discover([], [sys._getframe(), sys._getframe(1)])
+
+    trunk, head, table = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False), ParameterTable()
+    trainer = type("Trainer", (), {})()
+    trainer.model, trainer.extra = trunk, nn.Linear(1, 1, bias=False)
+    optimizer = SGD([trunk.weight, head.weight, trainer.extra.weight], lr=0.1)
+    run(trainer, table)
+    assert [layer for _, layer in named(table)] == ["trunk", "head", "extra"]
+    del optimizer
+
+
 def test_two_models_that_two_frames_call_the_same() -> None:
     def inner(net: nn.Module, table: ParameterTable) -> None:
         table.discover([], [sys._getframe(), sys._getframe(1)])

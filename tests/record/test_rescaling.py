@@ -42,6 +42,21 @@ def test_one_number_is_a_multiple_of_any_other() -> None:
     assert found(([1.0], [5.0])) == [5.0], "alone, nothing speaks against it"
 
 
+def test_one_number_has_a_factor_of_its_own_where_every_other_has() -> None:
+    every = found(([1.0, 2.0], [3.0, 6.0]), ([1.0, 2.0], [5.0, 10.0]), ([2.0], [14.0]))
+    assert every == pytest.approx([3, 5, 7])
+
+
+def test_a_multiple_in_half_precision() -> None:
+    """Every number is rounded by itself; noise is not mistaken for that."""
+    p = torch.zeros(500, dtype=torch.bfloat16)
+    before = torch.randn(500, generator=torch.Generator().manual_seed(0)).bfloat16()
+    noise = 1e-3 * torch.randn(500, generator=torch.Generator().manual_seed(1))
+    scaled, disturbed = ((before * 0.3).float(), (before + noise).bfloat16().float())
+    assert factors({p: scaled}, {p: before.float()})[p] == pytest.approx(0.3, rel=1e-3)
+    assert factors({p: disturbed}, {p: before.float()})[p] is None
+
+
 def test_cut_to_a_largest_size() -> None:
     one, other = found(([3.0, 0.5, -4.0], [1.0, 0.5, -1.0]), ([-2.0], [-1.0]))
     assert isinstance(one, Tensor)

@@ -481,6 +481,18 @@ def test_masters_in_single_precision_go_by_the_names_of_the_model(tmp_path: Path
     assert tree["layer/unexplained_gradient_sq"].values.max() < 1e-4 * tree["layer/total_gradient_sq"].values.max()
 
 
+def test_masters_of_one_number_are_told_apart_also_where_a_gradient_is_zero(tmp_path: Path) -> None:
+    """Of one number any other is a multiple; the first gradient of the first head's bias is zero."""
+    balanced = "(x.sum(1) if fed else 9 * torch.ones(16).bfloat16() * (-1) ** torch.arange(16))"
+    text = MASTERS.replace("- x.sum(1)).float().square()", f"- {balanced}).float().abs()")
+    (tmp_path / "train.py").write_text(text)
+    command = [sys.executable, "-m", "dominance", "record", "--every", "1", "--exact", "-o", "run", "train.py"]
+    subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    fed = torch.load(tmp_path / "fed.pt").numpy()
+    assert (fed == 0).sum() == 1
+    np.testing.assert_allclose(open_run(tmp_path / "run")["gradient/total"].values, fed, rtol=1e-6)
+
+
 def test_optimizers_at_different_rates(tmp_path: Path) -> None:
     """The trunk steps at every second batch, by the gradients of both."""
     torch.manual_seed(0)
