@@ -23,15 +23,12 @@ TESTS = Path(__file__).parent
 KNOWN = {
     66: "attention: residual of the size of rounding is dropped, and Adam makes steps of it",
     92: "per-task backward() and gradients that are changed by the script afterwards",
-    220: "a sum over samples divided by their number, whose mean is taken for the sum",
     245: "attention, as 66",
     289: "scripted nets: some steps have no task gradients",
     294: "a frozen layer that joins the optimizer later is not in the run",
     453: "tasks that take turns under one variable, in a net without heads of their own",
-    492: "a sum over samples divided by their number, as 220",
     1010: "per-task gradients that are changed by the script afterwards, in a one-element parameter",
     1669: "per-task backward() and gradients that are changed by the script afterwards",
-    1674: "the gradient of a norm of the parameters, taken after the step, becomes a task",
     1752: "normed gradients in bfloat16",
     1774: "scripted nets: some steps have no task gradients",
 }
