@@ -303,7 +303,8 @@ def _is_weight(leaf: Tensor, above: Sequence[Node]) -> bool:
 
 
 def _several_outputs(node: Node) -> bool:
-    return isinstance(node, torch.autograd.function.BackwardCFunction) and len(node._input_metadata) > 1
+    outputs: Sequence[object] = getattr(node, "_input_metadata", ())
+    return isinstance(node, torch.autograd.function.BackwardCFunction) and len(outputs) > 1
 
 
 def private_parameters(terms: Sequence[Node]) -> list[frozenset[int]]:

@@ -340,7 +340,12 @@ class TaskFinder:
         """The name of the one loss that backward() is called on, as it is or with a weight in front."""
         if not len(roots) == len(terms) == 1:
             return None
-        name = self._live_name(terms[0].edge, names) if terms[0].path else root_name
+        name = root_name
+        if terms[0].path:
+            (held, in_order), *_ = names.choose([terms[0].edge])
+            if held is not None and not in_order and held.lower() not in GENERIC:
+                return None
+            name = self._live_name(terms[0].edge, names)
         known = self._labeller.remembered(terms[0])
         if name is not None and name.lower() in GENERIC and known is not None:
             # It is alone in this batch, under the word for the sum.

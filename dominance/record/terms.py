@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from dominance.record.graph import (
+    ACCUMULATE,
     COPY_SLICES,
     ELEMENTWISE,
     Edge,
@@ -61,8 +62,8 @@ class Values:
         self._named: set[Fingerprint] = set()
 
     def has_name(self, edge: Edge, above: Node | None) -> bool:
-        """Whether a statement gave this scalar a name."""
-        if output_size(edge) != 1:
+        """Whether a statement gave this scalar a name; a parameter of one element is none."""
+        if output_size(edge) != 1 or edge[0].name() == ACCUMULATE:
             return False
         look = fingerprint(edge[0])
         if not stack_of(edge[0]):
