@@ -22,11 +22,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from dominance.optim.rows import Row
-
-Node = Any
-"""``torch.autograd.graph.Node``: the C++ nodes are not instances of it, so the type says nothing to a checker."""
-Edge = tuple[Node, int]
-"""A node and which of its outputs."""
+from dominance.optim.start import Edge, Node, Start
 
 FEWEST_TASKS = 4
 MANY_TASKS = 8
@@ -61,18 +57,21 @@ _BATCHES = _PRODUCTS | frozenset(
         ).split("|")
     )
 )
+_EMBEDDINGS = frozenset({"EmbeddingBackward0", "EmbeddingBagBackward0"})
 # torch.vmap has rules for convolutions, which autograd.grad's own batching lacks; but it runs these one by one.
 _BATCHES_WITHOUT_VMAP = frozenset({"ScaledDotProductFlashAttentionForCpuBackward0", "EmbeddingBagBackward0"})
 
 
 @dataclass
 class Split:
-    """The graph of K losses, parted into heads and a trunk.
+    """The graph of K tasks, parted into heads and a trunk.
 
     Attributes:
-        owner: of each node, the position of the only loss that reaches it, or -1 if it is shared.
+        owner: of each node, the position of the only task that reaches it, or -1 if it is shared.
         following: the edges that leave each node.
         points: where gradients enter the trunk -> the tasks whose gradients do.
+        inside: tasks that start in the trunk: where, and with what gradient.
+        own: where tasks start that do not: the place among the outputs of the task, and the task.
         entries: own nodes with an edge into the trunk: the node, its task, and which inputs lead to which points.
         leaves: id of each leaf tensor -> its node.
         trunk: the shared nodes and their names, without leaves.
@@ -83,6 +82,8 @@ class Split:
     owner: dict[Node, int]
     following: dict[Node, tuple[Edge, ...]]
     points: dict[Edge, set[int]]
+    inside: list[tuple[int, Edge, Tensor]]
+    own: list[tuple[int, int]]
     entries: list[tuple[Node, int, list[tuple[int, Edge]]]]
     leaves: dict[int, Node]
     trunk: list[tuple[Node, str]]
@@ -90,9 +91,10 @@ class Split:
     unbatched: set[str]
 
 
-def split(losses: Sequence[Tensor]) -> Split:
-    """Part the graph of the losses: one look at each node, two at shared ones."""
-    owner, following = _owners(losses)
+def split(starts: Sequence[Start]) -> Split:
+    """Part the graph of the tasks: one look at each node, two at shared ones."""
+    edges = [start.edges for start in starts]
+    owner, following = _owners(edges)
     points: dict[Edge, set[int]] = {}
     entries = []
     leaves: dict[int, Node] = {}
@@ -102,7 +104,10 @@ def split(losses: Sequence[Tensor]) -> Split:
         name = type(node).__name__
         if name == _LEAF:
             leaves[id(node.variable)] = node
-        elif task == _SHARED:
+            continue
+        if name in _EMBEDDINGS and node._saved_sparse:
+            name = "a sparse embedding"
+        if task == _SHARED:
             trunk.append((node, name))
         else:
             head_names.add(name)
@@ -114,30 +119,39 @@ def split(losses: Sequence[Tensor]) -> Split:
                 for _, edge in entering:
                     points.setdefault(edge, set()).add(task)
     unbatched = {name for _, name in trunk} - _BATCHES - _BATCHES_WITHOUT_VMAP
-    if any(owner[loss.grad_fn] == _SHARED for loss in losses):
-        unbatched.add("one loss is made from another")
-    return Split(owner, following, points, entries, leaves, trunk, head_names, unbatched)
+    inside, own = [], []
+    for task, (start, of_task) in enumerate(zip(starts, edges, strict=True)):
+        for place, edge in enumerate(of_task):
+            if owner[edge[0]] != _SHARED:
+                own.append((place, task))
+            elif start.gradients is None:
+                unbatched.add("one loss is made from another")
+            else:
+                inside.append((task, edge, start.gradients[place]))
+                points.setdefault(edge, set()).add(task)
+    return Split(owner, following, points, inside, own, entries, leaves, trunk, head_names, unbatched)
 
 
-def chosen(losses: Sequence[Tensor], parameters: Sequence[Tensor], how: str) -> Callable[[bool], list[Row]] | None:
+def chosen(starts: Sequence[Start], parameters: Sequence[Tensor], how: str) -> Callable[[bool], list[Row]] | None:
     """The batched pass for this graph, or None where one pass a task is as fast or the only way.
 
     Args:
         how: "auto", or "batched" to leave the sizes out of account.
 
     Returns:
-        A function of ``retain_graph`` that gives a row for each loss.
+        A function of ``retain_graph`` that gives a row for each task.
 
     Raises:
         ValueError: ``how`` is "batched" and the graph has no such way.
     """
     forced = how == "batched"
-    hooked = any(p._backward_hooks for p in parameters)
-    if len(losses) < (2 if forced else FEWEST_TASKS) or hooked or any(loss.grad_fn is None for loss in losses):
+    hooked = any(p._backward_hooks or not p.is_leaf for p in parameters)
+    few = len(starts) < (2 if forced else FEWEST_TASKS)
+    if few or hooked or any(node is None for start in starts for node, _ in start.edges):
         if forced:
             raise _cannot("there is one task, a parameter has a hook, or a loss is a leaf")
         return None
-    parts = split(losses)
+    parts = split(starts)
     below = {} if parts.unbatched else _below(parts)
     if not any(parts.leaves.get(id(p)) in below for p in parameters):
         if forced:
@@ -146,18 +160,18 @@ def chosen(losses: Sequence[Tensor], parameters: Sequence[Tensor], how: str) -> 
     names = {name for _, name in parts.trunk}
     convolved = _CONVOLUTION in names and names.isdisjoint(_BATCHES_WITHOUT_VMAP)
     if not forced:
-        most = (MOST_CONVOLVED if convolved else MOST_OUTPUTS)[len(losses) >= MANY_TASKS]
+        most = (MOST_CONVOLVED if convolved else MOST_OUTPUTS)[len(starts) >= MANY_TASKS]
         if sum(_size((node, 0)) for node, name in parts.trunk if name in _PRODUCTS) > most * len(parts.trunk):
             return None
-    entering = len(losses) * sum(map(_size, parts.points))
+    entering = len(starts) * sum(map(_size, parts.points))
     if (
         not convolved
-        and len(losses) <= MANY_TASKS
+        and len(starts) <= MANY_TASKS
         and entering <= MOST_ENTERING
         and parts.head_names <= _BATCHES | _BATCHES_WITHOUT_VMAP
     ):
-        return lambda keep: _through_all(losses, parameters, parts, below, keep)
-    return lambda keep: _through_trunk(losses, parameters, parts, below, keep, convolved)
+        return lambda keep: _through_all(starts, parameters, parts, below, keep)
+    return lambda keep: _through_trunk(starts, parameters, parts, below, keep, convolved)
 
 
 def _cannot(reason: str) -> ValueError:
@@ -169,12 +183,12 @@ def _size(edge: Edge) -> int:
     return prod(node._input_metadata[output].shape)
 
 
-def _owners(losses: Sequence[Tensor]) -> tuple[dict[Node, int], dict[Node, tuple[Edge, ...]]]:
-    """The only loss that reaches each node, or -1; and the edges from each node, which are slow to ask for twice."""
+def _owners(starts: Sequence[Sequence[Edge]]) -> tuple[dict[Node, int], dict[Node, tuple[Edge, ...]]]:
+    """The only task that reaches each node, or -1; and the edges from each node, which are slow to ask for twice."""
     owner: dict[Node, int] = {}
     following: dict[Node, tuple[Edge, ...]] = {}
-    for task, loss in enumerate(losses):
-        waiting: list[Node] = [loss.grad_fn]
+    for task, edges_of_task in enumerate(starts):
+        waiting: list[Node] = [node for node, _ in edges_of_task]
         while waiting:
             node = waiting.pop()
             known = owner.get(node)
@@ -217,25 +231,46 @@ def _below(parts: Split) -> dict[Node, set[int]]:
 
 
 def _through_all(
-    losses: Sequence[Tensor], parameters: Sequence[Tensor], parts: Split, below: dict[Node, set[int]], keep: bool
+    starts: Sequence[Start], parameters: Sequence[Tensor], parts: Split, below: dict[Node, set[int]], keep: bool
 ) -> list[Row]:
-    """One pass from the losses to the parameters, with K gradients at once."""
+    """One pass from the starts to the parameters, with K gradients at once."""
     reached = [(i, p, parts.leaves[id(p)]) for i, p in enumerate(parameters) if id(p) in parts.leaves]
-    with torch.enable_grad():
-        stacked = torch.stack([loss if loss.dim() == 0 else loss.reshape(()) for loss in losses])
-    ones = torch.eye(len(losses), dtype=stacked.dtype, device=stacked.device)
+    outputs, entering = _at_once(starts)
     found = torch.autograd.grad(
-        stacked, [p for _, p, _ in reached], ones, is_grads_batched=True, retain_graph=keep, allow_unused=True
+        outputs, [p for _, p, _ in reached], entering, is_grads_batched=True, retain_graph=keep, allow_unused=True
     )
-    rows: list[Row] = [[None] * len(parameters) for _ in losses]
+    rows: list[Row] = [[None] * len(parameters) for _ in starts]
     for (i, _, node), gradients in zip(reached, found, strict=True):
         own = parts.owner[node]
         _share_out(rows, i, gradients, below[node] if own == _SHARED else {own})
     return rows
 
 
+def _at_once(starts: Sequence[Start]) -> tuple[list[Any], list[Tensor]]:
+    """All outputs, and for each the gradients of the K tasks that enter there."""
+    losses = [o for start in starts if start.gradients is None for o in start.outputs if isinstance(o, Tensor)]
+    if len(losses) == len(starts) == sum(len(start.outputs) for start in starts):
+        with torch.enable_grad():
+            stacked = torch.stack([loss if loss.dim() == 0 else loss.reshape(()) for loss in losses])
+        return [stacked], [torch.eye(len(losses), dtype=stacked.dtype, device=stacked.device)]
+    outputs: list[Any] = []
+    entering: list[Tensor] = []
+    for task, start in enumerate(starts):
+        for output, gradient in zip(start.outputs, _gradients(start), strict=True):
+            outputs.append(output)
+            entering.append(gradient.new_zeros(len(starts), *gradient.shape))
+            entering[-1][task] = gradient
+    return outputs, entering
+
+
+def _gradients(start: Start) -> Sequence[Tensor]:
+    if start.gradients is not None:
+        return start.gradients
+    return [torch.ones_like(output) for output in start.outputs if isinstance(output, Tensor)]
+
+
 def _through_trunk(
-    losses: Sequence[Tensor],
+    starts: Sequence[Start],
     parameters: Sequence[Tensor],
     parts: Split,
     below: dict[Node, set[int]],
@@ -248,22 +283,29 @@ def _through_trunk(
     trunk = [(i, below[node]) for i, node in enumerate(nodes) if node is not None and node in below]
     caught: dict[Edge, dict[int, Tensor]] = {edge: {} for edge in parts.points}
     handles = [node.register_hook(_catching(caught, task, entering)) for node, task, entering in parts.entries]
-    rows: list[Row] = [[None] * len(parameters) for _ in losses]
+    rows: list[Row] = [[None] * len(parameters) for _ in starts]
     try:
         # The points are asked for too: an own node makes the gradient of an edge only if somebody wants it.
         asked: list[Any] = [*(parameters[i] for i, _ in heads), *(GradientEdge(*edge) for edge in caught)]
-        found = torch.autograd.grad(losses, asked, retain_graph=keep, allow_unused=True)
+        given: list[Any] = [starts[task].outputs[place] for place, task in parts.own]
+        into = None
+        if any(start.gradients is not None for start in starts):
+            into = [_gradients(starts[task])[place] for place, task in parts.own]
+        found = torch.autograd.grad(given, asked, into, retain_graph=keep, allow_unused=True) if given else ()
     finally:
         for handle in handles:
             handle.remove()
     for (i, task), gradient in zip(heads, found, strict=False):
         rows[task][i] = gradient
+    for task, edge, gradient in parts.inside:
+        of_task = caught[edge]
+        of_task[task] = of_task[task] + gradient if task in of_task else gradient
     outputs, entering = [], []
     for edge, of_task in caught.items():
         if of_task:
             zero = torch.zeros_like(next(iter(of_task.values())))
             outputs.append(GradientEdge(*edge))
-            entering.append(torch.stack([of_task.get(k, zero) for k in range(len(losses))]))
+            entering.append(torch.stack([of_task.get(k, zero) for k in range(len(starts))]))
     inputs = [parameters[i] for i, _ in trunk]
     at_once: Sequence[Tensor | None]
     if convolved:

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dominance.optim.gradients import How, leaves, present, reentrant, task_gradients
+from dominance.optim.engine import How, reentrant
+from dominance.optim.gradients import leaves, present, task_gradients
 from dominance.optim.listeners import listeners
 from dominance.optim.mixture import MatrixMixture as MatrixMixture
 from dominance.optim.mixture import Mixture as Mixture

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from dominance.optim.batched import chosen
+from dominance.optim.engine import How, rows
 from dominance.optim.listeners import own_passes
-from dominance.optim.rows import Row, Sharing, TaskGradients
+from dominance.optim.rows import Sharing, TaskGradients
 from dominance.optim.scaling import times
-
-How = Literal["auto", "loop", "batched"]
-_REENTRANT = "CheckpointFunctionBackward"
+from dominance.optim.start import Start
 
 
 def present(losses: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
@@ -120,96 +117,19 @@ def task_gradients(
         with torch.enable_grad():
             scaled = [loss * scale for loss in every]
     with own_passes():
-        rows = _rows(scaled, wanted, retain_graph, how)
+        taken = rows([Start([loss]) for loss in scaled], wanted, retain_graph=retain_graph, how=how)
     if scale != 1:
-        rows = [times(row, 1 / scale) for row in rows]
-    if {g.layout for row in rows for g in row if g is not None} - {torch.strided}:
+        taken = [times(row, 1 / scale) for row in taken]
+    if {g.layout for row in taken for g in row if g is not None} - {torch.strided}:
         raise TypeError("the gradient of a parameter is sparse; use dense ones: nn.Embedding(..., sparse=False)")
     tasks = tuple(found)
     if sharing is None:
-        reached = [[g is not None for g in row] for row in rows]
+        reached = [[g is not None for g in row] for row in taken]
         shared = tuple([sum(column) > 1 for column in zip(*reached, strict=True)])
     else:
-        shared = sharing.shared(tasks, wanted, rows, given)
-    return TaskGradients(tasks, wanted, rows, tuple([_scalar(loss) for loss in every]), shared)
+        shared = sharing.shared(tasks, wanted, taken, given)
+    return TaskGradients(tasks, wanted, taken, tuple([_scalar(loss) for loss in every]), shared)
 
 
 def _scalar(loss: Tensor) -> Tensor:
     return loss.detach() if loss.dim() == 0 else loss.detach().reshape(())
-
-
-def _rows(losses: Sequence[Tensor], parameters: Sequence[Tensor], retain_graph: bool, how: How) -> list[Row]:
-    reentrant(losses, refuse=True)
-    batched = None if how == "loop" else chosen(losses, parameters, how)
-    if batched is None:
-        last = len(losses) - 1
-        return [grad(loss, parameters, retain_graph=retain_graph or k < last) for k, loss in enumerate(losses)]
-    try:
-        return batched(retain_graph)
-    except RuntimeError as error:
-        if any(word in str(error) for word in ("vmap", "Batching rule", "data pointer")):
-            raise RuntimeError(
-                "something on the way, such as a hook of an activation, cannot take the gradients of several tasks at "
-                'once; pass task by task: task_gradients(..., how="loop"), or combiner.how = "loop"'
-            ) from error
-        _explain(error)
-        raise
-
-
-def grad(
-    outputs: Tensor | Sequence[Tensor],
-    inputs: Sequence[Tensor],
-    gradients: Sequence[Tensor] | None = None,
-    *,
-    retain_graph: bool,
-) -> Row:
-    """``torch.autograd.grad``, None where an input is not reached.
-
-    Raises:
-        RuntimeError: as there; with what to do about a compiled model that allows one pass only.
-    """
-    try:
-        return list(torch.autograd.grad(outputs, inputs, gradients, retain_graph=retain_graph, allow_unused=True))
-    except RuntimeError as error:
-        _explain(error)
-        raise
-
-
-def _explain(error: RuntimeError) -> None:
-    """Raise it in words that say what to do about it, where that is known."""
-    if "donated" in str(error):
-        raise RuntimeError(
-            "a compiled model's graph allows one pass, and each task needs one: set "
-            "torch._functorch.config.donated_buffer = False before it is compiled"
-        ) from error
-
-
-def reentrant(losses: Iterable[Tensor], *, refuse: bool = False) -> bool:
-    """Whether the graph of these losses has reentrant checkpointing; ``refuse`` it: see ``refuse_reentrant``."""
-    seen: set[Any] = set()
-    waiting: list[Any] = [loss.grad_fn for loss in losses if loss.grad_fn is not None]
-    while waiting:
-        node = waiting.pop()
-        if node not in seen:
-            seen.add(node)
-            waiting += [below for below, _ in node.next_functions if below is not None]
-    if refuse:
-        refuse_reentrant(seen)
-    return _has_reentrant(seen)
-
-
-def _has_reentrant(nodes: Iterable[Any]) -> bool:
-    return any(kind.__name__ == _REENTRANT for kind in set(map(type, nodes)))
-
-
-def refuse_reentrant(nodes: Iterable[Any]) -> None:
-    """Autograd finds no gradients of parameters within reentrant checkpointing, unless it runs a whole backward().
-
-    Raises:
-        RuntimeError: it is among the nodes.
-    """
-    if _has_reentrant(nodes):
-        raise RuntimeError(
-            "torch.utils.checkpoint with use_reentrant=True hides its parameters from all but a whole backward(), and "
-            "the tasks' gradients are taken apart here: give use_reentrant=False"
-        )

@@ -10,7 +10,8 @@ from torch.nn import Module
 
 from dominance.optim.checks import not_negative
 from dominance.optim.combiner import LossWeighting, Mixture
-from dominance.optim.gradients import grad, leaves, present
+from dominance.optim.engine import grad
+from dominance.optim.gradients import leaves, present
 from dominance.optim.listeners import own_passes
 from dominance.optim.representation import Representation, behind
 from dominance.optim.rows import Matrix, Row, TaskGradients, named

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dominance.optim.gradients import grad, refuse_reentrant
+from dominance.optim.engine import grad, refuse_reentrant
 from dominance.optim.listeners import listeners, own_passes
 from dominance.optim.rows import Matrix, Row, TaskGradients, named, values_of
 from dominance.optim.scaling import finite, times

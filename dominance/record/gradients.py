@@ -1,20 +1,21 @@
-"""Per-task gradients of the shared parameters."""
+"""Per-task gradients of the shared parameters, by the engine that ``dominance.optim`` takes them with."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from dominance.record.graph import Edge, leaves, walk
+from dominance.optim.engine import CannotBatch, rows
+from dominance.optim.start import Start
+from dominance.record.graph import Edge, leaves
 from dominance.record.hooks import dense
 from dominance.record.limits import CannotLook
 from dominance.record.silence import gathering
 from dominance.record.tasks import FoundTask
-
-_CHECKPOINT = "CheckpointFunctionBackward"
 
 
 def task_gradients(
@@ -32,23 +33,32 @@ def task_gradients(
     Returns:
         One dense tensor for each parameter (float32 for half precision), None where the task does not reach it.
     """
-    outputs = [GradientEdge(*edge) for edge in edges]
-    nodes = [node for node, _ in edges]
-    found: Sequence[Tensor | None]
-    if any(node.name() == _CHECKPOINT for node in walk(nodes)):
+    return several([(edges, weights)], parameters)[0]
+
+
+def several(
+    tasks: Sequence[tuple[Sequence[Edge], Sequence[Tensor]]], parameters: Sequence[Tensor]
+) -> list[list[Tensor | None]]:
+    """The same of several tasks, given the terms and the weights of each."""
+    starts = [Start([GradientEdge(*edge) for edge in edges], list(weights)) for edges, weights in tasks]
+
+    def hidden(start: Start, nodes: Sequence[Any]) -> list[Tensor | None]:
         # A re-entrant checkpoint refuses autograd.grad: it runs a backward() of its own that fills .grad. One that no
         # parameter lies below would be passed over without a word, and the parameters inside it with it.
-        found = _by_accumulation(outputs, weights, parameters, leaves(nodes))
-    else:
-        found = torch.autograd.grad(outputs, list(parameters), list(weights), retain_graph=True, allow_unused=True)
-    return [None if gradient is None else dense(gradient) for gradient in found]
+        return _by_accumulation(start, parameters, leaves(nodes))
+
+    try:
+        found = rows(starts, parameters, retain_graph=True, hidden=hidden)
+    except CannotBatch:
+        found = rows(starts, parameters, retain_graph=True, hidden=hidden, how="loop")
+    return [[None if gradient is None else dense(gradient) for gradient in row] for row in found]
 
 
 def gradients_of(tasks: Sequence[FoundTask], parameters: Sequence[Tensor]) -> dict[str, dict[Tensor, Tensor]]:
     """The same of several tasks, by name, and by parameter that a task reaches; what two of one name give is added."""
     taken: dict[str, dict[Tensor, Tensor]] = {}
-    for task in tasks:
-        per_parameter = task_gradients(task.edges, task.gradients, parameters)
+    found = several([(task.edges, task.gradients) for task in tasks], parameters)
+    for task, per_parameter in zip(tasks, found, strict=True):
         held = taken.setdefault(task.name, {})
         for p, gradient in zip(parameters, per_parameter, strict=True):
             if gradient is not None:
@@ -56,13 +66,11 @@ def gradients_of(tasks: Sequence[FoundTask], parameters: Sequence[Tensor]) -> di
     return taken
 
 
-def _by_accumulation(
-    outputs: Sequence[GradientEdge], weights: Sequence[Tensor], parameters: Sequence[Tensor], beside: Sequence[Tensor]
-) -> tuple[Tensor | None, ...]:
+def _by_accumulation(start: Start, parameters: Sequence[Tensor], beside: Sequence[Tensor]) -> list[Tensor | None]:
     """``beside`` are other leaves that the pass reaches, like an input that was told to need gradient."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         raise CannotLook("a re-entrant checkpoint fills .grad, at which other processes may be waiting to average it")
     with gathering() as leaves_held:
         leaves_held.hold([*parameters, *beside])
-        torch.autograd.backward(outputs, list(weights), retain_graph=True)
-        return tuple(p.grad for p in parameters)
+        torch.autograd.backward(list(start.outputs), list(start.gradients or ()), retain_graph=True)
+        return [p.grad for p in parameters]

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from dominance.optim.listeners import listeners
-from dominance.record.gradients import task_gradients
+from dominance.record.gradients import several
 from dominance.record.graph import edge_of, leaves
 from dominance.record.harmless import harmless
 from dominance.record.hooks import Hooks, dense
@@ -116,8 +116,8 @@ class Told:
         trainable = watch.recording.table.trainable()
         taken: dict[str, dict[Tensor, Tensor]] = {}
         with watch.hooks.own_pass(watch.recording.table.modules, watch.recording.table.named):
-            for task, loss in losses.items():
-                found = task_gradients([edge_of(loss)], [torch.ones_like(loss)], trainable)
+            every = several([([edge_of(loss)], [torch.ones_like(loss)]) for loss in losses.values()], trainable)
+            for task, found in zip(losses, every, strict=True):
                 taken[task] = {
                     p: g * (weights[task] if p in behind else beside[task])
                     for p, g in zip(trainable, found, strict=True)

@@ -323,9 +323,9 @@ def test_a_fault_of_the_recorder_leaves_the_training_alone(
             raise KeyError("a fault of ours")
         return original(*arguments, **options)
 
-    original = gradients_module.task_gradients
+    original = gradients_module.several
     plain, numbers = trained(record=False)
-    monkeypatch.setattr(gradients_module, "task_gradients", broken)
+    monkeypatch.setattr(gradients_module, "several", broken)
     recorded, same_numbers = trained(record=True)
     assert all(torch.equal(p, q) for p, q in zip(plain, recorded, strict=True))
     assert torch.equal(numbers, same_numbers)
