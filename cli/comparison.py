@@ -21,6 +21,7 @@ UNITS = {
     "delta": "relative change against the baseline (a share): mocograd and adatask positive is better, pub negative",
     "mean_gcd": "mean over steps and pairs of tasks, on all shared parameters",
     "effective_tasks": "of all shared parameters, at the last usable step",
+    "doubts": "run -> why mean_gcd, effective_tasks and diff cannot be trusted; without the runs that can be",
     "diff": "2 |Sim_task - Sim_share| / |Sim_task + Sim_share| of the mean similarities of gradient and update",
 }
 
@@ -60,10 +61,11 @@ def text(compared: list[Row], *, most: int) -> str:
     for kind, name in DELTAS.items():
         if any(kind in row.deltas for row in compared):
             columns.append([name, *(_said(row.deltas.get(kind), percent=True) for row in compared)])
-    columns.append(["mean GCD", *(_said(row.mean_gcd) for row in compared)])
-    columns.append(["effective tasks", *(_said(row.effective_tasks) for row in compared)])
-    if any(not math.isnan(row.diff.mean) for row in compared):
-        columns.append(["Diff", *(_said(row.diff) for row in compared)])
+    measured = {"mean GCD": "mean_gcd", "effective tasks": "effective_tasks", "Diff": "diff"}
+    if all(math.isnan(row.diff.mean) for row in compared):
+        del measured["Diff"]
+    for name, attribute in measured.items():
+        columns.append([name, *(_said(getattr(row, attribute), doubted=bool(row.doubts)) for row in compared)])
     turned = [headings, *columns]
     upright = [list(line) for line in zip(*turned, strict=True)]
     table = aligned(upright, right=[False, *(True for _ in columns)])
@@ -72,12 +74,14 @@ def text(compared: list[Row], *, most: int) -> str:
     several = any(len(row.runs) > 1 for row in compared)
     words = "Side by side" + (", mean ± standard deviation over seeds:" if several else ":")
     notes = [note for row in compared for note in row.notes]
+    notes += [f"? not to be trusted, {run}: {'; '.join(why)}" for row in compared for run, why in row.doubts.items()]
     return "\n".join([words, "", table, *(f"\n{note}" for note in notes)])
 
 
-def _said(spread: Spread | None, *, percent: bool = False) -> str:
+def _said(spread: Spread | None, *, percent: bool = False, doubted: bool = False) -> str:
     if spread is None or math.isnan(spread.mean):
         return "-"
     if percent:
         return f"{spread.mean:+.2%}" + ("" if math.isnan(spread.std) else f" ± {100 * spread.std:.2f}")
-    return f"{spread.mean:.4g}" + ("" if math.isnan(spread.std) else f" ± {spread.std:.2g}")
+    deviation = "" if math.isnan(spread.std) else f" ± {spread.std:.2g}"
+    return f"{spread.mean:.4g}{deviation}{' ?' if doubted else ''}"

@@ -49,7 +49,8 @@ def summary(
         list[str] | None,
         typer.Option(
             metavar="EXPR",
-            help="Exit with 3 where it holds: 'gcd > 1.2', or with task and layer 'owned[price, trunk.*] > 0.9'."
+            help="Exit with 3 where it holds: 'gcd > 1.2', or with task and layer 'owned[price, trunk.*] > 0.9';"
+            " with 1 where a run cannot be trusted to say."
             f" Knows {', '.join(QUANTITIES)}; owned is the share of parameters with rAU over 80 %.",
         ),
     ] = None,
@@ -67,9 +68,12 @@ def summary(
     conditions = [parse(text) for text in fail_on or []]
     from dominance.analyse.summary import overview
     from dominance.analyse.summary import summary as summarise
+    from dominance.analyse.verdict.doubts import distrust
     from dominance.analyse.verdict.verdict import verdict
 
-    documents, crossed = [], []
+    documents: list[dict[str, Any]] = []
+    crossed: list[str] = []
+    unsure: list[str] = []
     (alone, joint), better = comparison.split(singles(baseline)), directions(higher_is_better, lower_is_better)
     named = expanded(runs)
     trees = {run: opened(run) for run in named}
@@ -77,11 +81,17 @@ def summary(
     for number, run in enumerate(named):
         if run in unmeasured:
             documents.append({"path": run, **unmeasured[run]})
+            unsure += [f"{run}: {condition} cannot be judged: nothing was measured" for condition in conditions]
             _say_unmeasured(run, unmeasured[run], first=number == 0, quiet=as_json)
             continue
         tree, seen = trees[run], views[run]
         table, said = summarise(seen), verdict(tree, single=alone, higher_is_better=better, seen=seen)
-        crossed += [f"{run}: {row}" for condition in conditions for row in condition.crossed(table)]
+        for condition in conditions:
+            rows = condition.crossed(table)
+            if why := distrust(said.books, said, of_gradients=condition.of_gradients):
+                unsure.append(f"{run}: {condition} cannot be judged: {'; '.join(why)}")
+            else:
+                crossed += [f"{run}: {row}" for row in rows]
         documents.append(_document(run, table, said))
         if not as_json:
             print("\n" * (number > 0) + _heading(run, tree, table) + "\n")
@@ -96,10 +106,10 @@ def summary(
         print_json({"units": UNITS, "runs": documents, **extra})
     elif beside:
         print(f"\n{comparison.text(beside, most=MOST_COLUMNS)}")
-    for row in crossed:
+    for row in (*crossed, *unsure):
         say.note(row)
     say.say(f"dominance report {' '.join(shlex.quote(str(run)) for run in runs)}")
-    return 3 if crossed else 0
+    return 3 if crossed else 1 if unsure else 0
 
 
 def _views(

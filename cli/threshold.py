@@ -27,6 +27,9 @@ QUANTITIES = {
 _OF_LAYER = ("effective_tasks", "untouched")
 """Quantities that are the same in each row of a layer."""
 
+_OF_GRADIENTS = ("gcd", "gradient_norm")
+"""Quantities that are made of gradients alone: what is wrong with the updates does not touch them."""
+
 _COMPARISONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
 _FORM = re.compile(
@@ -43,6 +46,15 @@ class Condition:
     layer: str
     comparison: str
     bound: float
+
+    @property
+    def of_gradients(self) -> bool:
+        """Whether the quantity is made of gradients alone."""
+        return self.quantity in _OF_GRADIENTS
+
+    def __str__(self) -> str:
+        where = f"[{self.task}, {self.layer}]" if (self.task, self.layer) != ("*", "*") else ""
+        return f"{self.quantity}{where} {self.comparison} {self.bound:g}"
 
     def crossed(self, table: pd.DataFrame) -> list[str]:
         """The rows of a summary for which it holds, in words. NaN crosses nothing.

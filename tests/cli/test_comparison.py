@@ -77,7 +77,7 @@ def test_json_has_it(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     rows = document["comparison"]["rows"]
     assert [row["label"] for row in rows] == ["pub", "mgda"]
     assert rows[1]["scores"]["b"]["auc"] == {"mean": 0.9, "std": None}
-    assert set(document["comparison"]["units"]) == {"scores", "delta", "mean_gcd", "effective_tasks", "diff"}
+    assert set(document["comparison"]["units"]) == {"scores", "delta", "mean_gcd", "effective_tasks", "diff", "doubts"}
 
 
 def test_a_joint_baseline(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -328,3 +328,87 @@ def test_a_run_with_nothing_to_measure_says_what_became_of_it(tmp_path: Path, ca
     out, err = capfd.readouterr()
     assert "40 of 40 steps that should have been (40 since step 0: no loss was found)." in out
     assert err.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def nobodys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose gradient is nobody's for the larger part."""
+    step = np.random.default_rng(0).normal(size=(60, 2, 4))
+    rows = make_rows(step, tasks=["price", "rating"], residual_gradient=np.full((60, 4), 1e5))
+    return write_run(tmp_path_factory.mktemp("doubted") / "nobodys", *rows)
+
+
+@pytest.fixture(scope="module")
+def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose parameters are moved from outside for the larger part; its gradients add up."""
+    step = np.random.default_rng(0).normal(size=(60, 2, 4))
+    rows = make_rows(step, tasks=["price", "rating"], outside=np.full((60, 4), 100.0))
+    return write_run(tmp_path_factory.mktemp("doubted") / "outside", *rows)
+
+
+@pytest.mark.parametrize("expression", ["owned > 0.999", "gcd > -1", "effective_tasks < 3"])
+def test_no_threshold_is_judged_by_a_run_that_cannot_be_trusted(
+    nobodys: Path, expression: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Neither crossed nor passed: it would be for the wrong reason."""
+    assert leave("summary", str(nobodys), "--fail-on", expression) == 1
+    said = capfd.readouterr().err
+    assert f"{expression} cannot be judged: part of the gradient is nobody's" in said
+    assert " = " not in said
+
+
+def test_gradients_are_judged_where_only_the_movement_is_in_doubt(
+    outside: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert leave("summary", str(outside), "--fail-on", "gcd > 3") == 0
+    assert leave("summary", str(outside), "--fail-on", "gcd > 0") == 3
+    assert leave("summary", str(outside), "--fail-on", "owned[price] > 0.999") == 1
+    said = capfd.readouterr().err.splitlines()[-2]
+    assert "owned[price, *] > 0.999 cannot be judged: much of what the parameters do is outside" in said
+
+
+def test_what_was_crossed_elsewhere_counts_beside_a_run_that_cannot_be_trusted(run: Path, nobodys: Path) -> None:
+    assert leave("summary", str(run), str(nobodys), "--fail-on", "owned[price, all shared] > 0.4") == 3
+
+
+@pytest.mark.parametrize(
+    ("faults", "why"),
+    [
+        ({"failure": "RuntimeError: out of memory"}, "the recording ended before the training did"),
+        ({"unrecorded": [{"reason": "no name", "steps": 90, "first": 3}]}, "steps are missing that may be unlike"),
+    ],
+)
+def test_no_threshold_is_judged_by_a_run_that_is_not_whole(
+    tmp_path: Path, faults: dict[str, Any], why: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    layout, rows = make_rows(np.random.default_rng(0).normal(size=(60, 2, 4)), attrs=faults)
+    assert leave("summary", str(write_run(tmp_path / "run", layout, rows)), "--fail-on", "owned > 0.999") == 1
+    assert why in capfd.readouterr().err
+
+
+def test_no_threshold_is_judged_by_a_training_that_diverged(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    updates = np.random.default_rng(0).normal(size=(60, 2, 4))
+    updates[40:] = np.inf
+    path = write_run(tmp_path / "run", *make_rows(updates))
+    assert leave("summary", str(path), "--fail-on", "owned > 0.999") == 1
+    assert "it diverged at step 40" in capfd.readouterr().err
+
+
+def test_runs_side_by_side_say_which_cannot_be_trusted(
+    run: Path, nobodys: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert leave("summary", str(run), str(nobodys)) == 0
+    beside = capfd.readouterr().out.split("Side by side")[1]
+    assert f"? not to be trusted, {nobodys}: part of the gradient is nobody's" in beside
+    marked = [line for line in beside.splitlines() if line.endswith(" ?") or " ?  " in line]
+    assert marked
+    assert str(run) not in beside.split("? not to be trusted")[1]
+
+
+def test_runs_side_by_side_have_their_doubts_as_json(
+    run: Path, nobodys: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert leave("summary", str(run), str(nobodys), "--json") == 0
+    rows = json.loads(capfd.readouterr().out)["comparison"]["rows"]
+    assert rows[0]["doubts"] == {}
+    assert rows[1]["doubts"] == {str(nobodys): ["part of the gradient is nobody's"]}

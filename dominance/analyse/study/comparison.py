@@ -14,6 +14,7 @@ from dominance.analyse.study.about import About, about
 from dominance.analyse.study.delta import delta
 from dominance.analyse.study.scores import FINAL, events, final_scores
 from dominance.analyse.summary import Overview, overview
+from dominance.analyse.verdict.doubts import distrusted
 from dominance.deltas import Directions
 from dominance.errors import BadData, BadOption, NothingRecorded
 
@@ -50,6 +51,7 @@ class Row:
         effective_tasks: of the whole trunk, at the last usable step.
         diff: Diff of the mean similarities (PUB, Eq. 1).
         notes: what could not be said, and why.
+        doubts: run -> why its gradients and updates cannot be trusted; without those that can be.
     """
 
     label: str
@@ -61,6 +63,7 @@ class Row:
     diff: Spread
     deltas: dict[str, Spread] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    doubts: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -69,7 +72,8 @@ class Row:
             scores.setdefault(task, {})[metric] = vars(spread)
         rest = {name: vars(getattr(self, name)) for name in ("mean_gcd", "effective_tasks", "diff")}
         deltas = {kind: vars(spread) for kind, spread in self.deltas.items()}
-        return {"label": self.label, "runs": self.runs, "scores": scores, "delta": deltas, **rest, "notes": self.notes}
+        said = {"notes": self.notes, "doubts": {run: list(why) for run, why in self.doubts.items()}}
+        return {"label": self.label, "runs": self.runs, "scores": scores, "delta": deltas, **rest, **said}
 
 
 def comparison(
@@ -148,6 +152,7 @@ def _row(
         Spread.of([float(alignment(run, by="all")["diff_of_means"]) for run in group.values()]),
         deltas,
         notes,
+        {name: why for name, run in group.items() if (why := distrusted(run))},
     )
 
 

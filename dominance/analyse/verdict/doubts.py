@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -83,6 +83,30 @@ def accounts(run: xr.DataTree) -> list[str]:
     attribution = "solo" if run.attrs.get("attribution") == "solo" else "additive"
     rows = usable_steps(run, attribution).rows()
     return remarks(kept) + [finding.text for finding in (*diverged(run, kept), *doubts(run, kept, rows))]
+
+
+def distrust(kept: Books | None, found: Iterable[Finding], *, of_gradients: bool = False) -> tuple[str, ...]:
+    """Why the numbers of a run cannot be trusted, a clause each; empty where they can.
+
+    Args:
+        kept: the run's books, where they were read.
+        found: its ``doubts``, or all findings of its verdict.
+        of_gradients: it is about numbers that are made of gradients alone.
+    """
+    kinds = _OF_GRADIENTS if of_gradients else CLAUSES
+    said = [CLAUSES[finding.kind] for finding in found if finding.kind in kinds]
+    if kept is not None and kept.diverged is not None:
+        said.insert(0, f"it diverged at step {kept.diverged:,}")
+    if kept is not None and kept.failure:
+        said.insert(0, "the recording ended before the training did")
+    return tuple(said)
+
+
+def distrusted(run: xr.DataTree) -> tuple[str, ...]:
+    """Why the numbers of a run cannot be trusted, for those who make no verdict of it: see ``distrust``."""
+    kept = books(run)
+    attribution = "solo" if run.attrs.get("attribution") == "solo" else "additive"
+    return distrust(kept, doubts(run, kept, usable_steps(run, attribution).rows()))
 
 
 def taken_back(finding: Finding, because: Sequence[Finding]) -> Finding:
