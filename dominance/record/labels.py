@@ -206,9 +206,15 @@ def entry_of(edge: Edge, vectors: Mapping[Edge, str]) -> tuple[Edge, int] | None
 
 
 def groups(
-    terms: Sequence[Term], candidates: Sequence[int], labels: Sequence[Label], *, repeats: bool = True
+    terms: Sequence[Term],
+    candidates: Sequence[int],
+    labels: Sequence[Label],
+    *,
+    repeats: bool = True,
 ) -> list[tuple[str, list[int]]]:
     """Terms that are one task together: samples or time steps of one loss, and pieces of one library call.
+
+    Two groups may have one name: see ``Heads`` and ``distinct``.
 
     Args:
         terms: those of one backward() call.
@@ -229,7 +235,7 @@ def groups(
         else:
             merged[i] = len(found)
             found.append((labels[i].name, [i]))
-    return _distinct([(name.split("[")[0] if len(members) > 1 else name, members) for name, members in found])
+    return [(name.split("[")[0] if len(members) > 1 else name, members) for name, members in found]
 
 
 def _same_task(
@@ -254,7 +260,7 @@ def _same_task(
     return same_source and private[first] == private[other]
 
 
-def _distinct(found: list[tuple[str, list[int]]]) -> list[tuple[str, list[int]]]:
+def distinct(found: list[tuple[str, list[int]]]) -> list[tuple[str, list[int]]]:
     """Number the groups that would share a name."""
     counts: dict[str, int] = {}
     for name, _ in found:

@@ -55,6 +55,8 @@ class Names:
     """Id of a container -> how many scalar losses it holds."""
     modules: list[torch.nn.Module] = field(default_factory=list)
     """Modules that the script holds by name."""
+    called: dict[int, str] = field(default_factory=dict)
+    """Id of a module that the script holds -> the variable."""
     words: set[str] = field(default_factory=set)
     """Strings that the script holds by name."""
     keyed: set[int] = field(default_factory=set)
@@ -139,6 +141,8 @@ def _note(names: Names, name: str, value: Any) -> None:
         _note_container(names, name, value)
     elif issubclass(kind, torch.nn.Module):
         names.modules.append(value)
+        if name != "self" and not name.startswith("_"):
+            names.called.setdefault(id(value), name)
     elif kind is str:
         names.words.add(value)
     elif kind is SimpleNamespace or any("__dataclass_fields__" in each.__dict__ for each in kind.__mro__):

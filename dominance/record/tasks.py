@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dominance.record.columns import columns_before, share_of_loss, share_sum, shares_of
 from dominance.record.graph import Edge, edge_of, head, output_shape, positions_above, reach, touches_data
+from dominance.record.heads import Heads
 from dominance.record.labels import Label, Labeller, Unnamed, all_known, entry_of, groups, held_positions
 from dominance.record.naming import Names
 from dominance.record.sources import GENERIC
@@ -92,6 +93,7 @@ class TaskFinder:
         self._labeller = Labeller()
         self._loaded = False
         """Whether any loss that came up is made from data."""
+        self._told_apart = Heads()
         self.expand = True
         """Whether a loss that is one named sum is taken apart; not so when every task has its own backward()."""
 
@@ -295,6 +297,7 @@ class TaskFinder:
         if len(candidates) < 2 and not loaded:
             candidates = list(range(len(terms)))
         found = groups(terms, candidates, labels, repeats=bool(loaded))
+        found = self._told_apart.told_apart(found, terms, names)
         found = [(name, members) for name, members in found if any(reached[i] for i in members)]
         separate: list[str] = []
         whole = found

@@ -76,9 +76,9 @@ PROGRAMS = (
     Program("opacus_private.py", "opacus", TWO, by_hand=False),
     Program("peft_lora.py", "peft", ("topic_loss", "score_loss")),
     Program("gpytorch_multitask.py", "gpytorch", ("first", "second")),
-    Program("pyro_svi.py", "pyro-ppl", ("log_p_sum.1", "log_p_sum.2"), by_hand=False, module="pyro"),
+    Program("pyro_svi.py", "pyro-ppl", ("count", "size"), by_hand=False, module="pyro"),
     Program("deepxde_poisson.py", "deepxde", ("losses[0]", "losses[1]"), by_hand=False),
-    Program("pykeen_pipeline.py", "pykeen", ("loss",), by_hand=False),
+    Program("pykeen_pipeline.py", "pykeen", ("process_slcwa_scores", "regularization_term"), by_hand=False),
     Program("sentence_losses.py", "sentence-transformers", ("similarity_loss", "ranking_loss")),
 )
 
