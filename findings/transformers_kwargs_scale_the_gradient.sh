@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # transformers 5.24.0, Trainer: whether a loss is divided by gradient_accumulation_steps hangs on **kwargs in the
-# model's forward(). A forward that has them is taken to divide by the `num_items_in_batch` that it is then given; if
-# it does not (a wrapper that hands on or ignores what it does not know, as models with several heads do), nobody
-# divides: the gradient, and under SGD the step, is k times as large, and clipping bites k times as early. Nothing is
-# said; the logged grad_norm is what tells. (Said in a comment of the Trainer, not in its documentation; the attribute
-# `accepts_loss_kwargs = False` on the model is the way out.)
+# model's forward(). A forward that has them is taken to divide by the `num_items_in_batch` that it is given wherever
+# batches have `labels`; if it does not (a wrapper that ignores or hands on what it does not know, as models with
+# several heads do), nobody divides: the gradient, and under SGD the step, is k times as large, and clipping bites k
+# times as early. Nothing is said; the logged grad_norm is what tells. The guide to accumulation promises the same
+# update as of one large batch; `accepts_loss_kwargs = False` on the model brings that about.
 #
 # Seen (transformers 5.24.0, accelerate 1.15.0, torch 2.13.0; 8 rows, gradient 1 for each, SGD, lr 1, one step):
 #   forward(x, labels)              accumulation 1: step 1.0   4: step 1.0

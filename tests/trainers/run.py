@@ -59,6 +59,7 @@ PROGRAMS = (
     Program("lightning_manual.py", "lightning", TWO),
     Program("lightning_fabric.py", "lightning", TWO),
     Program("transformers_trainer.py", "transformers", ("intent_loss", "tag_loss")),
+    Program("transformers_trainer.py kwargs", "transformers", ("intent_loss", "tag_loss")),
     Program("accelerate_loop.py", "accelerate", TWO),
     Program("torchjd_calls.py mtl_backward", "torchjd", TWO, by_hand=False),
     Program("torchjd_calls.py backward", "torchjd", TWO, by_hand=False),

@@ -1,6 +1,11 @@
-"""transformers.Trainer: a small BERT with two heads, accumulation over two batches, clipping by default."""
+"""transformers.Trainer: a small BERT with two heads, accumulation over two batches, clipping by default.
+
+With `kwargs`, the model's forward() has **kwargs: then nobody divides the accumulated loss
+(findings/transformers_kwargs_scale_the_gradient.sh).
+"""
 
 import os
+import sys
 import tempfile
 import warnings
 
@@ -19,6 +24,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
+DIVISOR = 1 if "kwargs" in sys.argv else 2
 os.environ["HF_HUB_OFFLINE"] = "1"
 warnings.simplefilter("ignore")
 logging.set_verbosity_error()
@@ -33,13 +39,18 @@ class TwoHeads(BertPreTrainedModel):
         self.tags = nn.Linear(config.hidden_size, 4)
         self.post_init()
 
-    def forward(self, input_ids, intent=None, tags=None):
+    def forward(self, input_ids, labels=None, tags=None):
         hidden = self.bert(input_ids).last_hidden_state
-        intent_loss = F.cross_entropy(self.intent(hidden[:, 0]), intent)
+        intent_loss = F.cross_entropy(self.intent(hidden[:, 0]), labels)
         tag_loss = F.cross_entropy(self.tags(hidden).transpose(1, 2), tags)
         if _by_hand.on and self.training:
-            _by_hand.tasks(self, intent_loss=intent_loss / 2, tag_loss=tag_loss / 2)
+            _by_hand.tasks(self, intent_loss=intent_loss / DIVISOR, tag_loss=tag_loss / DIVISOR)
         return {"loss": intent_loss + tag_loss}
+
+
+class Open(TwoHeads):
+    def forward(self, input_ids, labels=None, tags=None, **kwargs):
+        return super().forward(input_ids, labels, tags)
 
 
 set_seed(0)
@@ -52,9 +63,9 @@ config = BertConfig(
     max_position_embeddings=8,
     attn_implementation="eager",
 )
-model = TwoHeads(config)
+model = (Open if "kwargs" in sys.argv else TwoHeads)(config)
 words = torch.randint(0, 30, (128, 8))
-data = [{"input_ids": w, "intent": w.sum() % 3, "tags": w % 4} for w in words]
+data = [{"input_ids": w, "labels": w.sum() % 3, "tags": w % 4} for w in words]
 with tempfile.TemporaryDirectory() as folder:
     options = TrainingArguments(
         folder,
