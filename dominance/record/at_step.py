@@ -142,6 +142,9 @@ def _split(run: Recording, optimizer: Optimizer, attributor: Splits, used: Evalu
         for known in found.splits.values():
             # What trains the loss weights, say: nobody misses a task there.
             known.unexplained = None
+        if not run.sink.laid_out and _of_method(run, found):
+            # A temperature or the like: no run begins with it.
+            return
     if len(found.roots) > 1 and not any(found.roots & run.ledger.tasks[root] - {root} for root in found.roots):
         run.finder.expand = False
     run.step.fed.append(found)
@@ -161,6 +164,12 @@ def _split(run: Recording, optimizer: Optimizer, attributor: Splits, used: Evalu
     run.ledger.moved(found.parts)
     run.ledger.stepped([*found.totals, *run.copies.stepped(found.totals)])
     _of_nobody(run, optimizer, found)
+
+
+def _of_method(run: Recording, found: Fed) -> bool:
+    """Whether what was fed comes of losses that reach no parameter of a model."""
+    parts = {part for each in found.parts.values() for part in each}
+    return not any(run.table.owned(p) for p, reached in run.ledger.reached.items() if reached & parts)
 
 
 def _of_nobody(run: Recording, optimizer: Optimizer, found: Fed) -> None:

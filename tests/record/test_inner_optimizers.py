@@ -215,3 +215,21 @@ def test_a_backward_inside_a_hook_leaves_its_step_out_with_a_reason(tmp_path: Pa
     (reason,) = run.attrs["unrecorded"]
     assert "a gradient hook runs a backward() of its own" in reason["reason"]
     assert (reason["steps"], reason["first"]) == (2, 1)
+
+
+def test_a_temperature_that_is_trained_first_is_no_task_of_the_model(tmp_path: Path) -> None:
+    net, data = Net(), Data()
+    temperature = torch.zeros((), requires_grad=True)
+    of_net, of_temperature = torch.optim.Adam(net.parameters(), lr=0.01), torch.optim.Adam([temperature], lr=0.01)
+    with recording(tmp_path / "run"):
+        for _ in range(3):
+            out = net(data.x)
+            depth, seg = data.mse(out), data.ce(out)
+            heat_loss = -temperature * (depth.detach() + 1)
+            of_temperature.zero_grad()
+            heat_loss.backward()
+            of_temperature.step()
+            of_net.zero_grad()
+            (depth + temperature.exp().detach() * seg).backward()
+            of_net.step()
+    assert open_run(tmp_path / "run").attrs["tasks"] == ["depth", "seg"]

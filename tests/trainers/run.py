@@ -74,6 +74,7 @@ PROGRAMS = (
     Program("pinn.py", "torch", ("pde_loss", "boundary_loss", "initial_loss")),
     Program("sb3_a2c.py a2c", "stable-baselines3", ("policy_loss", "entropy_loss", "value_loss"), by_hand=False),
     Program("sb3_a2c.py ppo", "stable-baselines3", ("policy_loss", "entropy_loss", "value_loss"), by_hand=False),
+    Program("sb3_off_policy.py", "stable-baselines3", ("log_prob", "min_qf_pi"), by_hand=False),
     Program("opacus_private.py", "opacus", TWO, by_hand=False),
     Program("peft_lora.py", "peft", ("topic_loss", "score_loss")),
     Program("gpytorch_multitask.py", "gpytorch", ("first", "second")),
@@ -81,6 +82,14 @@ PROGRAMS = (
     Program("deepxde_poisson.py", "deepxde", ("losses[0]", "losses[1]"), by_hand=False),
     Program("pykeen_pipeline.py", "pykeen", ("process_slcwa_scores", "regularization_term"), by_hand=False),
     Program("sentence_losses.py", "sentence-transformers", ("similarity_loss", "ranking_loss")),
+    Program("metric_learning.py", "pytorch-metric-learning", ("metric_loss", "class_loss")),
+    Program("metric_learning.py multiple", "pytorch-metric-learning", ("contrastive", "ntxent")),
+    Program("monai_dice.py", "monai", ("dice_loss", "ce_loss")),
+    Program("deepctr_mmoe.py", "deepctr-torch", ("binary_cross_entropy", "mse_loss"), by_hand=False),
+    Program("tabnet_multitask.py", "pytorch-tabnet", ("cross_entropy.1", "cross_entropy.2", "M_loss"), by_hand=False),
+    Program("diffusers_prior.py", "diffusers", ("instance_loss", "prior_loss")),
+    Program("torchmtl_task.py", "torchmtl", ("kind_loss", "value_loss")),
+    Program("geometric_multitask.py", "torch-geometric", ("node", "graph")),
 )
 
 
