@@ -1,4 +1,13 @@
-"""What does not add up: counted while it is recorded, and said once, in words, where it is read."""
+"""What does not add up: counted while it is recorded, and said once, in words, where it is read.
+
+Of every step that is recorded, here and nowhere else:
+
+- the tasks' gradients and the residual sum to what the optimizer was fed; what of the residual has no name is
+  unexplained (``row``). A term that was counted twice, or missed, is found by this too;
+- the parts of a step sum to what theta did from its start to the start of the next (``row``);
+- a training of which nothing is finite any more has diverged (``row``);
+- a step that was taken and not recorded has a reason (``missed``).
+"""
 
 from __future__ import annotations
 
@@ -12,6 +21,11 @@ from dominance.schema import TOTAL_STATISTICS
 UNEXPLAINED = 0.05
 """Norm of the part of the gradient that nobody is known to be answerable for, relative to the gradient: from here on
 the shares of the tasks are no shares of the training. Rounding and the noise of half precision stay far below."""
+
+
+CLOSES = 0.01
+"""Largest difference between the sum of a step's parts and the step, relative to its largest entry, up to which the
+split holds; the rounding of theta is taken out before."""
 
 
 @dataclass
@@ -32,6 +46,8 @@ class Books:
     """Rows that were handed over."""
     unexplained: list[float] = field(default_factory=list)
     """Relative norm of the unexplained gradient, of the rows where it is over the limit."""
+    unclosed: list[float] = field(default_factory=list)
+    """How far the parts of a step are from the step, of the rows where it is over the limit."""
     diverged: int | None = None
     """The step from which on nothing is finite."""
 
@@ -62,6 +78,9 @@ class Books:
         share = math.sqrt(unexplained / gradient) if finite and gradient > 0 else 0.0
         if share > UNEXPLAINED:
             self.unexplained.append(share)
+        closure = float(row.values["closure"])
+        if closure > CLOSES:
+            self.unclosed.append(closure)
 
     def attributes(self) -> dict[str, Any]:
         """For the attributes of the run."""
@@ -76,6 +95,11 @@ class Books:
             lines.append(
                 f"in {len(self.unexplained)} of {_steps(self.kept)}, {share:.0%} of the gradient's norm belongs to no "
                 "task that was found: shares of the tasks are not to be trusted"
+            )
+        if self.unclosed:
+            lines.append(
+                f"in {len(self.unclosed)} of {_steps(self.kept)}, the parts of the update do not add up to it, by up "
+                f"to {max(self.unclosed):.0%} of its largest entry: shares of the update are not to be trusted"
             )
         if self.diverged is not None:
             lines.append(f"the training diverged at step {self.diverged}: from there on nothing is finite")

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, cast
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
 
+from dominance.record import at_backward
+from dominance.record.attribution import Attributor, GradientSplit, StepSplit
 from dominance.record.books import Books
+from dominance.record.recorder import Recorder
 from dominance.record.rows import Row
+from dominance.record.tasks import FoundTask
 from dominance.schema import TOTAL_STATISTICS
 
 
 class Statistics:
     """Of a row, its packed totals: what the books read of it."""
 
-    def __init__(self, *, skipped: int = 0, **values: float) -> None:
+    def __init__(self, *, skipped: int = 0, closure: float = np.nan, **values: float) -> None:
         known = {"gradient_sq": 1.0, "update_sq": 1.0, **values}
         layer = [known.get(name, 0.0) for name in TOTAL_STATISTICS]
-        self.values = {"layer/total": np.array([layer]), "skipped": np.array(skipped)}
+        self.values = {"layer/total": np.array([layer]), "skipped": np.array(skipped), "closure": np.array(closure)}
 
 
 def row(**values: Any) -> Row:
@@ -28,7 +36,7 @@ def row(**values: Any) -> Row:
 def test_nothing_is_said_of_a_run_that_adds_up() -> None:
     books = Books()
     for step in range(5):
-        books.row(step, row(unexplained_gradient_sq=1e-4))
+        books.row(step, row(unexplained_gradient_sq=1e-4, closure=1e-5))
     assert books.lines() == []
     assert books.attributes() == {"unrecorded": [], "remarks": []}
 
@@ -78,3 +86,99 @@ def test_a_remark_is_made_once() -> None:
     books = Books()
     assert [books.remark("so"), books.remark("so"), books.remark("and so")] == [True, False, True]
     assert books.attributes()["remarks"] == ["so", "and so"]
+
+
+def test_parts_that_do_not_add_up_to_the_step() -> None:
+    books = Books()
+    for step, closure in enumerate((0.0, 0.2, np.nan, 0.3)):
+        books.row(step, row(closure=closure))
+    (line,) = books.lines()
+    assert line.startswith("in 2 of 4 steps, the parts of the update do not add up to it, by up to 30%")
+
+
+# The violations themselves, planted in a training
+
+
+class Said(Protocol):
+    def __call__(self, wrong: Callable[[nn.Linear, int], None] = ...) -> str: ...
+
+
+@pytest.fixture
+def said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Said:
+    """What is said of six steps of two tasks, of which something is wrong."""
+
+    def train(wrong: Callable[[nn.Linear, int], None] = lambda net, step: None) -> str:
+        torch.manual_seed(0)
+        net, x = nn.Linear(3, 2), torch.randn(8, 3)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        with Recorder(tmp_path / "run", net, optimizer):
+            for step in range(6):
+                depth, seg = net(x).square().mean(0)
+                (depth + seg).backward()
+                wrong(net, step)
+                optimizer.step()
+                optimizer.zero_grad()
+        return capsys.readouterr().err
+
+    return train
+
+
+def test_of_a_sound_training_nothing_is_said(said: Said) -> None:
+    assert "not" not in said()
+
+
+def test_a_gradient_that_is_changed_by_hand_is_nobodys(said: Said) -> None:
+    def add(net: nn.Linear, step: int) -> None:
+        assert net.weight.grad is not None
+        net.weight.grad[0] += torch.tensor([1.0, -2.0, 3.0])
+
+    assert "in 6 of 6 steps" in said(add)
+
+
+@pytest.mark.parametrize("times", [0, 2])
+def test_a_term_that_is_missed_or_counted_twice_is_found(
+    said: Said, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = at_backward.gradients_of
+
+    def wrong(tasks: Sequence[FoundTask], parameters: Sequence[Tensor]) -> dict[str, dict[Tensor, Tensor]]:
+        found = taken(tasks, parameters)
+        for name in list(found)[:1]:
+            found[name] = {p: g * times for p, g in found[name].items()}
+        return found
+
+    monkeypatch.setattr(at_backward, "gradients_of", wrong)
+    assert "in 6 of 6 steps" in said()
+
+
+def test_a_rule_that_does_not_split_the_step_is_found(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = Attributor.splits
+
+    def wrong(self: Attributor, gradients: Mapping[Tensor, GradientSplit]) -> Iterator[tuple[Tensor, StepSplit]]:
+        for p, split in taken(self, gradients):
+            split.closure = 0.5
+            yield p, split
+
+    monkeypatch.setattr(Attributor, "splits", wrong)
+    assert "in 6 of 6 steps, the parts of the update do not add up to it, by up to 50%" in said()
+
+
+def test_a_training_whose_weights_are_nan_has_diverged(said: Said) -> None:
+    def spoil(net: nn.Linear, step: int) -> None:
+        if step >= 3 and net.weight.grad is not None:
+            net.weight.grad.fill_(torch.nan)
+
+    assert "the training diverged at step 3" in said(spoil)
+
+
+def test_a_step_that_is_not_understood_is_counted(said: Said) -> None:
+    def nest(net: nn.Linear, step: int) -> None:
+        def hook(gradient: Tensor) -> None:
+            handle.remove()
+            with torch.enable_grad():
+                net.weight.square().sum().backward()
+
+        if step == 3:
+            handle = net.bias.register_hook(hook)
+
+    assert "1 step not recorded, from step 4 on: a gradient hook runs a backward() of its own" in said(nest)
