@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from dominance.record.attribution import GradientSplit
 from dominance.record.rows import inner_products
+from dominance.record.splits import GradientSplit
 
 _EXACT = 1e-5
 """Largest residual, relative to the gradient, of a mixture that a parameter is taken to have of its own."""
