@@ -28,7 +28,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dominance.record.attribution import Attributor, GradientSplit
+from dominance.record.attribution import Attributor
+from dominance.record.splits import GradientSplit
 
 STEPS = 12
 

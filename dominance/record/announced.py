@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from dominance.record.attribution import GradientSplit, StepSplit, closure_of
 from dominance.record.rules.linear import full
 from dominance.record.rules.pool import Pool
+from dominance.record.splits import GradientSplit, StepSplit, closure_of
 
 
 def announces(optimizer: Optimizer) -> bool:

@@ -11,7 +11,6 @@ from torch.optim import Optimizer
 
 from dominance.record.announced import AnnouncedAttributor
 from dominance.record.at_backward import enter_open
-from dominance.record.attribution import GradientSplit
 from dominance.record.fed import Fed, fed
 from dominance.record.kept import NO_PASS, finish, row_of
 from dominance.record.ledger import Ledger
@@ -19,6 +18,7 @@ from dominance.record.limits import unrecordable
 from dominance.record.recording import Recording
 from dominance.record.said import announce_once
 from dominance.record.sampling import DEFAULT_BURST
+from dominance.record.splits import GradientSplit
 from dominance.record.step import Evaluation, StepInProgress, learning_rates
 from dominance.record.steppers import Splits
 

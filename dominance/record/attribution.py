@@ -7,16 +7,16 @@ momentum that was there before anybody looked) is fed through the same linear ma
 
 from __future__ import annotations
 
-import math
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from dominance.record.momentum import Memory
 from dominance.record.rules import rule_for, solo_for, traced_for
 from dominance.record.rules.lbfgs_parts import LBFGSParts
 from dominance.record.rules.linear import Group, Linear, Rule, full
@@ -24,6 +24,7 @@ from dominance.record.rules.parts import Parts
 from dominance.record.rules.pool import Pool
 from dominance.record.rules.solo import Solo
 from dominance.record.rules.traced import DECAY, OUTSIDE, RESIDUAL, UNATTRIBUTED
+from dominance.record.splits import GradientSplit, StepSplit, closure_of
 
 _CLOSES_TO = 1e-2
 """Error of the sum of the parts, beside the rounding of theta, from which on a step that was followed is not split."""
@@ -33,81 +34,12 @@ _HALF_ROUNDINGS = 4
 
 
 @dataclass
-class GradientSplit:
-    """One parameter's gradient, as the optimizer is fed it: dense tensors of its shape, which are only read."""
-
-    tasks: dict[str, Tensor]
-    """Effective gradient of each task that reaches the parameter."""
-    residual: Tensor | None = None
-    """The part of the gradient that belongs to no task."""
-    unexplained: Tensor | None = None
-    """The part of the residual that belongs to nothing else that is known either, like a regulariser."""
-    total: Tensor | None = None
-    """The whole gradient as it was before the step, which may write to ``.grad``; None: what ``.grad`` holds then."""
-
-
-@dataclass
-class StepSplit:
-    """One parameter's step, split. Tensors have its shape and dtype (float32 for half precision); None is exactly zero.
-
-    Where the step was not split additively (``closure`` is nan), only ``total`` and ``solo`` mean anything.
-    """
-
-    total: Tensor
-    """The step really taken: theta after minus theta before."""
-    tasks: dict[str, Tensor] = field(default_factory=dict)
-    """Additive update of each task, also of one whose earlier gradients still move the parameter by momentum."""
-    residual: Tensor | None = None
-    unattributed: Tensor | None = None
-    """Moved by momentum from before the burst."""
-    decay: Tensor | None = None
-    """Weight decay, coupled (with its own momentum) and decoupled."""
-    outside: Tensor | None = None
-    """A pull inside the step towards weights that the optimizer keeps beside the model's (Lookahead's slow weights)."""
-    solo: dict[str, Tensor] = field(default_factory=dict)
-    """f(g): the step the optimizer would take from the task's gradient alone, its state held fixed (PUB, Table II).
-
-    NaN where it cannot be computed; ``Attributor.note`` says why.
-    """
-    closure: float = math.nan
-    """max |sum of the parts - total| / max |total|."""
-    rounding: float = math.nan
-    """What the closure can be expected to be by the rounding of theta alone: its spacing / max |total|."""
-
-
-@dataclass
-class _Memory:
-    """The optimizer's gradient memory of one parameter, split: the parts sum to its buffer."""
-
-    tasks: dict[str, Tensor] = field(default_factory=dict)
-    residual: Tensor | None = None
-    decay: Tensor | None = None
-    unattributed: Tensor | None = None
-    left: float = 1.0
-    """Share of the unattributed momentum that is left, as far as known."""
-    buffer: weakref.ref[Tensor] | None = None
-    version: int = -1
-
-    def stamp(self, buffer: Tensor | None) -> None:
-        self.buffer, self.version = (None, -1) if buffer is None else (weakref.ref(buffer), buffer._version)
-
-    def current(self, buffer: Tensor | None) -> bool:
-        """Whether nobody was seen to replace or write to the optimizer's buffer since the stamp.
-
-        Fused steps write without a trace: after a step that was not recorded ``begin_burst`` is needed all the same.
-        """
-        if buffer is None or self.buffer is None:
-            return buffer is None and self.buffer is None
-        return self.buffer() is buffer and self.version == buffer._version
-
-
-@dataclass
 class _Before:
     """What is kept of one parameter from before the step."""
 
     group: Group
     theta: Tensor
-    memory: _Memory
+    memory: Memory
     state: Any
 
 
@@ -136,7 +68,7 @@ class Attributor:
         """Steps of one parameter whose parts did not sum to it, though the optimizer's step is linear: not split."""
         self._solo: Solo | None = None
         self._solo_decided = False
-        self._memories: dict[Tensor, _Memory] = {}
+        self._memories: dict[Tensor, Memory] = {}
         self._before: dict[Tensor, _Before] = {}
         self._theta: dict[Tensor, Tensor] = {}
         self._room = Pool()
@@ -224,7 +156,7 @@ class Attributor:
         for p in parameters:
             if p not in groups or p.is_complex():
                 continue
-            group, memory, state = groups[p], _Memory(), None
+            group, memory, state = groups[p], Memory(), None
             if self._rule is not None and self._splits_additively:
                 buffer, state = self._rule.memory(p, group), self._rule.before(p, group)
                 known = self._memories.get(p)
@@ -364,7 +296,7 @@ class Attributor:
         return kept.copy_(parameter)
 
     def _split(
-        self, split: StepSplit, step: Linear, memory: _Memory, theta: Tensor, gradient: GradientSplit, room: Pool
+        self, split: StepSplit, step: Linear, memory: Memory, theta: Tensor, gradient: GradientSplit, room: Pool
     ) -> None:
         """Feed every part through the step's linear map."""
         for task in dict.fromkeys((*memory.tasks, *gradient.tasks)):
@@ -386,15 +318,7 @@ class Attributor:
         if isinstance(step.carry, float) and step.carry == 0:
             memory.unattributed = None
         memory.unattributed, split.unattributed = step.respond(memory.unattributed, None, 1.0, room)
-        self._fade(memory, step)
-
-    @staticmethod
-    def _fade(memory: _Memory, step: Linear) -> None:
-        """Let the unattributed momentum go once no trace of it is left in the number format."""
-        if memory.unattributed is not None and isinstance(step.carry, float):
-            memory.left *= step.carry
-            if memory.left < torch.finfo(memory.unattributed.dtype).tiny:
-                memory.unattributed = None
+        memory.fade(step)
 
 
 def overflow_found(optimizer: Optimizer) -> bool:
@@ -404,20 +328,3 @@ def overflow_found(optimizer: Optimizer) -> bool:
     """
     found = getattr(optimizer, "found_inf", None)
     return found is not None and bool(found.item() if isinstance(found, Tensor) else found)
-
-
-def closure_of(split: StepSplit, theta: Tensor, eps: float, room: Pool) -> tuple[float, float]:
-    """Largest error of the sum of the parts, and the spacing of theta (size times ``eps``), over the largest step."""
-    if split.total.numel() == 0:
-        return 0.0, 0.0
-    error = torch.neg(split.total, out=room.take(split.total))
-    for part in (*split.tasks.values(), split.residual, split.unattributed, split.decay, split.outside):
-        if part is not None:
-            error.add_(part)
-    largest, off, size = (
-        max(-low.item(), high.item()) for low, high in map(torch.aminmax, (split.total, error, theta))
-    )
-    spacing = size * eps
-    if largest == 0:  # nothing moved: the parts cancel, or are below the spacing of theta
-        return (0.0, math.inf if spacing else 0.0) if off <= spacing else (math.inf, math.inf)
-    return off / largest, spacing / largest

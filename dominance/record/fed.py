@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from dominance.record.attribution import GradientSplit
 from dominance.record.ledger import Account, Ledger, add
 from dominance.record.mixtures import closed, rest, unmixed
 from dominance.record.passes import Part, Pass
 from dominance.record.rescaling import ALIKE, Factor, factors, uniform, within
+from dominance.record.splits import GradientSplit
 
 
 @dataclass

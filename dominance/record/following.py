@@ -43,7 +43,8 @@ class Following:
         if known is None and every is not None:
             reached = every()
             known = next((each for each in reversed(self.all) if each.holds(reached)), None)
-            if known is None and any(isinstance(tensor, nn.Parameter) for tensor in reached):
+            own = any(isinstance(tensor, nn.Parameter) for tensor in reached)
+            if known is None and (own or (bool(reached) and self.now.bare)):
                 known = self._begin(self._another)
         if known is not None:
             self.now = known

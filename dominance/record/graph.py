@@ -146,12 +146,16 @@ def first_leaves(starts: Iterable[Node], count: int = 4) -> list[Tensor]:
     return found
 
 
+_SCRIPTED = "DifferentiableGraphBackward"
+
+
 def touches_data(start: Node, parameters: Container[int] | None = None) -> bool:
     """Whether a term is made from data, and not from parameters alone as a regulariser is.
 
     Evidence of data: a loss against targets, a lookup by index, a matrix product or convolution with a factor that
-    needs no gradient, a product with a constant that is no scalar, a function written by the user, a leaf that is none
-    of the ``parameters`` (their ids): an input that needs gradient, as for a gradient penalty.
+    needs no gradient, a product with a constant that is no scalar, a function written by the user, a part of a scripted
+    network (one node, once it has run before), a leaf that is none of the ``parameters`` (their ids): an input that
+    needs gradient, as for a gradient penalty.
     """
     constants = []
     for node in walk([start]):
@@ -163,6 +167,8 @@ def touches_data(start: Node, parameters: Container[int] | None = None) -> bool:
                 return True
             continue
         if name.startswith(_READS_DATA) or isinstance(node, torch.autograd.function.BackwardCFunction):
+            return True
+        if name.endswith(_SCRIPTED):
             return True
         lacks_input = any(child is None for child, _ in node.next_functions)
         if lacks_input and name.startswith(_MATRIX_PRODUCTS):

@@ -17,6 +17,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from torch.utils.hooks import BackwardHook, RemovableHandle
 
 from dominance.record.compiled import keeping_buffers
+from dominance.record.forward_hooks import left_out
 from dominance.record.graph import Edge, Node, edge_of, leaves
 from dominance.record.limits import CannotLook, look_at, unaltered, unrecordable
 from dominance.record.rows_of_batch import batch_of, outside
@@ -165,7 +166,8 @@ class Hooks:
         doubtful, self._doubtful = self._doubtful, []
         self.quiet = True
         try:
-            with undisturbed(modules, parameters, self._retained()), unaltered(doubtful):
+            tree = list(modules)
+            with undisturbed(tree, parameters, self._retained()), unaltered(doubtful), left_out(tree):
                 yield
         except SystemExit as stop:
             # In the script's own pass it will end the program, and print what it has to say.

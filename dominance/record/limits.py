@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
 
+from dominance.record.forward_hooks import forward_hooks, may_be_left_out
 from dominance.record.graph import ACCUMULATE, Node, walk
 from dominance.record.repeatable import Effect, effect, filled, trusted
 
@@ -60,13 +61,12 @@ def look_at(nodes: Iterable[Node], modules: Iterable[nn.Module] = ()) -> list[No
 
 
 def _forward_hooks(modules: Iterable[nn.Module]) -> None:
-    for inner in (inner for module in modules for inner in module.modules()):
-        for hook in (*inner._forward_hooks.values(), *inner._forward_pre_hooks.values()):
-            if effect(hook) is not Effect.NONE:
-                name, layer = getattr(hook, "__qualname__", type(hook).__qualname__), type(inner).__name__
-                raise CannotLook(
-                    f"a checkpoint computes {layer} again, and its forward hook {name} may not be called once more"
-                )
+    for layer, hook in forward_hooks(modules):
+        if effect(hook) is not Effect.NONE and not may_be_left_out(hook):
+            name = getattr(hook, "__qualname__", type(hook).__qualname__)
+            raise CannotLook(
+                f"a checkpoint computes {layer} again, and its forward hook {name} may not be called once more"
+            )
 
 
 def _function(node: Any, doubtful: list[Node]) -> None:

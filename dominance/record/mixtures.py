@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from dominance.record.attribution import GradientSplit
 from dominance.record.rows import inner_products
+from dominance.record.splits import GradientSplit
 
 _EXACT = 1e-5
 """Largest residual, relative to the gradient, of a mixture that a parameter is taken to have of its own."""
 
+_PLAIN = 1.5
+"""How much larger the square of what a plain sum leaves may be than what the nearest mixture leaves."""
+
 TaskGradients = Mapping[str, Tensor]
+Plain = Callable[[int], float]
+"""The weight of each of so many tasks."""
 
 
 def unmixed(
@@ -36,17 +41,23 @@ def unmixed(
     groups: dict[tuple[str, ...], list[Tensor]] = {}
     for p in totals:
         groups.setdefault(tuple(parts[p]), []).append(p)
+    plain = _plain(totals, parts, max(groups.values(), key=lambda members: sum(p.numel() for p in members), default=[]))
     splits: dict[Tensor, GradientSplit] = {}
     weights: list[tuple[list[Tensor], dict[str, float]]] = []
     for names, members in sorted(groups.items(), key=lambda group: len(group[0])):
         if not names:
             splits.update({p: GradientSplit({}, totals[p].clone(), totals[p]) for p in members})
             continue
-        fitted = _fitted(parts, totals, members)
+        fitted = _fitted(parts, totals, members, plain)
         one = fitted
         for p in members:
             mine, tasks, residual = fitted, *_parts(p, totals, parts, fitted)
-            if residual is not None and p.numel() > 2 * len(names) and not _explained(totals[p], residual):
+            if (
+                plain is None
+                and residual is not None
+                and p.numel() > 2 * len(names)
+                and not _explained(totals[p], residual)
+            ):
                 # The script may have mixed each parameter's gradients on their own.
                 alone = _fitted(parts, totals, [p])
                 own, left = _parts(p, totals, parts, alone)
@@ -60,10 +71,37 @@ def unmixed(
     return splits, weights
 
 
+def _plain(
+    totals: Mapping[Tensor, Tensor], parts: Mapping[Tensor, TaskGradients], members: Sequence[Tensor]
+) -> Plain | None:
+    """Whether what was fed is a plain sum or mean of the tasks' gradients with something else added, like noise.
+
+    A fit takes of that as much as it can, and all of it where there are few numbers: ``members`` are the most.
+    """
+    if not members or not parts[members[0]]:
+        return None
+    matrix = torch.as_tensor(sum(inner_products([*parts[p].values(), totals[p]]) for p in members))
+    gram, target, square = matrix[:-1, :-1], matrix[:-1, -1], float(matrix[-1, -1])
+
+    def off(weights: Tensor) -> float:
+        return float(square - 2 * weights @ target + weights @ gram @ weights)
+
+    left = off(torch.linalg.lstsq(gram, target[:, None], driver="gelsd").solution[:, 0])
+    if left <= (10 * _EXACT) ** 2 * square:
+        return None
+    ways: list[Plain] = [lambda _: 1.0, lambda several: 1 / several]
+    return next((way for way in ways if off(torch.full_like(target, way(len(target)))) <= _PLAIN * left), None)
+
+
 def _fitted(
-    parts: Mapping[Tensor, TaskGradients], totals: Mapping[Tensor, Tensor], members: Sequence[Tensor]
+    parts: Mapping[Tensor, TaskGradients],
+    totals: Mapping[Tensor, Tensor],
+    members: Sequence[Tensor],
+    plain: Plain | None = None,
 ) -> dict[str, float]:
-    """Weight of each task in the gradients of these parameters together."""
+    """Weight of each task in the gradients of these parameters together; the plain ones, where they are given."""
+    if plain is not None:
+        return {name: plain(len(parts[members[0]])) for name in parts[members[0]]}
     matrix = torch.as_tensor(sum(inner_products([*parts[p].values(), totals[p]]) for p in members))
     found = torch.linalg.lstsq(matrix[:-1, :-1], matrix[:-1, -1:], driver="gelsd").solution[:, 0]
     return {name: float(w) for name, w in zip(parts[members[0]], found, strict=True)}

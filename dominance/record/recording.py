@@ -114,6 +114,11 @@ class Recording:
         """Whether the script has let the model go: every one whose parameters a task reaches."""
         return self.table.gone(self.ledger.reached)
 
+    @property
+    def bare(self) -> bool:
+        """Whether its parameters are tensors that no module owns, as a toy's are."""
+        return self.begun and all(named.module == "Tensor" for named in self.table.named.values())
+
     def holds(self, tensors: Iterable[Tensor]) -> bool:
         """Whether any of these is a parameter of this model."""
         return any(tensor in self.table.named for tensor in tensors)

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dominance.record.attribution import GradientSplit, StepSplit
 from dominance.record.parameters import Named
 from dominance.record.sampling import Sample
+from dominance.record.splits import GradientSplit, StepSplit
 from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, UPDATE_PARTS, Layout
 
 Array = npt.NDArray[np.generic]

@@ -237,14 +237,16 @@ class Watch:
     def _before_step(
         self, optimizer: Optimizer, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Callable[..., Any] | None:
-        self.models.turn_to(list(learning_rates(optimizer)))
+        closure = next((a for a in (*args, *kwargs.values()) if callable(a) and not isinstance(a, Tensor)), None)
+        held = list(learning_rates(optimizer))
+        # A closure makes the first pass of a new model within its optimizer's step.
+        self.models.turn_to(held, None if closure is None else lambda: held)
         recording = self.recording
         if recording.ledger:
             self._lines.end()
         if any(going.optimizer is optimizer for going in self._going):
             # Its last step ended in an exception, before any post-hook.
             self._going.clear()
-        closure = next((a for a in (*args, *kwargs.values()) if callable(a) and not isinstance(a, Tensor)), None)
         going = StepInProgress(optimizer, counts=closure is not None or at_step.may_step(recording, optimizer))
         outer = [other for other in self._going if other.counts]
         self._going.append(going)

@@ -10,7 +10,8 @@ import torch
 from record.attribution_cases import LINEAR, Case, gap, recorded
 from torch import Tensor
 
-from dominance.record.attribution import Attributor, GradientSplit, StepSplit
+from dominance.record.attribution import Attributor
+from dominance.record.splits import GradientSplit, StepSplit
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse invariant checks")

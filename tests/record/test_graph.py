@@ -288,3 +288,11 @@ def test_the_same_parameters_eaten_again_are_private_to_each() -> None:
     w = torch.ones(2, requires_grad=True)
     terms = [edge_of((w * x).square().mean())[0] for x in X[:2]]
     assert private_parameters(terms) == [{id(w)}, {id(w)}]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_scripted_network_is_made_from_data_also_once_it_is_one_node() -> None:
+    """The same node from its second run on: nothing of what it multiplies shows any more."""
+    net = torch.jit.script(torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh()))
+    for _ in range(3):
+        assert touches_data(net(torch.ones(4, 2)).abs().sum().grad_fn)

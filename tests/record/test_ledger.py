@@ -205,6 +205,20 @@ def test_micro_batches_of_which_one_lacks_a_task() -> None:
 # Mixtures that the script makes itself
 
 
+def test_noise_on_a_sum_of_gradients_is_residual_and_no_weight() -> None:
+    noise = torch.Generator().manual_seed(0)
+    p, head = leaf(*[0.0] * 40), leaf(0.0)
+    a, b = torch.randn(40, generator=noise), torch.randn(40, generator=noise)
+    ledger = Ledger()
+    ledger.take(call("a", {"a": {p: a, head: torch.tensor([2.0])}}))
+    ledger.take(call("b", {"b": {p: b}}))
+    p.grad = a + b + 0.1 * torch.randn(40, generator=noise)
+    head.grad = torch.tensor([2.25])
+    resolved = fed(ledger, [p, head])
+    assert resolved.losses.weight == {"a": 1, "b": 1}
+    assert resolved.splits[head].residual.tolist() == [0.25]
+
+
 def mixed(gradients: list[list[float]], fed: list[float]) -> tuple[Ledger, Tensor]:
     """One backward() for each task, zeroed again, then a gradient of the script's own."""
     p = leaf(*([0.0] * len(fed)))

@@ -86,6 +86,8 @@ def test_forward_hooks_that_a_checkpoint_calls_again(reentrant: bool) -> None:
     loss = checkpoint(layer, x, use_reentrant=reentrant).sum()
     assert look_at([loss.grad_fn], [layer]) == []
     layer.register_forward_pre_hook(lambda *args: heard.append(1))
+    assert look_at([loss.grad_fn], [layer]) == [], "it returns nothing, and is left out"
+    layer.register_forward_pre_hook(lambda *args: (heard.append(1), None)[1])
     with pytest.raises(CannotLook, match="forward hook"):
         look_at([loss.grad_fn], [nn.Sequential(layer)])
     assert look_at([layer(x).sum().grad_fn], [layer]) == [], "nothing is computed again"

@@ -48,6 +48,42 @@ def recorded(path: Path, program: Callable[[], object], *, force: bool = False, 
     return session
 
 
+def test_each_model_has_a_run_also_where_a_closure_makes_its_first_pass(tmp_path: Path) -> None:
+    def closed() -> None:
+        net = nn.ModuleDict({"trunk": nn.Linear(4, 6), "depth": nn.Linear(6, 1), "seg": nn.Linear(6, 1)})
+        optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+
+        def closure() -> torch.Tensor:
+            z = net["trunk"](torch.randn(8, 4)).tanh()
+            depth, seg = net["depth"](z).square().mean(), net["seg"](z).abs().mean()
+            optimizer.zero_grad()
+            loss = depth + seg
+            loss.backward()
+            return loss
+
+        for _ in range(3):
+            optimizer.step(closure)
+
+    recorded(tmp_path / "run", lambda: [closed(), closed()])
+    runs = [open_run(model_path(tmp_path / "run", number)) for number in (1, 2)]
+    assert [len(run["gradient/total"]) for run in runs] == [3, 3]
+
+
+def test_each_start_of_a_toy_without_a_module_has_a_run(tmp_path: Path) -> None:
+    def toy(start: float) -> None:
+        x = torch.tensor([start, 1.0], requires_grad=True)
+        optimizer = torch.optim.Adam([x], lr=0.01)
+        for _ in range(3):
+            near, far = (x - 1).square().sum(), (x + 9).abs().sum()
+            optimizer.zero_grad()
+            (near + far).backward()
+            optimizer.step()
+
+    recorded(tmp_path / "run", lambda: [toy(3.0), toy(-2.0)])
+    runs = [open_run(model_path(tmp_path / "run", number)) for number in (1, 2)]
+    assert [run.attrs["tasks"] for run in runs] == [["near", "far"]] * 2
+
+
 @pytest.mark.parametrize("every", [1, 4])
 def test_each_model_has_a_run_of_its_own(tmp_path: Path, every: int) -> None:
     recorded(tmp_path / "run", lambda: [train(), train(), train(5)], every=every)

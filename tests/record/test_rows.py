@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from dominance.record import rows
-from dominance.record.attribution import GradientSplit, StepSplit
 from dominance.record.parameters import Named
 from dominance.record.rows import Row, RowShape, inner_products
 from dominance.record.sampling import Sample
+from dominance.record.splits import GradientSplit, StepSplit
 from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, Layout, Parameter
 
 torch.set_num_threads(1)

@@ -11,7 +11,7 @@ from record.rules import foreign
 from torch import Tensor
 from torch.optim import Optimizer
 
-from dominance.record.attribution import GradientSplit
+from dominance.record.splits import GradientSplit
 from dominance.record.steppers import Steppers
 
 

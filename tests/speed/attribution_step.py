@@ -13,7 +13,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dominance.record.attribution import Attributor, GradientSplit
+from dominance.record.attribution import Attributor
+from dominance.record.splits import GradientSplit
 
 SHAPES = [(1024, 1024)] * 9 + [(512, 1024)] + [(1024,)] * 10
 ROUNDS = 15

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from dominance.record.attribution import Attributor, GradientSplit
+from dominance.record.attribution import Attributor
 from dominance.record.rules.lbfgs import two_loop
+from dominance.record.splits import GradientSplit
 
 torch.set_num_threads(1)
 

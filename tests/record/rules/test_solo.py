@@ -13,8 +13,9 @@ from record.attribution_cases import LINEAR, Case, Problem, recorded
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from dominance.record.attribution import Attributor, GradientSplit
+from dominance.record.attribution import Attributor
 from dominance.record.rules.solo import is_shadow, shadow_of
+from dominance.record.splits import GradientSplit
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse invariant checks")

@@ -11,10 +11,11 @@ from record.rules import foreign
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from dominance.record.attribution import Attributor, GradientSplit
+from dominance.record.attribution import Attributor
 from dominance.record.rules import rule_for, traced_for
 from dominance.record.rules.lbfgs_parts import LBFGSParts
 from dominance.record.rules.traced import Traced
+from dominance.record.splits import GradientSplit
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse invariant checks")

@@ -1,0 +1,44 @@
+"""What an optimizer remembers of earlier gradients, split into the tasks' parts."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from dominance.record.rules.linear import Linear
+
+
+@dataclass
+class Memory:
+    """The optimizer's gradient memory of one parameter, split: the parts sum to its buffer."""
+
+    tasks: dict[str, Tensor] = field(default_factory=dict)
+    residual: Tensor | None = None
+    decay: Tensor | None = None
+    unattributed: Tensor | None = None
+    left: float = 1.0
+    """Share of the unattributed momentum that is left, as far as known."""
+    buffer: weakref.ref[Tensor] | None = None
+    version: int = -1
+
+    def stamp(self, buffer: Tensor | None) -> None:
+        self.buffer, self.version = (None, -1) if buffer is None else (weakref.ref(buffer), buffer._version)
+
+    def current(self, buffer: Tensor | None) -> bool:
+        """Whether nobody was seen to replace or write to the optimizer's buffer since the stamp.
+
+        Fused steps write without a trace: after a step that was not recorded ``begin_burst`` is needed all the same.
+        """
+        if buffer is None or self.buffer is None:
+            return buffer is None and self.buffer is None
+        return self.buffer() is buffer and self.version == buffer._version
+
+    def fade(self, step: Linear) -> None:
+        """Let the unattributed momentum go once no trace of it is left in the number format."""
+        if self.unattributed is not None and isinstance(step.carry, float):
+            self.left *= step.carry
+            if self.left < torch.finfo(self.unattributed.dtype).tiny:
+                self.unattributed = None
