@@ -20,6 +20,13 @@ from dominance_cli.text import aligned, print_json, size
 _WIDTH = 67
 """Characters of a sentence beside the names of the lines, on a terminal of 80."""
 
+_ATTRIBUTIONS = {
+    "additive": "each step is split into the tasks' parts, which add up to it",
+    "solo": "of each task, the step that its gradient alone would make",
+    "both": "each step split into the tasks' parts, and what each would do alone",
+}
+"""What the kinds of splits mean."""
+
 _UNITS = (("days", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 _LONG = 300.0
 """Seconds without a write after which a run that is not complete is probably not being recorded any more."""
@@ -161,7 +168,7 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(("git commit", str(attrs["git_commit"])))
     lines.append(("tasks", ", ".join(_weighted(task["name"], task["last_weight"]) for task in facts["tasks"])))
     if attrs.get("residual_terms"):
-        lines.append(("residual", ", ".join(attrs["residual_terms"])))
+        lines.append(("residual", f"{', '.join(attrs['residual_terms'])} (of no task: penalties on the parameters)"))
     for task, metrics in facts["final"].items():
         lines.append((f"final {task}", ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())))
     lines.append(("steps", _steps(facts)))
@@ -173,7 +180,8 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     for optimizer in attrs.get("optimizers", []):
         rates = ", ".join(f"{group['lr']:g}" for group in optimizer["groups"] if "lr" in group)
         lines.append(("optimizer", f"{optimizer['class']}, learning rate {rates}"))
-    lines.append(("attribution", str(attrs["attribution"])))
+    kind = str(attrs["attribution"])
+    lines.append(("attribution", f"{kind}: {_ATTRIBUTIONS[kind]}" if kind in _ATTRIBUTIONS else kind))
     if facts["probes"]:
         lines.append(("probes", ", ".join(facts["probes"])))
     budget = f" of {size(attrs['budget'])}" if attrs.get("budget") else ""

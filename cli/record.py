@@ -36,6 +36,14 @@ def record(
     tasks: Annotated[
         str | None, typer.Option(metavar="A,B", help="Names of the tasks that must be found. [default: all found]")
     ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODULE[=A,B]",
+            help="Each column of what this module of the model puts out is a task: heads.logits, or with names"
+            " heads.logits=rain,wind. May be repeated.",
+        ),
+    ] = None,
     every: Annotated[
         str | None,
         typer.Option(metavar="N", help="Record one training step in N; 1 records all and is exact. [default: 10]"),
@@ -85,6 +93,7 @@ def record(
     options = record_options(
         {
             "tasks": tasks,
+            "columns": columns or None,
             "every": every,
             "burst": burst,
             "params": params,

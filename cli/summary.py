@@ -7,12 +7,14 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dominance.errors import NothingRecorded
 from dominance_cli import comparison, say
+from dominance_cli.folded import folded, shortened
 from dominance_cli.rundir import RUNS, expanded, models, opened, place
 from dominance_cli.singles import HELP, HIGHER, LOWER, directions, singles
 from dominance_cli.text import aligned, print_json
@@ -20,6 +22,7 @@ from dominance_cli.threshold import QUANTITIES, parse
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Console
 
     from dominance.analyse.summary import Overview
     from dominance.analyse.verdict.finding import Verdict
@@ -45,6 +48,10 @@ UNITS = {
 def summary(
     runs: Annotated[list[str], typer.Argument(metavar="RUN", parser=place, help=RUNS)],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    whole: Annotated[
+        bool,
+        typer.Option("--all", help="All layers and tasks. [default: the worst layers, where it is more than a screen]"),
+    ] = False,
     fail_on: Annotated[
         list[str] | None,
         typer.Option(
@@ -98,7 +105,7 @@ def summary(
             width = max(min(shutil.get_terminal_size((80, 24)).columns, MOST_COLUMNS), 40)
             print(said.head(width) if named != runs else said.text(width) + "\n")
             if named == runs:
-                _print_table(table)
+                _print_table(table, whole=whole)
     shown = {run: trees[run] for run in views}
     beside = comparison.rows(shown, views, alone, joint, better) if len(shown) > 1 or alone or joint else []
     if as_json:
@@ -156,10 +163,11 @@ def _document(run: str, table: pd.DataFrame, said: Verdict) -> dict[str, Any]:
     return {"path": str(run), **{str(key): value for key, value in table.attrs.items()}, **said.to_dict(), "rows": rows}
 
 
-def _print_table(table: pd.DataFrame) -> None:
+def _print_table(table: pd.DataFrame, *, whole: bool) -> None:
     print("Share of the parameters, in %, whose rAU lies in each bucket; effective number of")
     print("tasks; median norms of gradient and update; mean gradient conflict degree:\n")
     tasks = table.index.get_level_values("task").nunique()
+    table, rest = (table, "") if whole else folded(table)
     rows = []
     before = None
     for row in table.reset_index().to_dict("records"):
@@ -181,6 +189,8 @@ def _print_table(table: pd.DataFrame) -> None:
         _print_rich(rows)
     else:
         print(aligned([HEADINGS, *rows], right=RIGHT))
+    if rest:
+        print("\n" + fill(rest, min(shutil.get_terminal_size((80, 24)).columns, MOST_COLUMNS)))
 
 
 def _print_rich(rows: list[list[str]]) -> None:
@@ -192,10 +202,33 @@ def _print_rich(rows: list[list[str]]) -> None:
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
     for heading, right in zip(HEADINGS, RIGHT, strict=True):
         table.add_column(heading, justify="right" if right else "left", no_wrap=right, overflow="fold")
+    console = Console()
+    widths = [max(len(row[i]) for row in (HEADINGS, *rows)) for i in range(len(HEADINGS))]
+    if sum(widths) + len(widths) - 1 > console.width:
+        _print_by_layer(console, rows, console.width - sum(widths[2:]) - len(widths[2:]))
+        return
     for row in rows:
         owner = row[6].isdecimal() and int(row[6]) > 50
         table.add_row(*(Text(cell, style="bold" if owner and i in (1, 6) else "") for i, cell in enumerate(row)))
-    Console().print(table)
+    console.print(table)
+
+
+def _print_by_layer(console: Console, rows: list[list[str]], room: int) -> None:
+    """Names too long for columns beside the numbers: a line for each layer, and below it its tasks.
+
+    Args:
+        room: characters that are left for the name of a task.
+    """
+    from rich.text import Text
+
+    cells = [[shortened(row[1], max(room, 8)), *row[2:]] for row in (HEADINGS, *rows)]
+    heading, *lines = aligned(cells, right=RIGHT[1:], gap=1).splitlines()
+    console.print(Text(heading), no_wrap=True)
+    for row, line in zip(rows, lines, strict=True):
+        if row[0]:
+            console.print(Text(shortened(row[0], console.width), style="underline"), no_wrap=True)
+        owner = row[6].isdecimal() and int(row[6]) > 50
+        console.print(Text(line, style="bold" if owner else ""), no_wrap=True)
 
 
 def _percent(share: float) -> str:

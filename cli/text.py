@@ -40,8 +40,8 @@ def print_json(document: Any) -> None:
     print(json.dumps(plain(document), indent=2, allow_nan=False))
 
 
-def aligned(rows: Iterable[Sequence[str]], *, right: Sequence[bool]) -> str:
-    """Rows as text in columns, two spaces apart; ``right`` says which columns are flush right.
+def aligned(rows: Iterable[Sequence[str]], *, right: Sequence[bool], gap: int = 2) -> str:
+    """Rows as text in columns with ``gap`` spaces between; ``right`` says which columns are flush right.
 
     >>> print(aligned([["a", "1"], ["bcd", "20"]], right=[False, True]))
     a     1
@@ -50,9 +50,11 @@ def aligned(rows: Iterable[Sequence[str]], *, right: Sequence[bool]) -> str:
     table = [list(row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return "\n".join(
-        "  ".join(
+        (" " * gap)
+        .join(
             cell.rjust(width) if flush else cell.ljust(width)
             for cell, width, flush in zip(row, widths, right, strict=True)
-        ).rstrip()
+        )
+        .rstrip()
         for row in table
     )

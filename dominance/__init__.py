@@ -16,8 +16,10 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Recorder": "dominance.record.recorder",
+    "by_class": "dominance.record.columns",
     "by_column": "dominance.record.columns",
     "by_group": "dominance.record.columns",
+    "by_part": "dominance.record.columns",
     "observe": "dominance.record.tasks_named",
     "evaluate": "dominance.record.evaluation",
     "open_run": "dominance.store.reader",
@@ -116,8 +118,10 @@ if TYPE_CHECKING:
     from dominance.plots.tci import plot_tci as plot_tci
     from dominance.plots.tci_gcd import plot_tci_gcd as plot_tci_gcd
     from dominance.plots.verdict import plot_verdict as plot_verdict
+    from dominance.record.columns import by_class as by_class
     from dominance.record.columns import by_column as by_column
     from dominance.record.columns import by_group as by_group
+    from dominance.record.columns import by_part as by_part
     from dominance.record.evaluation import evaluate as evaluate
     from dominance.record.recorder import Recorder as Recorder
     from dominance.record.tasks_named import observe as observe

@@ -36,6 +36,25 @@ def parse_size(text: str | int) -> int:
     return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
+def parse_columns(text: str) -> tuple[str, tuple[str, ...]]:
+    """Path of a module and names of the columns of its output, of "module.path" or "module.path=name1,name2".
+
+    Raises:
+        BadOption: it is neither.
+
+    >>> parse_columns("heads.logits=rain,wind"), parse_columns("heads.logits")
+    (('heads.logits', ('rain', 'wind')), ('heads.logits', ()))
+    """
+    path, given, listed = text.partition("=")
+    names = tuple(name.strip() for name in listed.split(",")) if given else ()
+    if not path.strip() or not all(names) or len(set(names)) < len(names):
+        raise BadOption(
+            f"--columns {text!r} cannot be read",
+            fix="write the path of a module, like heads.logits, or heads.logits=rain,wind with a name for each column",
+        )
+    return path.strip(), names
+
+
 @dataclass(frozen=True)
 class RecordOptions:
     """How a run is recorded. Every field can be set by a flag, DOMINANCE_<FIELD>, or [tool.dominance] <field>."""
@@ -59,6 +78,8 @@ class RecordOptions:
     quiet: bool = False
     probe: tuple[str, ...] = ()
     """Probes of the live model that are made when the training is over: "noise"."""
+    columns: tuple[str, ...] = ()
+    """Modules of whose outputs each column is a task: "heads.logits", or with names "heads.logits=rain,wind"."""
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -75,6 +96,8 @@ class RecordOptions:
             )
         if self.tasks is not None and len(set(self.tasks)) != len(self.tasks):
             raise BadOption(f"a task is named twice in {','.join(self.tasks)}", fix="name each task once")
+        for text in self.columns:
+            parse_columns(text)
         for name in self.probe:
             if name not in PROBES:
                 raise BadOption(f"probe {name!r} is unknown", fix=f"choose from {', '.join(PROBES)}")
@@ -92,6 +115,8 @@ def _convert(name: str, value: Any, where: str) -> Any:
             if not chosen:
                 raise ValueError
             return chosen
+        if name == "columns":
+            return tuple(each.strip() for each in (value.split(";") if isinstance(value, str) else value))
         if name in ("every", "burst"):
             if isinstance(value, bool) or int(value) != float(value):
                 raise ValueError

@@ -54,10 +54,11 @@ def test_a_flag_switches_off_what_the_environment_switched_on(tmp_path: Path) ->
 
 
 def test_every_field_can_be_set_from_every_place(tmp_path: Path) -> None:
-    expected = RecordOptions(("a", "b"), 3, 4, "enc.*", 5_000_000, True, "both", True, True, ("noise",))
+    expected = RecordOptions(("a", "b"), 3, 4, "enc.*", 5_000_000, True, "both", True, True, ("noise",), ("head=x,y",))
     texts = {
         "tasks": "a, b", "every": "3", "burst": "4", "params": "enc.*", "budget": "5MB",
         "exact": "yes", "attribution": "both", "strict": "on", "quiet": "true", "probe": "noise",
+        "columns": "head=x,y",
     }  # fmt: skip
     environ = {f"DOMINANCE_{name.upper()}": value for name, value in texts.items()}
     assert record_options(texts, environ={}, folder=tmp_path) == expected
@@ -65,7 +66,7 @@ def test_every_field_can_be_set_from_every_place(tmp_path: Path) -> None:
     project(
         tmp_path,
         '[tool.dominance]\ntasks = ["a", "b"]\nevery = 3\nburst = 4\nparams = "enc.*"\nbudget = 5000000\n'
-        'exact = true\nattribution = "both"\nstrict = true\nquiet = true\nprobe = ["noise"]\n',
+        'exact = true\nattribution = "both"\nstrict = true\nquiet = true\nprobe = ["noise"]\ncolumns = ["head=x,y"]\n',
     )
     assert record_options({}, environ={}, folder=tmp_path) == expected
 

@@ -63,7 +63,7 @@ def open_pass(run: Recording, roots: list[Root], inputs: Sequence[Tensor] | None
     # What is said within a pass of ours is not heard.
     run.announcement.residual += [name for name in found.residual if name not in run.announcement.residual]
     run.announcement.separate += [name for name in found.separate if name not in run.announcement.separate]
-    run.announcement.columns = found.columns
+    run.announcement.columns = None if found.columns is None else (found.columns, run.table.linear(found.below_columns))
     for text in found.words:
         if run.books.remark(text):
             run.say(text)

@@ -16,7 +16,8 @@ Shares = Mapping[str, Tensor]
 """Task name -> its share of each entry of the tensor, of a shape that broadcasts to the tensor's."""
 MakesShares = Callable[[Tensor], Shares]
 
-_MOST_COLUMNS = 1000
+MOST_COLUMNS = 1000
+"""More are no tasks: classes of a vocabulary."""
 _FEW_NODES = 50
 # Losses that are computed entry by entry, so that a column of their input has a loss of its own.
 _BY_ENTRY: dict[str, Callable[[Node], Tensor]] = {
@@ -91,6 +92,61 @@ def by_group(ids: Sequence[object] | Tensor) -> MakesShares:
     return shares
 
 
+def by_class(target: Tensor, names: Sequence[str] | None = None) -> MakesShares:
+    """What belongs to each class of a target is a task: its rows, or its pixels.
+
+    Args:
+        target: the class of each entry of the tensor, whose dimension of classes (the second) it lacks; or of each
+            row. What is negative, as ``ignore_index``, is of no class.
+        names: of the classes, from 0 on; None for their numbers.
+
+    >>> sorted(by_class(torch.tensor([0, 2, 2]))(torch.zeros(3, 4)))
+    ['0', '2']
+    """
+
+    def shares(tensor: Tensor) -> Shares:
+        shape = tuple(target.shape)
+        if tensor.dim() < 1 or shape not in {tuple(tensor.shape[:1]), (*tensor.shape[:1], *tensor.shape[2:])}:
+            raise ValueError(
+                f"by_class was given a target of shape {shape} for a tensor of shape {tuple(tensor.shape)}; "
+                "give a class for each row, or for each entry without the dimension of classes, which is the second"
+            )
+        classes = [int(each) for each in torch.unique(target).tolist() if each >= 0]
+        if names is not None and classes and classes[-1] >= len(names):
+            raise ValueError(f"by_class was given {len(names)} names, and a target of class {classes[-1]}")
+        at = target if tensor.dim() == 1 else target.unsqueeze(1)
+        at = at.reshape(*at.shape, *[1] * (tensor.dim() - at.dim()))
+        called = [str(number) if names is None else names[number] for number in classes]
+        return {name: (at == number).to(tensor.dtype) for name, number in zip(called, classes, strict=True)}
+
+    return shares
+
+
+def by_part(**parts: Tensor) -> MakesShares:
+    """Parts of a tensor are tasks: regions of an image, stretches of a sequence, blocks of a vector.
+
+    Args:
+        parts: task name -> its share of each entry, of a shape that broadcasts to the tensor's; a mask of True and
+            False, or numbers.
+
+    >>> sorted(by_part(left=torch.tensor([True, False]), right=torch.tensor([False, True]))(torch.zeros(3, 2)))
+    ['left', 'right']
+    """
+
+    def shares(tensor: Tensor) -> Shares:
+        for name, part in parts.items():
+            try:
+                torch.broadcast_to(part, tensor.shape)
+            except RuntimeError:
+                raise ValueError(
+                    f"by_part was given {name} of shape {tuple(part.shape)} for a tensor of shape"
+                    f" {tuple(tensor.shape)}; give a shape that broadcasts to it"
+                ) from None
+        return {name: part.to(tensor.device, tensor.dtype) for name, part in parts.items()}
+
+    return shares
+
+
 def told(at: Tensor, shares: MakesShares | Shares) -> dict[str, Tensor]:
     """Remember the shares of ``at``; returned is what to observe: the same tensor under each task's name.
 
@@ -102,7 +158,10 @@ def told(at: Tensor, shares: MakesShares | Shares) -> dict[str, Tensor]:
         raise TypeError("observe(at=...) takes a tensor that needs gradient, like the logits before the loss")
     made = shares(at) if callable(shares) else shares
     if not isinstance(made, Mapping) or not all(isinstance(share, Tensor) for share in made.values()):
-        raise TypeError("shares takes by_column(names), by_group(ids), or a mapping of task names to share tensors")
+        raise TypeError(
+            "shares takes by_column(names), by_group(ids), by_class(target), by_part(name=mask), or a mapping of"
+            " task names to share tensors"
+        )
     masks = {str(name): share.detach().to(at.dtype).expand_as(at) for name, share in made.items()}
     _told[at] = masks
     return dict.fromkeys(masks, at)
@@ -147,13 +206,38 @@ def _saved(node: Node, name: str) -> Tensor:
 
 def columns_before(start: Node) -> int | None:
     """How many columns the output has that one loss is computed of entry by entry; None where it is no such loss."""
+    edge = _output_before(start)
+    shape = None if edge is None else output_shape(edge)
+    return None if shape is None else shape[1]
+
+
+def below_columns(start: Node) -> list[Tensor]:
+    """The parameters of the operator that puts that output out, as far as they lie at most a cast and a transposition
+    below it."""
+    edge = _output_before(start)
+    if edge is None:
+        return []
+    node = edge[0]
+    while node.name() == "ToCopyBackward0":
+        node = children(node)[0][0]
+    found = []
+    for child, _ in children(node):
+        while child.name() in ("TBackward0", "ToCopyBackward0"):
+            child = children(child)[0][0]
+        if hasattr(child, "variable"):
+            found.append(child.variable)
+    return found
+
+
+def _output_before(start: Node) -> Edge | None:
     for count, node in enumerate(walk([start])):
         if count == _FEW_NODES:
             return None
         if node.name() in _BY_ENTRY:
-            shape = output_shape(node.next_functions[0]) if node.next_functions[0][0] is not None else None
-            if shape is not None and len(shape) == 2 and 1 < shape[1] <= _MOST_COLUMNS and shape[0] > 1:
-                return shape[1]
+            edge: Edge = node.next_functions[0]
+            shape = output_shape(edge) if edge[0] is not None else None
+            if shape is not None and len(shape) == 2 and 1 < shape[1] <= MOST_COLUMNS and shape[0] > 1:
+                return edge
             return None
     return None
 

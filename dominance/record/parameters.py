@@ -59,6 +59,11 @@ def _modules(module: nn.Module, path: str, host: nn.Module | None = None) -> Ite
             yield from _modules(child, path if wraps else f"{path}.{name}" if path else name, inside)
 
 
+def modules_by_path(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """``module`` and all inside it by path, without the prefixes of wrappers; a wrapper before what it wraps."""
+    return ((path, inner) for path, inner, _ in _modules(module, ""))
+
+
 class ParameterTable:
     """Every parameter that is recorded, by tensor; filled from a model, or by looking through the running program.
 
@@ -110,6 +115,12 @@ class ParameterTable:
         """Whether a model owns this tensor."""
         named = self.named.get(tensor)
         return named is not None and named.module != "Tensor"
+
+    def linear(self, parameters: Iterable[Tensor]) -> str | None:
+        """Path of the linear map whose parameters these are, where there is one."""
+        named = [self.named.get(parameter) for parameter in parameters]
+        paths = {each.layer if each and each.module == "Linear" and each.layer != each.name else None for each in named}
+        return paths.pop() if len(paths) == 1 else None
 
     def stand_in(self, copy: Tensor, original: Tensor) -> None:
         """Record ``copy``, which the optimizer steps, under the name of the model's parameter."""
@@ -197,18 +208,30 @@ def _prefixed(named: Named, prefix: str) -> Named:
     return replace(named, name=f"{prefix}.{named.name}", layer=layer)
 
 
+def script_variables(frames: Iterable[FrameType]) -> dict[str, nn.Module | Tensor]:
+    """The modules and tensors that the script's variables hold, by name: see ``_variables``."""
+    return dict(_held(frames))
+
+
 def _variables(frames: Iterable[FrameType]) -> Mapping[int, str]:
     """What the script's variables call modules and tensors, one level into containers, then into ``self``.
 
     A variable goes before an attribute: the ``model`` of whoever trains it has a telling name where it was made.
     """
     names: dict[int, str] = {}
+    for name, value in _held(frames):
+        names.setdefault(id(value), name)
+    return names
+
+
+def _held(frames: Iterable[FrameType]) -> list[tuple[str, nn.Module | Tensor]]:
+    found: list[tuple[str, nn.Module | Tensor]] = []
     attributes: dict[str, Any] = {}
 
     def note(name: str, value: Any) -> None:
         # type(), as above.
         if issubclass(type(value), (nn.Module, Tensor)) and not name.startswith("_"):
-            names.setdefault(id(value), name)
+            found.append((name, value))
 
     for frame in frames:
         for name, value in variables_of(frame).items():
@@ -223,4 +246,4 @@ def _variables(frames: Iterable[FrameType]) -> Mapping[int, str]:
                 attributes |= {k: v for k, v in getattr(value, "__dict__", {}).items() if k not in attributes}
     for name, value in attributes.items():
         note(name, value)
-    return names
+    return found

@@ -37,8 +37,8 @@ class Announcement:
     """Terms of the losses that are no tasks."""
     separate: list[str] = field(default_factory=list)
     """Losses that share no parameter with a task."""
-    columns: int | None = None
-    """Columns of the output before the only loss, where there are such."""
+    columns: tuple[int, str | None] | None = None
+    """Columns of the output before the only loss, where there are such, and the path of the module that puts it out."""
 
 
 class Recording:
@@ -86,6 +86,8 @@ class Recording:
         self.theta = Theta()
         self.copies = Copies(self.ledger, self.table)
         self.announcement = Announcement()
+        self.not_as_asked: Callable[[], list[str]] = list
+        """What the user asked for besides tasks and that is not there, in words."""
         self.full = False
         """Whether the budget has been used up."""
 

@@ -42,9 +42,10 @@ def announce(run: Recording) -> None:
     )
     wanted = run.options.tasks
     right = len(found.tasks) >= 2 if wanted is None else set(wanted) <= set(found.tasks)
-    for line in lines:
+    missing = run.not_as_asked()
+    for line in (*missing, *lines):
         run.say(line)
-    if not right and run.options.strict:
+    if (missing or not right) and run.options.strict:
         raise SystemExit(2)
 
 

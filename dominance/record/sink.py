@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -89,12 +90,13 @@ class Sink:
         weights: Mapping[str, float],
         residual: Sequence[str],
         separate: Sequence[str],
-        columns: int | None = None,
+        columns: tuple[int, str | None] | None = None,
     ) -> list[str]:
         """What to tell the user of the tasks that were found; kept for the run's attributes.
 
         Args:
-            columns: how many columns the one output has that the only loss is computed of.
+            columns: how many columns the one output has that the only loss is computed of, and the path of the module
+                that puts it out, where that is known.
         """
         told = {
             "task_weights": {name: weights.get(name) for name in tasks},
@@ -110,8 +112,12 @@ class Sink:
         found += f"; sharing no parameter: {', '.join(separate)}" if separate else ""
         wanted = self._options.tasks
         fix = 'name them before backward(): dominance.observe({"task_a": loss_a, "task_b": loss_b})'
-        if columns is not None:
-            fix += f", or the {columns} columns of its output: dominance.observe(columns=(OUTPUT, [{columns} NAMES]))"
+        if columns is not None and columns[1] is not None and self._attrs.get("recorded_by") == "dominance record":
+            line = shlex.join(["dominance", "record", "--columns", columns[1], *self._attrs["argv"]])
+            fix += f", or take the {columns[0]} columns of its output: {line}"
+        elif columns is not None:
+            fix += f", or the {columns[0]} columns of its output:"
+            fix += f" dominance.observe(columns=(OUTPUT, [{columns[0]} NAMES]))"
         if wanted is not None and not set(wanted) <= set(tasks):
             return [f"--tasks asks for {', '.join(wanted)}, found {found}; {fix}"]
         return (

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from dominance.record.columns import columns_before, share_of_loss, share_sum, shares_of
+from dominance.record.columns import below_columns, columns_before, share_of_loss, share_sum, shares_of
 from dominance.record.graph import Edge, edge_of, head, output_shape, positions_above, reach, touches_data
 from dominance.record.heads import Heads
 from dominance.record.labels import Label, Labeller, Unnamed, all_known, entry_of, groups, held_positions
@@ -56,6 +56,8 @@ class Found:
     """The terms of ``residual`` and ``separate``."""
     columns: int | None = None
     """How many columns the one output has that the only loss is computed of; None where there is no such output."""
+    below_columns: list[Tensor] = field(default_factory=list)
+    """The parameters of what puts that output out."""
     losses: dict[str, str] = field(default_factory=dict)
     """Of a pass that starts below the losses: the loss that each task's gradient was taken of."""
     totals: dict[str, float] = field(default_factory=dict)
@@ -175,8 +177,7 @@ class TaskFinder:
         root_name: str | None,
     ) -> Found:
         if len(shares := [loss for loss in observed.values() if shares_of(loss) is not None]) == len(observed):
-            tasks = [task for at in {id(each): each for each in shares}.values() for task in _shares(roots, at)]
-            return Found(root_name or "loss", tasks, [])
+            return Found(root_name or "loss", _shares_of_all(roots, list({id(at): at for at in shares}.values())), [])
         labels, edges = list(observed), [edge_of(loss) for loss in observed.values()]
         above = positions_above(edges)
         words, tasks = [], []
@@ -248,6 +249,7 @@ class TaskFinder:
         name = root_name or (tasks[0].name if len(tasks) == 1 else "loss")
         found = Found(name, tasks, plan.residual, separate, expanded, words=plan.words, beside=beside, columns=columns)
         found.nameless_sum = nameless
+        found.below_columns = [] if columns is None else below_columns(terms[0].node)
         return found
 
     @staticmethod
@@ -399,6 +401,20 @@ def _by_difference(tasks: Sequence[FoundTask], roots: Sequence[Root], terms: Seq
     total = float((tensor.detach().double() * roots[0].gradient.double()).sum())
     known = sum(task.weight * task.loss for task in tasks if task is not unknown[0])
     unknown[0].loss = (total - known) / unknown[0].weight
+
+
+def _shares_of_all(roots: Sequence[Root], tensors: Sequence[Tensor]) -> list[FoundTask]:
+    """As ``_shares``; shares of one name are one task, as where a network is called twice for one loss."""
+    found: dict[str, FoundTask] = {}
+    for task in (task for at in tensors for task in _shares(roots, at)):
+        if task.name in found:
+            held = found[task.name]
+            held.edges += task.edges
+            held.gradients += task.gradients
+            held.loss += task.loss
+        else:
+            found[task.name] = task
+    return list(found.values())
 
 
 def _shares(roots: Sequence[Root], at: Tensor) -> list[FoundTask]:

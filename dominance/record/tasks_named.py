@@ -40,7 +40,8 @@ def observe(
     Args:
         losses: task name -> its loss, a tensor that needs gradient (a scalar, or one loss per sample).
         at: a tensor that the loss is computed from, like the logits; the tasks are shares of the gradient through it.
-        shares: ``by_column(names)``, ``by_group(ids)``, or task name -> share of each entry of ``at``.
+        shares: ``by_column(names)``, ``by_group(ids)``, ``by_class(target)``, ``by_part(name=mask)``, or task name ->
+            share of each entry of ``at``.
         columns: short for ``at=columns[0], shares=by_column(columns[1])``.
 
     Raises:

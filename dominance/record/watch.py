@@ -19,6 +19,7 @@ from dominance.record.graph import first_leaves
 from dominance.record.harmless import harmless
 from dominance.record.hooks import Hooks
 from dominance.record.limits import CannotLook
+from dominance.record.outputs import Outputs
 from dominance.record.parameters import ParameterTable
 from dominance.record.passes import Pass
 from dominance.record.picked import picked
@@ -57,6 +58,7 @@ class Watch:
         self.failure: str | None = None
         self.models = Following(Recording(options, sink, table, self.hooks, say, optimizers), another)
         self._observed: dict[str, Tensor] = {}
+        self._outputs = Outputs(options.columns, self.fail)
         self._say = say
         self._lines = SourceLines()
         self._going: list[StepInProgress] = []
@@ -72,12 +74,14 @@ class Watch:
     def start(self) -> None:
         """Install the hooks. Until the first backward pass, autograd keeps the source line of every node."""
         self.hooks.install()
+        self._outputs.start()
         self._told.start()
         self._lines.on()
 
     def stop(self) -> None:
         """Take the hooks away and hand over the last row."""
         self._told.stop()
+        self._outputs.stop()
         self.hooks.remove()
         if os.getpid() == self.hooks._pid:
             for recording in self.models.all:
@@ -91,6 +95,7 @@ class Watch:
         self.failure = f"{type(error).__name__}: {error}".splitlines()[0] + place
         self._say(f"recording stopped at step {self.recording.step.number}, the training goes on: {self.failure}")
         self._lines.off()
+        self._outputs.stop()
         for recording in self.models.all:
             recording.ledger.clear()
 
@@ -131,7 +136,8 @@ class Watch:
         roots = roots_of(outputs, gradients)
         self.models.turn_to(first_leaves([root.edge[0] for root in roots]), lambda: reached_by(roots))
         recording = self.recording
-        recording.observed = self._observed
+        recording.observed = self._observed or self._outputs.before([root.edge[0] for root in roots])
+        recording.not_as_asked = self._outputs.missing
         some = first_leaves([root.edge[0] for root in roots])
         if recording.step.over and recording.beside(some) and recording.beside(reached_by(roots)):
             return self._lines.on
@@ -193,7 +199,8 @@ class Watch:
         else:
             self.models.turn_to(first_leaves([root.edge[0] for roots in starts[:1] for root in roots]))
         recording = self.recording
-        recording.observed = self._observed
+        recording.observed = self._observed or self._outputs.before([r.edge[0] for start in starts for r in start])
+        recording.not_as_asked = self._outputs.missing
         if len(tensors) < len(inputs) or not at_grad.begin_grad(recording, self._inside, starts, tensors):
             return lambda results: self._lines.on()
         try:
@@ -275,6 +282,7 @@ class Watch:
         if going.counts:
             self._after_step(going)
             self._observed = {}
+            self._outputs.clear()
         self._lines.end()
         if self.recording.finder.lines_asked and self.failure is None:
             self._lines.ask(self.recording.records_next)

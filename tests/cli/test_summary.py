@@ -179,6 +179,16 @@ def test_several_thresholds(run: Path, capfd: pytest.CaptureFixture[str]) -> Non
 
 def test_on_a_terminal(run: Path) -> None:
     """At 80 columns every number is there, whole; in a pipe there is no escape sequence."""
+    text = on_a_terminal(run)
+    assert "\x1b[1m" in text
+    plain = re.sub(r"\x1b\[[\d;]*m", "", text)
+    table = plain[plain.index("layer ") :].splitlines()
+    assert max(map(len, table)) <= 80
+    assert re.search(r"low +price +25 +0 +0 +0 +75 +1\.00 of 2 +2\.45e\+03 +2\.45 +1\.00", plain)
+
+
+def on_a_terminal(run: Path) -> str:
+    """What the summary prints on a terminal of 80 columns."""
     outside, inside = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "dominance", "summary", str(run)],
@@ -188,11 +198,7 @@ def test_on_a_terminal(run: Path) -> None:
     text = b"".join(iter(lambda: _read(outside), b"")).decode()
     assert process.wait(timeout=60) == 0
     os.close(outside)
-    assert "\x1b[1m" in text
-    plain = re.sub(r"\x1b\[[\d;]*m", "", text)
-    table = plain[plain.index("layer ") :].splitlines()
-    assert max(map(len, table)) <= 80
-    assert re.search(r"low +price +25 +0 +0 +0 +75 +1\.00 of 2 +2\.45e\+03 +2\.45 +1\.00", plain)
+    return text
 
 
 def _read(terminal: int) -> bytes:
@@ -412,3 +418,46 @@ def test_runs_side_by_side_have_their_doubts_as_json(
     rows = json.loads(capfd.readouterr().out)["comparison"]["rows"]
     assert rows[0]["doubts"] == {}
     assert rows[1]["doubts"] == {str(nobodys): ["part of the gradient is nobody's"]}
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 layers of long names, and 10 tasks; the fourth owns layers 20 to 22, and nobody any other."""
+    layers = {f"encoder.layers.{number}.self_attn.out_proj": 2 for number in range(40)}
+    updates = np.random.default_rng(0).normal(size=(4, 10, 80))
+    updates[:, 3, 40:46] *= 30
+    rows = make_rows(updates, tasks=[f"task_number_{k}" for k in range(10)], layers=layers)
+    return write_run(tmp_path_factory.mktemp("large") / "run", *rows)
+
+
+def test_a_large_summary_is_folded_worst_layers_first(large: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert leave("summary", str(large)) == 0
+    out = capfd.readouterr().out
+    assert len(out.splitlines()) <= 40
+    shown = [line.split()[0] for line in out.splitlines() if line.startswith(("encoder", "all shared"))]
+    assert {name.split(".")[2] for name in shown[:3]} == {"20", "21", "22"}
+    assert shown[-1] == "all"
+    assert "Not shown: 35 more layers, less dominated (effective tasks" in out
+    owner = next(line for line in out.splitlines() if line.startswith("encoder"))
+    assert "task_number_3" in "".join(out[out.index(owner) :].splitlines()[:3])
+
+
+def test_all_of_a_large_summary(large: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert leave("summary", str(large), "--all") == 0
+    out = capfd.readouterr().out
+    assert out.count("task_number_7 ") == 41
+    assert "Not shown" not in out
+
+
+def test_thresholds_and_json_know_the_rows_that_are_not_shown(large: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert leave("summary", str(large), "--fail-on", "gcd[task_number_9, *.39.*] > 0", "--json") == 3
+    assert len(json.loads(capfd.readouterr().out)["runs"][0]["rows"]) == 410
+
+
+def test_long_names_are_whole_on_a_terminal(large: Path) -> None:
+    """A layer has a line of its own where it does not fit beside the numbers; no name is broken."""
+    plain = re.sub(r"\x1b\[[\d;]*m", "", on_a_terminal(large))
+    table = plain[plain.index("task ") :].splitlines()
+    assert max(map(len, table)) <= 80
+    assert "encoder.layers.20.self_attn.out_proj" in table
+    assert any(re.match(r"task_number_3 +\d+ ", line) for line in table)

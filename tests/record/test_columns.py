@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import dominance
-from dominance import Recorder, by_column, by_group, open_run
+from dominance import Recorder, by_class, by_column, by_group, by_part, open_run
+from dominance.record.columns import MakesShares
 from dominance.record.graph import edge_of
 from dominance.record.naming import Names
 from dominance.record.tasks import Root, TaskFinder
@@ -115,3 +116,50 @@ def test_one_loss_over_columns_says_what_to_do(kind: str, says: bool) -> None:
     found = TaskFinder().find([Root(edge_of(loss), torch.ones(()), loss)], names, {id(p) for p in net.parameters()}, {})
     assert [task.name for task in found.tasks] == ["loss"]
     assert found.columns == (3 if says else None)
+
+
+def gradients_through(shares: object, net: nn.Module, loss_of: object, path: Path) -> np.ndarray:
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    with Recorder(path, net, optimizer, exact=True):
+        out = net(X)
+        dominance.observe(at=out, shares=shares)  # type: ignore[arg-type]
+        loss_of(out).backward()  # type: ignore[operator]
+        optimizer.step()
+    found: np.ndarray = open_run(path)["gradient/gradient"].values[0]
+    return found
+
+
+def test_classes_of_the_target(tmp_path: Path) -> None:
+    """A class is as good as a group of rows; what is to be ignored is of none."""
+    target = torch.tensor([0, 1, 2, 2, 1, 0, -100, 2, 2, 2, 0, 0])
+    found = gradients_through(by_class(target), network(), lambda out: F.cross_entropy(out, target), tmp_path / "run")
+    assert open_run(tmp_path / "run").attrs["tasks"] == ["0", "1", "2"]
+    for k in range(3):
+        net = network()
+        only = torch.where(target == k, target, -100)
+        (F.cross_entropy(net(X), only, reduction="sum") / (target >= 0).sum()).backward()
+        want = torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None])
+        np.testing.assert_allclose(found[k], want, atol=1e-6)
+
+
+def test_classes_of_pixels_have_names() -> None:
+    target = torch.tensor([[[0, 1], [1, -1]]])
+    shares = by_class(target, ["sky", "road"])(torch.zeros(1, 3, 2, 2))
+    assert {name: share.shape for name, share in shares.items()} == dict.fromkeys(["sky", "road"], (1, 1, 2, 2))
+    assert [float(share.sum()) for share in shares.values()] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("shares", [by_class(torch.zeros(5)), by_part(a=torch.ones(4))])
+def test_shares_that_do_not_fit(shares: MakesShares) -> None:
+    with pytest.raises(ValueError, match="was given"):
+        shares(torch.zeros(12, 3))
+
+
+def test_parts_of_an_output(tmp_path: Path) -> None:
+    """Parts add up to the whole gradient where they cover it."""
+    left = torch.tensor([True, False, False])
+    found = gradients_through(
+        by_part(left=left, rest=~left), network(), lambda out: F.mse_loss(out, Y), tmp_path / "run"
+    )
+    np.testing.assert_allclose(found.sum(0), open_run(tmp_path / "run")["gradient/total"].values[0], atol=1e-7)
+    assert np.abs(found).max(axis=1).min() > 0

@@ -159,5 +159,5 @@ def test_a_resumed_run_goes_on_after_its_last_step(tmp_path: Path) -> None:
 
 
 def test_the_columns_of_one_output_are_offered(tmp_path: Path) -> None:
-    (line,) = sink(tmp_path / "run").announce(["loss"], {"loss": 1.0}, [], [], 3)
+    (line,) = sink(tmp_path / "run").announce(["loss"], {"loss": 1.0}, [], [], (3, None))
     assert line.endswith(", or the 3 columns of its output: dominance.observe(columns=(OUTPUT, [3 NAMES]))")

@@ -187,4 +187,6 @@ def _notes(seen: Overview, steps: UsableSteps) -> list[str]:
     if reasons:
         said = ", ".join(f"{number} {reason.replace('_', '-')}" for reason, number in reasons.items())
         lines.append(f"{sum(reasons.values())} of {len(steps.used)} recorded steps are left out: {said}")
+        if reasons.get("unattributed"):
+            lines[-1] += " (much of the step there is momentum of gradients that nobody saw)"
     return lines
