@@ -16,7 +16,7 @@ help:
 	@echo "make demo    record a training script on real data, summarise it, draw its report"
 	@echo "make test    the tests, ruff and mypy"
 	@echo "make lint    ruff and mypy alone"
-	@echo "make speed   the speed measurements"
+	@echo "make speed   the speed measurements; docs/cost.md gets its table"
 	@echo "make trainers  real trainers under record, in an environment of their own"
 	@echo "make programs  2,000 generated training programs, recorded and judged by gradients taken by hand"
 	@echo "make setup   the environment in $(VENV), which the others make when it is missing"
@@ -38,7 +38,9 @@ lint: setup
 	$(BIN)/mypy
 
 speed: setup
-	@for file in tests/speed/*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+	@for file in $(filter-out tests/speed/record_cost.py,$(wildcard tests/speed/*.py)); do \
+		echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+	$(BIN)/python tests/speed/record_cost.py --table docs/cost.md
 
 trainers: .venv-trainers/.installed
 	nice .venv-trainers/bin/python tests/trainers/run.py

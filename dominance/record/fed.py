@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from dominance.record.compare import nonzero
 from dominance.record.ledger import Account, Ledger, add
 from dominance.record.mixtures import closed, rest, unmixed
 from dominance.record.passes import Part, Pass
@@ -53,7 +54,7 @@ class Fed:
     def reach(self) -> dict[Tensor, list[str]]:
         """Which tasks reach each parameter, as far as this step shows."""
         # All zero says nothing: one node of a compiled graph gives every head a gradient of every loss.
-        return {p: [name for name, g in split.tasks.items() if g.any()] for p, split in self.splits.items()}
+        return {p: [name for name, g in split.tasks.items() if nonzero(g)] for p, split in self.splits.items()}
 
 
 def fed(ledger: Ledger, totals: dict[Tensor, Tensor], tasks: Iterable[str] = ()) -> Fed:
@@ -80,7 +81,7 @@ def fed(ledger: Ledger, totals: dict[Tensor, Tensor], tasks: Iterable[str] = ())
     losses = _losses(ledger, name, accounts, mixed)
     announced = {} if mixed else dict(losses.weight)
     # Of zeros nobody knows by what they were multiplied.
-    some = [p for p in totals if p not in mixed and changed[p] is not None and totals[p].any()]
+    some = [p for p in totals if p not in mixed and changed[p] is not None and nonzero(totals[p])]
     overall = uniform([changed[p] for p in some], max(map(within, some), default=ALIKE))
     losses.weight = {task: value * overall for task, value in losses.weight.items()}
     for members, weights in fitted:

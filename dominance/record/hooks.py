@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.hooks import BackwardHook, RemovableHandle
 
+from dominance.record.compare import nonzero
 from dominance.record.compiled import keeping_buffers
 from dominance.record.forward_hooks import left_out
 from dominance.record.graph import Edge, Node, edge_of, leaves
@@ -351,7 +352,7 @@ def _keep(kept: dict[Tensor, Tensor], parameter: Tensor, gradients: tuple[Tensor
         return
     with unseen():  # within the script's own pass, under its modes
         # All zero: most likely the rest of a vector of losses of which one was picked; it does not tell whose it is.
-        if gradient.is_sparse or gradient.any():
+        if gradient.layout is not torch.strided or nonzero(gradient):
             # A copy: a reference would keep autograd from handing its buffer to .grad as it does without us.
             kept[parameter] = dense(gradient.detach().clone())
 

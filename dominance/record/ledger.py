@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from dominance.record.compare import nonzero
 from dominance.record.hooks import dense
 from dominance.record.passes import Part, Pass
 from dominance.record.rescaling import factors
@@ -176,8 +177,8 @@ class Ledger:
             left, now = account.left, None if p.grad is None else dense(p.grad.detach())
             if left is None or p in self.given:
                 continue
-            if now is None or not now.any():
-                if left.any():
+            if now is None or not nonzero(now):
+                if nonzero(left):
                     overflow |= not account.stepped and not bool(torch.isfinite(left).all())
                     account.empty()
                 else:
@@ -252,7 +253,7 @@ class Ledger:
                 reached = self.reached.setdefault(p, set())
                 # All zero says nothing: one node of a compiled graph gives every head a gradient of every loss.
                 part = made.part(task)
-                if part not in reached and gradient.any():
+                if part not in reached and nonzero(gradient):
                     reached.add(part)
                     if len(reached) > 1:
                         self.met |= reached

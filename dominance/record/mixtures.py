@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from dominance.record.compare import nonzero
 from dominance.record.rows import inner_products
 from dominance.record.splits import GradientSplit
 
@@ -138,15 +139,16 @@ def closed(parameter: Tensor, total: Tensor, tasks: Mapping[str, Tensor]) -> tup
     if not tasks or not float(torch.linalg.vector_norm(left)) <= rounding * size:
         return held, left
     for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
-        if not left.any():
+        if not nonzero(left):
             break
         here = tasks[name] != 0
-        if here.all():
+        beyond = None if here.all() else left.masked_fill(here, 0)
+        if beyond is None or not nonzero(beyond):
             held[name] = left.add_(tasks[name])
             return held, None
         held[name] = torch.where(here, tasks[name] + left, tasks[name])
-        left = left.masked_fill(here, 0)
-    return held, left if left.any() else None
+        left = beyond
+    return held, left if nonzero(left) else None
 
 
 def rest(parameter: Tensor, total: Tensor, tasks: Iterable[Tensor]) -> Tensor | None:

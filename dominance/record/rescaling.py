@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
+from dominance.record.compare import nonzero
+
 Factor = Tensor | float | None
 """A number, one number for each coordinate, or None: the gradient was changed in another way."""
 
@@ -28,7 +30,7 @@ def factors(totals: Mapping[Tensor, Tensor], left: Mapping[Tensor, Tensor]) -> d
         left: those that backward() left; where one is missing nothing is known, and the factor is 1.
     """
     found = {p: _factor(total, left.get(p), p.dtype) for p, total in totals.items()}
-    several = [f for p, f in found.items() if totals[p].numel() > 1 and totals[p].any()]
+    several = [f for p, f in found.items() if totals[p].numel() > 1 and nonzero(totals[p])]
     known = [f for f in several if isinstance(f, float)]
     own = len(known) == len(several) and math.isnan(uniform(known))
     for p, factor in found.items():
@@ -60,13 +62,13 @@ def _alike(factor: float, other: float, limit: float = ALIKE) -> bool:
 
 
 def _factor(total: Tensor, before: Tensor | None, dtype: torch.dtype = torch.float32) -> Factor:
-    if before is None or before.shape != total.shape or torch.equal(before, total):
+    if before is None or before is total or before.shape != total.shape or torch.equal(before, total):
         return 1.0
     square = float((before.double() * before.double()).sum())
     if not math.isfinite(square):
         return 1.0
     if square == 0.0:
-        return None if total.any() else 1.0
+        return None if nonzero(total) else 1.0
     factor = float((before.double() * total.double()).sum()) / square
     off = (total.double() - factor * before.double()).abs()
     if float(torch.linalg.vector_norm(off)) <= _SAME * float(torch.linalg.vector_norm(total.double())):

@@ -58,10 +58,15 @@ def closure_of(split: StepSplit, theta: Tensor, eps: float, room: Pool) -> tuple
     """Largest error of the sum of the parts, and the spacing of theta (size times ``eps``), over the largest step."""
     if split.total.numel() == 0:
         return 0.0, 0.0
-    error = torch.neg(split.total, out=room.take(split.total))
-    for part in (*split.tasks.values(), split.residual, split.unattributed, split.decay, split.outside):
-        if part is not None:
-            error.add_(part)
+    parts = (*split.tasks.values(), split.residual, split.unattributed, split.decay, split.outside)
+    given = [part for part in parts if part is not None]
+    error = room.take(split.total)
+    if given:
+        torch.sub(given[0], split.total, out=error)
+    else:
+        torch.neg(split.total, out=error)
+    for part in given[1:]:
+        error.add_(part)
     largest, off, size = (
         max(-low.item(), high.item()) for low, high in map(torch.aminmax, (split.total, error, theta))
     )

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from dominance.record.compare import differ_at_first
+
 
 @dataclass
 class Theta:
@@ -21,6 +23,8 @@ class Theta:
     before: dict[Tensor, Tensor] = field(default_factory=dict)
     """Before the step, where it is not as at the start."""
     after: dict[Tensor, Tensor] = field(default_factory=dict)
+    _stayed: set[Tensor] = field(default_factory=set)
+    """Parameters that ``outside`` has found where their step left them."""
 
     @torch.no_grad()
     def begin(self, parameters: Iterable[Tensor]) -> None:
@@ -57,22 +61,30 @@ class Theta:
         for p, start in self.start.items():
             before = self.before.get(p, start)
             after = self.after.get(p, before)
-            if before is start and _same(p, after):
-                continue
+            if _same(p, after):
+                self._stayed.add(p)
+                if before is start:
+                    continue
             moved = _minus(before, start) + _minus(p.detach(), after)
             if moved.any():
                 yield p, moved, _minus(after, before)
 
     def next(self, *, keep: bool) -> None:
-        """The training step is over. ``keep`` its end as the start of the next one, where that is recorded too."""
+        """The training step is over; since ``outside`` was drawn nothing has moved.
+
+        Args:
+            keep: its end as the start of the next one, where that is recorded too.
+        """
         ends = {p: self.after.get(p, start) for p, start in self.start.items()} if keep else {}
-        self.start = {p: end if _same(p, end) else p.detach().clone() for p, end in ends.items()}
-        self.before, self.after = {}, {}
+        self.start = {p: end if p in self._stayed or _same(p, end) else p.detach().clone() for p, end in ends.items()}
+        self.before, self.after, self._stayed = {}, {}, set()
 
 
 def _same(parameter: Tensor, value: Tensor) -> bool:
     now = parameter.detach()
     if now.shape != value.shape or now.dtype != value.dtype or now.device != value.device:
+        return False
+    if differ_at_first(now, value):
         return False
     return torch.equal(now, value) or (
         not bool(torch.isfinite(value).all()) and torch.equal(now.nan_to_num(), value.nan_to_num())

@@ -1,0 +1,34 @@
+"""Whether tensors are zero, or the same: told by the first of their entries wherever these tell it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_FIRST = 2048
+"""So many entries are looked at before all: a pass over a large tensor costs as much as a good part of its gradient."""
+
+
+def nonzero(tensor: Tensor) -> bool:
+    """Whether any entry is other than zero, NaN included."""
+    if tensor.numel() > 2 * _FIRST and bool(_first(tensor).any()):
+        return True
+    return bool(tensor.any())
+
+
+def differ_at_first(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors of one shape and dtype differ in their first entries, NaN being equal to NaN; of small
+    tensors it is not asked."""
+    if one.numel() <= 2 * _FIRST or one.device != other.device:
+        return False
+    return not torch.equal(_first(one).nan_to_num(), _first(other).nan_to_num())
+
+
+def _first(tensor: Tensor) -> Tensor:
+    """Some entries: the first, of whatever layout in memory. No copy of the whole is made."""
+    while tensor.dim() > 1:
+        inner = tensor[0].numel()
+        if inner < _FIRST:
+            return tensor[: -(-_FIRST // max(inner, 1))]
+        tensor = tensor[0]
+    return tensor[:_FIRST]

@@ -1,0 +1,207 @@
+"""What a recorded step costs: over the floor of K + 1 backward passes, by CPU time, on four nets; K = 2, 4, 8.
+
+    python tests/speed/record_cost.py [--rounds N] [--against CHECKOUT] [--table FILE]
+
+Each build is a process of its own, and they take turns, as do the floor and the recorded steps in each: what else the
+machine does meets all of them. Medians over the rounds of the ratio within a round. It asserts nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Tensor, nn
+
+HERE = Path(__file__).resolve()
+NETS = ("tiny MLP", "MLP 6x1024", "ResNet", "transformer")
+WARM = 2
+TABLE, TABLE_ENDS = "<!-- recorded steps -->", "<!-- end of recorded steps -->"
+"""What the table stands between in the file."""
+
+
+class Block(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.way = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x + self.way(x))
+
+
+class Transformer(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(width, 4, 4 * width, dropout=0.0, batch_first=True)
+        self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x).mean(1)
+
+
+def net(kind: str, tasks: int) -> tuple[nn.ModuleDict, Tensor]:
+    """A trunk with a head for each task, and a batch."""
+    torch.manual_seed(0)
+    if kind == "tiny MLP":
+        trunk, out, x = mlp(32, 2), 32, torch.randn(64, 32)
+    elif kind == "MLP 6x1024":
+        trunk, out, x = mlp(1024, 6), 1024, torch.randn(128, 1024)
+    elif kind == "ResNet":
+        blocks = [Block(32) for _ in range(4)]
+        trunk = nn.Sequential(nn.Conv2d(3, 32, 3, padding=1), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        out, x = 32, torch.randn(32, 3, 16, 16)
+    else:
+        trunk, out, x = Transformer(128), 128, torch.randn(16, 32, 128)
+    heads = nn.ModuleList(nn.Linear(out, 1) for _ in range(tasks))
+    return nn.ModuleDict({"trunk": trunk, "heads": heads}), x
+
+
+def mlp(width: int, depth: int) -> nn.Sequential:
+    return nn.Sequential(*(module for _ in range(depth) for module in (nn.Linear(width, width), nn.ReLU())))
+
+
+def losses(model: nn.ModuleDict, x: Tensor) -> list[Tensor]:
+    z = model["trunk"](x)
+    return [(head(z)[:, 0] - k / 10).square().mean() for k, head in enumerate(model["heads"])]
+
+
+def optimizer_of(model: nn.Module, name: str) -> torch.optim.Optimizer:
+    if name == "Adam":
+        return torch.optim.Adam(model.parameters(), lr=1e-5)
+    return torch.optim.SGD(model.parameters(), lr=1e-5, momentum=0.9)
+
+
+def cpu_seconds(action: Callable[[], object], times: int) -> float:
+    start = time.process_time()
+    for _ in range(times):
+        action()
+    return (time.process_time() - start) / times
+
+
+def measure(kind: str, tasks: int, optimizer: str) -> Iterator[dict[str, float]]:
+    """CPU seconds of a plain step, of the floor, of a recorded step and of one between bursts; a round each time."""
+    from dominance import Recorder
+
+    (model, x), (other, _) = net(kind, tasks), net(kind, tasks)
+    mine, others = optimizer_of(model, optimizer), optimizer_of(other, optimizer)
+
+    def step(which: nn.ModuleDict, by: torch.optim.Optimizer) -> None:
+        by.zero_grad()
+        sum(losses(which, x)).backward()
+        by.step()
+
+    def floor() -> None:
+        others.zero_grad()
+        per_task = losses(other, x)
+        for loss in per_task:
+            torch.autograd.grad(loss, list(other.parameters()), retain_graph=True, allow_unused=True)
+        sum(per_task).backward()
+        others.step()
+
+    times = 20 if kind == "tiny MLP" else 3
+    with tempfile.TemporaryDirectory() as folder:
+        turn = 0
+        while True:
+            turn += 1
+            here = {"plain": cpu_seconds(lambda: step(other, others), times), "floor": cpu_seconds(floor, times)}
+            # The first recorded step finds the tasks and lays the run out: it is not counted.
+            with Recorder(f"{folder}/{turn}", model, mine, every=1):
+                cpu_seconds(lambda: step(model, mine), WARM)
+                here["recorded"] = cpu_seconds(lambda: step(model, mine), times)
+            with Recorder(f"{folder}/{turn}-rare", model, mine, every=1000, burst=1):
+                cpu_seconds(lambda: step(model, mine), WARM)
+                here["between"] = cpu_seconds(lambda: step(model, mine), times)
+            yield here
+
+
+def work() -> None:
+    """Answer each line, a net, K and an optimizer in JSON, by the figures of one round."""
+    torch.set_num_threads(1)
+    going: dict[str, Iterator[dict[str, float]]] = {}
+    for line in sys.stdin:
+        if line not in going:
+            going.clear()
+            going[line] = measure(*json.loads(line))
+        print(json.dumps(next(going[line])), flush=True)
+
+
+class Build:
+    """A checkout, at work in a process of its own."""
+
+    def __init__(self, checkout: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, str(HERE), "--worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+
+    def ask(self, question: str) -> dict[str, float]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(question + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--against", type=Path, help="another checkout of the project, measured in turn with this one")
+    parser.add_argument("--table", type=Path, help="a file with the marks that the table is to stand between")
+    parser.add_argument("--nets", nargs="+", default=NETS)
+    parser.add_argument("--tasks", nargs="+", type=int, default=(2, 4, 8))
+    parser.add_argument("--optimizers", nargs="+", default=("Adam", "SGD"))
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.worker:
+        work()
+        return
+    checkouts = [HERE.parents[2], *([given.against.resolve()] if given.against else [])]
+    builds = [Build(checkout) for checkout in checkouts]
+    more = " other build / floor | this / other |" if given.against else ""
+    lines = ["| net | K | optimizer | plain, ms | floor / plain | recorded / floor | between bursts / plain |" + more]
+    lines.append("|---|---|---|---|---|---|---|" + "---|---|" * bool(given.against))
+    print(*lines, sep="\n")
+    for kind in given.nets:
+        for tasks in given.tasks:
+            for optimizer in given.optimizers:
+                question = json.dumps([kind, tasks, optimizer])
+                rounds = [[build.ask(question) for build in builds] for _ in range(given.rounds)]
+                lines.append(row(kind, tasks, optimizer, rounds))
+                print(lines[-1], flush=True)
+    if given.table:
+        text = given.table.read_text()
+        start, end = text.index(TABLE) + len(TABLE), text.index(TABLE_ENDS)
+        made = f"Medians over {given.rounds} rounds, torch {torch.__version__}, one thread.\n\n" + "\n".join(lines)
+        given.table.write_text(f"{text[:start]}\n{made}\n{text[end:]}")
+    for build in builds:
+        assert build.process.stdin is not None
+        build.process.stdin.close()
+        build.process.wait()
+
+
+def row(kind: str, tasks: int, optimizer: str, rounds: list[list[dict[str, float]]]) -> str:
+    def ratio(one: str, other: str, which: int = 0) -> float:
+        return median(each[which][one] / each[which][other] for each in rounds)
+
+    cells = [kind, str(tasks), optimizer, f"{1e3 * median(each[0]['plain'] for each in rounds):.2f}"]
+    cells += [f"{ratio('floor', 'plain'):.2f}", f"{ratio('recorded', 'floor'):.2f}", f"{ratio('between', 'plain'):.2f}"]
+    if len(rounds[0]) > 1:
+        both = median(each[0]["recorded"] / each[1]["recorded"] for each in rounds)
+        cells += [f"{ratio('recorded', 'floor', 1):.2f}", f"{both:.2f}"]
+    return "| " + " | ".join(cells) + " |"
+
+
+if __name__ == "__main__":
+    main()
