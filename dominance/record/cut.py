@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dominance.record.tasks import Found, FoundTask
-from dominance.record.terms import Root
+from dominance.record.weights import Root
 
 _EXACT = 1e-5
 """Largest distance, relative to the gradient, from a mixture of known ones: float32 rounding."""

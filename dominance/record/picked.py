@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from dominance.record.terms import Root
+from dominance.record.weights import Root
 
 _LOSSES = 32
 """Entries of a vector that was not stacked from scalars which are still taken for losses, not for samples."""

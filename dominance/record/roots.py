@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dominance.record.graph import edge_of, leaves
-from dominance.record.terms import Root
+from dominance.record.weights import Root
 
 
 def roots_of(outputs: Sequence[Any], gradients: Sequence[Any]) -> list[Root]:

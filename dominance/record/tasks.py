@@ -8,62 +8,22 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from dominance.record.columns import below_columns, columns_before, share_of_loss, share_sum, shares_of
-from dominance.record.graph import Edge, edge_of, head, output_shape, positions_above, reach, touches_data
+from dominance.record.columns import below_columns, columns_before
+from dominance.record.found import Found, FoundTask, task_of
+from dominance.record.graph import Edge, head, output_shape, reach, touches_data
 from dominance.record.heads import Heads
 from dominance.record.labels import Label, Labeller, Unnamed, all_known, entry_of, groups, held_positions
 from dominance.record.naming import Names
+from dominance.record.observed import found_of_observed
 from dominance.record.sources import GENERIC
 from dominance.record.splitting import Term
-from dominance.record.terms import Root, TermFinder, exact_weights, picks
+from dominance.record.terms import TermFinder
 from dominance.record.values import is_plain_sum, term_value
+from dominance.record.weights import Root, exact_weights, picks
 
 __all__ = ["Found", "FoundTask", "Root", "TaskFinder", "Unnamed", "exact_weights"]
 
 _MOST_PLANS = 500
-
-
-@dataclass
-class FoundTask:
-    """One task of one backward() call."""
-
-    name: str
-    edges: list[Edge]
-    gradients: list[Tensor]
-    """For each edge, the derivative of the root by it: the exact weight of the term."""
-    weight: float
-    """Sum of the weights: the task's gradient is this times the gradient of its loss."""
-    loss: float
-    """The task's own loss, unweighted; NaN where its tensor is gone and cannot be worked out again."""
-
-
-@dataclass
-class Found:
-    """What one backward() call is made of."""
-
-    root_name: str
-    tasks: list[FoundTask]
-    residual: list[str]
-    """Names of the terms that reach recorded parameters and are no task: regularisers."""
-    separate: list[str] = field(default_factory=list)
-    """Names of terms made from data that share no parameter with another term."""
-    expanded: bool = False
-    """Whether the walk went on below a named tensor because it was the only task."""
-    total: float = math.nan
-    words: list[str] = field(default_factory=list)
-    """What the user should know of how the tasks were told apart; each is said once."""
-    beside: list[FoundTask] = field(default_factory=list)
-    """The terms of ``residual`` and ``separate``."""
-    columns: int | None = None
-    """How many columns the one output has that the only loss is computed of; None where there is no such output."""
-    below_columns: list[Tensor] = field(default_factory=list)
-    """The parameters of what puts that output out."""
-    losses: dict[str, str] = field(default_factory=dict)
-    """Of a pass that starts below the losses: the loss that each task's gradient was taken of."""
-    totals: dict[str, float] = field(default_factory=dict)
-    """The values of those losses."""
-    nameless_sum: bool = False
-    """Whether it is a sum of several losses of which neither it nor any of them has a name: told as one task."""
 
 
 @dataclass
@@ -126,7 +86,7 @@ class TaskFinder:
         total = sum(float((root.tensor.detach() * root.gradient).sum()) for root in roots if root.tensor is not None)
         root_name = self._live_name(roots[0].edge, names)
         if observed:
-            found = self._from_observed(roots, names, parameters, observed, root_name)
+            found = found_of_observed(roots, parameters, observed, root_name)
         else:
             found = self._from_graph(roots, names, parameters, root_name, taken=taken)
         found.total = total if any(root.tensor is not None for root in roots) else math.nan
@@ -167,42 +127,6 @@ class TaskFinder:
         size = names.tensors[vector].shape[0]
         lists = [words for words in names.task_lists if len(words) == size]
         return lists[0][place] if len(lists) == 1 else f"{names.vectors[vector]}[{place}]"
-
-    def _from_observed(
-        self,
-        roots: Sequence[Root],
-        names: Names,
-        parameters: set[int],
-        observed: Mapping[str, Tensor],
-        root_name: str | None,
-    ) -> Found:
-        if len(shares := [loss for loss in observed.values() if shares_of(loss) is not None]) == len(observed):
-            return Found(root_name or "loss", _shares_of_all(roots, list({id(at): at for at in shares}.values())), [])
-        labels, edges = list(observed), [edge_of(loss) for loss in observed.values()]
-        above = positions_above(edges)
-        words, tasks = [], []
-        # A sum that was named beside what it is made of is what is left of it without them.
-        sums = {upper for each in above for upper in each}
-        spare = {
-            i
-            for i in sums
-            if not _reaches_past(edges[i], {edges[j] for j in range(len(edges)) if i in above[j]}, parameters)
-        }
-        for i in sorted(spare):
-            inside = ", ".join(labels[j] for j in range(len(edges)) if i in above[j])
-            words.append(f"{labels[i]} is the sum of {inside}, and no task beside them")
-        kept = [i for i in range(len(edges)) if i not in spare]
-        full = exact_weights_of_all(roots, [edges[i] for i in kept])
-        for i, weight in zip(kept, full, strict=True):
-            if weight is None:
-                continue
-            task = _task(labels[i], [edges[i]], [weight], [observed[labels[i]].detach()])
-            within = [j for j in kept if i in above[j]]
-            if within:
-                words.append(f"{labels[i]} holds {', '.join(labels[j] for j in within)}: it stands for the rest of it")
-                _take_out(task, [edges[j] for j in within], [observed[labels[j]].detach() for j in within])
-            tasks.append(task)
-        return Found(root_name or "loss", tasks, [], words=words)
 
     def _from_graph(
         self, roots: Sequence[Root], names: Names, parameters: set[int], root_name: str | None, *, taken: bool
@@ -270,7 +194,7 @@ class TaskFinder:
                 continue
             values = [whole.get(edge, names.value(edge)) for edge, _ in held]
             values = [term_value(e[0]) if v is None else v for (e, _), v in zip(held, values, strict=True)]
-            tasks.append(_task(name, [edge for edge, _ in held], [weight for _, weight in held], values))
+            tasks.append(task_of(name, [edge for edge, _ in held], [weight for _, weight in held], values))
         return tasks
 
     def _labels(self, terms: list[Term], names: Names, parameters: set[int], only: str | None) -> list[Label]:
@@ -401,80 +325,3 @@ def _by_difference(tasks: Sequence[FoundTask], roots: Sequence[Root], terms: Seq
     total = float((tensor.detach().double() * roots[0].gradient.double()).sum())
     known = sum(task.weight * task.loss for task in tasks if task is not unknown[0])
     unknown[0].loss = (total - known) / unknown[0].weight
-
-
-def _shares_of_all(roots: Sequence[Root], tensors: Sequence[Tensor]) -> list[FoundTask]:
-    """As ``_shares``; shares of one name are one task, as where a network is called twice for one loss."""
-    found: dict[str, FoundTask] = {}
-    for task in (task for at in tensors for task in _shares(roots, at)):
-        if task.name in found:
-            held = found[task.name]
-            held.edges += task.edges
-            held.gradients += task.gradients
-            held.loss += task.loss
-        else:
-            found[task.name] = task
-    return list(found.values())
-
-
-def _shares(roots: Sequence[Root], at: Tensor) -> list[FoundTask]:
-    """Tasks that are shares of the gradient through one tensor."""
-    edge = edge_of(at)
-    (gradient,) = exact_weights(roots, [edge])
-    if gradient is None:
-        return []
-    nodes = [root.edge[0] for root in roots]
-    entries = share_of_loss(nodes, edge, lambda above: exact_weights(roots, [above])[0])
-    shares = shares_of(at) or {}
-    return [
-        FoundTask(name, [edge], [gradient * share], 1.0, share_sum(entries, share)) for name, share in shares.items()
-    ]
-
-
-def exact_weights_of_all(roots: Sequence[Root], edges: Sequence[Edge]) -> list[Tensor | None]:
-    """As ``exact_weights``, each edge on its own: what one holds of another counts in both."""
-    return [exact_weights(roots, [edge])[0] for edge in edges]
-
-
-def _reaches_past(edge: Edge, cut: set[Edge], parameters: set[int]) -> bool:
-    """Whether any of the parameters lies below an edge on a way that does not pass through ``cut``."""
-    stops = {node for node, _ in cut}
-    seen, stack = {edge[0]}, [edge[0]]
-    while stack:
-        node = stack.pop()
-        if hasattr(node, "variable") and id(node.variable) in parameters:
-            return True
-        for child, _ in node.next_functions:
-            if child is not None and child not in seen and child not in stops:
-                seen.add(child)
-                stack.append(child)
-    return False
-
-
-def _take_out(task: FoundTask, edges: list[Edge], values: list[Tensor]) -> None:
-    """Leave in a task what of its loss is not made of these others."""
-    own = Root(task.edges[0], task.gradients[0], None)
-    for edge, value, weight in zip(edges, values, exact_weights([own], edges), strict=True):
-        if weight is not None:
-            task.edges.append(edge)
-            task.gradients.append(-weight)
-            if task.weight:
-                task.loss -= float((weight.double() * value.double()).sum()) / task.weight
-
-
-def _task(name: str, edges: list[Edge], gradients: list[Tensor], values: Sequence[Tensor | None]) -> FoundTask:
-    weight = sum(float(gradient.detach().double().sum()) for gradient in gradients)
-    scaled = 0.0
-    for gradient, value in zip(gradients, values, strict=True):
-        same = value is not None and (value.shape == gradient.shape or value.numel() == 1 == gradient.numel())
-        term = math.nan if value is None or not same else float((gradient.double() * value.double()).sum())
-        scaled += term
-    size = sum(float(gradient.detach().double().abs().sum()) for gradient in gradients)
-    if size == 0:
-        # Switched off for now: the loss is what it would be at weight 1, or the mean of its samples.
-        means = [math.nan if value is None else float(value.double().mean()) for value in values]
-        return FoundTask(name, edges, gradients, 0.0, sum(means) / len(means))
-    if abs(weight) <= 1e-12 * size:
-        # Weights that cancel define no mean loss: the sum is then the loss, at weight 1.
-        weight = 1.0
-    return FoundTask(name, edges, gradients, weight, scaled / weight)

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import islice
 
-import torch
-from torch import Tensor
-from torch.autograd.graph import GradientEdge
-
+from dominance.record.assigned import Values
 from dominance.record.graph import (
-    ACCUMULATE,
     COPY_SLICES,
     ELEMENTWISE,
     Edge,
-    Fingerprint,
     Node,
     children,
-    fingerprint,
     output_size,
     positions_above,
     touches_data,
@@ -26,8 +19,8 @@ from dominance.record.graph import (
 )
 from dominance.record.means import is_mean
 from dominance.record.naming import Names
-from dominance.record.sources import name_of_value, stack_of, value_of
 from dominance.record.splitting import Named, Splitter, Term
+from dominance.record.weights import Root
 
 _LOSS_NODES = (
     "MseLoss", "L1Loss", "SmoothL1", "HuberLoss", "NllLoss", "BinaryCrossEntropy", "KlDiv", "SoftMargin", "CtcLoss",
@@ -37,81 +30,6 @@ _CURVES = {
     "ExpBackward0", "ClampBackward0", "ClampBackward1", "ClampMinBackward0", "ClampMaxBackward0", "AddBackward0",
 }  # fmt: skip
 _MOST_ROUNDS = 20
-
-
-@dataclass
-class Root:
-    """What backward() was called on: one edge, its incoming gradient, and the tensor if it is known."""
-
-    edge: Edge
-    gradient: Tensor
-    tensor: Tensor | None
-
-
-class Values:
-    """Which scalars are values of their own: those that a statement gave a name, or one call of torch made.
-
-    The places in the source that tell it are kept for some forwards only; the look of the graph tells it in others.
-    """
-
-    def __init__(self) -> None:
-        self._places: set[tuple[tuple[int, ...], str]] = set()
-        self._ends: set[Fingerprint] = set()
-        self._inner: set[Fingerprint] = set()
-        self._whole: set[Fingerprint] = set()
-        self._named: set[Fingerprint] = set()
-
-    def has_name(self, edge: Edge, above: Node | None) -> bool:
-        """Whether a statement gave this scalar a name; a parameter of one element is none."""
-        if output_size(edge) != 1 or edge[0].name() == ACCUMULATE:
-            return False
-        look = fingerprint(edge[0])
-        if not stack_of(edge[0]):
-            return look in self._named
-        value = value_of(edge[0], above)
-        named = value is not None and name_of_value(value) is not None
-        if named:
-            self._named.add(look)
-        return named
-
-    def ends(self, edge: Edge, path: tuple[int, ...], above: Node | None) -> bool:
-        """Whether the walk down a loss ends at this scalar."""
-        node, _ = edge
-        if output_size(edge) != 1:
-            return False
-        if not stack_of(node):
-            look = fingerprint(node)
-            return (path, node.name()) in self._places or (look in self._ends and look not in self._inner)
-        value = value_of(node, above)
-        ends = value is not None and (value.of_torch or name_of_value(value) is not None)
-        (self._ends if ends else self._inner).add(fingerprint(node))
-        if ends:
-            self._places.add((path, node.name()))
-            if value is not None and value.of_torch:
-                self._whole.add(fingerprint(node))
-        return ends
-
-    def is_value(self, edge: Edge, path: tuple[int, ...], above: Node | None) -> bool:
-        """Whether a statement or a function made this scalar; known from the source alone."""
-        return value_of(edge[0], above) is not None
-
-    def one_call(self, edge: Edge) -> bool:
-        """Whether one call of a function of torch made this scalar, whatever it is a sum of inside."""
-        stack = stack_of(edge[0])
-        if not stack:
-            return fingerprint(edge[0]) in self._whole
-        if stack[-1].in_torch:
-            self._whole.add(fingerprint(edge[0]))
-        return stack[-1].in_torch
-
-    def keep(self, terms: Sequence[Term]) -> None:
-        """The walk of a forward whose source is known has come to these terms."""
-        for term in terms:
-            if output_size(term.edge) == 1 and stack_of(term.node):
-                look = fingerprint(term.node)
-                self._ends.add(look)
-                self._inner.discard(look)
-                self._places.add((term.path, term.kind))
 
 
 class TermFinder:
@@ -145,21 +63,24 @@ class TermFinder:
             each = [Term(r.edge, (i,) if len(roots) > 1 else (), r.edge[0].name()) for i, r in enumerate(roots)]
             return (terms if len(terms) == len(roots) == 1 else each), False
         live = self.live(names, parameters)
-        terms = self._inside(terms, names, live)
+        bare = self.live(names, parameters, gone=False)
+        terms = self._inside(terms, names, live, bare)
         expanded = len(roots) == 1 and len(terms) > 1
         terms, further = self._while_alone(terms, splitter, live, parameters)
         if further:
-            terms = self._inside(terms, names, live)
+            terms = self._inside(terms, names, live, bare)
         return self._apart(terms, splitter), expanded or further
 
-    def _inside(self, terms: list[Term], names: Names, live: Splitter) -> list[Term]:
+    def _inside(self, terms: list[Term], names: Names, live: Splitter, bare: Splitter) -> list[Term]:
         """The same, where a term that is itself a function of named losses is those losses."""
         found = []
         for term in terms:
+            # Beside others, what a function returned is one loss: its locals are what it is worked out from.
+            own = len(terms) > 1 and self._values.is_own(term.edge, term.above)
             if names.is_known(term.edge) or self._values.one_call(term.edge):
                 found.append(term)
                 continue
-            below = live.named_below(term)
+            below = (bare if own else live).named_below(term)
             found += below if len(below) > 1 or (below and _is_curve_of(term, below[0])) else [term]
         return found
 
@@ -173,11 +94,11 @@ class TermFinder:
         is_loss = names.is_known(only.edge) or values.ends(*place) or values.is_value(*place)
         return below if is_loss else [root]
 
-    def live(self, names: Names, parameters: set[int]) -> Splitter:
-        """Finds the scalars that the script holds by name now, or held in a function that has returned."""
+    def live(self, names: Names, parameters: set[int], *, gone: bool = True) -> Splitter:
+        """Finds the scalars that the script holds by name now, or (``gone``) held in a function that has returned."""
 
         def named(edge: Edge, path: tuple[int, ...], above: Node | None) -> bool:
-            return names.is_scalar(edge) or self._values.has_name(edge, above)
+            return names.is_scalar(edge) or (gone and self._values.has_name(edge, above))
 
         return Splitter(_Remembered(parameters), named, lambda edge: False, self._lifts(names))
 
@@ -286,50 +207,3 @@ class _Remembered:
         if node not in self._known:
             self._known[node] = touches_data(node, self._parameters)
         return self._known[node]
-
-
-def picks(root: Root) -> bool:
-    """Whether a root takes entries out of a vector."""
-    return bool(root.edge[0].name().startswith(("Select", "Unbind", "Split", "Slice", "Index")))
-
-
-def exact_weights(roots: Sequence[Root], edges: Sequence[Edge]) -> list[Tensor | None]:
-    """Derivative of the roots by each edge, through the linear top of the graph alone; None for an edge not reached.
-
-    Where one edge lies below another, the paths that pass through the upper one count there, and there alone.
-    """
-    if not edges:
-        return []
-    full = _derivatives([root.edge for root in roots], [root.gradient for root in roots], edges)
-    above = positions_above(edges)
-    direct: list[Tensor | None] = list(full)
-    for position in sorted(range(len(edges)), key=lambda i: len(above[i])):
-        weight = full[position]
-        for upper in above[position]:
-            through = direct[upper]
-            if weight is None or through is None:
-                continue
-            (part,) = _derivatives([edges[upper]], [through], [edges[position]])
-            weight = weight if part is None else weight - part
-        whole = full[position]
-        if above[position] and weight is not None and whole is not None:
-            rounding = 8 * torch.finfo(weight.dtype).eps * whole.detach().abs().max()
-            weight = None if bool((weight.detach().abs() <= rounding).all()) else weight
-        direct[position] = weight
-    return direct
-
-
-def _derivatives(outputs: Sequence[Edge], gradients: Sequence[Tensor], edges: Sequence[Edge]) -> list[Tensor | None]:
-    known: Mapping[Edge, Tensor] = dict(zip(outputs, gradients, strict=True))
-    inputs = [edge for edge in edges if edge not in known]
-    weights: dict[Edge, Tensor | None] = dict(known)
-    if inputs:
-        found = torch.autograd.grad(
-            [GradientEdge(*edge) for edge in outputs],
-            [GradientEdge(*edge) for edge in inputs],
-            list(gradients),
-            retain_graph=True,
-            allow_unused=True,
-        )
-        weights |= dict(zip(inputs, found, strict=True))
-    return [weights[edge] for edge in edges]

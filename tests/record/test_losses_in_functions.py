@@ -156,3 +156,19 @@ def test_a_loss_for_each_row_of_an_input_that_needs_gradient(tmp_path: Path) -> 
         (torch.stack(depth_losses).mean() + torch.stack(seg_losses).mean()).backward()
 
     assert recorded(tmp_path, Net(), train, 2).attrs["tasks"] == ["depth_losses", "seg_losses"]
+
+
+def test_the_locals_of_a_function_that_makes_one_loss_are_no_tasks(tmp_path: Path) -> None:
+    def spread_out(p: Tensor) -> Tensor:
+        gap = p.mean().square()
+        spread = p.var()
+        return gap * spread + gap
+
+    def losses(net: nn.Module) -> Tensor:
+        out = net(DATA.x)
+        depth_loss, seg_loss = spread_out(out[0]), DATA.ce(out)
+        return depth_loss + 2 * seg_loss
+
+    run = recorded(tmp_path, Net(), lambda net, step: losses(net).backward(), 3)
+    assert run.attrs["tasks"] == ["depth_loss", "seg_loss"]
+    np.testing.assert_allclose(run["loss/weight"].values, [[1, 2]] * 3, rtol=1e-6)

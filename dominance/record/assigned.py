@@ -1,0 +1,85 @@
+"""Which scalars of a loss's graph are values of their own, told by the source or by what looks the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dominance.record.graph import ACCUMULATE, Edge, Fingerprint, Node, fingerprint, output_size
+from dominance.record.sources import name_of_value, stack_of, value_of
+from dominance.record.splitting import Term
+
+
+class Values:
+    """Which scalars are values of their own: those that a statement gave a name, or one call of torch made.
+
+    The places in the source that tell it are kept for some forwards only; the look of the graph tells it in others.
+    """
+
+    def __init__(self) -> None:
+        self._places: set[tuple[tuple[int, ...], str]] = set()
+        self._ends: set[Fingerprint] = set()
+        self._inner: set[Fingerprint] = set()
+        self._whole: set[Fingerprint] = set()
+        self._named: set[Fingerprint] = set()
+        self._own: set[Fingerprint] = set()
+
+    def is_own(self, edge: Edge, above: Node | None) -> bool:
+        """Whether a statement or a function made this scalar, also where only its look tells."""
+        if not stack_of(edge[0]):
+            return fingerprint(edge[0]) in self._own
+        own = value_of(edge[0], above) is not None
+        if own:
+            self._own.add(fingerprint(edge[0]))
+        return own
+
+    def has_name(self, edge: Edge, above: Node | None) -> bool:
+        """Whether a statement gave this scalar a name; a parameter of one element is none."""
+        if output_size(edge) != 1 or edge[0].name() == ACCUMULATE:
+            return False
+        look = fingerprint(edge[0])
+        if not stack_of(edge[0]):
+            return look in self._named
+        value = value_of(edge[0], above)
+        named = value is not None and name_of_value(value) is not None
+        if named:
+            self._named.add(look)
+        return named
+
+    def ends(self, edge: Edge, path: tuple[int, ...], above: Node | None) -> bool:
+        """Whether the walk down a loss ends at this scalar."""
+        node, _ = edge
+        if output_size(edge) != 1:
+            return False
+        if not stack_of(node):
+            look = fingerprint(node)
+            return (path, node.name()) in self._places or (look in self._ends and look not in self._inner)
+        value = value_of(node, above)
+        ends = value is not None and (value.of_torch or name_of_value(value) is not None)
+        (self._ends if ends else self._inner).add(fingerprint(node))
+        if ends:
+            self._places.add((path, node.name()))
+            if value is not None and value.of_torch:
+                self._whole.add(fingerprint(node))
+        return ends
+
+    def is_value(self, edge: Edge, path: tuple[int, ...], above: Node | None) -> bool:
+        """Whether a statement or a function made this scalar; known from the source alone."""
+        return value_of(edge[0], above) is not None
+
+    def one_call(self, edge: Edge) -> bool:
+        """Whether one call of a function of torch made this scalar, whatever it is a sum of inside."""
+        stack = stack_of(edge[0])
+        if not stack:
+            return fingerprint(edge[0]) in self._whole
+        if stack[-1].in_torch:
+            self._whole.add(fingerprint(edge[0]))
+        return stack[-1].in_torch
+
+    def keep(self, terms: Sequence[Term]) -> None:
+        """The walk of a forward whose source is known has come to these terms."""
+        for term in terms:
+            if output_size(term.edge) == 1 and stack_of(term.node):
+                look = fingerprint(term.node)
+                self._ends.add(look)
+                self._inner.discard(look)
+                self._places.add((term.path, term.kind))
