@@ -68,7 +68,12 @@ def test_options_in_the_text_exist() -> None:
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\((?!https?:)([^)]+)\)", README))))
 def test_links_lead_somewhere(target: str) -> None:
-    assert (ROOT / target).exists()
+    path, _, heading = target.partition("#")
+    assert (ROOT / path).exists()
+    if heading:
+        page = ROOT / path if path else ROOT / "README.md"
+        headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+        assert heading in {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}
 
 
 def test_configuration_is_accepted(tmp_path: Path) -> None:

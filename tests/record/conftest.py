@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-LOOKS_THROUGH = ("test_inner_optimizers.py", "test_parameters.py", "test_models.py", "test_cut.py")
+LOOKS_THROUGH = ("test_inner_optimizers.py", "test_parameters.py", "test_models.py", "test_cut.py", "test_outputs.py")
 
 
 @pytest.fixture(autouse=True)
