@@ -21,6 +21,7 @@ from programs.sample import SAMPLE
 
 TESTS = Path(__file__).parent
 KNOWN = {
+    356: "rates by layer, multiplied into gradients put into .grad by hand: taken for a mean and noise on it",
     453: "tasks that take turns under one variable, in a net without heads of their own",
     1010: "per-task gradients that are changed by the script afterwards, in a one-element parameter",
 }

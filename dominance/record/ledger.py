@@ -102,8 +102,12 @@ class Ledger:
         return self.shared or self.met
 
     def sharing_with(self, parts: Mapping[Tensor, Iterable[Part]]) -> set[Part]:
-        """The same when parameters are stepped by these parts now."""
-        together = [set(of) for p, each in parts.items() if len(of := self._reaching(p, each)) > 1]
+        """The same when parameters are stepped by these parts now, whatever has stepped them before."""
+        together = []
+        for p, each in parts.items():
+            if now := self._reaching(p, each):
+                of = now | self.moved_by.get(p, set())
+                together += [of] if len(of) > 1 else []
         return self.sharing.union(*together)
 
     def moved(self, parts: Mapping[Tensor, Iterable[Part]]) -> None:

@@ -166,6 +166,8 @@ def test_it_is_over_once_the_recording_is(tmp_path: Path, monkeypatch: pytest.Mo
     train(options(), tmp_path / "whole", record=RecordOptions(every=1))
 
     def kill(self: Recorder, *error: object) -> None:
+        assert self._sink.lock is not None
+        self._sink.lock.release()  # as the system does
         raise SystemExit
 
     with monkeypatch.context() as patch:

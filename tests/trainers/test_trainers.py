@@ -8,7 +8,7 @@ import pytest
 import run
 
 SMALL = ("actor_critic", "gan", "pinn", "poutyne", "skorch", "rechub", "torchjd")
-WRONG = ("gan", "pinn")
+WRONG: tuple[str, ...] = ()
 """Programs that do not come out as they should yet: see docs/trainers.md."""
 
 PROGRAMS = {program.command: program for program in run.PROGRAMS if program.command.startswith(SMALL)}
