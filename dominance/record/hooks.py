@@ -7,7 +7,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -24,6 +24,7 @@ from dominance.record.limits import CannotLook, look_at, unaltered, unrecordable
 from dominance.record.rows_of_batch import batch_of, outside
 from dominance.record.rules.solo import is_shadow
 from dominance.record.silence import Silence, batched, gathered_by, traced
+from dominance.record.torch_internals import require
 from dominance.record.undisturbed import undisturbed
 from dominance.record.unseen import unseen
 
@@ -87,6 +88,7 @@ class Hooks:
 
     def install(self) -> None:
         """Put every hook in place; none of them, where one cannot be."""
+        require()
         try:
             self._install()
         except BaseException:
@@ -108,8 +110,10 @@ class Hooks:
         self._installed = False
         for optimizer in list(self._step_hooks):
             self._drop_step_hooks(optimizer)
-        while self._undo:
-            self._undo.pop()()
+        with ExitStack() as undone:  # each, whatever becomes of another
+            for undo in self._undo:
+                undone.callback(undo)
+            self._undo.clear()
 
     @property
     def quiet(self) -> bool:

@@ -127,7 +127,11 @@ class Recorder:
 
     def __enter__(self) -> Recorder:
         self._sink.lock = RunLock(self.path)
-        self._watch.start()
+        try:
+            self._watch.start()
+        except BaseException:
+            self._sink.lock.release()
+            raise
         activate(self._watch)
         listen(self)
         self._open = True

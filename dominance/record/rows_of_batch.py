@@ -7,13 +7,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
+
+from dominance.record import torch_internals as internals
 
 Row = list[Tensor | None]
-
-_functorch: Any = torch._C._functorch
 
 
 @dataclass
@@ -36,11 +34,11 @@ def batch_of(outputs: Sequence[Any], gradients: Sequence[Any]) -> Batch | None:
     given = [g for g in gradients if isinstance(g, Tensor)]
     if len(given) < len(gradients) or any(_wrapped(o) for o in outputs if isinstance(o, Tensor)):
         return None
-    legacy = any(_functorch.is_legacy_batchedtensor(g) for g in given)
-    level = _functorch.maybe_current_level()
+    legacy = any(internals.legacy_batched(g) for g in given)
+    level = internals.functorch_level()
     if not given or (level is not None and (legacy or level != 1)):
         return None
-    known = [_functorch.is_legacy_batchedtensor(g) if legacy else _functorch.is_batchedtensor(g) for g in given]
+    known = [internals.legacy_batched(g) if legacy else internals.functorch_batched(g) for g in given]
     if not any(known):
         return None
     with outside():
@@ -53,17 +51,19 @@ def batch_of(outputs: Sequence[Any], gradients: Sequence[Any]) -> Batch | None:
 
 def outside() -> AbstractContextManager[Any]:
     """What is computed inside is no part of the batched call."""
-    return temporarily_clear_interpreter_stack()
+    context: AbstractContextManager[Any] = internals.outside_transforms()
+    return context
 
 
 def _physical(tensor: Tensor, size: int, *, legacy: bool) -> Tensor:
     if legacy:
-        return torch._remove_batch_dim(tensor, 1, size, 0).detach()
-    if not _functorch.is_batchedtensor(tensor):
+        plain: Tensor = internals.remove_batch_dimension(tensor, 1, size, 0)
+        return plain.detach()
+    if not internals.functorch_batched(tensor):
         return tensor.detach().expand(size, *tensor.shape)
-    plain: Tensor = _functorch.get_unwrapped(tensor)
-    return plain.movedim(_functorch.maybe_get_bdim(tensor), 0).detach()
+    plain = internals.unwrapped(tensor)
+    return plain.movedim(internals.batch_dimension(tensor), 0).detach()
 
 
 def _wrapped(tensor: Tensor) -> bool:
-    return bool(_functorch.is_functorch_wrapped_tensor(tensor) or _functorch.is_legacy_batchedtensor(tensor))
+    return bool(internals.functorch_wrapped(tensor) or internals.legacy_batched(tensor))

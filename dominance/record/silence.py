@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch._guards import TracingContext
+
+from dominance.record import torch_internals as internals
 
 
 class Silence:
@@ -48,15 +48,15 @@ class Silence:
 
 def traced() -> bool:
     """Whether a compiler is at work, which goes through the graph with tensors that stand for others."""
-    return TracingContext.try_get() is not None
+    return internals.TracingContext.try_get() is not None
 
 
 def batched(gradients: Iterable[Any]) -> bool:
     """Whether a pass runs inside a vmap, which stands for many: torch.func's, or that of ``is_grads_batched``."""
-    if torch._C._functorch.maybe_current_level() is not None:
+    if internals.functorch_level() is not None:
         return True
     # The key of the latter has no name in Python.
-    return any(isinstance(g, Tensor) and "Batched" in repr(torch._C._dispatch_keys(g)) for g in gradients)
+    return any(isinstance(g, Tensor) and "Batched" in repr(internals.dispatch_keys(g)) for g in gradients)
 
 
 class Leaves:

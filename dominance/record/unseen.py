@@ -11,9 +11,9 @@ from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdo
 from typing import Any
 
 import torch
-from torch.overrides import _pop_mode, _push_mode
 from torch.utils._device import DeviceContext
-from torch.utils._python_dispatch import _disable_current_modes
+
+from dominance.record import torch_internals as internals
 
 
 @contextmanager
@@ -24,11 +24,11 @@ def unseen() -> Iterator[None]:
     it is a function mode too, but says where tensors are made.
     """
     with ExitStack() as stack:
-        if torch._C._len_torch_function_stack():
+        if internals.function_modes():
             stack.enter_context(_no_function_modes())
-        if torch._C._len_torch_dispatch_stack():
-            stack.enter_context(_disable_current_modes())
-        if torch._C._autograd._profiler_enabled():
+        if internals.dispatch_modes():
+            stack.enter_context(internals.without_dispatch_modes())
+        if internals.profiler_enabled():
             stack.enter_context(_unprofiled())
         yield
 
@@ -56,40 +56,39 @@ def unheard() -> Iterator[None]:
 @contextmanager
 def without_anomaly_mode() -> Iterator[None]:
     """A pass inside is not checked for NaN: that is for the script's own to say."""
-    mode, check = torch._C.is_anomaly_enabled(), torch._C.is_anomaly_check_nan_enabled()
+    mode, check = internals.anomaly_enabled(), internals.anomaly_checks_nan()
     if not mode:
         yield
         return
-    torch._C.set_anomaly_enabled(False)
+    internals.set_anomaly(False)
     try:
         yield
     finally:
-        torch._C.set_anomaly_enabled(mode, check)
+        internals.set_anomaly(mode, check)
 
 
 @contextmanager
 def _no_function_modes() -> Iterator[None]:
-    popped: list[Any] = [_pop_mode() for _ in range(torch._C._len_torch_function_stack())]  # type: ignore[no-untyped-call]
+    popped: list[Any] = [internals.pop_function_mode() for _ in range(internals.function_modes())]
     kept = [mode for mode in popped if isinstance(mode, DeviceContext)]
     try:
         for mode in reversed(kept):
-            _push_mode(mode)  # type: ignore[no-untyped-call]
+            internals.push_function_mode(mode)
         yield
     finally:
         for _ in kept:
-            _pop_mode()  # type: ignore[no-untyped-call]
+            internals.pop_function_mode()
         for mode in reversed(popped):
-            _push_mode(mode)  # type: ignore[no-untyped-call]
+            internals.push_function_mode(mode)
 
 
 @contextmanager
 def _unprofiled() -> Iterator[None]:
-    enable: Any = getattr(torch.autograd, "_enable_record_function")  # noqa: B009  not exported to checkers
-    enable(False)
+    internals.record_functions(False)
     try:
         yield
     finally:
-        enable(True)
+        internals.record_functions(True)
 
 
 def _take_out(ignore: Any) -> None:

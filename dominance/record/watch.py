@@ -74,9 +74,16 @@ class Watch:
     def start(self) -> None:
         """Install the hooks. Until the first backward pass, autograd keeps the source line of every node."""
         self.hooks.install()
-        self._outputs.start()
-        self._told.start()
-        self._lines.on()
+        try:
+            self._outputs.start()
+            self._told.start()
+            self._lines.on()
+        except BaseException:
+            self._lines.off()
+            self._told.stop()
+            self._outputs.stop()
+            self.hooks.remove()
+            raise
 
     def stop(self) -> None:
         """Take the hooks away and hand over the last row."""

@@ -298,7 +298,20 @@ def test_nothing_stays_where_not_everything_can_be_put(monkeypatch: pytest.Monke
     assert surface() == before
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_each_hook_is_taken_away_whatever_becomes_of_another() -> None:
+    before, hooks = surface(), Hooks(Diary())
+    hooks.install()
+
+    def fault() -> None:
+        raise RuntimeError("planted")
+
+    hooks._undo.insert(1, fault)
+    with pytest.raises(RuntimeError, match="planted"):
+        hooks.remove()
+    assert surface() == before
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:`torch.jit")
 @pytest.mark.parametrize("way", ["grad", "vmap", "jacrev", "hessian"])
 def test_batched_passes_are_told_by_rows_and_those_of_torch_func_not_at_all(
     way: str, hooks: tuple[Hooks, list[Any]]

@@ -149,7 +149,7 @@ class Scriptable(nn.Module):
         return self.norm(x)
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_a_scripted_module_beside_an_ordinary_one(ours: Callable[..., None]) -> None:
     scripted, norm = torch.jit.script(Scriptable()), nn.BatchNorm1d(2)
     net = nn.Sequential(scripted, norm)

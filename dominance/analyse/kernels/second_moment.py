@@ -68,7 +68,7 @@ class SecondMoment:
             where: which accumulators take it in; broadcasts.
         """
         rule = self.rule
-        g = np.where(where, gradient, np.float64(0))
+        g = np.where(where, gradient, 0.0).astype(np.float64, copy=False)  # numpy 1 leaves float32 as it is
         fade = np.where(where, 1.0 if rule.decay is None else rule.decay, 1.0)
         gain = 1.0 if rule.decay is None else 1 - rule.decay
         self.square = fade * self.square + gain * g * g

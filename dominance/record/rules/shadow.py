@@ -15,8 +15,8 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.utils._python_dispatch import _disable_current_modes
 
+from dominance.record import torch_internals as internals
 from dominance.record.rules.known import undecorated_step
 
 _T = TypeVar("_T")
@@ -90,7 +90,7 @@ def step_of(optimizer: Optimizer) -> None:
     """Run the step of the optimizer's class, without the hooks around it and without its compiled programs."""
     step = undecorated_step(type(optimizer))
     compiled = sys.modules.get("torch._dynamo") is not None
-    with torch.compiler.set_stance("force_eager") if compiled else contextlib.nullcontext():
+    with internals.set_stance("force_eager") if compiled else contextlib.nullcontext():
         step(optimizer)
 
 
@@ -119,7 +119,7 @@ class Fence:
             torch.random.fork_rng(set(self._devices)),
             _random_states_kept(),
             contextlib.redirect_stdout(io.StringIO()),
-            _disable_current_modes(),
+            internals.without_dispatch_modes(),
         ):
             warn, warnings.warn = warnings.warn, _no_warning
             try:
