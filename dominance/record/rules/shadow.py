@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from dominance.record import torch_internals as internals
 from dominance.record.rules.known import undecorated_step
+from dominance.record.rules.outside import reaches_outside
 
 _T = TypeVar("_T")
 _NOT_COPIED = ("step", "grad_scale", "found_inf")
@@ -108,6 +109,8 @@ class Fence:
         self._devices = [p.device for group in optimizer.param_groups for p in group["params"] if p.is_cuda]
         if foreign and torch.distributed.is_available() and torch.distributed.is_initialized():
             self.failed = "its step may talk to other processes"
+        elif foreign and (what := reaches_outside(optimizer)):
+            self.failed = f"its step cannot be run on a copy: it works on {what} as well"
 
     def run(self, call: Callable[[], _T]) -> _T | None:
         """What ``call`` returns; None where it fails, or failed before."""
