@@ -146,7 +146,7 @@ class ScriptSession:
         elif watch.hooks.kept_quiet:
             message = (
                 f"{watch.hooks.kept_quiet} calls of the script's gradient hooks were left out of the task gradients; "
-                "a factor or a mask that one puts on gradients is found again, anything else that one adds is in the residual"
+                "a factor or a mask that one puts on gradients is found again, anything else is in the residual"
             )
         elif not kept:
             steps = sum(recording.step.number for recording in every)
