@@ -90,5 +90,5 @@ def require() -> None:
 def _failure(lacking: list[str]) -> RecordingFailed:
     return RecordingFailed(
         f"torch {torch.__version__} has no {', '.join(lacking)}, which the recorder needs",
-        fix="install a torch that it was tested with: 2.6 to 2.15",
+        fix="install a torch that it was tested with: 2.13 to 2.15",
     )

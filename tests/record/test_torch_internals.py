@@ -34,7 +34,7 @@ def test_a_recorder_on_such_a_torch_replaces_nothing(tmp_path: Path, monkeypatch
     before = replaced(torch)
     net = nn.Linear(1, 1)
     with (
-        pytest.raises(RecordingFailed, match=r"has no torch\.compiler\.set_stance.*2\.6 to 2\.15"),
+        pytest.raises(RecordingFailed, match=r"has no torch\.compiler\.set_stance.*2\.13 to 2\.15"),
         Recorder(tmp_path / "run", net, SGD(net.parameters()), quiet=True),
     ):
         raise AssertionError("entered")
