@@ -29,10 +29,11 @@ def begin(run: Recording, inside: StepInProgress | None) -> bool:
     run.step.passes += 1
     if inside is not None:
         inside.passes += 1
-    again = inside is not None and inside.last is not None
-    if not run.records or (again and inside is not None and not run.looks_again(inside)):
+    if not run.records:
         return False
     if inside is not None and inside.last is not None:
+        if not run.looks_again(inside):
+            return False
         run.ledger.drop_held()
     if run.ledger.look() and inside is None and not run.step.over:
         skipped(run)

@@ -11,7 +11,7 @@ from torch import Tensor
 from dominance.record.hooks import dense
 from dominance.record.ledger import Account, Ledger
 from dominance.record.parameters import ParameterTable
-from dominance.record.rescaling import factors
+from dominance.record.rescaling import alike, factors
 
 
 class Copies:
@@ -57,7 +57,7 @@ class Copies:
             return same[0] if len(same) == 1 else None
         free = [each for each in free if self._factor(copy, each) != 0]
         if copy.numel() == 1 and (known := self._factors()):
-            free = [each for each in free if any(_alike(self._factor(copy, each), factor) for factor in known)]
+            free = [each for each in free if any(alike(self._factor(copy, each), factor) for factor in known)]
         return next((each for each in same if any(each is one for one in free)), free[0] if free else None)
 
     def _factors(self) -> list[float]:
@@ -100,7 +100,3 @@ def _filled(copy: Tensor, original: Tensor, ledger: Ledger) -> Account | None:
     # The factor is found again when the step is split, as any other.
     held = {part: gradient.to(now.dtype) for part, gradient in account.held.items()}
     return Account(held, held_by=set(account.held_by), left=left)
-
-
-def _alike(factor: float, other: float) -> bool:
-    return math.isclose(factor, other, rel_tol=1e-4)

@@ -63,6 +63,8 @@ ELEMENTWISE = {
 }  # fmt: skip
 
 # Reading data by index, or comparing with targets that need no gradient: no edge of the graph shows the data.
+POINTWISE_LOSSES = ("MseLoss", "L1Loss", "SmoothL1", "HuberLoss", "NllLoss", "BinaryCrossEntropy", "SoftMargin")
+"""How nodes begin that compare entry by entry, and may have added up or averaged what they found."""
 _READS_DATA = (
     "Embedding", "Index", "Gather", "NllLoss", "Ctc", "Scatter", "Take", "SparseMm", "MaskedSelect", "MaskedFill",
     "MseLoss", "L1Loss", "SmoothL1", "HuberLoss", "BinaryCrossEntropy", "KlDiv", "SoftMargin", "MultiMargin",
@@ -288,8 +290,8 @@ def head(node: Node, parameters: Container[int]) -> frozenset[int]:
     seen, level = {node}, [(node, 0)]
     above: list[Node] = []
     while level:
-        near = {id(n.variable) for n, _ in level if n.name() == ACCUMULATE and _is_weight(n.variable, above)}
-        near &= {key for key in near if key in parameters}
+        leaves_here = [node.variable for node, _ in level if node.name() == ACCUMULATE]
+        near = {id(leaf) for leaf in leaves_here if id(leaf) in parameters and _is_weight(leaf, above)}
         outputs = {-1 - output for n, output in level if _several_outputs(n)}
         if near or outputs:
             return frozenset(near or outputs)

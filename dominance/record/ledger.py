@@ -7,7 +7,6 @@ what one optimizer's parameters were fed says nothing of another's.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -17,7 +16,7 @@ from torch import Tensor
 from dominance.record.compare import nonzero
 from dominance.record.hooks import dense
 from dominance.record.passes import Part, Pass
-from dominance.record.rescaling import factors
+from dominance.record.rescaling import alike, factors
 
 
 @dataclass
@@ -62,7 +61,7 @@ def _as_they_came(parameter: Tensor, parts: dict[Part, Tensor], account: Account
     came = now if account.left is None else now - account.left
     whole = torch.stack(list(parts.values())).sum(0)
     factor = factors({parameter: came}, {parameter: whole})[parameter]
-    if factor is None or (isinstance(factor, float) and math.isclose(factor, 1.0, rel_tol=1e-4)):
+    if factor is None or (isinstance(factor, float) and alike(factor, 1.0)):
         return parts
     return {part: gradient * factor for part, gradient in parts.items()}
 

@@ -7,9 +7,10 @@ from operator import mul
 
 from torch import Tensor
 
-from dominance.record.graph import QUOTIENTS, Edge, Node, output_shape, output_size
+from dominance.record.graph import POINTWISE_LOSSES, QUOTIENTS, Edge, Node, output_shape, output_size
 
-_FACTORS = {"MulBackward0": 1, "MulBackward1": 1}
+_SUMS = ("SumBackward", *POINTWISE_LOSSES)
+_PRODUCTS = ("MulBackward0", "MulBackward1")
 
 
 def is_mean(edge: Edge) -> bool:
@@ -26,9 +27,6 @@ def is_mean(edge: Edge) -> bool:
     return any(abs(count - size) <= 1e-6 * size for size in sizes)
 
 
-_SUMS = ("SumBackward", "MseLoss", "L1Loss", "SmoothL1", "HuberLoss", "NllLoss", "BinaryCrossEntropy", "SoftMargin")
-
-
 def _sizes(summed: Node) -> list[int]:
     """How many entries it sums: of the first dimension, of the first two, …, of all."""
     shapes = [output_shape(child) for child in summed.next_functions if child[0] is not None]
@@ -38,13 +36,10 @@ def _sizes(summed: Node) -> list[int]:
 
 def _count(node: Node) -> float | None:
     """The number that a node divides by."""
+    number = _number(getattr(node, "_saved_other", None))
     if node.name() in QUOTIENTS:
-        other = getattr(node, "_saved_other", None)
-        return _number(other)
-    if node.name() in _FACTORS:
-        factor = _number(getattr(node, "_saved_other", None))
-        return None if not factor else 1 / factor
-    return None
+        return number
+    return 1 / number if number and node.name() in _PRODUCTS else None
 
 
 def _number(other: object) -> float | None:

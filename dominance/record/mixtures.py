@@ -42,14 +42,20 @@ def unmixed(
     groups: dict[tuple[str, ...], list[Tensor]] = {}
     for p in totals:
         groups.setdefault(tuple(parts[p]), []).append(p)
-    plain = _plain(totals, parts, max(groups.values(), key=lambda members: sum(p.numel() for p in members), default=[]))
+    largest = max(groups, key=lambda names: sum(p.numel() for p in groups[names]), default=())
+    products = _products(totals, parts, groups[largest]) if largest else None
+    plain = None if products is None else _plain(products)
     splits: dict[Tensor, GradientSplit] = {}
     weights: list[tuple[list[Tensor], dict[str, float]]] = []
     for names, members in sorted(groups.items(), key=lambda group: len(group[0])):
         if not names:
             splits.update({p: GradientSplit({}, totals[p].clone(), totals[p]) for p in members})
             continue
-        fitted = _fitted(parts, totals, members, plain)
+        if plain is not None:
+            fitted = dict.fromkeys(names, plain(len(names)))
+        else:
+            known = products if names == largest and products is not None else _products(totals, parts, members)
+            fitted = dict(zip(names, _nearest(known).tolist(), strict=True))
         one = fitted
         for p in members:
             mine, tasks, residual = fitted, *_parts(p, totals, parts, fitted)
@@ -60,7 +66,7 @@ def unmixed(
                 and not _explained(totals[p], residual)
             ):
                 # The script may have mixed each parameter's gradients on their own.
-                alone = _fitted(parts, totals, [p])
+                alone = dict(zip(names, _nearest(_products(totals, parts, [p])).tolist(), strict=True))
                 own, left = _parts(p, totals, parts, alone)
                 if left is None or _explained(totals[p], left):
                     mine, tasks, residual = alone, own, left
@@ -72,40 +78,34 @@ def unmixed(
     return splits, weights
 
 
-def _plain(
+def _products(
     totals: Mapping[Tensor, Tensor], parts: Mapping[Tensor, TaskGradients], members: Sequence[Tensor]
-) -> Plain | None:
+) -> Tensor:
+    """(task + 1, task + 1) inner products of the tasks' gradients and, last, of what was fed, over all members."""
+    return torch.as_tensor(sum(inner_products([*parts[p].values(), totals[p]]) for p in members))
+
+
+def _nearest(products: Tensor) -> Tensor:
+    """(task) The weights of the mixture that is nearest to what was fed."""
+    found: Tensor = torch.linalg.lstsq(products[:-1, :-1], products[:-1, -1:], driver="gelsd").solution[:, 0]
+    return found
+
+
+def _plain(products: Tensor) -> Plain | None:
     """Whether what was fed is a plain sum or mean of the tasks' gradients with something else added, like noise.
 
-    A fit takes of that as much as it can, and all of it where there are few numbers: ``members`` are the most.
+    A fit takes of that as much as it can, and all of it where there are few numbers: ``products`` are of the most.
     """
-    if not members or not parts[members[0]]:
-        return None
-    matrix = torch.as_tensor(sum(inner_products([*parts[p].values(), totals[p]]) for p in members))
-    gram, target, square = matrix[:-1, :-1], matrix[:-1, -1], float(matrix[-1, -1])
+    gram, target, square = products[:-1, :-1], products[:-1, -1], float(products[-1, -1])
 
     def off(weights: Tensor) -> float:
         return float(square - 2 * weights @ target + weights @ gram @ weights)
 
-    left = off(torch.linalg.lstsq(gram, target[:, None], driver="gelsd").solution[:, 0])
+    left = off(_nearest(products))
     if left <= (10 * _EXACT) ** 2 * square:
         return None
     ways: list[Plain] = [lambda _: 1.0, lambda several: 1 / several]
     return next((way for way in ways if off(torch.full_like(target, way(len(target)))) <= _PLAIN * left), None)
-
-
-def _fitted(
-    parts: Mapping[Tensor, TaskGradients],
-    totals: Mapping[Tensor, Tensor],
-    members: Sequence[Tensor],
-    plain: Plain | None = None,
-) -> dict[str, float]:
-    """Weight of each task in the gradients of these parameters together; the plain ones, where they are given."""
-    if plain is not None:
-        return {name: plain(len(parts[members[0]])) for name in parts[members[0]]}
-    matrix = torch.as_tensor(sum(inner_products([*parts[p].values(), totals[p]]) for p in members))
-    found = torch.linalg.lstsq(matrix[:-1, :-1], matrix[:-1, -1:], driver="gelsd").solution[:, 0]
-    return {name: float(w) for name, w in zip(parts[members[0]], found, strict=True)}
 
 
 def _parts(

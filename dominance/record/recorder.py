@@ -21,7 +21,7 @@ from dominance.record.sink import Sink, note
 from dominance.record.tasks_named import activate, deactivate
 from dominance.record.watch import Watch
 from dominance.schema import AFFINITY
-from dominance.store.lock import RunLock, holds_something
+from dominance.store.lock import RunLock, occupied
 
 
 class Recorder:
@@ -107,7 +107,7 @@ class Recorder:
             attribution=attribution,
         )
         self.path = Path(path)
-        if self.path.exists() and holds_something(self.path) and not (overwrite or resume):
+        if occupied(self.path) and not (overwrite or resume):
             raise RunExists(f"{self.path} exists", fix="give overwrite=True, resume=True, or another path")
         table = ParameterTable()
         table.add_model(model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -16,7 +16,7 @@ from dominance.record.hooks import Hooks
 from dominance.record.ledger import Ledger
 from dominance.record.limits import unrecordable
 from dominance.record.naming import caller_frames
-from dominance.record.parameters import ParameterTable
+from dominance.record.parameters import Named, ParameterTable
 from dominance.record.rules.known import known_class
 from dominance.record.sampling import Schedule
 from dominance.record.sink import Sink
@@ -119,7 +119,7 @@ class Recording:
     @property
     def bare(self) -> bool:
         """Whether its parameters are tensors that no module owns, as a toy's are."""
-        return self.begun and all(named.module == "Tensor" for named in self.table.named.values())
+        return _bare(self.table.named.values())
 
     def holds(self, tensors: Iterable[Tensor]) -> bool:
         """Whether any of these is a parameter of this model."""
@@ -144,8 +144,7 @@ class Recording:
         A step of an optimizer that holds no others is no training step of its own.
         """
         known = [self.table.named[tensor] for tensor in tensors if tensor in self.table.named]
-        bare = bool(known) and all(named.module == "Tensor" for named in known)
-        return bare and any(named.module != "Tensor" for named in self.table.named.values())
+        return _bare(known) and not self.bare
 
     def looks_again(self, going: StepInProgress) -> bool:
         """Whether a later evaluation of a closure may be the one that the step is made of, or one of several."""
@@ -163,3 +162,8 @@ class Recording:
         self.finder, self.step = TaskFinder(self.options.tasks), Step(self.step.number)
         self.steppers = Steppers(self.options.attribution, None)
         self.sink.let_go()
+
+
+def _bare(parameters: Collection[Named]) -> bool:
+    """Whether there are some, and no module owns any."""
+    return bool(parameters) and all(named.module == "Tensor" for named in parameters)

@@ -35,8 +35,8 @@ def factors(totals: Mapping[Tensor, Tensor], left: Mapping[Tensor, Tensor]) -> d
     own = len(known) == len(several) and math.isnan(uniform(known))
     for p, factor in found.items():
         if totals[p].numel() == 1 and factor != 1.0 and several:
-            alike = isinstance(factor, float) and (own or any(_alike(factor, one, within(p)) for one in known))
-            found[p] = factor if alike else _clipped(p, totals, left, found)
+            same = isinstance(factor, float) and (own or any(alike(factor, one, within(p)) for one in known))
+            found[p] = factor if same else _clipped(p, totals, left, found)
     return found
 
 
@@ -54,10 +54,11 @@ def uniform(found: Iterable[Factor], limit: float = ALIKE) -> float:
     if len(plain) < len(numbers):
         return math.nan
     middle = plain[len(plain) // 2]
-    return middle if all(_alike(factor, middle, limit) for factor in plain) else math.nan
+    return middle if all(alike(factor, middle, limit) for factor in plain) else math.nan
 
 
-def _alike(factor: float, other: float, limit: float = ALIKE) -> bool:
+def alike(factor: float, other: float, limit: float = ALIKE) -> bool:
+    """Whether two factors count as one."""
     return abs(factor - other) <= limit * abs(other)
 
 

@@ -12,7 +12,7 @@ from dominance.errors import NothingRecorded, RunExists
 from dominance.record.evaluation import Evaluation, hear_no_more, listen
 from dominance.record.models import free_path, remove_models
 from dominance.schema import DATA_NAME, MODEL_NUMBER, MODEL_OF
-from dominance.store.lock import RunLock, holds_something
+from dominance.store.lock import RunLock, occupied
 
 if TYPE_CHECKING:
     from dominance.record.parameters import ParameterTable
@@ -73,7 +73,7 @@ class ScriptSession:
             RunExists: the output is there and neither flag was given, or is no run; or another process writes it.
             BadOption: it cannot be made or written.
         """
-        there = self.path.exists() and (not self.path.is_dir() or holds_something(self.path))
+        there = occupied(self.path)
         if there and not (self._force or self._resume):
             raise RunExists(
                 f"{self.path} exists", fix="give --force to replace it, --resume to go on with it, or another -o"

@@ -9,6 +9,7 @@ from dominance.record.assigned import Values
 from dominance.record.graph import (
     COPY_SLICES,
     ELEMENTWISE,
+    POINTWISE_LOSSES,
     Edge,
     Node,
     children,
@@ -22,9 +23,7 @@ from dominance.record.naming import Names
 from dominance.record.splitting import Named, Splitter, Term
 from dominance.record.weights import Root
 
-_LOSS_NODES = (
-    "MseLoss", "L1Loss", "SmoothL1", "HuberLoss", "NllLoss", "BinaryCrossEntropy", "KlDiv", "SoftMargin", "CtcLoss",
-)  # fmt: skip
+_LOSS_NODES = (*POINTWISE_LOSSES, "KlDiv", "CtcLoss")
 _CURVES = {
     "LogBackward0", "Log1PBackward0", "Log2Backward0", "Log10Backward0", "PowBackward0", "SqrtBackward0",
     "ExpBackward0", "ClampBackward0", "ClampBackward1", "ClampMinBackward0", "ClampMaxBackward0", "AddBackward0",

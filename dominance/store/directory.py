@@ -17,7 +17,7 @@ from dominance.schema import DATA_NAME, ArraySpec, Layout, validate
 from dominance.store.codec import decode, encode, little_endian
 from dominance.store.files import Files, LocalFiles
 from dominance.store.grid import Grid, array_metadata
-from dominance.store.lock import holds_something
+from dominance.store.lock import occupied
 
 COORDINATES = {"parameter": "int32", "index": "int64", "weight": "float64"}
 """Arrays below coord/, one entry per kept coordinate: Layout.coord_parameter, coord_index, coord_weight."""
@@ -64,12 +64,10 @@ def claim(path: Path, *, overwrite: bool, resume: bool) -> dict[str, Any] | None
     """
     if overwrite and resume:
         raise BadOption("overwriting and resuming exclude each other", fix="give one of --force and --resume")
-    if not path.exists():
+    if not occupied(path):
         return None
     if not path.is_dir():
         raise RunExists(f"{path}: is a file", fix="choose another directory with -o")
-    if not holds_something(path):
-        return None
     data = path / DATA_NAME
     if data.is_symlink():
         raise RunExists(f"{data}: is a link, which is not written through", fix="choose another directory with -o")

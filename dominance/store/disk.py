@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from dominance.errors import RecordingFailed
 
 PARTIAL = ".partial"
 """Ending of a file that is still being written; one that is left over belongs to a killed process."""
+
+
+def refuse_links(paths: Iterable[Path]) -> None:
+    """Raise RecordingFailed where one of these is a link: what lies outside a run is not written."""
+    for path in paths:
+        if path.is_symlink():
+            raise RecordingFailed(
+                f"{path}: is a link, which is not written through", fix="put what it points to in its place"
+            )
 
 
 class Disk:
@@ -34,12 +44,7 @@ class Disk:
         """
         self._sizes = {}
         for folder, folders, names in os.walk(self.root):
-            for name in (*folders, *names):
-                if Path(folder, name).is_symlink():
-                    raise RecordingFailed(
-                        f"{Path(folder, name)}: is a link, which is not written through",
-                        fix="put what it points to in its place",
-                    )
+            refuse_links(Path(folder, name) for name in (*folders, *names))
             for name in names:
                 path = Path(folder, name)
                 if name.endswith(PARTIAL):

@@ -22,9 +22,9 @@ _held: set[tuple[int, int]] = set()
 """Device and inode of every lock that this process holds."""
 
 
-def holds_something(path: Path) -> bool:
-    """Whether there is anything in this folder but a lock."""
-    return any(child.name != NAME for child in path.iterdir())
+def occupied(path: Path) -> bool:
+    """Whether there is a file, or a folder with anything in it but a lock."""
+    return path.exists() and (not path.is_dir() or any(child.name != NAME for child in path.iterdir()))
 
 
 def _key(file: Path) -> tuple[int, int] | None:

@@ -21,7 +21,7 @@ from dominance.errors import CorruptRun, RecordingFailed
 from dominance.schema import DATA_NAME, ArraySpec
 from dominance.store.codec import decode, encode, little_endian
 from dominance.store.directory import read_attributes
-from dominance.store.disk import PARTIAL
+from dominance.store.disk import PARTIAL, refuse_links
 from dominance.store.files import Files, LocalFiles, RunPath, files_of
 from dominance.store.grid import array_metadata
 from dominance.store.lazy import StoredArray
@@ -46,10 +46,7 @@ def write_probe(run: str | os.PathLike[str], name: str, found: xr.Dataset) -> No
     there = LocalFiles(path)
     attributes = read_attributes(there)
     root = path / DATA_NAME
-    if links := [each for each in (root, root / GROUP, root / GROUP / "zarr.json") if each.is_symlink()]:
-        raise RecordingFailed(
-            f"{links[0]}: is a link, which is not written through", fix="put what it points to in its place"
-        )
+    refuse_links((root, root / GROUP, root / GROUP / "zarr.json"))
     groups = _groups(there)
     number = 1 + max((_number(folder.name) for folder in _folders(root)), default=0)
     folder = f"{name}.{number}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from losses import Data, Net
 from torch import Tensor
+from torch.optim import Optimizer
 
 from dominance import Recorder, open_run
 from dominance.config import RecordOptions
@@ -143,7 +145,8 @@ def test_losses_in_a_list_of_a_function_have_the_names_that_its_caller_gave_them
     assert list(open_run(tmp_path / "run").attrs["tasks"]) == ["depth", "seg"]
 
 
-def test_an_optimizer_that_comes_later_and_is_not_linear_is_said_not_to_be_split(tmp_path: Path) -> None:
+def after_adam(path: Path, later: Callable[[Iterator[Tensor]], Optimizer], *, steps: int) -> xr.DataTree:
+    """The run of three steps of Adam, and as many as are asked for of another optimizer, which evaluates a closure."""
     net, data = Net(), Data()
     adam = torch.optim.Adam(net.parameters(), lr=0.01)
 
@@ -155,14 +158,18 @@ def test_an_optimizer_that_comes_later_and_is_not_linear_is_said_not_to_be_split
         loss.backward()
         return loss
 
-    with recording(tmp_path / "run"):
+    with recording(path):
         for _ in range(3):
             evaluate()
             adam.step()
-        rprop = torch.optim.Rprop(net.parameters(), lr=0.01)
-        for _ in range(2):
-            rprop.step(evaluate)  # type: ignore[arg-type]
-    run = open_run(tmp_path / "run")
+        optimizer = later(net.parameters())
+        for _ in range(steps):
+            optimizer.step(evaluate)  # type: ignore[arg-type]
+    return open_run(path)
+
+
+def test_an_optimizer_that_comes_later_and_is_not_linear_is_said_not_to_be_split(tmp_path: Path) -> None:
+    run = after_adam(tmp_path / "run", lambda parameters: torch.optim.Rprop(parameters, lr=0.01), steps=2)
     assert run.sizes["step"] == 5
     (remark,) = run.attrs["remarks"]
     assert remark.startswith("steps of Rprop are not split: ")
@@ -171,25 +178,10 @@ def test_an_optimizer_that_comes_later_and_is_not_linear_is_said_not_to_be_split
 
 
 def test_the_steps_of_an_lbfgs_that_follows_adam_are_split_as_adams_are(tmp_path: Path) -> None:
-    net, data = Net(), Data()
-    adam = torch.optim.Adam(net.parameters(), lr=0.01)
+    def lbfgs(parameters: Iterator[Tensor]) -> Optimizer:
+        return torch.optim.LBFGS(parameters, lr=0.1, max_iter=3, line_search_fn="strong_wolfe")
 
-    def evaluate() -> Tensor:
-        out = net(data.x)
-        depth, seg = data.mse(out), data.ce(out)
-        adam.zero_grad()
-        loss = depth + seg
-        loss.backward()
-        return loss
-
-    with recording(tmp_path / "run"):
-        for _ in range(3):
-            evaluate()
-            adam.step()
-        lbfgs = torch.optim.LBFGS(net.parameters(), lr=0.1, max_iter=3, line_search_fn="strong_wolfe")
-        for _ in range(3):
-            lbfgs.step(evaluate)  # type: ignore[arg-type]
-    run = open_run(tmp_path / "run")
+    run = after_adam(tmp_path / "run", lbfgs, steps=3)
     assert [each["class"] for each in run.attrs["optimizers"]] == ["Adam", "LBFGS"]
     update, total = run["update/update"].values, run["update/total"].values
     assert np.allclose(np.nansum(update, axis=1), total, atol=1e-3 * np.abs(total).max())

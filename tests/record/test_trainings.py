@@ -535,11 +535,17 @@ def test_gradients_that_are_never_zeroed(tmp_path: Path) -> None:
     np.testing.assert_allclose(tasks, torch.stack(fed), rtol=1e-5, atol=1e-6)
 
 
-def test_a_generator_is_no_task_of_the_discriminator_that_drops_its_gradient(tmp_path: Path) -> None:
+def generator_and_discriminator() -> tuple[nn.Module, nn.Module, Optimizer, Optimizer]:
+    """Both networks, and an optimizer of each."""
     torch.manual_seed(0)
     make, judge = nn.Linear(4, 3), nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1))
-    of_make, of_judge = Adam(make.parameters(), 1e-3), Adam(judge.parameters(), 1e-3)
-    with Recorder(tmp_path / "run", nn.ModuleDict({"make": make, "judge": judge}), [of_make, of_judge]):
+    return make, judge, Adam(make.parameters(), 1e-3), Adam(judge.parameters(), 1e-3)
+
+
+def train_generator_first(path: Path) -> xr.DataTree:
+    """The run of a GAN whose generator steps before its discriminator does."""
+    make, judge, of_make, of_judge = generator_and_discriminator()
+    with Recorder(path, nn.ModuleDict({"make": make, "judge": judge}), [of_make, of_judge]):
         for _ in range(4):
             of_make.zero_grad()
             fake = make(torch.randn(8, 4))
@@ -551,7 +557,11 @@ def test_a_generator_is_no_task_of_the_discriminator_that_drops_its_gradient(tmp
             fake_loss = judge(fake.detach()).square().mean()
             (real_loss + fake_loss).backward()
             of_judge.step()
-    tree = open_run(tmp_path / "run")
+    return open_run(path)
+
+
+def test_a_generator_is_no_task_of_the_discriminator_that_drops_its_gradient(tmp_path: Path) -> None:
+    tree = train_generator_first(tmp_path / "run")
     reach = {p["name"]: p["tasks"] for p in tree.attrs["parameters"]}
     assert reach["make.weight"] == ["make_loss"]
     assert reach["judge.0.weight"] == ["real_loss", "fake_loss"]
@@ -561,9 +571,7 @@ def test_a_generator_is_no_task_of_the_discriminator_that_drops_its_gradient(tmp
 def test_a_generator_that_steps_after_the_discriminator_is_no_task_beside_its_losses(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    torch.manual_seed(0)
-    make, judge = nn.Linear(4, 3), nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1))
-    of_make, of_judge = Adam(make.parameters(), 1e-3), Adam(judge.parameters(), 1e-3)
+    make, judge, of_make, of_judge = generator_and_discriminator()
     with Recorder(tmp_path / "run", nn.ModuleDict({"make": make, "judge": judge}), [of_make, of_judge]):
         for _ in range(4):
             of_judge.zero_grad()
@@ -589,22 +597,7 @@ def test_a_generator_that_steps_after_the_discriminator_is_no_task_beside_its_lo
 
 
 def test_a_task_of_the_first_step_stays_one_when_others_come_to_share_a_model(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    make, judge = nn.Linear(4, 3), nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1))
-    of_make, of_judge = Adam(make.parameters(), 1e-3), Adam(judge.parameters(), 1e-3)
-    with Recorder(tmp_path / "run", nn.ModuleDict({"make": make, "judge": judge}), [of_make, of_judge]):
-        for _ in range(4):
-            of_make.zero_grad()
-            fake = make(torch.randn(8, 4))
-            make_loss = (judge(fake) - 1).square().mean()
-            make_loss.backward()
-            of_make.step()
-            of_judge.zero_grad()
-            real_loss = (judge(torch.randn(8, 3)) - 1).square().mean()
-            fake_loss = judge(fake.detach()).square().mean()
-            (real_loss + fake_loss).backward()
-            of_judge.step()
-    tree = open_run(tmp_path / "run")
+    tree = train_generator_first(tmp_path / "run")
     assert tree.attrs["tasks"] == ["make_loss", "real_loss", "fake_loss"]
     mine = tree["gradient/total"]["parameter"].values == "make.weight"
     of_make_loss = tree["gradient/gradient"].sel(task="make_loss").values[::2, mine]

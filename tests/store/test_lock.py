@@ -11,7 +11,7 @@ import pytest
 from store_rows import in_child, make_layout, make_row, write_run
 
 from dominance.errors import BadOption, RunExists
-from dominance.store.lock import NAME, RunLock, holds_something
+from dominance.store.lock import NAME, RunLock, occupied
 from dominance.store.reader import open_run
 from dominance.store.writer import RunWriter
 
@@ -88,7 +88,7 @@ def test_races_of_many_have_one_winner(tmp_path: Path) -> None:
 def test_released_it_leaves_nothing_behind(tmp_path: Path) -> None:
     lock = RunLock(tmp_path / "new" / "run")
     assert (tmp_path / "new" / "run" / NAME).exists()
-    assert not holds_something(tmp_path / "new" / "run")
+    assert not occupied(tmp_path / "new" / "run")
     lock.release()
     lock.release()
     assert not (tmp_path / "new" / "run").exists()
