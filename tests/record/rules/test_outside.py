@@ -13,8 +13,20 @@ from torch.optim import SGD, Optimizer
 from dominance.record.rules.outside import reaches_outside
 from dominance.record.rules.shadow import Fence
 
-NET = nn.Linear(2, 1)
-REAL = SGD(NET.parameters(), lr=0.1)
+REAL: Optimizer | None = None
+"""Set for the time of one test: an optimizer that outlives it would be found by tests that look through the program."""
+
+
+@pytest.fixture
+def real(monkeypatch: pytest.MonkeyPatch) -> Optimizer:
+    made = SGD(nn.Linear(2, 1).parameters(), lr=0.1)
+    monkeypatch.setitem(globals(), "REAL", made)
+    return made
+
+
+def over_the_same(kind: type[Optimizer], inner: Optimizer) -> Optimizer:
+    """An optimizer of this class over the parameters of another."""
+    return kind(inner.param_groups[0]["params"], lr=0.1)  # type: ignore[call-arg]
 
 
 def closed_over(inner: Optimizer) -> Optimizer:
@@ -35,15 +47,16 @@ def by_a_helper(inner: Optimizer) -> Optimizer:
         def step(self, closure: Any = None) -> Any:
             helper()
 
-    return Wrapped(NET.parameters(), lr=0.1)
+    return over_the_same(Wrapped, inner)
 
 
 def by_a_global(inner: Optimizer) -> Optimizer:
     class Wrapped(SGD):
         def step(self, closure: Any = None) -> Any:
+            assert REAL is not None
             REAL.step()
 
-    return Wrapped(NET.parameters(), lr=0.1)
+    return over_the_same(Wrapped, inner)
 
 
 def by_a_bound_method(inner: Optimizer) -> Optimizer:
@@ -53,12 +66,12 @@ def by_a_bound_method(inner: Optimizer) -> Optimizer:
         def step(self, closure: Any = None) -> Any:
             step()
 
-    return Wrapped(NET.parameters(), lr=0.1)
+    return over_the_same(Wrapped, inner)
 
 
 @pytest.mark.parametrize("make", [closed_over, by_a_helper, by_a_global, by_a_bound_method])
-def test_the_real_parameters_are_not_stepped(make: Callable[[Optimizer], Optimizer]) -> None:
-    made = make(REAL)
+def test_the_real_parameters_are_not_stepped(make: Callable[[Optimizer], Optimizer], real: Optimizer) -> None:
+    made = make(real)
     assert "SGD" in reaches_outside(made) or "itself" in reaches_outside(made)
     fence = Fence(made, foreign=True)
     assert fence.run(made.step) is None
@@ -69,12 +82,12 @@ class Own(SGD):
     """Uses a global's name for an attribute of its own, and itself only."""
 
     def step(self, closure: Any = None) -> Any:
-        self.NET = len(self.param_groups)
+        self.REAL = len(self.param_groups)
         return super().step(closure)
 
 
-def test_an_optimizer_of_its_own_is_run() -> None:
-    own = Own(NET.parameters(), lr=0.1)
+def test_an_optimizer_of_its_own_is_run(real: Optimizer) -> None:
+    own = over_the_same(Own, real)
     assert reaches_outside(own) == ""
     assert not Fence(own, foreign=True).failed
-    assert reaches_outside(torch.optim.Adam(NET.parameters())) == ""
+    assert reaches_outside(over_the_same(torch.optim.Adam, real)) == ""
