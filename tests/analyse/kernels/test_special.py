@@ -23,7 +23,8 @@ def test_chi_square_tail(statistic: float) -> None:
 @given(statistic=st.floats(-60, 60))
 def test_t_tails(statistic: float) -> None:
     t = abs(statistic)
-    assert t_tails(statistic, 1) == pytest.approx(1 - 2 / math.pi * math.atan(t), abs=1e-12)
+    # stdtr moves in steps near 0: with one degree of freedom it is exactly 1/2 from |t| of about 7e-9 down
+    assert t_tails(statistic, 1) == pytest.approx(1 - 2 / math.pi * math.atan(t), abs=1e-8)
     assert t_tails(statistic, 2) == pytest.approx(1 - t / math.sqrt(2 + t * t), abs=1e-12)
     assert t_tails(statistic, math.inf) == pytest.approx(math.erfc(t / math.sqrt(2)), rel=1e-11, abs=1e-300)
 
