@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from dominance.record.changes import factor_beneath
 from dominance.record.compare import nonzero
 from dominance.record.ledger import Account, Ledger, add
-from dominance.record.mixtures import closed, rest, unmixed
+from dominance.record.mixtures import closed, nearer_than_mixtures, rest, unmixed
 from dominance.record.passes import Part, Pass
-from dominance.record.rescaling import ALIKE, Factor, factors, uniform, within
+from dominance.record.rescaling import ALIKE, Factor, alike, factors, uniform, within
 from dominance.record.splits import GradientSplit
 
 
@@ -69,13 +70,17 @@ def fed(ledger: Ledger, totals: dict[Tensor, Tensor], tasks: Iterable[str] = ())
     accounts = _named(ledger, {p: ledger.accounts.get(p, nothing) for p in totals})
     changed = factors(totals, {p: account.left for p, account in accounts.items() if account.left is not None})
     mixed = {p for p, account in accounts.items() if _mixed(account, changed[p])}
+    beneath = _beneath({p: totals[p] for p in mixed}, accounts)
+    mixed -= beneath.keys()
     roots = {part.root for account in accounts.values() for part in account.held if not part.beside}
     roots |= {part.root for p in mixed for part in accounts[p].aside if not part.beside}
     parts = {p: _together(account) if p in mixed else account.held for p, account in accounts.items()}
     stepped_by = {p: [part for part in each if not part.beside] for p, each in parts.items()}
     sharing = ledger.sharing_with(stepped_by)
     name = _names(ledger, roots, sharing)
-    splits = {p: _scaled(p, totals[p], accounts[p], name, changed[p]) for p in totals if p not in mixed}
+    splits = {
+        p: _scaled(p, totals[p], accounts[p], name, changed[p], beneath.get(p, 1.0)) for p in totals if p not in mixed
+    }
     mixtures, fitted = unmixed({p: totals[p] for p in mixed}, {p: _by_task(parts[p], name) for p in mixed})
     splits |= mixtures
     losses = _losses(ledger, name, accounts, mixed)
@@ -175,6 +180,24 @@ def _mixed(account: Account, changed: Factor) -> bool:
     return (changed is None and len(tasks) > 1) or bool(account.aside and not account.held)
 
 
+def _beneath(totals: Mapping[Tensor, Tensor], accounts: Mapping[Tensor, Account]) -> dict[Tensor, float]:
+    """The parameters whose gradients are no mixture: those that backward() left, changed after; and by what factor.
+
+    Args:
+        totals: what the parameters were fed, of those that may be mixtures.
+        accounts: the books of them.
+    """
+    left = {p: before for p in totals if accounts[p].held and (before := accounts[p].left) is not None}
+    fed = {p: totals[p] for p in left}
+    factor = factor_beneath(fed, left)
+    if not math.isnan(factor):
+        return dict.fromkeys(left, 1.0 if alike(factor, 1.0) else factor)
+    aside = [p for p in left if accounts[p].aside]
+    if aside and nearer_than_mixtures([(totals[p], left[p], list(_together(accounts[p]).values())) for p in aside]):
+        return dict.fromkeys(left, 1.0)
+    return {}
+
+
 def _together(account: Account) -> dict[Part, Tensor]:
     """What is held and what was set aside."""
     parts = dict(account.aside)
@@ -183,13 +206,15 @@ def _together(account: Account) -> dict[Part, Tensor]:
 
 
 def _scaled(
-    parameter: Tensor, total: Tensor, account: Account, name: Mapping[Part, str], changed: Factor
+    parameter: Tensor, total: Tensor, account: Account, name: Mapping[Part, str], changed: Factor, beneath: float
 ) -> GradientSplit:
     """A gradient that was changed in another way than by a factor keeps its shares, and the change is residual."""
     held, change = account.held, None
     if changed is None and account.left is not None:
-        change = total - account.left
-        total = account.left
+        left = account.left if beneath == 1.0 else account.left * beneath
+        held = held if beneath == 1.0 else {part: gradient * beneath for part, gradient in held.items()}
+        change = total - left
+        total = left
     elif changed is not None and not (isinstance(changed, float) and changed == 1.0):
         held = {part: gradient * changed for part, gradient in held.items()}
     known = [gradient for part, gradient in held.items() if part.beside]

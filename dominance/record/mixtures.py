@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from dominance.record.changes import View, views, whole
 from dominance.record.compare import nonzero
 from dominance.record.rows import inner_products
 from dominance.record.splits import GradientSplit
 
 _EXACT = 1e-5
 """Largest residual, relative to the gradient, of a mixture that a parameter is taken to have of its own."""
+
+_NEAR = 1e-2
+"""Largest residual, relative to the gradient, of a mixture whose weights are told."""
+
+_BLURRED = 2e-2
+"""Largest standard error of the weights of a plain sum with noise on it that are told: relative, roughly."""
 
 _PLAIN = 1.5
 """How much larger the square of what a plain sum leaves may be than what the nearest mixture leaves."""
@@ -30,7 +38,8 @@ def unmixed(
 
     Gradient manipulation acts on the shared parameters together and leaves task-specific ones alone: the weights are
     fitted for each set of parameters that the same tasks reach. Of all mixtures that fit, the smallest is taken. Where
-    no such mixture explains a parameter's gradient and one of its own does, it has that; the weights are then NaN.
+    no such mixture explains a parameter's gradient and one of its own does, it has that; the weights are then NaN. They
+    are NaN as well where no mixture comes near. What was done to the mixture after that (changes.py) is residual.
 
     Args:
         totals: the gradient that each parameter was fed.
@@ -41,48 +50,120 @@ def unmixed(
     """
     groups: dict[tuple[str, ...], list[Tensor]] = {}
     for p in totals:
-        groups.setdefault(tuple(parts[p]), []).append(p)
+        # Gradients of several losses taken in one batch are zero where one of them does not reach.
+        groups.setdefault(tuple(name for name, g in parts[p].items() if nonzero(g)), []).append(p)
+    fed = _Fed(totals, parts)
     largest = max(groups, key=lambda names: sum(p.numel() for p in groups[names]), default=())
-    products = _products(totals, parts, groups[largest]) if largest else None
-    plain = None if products is None else _plain(products)
+    most = groups[largest] if largest else []
+    fed.view = fed.seen_through(largest, most)
+    products = fed.products(largest, most) if largest else None
+    owned = {} if products is None or _exact(products) else fed.own(largest, most, {})
+    fed.alone = bool(owned)
+    plain = None if products is None or owned else _plain(products)
+    common = {} if products is None else dict(zip(largest, _nearest(products).tolist(), strict=True))
     splits: dict[Tensor, GradientSplit] = {}
     weights: list[tuple[list[Tensor], dict[str, float]]] = []
     for names, members in sorted(groups.items(), key=lambda group: len(group[0])):
         if not names:
             splits.update({p: GradientSplit({}, totals[p].clone(), totals[p]) for p in members})
             continue
+        products = fed.products(names, members)
         if plain is not None:
             fitted = dict.fromkeys(names, plain(len(names)))
+        elif float(products[-1, -1]) or not common.keys() >= set(names):
+            fitted = dict(zip(names, _nearest(products).tolist(), strict=True))
         else:
-            known = products if names == largest and products is not None else _products(totals, parts, members)
-            fitted = dict(zip(names, _nearest(known).tolist(), strict=True))
-        one = fitted
+            # All of it was cut off: it was made as the others were.
+            fitted = {name: common[name] for name in names}
+        mine = {} if plain is not None else fed.own(names, members, fitted)
         for p in members:
-            mine, tasks, residual = fitted, *_parts(p, totals, parts, fitted)
-            if (
-                plain is None
-                and residual is not None
-                and p.numel() > 2 * len(names)
-                and not _explained(totals[p], residual)
-            ):
-                # The script may have mixed each parameter's gradients on their own.
-                alone = dict(zip(names, _nearest(_products(totals, parts, [p])).tolist(), strict=True))
-                own, left = _parts(p, totals, parts, alone)
-                if left is None or _explained(totals[p], left):
-                    mine, tasks, residual = alone, own, left
+            tasks, residual = fed.closed(p, mine.get(p, fitted))
             splits[p] = GradientSplit(tasks, residual, residual)
-            if mine is not fitted:
-                one = dict.fromkeys(names, math.nan)
-        fitted = one
-        weights.append((members, fitted))
+        near = _off(products, torch.tensor(list(fitted.values()), dtype=products.dtype))
+        # Noise blurs the weights of a sum less where there are more numbers.
+        limit = _NEAR**2 if plain is None else _BLURRED**2 * sum(p.numel() for p in members)
+        known = not mine and near <= limit * float(products[-1, -1])
+        weights.append((members, fitted if known else dict.fromkeys(names, math.nan)))
     return splits, weights
 
 
-def _products(
-    totals: Mapping[Tensor, Tensor], parts: Mapping[Tensor, TaskGradients], members: Sequence[Tensor]
-) -> Tensor:
-    """(task + 1, task + 1) inner products of the tasks' gradients and, last, of what was fed, over all members."""
-    return torch.as_tensor(sum(inner_products([*parts[p].values(), totals[p]]) for p in members))
+@dataclass
+class _Fed:
+    """Gradients that are mixtures, and what they may be mixtures of."""
+
+    totals: Mapping[Tensor, Tensor]
+    parts: Mapping[Tensor, TaskGradients]
+    view: View = whole
+    """What of them is the mixture still."""
+    alone: bool = False
+    """Whether parameters were seen to have mixtures of their own."""
+
+    def seen_through(self, names: Sequence[str], members: Sequence[Tensor]) -> View:
+        """Where some mixture of the tasks' gradients is what was fed; all of it where there is none."""
+        for view in views(self.totals) if names and not _exact(self.products(names, members)) else ():
+            self.view = view
+            products = self.products(names, members)
+            several = sum(int((self.view(self.totals[p], self.totals[p]) != 0).sum()) for p in members)
+            if several > 2 * len(products) and _exact(products):
+                return view
+        return whole
+
+    def products(self, names: Sequence[str], members: Iterable[Tensor]) -> Tensor:
+        """(task + 1, task + 1) inner products of the tasks' gradients and, last, of what was fed, over all members."""
+        sums = torch.zeros(len(names) + 1, len(names) + 1, dtype=torch.float64)
+        for p in members:
+            gradients = [*(self.parts[p][name] for name in names), self.totals[p]]
+            sums += torch.as_tensor(inner_products([self.view(self.totals[p], each) for each in gradients]))
+        return sums
+
+    def own(
+        self, names: Sequence[str], members: Sequence[Tensor], fitted: Mapping[str, float]
+    ) -> dict[Tensor, dict[str, float]]:
+        """The script may have mixed each parameter's gradients on their own: the weights of those that it has.
+
+        A parameter of few entries is any mixture: it has a multiple of another one's, where others have their own.
+        """
+        found: dict[Tensor, dict[str, float]] = {}
+        few: list[Tensor] = []
+        for p in members:
+            if fitted and self._explains(p, fitted):
+                continue
+            if p.numel() <= len(names):
+                few.append(p)
+                continue
+            alone = dict(zip(names, _nearest(self.products(names, [p])).tolist(), strict=True))
+            if self._explains(p, alone):
+                found[p] = alone
+        for p in few:
+            known = [*found.values(), *([fitted] if fitted and self.alone else [])]
+            multiples = (self._multiple(p, weights) for weights in known)
+            one = next((weights for weights in multiples if weights and self._explains(p, weights)), None)
+            if one is not None:
+                found[p] = one
+        return found
+
+    def closed(self, parameter: Tensor, weights: Mapping[str, float]) -> tuple[dict[str, Tensor], Tensor | None]:
+        """The tasks' gradients with these weights, and what they leave."""
+        tasks = {name: g * weights[name] if name in weights else g for name, g in self.parts[parameter].items()}
+        return closed(parameter, self.totals[parameter], tasks)
+
+    def _explains(self, parameter: Tensor, weights: Mapping[str, float]) -> bool:
+        """Whether what these weights leave of a gradient is the rounding of a few operations."""
+        total, residual = self.totals[parameter], self.closed(parameter, weights)[1]
+        if residual is None:
+            return True
+        left = float(torch.linalg.vector_norm(self.view(total, residual)))
+        return left <= _EXACT * float(torch.linalg.vector_norm(self.view(total, total)))
+
+    def _multiple(self, parameter: Tensor, weights: Mapping[str, float]) -> dict[str, float]:
+        mixture = torch.stack([self.parts[parameter][name] * w for name, w in weights.items()]).sum(0)
+        _, inner, _, square = inner_products([self.totals[parameter], mixture]).ravel().tolist()
+        return {name: w * inner / square for name, w in weights.items()} if square else {}
+
+
+def _exact(products: Tensor) -> bool:
+    """Whether some mixture is what was fed, to rounding."""
+    return _off(products, _nearest(products)) <= (10 * _EXACT) ** 2 * float(products[-1, -1])
 
 
 def _nearest(products: Tensor) -> Tensor:
@@ -96,31 +177,18 @@ def _plain(products: Tensor) -> Plain | None:
 
     A fit takes of that as much as it can, and all of it where there are few numbers: ``products`` are of the most.
     """
-    gram, target, square = products[:-1, :-1], products[:-1, -1], float(products[-1, -1])
-
-    def off(weights: Tensor) -> float:
-        return float(square - 2 * weights @ target + weights @ gram @ weights)
-
-    left = off(_nearest(products))
-    if left <= (10 * _EXACT) ** 2 * square:
+    if _exact(products):
         return None
+    left, target = _off(products, _nearest(products)), products[:-1, -1]
     ways: list[Plain] = [lambda _: 1.0, lambda several: 1 / several]
-    return next((way for way in ways if off(torch.full_like(target, way(len(target)))) <= _PLAIN * left), None)
+    plain = ((way, torch.full_like(target, way(len(target)))) for way in ways)
+    return next((way for way, weights in plain if _off(products, weights) <= _PLAIN * left), None)
 
 
-def _parts(
-    parameter: Tensor,
-    totals: Mapping[Tensor, Tensor],
-    parts: Mapping[Tensor, TaskGradients],
-    weights: Mapping[str, float],
-) -> tuple[dict[str, Tensor], Tensor | None]:
-    tasks = {name: parts[parameter][name] * w for name, w in weights.items()}
-    return closed(parameter, totals[parameter], tasks)
-
-
-def _explained(total: Tensor, residual: Tensor) -> bool:
-    """Whether what is left of a gradient is the rounding of a few operations."""
-    return float(torch.linalg.vector_norm(residual)) <= _EXACT * float(torch.linalg.vector_norm(total))
+def _off(products: Tensor, weights: Tensor) -> float:
+    """The square of what a mixture leaves of what was fed."""
+    gram, target, square = products[:-1, :-1], products[:-1, -1], products[-1, -1]
+    return float(square - 2 * weights @ target + weights @ gram @ weights)
 
 
 def closed(parameter: Tensor, total: Tensor, tasks: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor | None]:
@@ -161,3 +229,18 @@ def rest(parameter: Tensor, total: Tensor, tasks: Iterable[Tensor]) -> Tensor | 
         several = True
     rounding = 4 * torch.finfo(parameter.dtype).eps
     return None if several and float(torch.linalg.vector_norm(left)) <= rounding * size else left
+
+
+def nearer_than_mixtures(gradients: Iterable[tuple[Tensor, Tensor, Sequence[Tensor]]]) -> bool:
+    """Whether what was fed is what backward() left, with something like noise added, rather than a mixture.
+
+    Args:
+        gradients: of each parameter what it was fed, what backward() left, and all gradients that it may be mixed of.
+    """
+    off = left = square = 0.0
+    for total, before, parts in gradients:
+        products = torch.as_tensor(inner_products([*parts, total]))
+        off += float((total - before).double().square().sum())
+        left += max(_off(products, _nearest(products)), 0.0)
+        square += float(products[-1, -1])
+    return left > (10 * _EXACT) ** 2 * square and off <= _PLAIN * left
