@@ -281,17 +281,24 @@ def fingerprint(node: Node, most: int = 24) -> Fingerprint:
 _VECTOR_PRODUCTS = ("MvBackward0", "DotBackward0")
 
 
+_SCRIPTED = "DifferentiableGraphBackward"
+
+
 def head(node: Node, parameters: Container[int]) -> frozenset[int]:
     """What lies nearest below a loss and is its own head: ids of weights among ``parameters``.
 
     A function of several outputs that is one node (a compiled network) hides its heads: which of its outputs the loss
-    uses is then told, as negative numbers.
+    uses is then told, as negative numbers. A scripted trunk is many nodes in its first run and one in all later ones:
+    what hangs on that one counts where nothing else is as near.
     """
     seen, level = {node}, [(node, 0)]
     above: list[Node] = []
     while level:
         leaves_here = [node.variable for node, _ in level if node.name() == ACCUMULATE]
-        near = {id(leaf) for leaf in leaves_here if id(leaf) in parameters and _is_weight(leaf, above)}
+        weights = [leaf for leaf in leaves_here if id(leaf) in parameters and _is_weight(leaf, above)]
+        scripted = {child for each in above if each.name().endswith(_SCRIPTED) for child, _ in each.next_functions}
+        within = {id(child.variable) for child in scripted if child is not None and child.name() == ACCUMULATE}
+        near = {id(leaf) for leaf in weights if id(leaf) not in within} or {id(leaf) for leaf in weights}
         outputs = {-1 - output for n, output in level if _several_outputs(n)}
         if near or outputs:
             return frozenset(near or outputs)
