@@ -82,7 +82,7 @@ class Labeller:
                 labels.append(Label(entries[term.edge], True, trace))
             elif len(below := inner.get(term.edge, [])) == 1:
                 labels.append(Label(below[0], False, trace))
-            elif source is not None and not source.assigned and (known := self._known.get(fingerprint(term.node))):
+            elif source is not None and not source.assigned and (known := self._seen(term, parameters)):
                 # Its line is known now and its place in the line is not, which told the name before.
                 labels.append(Label(known.name, True, trace))
             elif source is not None:
@@ -111,12 +111,18 @@ class Labeller:
                 self._known[look] = None
         return label
 
+    def _seen(self, term: Term, parameters: set[int]) -> Label | None:
+        return self._known.get(fingerprint(term.node)) or self._by_head(term, parameters)
+
+    def _by_head(self, term: Term, parameters: set[int]) -> Label | None:
+        """What the loss of this head was called: scripted, frozen or thawed, the graph below has changed."""
+        return self._of_head.get(head(term.node, parameters))
+
     def _without_lines(self, term: Term, position: int, names: Names, parameters: set[int]) -> Label:
         known = self.remembered(term)
         if known is not None:
             return Label(known.name, True, known.trace)
-        # Frozen or thawed, cut off or not: the graph below has changed, and the head is the same.
-        known = self._of_head.get(head(term.node, parameters))
+        known = self._by_head(term, parameters)
         if known is not None:
             return Label(known.name, True, known.trace)
         own = names.key_of(head(term.node, parameters)) if self.lines_seen else None

@@ -84,8 +84,10 @@ class TermFinder:
         return found
 
     def _of_root(self, root: Term, splitter: Splitter, names: Names) -> list[Term]:
-        """The terms of one root: itself where it has a name and is but a scaled reduction, no weighted loss."""
+        """The terms of one root: itself where it is a mean, or a scaled reduction with a name and no weighted loss."""
         below = splitter.terms(root.edge, root.path)
+        if len(below) == 1 and is_mean(root.edge):
+            return [root]
         if len(below) != 1 or below[0].edge == root.edge or root.edge not in names.variables:
             return below
         only, values = below[0], self._values
