@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dis
 import gc
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from types import FrameType
+from functools import lru_cache
+from types import CodeType, FrameType
 from typing import Any
 
 from torch import Tensor, nn
@@ -226,6 +228,7 @@ def _variables(frames: Iterable[FrameType]) -> Mapping[int, str]:
 
 def _held(frames: Iterable[FrameType]) -> list[tuple[str, nn.Module | Tensor]]:
     found: list[tuple[str, nn.Module | Tensor]] = []
+    passing: list[tuple[str, nn.Module | Tensor]] = []
     attributes: dict[str, Any] = {}
 
     def note(name: str, value: Any) -> None:
@@ -234,7 +237,12 @@ def _held(frames: Iterable[FrameType]) -> list[tuple[str, nn.Module | Tensor]]:
             found.append((name, value))
 
     for frame in frames:
+        loops = _loop_variables(frame.f_code)
         for name, value in variables_of(frame).items():
+            if name in loops and issubclass(type(value), Tensor):
+                # `for p in (w, v)` leaves the last of them behind.
+                passing.append((name, value))
+                continue
             note(name, value)
             if type(value) in (list, tuple) and len(value) <= 100:
                 for position, item in enumerate(value):
@@ -246,4 +254,25 @@ def _held(frames: Iterable[FrameType]) -> list[tuple[str, nn.Module | Tensor]]:
                 attributes |= {k: v for k, v in getattr(value, "__dict__", {}).items() if k not in attributes}
     for name, value in attributes.items():
         note(name, value)
-    return found
+    return found + passing
+
+
+@lru_cache(maxsize=256)
+def _loop_variables(code: CodeType) -> frozenset[str]:
+    """The variables that the loops of a function, or of a module, go through things by."""
+    names: set[str] = set()
+    taken = 0
+    for step in dis.get_instructions(code):
+        if step.opname == "FOR_ITER":
+            taken = 1
+        elif taken and step.opname == "UNPACK_SEQUENCE":
+            taken += int(step.arg or 0) - 1
+        elif taken and step.opname.startswith("STORE_") and isinstance(step.argval, str):
+            names.add(step.argval)
+            taken -= 1
+        elif taken and step.opname == "STORE_FAST_STORE_FAST":
+            names.update(step.argval)
+            taken -= 2
+        elif step.opname != "CACHE":
+            taken = 0
+    return frozenset(names)
