@@ -53,17 +53,25 @@ def _made_by_a_layer(edge: Edge) -> bool:
     shape = output_shape(edge)
     if not shape:
         return False
-    for _ in range(_FEW_NODES):
+    seen, waiting, made = {edge}, [edge], False
+    while waiting:
+        edge = waiting.pop()
         here = output_shape(edge)
-        if here is None or here[:1] != shape[:1]:
+        if here is None or here[:1] != shape[:1] or len(seen) > _FEW_NODES:
             return False
         node = edge[0]
         if node.name().startswith(_LAYERS) or isinstance(node, torch.autograd.function.BackwardCFunction):
-            return len(here) > 1
-        if any(_is_data(each, here) for each in children(node)):
-            return True
-        below = [each for each in children(node) if each[0].name() != ACCUMULATE]
-        if len(below) != 1:
+            if len(here) < 2:
+                return False
+            made = True
+            continue
+        below = children(node)
+        if any(_is_data(each, here) for each in below):
+            made = True
+            continue
+        below = [each for each in below if each[0].name() != ACCUMULATE]
+        if not below:
             return False
-        edge = below[0]
-    return False
+        waiting += [each for each in below if each not in seen]
+        seen.update(below)
+    return made

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dominance.record.code_values import parameters_used
+
 Node = Any
 """``torch.autograd.graph.Node``: the C++ nodes are not instances of it, so the type says nothing to a checker."""
 Edge = tuple[Node, int]
@@ -129,9 +131,21 @@ def walk(starts: Iterable[Node]) -> Iterator[Node]:
                 stack.append(child)
 
 
+_REENTRANT = "CheckpointFunctionBackward"
+
+
 def leaves(starts: Iterable[Node]) -> list[Tensor]:
-    """The leaf tensors (parameters) that a backward pass from ``starts`` would reach."""
-    return [node.variable for node in walk(starts) if node.name() == ACCUMULATE]
+    """The leaf tensors (parameters) that a backward pass from ``starts`` would reach.
+
+    Those within a re-entrant checkpoint too, which is one node: as far as the code tells that it runs again.
+    """
+    found: dict[Tensor, None] = {}
+    for node in walk(starts):
+        if node.name() == ACCUMULATE:
+            found[node.variable] = None
+        elif node.name() == _REENTRANT:
+            found |= dict.fromkeys(parameters_used(node.run_function))
+    return list(found)
 
 
 def first_leaves(starts: Iterable[Node], count: int = 4) -> list[Tensor]:
@@ -207,8 +221,12 @@ def reach(starts: Sequence[Node], parameters: Container[int] | None = None) -> l
     found: list[set[int]] = [set() for _ in starts]
     for node in _topological(starts):
         mask = masks.get(node, 0)
+        held: Sequence[Tensor] = ()
         if node.name() == ACCUMULATE:
-            leaf = id(node.variable)
+            held = (node.variable,)
+        elif node.name() == _REENTRANT:
+            held = parameters_used(node.run_function)
+        for leaf in map(id, held):
             for position in range(len(starts)):
                 if mask >> position & 1 and (parameters is None or leaf in parameters):
                     found[position].add(leaf)
@@ -279,9 +297,6 @@ def fingerprint(node: Node, most: int = 24) -> Fingerprint:
 
 
 _VECTOR_PRODUCTS = ("MvBackward0", "DotBackward0")
-
-
-_SCRIPTED = "DifferentiableGraphBackward"
 
 
 def head(node: Node, parameters: Container[int]) -> frozenset[int]:

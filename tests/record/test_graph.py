@@ -14,6 +14,7 @@ from dominance.record.graph import (
     Edge,
     children,
     edge_of,
+    head,
     leaves,
     output_size,
     private_parameters,
@@ -296,3 +297,13 @@ def test_a_scripted_network_is_made_from_data_also_once_it_is_one_node() -> None
     net = torch.jit.script(torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh()))
     for _ in range(3):
         assert touches_data(net(torch.ones(4, 2)).abs().sum().grad_fn)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_head_below_a_scripted_trunk_is_the_same_in_every_run() -> None:
+    trunk, own = torch.jit.script(nn.Sequential(nn.Linear(3, 4), nn.Tanh())), nn.Linear(4, 1)
+    parameters = {id(p) for module in (trunk, own) for p in module.parameters()}
+    for _ in range(3):
+        loss = own(trunk(torch.randn(5, 3))).mean()
+        assert head(loss.grad_fn, parameters) == {id(own.weight)}
+        loss.backward()

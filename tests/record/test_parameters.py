@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -228,6 +229,21 @@ def test_bare_tensors_and_the_extra_parameters_of_an_optimizer() -> None:
     assert names == ["weight", "log_variance", "tensor2", "reached"]
     assert [layer for _, layer in named(table)][1:] == names[1:]
     del optimizer
+
+
+def test_the_variable_of_a_loop_is_no_name() -> None:
+    def found() -> ParameterTable:
+        first, second, third = (torch.zeros(2, requires_grad=True) for _ in range(3))
+        opt = torch.optim.SGD([first, second, third], lr=0.1)
+        for p in opt.param_groups[0]["params"]:
+            p.data.zero_()
+        for _, q in enumerate((first, second)):
+            q.data.zero_()
+        frame = inspect.currentframe()
+        assert frame is not None
+        return discovered(frame)
+
+    assert [name for name, _ in named(found())] == ["first", "second", "third"]
 
 
 def test_a_weight_shared_by_two_models_belongs_to_the_larger() -> None:

@@ -55,6 +55,25 @@ def test_a_task_of_a_dict_keeps_its_key_where_it_is_alone(tmp_path: Path) -> Non
     assert np.isfinite(run["loss/weight"].values).tolist() == [[True, True], [True, False]] * 2
 
 
+def test_a_mean_by_hand_that_is_the_whole_loss_has_no_weight(tmp_path: Path) -> None:
+    def losses(net: nn.Module, step: int) -> dict[str, Tensor]:
+        out = net(DATA.x)
+        if step % 2:
+            return {"loss": DATA.ce(out)}
+        click_loss = (out[0] - DATA.t).square().sum() / len(DATA.x)
+        return {"loss": click_loss}
+
+    def train(net: nn.Module, step: int) -> None:
+        output = losses(net, step)
+        output["loss"].backward()
+
+    net = Net()
+    first = float((net(DATA.x)[0].detach() - DATA.t).square().sum() / len(DATA.x))
+    run = recorded(tmp_path, net, train, 4)
+    assert run["loss/weight"].values[0, 0] == 1
+    assert run["loss/loss"].values[0, 0] == pytest.approx(first)
+
+
 def test_a_mean_by_hand_is_the_same_task_where_it_is_alone(tmp_path: Path) -> None:
     def train(net: nn.Module, step: int) -> None:
         out = net(DATA.x)
