@@ -18,11 +18,11 @@ class Fate:
     """What becomes of a value."""
 
     kind: str
-    """stored, unpacked, returned, used (in a larger expression), or dropped."""
+    """stored, keyed (in a dict), unpacked, returned, used (in a larger expression), or dropped."""
     names: tuple[str, ...] = ()
-    """The name that it is stored under, or those that its items are unpacked to."""
+    """The name or the key that it is stored under, or the names that its items are unpacked to."""
     position: int | None = None
-    """Which item of a tuple it is, of one that is returned."""
+    """Which item of a tuple or list it is, of one that is returned."""
 
 
 @dataclass(frozen=True)
@@ -81,18 +81,33 @@ def fate_in_source(path: str, line: int, span: Span | None) -> Fate | None:
             node = parent
         elif isinstance(parent, ast.NamedExpr):
             return _stored([parent.target])
+        elif isinstance(parent, ast.Attribute) and (call := _conversion(parent, parents)) is not None:
+            node = call
         elif isinstance(parent, ast.Dict) and node in parent.values:
             key = parent.keys[parent.values.index(node)]
             text = _text(key)
-            return Fate("used") if text is None else Fate("stored", (text,))
+            return Fate("used") if text is None else Fate("keyed", (text,))
         elif isinstance(parent, ast.keyword) and parent.arg is not None and parent.arg not in _ARGUMENTS:
-            return Fate("stored", (parent.arg,))
-        elif isinstance(parent, ast.Tuple) and position is None:
-            position, node = parent.elts.index(node), parent  # type: ignore[arg-type]
+            return Fate("keyed", (parent.arg,))
+        elif isinstance(parent, (ast.Tuple, ast.List)) and position is None:
+            before = parent.elts[: parent.elts.index(node)]  # type: ignore[arg-type]
+            if any(isinstance(each, ast.Starred) for each in before):
+                return Fate("used")
+            position, node = len(before), parent
         elif isinstance(parent, (ast.ListComp, ast.GeneratorExp, ast.SetComp)) and node is parent.elt and span is None:
             node = parent
         else:
             return _end(parent, position)
+
+
+_CONVERSIONS = {"to", "float", "double", "half", "bfloat16", "cpu", "cuda", "type", "type_as", "contiguous"}
+
+
+def _conversion(method: ast.Attribute, parents: dict[ast.AST, ast.AST]) -> ast.Call | None:
+    """The call of a method that hands a tensor on as it is where it is what is asked for already."""
+    call = parents.get(method)
+    converts = isinstance(call, ast.Call) and call.func is method and method.attr in _CONVERSIONS
+    return call if converts else None  # type: ignore[return-value]
 
 
 # Keywords under which a value is the input of an operation, and not named.
@@ -124,7 +139,13 @@ def _stored(targets: list[ast.expr], position: int | None = None) -> Fate:
             return Fate("stored", names[position : position + 1]) if position < len(names) else Fate("used")
         return Fate("unpacked", names)
     name = _target(target)
-    return Fate("used") if name is None or position is not None else Fate("stored", (name,))
+    if name is None:
+        return Fate("used")
+    return Fate("stored", (_item(name, position),))
+
+
+def _item(name: str, position: int | None) -> str:
+    return name if position is None else f"{name}[{position}]"
 
 
 def _target(target: ast.expr) -> str | None:
@@ -208,9 +229,9 @@ def fate_in_bytecode(code: CodeType, instruction: int) -> Fate | None:
         name = step.opname
         if above == 0 and name.startswith(("STORE_FAST", "STORE_NAME", "STORE_GLOBAL", "STORE_DEREF")):
             stored = step.argval[0] if isinstance(step.argval, tuple) else step.argval
-            return Fate("stored", (str(stored),)) if position is None and stored != "_" else Fate("used")
-        if above == 1 and name == "STORE_ATTR" and position is None:
-            return Fate("stored", (str(step.argval),))
+            return Fate("used") if stored == "_" else Fate("stored", (_item(str(stored), position),))
+        if above == 1 and name == "STORE_ATTR":
+            return Fate("stored", (_item(str(step.argval), position),))
         if above == 2 and name == "STORE_SUBSCR" and position is None:
             key = following[index - 1].argval
             return Fate("stored", (key,)) if isinstance(key, str) else Fate("used")
@@ -220,7 +241,7 @@ def fate_in_bytecode(code: CodeType, instruction: int) -> Fate | None:
             return Fate("returned", position=position)
         if above == 0 and name == "POP_TOP":
             return Fate("dropped")
-        if name == "BUILD_TUPLE" and above < int(step.argval) and position is None:
+        if name in ("BUILD_TUPLE", "BUILD_LIST") and above < int(step.argval) and position is None:
             position, above = int(step.argval) - 1 - above, 0
             continue
         pops = _pops(step)
@@ -244,3 +265,42 @@ def _targets(steps: list[dis.Instruction]) -> tuple[str, ...]:
         if step.opname.startswith("STORE") and step.argval is not None:
             names += map(str, step.argval) if isinstance(step.argval, tuple) else [str(step.argval)]
     return tuple(names)
+
+
+def filled_vector(path: str, line: int, span: Span | None) -> str | None:
+    """The name of the tensor of which the statement at this place sets an entry: ``losses[k] = ...``."""
+    statement = _statement(path, line, span)
+    targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+    held = targets[-1].value if isinstance(targets[-1], ast.Subscript) else None
+    return _target(held) if isinstance(held, (ast.Name, ast.Attribute)) else None
+
+
+def is_named(path: str, line: int, span: Span | None) -> bool:
+    """Whether the value made at this place gets a name inside its statement: by ``:=``, or by the key of a dict."""
+    node = None if span is None else _node(path, line, span)
+    parents = _tree(path).parents
+    while isinstance(parent := parents.get(node) if node is not None else None, ast.Attribute):
+        node = _conversion(parent, parents)
+    return isinstance(parent, (ast.NamedExpr, ast.Dict))
+
+
+def sets_entry(path: str, line: int, span: Span | None) -> bool:
+    """Whether the statement at this place is ``losses[k] = ...``: the value that it sets is that entry."""
+    statement = _statement(path, line, span)
+    return isinstance(statement, ast.Assign) and isinstance(statement.targets[-1], ast.Subscript)
+
+
+_JOINING = {"stack", "cat", "concat", "concatenate", "hstack", "vstack"}
+
+
+def joined_list(path: str, line: int, span: Span | None) -> str | None:
+    """The name of the list whose items the call at this place makes one tensor of: ``torch.stack(losses)``."""
+    call = _node(path, line, span)
+    if not isinstance(call, ast.Call) or getattr(call.func, "attr", getattr(call.func, "id", None)) not in _JOINING:
+        return None
+    given = [*call.args[:1], *(word.value for word in call.keywords if word.arg == "tensors")]
+    items = given[0] if given else None
+    if isinstance(items, (ast.ListComp, ast.GeneratorExp)) and len(items.generators) == 1:
+        # One item for each of the list: `torch.cat([loss.view(1) for loss in losses])`.
+        items = None if items.generators[0].ifs else items.generators[0].iter
+    return _target(items) if isinstance(items, (ast.Name, ast.Attribute)) else None

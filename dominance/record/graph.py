@@ -113,6 +113,13 @@ def output_shape(edge: Edge) -> tuple[int, ...] | None:
         return None
 
 
+def like(edge: Edge) -> Tensor:
+    """Zeros in the form of the tensor at this edge."""
+    node, output = edge
+    form = node._input_metadata[output]
+    return torch.zeros(tuple(int(size) for size in form.shape), dtype=form.dtype, device=form.device)
+
+
 def children(node: Node) -> list[Edge]:
     """The edges that a node passes gradient on to, with inputs that need none left out."""
     return [(child, output) for child, output in node.next_functions if child is not None]

@@ -10,14 +10,13 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from dominance.record.batch_rows import rows_read
-from dominance.record.graph import Edge, Fingerprint, fingerprint, head, leaves, private_parameters
+from dominance.record.graph import Edge, head, leaves, like, output_shape, private_parameters
+from dominance.record.looks import Looks
 from dominance.record.naming import Names
 from dominance.record.sources import Source, source_of
 from dominance.record.splitting import Term
+from dominance.record.stacked import MOST_ENTRIES
 
-_MOST_ENTRIES = 200
-_DEPTHS = (24, 12, 8)
-"""How many nodes tell a term again; fewer do where a longer sequence has made it another graph below."""
 _PATIENCE = 3
 """Steps whose losses wait for source lines, before they are named without."""
 _MOST_LOSSES = 64
@@ -43,7 +42,7 @@ class Labeller:
     """Names terms, and calls a term that looks the same the same in every step."""
 
     def __init__(self) -> None:
-        self._known: dict[Fingerprint, Label | None] = {}
+        self._known: Looks[Label] = Looks(lambda label: label.name)
         self._of_head: dict[frozenset[int], Label | None] = {}
         """The label of the one loss that has this head; None where several have it."""
         self._waited = 0
@@ -79,7 +78,7 @@ class Labeller:
             if name is not None:
                 labels.append(Label(name, in_order, trace))
             elif term.edge in entries and not (source is not None and source.assigned):
-                labels.append(Label(entries[term.edge], True, trace))
+                labels.append(self._entry(term, entries[term.edge], trace, parameters))
             elif len(below := inner.get(term.edge, [])) == 1:
                 labels.append(Label(below[0], False, trace))
             elif source is not None and not source.assigned and (known := self._seen(term, parameters)):
@@ -93,26 +92,30 @@ class Labeller:
         self._steps.clear()
         return labels
 
+    def _entry(self, term: Term, entry: Entry, trace: object, parameters: set[int]) -> Label:
+        """The label of an entry of a vector; of one that the script holds no more, what it was called once."""
+        label = Label(entry.name, True, trace)
+        if entry.live:
+            return label
+        if trace is not None:
+            return self._keep(term, label, head(term.node, parameters))
+        known = self.remembered(term) or self._by_head(term, parameters)
+        return label if known is None else Label(known.name, True, known.trace)
+
     def remembered(self, term: Term) -> Label | None:
         """What a term that looks like this one was called."""
-        looks = (self._known.get(fingerprint(term.node, depth)) for depth in _DEPTHS)
-        return next((label for label in looks if label is not None), None)
+        return self._known.of(term.node)
 
     def _keep(self, term: Term, label: Label, own: frozenset[int]) -> Label:
         """The label, remembered for terms that look like this one, or have its head."""
         known = self._of_head.setdefault(own, label) if own else None
         if known is not None and known.name != label.name:
             self._of_head[own] = None
-        for depth in _DEPTHS:
-            look = fingerprint(term.node, depth)
-            known = self._known.setdefault(look, label)
-            if known is not None and known.name != label.name:
-                # Two losses that look the same: which is which, only the source says.
-                self._known[look] = None
+        self._known.keep(term.node, label)
         return label
 
     def _seen(self, term: Term, parameters: set[int]) -> Label | None:
-        return self._known.get(fingerprint(term.node)) or self._by_head(term, parameters)
+        return self._known.exactly(term.node) or self._by_head(term, parameters)
 
     def _by_head(self, term: Term, parameters: set[int]) -> Label | None:
         """What the loss of this head was called: scripted, frozen or thawed, the graph below has changed."""
@@ -155,26 +158,37 @@ def held_positions(terms: Sequence[Term], names: Names) -> list[int]:
     return [i for i, term in enumerate(terms) if names.is_known(term.edge) or term.edge in entries]
 
 
-def vector_entries(edges: Sequence[Edge], names: Names) -> dict[Edge, str]:
+@dataclass(frozen=True)
+class Entry:
+    """The name of an entry of a vector, and whether the script holds the vector now."""
+
+    name: str
+    live: bool
+
+
+def vector_entries(edges: Sequence[Edge], names: Names) -> dict[Edge, Entry]:
     """Names like ``losses[1]`` for terms that are entries of a named vector."""
-    entries: dict[Edge, str] = {}
+    entries: dict[Edge, Entry] = {}
     for vector, name in names.vectors.items():
-        tensor = names.tensors[vector]
-        size = tensor.numel()
-        if tensor.dim() != 1 or size > _MOST_ENTRIES:
+        shape = output_shape(vector)
+        if shape is None or len(shape) != 1 or shape[0] > MOST_ENTRIES:
             continue
         # `losses[k] = …` in a loop over the tasks' names: the one list of that length says what they are.
-        lists = [words for words in names.task_lists if len(words) == size]
-        for edge, place in _places(vector, tensor.detach(), [edge for edge in edges if edge != vector]).items():
-            entries.setdefault(edge, lists[0][place] if len(lists) == 1 else f"{name}[{place}]")
+        lists = [words for words in names.task_lists if len(words) == shape[0]]
+        for edge, place in _places(vector, [edge for edge in edges if edge != vector]).items():
+            called = lists[0][place] if len(lists) == 1 else f"{name}[{place}]"
+            entries.setdefault(edge, Entry(called, vector in names.tensors))
     return entries
 
 
-def _places(vector: Edge, tensor: Tensor, edges: Sequence[Edge]) -> dict[Edge, int]:
+def _places(vector: Edge, edges: Sequence[Edge]) -> dict[Edge, int]:
     """Which entry of a vector each edge is: the one, and the only one, that passes gradient on to it."""
     picked = {edge: entry[1] for edge in edges if (entry := entry_of(edge, {vector: ""})) is not None}
     below = [edge for edge in edges if edge not in picked]
-    if not below or not any(weight is not None for weight in _pass(vector, torch.ones_like(tensor), below)):
+    if not below:
+        return picked
+    tensor = like(vector)
+    if not any(weight is not None for weight in _pass(vector, torch.ones_like(tensor), below)):
         return picked
     reached: dict[int, list[int]] = {}
     for place in range(tensor.numel()):

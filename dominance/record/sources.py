@@ -17,11 +17,15 @@ from dominance.record.fates import (
     Fate,
     fate_in_bytecode,
     fate_in_source,
+    filled_vector,
     in_one_statement,
+    is_named,
+    joined_list,
+    sets_entry,
     spelled_call,
     statement_fate,
 )
-from dominance.record.graph import Node
+from dominance.record.graph import COPY_SLICES, Node
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _OURS = _PACKAGE + "record" + os.sep
@@ -193,11 +197,17 @@ def value_of(node: Node, above: Node | None) -> Value | None:
     if not here.same_frame(there):
         return Value(stack, max(depth - 1, 0))
     inside = in_one_statement(here.path, (here.line, here.span), (there.line, there.span))
+    if inside and (is_named(here.path, here.line, here.span) or (above.name() == COPY_SLICES and _sets(here))):
+        return Value(stack, depth)
     if inside and len(stack) == depth + 1:
         return None
     if inside and len(outer) > depth + 1 and outer[depth + 1].scope.startswith("<") and len(stack) <= depth + 1:
         return None
     return Value(stack, depth)
+
+
+def _sets(place: Place) -> bool:
+    return sets_entry(place.path, place.line, place.span)
 
 
 @dataclass(frozen=True)
@@ -237,24 +247,70 @@ def source_of(node: Node, above: Node | None = None) -> Source | None:
     return Source(scope or called or f"{os.path.basename(last.path)}:{last.line}", stack, called)
 
 
-def _name_inwards(stack: tuple[Place, ...], first: int) -> str | None:
+def _name_inwards(stack: tuple[Place, ...], first: int, *, generic: bool = False) -> str | None:
     """The name that a statement gives to the value: the frame that uses it is asked first, then those that made it."""
     for depth in range(first, len(stack)):
         if stack[depth].in_torch:
             break
         fate = stack[depth].fate
-        name = fate.names[0] if fate.kind == "stored" and fate.names else None
-        if fate.kind == "unpacked" and depth + 1 < len(stack):
-            position = stack[depth + 1].fate.position
-            name = fate.names[position] if position is not None and position < len(fate.names) else None
-        if name and name.lower() not in GENERIC:
+        name = fate.names[0] if fate.kind in ("stored", "keyed") and fate.names else None
+        if fate.kind in ("stored", "unpacked"):
+            name = _of_item(fate, _handed_out(stack, depth + 1))
+        if name and (generic or name.lower() not in GENERIC):
             return name
     return None
+
+
+def _handed_out(stack: tuple[Place, ...], first: int) -> Fate | None:
+    """What the functions from this depth on return the value in: a tuple or list at a position, a dict by a key."""
+    for place in stack[first:]:
+        if place.in_torch or (place.fate.kind != "returned" and place.fate.kind != "keyed"):
+            return None
+        if place.fate.kind == "keyed" or place.fate.position is not None:
+            return place.fate
+    return None
+
+
+def _of_item(fate: Fate, item: Fate | None) -> str | None:
+    """The name of one value in what a function returned, that was stored or unpacked."""
+    if item is None:
+        return fate.names[0] if fate.kind == "stored" and fate.names else None
+    if item.kind == "keyed":
+        return item.names[0]
+    position = item.position or 0
+    if fate.kind == "stored":
+        return f"{fate.names[0]}[{position}]"
+    return fate.names[position] if position < len(fate.names) else None
 
 
 def name_of_value(value: Value) -> str | None:
     """The name that a statement gives to a value, if it says anything."""
     return _name_inwards(value.stack, value.depth)
+
+
+def name_of_vector(node: Node, above: Node | None) -> str | None:
+    """What the script calls the vector that ``node`` made; a word for any losses will do, with a place behind it.
+
+    Args:
+        node: what put the losses into one tensor.
+        above: the node that uses it; None where backward() is called on it.
+    """
+    stack = stack_of(node)
+    if not stack:
+        return None
+    if node.name() == COPY_SLICES:
+        place = next((place for place in reversed(stack) if not place.in_torch), None)
+        return None if place is None else filled_vector(place.path, place.line, place.span)
+    value = Value(stack, 0) if above is None else value_of(node, above)
+    return None if value is None else _name_inwards(stack, value.depth, generic=True)
+
+
+def listed_in(node: Node) -> str | None:
+    """What the script calls the list whose items, in order, ``node`` made one tensor of."""
+    stack = stack_of(node)
+    if not stack or stack[-1].in_torch:
+        return None
+    return joined_list(stack[-1].path, stack[-1].line, stack[-1].span)
 
 
 def _name_outwards(stack: tuple[Place, ...]) -> str | None:

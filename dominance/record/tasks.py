@@ -17,6 +17,7 @@ from dominance.record.naming import Names
 from dominance.record.observed import found_of_observed
 from dominance.record.sources import GENERIC
 from dominance.record.splitting import Term
+from dominance.record.stacked import Stacked
 from dominance.record.terms import TermFinder
 from dominance.record.values import is_plain_sum, term_value
 from dominance.record.weights import Root, exact_weights, picks
@@ -56,6 +57,7 @@ class TaskFinder:
         self._loaded = False
         """Whether any loss that came up is made from data."""
         self._told_apart = Heads()
+        self._stacked = Stacked()
         self.expand = True
         """Whether a loss that is one named sum is taken apart; not so when every task has its own backward()."""
 
@@ -83,6 +85,7 @@ class TaskFinder:
             taken: whether the script is handed the gradients, and ``.grad`` is not. What it takes the gradient of may
                 be anything then: a function of the parameters alone is no task beside losses that are made from data.
         """
+        self._stacked.add_to(names, [root.edge for root in roots])
         total = sum(float((root.tensor.detach() * root.gradient).sum()) for root in roots if root.tensor is not None)
         root_name = self._live_name(roots[0].edge, names)
         if observed:
@@ -124,7 +127,7 @@ class TaskFinder:
             given = vector[0].next_functions[place]
             if given in names.variables:
                 return names.variables[given]
-        size = names.tensors[vector].shape[0]
+        size = (output_shape(vector) or (0,))[0]
         lists = [words for words in names.task_lists if len(words) == size]
         return lists[0][place] if len(lists) == 1 else f"{names.vectors[vector]}[{place}]"
 

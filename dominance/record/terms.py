@@ -7,13 +7,10 @@ from itertools import islice
 
 from dominance.record.assigned import Values
 from dominance.record.graph import (
-    COPY_SLICES,
-    ELEMENTWISE,
     POINTWISE_LOSSES,
     Edge,
     Node,
     children,
-    output_size,
     positions_above,
     touches_data,
     walk,
@@ -21,6 +18,7 @@ from dominance.record.graph import (
 from dominance.record.means import is_mean
 from dominance.record.naming import Names
 from dominance.record.splitting import Named, Splitter, Term
+from dominance.record.stacked import stacks_below
 from dominance.record.weights import Root
 
 _LOSS_NODES = (*POINTWISE_LOSSES, "KlDiv", "CtcLoss")
@@ -106,7 +104,7 @@ class TermFinder:
     def _lifts(self, names: Names) -> Named:
         """Whether a scalar is a value of its own: what was put into a vector that has a name is the loss, whatever it
         was computed from."""
-        stacks = {node for vector in names.vectors for node in _stacks_below(vector[0])}
+        stacks = {node for vector in names.vectors for node in stacks_below(vector[0])}
         return lambda edge, path, above: above in stacks or self._values.is_value(edge, path, above) or is_mean(edge)
 
     def _splitter(self, roots: Sequence[Root], names: Names, parameters: set[int]) -> Splitter:
@@ -180,21 +178,6 @@ def _is_curve_of(term: Term, loss: Term) -> bool:
 def _entry_of_any(node: Node, vectors: set[Node]) -> bool:
     """Whether a node takes an entry out of one of these vectors."""
     return node.name() in ("SelectBackward0", "UnbindBackward0") and node.next_functions[0][0] in vectors
-
-
-def _stacks_below(node: Node) -> list[Node]:
-    """The nodes that put scalars into this vector, below its weights."""
-    found, waiting = [], [node]
-    while waiting:
-        here = waiting.pop()
-        if here.name() in ("StackBackward0", COPY_SLICES):
-            found.append(here)
-        if here.name() == "CatBackward0":
-            # Scalars are given a dimension before they are put end to end.
-            found += [child for child, output in children(here) if output_size((child, output)) == 1]
-        if here.name() in ELEMENTWISE or here.name() == COPY_SLICES:
-            waiting += [child for child, _ in here.next_functions[:1] if child is not None]
-    return found
 
 
 class _Remembered:
