@@ -85,8 +85,9 @@ def fed(ledger: Ledger, totals: dict[Tensor, Tensor], tasks: Iterable[str] = ())
     splits |= mixtures
     losses = _losses(ledger, name, accounts, mixed)
     announced = {} if mixed else dict(losses.weight)
-    # Of zeros nobody knows by what they were multiplied.
-    some = [p for p in totals if p not in mixed and changed[p] is not None and nonzero(totals[p])]
+    # Of zeros nobody knows by what they were multiplied, nor of what no task reaches: learned weights of the losses.
+    known_before = [p for p, account in accounts.items() if account.left is not None]
+    some = [p for p in known_before if p not in mixed and changed[p] is not None and nonzero(totals[p])]
     overall = uniform([changed[p] for p in some], max(map(within, some), default=ALIKE))
     losses.weight = {task: value * overall for task, value in losses.weight.items()}
     for members, weights in fitted:

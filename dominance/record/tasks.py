@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from dominance.record.by_difference import by_difference
 from dominance.record.columns import below_columns, columns_before
 from dominance.record.found import Found, FoundTask, task_of
 from dominance.record.graph import Edge, head, output_shape, reach, touches_data
@@ -19,7 +20,7 @@ from dominance.record.sources import GENERIC
 from dominance.record.splitting import Term
 from dominance.record.stacked import Stacked
 from dominance.record.terms import TermFinder
-from dominance.record.values import is_plain_sum, term_value
+from dominance.record.values import term_value
 from dominance.record.weights import Root, exact_weights, picks
 
 __all__ = ["Found", "FoundTask", "Root", "TaskFinder", "Unnamed", "exact_weights"]
@@ -164,7 +165,7 @@ class TaskFinder:
                 self._plans.clear()
             plan = self._plans[signature] = self._plan(terms, labels, reached, parameters, names)
         tasks = self._tasks(plan.tasks, roots, terms, names)
-        _by_difference(tasks, roots, terms)
+        by_difference(tasks, roots, terms)
         if tasks and all(task.weight < 0 for task in tasks) and all(name is None for name, _ in chosen):
             # What is maximised, and has no name of the script's: the loss is its negative.
             for task in tasks:
@@ -313,18 +314,3 @@ def _handed_on(root: Root, names: Names) -> str | None:
         return None
     called = names.vectors.get(root.edge, f"an output of shape {tuple(shape)}")
     return f"a gradient made by hand was passed on through {called}: no task that was found holds what it gives"
-
-
-def _by_difference(tasks: Sequence[FoundTask], roots: Sequence[Root], terms: Sequence[Term]) -> None:
-    """The one loss that is not known, from the total and all others."""
-    unknown = [task for task in tasks if math.isnan(task.loss)]
-    edges = {term.edge for term in terms}
-    counted = {edge for task in tasks for edge in task.edges}
-    if len(unknown) != 1 or not unknown[0].weight or len(roots) != 1 or counted != edges:
-        return
-    tensor = roots[0].tensor
-    if tensor is None or tensor.numel() != 1 or not is_plain_sum(roots[0].edge, edges):
-        return
-    total = float((tensor.detach().double() * roots[0].gradient.double()).sum())
-    known = sum(task.weight * task.loss for task in tasks if task is not unknown[0])
-    unknown[0].loss = (total - known) / unknown[0].weight

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dominance.record.graph import Edge, Node, saved_tensor
+from dominance.record.graph import Node, saved_tensor
 
 _REDUCTIONS = ("none", "mean", "sum")
 
@@ -36,35 +36,6 @@ def _value(node: Node) -> Tensor | None:
         # A saved tensor that was freed or changed in place: the value is not known, which the run shows as NaN.
         return None
     return value if value.shape == _shape(node) else None
-
-
-_SUMS = (
-    "AddBackward0",
-    "SubBackward0",
-    "StackBackward0",
-    "SumBackward0",
-    "NegBackward0",
-    "CloneBackward0",
-    "ToCopyBackward0",
-)
-_SCALINGS = ("MulBackward0", "DivBackward0", "MeanBackward0")
-
-
-def is_plain_sum(root: Edge, terms: Container[Edge]) -> bool:
-    """Whether a loss is the weighted sum of its terms and nothing beside: no constant is added anywhere."""
-    waiting = [root]
-    while waiting:
-        edge = waiting.pop()
-        if edge in terms:
-            continue
-        node, _ = edge
-        given = [child for child in node.next_functions if child[0] is not None]
-        whole = len(given) == len(node.next_functions)
-        # Of two factors that need gradient one is a weight that is learned: its own graph is no sum.
-        if not (node.name() in _SUMS and whole) and not (node.name() in _SCALINGS and len(given) == 1):
-            return False
-        waiting += given
-    return True
 
 
 class _UnknownError(Exception):

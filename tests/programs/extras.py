@@ -168,8 +168,9 @@ EXTRAS: dict[str, Extra] = {
     "validation": Extra(finish=["held_out = sum(p.square().mean() for p in {params})", "print(held_out.item())"]),
     "random_numbers": Extra(
         top=["import random", "import numpy as np"],
-        begin=["noise = random.random() + np.random.rand() + torch.rand(()).item()"],
-        finish=["print(noise)"],
+        make=["drawn = []"],
+        begin=["drawn.append(random.random() + np.random.rand() + torch.rand(()).item())"],
+        finish=["print(drawn[-1])"],
     ),
     "deterministic": Extra(
         top=["torch.use_deterministic_algorithms(True)"],

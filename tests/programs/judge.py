@@ -463,7 +463,7 @@ class _View:
                     text = f"{task}, step {int(self.run['step'][place])}: {what} {got:.4g} for {want:.4g}"
                     if np.isnan(got):
                         # What a wrapper has changed is no multiple of anything.
-                        blank = blank or ("" if what == "weight" and self.program.changed else text)
+                        blank = blank or ("" if np.isnan(held) and self.program.changed else text)
                     elif (off := abs(got - want) / max(abs(want), 1e-6)) > worst[0]:
                         worst = (off, text)
         limit = 3e-2 if self.program.tolerance > 1e-2 else 2e-3
