@@ -33,14 +33,17 @@ class Values:
         return own
 
     def has_name(self, edge: Edge, above: Node | None) -> bool:
-        """Whether a statement gave this scalar a name; a parameter of one element is none."""
+        """Whether a statement gave this scalar a name, or a density's ``log_prob`` returned it.
+
+        A parameter of one element has none.
+        """
         if output_size(edge) != 1 or edge[0].name() == ACCUMULATE:
             return False
         look = fingerprint(edge[0])
         if not stack_of(edge[0]):
             return look in self._named
         value = value_of(edge[0], above)
-        named = value is not None and name_of_value(value) is not None
+        named = value is not None and (value.is_density or name_of_value(value) is not None)
         if named:
             self._named.add(look)
         return named
@@ -54,11 +57,12 @@ class Values:
             look = fingerprint(node)
             return (path, node.name()) in self._places or (look in self._ends and look not in self._inner)
         value = value_of(node, above)
-        ends = value is not None and (value.of_torch or name_of_value(value) is not None)
+        one = value is not None and (value.of_torch or value.is_density)
+        ends = value is not None and (one or name_of_value(value) is not None)
         (self._ends if ends else self._inner).add(fingerprint(node))
         if ends:
             self._places.add((path, node.name()))
-            if value is not None and value.of_torch:
+            if one:
                 self._whole.add(fingerprint(node))
         return ends
 
@@ -67,13 +71,26 @@ class Values:
         return value_of(edge[0], above) is not None
 
     def one_call(self, edge: Edge) -> bool:
-        """Whether one call of a function of torch made this scalar, whatever it is a sum of inside."""
+        """Whether one call of a function of torch, or of a density's ``log_prob``, made this scalar, whatever it is a
+        sum of inside."""
         stack = stack_of(edge[0])
-        if not stack:
-            return fingerprint(edge[0]) in self._whole
-        if stack[-1].in_torch:
+        if stack and stack[-1].in_torch:
             self._whole.add(fingerprint(edge[0]))
-        return stack[-1].in_torch
+            return True
+        return fingerprint(edge[0]) in self._whole
+
+    def is_handed(self, edge: Edge, above: Node | None) -> bool | None:
+        """Whether a function of an installed package returned this scalar; None where the source does not tell."""
+        if not stack_of(edge[0]):
+            return None
+        value = value_of(edge[0], above)
+        return value is not None and value.is_handed
+
+    def are_losses(self, terms: Sequence[Term]) -> bool:
+        """Whether statements call each of several terms a loss, and each by another name."""
+        values = [value_of(term.node, term.above) for term in terms]
+        names = [None if value is None else name_of_value(value) for value in values]
+        return len(set(names)) == len(names) and all(name is not None and "loss" in name.lower() for name in names)
 
     def keep(self, terms: Sequence[Term]) -> None:
         """The walk of a forward whose source is known has come to these terms."""

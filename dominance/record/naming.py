@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-import sysconfig
 from dataclasses import dataclass, field
-from inspect import CO_OPTIMIZED
 from types import FrameType, SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from dominance.record.frames import variables_of
 from dominance.record.graph import Edge
+from dominance.record.installed import is_installed
 from dominance.record.sources import GENERIC
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _OWN_ROOMS = tuple(os.path.join(_PACKAGE, room, "") for room in ("record", "optim"))
 _TORCH = os.path.dirname(os.path.abspath(torch.__file__)) + os.sep
-_INSTALLED = tuple(os.path.join(sysconfig.get_path(kind), "") for kind in ("stdlib", "platstdlib"))
-_PACKAGES = tuple(f"{os.sep}{folder}{os.sep}" for folder in ("site-packages", "dist-packages"))
-# References to a frame's copy of its variables when nobody else looks at it: the frame's, ours, and the counter's own.
-_OURS = 3
 _MOST_ITEMS = 1000
 
 
@@ -119,17 +115,13 @@ def names_around(frames: list[FrameType]) -> Names:
     names = Names()
     if frames:
         names.place = (frames[0].f_code.co_filename, frames[0].f_lineno)
-    for frame in sorted(frames, key=lambda frame: _is_installed(frame.f_code.co_filename)):
+    for frame in sorted(frames, key=lambda frame: is_installed(frame.f_code.co_filename)):
         for name, value in variables_of(frame).items():
             _note(names, name, value)
             if name == "self":
                 for attribute, inner in list(getattr(value, "__dict__", {}).items()):
                     _note(names, attribute, inner)
     return names
-
-
-def _is_installed(path: str) -> bool:
-    return path.startswith(_INSTALLED) or any(folder in path for folder in _PACKAGES)
 
 
 def _note(names: Names, name: str, value: Any) -> None:
@@ -149,17 +141,6 @@ def _note(names: Names, name: str, value: Any) -> None:
         _note_fields(names, value)
     elif issubclass(kind, torch.amp.GradScaler):
         _note_scaler(names, value)
-
-
-def variables_of(frame: FrameType) -> dict[str, Any]:
-    """The variables of a frame now, leaving nothing behind in the frame."""
-    held = frame.f_locals
-    variables = dict(held)
-    if frame.f_code.co_flags & CO_OPTIMIZED and sys.version_info < (3, 13) and sys.getrefcount(held) <= _OURS:
-        # Before 3.13 a function's f_locals is a copy that the frame keeps: it would hold the script's tensors
-        # alive after the script has dropped them. A script that keeps the result of locals() holds the same dict.
-        held.clear()
-    return variables
 
 
 def _edge(tensor: Tensor) -> Edge | None:

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from dominance.record.naming import variables_of
+from dominance.record.frames import variables_of
 
 # Modules that put a name of their own in front of every parameter of the model they wrap.
 _WRAPPERS = {

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch._C import is_anomaly_check_nan_enabled, is_anomaly_enabled, set_anomaly_enabled
 
-from dominance.record.sources import Positions
+from dominance.record.positions import Positions
 
 
 class SourceLines:

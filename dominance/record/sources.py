@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from dataclasses import dataclass
 from functools import lru_cache
-from types import CodeType, FrameType
-from typing import Any
+from types import CodeType
 
 import torch
-import torch.fx.traceback as torch_traceback
 
 from dominance.record.fates import (
     Fate,
@@ -26,6 +23,8 @@ from dominance.record.fates import (
     statement_fate,
 )
 from dominance.record.graph import COPY_SLICES, Node
+from dominance.record.installed import is_installed
+from dominance.record.positions import MODULES, Stack
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _OURS = _PACKAGE + "record" + os.sep
@@ -35,52 +34,12 @@ _TORCH = os.path.dirname(os.path.abspath(torch.__file__)) + os.sep
 _FUNCTIONS = tuple(
     _TORCH + os.path.join(*each) for each in (("nn", "functional.py"), ("nn", "modules", ""), ("distributions", ""))
 )
-_HANDING_ON = (_TORCH + os.path.join("nn", "modules", "module.py"),)
 
 # Names that say "the sum of everything", or nothing, and not "this task".
 GENERIC = {
     "loss", "losses", "total", "total_loss", "loss_total", "l", "cost", "objective", "result", "res", "out", "ret",
     "value", "val", "x", "y", "output", "tmp", "term", "terms",
 }  # fmt: skip
-
-
-class _Stack(list[str]):
-    """A formatted stack as autograd keeps it, with the exact instruction that each frame had come to."""
-
-    places: tuple[tuple[CodeType, int], ...] = ()
-
-
-class Positions:
-    """While on, nodes made in anomaly mode keep, beside their source lines, the exact place in each line."""
-
-    def __init__(self) -> None:
-        self._original: Any = None
-        self._ours: Any = None
-
-    def on(self) -> None:
-        """From here."""
-        if self._original is not None or not hasattr(torch_traceback, "format_stack"):
-            return
-        original = torch_traceback.format_stack
-
-        def format_stack() -> list[str]:
-            stack = _Stack(original())
-            frame: FrameType | None = sys._getframe(1)
-            places = []
-            while frame is not None:
-                places.append((frame.f_code, frame.f_lasti))
-                frame = frame.f_back
-            stack.places = tuple(reversed(places))
-            return stack
-
-        self._original, self._ours = original, format_stack
-        torch_traceback.format_stack = format_stack
-
-    def off(self) -> None:
-        """No longer. What somebody else has put there since stays."""
-        if torch_traceback.format_stack is self._ours:
-            torch_traceback.format_stack = self._original
-        self._original = self._ours = None
 
 
 @dataclass(frozen=True)
@@ -96,10 +55,16 @@ class Place:
     instruction: int = -1
     span: tuple[int, int, int, int] | None = None
     """First line, last line, first column, column after the last of the expression that was going on."""
+    module: str | None = None
+    """The class of the module whose forward this is; None for torch's own."""
 
     @property
     def in_torch(self) -> bool:
         return self.path.startswith(_TORCH)
+
+    @property
+    def is_installed(self) -> bool:
+        return is_installed(self.path)
 
     def same_frame(self, other: Place) -> bool:
         """Whether both can be the same call of the same function."""
@@ -119,22 +84,23 @@ def stack_of(node: Node) -> tuple[Place, ...]:
     kept = node.metadata.get("traceback_")
     if not kept:
         return ()
-    if isinstance(kept, _Stack) and kept.places:
-        places = [_place(code.co_filename, code, instruction) for code, instruction in kept.places]
+    if isinstance(kept, Stack) and kept.places:
+        places = [_place(each[0].co_filename, *each) for each in kept.places]
     else:
         places = _read("".join(kept) if isinstance(kept, list) else str(kept))
-    places = [p for p in places if not p.path.startswith((_OURS, "<frozen")) and p.path not in _HANDING_ON]
+    places = [p for p in places if not p.path.startswith((_OURS, "<frozen")) and p.path != MODULES]
     while places and places[-1].in_torch and not places[-1].path.startswith(_FUNCTIONS):
         places.pop()
     return tuple(places)
 
 
 @lru_cache(maxsize=4096)
-def _place(path: str, code: CodeType, instruction: int) -> Place:
+def _place(path: str, code: CodeType, instruction: int, module: str | None) -> Place:
     # By the path too: the same function in two files is equal code.
     line, end, column, end_column = _positions(code)[instruction // 2]
     span = None if None in (line, end, column, end_column) else (line, end, column, end_column)
-    return Place(path, code.co_name, line or code.co_firstlineno, code, instruction, span)  # type: ignore[arg-type]
+    first = line or code.co_firstlineno
+    return Place(path, code.co_name, first, code, instruction, span, module)  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=256)
@@ -175,6 +141,16 @@ class Value:
     def of_torch(self) -> bool:
         """Whether one call of a function of torch made it, whatever it is made of inside."""
         return self.stack[-1].in_torch
+
+    @property
+    def is_density(self) -> bool:
+        """Whether an installed package's ``log_prob`` handed it over: what it is a sum of inside is no loss."""
+        return any(place.is_installed and place.scope == "log_prob" for place in self.stack[self.depth + 1 :])
+
+    @property
+    def is_handed(self) -> bool:
+        """Whether a function of an installed package returned it."""
+        return len(self.stack) > self.depth + 1 and self.stack[self.depth + 1].is_installed
 
 
 def value_of(node: Node, above: Node | None) -> Value | None:
@@ -239,7 +215,7 @@ def source_of(node: Node, above: Node | None = None) -> Source | None:
     elif value is None:
         name, scope = None, None
     else:
-        name = _name_inwards(stack, value.depth)
+        name = _name_inwards(stack, value.depth, by_module=True)
         scope = next((place.scope for place in stack[value.depth + 1 :] if _telling(place.scope)), None)
     if name is not None:
         return Source(name, stack, called, assigned=True)
@@ -247,11 +223,19 @@ def source_of(node: Node, above: Node | None = None) -> Source | None:
     return Source(scope or called or f"{os.path.basename(last.path)}:{last.line}", stack, called)
 
 
-def _name_inwards(stack: tuple[Place, ...], first: int, *, generic: bool = False) -> str | None:
-    """The name that a statement gives to the value: the frame that uses it is asked first, then those that made it."""
+def _name_inwards(
+    stack: tuple[Place, ...], first: int, *, generic: bool = False, by_module: bool = False
+) -> str | None:
+    """The name that a statement gives to the value: the frame that uses it is asked first, then those that made it.
+
+    With ``by_module``, a module of an installed package that returns it gives it the name of its class: what is called
+    how inside says less.
+    """
     for depth in range(first, len(stack)):
         if stack[depth].in_torch:
             break
+        if by_module and depth > first and stack[depth].module is not None and stack[depth].is_installed:
+            return stack[depth].module
         fate = stack[depth].fate
         name = fate.names[0] if fate.kind in ("stored", "keyed") and fate.names else None
         if fate.kind in ("stored", "unpacked"):

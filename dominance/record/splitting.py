@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 
 from dominance.record.graph import (
     ACCUMULATE,
@@ -54,6 +55,8 @@ class _Visit:
     path: tuple[int, ...]
     above: _Visit | None
     entry: int | None = None
+    beside: bool = False
+    """Whether the loss has come apart by here: something else that carries a loss is added to this."""
 
 
 class Splitter:
@@ -67,6 +70,7 @@ class Splitter:
         loss_like: whether a vector at this edge is a loss per sample, so that a sum of vectors is a sum of losses.
         lifts: whether the scalar at this edge is a value that a statement or a function made: it is the loss, and
             not what it was computed from, where it holds that one term alone.
+        joins: whether the scalar at this edge, a summand of the loss, is one value that is a sum inside.
     """
 
     def __init__(
@@ -75,11 +79,13 @@ class Splitter:
         named: Named,
         loss_like: Callable[[Edge], bool],
         lifts: Named | None = None,
+        joins: Named | None = None,
     ) -> None:
         self._carries_loss = carries_loss
         self._named = named
         self._loss_like = loss_like
         self._lifts = lifts
+        self._joins = joins
 
     def terms(self, root: Edge, path: tuple[int, ...] = ()) -> list[Term]:
         """The terms below ``root``; the root itself when it does not come apart. Each edge is listed once."""
@@ -95,7 +101,7 @@ class Splitter:
             if (edge, visit.entry) in seen:
                 continue
             seen.add((edge, visit.entry))
-            if visit.above is not None and self._stops(visit):
+            if visit.above is not None and (self._stops(visit) or self._is_joined(visit)):
                 stopped.add(edge)
                 found[edge] = visit
                 continue
@@ -103,10 +109,11 @@ class Splitter:
             if not below:
                 whole = _whole(visit)
                 found.setdefault(whole.edge, whole)
+            beside = visit.beside or self._several(below)
             # Reversed, so that terms come out in the order they are written in.
             for position, child, entry in reversed(below):
                 place = () if entry is None else (entry,)
-                stack.append(_Visit(child, (*visit.path, position, *place), visit, entry))
+                stack.append(_Visit(child, (*visit.path, position, *place), visit, entry, beside))
         visits = [visit if edge in stopped else self._lift(visit, arrivals) for edge, visit in found.items()]
         return [_term(visit) for visit in visits]
 
@@ -129,6 +136,18 @@ class Splitter:
         if visit.entry is not None or not self._named(visit.edge, visit.path, above):
             return False
         return output_size(visit.edge) == 1 or not self._deeper(visit.edge)
+
+    def _several(self, below: list[Step]) -> bool:
+        """Whether more than one of the summands carries a loss."""
+        if self._joins is None or len(below) < 2:
+            return False
+        return len(list(islice((child for _, child, _ in below if self._carries_loss(child[0])), 2))) == 2
+
+    def _is_joined(self, visit: _Visit) -> bool:
+        """Whether a summand of the loss is one value: its own sum is not gone into."""
+        if self._joins is None or not visit.beside or visit.entry is not None or visit.above is None:
+            return False
+        return output_size(visit.edge) == 1 and self._joins(visit.edge, visit.path, visit.above.edge[0])
 
     def _summands(self, edge: Edge, entry: int | None = None) -> list[Step]:
         """The children to go on to, with their positions; none where the walk must stop."""

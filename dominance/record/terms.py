@@ -9,8 +9,11 @@ from dominance.record.assigned import Values
 from dominance.record.graph import (
     POINTWISE_LOSSES,
     Edge,
+    Fingerprint,
     Node,
     children,
+    fingerprint,
+    head,
     positions_above,
     touches_data,
     walk,
@@ -34,6 +37,8 @@ class TermFinder:
 
     def __init__(self) -> None:
         self._values = Values()
+        self._joined: set[Fingerprint] = set()
+        """The looks of what installed functions return as one loss among others, though it is a sum inside."""
 
     def terms(
         self, roots: Sequence[Root], names: Names, parameters: set[int], *, whole: bool
@@ -74,12 +79,16 @@ class TermFinder:
         for term in terms:
             # Beside others, what a function returned is one loss: its locals are what it is worked out from.
             own = len(terms) > 1 and self._values.is_own(term.edge, term.above)
-            if names.is_known(term.edge) or self._values.one_call(term.edge):
+            if names.is_known(term.edge) or self._is_one(term.edge):
                 found.append(term)
                 continue
             below = (bare if own else live).named_below(term)
             found += below if len(below) > 1 or (below and _is_curve_of(term, below[0])) else [term]
         return found
+
+    def _is_one(self, edge: Edge) -> bool:
+        """Whether one call made this scalar, or it was found to be one loss among others."""
+        return self._values.one_call(edge) or fingerprint(edge[0]) in self._joined
 
     def _of_root(self, root: Term, splitter: Splitter, names: Names) -> list[Term]:
         """The terms of one root: itself where it is a mean, or a scaled reduction with a name and no weighted loss."""
@@ -123,7 +132,21 @@ class TermFinder:
         def loss_like(edge: Edge) -> bool:
             return edge in names.vectors or edge[0].name().startswith(_LOSS_NODES)
 
-        return Splitter(lambda node: touches(node) or node in known, named, loss_like, self._lifts(names))
+        def joins(edge: Edge, path: tuple[int, ...], above: Node | None) -> bool:
+            handed = self._values.is_handed(edge, above)
+            if handed is None:
+                return fingerprint(edge[0]) in self._joined
+            if not handed:
+                return False
+            parts = [part for part in splitter.terms(edge, path) if touches(part.node)]
+            one = len(parts) > 1 and not any(names.is_scalar(part.edge) for part in parts)
+            one = one and len({head(part.node, parameters) for part in parts}) == 1
+            one = one and not self._values.are_losses(parts)
+            (self._joined.add if one else self._joined.discard)(fingerprint(edge[0]))
+            return one
+
+        splitter = Splitter(lambda node: touches(node) or node in known, named, loss_like, self._lifts(names), joins)
+        return splitter
 
     def _while_alone(
         self, terms: list[Term], splitter: Splitter, live: Splitter, parameters: set[int]
@@ -137,16 +160,13 @@ class TermFinder:
             if len(loaded) != 1 and len(terms) != 1:
                 return terms, expanded
             only = loaded[0] if len(loaded) == 1 else terms[0]
-            if self._values.one_call(only.edge):
-                return terms, expanded
             below = [only]
-            while len(below) == 1:
+            while len(below) == 1 and not self._values.one_call(below[0].edge):
                 inner = splitter.terms(below[0].edge, below[0].path)
                 if [term.edge for term in inner] == [below[0].edge]:
-                    inner = live.named_below(below[0])
+                    below = live.named_below(below[0])
                     break
                 below = inner
-            below = below if len(below) > 1 else inner
             if len(below) < 2:
                 return terms, expanded
             self._values.keep(below)

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 
 from dominance.record.fates import Fate
 from dominance.record.naming import caller_frames
-from dominance.record.sources import Positions, source_of, stack_of
+from dominance.record.positions import Positions
+from dominance.record.sources import source_of, stack_of
 
 X, T = torch.ones(3, 2, requires_grad=True), torch.zeros(3, 2)
 LINES = {

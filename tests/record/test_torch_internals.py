@@ -13,7 +13,7 @@ from torch.optim import SGD
 from dominance import Recorder
 from dominance.errors import RecordingFailed
 from dominance.record import torch_internals
-from dominance.record.sources import Positions
+from dominance.record.positions import Positions
 
 
 def test_all_of_it_is_there() -> None:

@@ -83,7 +83,7 @@ PROGRAMS = (
     Program("pykeen_pipeline.py", "pykeen", ("process_slcwa_scores", "regularization_term"), by_hand=False),
     Program("sentence_losses.py", "sentence-transformers", ("similarity_loss", "ranking_loss")),
     Program("metric_learning.py", "pytorch-metric-learning", ("metric_loss", "class_loss")),
-    Program("metric_learning.py multiple", "pytorch-metric-learning", ("contrastive", "ntxent")),
+    Program("metric_learning.py multiple", "pytorch-metric-learning", ("ContrastiveLoss", "NTXentLoss")),
     Program("monai_dice.py", "monai", ("dice_loss", "ce_loss")),
     Program("deepctr_mmoe.py", "deepctr-torch", ("binary_cross_entropy", "mse_loss"), by_hand=False),
     Program("tabnet_multitask.py", "pytorch-tabnet", ("cross_entropy.1", "cross_entropy.2", "M_loss"), by_hand=False),

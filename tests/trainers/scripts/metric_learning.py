@@ -22,7 +22,8 @@ for i in range(24):
         loss = several(embeddings, kind[rows])
         if _by_hand.on:
             one, two = several.losses
-            _by_hand.tasks(net, contrastive=one(embeddings, kind[rows]), ntxent=0.2 * two(embeddings, kind[rows]))
+            first, second = one(embeddings, kind[rows]), two(embeddings, kind[rows])
+            _by_hand.tasks(net, ContrastiveLoss=first, NTXentLoss=0.2 * second)
     else:
         metric_loss = metric(embeddings, kind[rows], miner(embeddings, kind[rows]))
         class_loss = nn.functional.cross_entropy(net.kind(embeddings), kind[rows])
