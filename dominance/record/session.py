@@ -105,9 +105,10 @@ class ScriptSession:
             return Sink(models[-1], self._options, told, overwrite=False, resume=False)
 
         table = ParameterTable(keep=bool(self._options.probe))
-        self._watch = Watch(self._options, sink, table, say, another=another)
-        self._watch.start()
-        activate(self._watch)
+        watch = Watch(self._options, sink, table, say, another=another)
+        watch.start()
+        activate(watch)
+        self._watch = watch
 
     def finish(self, status: Literal["complete", "failed", "interrupted"]) -> SessionResult:
         """Take the hooks away and close the run."""

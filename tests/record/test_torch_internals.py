@@ -11,9 +11,11 @@ from torch import nn
 from torch.optim import SGD
 
 from dominance import Recorder
+from dominance.config import RecordOptions
 from dominance.errors import RecordingFailed
 from dominance.record import torch_internals
 from dominance.record.positions import Positions
+from dominance.record.session import ScriptSession, SessionResult
 
 
 def test_all_of_it_is_there() -> None:
@@ -50,6 +52,17 @@ def test_a_recording_that_cannot_begin_leaves_all_as_it_was(tmp_path: Path, monk
     assert replaced(torch) == before
     with Recorder(tmp_path / "run", net, SGD(net.parameters()), quiet=True):  # its lock is free
         pass
+
+
+def test_a_command_that_cannot_begin_has_nothing_to_close(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_internals, "_ABSENT", ["torch.compiler.set_stance"])
+    session = ScriptSession(
+        tmp_path / "run", RecordOptions(), script="train.py", argv=["train.py"], force=False, resume=False
+    )
+    session.check_output()
+    with pytest.raises(RecordingFailed, match=r"has no torch\.compiler\.set_stance"):
+        session.start()
+    assert session.finish("complete") == SessionResult({}, None)
 
 
 def planted_fault(*_args: object) -> None:
