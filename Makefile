@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # Two workers on two cores: torch and numpy must not start threads of their own on top.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test lint speed trainers programs setup clean
+.PHONY: help demo test lint speed trainers programs faults setup clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make speed   the speed measurements; docs/cost.md gets its table"
 	@echo "make trainers  real trainers under record, in an environment of their own"
 	@echo "make programs  2,000 generated training programs, recorded and judged by gradients taken by hand"
+	@echo "make faults    10,000 runs whose metadata were damaged, opened and read"
 	@echo "make setup   the environment in $(VENV), which the others make when it is missing"
 	@echo "make clean   remove $(VENV) and what the tools left behind; runs/ stays"
 
@@ -56,6 +57,10 @@ trainers: .venv-trainers/.installed
 # Others by `make programs NUMBERS="17 300:400 --shrink"`; what there is: `make programs NUMBERS=--help`.
 programs: setup
 	PYTHONPATH=tests $(BIN)/python -m programs -j $(WORKERS) $(NUMBERS)
+
+# Others by `make faults NUMBERS="17 --show"`.
+faults: setup
+	PYTHONPATH=tests $(BIN)/python -m faults $(NUMBERS)
 
 setup: $(VENV)/.installed
 

@@ -56,7 +56,7 @@ def info(
     else:
         print(aligned(_lines(facts), right=[False, False]))
         if verify:
-            print("\n".join(problems) or "every checksum matches")
+            print("\n".join(problems) or _sound(run))
     if problems:
         say.error(f"{run}: {len(problems)} {'problem' if len(problems) == 1 else 'problems'}")
         return 1
@@ -74,7 +74,7 @@ def _folder(folder: str, runs: list[str], *, as_json: bool, verify: bool) -> int
     else:
         print(aligned([_row(each) for each in found], right=[False] * 5))
         for run, all_of in problems.items():
-            print("\n".join(f"{run}: {each}" for each in all_of) or f"{run}: every checksum matches")
+            print("\n".join(f"{run}: {each}" for each in all_of) or f"{run}: {_sound(run)}")
     bad = sum(map(len, problems.values()))
     if bad:
         say.error(f"{folder}: {bad} {'problem' if bad == 1 else 'problems'}")
@@ -94,6 +94,13 @@ def _damage(run: str) -> list[str]:
     from dominance.store.verify import verify
 
     return [str(problem) for problem in verify(run)]
+
+
+def _sound(run: str) -> str:
+    """What --verify says of a run without damage."""
+    from dominance.store.verify import has_checksums
+
+    return "every checksum matches" + ("" if has_checksums(run) else "; no checksum of its metadata: they are older")
 
 
 def _facts(tree: Any, run: str) -> dict[str, Any]:
@@ -178,8 +185,8 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     kept, total = facts["coordinates"], facts["parameters"]
     lines.append(("parameters", f"{total:,}, {'all' if kept == total else f'a sample of {kept:,}'} kept"))
     for optimizer in attrs.get("optimizers", []):
-        rates = ", ".join(f"{group['lr']:g}" for group in optimizer["groups"] if "lr" in group)
-        lines.append(("optimizer", f"{optimizer['class']}, learning rate {rates}"))
+        rates = [f"{rate:g}" for group in optimizer["groups"] if isinstance(rate := group.get("lr"), int | float)]
+        lines.append(("optimizer", ", learning rate ".join([optimizer["class"], ", ".join(rates)][: 1 + bool(rates)])))
     kind = str(attrs["attribution"])
     lines.append(("attribution", f"{kind}: {_ATTRIBUTIONS[kind]}" if kind in _ATTRIBUTIONS else kind))
     if facts["probes"]:

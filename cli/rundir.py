@@ -68,6 +68,7 @@ def models(run: str, attrs: Mapping[str, Any]) -> str:
     """Which of the models that one process trained this run is of, and where the others are; "" for a single one."""
     from dominance.store.directory import read_attributes
     from dominance.store.files import LocalFiles
+    from dominance.visible import visible
 
     number, names = int(attrs.get(MODEL_NUMBER, 1)), list(attrs.get(MODEL_OF, ()))
     if "://" not in run:
@@ -79,7 +80,11 @@ def models(run: str, attrs: Mapping[str, Any]) -> str:
             known = read_attributes(LocalFiles(other.parent)).get(MODEL_OF, ())
             if path.name in known:  # else it is a run of its own, whose name happens to be like this
                 names = list(known)
-    return f"model {number} of {len(names)} that one process trained: {', '.join(names)}" if len(names) > 1 else ""
+    return (
+        f"model {number} of {len(names)} that one process trained: {visible(', '.join(names))}"
+        if len(names) > 1
+        else ""
+    )
 
 
 def opened(run: str) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import sys
 
+from dominance.visible import visible
+
 
 def say(text: str) -> None:
     """One line on the process's own stderr, also when a script has put another in its place.
@@ -15,7 +17,7 @@ def say(text: str) -> None:
         sys.stdout.flush()
     with contextlib.suppress(OSError, ValueError):  # stderr closed: there is nobody to tell
         if sys.__stderr__ is not None:
-            print(text, file=sys.__stderr__, flush=True)
+            print("\n".join(map(visible, text.split("\n"))), file=sys.__stderr__, flush=True)
 
 
 def error(text: str) -> None:

@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from dominance.visible import visible
+
 
 def size(count: int) -> str:
     """Bytes in decimal units.
@@ -47,7 +49,7 @@ def aligned(rows: Iterable[Sequence[str]], *, right: Sequence[bool], gap: int = 
     a     1
     bcd  20
     """
-    table = [list(row) for row in rows]
+    table = [[visible(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return "\n".join(
         (" " * gap)

@@ -37,7 +37,12 @@ metric/*            event                           mixed    step, epoch, task, 
 probe/*             as its result                   mixed    results of probes, after the fact (dominance.store.probes)
 ==================  ==============================  =======  ===========================================================
 
-NaN in a float array means "not recorded"; a task that took no part in a step has weight NaN there and update 0.
+NaN in a float array means "not recorded"; a task that took no part in a step has weight NaN there and update 0. A chunk
+that is missing is none of that: to read it is an error, unless all of it would be from before its task was found.
+
+Every chunk ends with its CRC-32C. Every zarr.json has its own as its first attribute, ``metadata_checksum``: CRC-32C of
+the file's bytes with eight zeros in place of the sum; runs of before have none there. What the metadata may say is laid
+down by type and range in ``dominance.store.metadata``, and checked wherever a run is opened.
 """
 
 from __future__ import annotations

@@ -149,7 +149,8 @@ def make_rows(
     total_values["unexplained_gradient_sq"] = unexplained.astype(np.float64) ** 2
     rows["layer/total"] = np.stack([per_layer(total_values[name]) for name in layout.total_statistics], axis=-1)
     rows["layer/gram"] = per_layer(g[:, :, None] * g[:, None])
-    layout.attrs["metrics"] = list(metrics)
+    if metrics:
+        layout.attrs["metrics"] = list(metrics)
     return layout, rows
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import xarray as xr
 
@@ -82,6 +82,26 @@ def accumulation(run: xr.DataTree, optimizer: Optimizer = None) -> Accumulation:
     return found[0]
 
 
+_NUMBERS = ("lr", "momentum", "weight_decay", "eps", "alpha", "initial_accumulator_value", "lr_decay")
+
+
+def usual(group: Mapping[str, Any]) -> dict[str, Any]:
+    """The hyper-parameters of a group without those that mean something else in it than in torch.optim.
+
+    >>> usual({"lr": 0.1, "betas": [0.9, 0.99], "momentum": None, "eps": [1e-30, 1e-3], "amsgrad": False})
+    {'lr': 0.1, 'betas': [0.9, 0.99], 'amsgrad': False}
+    """
+    betas = group.get("betas")
+    odd = {name for name in _NUMBERS if not _all_numbers([group.get(name)])}
+    if not (_all_numbers(betas) and len(betas) >= 2 and all(0 <= beta < 1 for beta in betas)):
+        odd.add("betas")
+    return {name: value for name, value in group.items() if name not in odd}
+
+
+def _all_numbers(values: Any) -> TypeGuard[Sequence[float]]:
+    return isinstance(values, list | tuple) and all(isinstance(each, int | float) for each in values)
+
+
 def _family(name: str, where: str) -> str:
     if name in _FAMILY:
         return _FAMILY[name]
@@ -94,6 +114,7 @@ def _family(name: str, where: str) -> str:
 
 def _of(name: str, groups: Sequence[Mapping[str, Any]], where: str) -> Accumulation:
     family = _family(name, where)
+    groups = [usual(group) for group in groups]
     rules = {_rule(family, {**_DEFAULTS[family], **group}) for group in groups}
     if len(rules) != 1:
         raise NothingRecorded(

@@ -71,7 +71,7 @@ class Source:
     def chunk(self, plan: Plan) -> tuple[int, int]:
         """Steps and coordinates that are best read together."""
         if self._stored is not None:
-            return int(self._stored.stored.chunks[0]), int(self._stored.stored.chunks[-1])
+            return self._stored.grid.rows, self._stored.grid.chunk[-1]
         if self.graph is not None:
             return int(self.graph.chunksize[0]), int(self.graph.chunksize[-1])
         return plan.steps, plan.coords
@@ -79,8 +79,8 @@ class Source:
     def reader(self, coords: slice) -> Callable[[slice], NDArray[Any]]:
         """For one thread: steps, along the chunks, in; (step, ..., coord) out, which the next call may overwrite."""
         whole = self._stored
-        if whole is not None and supports(whole.stored):
-            return ChunkReader(whole.stored, coords, whole.files).read
+        if whole is not None and supports(whole):
+            return ChunkReader(whole, coords).read
         return lambda steps: self._variable.isel(step=steps, coord=coords).to_numpy()
 
 

@@ -46,7 +46,9 @@ def facts(run: xr.DataTree) -> list[tuple[str, str]]:
         lines.append(("git commit", str(attrs["git_commit"])))
     if len(attrs.get(MODEL_OF, ())) > 1:
         others = ", ".join(name for name in attrs[MODEL_OF] if name != name_of(run))
-        lines.append(("model", f"number {attrs[MODEL_NUMBER]} of those that one process trained, after {others}"))
+        lines.append(
+            ("model", f"number {attrs.get(MODEL_NUMBER, 1)} of those that one process trained, after {others}")
+        )
     lines.append(("tasks", _tasks(run)))
     if attrs.get("residual_terms"):
         lines.append(("residual", ", ".join(str(term) for term in attrs["residual_terms"])))
@@ -61,9 +63,9 @@ def facts(run: xr.DataTree) -> list[tuple[str, str]]:
     sampled = "all kept" if kept == total else f"a sample of {kept:,} kept"
     lines.append(("parameters", f"{total:,}, {sampled}; norms and GCD are exact over all"))
     for optimizer in attrs.get("optimizers", []):
-        rates = ", ".join(f"{group['lr']:g}" for group in optimizer["groups"] if "lr" in group)
+        rates = ", ".join(f"{lr:g}" for group in optimizer["groups"] if isinstance(lr := group.get("lr"), int | float))
         note = f" ({optimizer['note']})" if optimizer.get("note") else ""
-        lines.append(("optimizer", f"{optimizer['class']}, learning rate {rates}{note}"))
+        lines.append(("optimizer", f"{optimizer['class']}{f', learning rate {rates}' if rates else ''}{note}"))
     lines.append(("attribution", str(attrs["attribution"])))
     if attrs.get("versions"):
         lines.append(("versions", ", ".join(f"{name} {version}" for name, version in attrs["versions"].items())))

@@ -22,6 +22,7 @@ from dominance.record.tasks_named import activate, deactivate
 from dominance.record.watch import Watch
 from dominance.schema import AFFINITY
 from dominance.store.lock import RunLock, occupied
+from dominance.store.metadata import check_told
 
 
 class Recorder:
@@ -44,6 +45,7 @@ class Recorder:
         overwrite: replace the run at ``path``.
         resume: go on with the run at ``path``.
         attrs: what else is known of the run, for its attributes: names to numbers, strings, lists and dicts of them.
+            Names that dominance uses itself, such as "seed", have the values that it gives them.
         first_step: number of the training step that comes first; by default 0, with ``resume`` the one after the last
             recorded. What the run holds of this step and later ones is dropped: it goes on from an older checkpoint.
         quiet: say nothing on stderr.
@@ -109,6 +111,7 @@ class Recorder:
         self.path = Path(path)
         if occupied(self.path) and not (overwrite or resume):
             raise RunExists(f"{self.path} exists", fix="give overwrite=True, resume=True, or another path")
+        check_told(attrs or {})
         table = ParameterTable()
         table.add_model(model)
         known = {"script": sys.argv[0] if sys.argv else "", "argv": sys.argv, "script_path": sys.argv[0]}

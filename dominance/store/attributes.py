@@ -8,6 +8,7 @@ from threading import Lock
 from typing import Any
 
 from dominance.schema import Layout
+from dominance.store import seal
 
 NAMED = ("task", "split", "name")
 """Columns of metric/* that hold codes into the attribute ``metric_names``."""
@@ -15,7 +16,7 @@ NAMED = ("task", "split", "name")
 _OWN = frozenset(
     (
         *("schema_version", "tasks", "task_since", "layers", "attribution", "exact", "budget", "status"),
-        *("committed_steps", "committed_events", "refused_steps", "metric_names"),
+        *("committed_steps", "committed_events", "refused_steps", "metric_names", seal.NAME),
     )
 )
 
@@ -56,7 +57,7 @@ class Attributes:
         with self._lock:
             self._texts = {**self._texts, **texts}
             self._values = {**self._values, **values}
-            self.size = sum(len(text) + 2 for text in self._texts.values())
+            self.size = len(seal.FIRST) + sum(len(text) + 2 for text in self._texts.values())
 
     def code(self, part: str, name: str | None) -> int:
         """Code of a task, split or metric name, made when it is new; -1 for None."""
@@ -70,14 +71,14 @@ class Attributes:
 
     def document(self, consolidated: Mapping[str, bytes] | None = None) -> bytes:
         """The root zarr.json; ``consolidated`` holds the zarr.json of all nodes, by key, once the run is closed."""
-        document = '{"attributes": {' + ", ".join(self._texts.values()) + '}, "zarr_format": 3, "node_type": "group"'
+        document = ", ".join((seal.FIRST, *self._texts.values())) + '}, "zarr_format": 3, "node_type": "group"'
         if consolidated:
             nodes = ", ".join(
                 f"{json.dumps(key.removesuffix('/zarr.json'))}: {data.decode()}" for key, data in consolidated.items()
             )
             kind = '"kind": "inline", "must_understand": false'
             document += f', "consolidated_metadata": {{{kind}, "metadata": {{{nodes}}}}}'
-        return (document + "}").encode()
+        return seal.seal((document + "}").encode())
 
 
 def _text(name: str, value: Any) -> str:

@@ -1,47 +1,46 @@
 """Blocks of a stored per-coordinate array, decoded into memory that is used again.
 
-zarr-python allocates every chunk anew, twice; on chunks of 6-16 MB the page faults of that cost as much as the
-decompression (measured: 1.1 against 1.7 GB/s a core). What streams a whole run reads it through this instead.
+Fresh memory for every chunk of 6-16 MB costs as much in page faults as the decompression (measured: 1.1 against 1.7
+GB/s a core). What streams a whole run reads it through this.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import google_crc32c
 import numpy as np
-from numcodecs import blosc
 from numpy.typing import NDArray
 
 from dominance.errors import CorruptRun
-from dominance.store.codec import codec_metadata
-from dominance.store.files import Files, Scratch, files_of
+from dominance.schema import DATA_NAME
+from dominance.store.codec import decode_into, little_endian
+from dominance.store.files import Scratch
+from dominance.store.lazy import StoredArray
 
 
 class ChunkReader:
     """Reads one array of dims (step, [task,] coord), whose chunks hold one task, for one thread.
 
     Args:
-        array: of a run, from ``dominance.store.reader.array``.
+        array: of a run, one that ``supports`` knows.
         coords: the coordinates that are read.
-        files: those of the run, for the address in messages; by default taken from the array.
 
     Raises:
-        ValueError: the chunks are not in the form that ``supports`` asks for.
+        ValueError: its chunks hold several tasks.
     """
 
-    def __init__(self, array: Any, coords: slice, files: Files | None = None) -> None:
+    def __init__(self, array: StoredArray, coords: slice) -> None:
         if not supports(array):
-            raise ValueError(f"{array.path}: not written by dominance")
+            raise ValueError(f"{array.grid.path}: its chunks hold several tasks")
         self._array = array
-        self._files = files_of(array.store) if files is None else files
         self._packed = Scratch()
         self._coords = coords
-        steps, width = array.chunks[0], array.chunks[-1]
+        steps, width = array.grid.rows, array.grid.chunk[-1]
         self._tasks = array.shape[1:-1]
         self._first, self._last = coords.start // width, -(-coords.stop // width)
-        self._chunk = np.empty((steps, width), dtype=array.dtype)
-        self._block = np.empty((*self._tasks, steps, coords.stop - coords.start), dtype=array.dtype)
+        dtype = little_endian(array.grid.spec.dtype)
+        self._chunk = np.empty((steps, width), dtype)
+        self._block = np.empty((*self._tasks, steps, coords.stop - coords.start), dtype)
 
     def read(self, steps: slice) -> NDArray[Any]:
         """(step, [task,] coord): a view that the next call overwrites.
@@ -50,18 +49,22 @@ class ChunkReader:
             steps: inside one chunk along step, from its first row on.
 
         Raises:
-            CorruptRun: a checksum does not match.
+            CorruptRun: a chunk is missing, or a checksum does not match.
             Unreachable: the store does not answer.
         """
         length, width = self._chunk.shape
-        tiles = [(task, n) for task in np.ndindex(*self._tasks) for n in range(self._first, self._last)]
-        name = self._array.metadata.encode_chunk_key
-        keys = [f"{self._array.path}/{name((steps.start // length, *task, number))}" for task, number in tiles]
-        for (task, number), key, packed in zip(tiles, keys, self._files.stream(keys, self._packed), strict=True):
+        index, grid = steps.start // length, self._array.grid
+        tiles = [(*task, n) for task in np.ndindex(*self._tasks) for n in range(self._first, self._last)]
+        keys = [f"{DATA_NAME}/{grid.key(index, tile)}" for tile in tiles]
+        chunks = self._array.files.stream(keys, self._packed, grid.largest)
+        for tile, key, packed in zip(tiles, keys, chunks, strict=True):
+            *task, number = tile
             start, stop = max(number * width, self._coords.start), min((number + 1) * width, self._coords.stop)
-            target = self._block[task][:, start - self._coords.start : stop - self._coords.start]
-            if packed is None:  # rows from before this task was found
-                target[...] = np.nan
+            target = self._block[tuple(task)][:, start - self._coords.start : stop - self._coords.start]
+            if packed is None:
+                if self._array.must_exist(index, tile):
+                    raise self._array.missing(grid.key(index, tile))
+                target[...] = np.nan  # rows from before this task was found
                 continue
             whole = target.flags.c_contiguous and stop - start == width
             self._decode(key, packed, target if whole else self._chunk)
@@ -70,20 +73,15 @@ class ChunkReader:
         return np.moveaxis(self._block[..., : steps.stop - steps.start, :], -2, 0)
 
     def _decode(self, key: str, data: NDArray[np.uint8], out: NDArray[Any]) -> None:
-        packed, checksum = data[: max(len(data) - 4, 0)], data[max(len(data) - 4, 0) :].tobytes()
         try:
-            if google_crc32c.value(packed).to_bytes(4, "little") != checksum:
-                raise ValueError("checksum does not match")
-            blosc.decompress(packed, out)
-        except (ValueError, RuntimeError) as error:
-            where = f"{self._files.where}/{key}"
+            decode_into(data, out)
+        except ValueError as error:
+            where = f"{self._array.files.where}/{key}"
             raise CorruptRun(
                 f"{where}: cannot be read ({error})", fix="see what is damaged: dominance info --verify"
             ) from error
 
 
-def supports(array: Any) -> bool:
-    """Whether the chunks of an array are as dominance writes them: one task each, its own codecs."""
-    codecs = [codec.to_dict() for codec in array.metadata.codecs]
-    single = all(length == 1 for length in array.chunks[1:-1])
-    return single and codecs == codec_metadata(str(array.dtype))
+def supports(array: StoredArray) -> bool:
+    """Whether each chunk of an array holds one task."""
+    return all(length == 1 for length in array.grid.chunk[1:-1])

@@ -8,6 +8,7 @@ needs, and because the training process is spared a second event loop.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import google_crc32c
@@ -75,14 +76,33 @@ def decode(data: bytes, dtype: str, shape: Sequence[int]) -> npt.NDArray[Any]:
     Raises:
         ValueError: the checksum does not match, or the content is no chunk of this dtype and shape.
     """
-    packed, checksum = data[:-4], data[-4:]
+    result = np.empty(tuple(shape), little_endian(dtype))
+    decode_into(np.frombuffer(data, np.uint8), result)
+    return result
+
+
+def decode_into(data: npt.NDArray[np.uint8], out: npt.NDArray[Any]) -> None:
+    """The same, into a contiguous array.
+
+    Raises:
+        ValueError: the checksum does not match, or the content has another size; ``out`` may hold anything then.
+    """
+    packed, checksum = data[:-4], data[-4:].tobytes()
     if len(data) <= OVERHEAD or int(google_crc32c.value(packed)).to_bytes(4, "little") != checksum:
         raise ValueError("checksum does not match")
+    # The checksum is no defence: what a stranger says that it holds is held against what it is to hold.
+    size = int.from_bytes(packed[4:8].tobytes(), "little")
+    if size != out.nbytes:
+        raise ValueError(f"{size} bytes where {out.nbytes} should be")
     try:
-        raw = _blosc().decode(packed)
+        blosc.decompress(packed, out)
     except RuntimeError as error:
         raise ValueError(f"cannot be decompressed ({error})") from None
-    return np.frombuffer(raw, dtype=little_endian(dtype)).reshape(tuple(shape)).copy()
+
+
+def largest(dtype: str, shape: Sequence[int]) -> int:
+    """Most bytes that one chunk can take."""
+    return prod(shape) * np.dtype(dtype).itemsize + OVERHEAD
 
 
 def little_endian(dtype: str) -> np.dtype[Any]:

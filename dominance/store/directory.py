@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
@@ -13,11 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from dominance.errors import BadOption, CorruptRun, NotARun, RunExists
-from dominance.schema import DATA_NAME, ArraySpec, Layout, validate
-from dominance.store.codec import decode, encode, little_endian
+from dominance.schema import DATA_NAME, ArraySpec, Layout
+from dominance.store.codec import decode, encode, largest, little_endian
 from dominance.store.files import Files, LocalFiles
 from dominance.store.grid import Grid, array_metadata
 from dominance.store.lock import occupied
+from dominance.store.metadata import LEAST_LENGTH, MOST_METADATA, check_array, check_root
+from dominance.store.seal import sealed, without_seal
+from dominance.store.typed import Unfit, anything, fields, keyed, parse
 
 COORDINATES = {"parameter": "int32", "index": "int64", "weight": "float64"}
 """Arrays below coord/, one entry per kept coordinate: Layout.coord_parameter, coord_index, coord_weight."""
@@ -37,19 +39,17 @@ def read_attributes(files: Files) -> dict[str, Any]:
     """
     where = files.where
     try:
-        attributes = json.loads(files.get(_ROOT))["attributes"]
-        if not isinstance(attributes, dict):
-            raise TypeError(type(attributes).__name__)
+        document = parse(files.get(_ROOT, MOST_METADATA))
+        fields({"attributes": keyed(anything)})(document, "")
     except FileNotFoundError:
         if isinstance(files, LocalFiles) and not files.root.exists():
             raise NotARun(f"{where}: no such run", fix="check the path; a run is the directory given to -o") from None
         raise NotARun(
             f"{where}: no dominance run (it has no {DATA_NAME})", fix="name a directory that `dominance record` made"
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise CorruptRun(f"{where}/{_ROOT}: cannot be read ({error!r})", fix="record the run again") from None
-    validate(attributes, where)
-    return attributes
+    except Unfit as error:
+        raise CorruptRun(f"{where}/{_ROOT}: cannot be read ({error})", fix="record the run again") from None
+    return check_root(without_seal(document["attributes"]), where)
 
 
 def claim(path: Path, *, overwrite: bool, resume: bool) -> dict[str, Any] | None:
@@ -157,29 +157,32 @@ def coordinate_files(layout: Layout) -> dict[str, bytes]:
     return files
 
 
-def array_documents(files: Files, names: Sequence[str]) -> list[dict[str, Any]]:
-    """The zarr.json of each array. Raises CorruptRun when one is missing or cannot be read."""
-    keys = [f"{DATA_NAME}/{name}/zarr.json" for name in names]
-    documents = []
-    for name, data in zip(names, files.read(keys), strict=True):
+def array_forms(files: Files, specs: Sequence[ArraySpec]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Shape and chunk lengths of each array as it stands in the store.
+
+    Raises:
+        CorruptRun: one is missing, cannot be read, has another dtype or number of dims, or chunks that no run has.
+    """
+    keys = [f"{DATA_NAME}/{spec.path}/zarr.json" for spec in specs]
+    forms = []
+    for spec, data in zip(specs, files.read(keys, MOST_METADATA), strict=True):
         try:
             if data is None:
-                raise ValueError("it has no zarr.json")
-            document: dict[str, Any] = json.loads(data)
-            if not {"shape", "data_type", "chunk_grid"} <= document.keys():
-                raise ValueError("not the metadata of an array")
-        except ValueError as error:
+                raise Unfit("it has no zarr.json")
+            shape, chunk = check_array(parse(data), spec.dtype, spec.dims)
+            if any(length > max(size, LEAST_LENGTH) for length, size in zip(chunk[1:], spec.shape, strict=True)):
+                raise Unfit("its chunks are longer than it is")
+        except Unfit as error:
             fix = "record the run again"
-            raise CorruptRun(f"{files.where}: array {name} cannot be read ({error})", fix=fix) from None
-        documents.append(document)
-    return documents
+            raise CorruptRun(f"{files.where}: array {spec.path} cannot be read ({error})", fix=fix) from None
+        forms.append((shape, chunk))
+    return forms
 
 
 def read_grids(files: Files, specs: Sequence[ArraySpec]) -> dict[str, Grid]:
-    """The chunk grids of a run that is there. Raises CorruptRun as ``array_documents``."""
-    documents = array_documents(files, [spec.path for spec in specs])
-    chunks = [tuple(document["chunk_grid"]["configuration"]["chunk_shape"]) for document in documents]
-    return {spec.path: Grid(spec, chunk) for spec, chunk in zip(specs, chunks, strict=True)}
+    """The chunk grids of a run that is there. Raises CorruptRun as ``array_forms``."""
+    forms = array_forms(files, specs)
+    return {spec.path: Grid(spec, chunk) for spec, (_, chunk) in zip(specs, forms, strict=True)}
 
 
 def read_coordinates(files: Files) -> dict[str, npt.NDArray[Any]]:
@@ -189,21 +192,23 @@ def read_coordinates(files: Files) -> dict[str, npt.NDArray[Any]]:
         CorruptRun: one is missing or damaged.
     """
     result = {}
-    documents = array_documents(files, [f"coord/{name}" for name in COORDINATES])
-    for (name, dtype), document in zip(COORDINATES.items(), documents, strict=True):
-        (size,), (length,) = document["shape"], document["chunk_grid"]["configuration"]["chunk_shape"]
-        keys = [f"{DATA_NAME}/coord/{name}/c/{number}" for number in range(-(-size // length))]
+    specs = [ArraySpec(f"coord/{name}", ("coord",), (), dtype) for name, dtype in COORDINATES.items()]
+    for name, spec, ((size,), (length,)) in zip(COORDINATES, specs, array_forms(files, specs), strict=True):
+        chunks = []
         try:
-            chunks = [decode(data or b"", dtype, (length,)) for data in files.read(keys)]
+            # One after the other: of a size that is not true the first missing chunk is the end.
+            for number in range(-(-size // length)):
+                (data,) = files.read([f"{DATA_NAME}/{spec.path}/c/{number}"], largest(spec.dtype, (length,)))
+                chunks.append(decode(data or b"", spec.dtype, (length,)))
         except ValueError as error:
             fix = "record the run again"
             raise CorruptRun(f"{files.where}: coord/{name} cannot be read ({error})", fix=fix) from None
-        result[name] = np.concatenate(chunks)[:size] if chunks else np.zeros(0, dtype)
+        result[name] = np.concatenate(chunks)[:size] if chunks else np.zeros(0, spec.dtype)
     return result
 
 
 def group_files(keys: Iterable[str]) -> dict[str, bytes]:
     """The zarr.json of every group above the arrays whose zarr.json are among ``keys``."""
     groups = {key.split("/")[0] for key in keys if key.endswith("/zarr.json") and key.count("/") == 2}
-    document = b'{"attributes": {}, "zarr_format": 3, "node_type": "group"}'
+    document = sealed({"attributes": {}, "zarr_format": 3, "node_type": "group"})
     return {f"{group}/zarr.json": document for group in sorted(groups)}

@@ -47,6 +47,8 @@ class Disk:
             refuse_links(Path(folder, name) for name in (*folders, *names))
             for name in names:
                 path = Path(folder, name)
+                if not path.is_file():
+                    raise RecordingFailed(f"{path}: is no file", fix="see what it is, and remove it")
                 if name.endswith(PARTIAL):
                     path.unlink()
                 else:

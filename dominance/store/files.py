@@ -6,7 +6,7 @@ import asyncio
 import io
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from errno import EINVAL, EISDIR, ELOOP
 from functools import cached_property
@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import numpy.typing as npt
 
-from dominance.errors import BadOption, Unreachable
+from dominance.errors import BadOption, CorruptRun, Unreachable
 
 if TYPE_CHECKING:  # the writer, which lives in the training process, does without Zarr
     import obstore.store
@@ -67,23 +67,36 @@ class Files(ABC):
         """The same for Zarr, read-only."""
 
     @abstractmethod
-    def read(self, keys: Sequence[str]) -> list[bytes | None]:
-        """The contents, None for a file that is not there. Raises Unreachable when the store does not answer."""
+    def read(self, keys: Sequence[str], most: int) -> list[bytes | None]:
+        """The contents, None for a file that is not there.
+
+        Raises:
+            CorruptRun: one has more than ``most`` bytes.
+            Unreachable: the store does not answer.
+        """
 
     @abstractmethod
-    def stream(self, keys: Sequence[str], scratch: Scratch) -> Iterator[npt.NDArray[np.uint8] | None]:
+    def stream(self, keys: Sequence[str], scratch: Scratch, most: int) -> Iterator[npt.NDArray[np.uint8] | None]:
         """The same, one after the other; each is valid until the next is asked for."""
+
+    @abstractmethod
+    def first_missing(self, keys: Iterable[str]) -> str | None:
+        """The first of these files that is not there, where that can be told without reading them."""
 
     @abstractmethod
     def size(self) -> int:
         """Bytes of all files. Raises Unreachable."""
 
-    def get(self, key: str) -> bytes:
-        """Raises FileNotFoundError when there is no such file."""
-        (found,) = self.read([key])
+    def get(self, key: str, most: int) -> bytes:
+        """Raises FileNotFoundError when there is no such file; else as ``read``."""
+        (found,) = self.read([key], most)
         if found is None:
             raise FileNotFoundError(f"{self.where}/{key}")
         return found
+
+    def _check_size(self, key: str, size: int, most: int) -> None:
+        if size > most:
+            raise CorruptRun(f"{self.where}/{key}: has {size} bytes, {most} are the most", fix="record the run again")
 
 
 class LocalFiles(Files):
@@ -97,6 +110,8 @@ class LocalFiles(Files):
     def _inside(self, key: str) -> Path:
         """The file, none of whose folders is a link."""
         path = self.root / key
+        if ".." in path.relative_to(self.root).parts:
+            raise OSError(ELOOP, "it lies outside")
         for folder in path.parents:
             if folder in self._plain:
                 break
@@ -121,27 +136,33 @@ class LocalFiles(Files):
 
         return InsideStore(self.root, self._check)
 
-    def read(self, keys: Sequence[str]) -> list[bytes | None]:
+    def read(self, keys: Sequence[str], most: int) -> list[bytes | None]:
         found: list[bytes | None] = []
         for key in keys:
             with self._told(key):
                 try:
                     with self._open(key) as file:
+                        self._check_size(key, os.fstat(file.fileno()).st_size, most)
                         found.append(file.readall())
                 except (FileNotFoundError, NotADirectoryError):
                     found.append(None)
         return found
 
-    def stream(self, keys: Sequence[str], scratch: Scratch) -> Iterator[npt.NDArray[np.uint8] | None]:
+    def stream(self, keys: Sequence[str], scratch: Scratch, most: int) -> Iterator[npt.NDArray[np.uint8] | None]:
         for key in keys:
             with self._told(key):
                 try:
                     with self._open(key) as file:
-                        room = scratch.room(os.fstat(file.fileno()).st_size)
+                        size = os.fstat(file.fileno()).st_size
+                        self._check_size(key, size, most)
+                        room = scratch.room(size)
                         size = file.readinto(room.data) or 0
-                except FileNotFoundError:
+                except (FileNotFoundError, NotADirectoryError):
                     size = None
             yield None if size is None else room[:size]
+
+    def first_missing(self, keys: Iterable[str]) -> str | None:
+        return next((key for key in keys if not os.path.lexists(self.root / key)), None)
 
     @contextmanager
     def _told(self, key: str) -> Iterator[None]:
@@ -178,11 +199,14 @@ class StoreFiles(Files):
     def store(self) -> Store:
         return self._store
 
-    def read(self, keys: Sequence[str]) -> list[bytes | None]:
-        return [None if found is None else found.tobytes() for found in self._arrays(keys)]
+    def read(self, keys: Sequence[str], most: int) -> list[bytes | None]:
+        return [None if found is None else found.tobytes() for found in self._arrays(keys, most)]
 
-    def stream(self, keys: Sequence[str], scratch: Scratch) -> Iterator[npt.NDArray[np.uint8] | None]:
-        yield from self._arrays(keys)
+    def stream(self, keys: Sequence[str], scratch: Scratch, most: int) -> Iterator[npt.NDArray[np.uint8] | None]:
+        yield from self._arrays(keys, most)
+
+    def first_missing(self, keys: Iterable[str]) -> str | None:
+        return None
 
     def size(self) -> int:
         async def total() -> int:
@@ -191,14 +215,17 @@ class StoreFiles(Files):
 
         return int(self._wait_for(total()))
 
-    def _arrays(self, keys: Sequence[str]) -> list[npt.NDArray[np.uint8] | None]:
+    def _arrays(self, keys: Sequence[str], most: int) -> list[npt.NDArray[np.uint8] | None]:
         from zarr.core.buffer import default_buffer_prototype
 
         async def get() -> list[Any]:
             prototype = default_buffer_prototype()
             return await asyncio.gather(*(self.store.get(key, prototype) for key in keys))
 
-        return [None if found is None else found.as_numpy_array() for found in self._wait_for(get())]
+        arrays = [None if found is None else found.as_numpy_array() for found in self._wait_for(get())]
+        for key, array in zip(keys, arrays, strict=True):
+            self._check_size(key, 0 if array is None else array.nbytes, most)
+        return arrays
 
     def _wait_for(self, answer: Any) -> Any:
         # Connections of fsspec belong to the loop that first used them, which is Zarr's when it reads arrays.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dominance.schema import COORD_CHUNK, STEP_CHUNK, ArraySpec
-from dominance.store.codec import OVERHEAD, codec_metadata, little_endian
+from dominance.store.codec import OVERHEAD, codec_metadata, largest, little_endian
+from dominance.store.seal import sealed
 
 EVENT_CHUNK = 4096
 """Rows of metric/* in a chunk."""
@@ -80,7 +80,7 @@ class Grid:
     @cached_property
     def largest(self) -> int:
         """Most bytes that one chunk can take."""
-        return prod(self.chunk) * np.dtype(self.spec.dtype).itemsize + OVERHEAD
+        return largest(self.spec.dtype, self.chunk)
 
     @cached_property
     def _number(self) -> int:
@@ -122,19 +122,19 @@ def array_metadata(dtype: str, shape: Sequence[int], chunk: Sequence[int], dims:
     """A Zarr v3 array's zarr.json."""
     floating = np.dtype(dtype).kind == "f"
     document = {
+        "attributes": {},
         "shape": list(shape),
         "data_type": dtype,
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunk)}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
         "fill_value": "NaN" if floating else -1,
         "codecs": codec_metadata(dtype),
-        "attributes": {},
         "dimension_names": list(dims),
         "zarr_format": 3,
         "node_type": "array",
         "storage_transformers": [],
     }
-    return json.dumps(document).encode()
+    return sealed(document)
 
 
 def block_rows(specs: Sequence[ArraySpec]) -> int:

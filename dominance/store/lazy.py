@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice, product
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,11 +15,16 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from dominance.errors import CorruptRun
-from dominance.schema import DATA_NAME, ArraySpec
-from dominance.store.files import Files
+from dominance.schema import DATA_NAME
+from dominance.store.codec import decode_into, little_endian
+from dominance.store.files import Files, Scratch
+from dominance.store.grid import Grid, Tile
 
 RunArray: TypeAlias = "zarr.Array[Any]"
 Index = tuple[Any, ...]
+
+_AT_ONCE = 32
+"""Chunks that are asked for together: far away, what costs is the wait."""
 
 
 class LazyArray(BackendArray):
@@ -37,44 +44,89 @@ class LazyArray(BackendArray):
 
 
 class StoredArray(LazyArray):
-    """The first ``rows`` rows of one array of a run; Zarr opens it at the first use.
+    """The first ``rows`` rows of one array of a run.
 
     Args:
         files: of the run.
-        spec: which array.
+        grid: which array, and its chunks.
         rows: rows that are committed; there may be more in the store.
+        since: the first row that knows each task; earlier chunks of a task need not be there.
     """
 
-    def __init__(self, files: Files, spec: ArraySpec, rows: int) -> None:
+    def __init__(self, files: Files, grid: Grid, rows: int, since: Sequence[int] = ()) -> None:
         self.files = files
-        self.spec = spec
-        self.shape = (rows, *spec.shape)
-        self.dtype = np.dtype(spec.dtype)
+        self.grid = grid
+        self.since = since
+        self.shape = (rows, *grid.spec.shape)
+        self.dtype = np.dtype(grid.spec.dtype)
         self._opened: RunArray | None = None
 
     @property
     def stored(self) -> RunArray:
+        """The array as Zarr opens it, which knows nothing of rows and of chunks that are missing."""
         if self._opened is None:
-            path = f"{DATA_NAME}/{self.spec.path}"
+            path = f"{DATA_NAME}/{self.grid.path}"
             self._opened = zarr.open_array(store=self.files.store, path=path, mode="r", zarr_format=3)
         return self._opened
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_opened": None}  # another process opens the store itself
 
+    def must_exist(self, index: int, tile: Tile) -> bool:
+        """Whether the chunk was written: ``index`` counts along the growing dim."""
+        return self.grid.must_exist(index, tile, self.shape[0], self.since)
+
+    def missing(self, key: str) -> CorruptRun:
+        """What to raise where a chunk that must exist is not there: it held numbers, which are not NaN."""
+        return CorruptRun(
+            f"{self.files.where}: chunk {key} is missing", fix="see what is damaged: dominance info --verify"
+        )
+
     def read(self, index: Index = ()) -> npt.NDArray[Any]:
-        """Raises CorruptRun when a chunk does not match its checksum."""
+        """Raises CorruptRun when a chunk is missing or does not match its checksum."""
         index += (slice(None),) * (len(self.shape) - len(index))
-        bounded = tuple(_bounded(part, size) for part, size in zip(index, self.shape, strict=True))
-        lengths = [_length(part) for part in bounded if not isinstance(part, int)]
+        bounded = [_bounded(part, size) for part, size in zip(index, self.shape, strict=True)]
+        lengths = [1 if isinstance(part, int) else _length(part) for part in bounded]
+        kept: Any = tuple(0 if isinstance(part, int) else slice(None) for part in bounded)
         if 0 in lengths:
-            return np.empty(lengths, self.dtype)
-        outer = any(isinstance(part, np.ndarray) for part in bounded)
+            return np.asarray(np.empty(lengths, self.dtype)[kept])
+        self._check_there(bounded)
+        pieces = [list(_pieces(part, length)) for part, length in zip(bounded, self.grid.chunk, strict=True)]
+        result = np.empty(lengths, self.dtype)
+        chunk = np.empty(self.grid.chunk, little_endian(self.grid.spec.dtype))
+        places, scratch = product(*pieces), Scratch()
+        while group := list(islice(places, _AT_ONCE)):
+            keys = [self._key(place) for place in group]
+            chunks = self.files.stream([f"{DATA_NAME}/{key}" for key in keys], scratch, self.grid.largest)
+            for place, key, data in zip(group, keys, chunks, strict=True):
+                target = _of([piece.outside for piece in place])
+                if data is None:
+                    if self.must_exist(place[0].number, tuple(piece.number for piece in place[1:])):
+                        raise self.missing(key)
+                    result[target] = self.grid.fill
+                    continue
+                self._decode(key, data, chunk)
+                result[target] = chunk[_of([piece.inside for piece in place])]
+        return np.asarray(result[kept])
+
+    def _key(self, place: Sequence[_Piece]) -> str:
+        return self.grid.key(place[0].number, tuple(piece.number for piece in place[1:]))
+
+    def _check_there(self, bounded: Sequence[int | slice | npt.NDArray[np.int64]]) -> None:
+        """Before memory is taken for the rows that the metadata say there are: that their files are there."""
+        first, *others = (_pieces(part, length) for part, length in zip(bounded, self.grid.chunk, strict=True))
+        tiles = [tuple(piece.number for piece in place) for place in product(*others)]
+        due = ((piece.number, tile) for piece in first for tile in tiles if self.must_exist(piece.number, tile))
+        missing = self.files.first_missing(f"{DATA_NAME}/{self.grid.key(*place)}" for place in due)
+        if missing is not None:
+            raise self.missing(missing.removeprefix(f"{DATA_NAME}/"))
+
+    def _decode(self, key: str, data: npt.NDArray[np.uint8], chunk: npt.NDArray[Any]) -> None:
         try:
-            return np.asarray(self.stored.oindex[bounded] if outer else self.stored[bounded])
-        except (ValueError, RuntimeError, FileNotFoundError) as error:
+            decode_into(data, chunk)
+        except ValueError as error:
             raise CorruptRun(
-                f"{self.files.where}: {self.spec.path} cannot be read ({error})",
+                f"{self.files.where}: {self.grid.path} cannot be read (chunk {key}: {error})",
                 fix="see what is damaged: dominance info --verify",
             ) from error
 
@@ -176,6 +228,43 @@ def _bounded(part: Any, size: int) -> int | slice | npt.NDArray[np.int64]:
             return slice(int(places[0]), int(places[0]) + places.size, 1)
         return places
     return int(part) + size if part < 0 else int(part)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """What lies in one chunk along one dim: which chunk, where in it, and where in the result."""
+
+    number: int
+    inside: slice | npt.NDArray[np.int64]
+    outside: slice | npt.NDArray[np.int64]
+
+
+def _pieces(part: int | slice | npt.NDArray[np.int64], length: int) -> Iterator[_Piece]:
+    """The parts of a selection that lie in chunks of this length."""
+    if isinstance(part, int):
+        part = slice(part, part + 1, 1)
+    if isinstance(part, slice):
+        done = 0
+        while (first := part.start + done * part.step) < part.stop:
+            number = first // length
+            end = min(part.stop, (number + 1) * length)
+            count = len(range(first, end, part.step))
+            start = first - number * length
+            yield _Piece(number, slice(start, end - number * length, part.step), slice(done, done + count))
+            done += count
+        return
+    numbers = part // length
+    order = np.argsort(numbers, kind="stable")
+    places, starts = np.unique(numbers[order], return_index=True)
+    for number, inside in zip(places.tolist(), np.split(order, starts[1:]), strict=True):
+        yield _Piece(number, part[inside] - number * length, inside)
+
+
+def _of(parts: Sequence[slice | npt.NDArray[np.int64]]) -> Any:
+    """Orthogonal selection; the slices start inside their dim and are of step 1 or more."""
+    if all(isinstance(part, slice) for part in parts):
+        return tuple(parts)
+    return np.ix_(*(np.arange(part.start, part.stop, part.step) if isinstance(part, slice) else part for part in parts))
 
 
 def _length(part: slice | npt.NDArray[np.int64]) -> int:

@@ -7,8 +7,8 @@ leaves the old result. Names stand in the attributes of a group and numbers in i
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,11 +20,15 @@ import xarray as xr
 from dominance.errors import CorruptRun, RecordingFailed
 from dominance.schema import DATA_NAME, ArraySpec
 from dominance.store.codec import decode, encode, little_endian
-from dominance.store.directory import read_attributes
+from dominance.store.directory import array_forms, read_attributes
 from dominance.store.disk import PARTIAL, refuse_links
 from dominance.store.files import Files, LocalFiles, RunPath, files_of
-from dominance.store.grid import array_metadata
+from dominance.store.grid import Grid, array_metadata
 from dominance.store.lazy import StoredArray
+from dominance.store.metadata import MOST_METADATA
+from dominance.store.seal import intact, sealed, without_seal
+from dominance.store.typed import Type, Unfit, anything, fields, keyed, listed, names, one_of, parse, text, whole
+from dominance.visible import all_visible
 
 GROUP = "probe"
 
@@ -85,24 +89,37 @@ def read_probes(run: RunPath | Files, tasks: Sequence[str] | None = None) -> dic
 
 
 def probe_problems(run: Files) -> list[str]:
-    """One line for each array of a probe that is missing or does not match its checksum."""
+    """One line for each array or document of a probe that is missing or does not match its checksum."""
     problems = []
     try:
         groups = _groups(run)
+        documents = ["zarr.json"] if groups else []
         for folder in groups.values():
-            for name, dims, shape, dtype in _arrays(_contents(run, folder)):
-                if 0 in shape:
-                    continue
-                key = f"{GROUP}/{folder}/{name}/c/{'/'.join('0' for _ in dims)}"
-                try:
-                    decode(run.get(f"{DATA_NAME}/{key}"), dtype, shape)
-                except FileNotFoundError:
-                    problems.append(f"{GROUP}/{folder}/{name}: chunk {key} is missing")
-                except ValueError as error:
-                    problems.append(f"{GROUP}/{folder}/{name}: chunk {key}: {error}")
+            arrays = _arrays(run, folder)
+            documents += [f"{folder}/zarr.json", *(f"{folder}/{name}/zarr.json" for name in arrays)]
+            for array in arrays.values():
+                problems += _array_problems(run, array)
     except CorruptRun as error:
-        problems.append(error.message)
+        return [*problems, error.message]
+    keys = [f"{DATA_NAME}/{GROUP}/{document}" for document in documents]
+    sound = {key: data is None or intact(data) for key, data in zip(keys, run.read(keys, MOST_METADATA), strict=True)}
+    if any(whole is not None for whole in sound.values()):
+        said = {False: "checksum does not match", None: "its checksum is missing"}
+        problems += [f"{key.removeprefix(f'{DATA_NAME}/')}: {said[whole]}" for key, whole in sound.items() if not whole]
     return problems
+
+
+def _array_problems(run: Files, array: StoredArray) -> list[str]:
+    if 0 in array.shape:
+        return []
+    key = array.grid.key(0, (0,) * (len(array.shape) - 1))
+    try:
+        decode(run.get(f"{DATA_NAME}/{key}", array.grid.largest), array.grid.spec.dtype, array.grid.chunk)
+    except FileNotFoundError:
+        return [f"{array.grid.path}: chunk {key} is missing"]
+    except ValueError as error:
+        return [f"{array.grid.path}: chunk {key}: {error}"]
+    return []
 
 
 def _files(found: xr.Dataset, folder: str) -> dict[str, bytes]:
@@ -127,56 +144,90 @@ def _files(found: xr.Dataset, folder: str) -> dict[str, bytes]:
 
 
 def _group_document(attributes: dict[str, Any]) -> bytes:
-    document = {"attributes": attributes, "zarr_format": 3, "node_type": "group"}
-    return json.dumps(document, allow_nan=False).encode()
+    return sealed({"attributes": attributes, "zarr_format": 3, "node_type": "group"})
+
+
+_NAME = re.compile(r"[^/\\]+")
+_FOLDER = re.compile(r"[^/\\]+\.\d+")
+
+_POINTER = fields({"attributes": fields({"groups": keyed(text)})})
+
+_ENTRY = fields({"dims": names, "shape": listed(whole(0, 2**48)), "dtype": one_of("float64", "int64")})
+
+_CONTENTS = fields(
+    {
+        "attributes": fields(
+            {
+                "arrays": keyed(_ENTRY),
+                "labels": keyed(fields({"dims": names, "values": anything})),
+                "coordinates": names,
+                "attributes": keyed(anything),
+            }
+        )
+    }
+)
 
 
 def _groups(files: Files) -> dict[str, str]:
     """The folder of each probe; none where nothing was probed."""
     try:
-        return {str(name): str(folder) for name, folder in _attributes(files, "zarr.json")["groups"].items()}
+        groups: dict[str, str] = _attributes(files, "zarr.json", _POINTER)["groups"]
     except FileNotFoundError:
         return {}
-    except (KeyError, AttributeError) as error:
-        where = f"{files.where}: {GROUP}/zarr.json"
-        raise CorruptRun(f"{where} cannot be read ({error!r})", fix="probe the run again") from None
+    for name, folder in groups.items():
+        if not _NAME.fullmatch(name) or not _FOLDER.fullmatch(folder):
+            raise _unreadable(files, "zarr.json", "a name that no probe has")
+    return groups
 
 
 def _contents(files: Files, folder: str) -> dict[str, Any]:
     try:
-        return _attributes(files, f"{folder}/zarr.json")
+        return _attributes(files, f"{folder}/zarr.json", _CONTENTS)
     except FileNotFoundError:
         raise CorruptRun(f"{files.where}: {GROUP}/{folder} is missing", fix="probe the run again") from None
 
 
-def _attributes(files: Files, key: str) -> dict[str, Any]:
+def _attributes(files: Files, key: str, kind: Type) -> dict[str, Any]:
     try:
-        found = json.loads(files.get(f"{DATA_NAME}/{GROUP}/{key}"))["attributes"]
-        if not isinstance(found, dict):
-            raise TypeError(type(found).__name__)
-    except (ValueError, KeyError, TypeError) as error:
-        where = f"{files.where}: {GROUP}/{key}"
-        raise CorruptRun(f"{where} cannot be read ({error!r})", fix="probe the run again") from None
+        document = parse(files.get(f"{DATA_NAME}/{GROUP}/{key}", MOST_METADATA))
+        kind(document, "")
+    except Unfit as error:
+        raise _unreadable(files, key, str(error)) from None
+    return without_seal(document["attributes"])
+
+
+def _unreadable(files: Files, key: str, why: str) -> CorruptRun:
+    return CorruptRun(f"{files.where}: {GROUP}/{key} cannot be read ({why})", fix="probe the run again")
+
+
+def _arrays(files: Files, folder: str) -> dict[str, StoredArray]:
+    """The arrays of a group by name. Raises CorruptRun where one has not the form that the group says."""
+    found = {}
+    for name, entry in _contents(files, folder)["arrays"].items():
+        dims, shape = tuple(entry["dims"]), tuple(entry["shape"])
+        if not _NAME.fullmatch(name) or name == ".." or not dims or len(shape) != len(dims):
+            raise _unreadable(files, f"{folder}/zarr.json", f"arrays.{name}")
+        spec = ArraySpec(f"{GROUP}/{folder}/{name}", dims, shape[1:], entry["dtype"])
+        (form,) = array_forms(files, [spec])
+        if form[0] != shape:
+            raise _unreadable(files, f"{folder}/{name}/zarr.json", f"its shape is not {shape}")
+        found[name] = StoredArray(files, Grid(spec, form[1]), shape[0], [0] * max(shape, default=0))
     return found
-
-
-def _arrays(contents: dict[str, Any]) -> list[tuple[str, list[str], tuple[int, ...], str]]:
-    """Name, dims, shape and dtype of each array of a group."""
-    listed = contents.get("arrays", {}).items()
-    return [(name, entry["dims"], tuple(entry["shape"]), entry["dtype"]) for name, entry in listed]
 
 
 def _opened(files: Files, folder: str) -> xr.Dataset:
     contents = _contents(files, folder)
-    variables: dict[str, Any] = {}
-    for name, dims, shape, dtype in _arrays(contents):
-        spec = ArraySpec(f"{GROUP}/{folder}/{name}", tuple(dims), shape[1:], dtype)
-        variables[name] = StoredArray(files, spec, shape[0]).variable(dims)
-    for name, entry in contents["labels"].items():
-        values = np.array(entry["values"])
-        variables[name] = (entry["dims"], values.astype(object) if values.dtype.kind == "U" else values)
-    coordinates = {name: variables.pop(name) for name in contents["coordinates"]}
-    return xr.Dataset(variables, coordinates, contents["attributes"])
+    variables: dict[str, Any] = {
+        name: array.variable(array.grid.spec.dims) for name, array in _arrays(files, folder).items()
+    }
+    try:
+        for name, entry in all_visible(contents["labels"]).items():
+            values = np.array(entry["values"])
+            variables[name] = (entry["dims"], values.astype(object) if values.dtype.kind == "U" else values)
+        coordinates = {name: variables.pop(name) for name in contents["coordinates"]}
+        return xr.Dataset(variables, coordinates, all_visible(contents["attributes"]))
+    except (ValueError, KeyError) as error:  # dims of two variables that do not agree, or lists of uneven lengths
+        raise _unreadable(files, f"{folder}/zarr.json", str(error).splitlines()[0][:200]) from None
 
 
 def _aligned(found: xr.Dataset, tasks: Sequence[str] | None) -> xr.Dataset:

@@ -98,7 +98,7 @@ def _chunked(run: xr.DataTree, chunks: Mapping[str, int]) -> xr.DataTree:
         cut = {}
         for name, array in node.dataset.data_vars.items():
             found = behind(array.variable)
-            stored = () if found is None else zip(map(str, array.dims), found.stored.chunks, strict=True)
+            stored = () if found is None else zip(map(str, array.dims), found.grid.chunk, strict=True)
             cut[name] = array.variable.chunk({dim: chunks.get(dim, length) for dim, length in stored})
         node.dataset = node.to_dataset(inherit=False).assign(cut)
     return run

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,13 @@ import xarray as xr
 
 from dominance.errors import CorruptRun
 from dominance.schema import METRIC_ARRAYS, ArraySpec, Layout, Parameter
-from dominance.store.directory import array_documents, read_attributes, read_coordinates
+from dominance.store.attributes import NAMED
+from dominance.store.directory import array_forms, read_attributes, read_coordinates
 from dominance.store.files import Files, LocalFiles
+from dominance.store.grid import Grid
 from dominance.store.lazy import StoredArray
+from dominance.store.metadata import check_codes, check_coordinates
+from dominance.visible import all_visible
 
 
 @dataclass(frozen=True)
@@ -36,18 +39,25 @@ class Source:
         attrs = read_attributes(files)
         files = resolved(files)
         coordinates = read_coordinates(files)
-        parameters = parameters_of(attrs, files.where)
+        parameters = [Parameter.from_json(data) for data in attrs["parameters"]]
+        check_coordinates(coordinates, parameters, files.where)
         expected = expected_arrays(attrs, parameters, coordinates)
-        shapes = stored_shapes(files, [spec for spec, _ in expected])
+        forms = array_forms(files, [spec for spec, _ in expected])
+        since = task_since(attrs)
         arrays = {}
-        for (spec, rows), found in zip(expected, shapes, strict=True):
+        for (spec, rows), (found, chunk) in zip(expected, forms, strict=True):
             if found[0] < rows or any(have < want for have, want in zip(found[1:], spec.shape, strict=True)):
                 raise CorruptRun(
                     f"{files.where}: {spec.path} has the shape {found} where {(rows, *spec.shape)} was committed",
                     fix="see what is damaged: dominance info --verify",
                 )
-            arrays[spec.path] = StoredArray(files, spec, rows)
-        return cls(files, {**attrs, "path": files.where}, parameters, coordinates, arrays)
+            arrays[spec.path] = StoredArray(files, Grid(spec, chunk), rows, since)
+        # Names are labels from here on: what is drawn, printed or written of them steers nothing.
+        seen = {**all_visible(attrs), "path": files.where}
+        for part in ("tasks", "layers"):
+            if len(set(seen[part])) < len(attrs[part]):
+                raise CorruptRun(f"{files.where}: {part} have names that look alike", fix="record the run again")
+        return cls(files, seen, [Parameter.from_json(data) for data in seen["parameters"]], coordinates, arrays)
 
     @property
     def tasks(self) -> list[str]:
@@ -71,7 +81,9 @@ class Source:
         for spec in METRIC_ARRAYS:
             name = spec.path.removeprefix("metric/")
             column = self.arrays[spec.path].read()
-            table = self.attrs.get("metric_names", {}).get(name)
+            table = self.attrs.get("metric_names", {}).get(name, []) if name in NAMED else None
+            if table is not None:
+                check_codes(name, column, len(table), self.files.where)
             columns[name] = column if table is None else np.array([*table, ""], dtype=object)[column]
         return columns
 
@@ -81,12 +93,9 @@ def resolved(files: Files) -> Files:
     return LocalFiles(Path(os.path.realpath(files.root))) if isinstance(files, LocalFiles) else files
 
 
-def parameters_of(attrs: dict[str, Any], where: str) -> list[Parameter]:
-    """Raises CorruptRun when the attribute is not what a writer writes."""
-    try:
-        return [Parameter.from_json(data) for data in attrs["parameters"]]
-    except (KeyError, TypeError) as error:
-        raise CorruptRun(f"{where}: its parameters cannot be read ({error!r})", fix="record the run again") from None
+def task_since(attrs: dict[str, Any]) -> list[int]:
+    """The first row that knows each task."""
+    return list(attrs.get("task_since", [0] * len(attrs["tasks"])))
 
 
 def expected_arrays(
@@ -105,19 +114,3 @@ def expected_arrays(
     )
     steps = [(spec, int(attrs["committed_steps"])) for spec in layout.arrays(exact=bool(attrs.get("exact")))]
     return steps + [(spec, int(attrs.get("committed_events", 0))) for spec in METRIC_ARRAYS]
-
-
-def stored_shapes(files: Files, specs: Sequence[ArraySpec]) -> list[tuple[int, ...]]:
-    """Shapes of arrays as they stand in the store.
-
-    Raises:
-        CorruptRun: one is missing, cannot be read, or has another dtype or number of dims.
-    """
-    shapes = []
-    for spec, document in zip(specs, array_documents(files, [spec.path for spec in specs]), strict=True):
-        shape = tuple(document["shape"])
-        if document["data_type"] != spec.dtype or len(shape) != len(spec.dims):
-            due = f"{spec.dtype} array of {', '.join(spec.dims)}"
-            raise CorruptRun(f"{files.where}: {spec.path} is no {due}", fix="record the run again")
-        shapes.append(shape)
-    return shapes

@@ -25,6 +25,7 @@ from dominance.store.disk import Disk
 from dominance.store.files import LocalFiles
 from dominance.store.grid import EVENT_CHUNK, block_rows, cut
 from dominance.store.lock import RunLock
+from dominance.store.seal import intact, resealed
 from dominance.store.stream import Head, Stream
 
 _NUMBERS = 2048  # bytes for groups and for longer numbers in the metadata
@@ -138,6 +139,9 @@ class RunWriter:
         steps, events = old["committed_steps"], old["committed_events"]
         self.refused = old["refused_steps"]
         self._disk.scan()
+        for key in self._disk.files():  # an older dominance wrote no checksums; the root gets its own below
+            if key.endswith("/zarr.json") and intact(document := self._disk.get(key)) is None:
+                self._disk.put(key, resealed(document))
         if keep is not None:
             steps, events = min(steps, keep[0]), min(events, keep[1])
             # First no reader expects these rows any more, then they go.

@@ -119,7 +119,6 @@ def test_the_budget_holds(tmp_path: Path) -> None:
     from dominance.store.writer import RunWriter
 
     layout, rows = planted_rows(steps=2)
-    layout.attrs.pop("metrics")
     with RunWriter(tmp_path / "run", layout, budget=1_000_000) as writer:
         for i in range(2):
             writer.append({key: values[i] for key, values in rows.items()})

@@ -8,6 +8,7 @@ from typing import Any
 
 import xarray as xr
 
+from dominance.analyse.optimizers import usual
 from dominance.analyse.verdict.causes import Cause
 from dominance.analyse.verdict.words import listed
 from dominance.command import NOT_FLAGS, command
@@ -102,7 +103,7 @@ def _trained(run: xr.DataTree, training: Mapping[str, Any], method: str) -> str:
 def _optimizer(run: xr.DataTree) -> tuple[str, Mapping[str, Any]]:
     described = run.attrs.get("optimizers") or [{}]
     groups = described[0].get("groups") or [{}]
-    return str(described[0].get("class", "")), groups[0]
+    return str(described[0].get("class", "")), usual(groups[0])
 
 
 def _literal(value: Any) -> str:

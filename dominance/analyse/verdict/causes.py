@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from dominance.analyse.kernels.certainty import jackknife_error, probability_above
 from dominance.analyse.noise_scale import noise_scale
+from dominance.analyse.optimizers import usual
 from dominance.analyse.stream import Blocks, over_tiles
 from dominance.analyse.verdict.rules import CAUSE, FEWER, LEAST_WINDOWS, SEEN, STRETCHES
 from dominance.errors import NothingRecorded
@@ -273,9 +274,8 @@ def _optimizer(run: xr.DataTree) -> tuple[float, bool]:
     described: list[dict[str, Any]] = run.attrs.get("optimizers", [])
     if not described:
         return 1.0, False
-    group = (described[0].get("groups") or [{}])[0]
-    betas = group.get("betas")
-    beta = float(betas[0]) if betas else float(group.get("momentum") or 0.0)
+    group = usual((described[0].get("groups") or [{}])[0])
+    beta = float(group["betas"][0] if "betas" in group else group.get("momentum", 0.0))
     return (1 - beta) / (1 + beta), str(described[0].get("class", "")).startswith("AdaTask")
 
 

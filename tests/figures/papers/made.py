@@ -49,7 +49,7 @@ def trained(
         "steps_taken": 4,
     }  # fmt: skip
     layout, rows = make_rows(updates, tasks=tasks, loss=np.ones((4, len(tasks))), metrics=[])
-    layout.attrs.pop("metrics")
+    layout.attrs.pop("metrics", None)
     layout.attrs.update(attrs)
     writer = RunWriter(path, layout)
     for i in range(len(rows["step"])):
