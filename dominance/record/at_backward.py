@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
+from dominance.record import at_hand
 from dominance.record.gradients import gradients_of
 from dominance.record.hooks import LeafCapture
-from dominance.record.kept import finish, skipped
+from dominance.record.kept import skipped
 from dominance.record.limits import CannotLook
 from dominance.record.naming import caller_frames, names_around
 from dominance.record.passes import Pass, pass_of
@@ -24,12 +25,13 @@ NO_MIXTURE = "a backward() starts from a gradient that is no mixture of the task
 def begin(run: Recording, inside: StepInProgress | None) -> bool:
     """A pass of the script begins, perhaps inside an optimizer's step; whether it is to be looked at."""
     run.step.open = None  # of a backward() that ended in an exception
-    if run.step.over and inside is None:
-        finish(run)
+    if inside is None:
+        at_hand.finish(run)
     run.step.passes += 1
     if inside is not None:
         inside.passes += 1
     if not run.records:
+        at_hand.begin(run, ())
         return False
     if inside is not None and inside.last is not None:
         if not run.looks_again(inside):
@@ -145,8 +147,8 @@ def enter_open(run: Recording, parameters: Iterable[Tensor]) -> None:
 
 def expects(run: Recording, reached: Sequence[Tensor], inside: StepInProgress | None) -> bool:
     """Whether task gradients that somebody tells, by these leaf tensors, are to be recorded."""
-    if run.step.over and inside is None:
-        finish(run)
+    if inside is None:
+        at_hand.finish(run)
     if not run.records:
         return False
     if not run.sink.laid_out:

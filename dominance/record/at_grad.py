@@ -8,8 +8,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from dominance.record import at_hand
 from dominance.record.gradients import gradients_of
-from dominance.record.kept import finish
 from dominance.record.labels import entry_of
 from dominance.record.naming import Names, caller_frames, names_around
 from dominance.record.passes import pass_of
@@ -43,9 +43,10 @@ def begin_grad(
         return False
     if not ours and (run.sink.laid_out or run.fixed):
         return False
-    if run.step.over and inside is None:
-        finish(run)
+    if inside is None:
+        at_hand.finish(run)
     if not run.records:
+        at_hand.begin(run, ())
         return False
     run.know(reached_by(first) if between else leaf)
     if not between and (run.beside(leaf) or not any(p in run.table.named for p in leaf)):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from dominance.record import at_hand
 from dominance.record.announced import AnnouncedAttributor
 from dominance.record.at_backward import enter_open
 from dominance.record.fed import Fed, fed
@@ -40,6 +41,7 @@ def before_step(run: Recording, going: StepInProgress, outer: Sequence[StepInPro
     """Keep what the step will overwrite: the gradients that it is fed, and the parameters."""
     optimizer = going.optimizer
     held = learning_rates(optimizer)
+    at_hand.optimizer_steps(run)
     going.parameters = [p for p in held if p in run.table.named] if len(run.table) else list(held)
     again = id(optimizer) in run.step.stepped or any(p in run.step.moved for p in going.parameters)
     if again and not run.hooks.in_backward and not run.beside(held):
@@ -145,9 +147,7 @@ def _split(run: Recording, optimizer: Optimizer, attributor: Splits, used: Evalu
         if not run.sink.laid_out and _of_method(run, found):
             # A temperature or the like: no run begins with it.
             return
-    if len(found.roots) > 1 and not any(found.roots & run.ledger.tasks[root] - {root} for root in found.roots):
-        run.finder.expand = False
-    run.step.fed.append(found)
+    run.feed(found)
     announce_once(run)
     rates = learning_rates(optimizer)
     row = row_of(run, found)

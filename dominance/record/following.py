@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from dominance.record.kept import finish
+from dominance.record import at_hand
 from dominance.record.parameters import ParameterTable
 from dominance.record.recording import Recording
 from dominance.record.said import close
@@ -54,7 +54,7 @@ class Following:
         sink = another(len(self.all) + len(self.over) + 1)
         begun = Recording(before.options, sink, ParameterTable(), before.hooks, before.say)
         for each in [each for each in self.all if each.gone]:
-            finish(each)
+            at_hand.finish(each)
             close(each, ended="complete")
             each.let_go()
             self.all.remove(each)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.hooks import BackwardHook, RemovableHandle
@@ -19,6 +20,7 @@ from torch.utils.hooks import BackwardHook, RemovableHandle
 from dominance.record.compare import nonzero
 from dominance.record.compiled import keeping_buffers
 from dominance.record.forward_hooks import left_out
+from dominance.record.grad_access import GradAccess
 from dominance.record.graph import Edge, Node, edge_of, leaves
 from dominance.record.limits import CannotLook, look_at, unaltered, unrecordable
 from dominance.record.rows_of_batch import batch_of, outside
@@ -60,6 +62,9 @@ class Watcher(Protocol):
     def after_step(self, optimizer: Optimizer) -> None:
         """An optimizer has stepped; no post-hook of the script has run."""
 
+    def registered(self) -> None:
+        """A module has got a parameter: perhaps it is of a model that is to be trained next."""
+
     def fail(self, error: BaseException) -> None:
         """Something of the above has raised: nothing more is to be recorded."""
 
@@ -85,6 +90,7 @@ class Hooks:
         self._aside = False
         self._silence = Silence()
         self._doubtful: list[Node] = []
+        self.grads = GradAccess(self._patch, self.tell)
 
     def install(self) -> None:
         """Put every hook in place; none of them, where one cannot be."""
@@ -104,6 +110,7 @@ class Hooks:
         self._undo.append(keeping_buffers())
         self._undo.append(register_optimizer_step_pre_hook(self._before_step).remove)
         self._undo.append(register_optimizer_step_post_hook(self._after_step).remove)
+        self._undo.append(register_module_parameter_registration_hook(self._registered).remove)
 
     def remove(self) -> None:
         """Take every hook away again, in the reverse order. Safe to call twice."""
@@ -287,6 +294,10 @@ class Hooks:
             original(self_, module, [over(h) for h in user_hooks], [over(h) for h in user_pre_hooks])
 
         return init
+
+    def _registered(self, module: Any, name: Any, parameter: Any) -> None:
+        if parameter is not None and self.active and not traced():
+            self.tell(self._watcher.registered)
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if os.getpid() != self._pid or is_shadow(optimizer) or not self._of_training():

@@ -155,10 +155,13 @@ class ParameterTable:
         # First what optimizers hold, in their order; then what the loss reaches besides.
         tensors = [p for opt in optimizers for group in getattr(opt, "param_groups", []) for p in group["params"]]
         held = {id(tensor) for tensor in tensors}
+        wanted = list(wanted)
         tensors += wanted
-        missing = {id(tensor): tensor for tensor in tensors if tensor not in self.named}
         inner = {id(child) for module in modules for child in module._modules.values() if child is not None}
         roots = [module for module in modules if id(module) not in inner]
+        if not any(id(tensor) in held for tensor in wanted):
+            tensors += _beside(roots, wanted)
+        missing = {id(tensor): tensor for tensor in tensors if tensor not in self.named}
         owned = [(root, [n for n in named_parameters(root) if id(n.tensor) in missing]) for root in roots]
         owned = sorted(((root, found) for root, found in owned if found), key=lambda pair: -len(pair[1]))
         owners: list[tuple[nn.Module, list[Named]]] = []
@@ -187,6 +190,15 @@ class ParameterTable:
             taken.add(name)
             self.named[tensor] = Named(tensor, name, name)
         return optimizers
+
+
+def _beside(roots: Iterable[nn.Module], wanted: Iterable[Tensor]) -> list[Tensor]:
+    """What the models of these tensors train besides: where no optimizer lists the parameters, a loss does not reach
+    those below a checkpoint of the old kind either, whose graph is made in the backward pass."""
+    ids = {id(tensor) for tensor in wanted}
+    every = [[n.tensor for n in named_parameters(root)] for root in roots]
+    mine = [tensors for tensors in every if any(id(tensor) in ids for tensor in tensors)]
+    return [tensor for tensors in mine for tensor in tensors if tensor.requires_grad and id(tensor) not in ids]
 
 
 def _unused(name: str, taken: set[str]) -> str:

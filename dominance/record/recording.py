@@ -11,7 +11,9 @@ from torch.optim import Optimizer
 from dominance.config import RecordOptions
 from dominance.record.attribution import Attributor
 from dominance.record.books import Books
+from dominance.record.by_hand import ByHand
 from dominance.record.copies import Copies
+from dominance.record.fed import Fed
 from dominance.record.hooks import Hooks
 from dominance.record.ledger import Ledger
 from dominance.record.limits import unrecordable
@@ -84,6 +86,7 @@ class Recording:
         self.steppers = Steppers(options.attribution, optimizers)
         self.schedule = Schedule(options.every, options.burst or 1, start=sink.first_step)
         self.theta = Theta()
+        self.hand = ByHand()
         self.copies = Copies(self.ledger, self.table)
         self.announcement = Announcement()
         self.not_as_asked: Callable[[], list[str]] = list
@@ -125,10 +128,16 @@ class Recording:
         """Whether any of these is a parameter of this model."""
         return any(tensor in self.table.named for tensor in tensors)
 
-    def know(self, tensors: Sequence[Tensor]) -> None:
-        """See to it that these leaf tensors have names."""
+    def know(self, tensors: Sequence[Tensor], more: Callable[[], Iterable[Tensor]] = tuple) -> None:
+        """See to it that these leaf tensors have names, and those that are asked for where some have none."""
         if not self.fixed and not self.sink.laid_out and any(tensor not in self.table.named for tensor in tensors):
-            self.steppers.known = self.table.discover(tensors, caller_frames())
+            self.steppers.known = self.table.discover([*tensors, *more()], caller_frames())
+
+    def feed(self, found: Fed) -> None:
+        """This is what a step of this training step was fed."""
+        if len(found.roots) > 1 and not any(found.roots & self.ledger.tasks[root] - {root} for root in found.roots):
+            self.finder.expand = False
+        self.step.fed.append(found)
 
     def begin_theta(self) -> None:
         """The parameters are known: this is where they are at the start of the step."""
@@ -161,6 +170,7 @@ class Recording:
         self.copies = Copies(self.ledger, self.table)
         self.finder, self.step = TaskFinder(self.options.tasks), Step(self.step.number)
         self.steppers = Steppers(self.options.attribution, None)
+        self.hand = ByHand()
         self.sink.let_go()
 
 

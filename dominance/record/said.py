@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from dominance.record.fed import fed
+from dominance.record.fed import Fed, fed
 from dominance.record.provenance import describe
 from dominance.record.recording import Recording
 
@@ -22,12 +22,17 @@ def _closing(run: Recording) -> dict[str, Any]:
     """What the run's attributes say of it in the end."""
     # Of optimizers that are gone stays what was said when the run was laid out.
     described = [describe(attributor) for attributor in run.steppers.attributors]
+    described += [run.hand.describe()] if run.hand.stepped else []
     known = {"optimizers": described} if described and len(described) >= run.sink.optimizers else {}
     return {"steps_taken": run.step.number, **run.books.attributes(), **known}
 
 
-def announce(run: Recording) -> None:
+def announce(run: Recording, found: Fed | None = None) -> None:
     """Say which tasks were found, once; with ``strict`` wrong ones end the script.
+
+    Args:
+        run: the recording.
+        found: what a step was fed; None: what one would be fed now.
 
     Raises:
         SystemExit: with code 2, where ``strict`` is set and the tasks are not found as asked.
@@ -35,7 +40,7 @@ def announce(run: Recording) -> None:
     if run.announcement.made or (run.step.spoiled is not None and not run.options.strict):
         return
     run.announcement.made = True
-    found = fed(run.ledger, run.ledger.read(run.table.named))
+    found = fed(run.ledger, run.ledger.read(run.table.named)) if found is None else found
     weights = {name: w / run.announcement.loss_scale for name, w in found.announced.items() if not math.isnan(w)}
     lines = run.sink.announce(
         found.tasks, weights, run.announcement.residual, run.announcement.separate, run.announcement.columns
@@ -49,7 +54,7 @@ def announce(run: Recording) -> None:
         raise SystemExit(2)
 
 
-def announce_once(run: Recording) -> None:
+def announce_once(run: Recording, found: Fed | None = None) -> None:
     """Of gradients that nobody could announce before the step."""
     if not run.announcement.made and not run.options.strict and not run.hooks.in_backward:
-        announce(run)
+        announce(run, found)

@@ -24,6 +24,11 @@ class SourceLines:
         self._over = False
         self._positions = Positions()
 
+    @property
+    def over(self) -> bool:
+        """Whether they are kept no longer."""
+        return self._over
+
     def on(self) -> None:
         """Keep source lines from here, unless the first step is over."""
         if not self._over and not self._ours:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from dominance.config import RecordOptions
-from dominance.record import at_backward, at_grad, at_step, kept, said
+from dominance.record import at_backward, at_grad, at_hand, at_step, said
 from dominance.record.following import Following
 from dominance.record.graph import first_leaves
 from dominance.record.harmless import harmless
@@ -24,13 +24,16 @@ from dominance.record.parameters import ParameterTable
 from dominance.record.passes import Pass
 from dominance.record.picked import picked
 from dominance.record.recording import Recording
-from dominance.record.roots import reached_by, roots_of
+from dominance.record.roots import in_checkpoints, reached_by, roots_of
 from dominance.record.sink import Sink
 from dominance.record.source_lines import SourceLines
 from dominance.record.step import StepInProgress, learning_rates
 from dominance.record.told import Told
 
 NESTED = "a gradient hook runs a backward() of its own inside backward(): its gradients are no known task's"
+
+_ASKS = 3
+"""How often source lines are kept again because modules got parameters, without any model coming of it."""
 
 
 class Watch:
@@ -61,6 +64,7 @@ class Watch:
         self._outputs = Outputs(options.columns, self.fail)
         self._say = say
         self._lines = SourceLines()
+        self._asks_left, self._new_models = _ASKS, 1
         self._going: list[StepInProgress] = []
         self._told = Told(self)
 
@@ -108,13 +112,13 @@ class Watch:
 
     @harmless
     def _finish(self, recording: Recording) -> None:
-        kept.finish(recording)
+        at_hand.finish(recording)
 
     @harmless
     def settle(self) -> None:
         """Between two training steps: hand over the last one's row now, not when the next one begins."""
         if not self._going:
-            kept.finish(self.recording)
+            at_hand.finish(self.recording)
 
     def observe(self, losses: Mapping[str, Tensor]) -> None:
         """Names for the tasks of the next backward(); see ``dominance.observe``."""
@@ -133,7 +137,12 @@ class Watch:
         self, outputs: Sequence[Any], gradients: Sequence[Any], inputs: Sequence[Any]
     ) -> Callable[[], None] | None:
         """Take the task gradients of this backward(), where this step is recorded."""
-        return self._before_backward(outputs, gradients, inputs)
+        finish = self._before_backward(outputs, gradients, inputs)
+        stepped = self.recording.hand.found
+        if stepped is not None and self.failure is None and not self.recording.announcement.made:
+            # Outside the shield: with --strict this ends the script.
+            said.announce(self.recording, stepped)
+        return finish
 
     @harmless
     def _before_backward(
@@ -143,6 +152,8 @@ class Watch:
         roots = roots_of(outputs, gradients)
         self.models.turn_to(first_leaves([root.edge[0] for root in roots]), lambda: reached_by(roots))
         recording = self.recording
+        if self._inside is None and at_hand.look(recording):
+            self._after_hand()
         recording.observed = self._observed or self._outputs.before([root.edge[0] for root in roots])
         recording.not_as_asked = self._outputs.missing
         some = first_leaves([root.edge[0] for root in roots])
@@ -150,11 +161,12 @@ class Watch:
             return self._lines.on
         if not at_backward.begin(recording, self._inside) or not roots:
             return self._lines.on
-        recording.know(reached_by(roots))
+        recording.know(reached_by(roots), lambda: in_checkpoints(roots))
         only = [tensor for tensor in inputs if isinstance(tensor, Tensor)] if len(inputs) else None
         try:
             self.hooks.look([root.edge[0] for root in roots], recording.table.modules)
             recording.begin_theta()
+            at_hand.begin(recording, reached_by(roots))
             opened = at_backward.open_pass(recording, roots, only)
         except CannotLook as limit:
             at_backward.cannot_look(recording, limit.reason)
@@ -212,22 +224,25 @@ class Watch:
             return lambda results: self._lines.on()
         try:
             self.hooks.look({root.edge[0] for roots in starts for root in roots}, recording.table.modules)
+            at_hand.begin(recording, leaf)
             took = [at_grad.take(recording, roots, tensors) for roots in starts]
         except CannotLook as limit:
             at_backward.cannot_look(recording, limit.reason)
             return lambda results: self._lines.on()
-        return functools.partial(self._after_rows, took)
+        return functools.partial(self._after_rows, took, tensors)
 
     @harmless
     def _after_rows(
         self,
         took: Sequence[Callable[[Sequence[Tensor | None]], None] | None],
+        inputs: Sequence[Tensor],
         results: Sequence[Sequence[Tensor | None]],
     ) -> None:
         self._lines.on()
         for each, result in zip(took, results, strict=True):
             if each is not None:
                 each(result)
+        at_hand.took(self.recording, inputs, results)
 
     def before_step(
         self, optimizer: Optimizer, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -299,6 +314,23 @@ class Watch:
     @harmless
     def _after_step(self, going: StepInProgress) -> None:
         at_step.after_step(self.recording, going)
+
+    def _after_hand(self) -> None:
+        """A step was taken by hand, before the pass that begins now: its losses may have been named already."""
+        if self._observed is self.recording.observed:
+            self._observed = {}
+        self._lines.end()
+        if self.recording.finder.lines_asked:
+            self._lines.ask(self.recording.records_next)
+
+    def registered(self) -> None:
+        """Parameters come up: perhaps of a model that follows, whose first forward is to keep its source lines."""
+        before, self._new_models = self._new_models, len(self.models.all) + len(self.models.over)
+        if self._new_models > before:
+            self._asks_left = _ASKS
+        if self._lines.over and self._asks_left > 0 and self.failure is None:
+            self._asks_left -= 1
+            self._lines.ask(True)
 
     # What the optimizers of dominance.optim tell
 
