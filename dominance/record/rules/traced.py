@@ -160,7 +160,8 @@ class Traced:
             for p, parts in made.items():
                 off, size = _error(run.moved(p), parts)
                 largest = max(largest, size)
-                if not off <= _LINEAR_TO * size + (0.0 if wide else run.spacing(p) + 16 * run.eps * size):
+                # Of a gradient that is rounding alone (a bias before batch norm, in double), the step is rounding.
+                if not off <= _LINEAR_TO * size + run.spacing(p) + (0.0 if wide else 16 * run.eps * size):
                     self.reason = "not linear in its gradients, so no additive update exists"
                     return False
             moved += largest > 0
