@@ -60,9 +60,11 @@ def look(run: Recording) -> bool:
     hand = run.hand
     if not hand.possible or run.step.over or not (hand.sample_moved or hand.moves.look()):
         return False
-    if not hand.stepped and held_by_an_optimizer(run.table.named):
-        optimizer_steps(run)  # made after the first pass
-        return False
+    if not hand.alone:
+        if held_by_an_optimizer(run.table.named):
+            optimizer_steps(run)  # made after the first pass
+            return False
+        hand.alone = True
     if run.records and run.step.spoiled is None:
         totals = hand.fed()
         if not totals:

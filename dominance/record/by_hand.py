@@ -30,6 +30,8 @@ class ByHand:
     def __init__(self) -> None:
         self.possible: bool | None = None
         """Whether they are looked for: no optimizer holds what the losses reach. None: not known yet."""
+        self.alone = False
+        """Whether no optimizer held a parameter when the first such step had been taken."""
         self.moves = Moves()
         self.taken: dict[Tensor, list[Tensor]] = {}
         """Gradients that the script took with autograd.grad in this step, as it has them."""

@@ -85,9 +85,12 @@ class _Numbers:
         for basis in _BASES:
             if max(basis) < len(self.columns) and (found := self._solved(basis)) is not None:
                 enough = len(basis) + 1 if self.eps < _SINGLE else 8 * len(basis)
-                telling = int((self.step.abs() > 3 * self.rounding(basis)).sum())
+                rounding = 3 * self.rounding(basis)
+                telling = int((self.step.abs() > rounding).sum())
                 lost = float(self.off(found).square().sum()) > _LOST * float(self.step.square().sum())
-                if telling >= enough and not lost and bool(self.holds(found).all()):
+                # A move that the gradient has no part in, a decay by itself, is no step.
+                fed = bool(((found.rate * self.columns[0]).abs() > rounding).any())
+                if telling >= enough and fed and not lost and bool(self.holds(found).all()):
                     return found
         return None
 
