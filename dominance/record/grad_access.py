@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dominance.record.torch_internals import not_compiled
+
 Touched = Callable[[Tensor], None]
 
 _GRAD: Any = torch.Tensor.grad
@@ -50,6 +52,7 @@ class GradAccess:
             self._watched.pop(id(tensor), None)
 
     def _property(self, original: Any) -> property:
+        """In the place of the attribute. A compiler does not look into it, and reads what lies there as without us."""
         watched = self._watched
 
         def read(tensor: Tensor) -> Tensor | None:
@@ -68,4 +71,4 @@ class GradAccess:
                 self._tell(watched[id(tensor)], tensor)
             original.__delete__(tensor)
 
-        return property(read, write, delete, original.__doc__)
+        return property(not_compiled(read), not_compiled(write), not_compiled(delete), original.__doc__)

@@ -63,7 +63,7 @@ class Watcher(Protocol):
         """An optimizer has stepped; no post-hook of the script has run."""
 
     def registered(self) -> None:
-        """A module has got a parameter: perhaps it is of a model that is to be trained next."""
+        """A module or an optimizer has got parameters: perhaps of a model that is to be trained next."""
 
     def fail(self, error: BaseException) -> None:
         """Something of the above has raised: nothing more is to be recorded."""
@@ -107,6 +107,7 @@ class Hooks:
         self._patch(torch.Tensor, "register_hook", self._register_hook)
         self._patch(torch.Tensor, "retain_grad", self._retain_grad)
         self._patch(BackwardHook, "__init__", self._backward_hook_init)
+        self._patch(Optimizer, "__init__", self._optimizer_init)
         self._undo.append(keeping_buffers())
         self._undo.append(register_optimizer_step_pre_hook(self._before_step).remove)
         self._undo.append(register_optimizer_step_post_hook(self._after_step).remove)
@@ -292,6 +293,14 @@ class Hooks:
         def init(self_: Any, module: Any, user_hooks: Iterable[Any], user_pre_hooks: Iterable[Any]) -> None:
             over = self._silence.over
             original(self_, module, [over(h) for h in user_hooks], [over(h) for h in user_pre_hooks])
+
+        return init
+
+    def _optimizer_init(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def init(self_: Any, *args: Any, **kwargs: Any) -> None:
+            original(self_, *args, **kwargs)
+            self._registered(self_, None, self_)
 
         return init
 

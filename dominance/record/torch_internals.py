@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 
 from dominance.errors import RecordingFailed
 
+_F = TypeVar("_F", bound=Callable[..., Any])
 _ABSENT: list[str] = []
 
 
@@ -57,6 +59,15 @@ dispatch_keys = _find("torch._C._dispatch_keys")
 # Compilers.
 TracingContext = _find("torch._guards.TracingContext")
 set_stance = _find("torch.compiler.set_stance")
+set_strategy = _find("torch._C._dynamo.eval_frame.set_code_exec_strategy")
+FrameAction = _find("torch._C._dynamo.eval_frame._FrameAction")
+FrameStrategy = _find("torch._C._dynamo.eval_frame._FrameExecStrategy")
+
+
+def not_compiled(function: _F) -> _F:
+    """The function, which a compiler leaves alone, with all that it calls."""
+    set_strategy(function.__code__, FrameStrategy(FrameAction.SKIP, FrameAction.SKIP))
+    return function
 
 
 def absent() -> list[str]:

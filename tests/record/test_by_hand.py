@@ -325,7 +325,7 @@ def test_a_rate_for_each_layer(tmp_path: Path) -> None:
     tree = recorded(tmp_path / "run", program)
     assert_additive(tree)
     found = tree["learning_rate"]
-    told = dict(zip(found["layer"].values.tolist(), found["value"].values[0].tolist(), strict=True))
+    told = dict(zip(found["layer"].values.tolist(), found["learning_rate"].values[0].tolist(), strict=True))
     assert told == pytest.approx({"trunk": 0.1, "depth": 0.02, "seg": 0.3}, rel=1e-3)
 
 

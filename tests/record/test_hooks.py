@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module
 from torch.optim import SGD, Optimizer
 from torch.optim import optimizer as optim
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -32,6 +33,7 @@ class Diary:
 
     def __init__(self) -> None:
         self.told: list[Any] = []
+        self.models = 0
 
     def before_backward(self, outputs: Sequence[Any], gradients: Sequence[Any], inputs: Sequence[Any]) -> Any:
         self.told.append("backward")
@@ -56,6 +58,9 @@ class Diary:
     def after_step(self, optimizer: Optimizer) -> None:
         self.told.append("after step")
 
+    def registered(self) -> None:
+        self.models += 1
+
     def fail(self, error: BaseException) -> None:
         self.told.append(error)
 
@@ -76,6 +81,9 @@ def surface() -> dict[str, Any]:
         "register_hook": vars(torch.Tensor).get("register_hook"),
         "retain_grad": vars(torch.Tensor).get("retain_grad"),
         "init": vars(BackwardHook).get("__init__"),
+        "optimizer": vars(Optimizer).get("__init__"),
+        "grad": vars(torch.Tensor).get("grad"),
+        "registration": dict(module._global_parameter_registration_hooks),
         "pre": dict(optim._global_optimizer_pre_hooks),
         "post": dict(optim._global_optimizer_post_hooks),
     }
@@ -110,6 +118,7 @@ def test_removed_without_a_trace() -> None:
     parameter, optimizer = model()
     hooks = Hooks(Diary())
     hooks.install()
+    hooks.grads.watch([parameter], lambda p: None)
     assert all(surface()[name] != value for name, value in before.items())
     parameter.square().sum().backward()
     optimizer.step()
@@ -150,6 +159,17 @@ def test_a_step_after_one_that_failed_is_told_once(hooks: tuple[Hooks, list[Any]
     hooks[1].clear()
     optimizer.step()
     assert hooks[1] == ["before step", "after step"]
+
+
+def test_parameters_that_come_up_are_told_of() -> None:
+    diary = Diary()
+    hooks = Hooks(diary)
+    hooks.install()
+    net = nn.Linear(2, 1)
+    SGD(net.parameters(), lr=0.1)
+    hooks.remove()
+    SGD(nn.Linear(2, 1).parameters(), lr=0.1)
+    assert diary.models == 3
 
 
 def test_a_patch_made_later_by_someone_else_stays() -> None:

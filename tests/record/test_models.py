@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import json
 import subprocess
@@ -99,6 +100,53 @@ def test_baselines_and_then_the_joint_model(tmp_path: Path) -> None:
     recorded(tmp_path / "run", lambda: [train(names=("depth",)), train(names=("seg",)), train()])
     tasks = [open_run(model_path(tmp_path / "run", number)).attrs["tasks"] for number in (1, 2, 3)]
     assert tasks == [["depth"], ["seg"], ["depth", "seg"]]
+
+
+def pair(out: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return (out[:, 0] - 1).square().mean(), out[:, 1].abs().mean()
+
+
+def named_in_a_function(net: nn.Module, optimizer: torch.optim.Optimizer | None, steps: int = 3) -> None:
+    """Only the source lines of the forward can name the losses."""
+    for _ in range(steps):
+        sum(pair(net(torch.randn(8, 4)))).backward()
+        if optimizer is None:
+            for p in net.parameters():
+                p.data -= 0.1 * p.grad
+        else:
+            optimizer.step()
+        net.zero_grad()
+
+
+@pytest.mark.parametrize("kind", ["optimizer", "copied", "by hand"])
+def test_the_losses_of_every_model_have_names_from_its_first_step_on(kind: str, tmp_path: Path) -> None:
+    first = nn.Linear(4, 2)
+
+    def fold() -> None:
+        net = copy.deepcopy(first) if kind == "copied" else nn.Linear(4, 2)
+        named_in_a_function(net, None if kind == "by hand" else torch.optim.SGD(net.parameters(), lr=0.1))
+
+    recorded(tmp_path / "run", lambda: [fold(), fold()])
+    runs = [open_run(model_path(tmp_path / "run", number)) for number in (1, 2)]
+    assert [run["step"].values.tolist() for run in runs] == [[0, 1, 2]] * 2
+    assert runs[0].attrs["tasks"] == runs[1].attrs["tasks"]
+
+
+def test_parameters_that_come_up_at_every_step_do_not_have_all_source_lines_kept(tmp_path: Path) -> None:
+    kept = []
+
+    def train() -> None:
+        net = nn.Linear(4, 2)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        for _ in range(10):
+            nn.Linear(4, 2)
+            loss = sum(pair(net(torch.randn(8, 4))))
+            kept.append("traceback_" in loss.grad_fn.metadata)  # type: ignore[union-attr]
+            loss.backward()
+            optimizer.step()
+
+    recorded(tmp_path / "run", train)
+    assert kept == [True] * 4 + [False] * 6, "the first step, and a few in case a model follows"
 
 
 def test_models_that_take_turns(tmp_path: Path) -> None:

@@ -246,6 +246,15 @@ def test_the_variable_of_a_loop_is_no_name() -> None:
     assert [name for name, _ in named(found())] == ["first", "second", "third"]
 
 
+def test_of_a_model_that_no_optimizer_lists_all_that_trains_is_taken() -> None:
+    """A loss does not reach what lies below a checkpoint of the old kind before its backward pass."""
+    net, other = Net(), nn.Linear(1, 1)
+    net.scale.requires_grad_(False)
+    table = discovered(sys._getframe(), net.head.weight)
+    assert [name for name, _ in named(table)] == [name for name in NAMES if name != "scale"]
+    assert not set(table.named) & set(other.parameters())
+
+
 def test_a_weight_shared_by_two_models_belongs_to_the_larger() -> None:
     small, large = nn.Linear(2, 2, bias=False), nn.Linear(2, 2)
     small.weight = large.weight

@@ -153,6 +153,14 @@ def test_a_step_that_is_not_linear_is_found_out(kind: type[foreign.Foreign]) -> 
     assert "not linear" in attributor.note
 
 
+def test_a_gradient_that_is_rounding_alone_does_not_make_a_class_unlinear() -> None:
+    """Of a bias before batch norm, say, in double precision."""
+    weight, bias = (torch.ones(3, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    weight.grad, bias.grad = torch.ones_like(weight), torch.full_like(bias, 1e-17)
+    assert Attributor(foreign.Scratch([weight, bias])).additive
+    assert not Attributor(foreign.Signed([weight, bias])).additive
+
+
 def test_momentum_from_before_is_unattributed() -> None:
     problem = Problem(torch.float64)
     optimizer = foreign.Belief(problem.parameters.values())
