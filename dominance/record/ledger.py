@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from dominance.record.compare import nonzero
+from dominance.record.compare import nonzero, same
 from dominance.record.hooks import dense
 from dominance.record.passes import Part, Pass
 from dominance.record.rescaling import alike, factors
@@ -150,7 +150,7 @@ class Ledger:
                 add(account.held, _as_they_came(p, parts, account, now) if hooked or own else parts)
                 account.held_by.add(self._number)
                 account.stepped = False
-            if (parts or account.known) and (account.left is None or not torch.equal(account.left, now)):
+            if (parts or account.known) and (account.left is None or not same(account.left, now)):
                 account.left = now.clone()
 
     def take(self, made: Pass) -> None:
@@ -187,7 +187,7 @@ class Ledger:
                 else:
                     # It was zero from the start: whether it was zeroed makes no difference to any gradient.
                     account.drop()
-            elif not account.held or torch.equal(now, left):
+            elif not account.held or same(now, left):
                 account.known = True
             else:
                 factor = factors({p: now}, {p: left})[p] if p.numel() > 1 else None
@@ -218,8 +218,8 @@ class Ledger:
             account = self.accounts.get(p)
             if account is None:
                 continue
-            same = account.left is not None and p.grad is not None and torch.equal(account.left, dense(p.grad.detach()))
-            if p in self.given or not same:
+            left = account.left
+            if p in self.given or left is None or p.grad is None or not same(left, dense(p.grad.detach())):
                 # What lies in .grad from here on is something else, or nothing.
                 del self.accounts[p]
             else:
@@ -280,7 +280,6 @@ class Ledger:
                 totals[p] = left
             elif p.grad is not None:
                 now = dense(p.grad.detach())
-                same = left is not None and torch.equal(now, left)
-                kept = left if same and left is not None else now.clone()
+                kept = left if left is not None and same(now, left) else now.clone()
                 totals[p] = kept if grad_scale == 1.0 else kept / grad_scale
         return totals

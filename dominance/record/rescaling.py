@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from dominance.record.compare import nonzero
+from dominance.record.compare import nonzero, same
 
 Factor = Tensor | float | None
 """A number, one number for each coordinate, or None: the gradient was changed in another way."""
@@ -63,7 +63,7 @@ def alike(factor: float, other: float, limit: float = ALIKE) -> bool:
 
 
 def _factor(total: Tensor, before: Tensor | None, dtype: torch.dtype = torch.float32) -> Factor:
-    if before is None or before is total or before.shape != total.shape or torch.equal(before, total):
+    if before is None or before is total or before.shape != total.shape or same(before, total):
         return 1.0
     square = float((before.double() * before.double()).sum())
     if not math.isfinite(square):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from dominance.record.compare import differ_at_first
+from dominance.record.compare import differ_at_first, same
 
 
 @dataclass
@@ -87,7 +87,7 @@ def same(parameter: Tensor, value: Tensor) -> bool:
         return False
     if differ_at_first(now, value):
         return False
-    return torch.equal(now, value) or (
+    return same(now, value) or (
         not bool(torch.isfinite(value).all()) and torch.equal(now.nan_to_num(), value.nan_to_num())
     )
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dominance.record.compare import differ_at_first, nonzero
+from dominance.record.compare import differ_at_first, nonzero, same
 
 SHAPES = [(), (0,), (7,), (5000,), (3, 5000), (5000, 3), (1, 1, 20000), (2, 3, 4, 500)]
 
@@ -52,3 +52,32 @@ def test_first_entries_that_differ_are_seen() -> None:
     other[0, 0] += 1
 
     assert differ_at_first(tensor, other)
+
+
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape != (0,)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_one_entry_that_differs_anywhere_is_seen(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    tensor = torch.randn(shape).to(dtype)
+    other = tensor.clone()
+    other.reshape(-1)[-1] += 1
+
+    assert same(tensor, tensor.clone())
+    assert not same(tensor, other)
+
+
+def test_zero_is_the_same_as_negative_zero() -> None:
+    assert same(torch.zeros(100, 100), -torch.zeros(100, 100))
+
+
+def test_views_that_begin_in_the_middle_of_eight_bytes_are_compared() -> None:
+    whole = torch.randn(10001)
+
+    assert same(whole[1:], whole[1:].clone())
+    assert not same(whole[1:], whole[:-1].clone())
+
+
+def test_layouts_that_differ_are_compared_by_entry() -> None:
+    tensor = torch.randn(100, 100)
+
+    assert same(tensor.T, tensor.T.contiguous())
+    assert not same(tensor.T, tensor)
