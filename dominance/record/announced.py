@@ -59,10 +59,12 @@ class AnnouncedAttributor:
         """Nothing is kept from step to step."""
 
     @torch.no_grad()
-    def before_step(self, parameters: Iterable[Tensor]) -> None:
-        """Keep what the step will overwrite."""
+    def before_step(self, parameters: Iterable[Tensor], theta: Mapping[Tensor, Tensor] | None = None) -> None:
+        """Keep what the step will overwrite; ``theta`` are copies that the caller has made already."""
         mine = {p for group in self.optimizer.param_groups for p in group["params"]}
-        self._theta = {p: p.detach().clone() for p in parameters if p in mine and not p.is_complex()}
+        stepped = [p for p in parameters if p in mine and not p.is_complex()]
+        copies = theta or {}
+        self._theta = {p: copies[p] if p in copies else p.detach().clone() for p in stepped}
         self._parts = {}
 
     @torch.no_grad()
@@ -73,11 +75,14 @@ class AnnouncedAttributor:
                 self._parts.setdefault(p, {})[task] = full(part.detach()).clone()
 
     @torch.no_grad()
-    def splits(self, gradients: Mapping[Tensor, GradientSplit]) -> Iterator[tuple[Tensor, StepSplit]]:
+    def splits(
+        self, gradients: Mapping[Tensor, GradientSplit], *, in_tiles: bool = False
+    ) -> Iterator[tuple[Tensor, StepSplit]]:
         """Split the step just taken, one parameter at a time. Coupled weight decay is in the tasks' own parts.
 
         Args:
             gradients: not needed: the optimizer has told.
+            in_tiles: of no account: all parts are there.
         """
         groups = {p: group for group in self.optimizer.param_groups for p in group["params"]}
         for p, before in self._theta.items():

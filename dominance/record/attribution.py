@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from dominance.record.momentum import Memory
+from dominance.record.products import TILE
 from dominance.record.rules import rule_for, solo_for, traced_for
 from dominance.record.rules.lbfgs_parts import LBFGSParts
 from dominance.record.rules.linear import Group, Linear, Rule, full
@@ -24,7 +25,8 @@ from dominance.record.rules.parts import Parts
 from dominance.record.rules.pool import Pool
 from dominance.record.rules.solo import Solo
 from dominance.record.rules.traced import DECAY, OUTSIDE, RESIDUAL, UNATTRIBUTED
-from dominance.record.splits import GradientSplit, StepSplit, closure_of
+from dominance.record.splits import GradientSplit, Sizes, StepSplit, closure_of
+from dominance.record.tiles import can_be_cut, is_flat, tiles
 
 _CLOSES_TO = 1e-2
 """Error of the sum of the parts, beside the rounding of theta, from which on a step that was followed is not split."""
@@ -145,12 +147,14 @@ class Attributor:
             self._traced.forget()
 
     @torch.no_grad()
-    def before_step(self, parameters: Iterable[Tensor]) -> None:
+    def before_step(self, parameters: Iterable[Tensor], theta: Mapping[Tensor, Tensor] | None = None) -> None:
         """Keep what the step will overwrite; to be called from the optimizer's step pre-hook.
 
         Args:
             parameters: those whose steps are wanted; others than this optimizer's, and complex ones, are passed over.
+            theta: copies of some that the caller has made, and will not write to before the step is split.
         """
+        copies = theta or {}
         groups = {p: group for group in self.optimizer.param_groups for p in group["params"]}
         self._before = {}
         for p in parameters:
@@ -164,7 +168,7 @@ class Attributor:
                     memory = known
                 elif buffer is not None:
                     memory.unattributed = full(buffer).clone()
-            self._before[p] = _Before(group, self._copy(p), memory, state)
+            self._before[p] = _Before(group, self._copy(p) if p not in copies else copies[p], memory, state)
         if self._traced is not None and self._splits_additively:
             self._traced.before_step()
         if self._solo_way is not None:
@@ -197,14 +201,22 @@ class Attributor:
         """
         return dict(self._splits(gradients, Pool(reuse=False)))
 
-    def splits(self, gradients: Mapping[Tensor, GradientSplit]) -> Iterator[tuple[Tensor, StepSplit]]:
+    def splits(
+        self, gradients: Mapping[Tensor, GradientSplit], *, in_tiles: bool = False
+    ) -> Iterator[tuple[Tensor, StepSplit]]:
         """``after_step`` one parameter at a time, faster and in less memory: the additive parts and the total are
-        overwritten when the next parameter is drawn. All have to be drawn.
+        overwritten when the next one is drawn. All have to be drawn.
+
+        Args:
+            gradients: as for ``after_step``.
+            in_tiles: large parameters may come in tiles, one after the other, each of which says its ``place``.
         """
-        return self._splits(gradients, self._room)
+        return self._splits(gradients, self._room, in_tiles=in_tiles)
 
     @torch.no_grad()
-    def _splits(self, gradients: Mapping[Tensor, GradientSplit], room: Pool) -> Iterator[tuple[Tensor, StepSplit]]:
+    def _splits(
+        self, gradients: Mapping[Tensor, GradientSplit], room: Pool, *, in_tiles: bool = False
+    ) -> Iterator[tuple[Tensor, StepSplit]]:
         self.step_skipped = overflow_found(self.optimizer)
         solo: Mapping[Tensor, dict[str, Tensor]] = {}
         traced: dict[Tensor, Parts] = {}
@@ -216,6 +228,10 @@ class Attributor:
         for p in list(self._before):
             before = self._before.pop(p)
             if p.grad is None and p not in gradients:
+                continue
+            if in_tiles and (linear := self._in_tiles(p, before, gradients.get(p))) is not None:
+                for split in self._split_tiles(p, linear, before, gradients[p], room):
+                    yield p, split
                 continue
             room.restart()
             theta = full(before.theta)
@@ -243,16 +259,50 @@ class Attributor:
         self, rule: Rule, p: Tensor, split: StepSplit, before: _Before, gradient: GradientSplit | None, room: Pool
     ) -> None:
         theta = full(before.theta)
-        rule.room.restart()
-        total = None if gradient is None else gradient.total
-        # What it is sparse in is known of .grad alone
-        rule.fed = p.grad if total is None or (p.grad is not None and p.grad.is_sparse) else total
-        linear = rule.linear(p, before.group, theta, before.state)
-        rule.fed = None
+        linear = self._linear(rule, p, before, None if gradient is None else gradient.total)
         self._split(split, linear, before.memory, theta, gradient or GradientSplit({}, p.grad), room)
         split.closure, split.rounding = closure_of(split, theta, torch.finfo(p.dtype).eps, room)
+        self._split_done(rule, p, before, linear)
+
+    def _linear(self, rule: Rule, p: Tensor, before: _Before, total: Tensor | None) -> Linear:
+        """The step just taken by a parameter that was fed this gradient in all."""
+        rule.room.restart()
+        # What it is sparse in is known of .grad alone
+        rule.fed = p.grad if total is None or (p.grad is not None and p.grad.is_sparse) else total
+        linear = rule.linear(p, before.group, full(before.theta), before.state)
+        rule.fed = None
+        return linear
+
+    def _split_done(self, rule: Rule, p: Tensor, before: _Before, linear: Linear) -> None:
+        if isinstance(linear.carry, float) and linear.carry == 0:
+            before.memory.unattributed = None
+        before.memory.fade(linear)
         before.memory.stamp(rule.memory(p, before.group))
         self._memories[p] = before.memory
+
+    def _in_tiles(self, p: Tensor, before: _Before, gradient: GradientSplit | None) -> Linear | None:
+        """The step of a parameter that can be split a tile at a time; None where it is to be split as a whole."""
+        rule = self._rule
+        if rule is None or not self._splits_additively or self.step_skipped or self._solo_way is not None:
+            return None
+        if gradient is None or p.numel() <= TILE or not is_flat(before.theta):
+            return None
+        linear = self._linear(rule, p, before, gradient.total)
+        return linear if can_be_cut(p, linear, before.memory, gradient) else None
+
+    def _split_tiles(
+        self, p: Tensor, linear: Linear, before: _Before, gradient: GradientSplit, room: Pool
+    ) -> Iterator[StepSplit]:
+        sizes, eps = Sizes(), torch.finfo(p.dtype).eps
+        for tile in tiles(p, before.theta, linear, before.memory, gradient):
+            room.restart()
+            theta = full(tile.theta)
+            split = StepSplit(torch.sub(full(tile.now), theta, out=room.take(theta)), place=tile.place)
+            self._split(split, tile.linear, tile.memory, theta, tile.gradient, room)
+            split.closure, split.rounding = sizes.take(split, theta, room).closure(eps)
+            yield split
+        assert self._rule is not None
+        self._split_done(self._rule, p, before, linear)
 
     def _fed(self, gradients: Mapping[Tensor, GradientSplit]) -> dict[Tensor, tuple[Tensor, Parts]]:
         """What the step was fed, and its parts, by parameter."""
@@ -318,7 +368,6 @@ class Attributor:
         if isinstance(step.carry, float) and step.carry == 0:
             memory.unattributed = None
         memory.unattributed, split.unattributed = step.respond(memory.unattributed, None, 1.0, room)
-        memory.fade(step)
 
 
 def overflow_found(optimizer: Optimizer) -> bool:

@@ -12,13 +12,15 @@ import torch
 from torch import Tensor
 
 from dominance.record.parameters import Named
+from dominance.record.products import Products, inner_products, products_and_squares
 from dominance.record.sampling import Sample
 from dominance.record.splits import GradientSplit, StepSplit
 from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, UPDATE_PARTS, Layout
 
 Array = npt.NDArray[np.generic]
-# Coordinates handled at a time: the float64 copies of a tile stay in cache.
-_TILE = 1 << 15
+
+_OF_TOTAL = {name: position for position, name in enumerate(TOTAL_STATISTICS)}
+_OF_TASK = {name: position for position, name in enumerate(TASK_STATISTICS)}
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class RowShape:
     def __init__(self, layout: Layout, named: Sequence[Named], sample: Sample) -> None:
         self.layout = layout
         self.coords = len(sample.parameter)
+        self.products = Products()
+        self._tiles: dict[tuple[Tensor, int], Place] = {}
         bounds = np.searchsorted(sample.parameter, np.arange(len(named) + 1))
         layers = {name: position for position, name in enumerate(layout.layers)}
         self.places = {
@@ -46,6 +50,26 @@ class RowShape:
             )
             for i, entry in enumerate(named)
         }
+
+    def tile(self, parameter: Tensor, place: slice) -> Place:
+        """Where some of a parameter's coordinates lie."""
+        known = self._tiles.get((parameter, place.start))
+        if known is None:
+            whole = self.places[parameter]
+            first, last = np.searchsorted(whole.index.numpy(), [place.start, place.stop]).tolist()
+            start = whole.columns.start
+            columns, index = slice(start + first, start + last), whole.index[first:last] - place.start
+            known = self._tiles[parameter, place.start] = Place(whole.layer, columns, index)
+        return known
+
+
+def _cut(total: Tensor, gradient: GradientSplit, place: slice) -> tuple[Tensor, GradientSplit]:
+    """The same of some coordinates."""
+    residual, unexplained = (
+        None if each is None else each.reshape(-1)[place] for each in (gradient.residual, gradient.unexplained)
+    )
+    tasks = {name: each.reshape(-1)[place] for name, each in gradient.tasks.items()}
+    return total.reshape(-1)[place], GradientSplit(tasks, residual, unexplained)
 
 
 class Row:
@@ -82,7 +106,7 @@ class Row:
         self._task_axes: dict[str, tuple[int, ...]] = {"layer/task": (1,), "layer/gram": (1, 2)}
         self._task_axes |= dict.fromkeys((*self._per_task, "loss/loss", "loss/weight"), (0,))
         if not solo:
-            self.values["layer/task"][:, :, TASK_STATISTICS.index("solo_sq")] = np.nan
+            self.values["layer/task"][:, :, _OF_TASK["solo_sq"]] = np.nan
 
     def knows(self, task: str) -> bool:
         """Whether the run has a task of this name."""
@@ -129,13 +153,11 @@ class Row:
         totals = [split.total for split in gradients if split.total is not None]
         products = inner_products([moved, taken, *totals, *(g for _, g in tasks)])[0]
         sums = self.values["layer/total"][place.layer]
-        sums[TOTAL_STATISTICS.index("outside_sq")] += products[0]
-        sums[TOTAL_STATISTICS.index("update_sq")] += products[0] + 2 * products[1]
-        sums[TOTAL_STATISTICS.index("gradient_dot_update")] += products[2 : 2 + len(totals)].sum()
+        sums[_OF_TOTAL["outside_sq"]] += products[0]
+        sums[_OF_TOTAL["update_sq"]] += products[0] + 2 * products[1]
+        sums[_OF_TOTAL["gradient_dot_update"]] += products[2 : 2 + len(totals)].sum()
         for (name, _), product in zip(tasks, products[2 + len(totals) :], strict=True):
-            self.values["layer/task"][place.layer, self._tasks[name], TASK_STATISTICS.index("gradient_dot_update")] += (
-                product
-            )
+            self.values["layer/task"][place.layer, self._tasks[name], _OF_TASK["gradient_dot_update"]] += product
 
     def skip(self) -> None:
         """The gradients of this step were thrown away: nothing moved, and the gradients mean nothing."""
@@ -150,9 +172,13 @@ class Row:
             parameter: a recorded parameter.
             rate: learning rate of its group.
             total: the gradient that the optimizer was fed, dense.
+            gradient: the parts of all of it.
+            step: of all coordinates, or of a tile of them.
         """
         place = self._shape.places[parameter]
-        additive = not np.isnan(step.closure)
+        if step.place is not None:
+            place, total, gradient = self._shape.tile(parameter, step.place), *_cut(total, gradient, step.place)
+        additive = not np.isnan(step.closure) or step.place is not None
         self.values["learning_rate/value"][place.layer] = rate
         self._statistics(place.layer, total, gradient, step, additive=additive)
         per_task = {"gradient/gradient": gradient.tasks, "update/update": step.tasks, "update/solo": step.solo}
@@ -179,50 +205,33 @@ class Row:
         self, layer: int, total: Tensor, gradient: GradientSplit, step: StepSplit, *, additive: bool
     ) -> None:
         """Add the inner products over all coordinates of the parameter to those of its layer."""
-        named: list[tuple[str, str, Tensor | None]] = [("total", "gradient", total), ("total", "update", step.total)]
-        named += [("gradient", name, tensor) for name, tensor in gradient.tasks.items()]
-        named += [("update", name, tensor) for name, tensor in step.tasks.items()]
-        named += [("solo", name, tensor) for name, tensor in step.solo.items()]
-        named += [("part", "residual_gradient_sq", gradient.residual), ("part", "residual_sq", step.residual)]
-        named += [("part", "unattributed_sq", step.unattributed), ("part", "decay_sq", step.decay)]
-        named += [("part", "outside_sq", step.outside), ("part", "unexplained_gradient_sq", gradient.unexplained)]
-        present = [(kind, name, tensor) for kind, name, tensor in named if tensor is not None]
-        products = inner_products([tensor for _, _, tensor in present])
-        place = {(kind, name): position for position, (kind, name, _) in enumerate(present)}
-        g, u = place["total", "gradient"], place["total", "update"]
+        beside: list[tuple[str, str, Tensor | None]] = [("update", name, each) for name, each in step.tasks.items()]
+        beside += [("solo", name, tensor) for name, tensor in step.solo.items()]
+        beside += [("part", "residual_gradient_sq", gradient.residual), ("part", "residual_sq", step.residual)]
+        beside += [("part", "unattributed_sq", step.unattributed), ("part", "decay_sq", step.decay)]
+        beside += [("part", "outside_sq", step.outside), ("part", "unexplained_gradient_sq", gradient.unexplained)]
+        present = [(kind, name, tensor) for kind, name, tensor in beside if tensor is not None]
+        flat, squared = [total, step.total, *gradient.tasks.values()], [tensor for _, _, tensor in present]
+        if step.place is None:
+            gram, squares = products_and_squares(flat, squared)
+        else:
+            gram, squares = self._shape.products.of(flat, squared)
         sums = self.values["layer/total"][layer]
-        sums[TOTAL_STATISTICS.index("gradient_sq")] += products[g, g]
-        sums[TOTAL_STATISTICS.index("update_sq")] += products[u, u]
-        sums[TOTAL_STATISTICS.index("gradient_dot_update")] += products[g, u]
-        for (kind, name), i in place.items():
+        sums[_OF_TOTAL["gradient_sq"]] += gram[0, 0]
+        sums[_OF_TOTAL["update_sq"]] += gram[1, 1]
+        sums[_OF_TOTAL["gradient_dot_update"]] += gram[0, 1]
+        of_tasks = self.values["layer/task"][layer]
+        for (kind, name, _), square in zip(present, squares, strict=True):
             if kind == "part":
-                sums[TOTAL_STATISTICS.index(name)] += products[i, i]
-            elif kind != "total":
-                k = self._tasks[name]
-                statistics = self.values["layer/task"][layer, k]
-                statistics[TASK_STATISTICS.index(f"{kind}_sq")] += products[i, i]
-                if kind == "gradient":
-                    statistics[TASK_STATISTICS.index("gradient_dot_update")] += products[i, u]
-        tasks = [(self._tasks[name], place["gradient", name]) for name in gradient.tasks]
-        for k, i in tasks:
-            for other, j in tasks:
-                self.values["layer/gram"][layer, k, other] += products[i, j]
+                sums[_OF_TOTAL[name]] += square
+            else:
+                of_tasks[self._tasks[name], _OF_TASK[f"{kind}_sq"]] += square
+        tasks = [self._tasks[name] for name in gradient.tasks]
+        of_tasks[tasks, _OF_TASK["gradient_sq"]] += gram.diagonal()[2:]
+        of_tasks[tasks, _OF_TASK["gradient_dot_update"]] += gram[1, 2:]
+        self.values["layer/gram"][layer][np.ix_(tasks, tasks)] += gram[2:, 2:]
         if not additive:
-            self.values["layer/task"][layer, :, TASK_STATISTICS.index("update_sq")] = np.nan
-
-
-def inner_products(tensors: Sequence[Tensor]) -> npt.NDArray[np.float64]:
-    """Gram matrix G Gᵀ of equally shaped tensors over all their entries, summed in float64."""
-    flat = [tensor.detach().reshape(-1) for tensor in tensors]
-    size, device = flat[0].numel(), flat[0].device
-    gram = torch.zeros((len(flat), len(flat)), dtype=torch.float64, device=device)
-    room = torch.empty((len(flat), min(_TILE, size)), dtype=torch.float64, device=device)
-    for start in range(0, size, _TILE):
-        tile = room[:, : min(_TILE, size - start)]
-        for row, tensor in zip(tile, flat, strict=True):
-            row.copy_(tensor[start : start + _TILE])
-        gram.addmm_(tile, tile.T)
-    return np.asarray(gram.cpu().numpy())
+            self.values["layer/task"][layer, :, _OF_TASK["update_sq"]] = np.nan
 
 
 def _kept(tensor: Tensor, index: Tensor) -> npt.NDArray[np.float32]:

@@ -52,12 +52,50 @@ class StepSplit:
     """max |sum of the parts - total| / max |total|."""
     rounding: float = math.nan
     """What the closure can be expected to be by the rounding of theta alone: its spacing / max |total|."""
+    place: slice | None = None
+    """Which coordinates it is of, of the parameter laid flat, where a large one comes in tiles; None: of all.
+
+    The closure and the rounding are then those of the tiles up to this one.
+    """
+
+
+@dataclass
+class Sizes:
+    """The largest entries of a step, of the error of the sum of its parts, and of theta; over several tiles."""
+
+    largest: float = 0.0
+    off: float = 0.0
+    theta: float = 0.0
+
+    def closure(self, eps: float) -> tuple[float, float]:
+        """The error, and the spacing of theta (its size times ``eps``), over the step."""
+        spacing = self.theta * eps
+        if self.largest == 0:  # nothing moved: the parts cancel, or are below the spacing of theta
+            return (0.0, math.inf if spacing else 0.0) if self.off <= spacing else (math.inf, math.inf)
+        return self.off / self.largest, spacing / self.largest
+
+    def take(self, split: StepSplit, theta: Tensor, room: Pool) -> Sizes:
+        """Take in the split of a step that starts from this theta."""
+        found = map(_size, (split.total, _error(split, room), theta))
+        # NaN, once there, stays.
+        sizes = [a if a != a or a > b else b for a, b in zip((self.largest, self.off, self.theta), found, strict=True)]
+        self.largest, self.off, self.theta = sizes
+        return self
+
+
+def _size(tensor: Tensor) -> float:
+    low, high = torch.aminmax(tensor)
+    return max(-low.item(), high.item())
 
 
 def closure_of(split: StepSplit, theta: Tensor, eps: float, room: Pool) -> tuple[float, float]:
     """Largest error of the sum of the parts, and the spacing of theta (size times ``eps``), over the largest step."""
     if split.total.numel() == 0:
         return 0.0, 0.0
+    return Sizes().take(split, theta, room).closure(eps)
+
+
+def _error(split: StepSplit, room: Pool) -> Tensor:
     parts = (*split.tasks.values(), split.residual, split.unattributed, split.decay, split.outside)
     given = [part for part in parts if part is not None]
     error = room.take(split.total)
@@ -67,10 +105,4 @@ def closure_of(split: StepSplit, theta: Tensor, eps: float, room: Pool) -> tuple
         torch.neg(split.total, out=error)
     for part in given[1:]:
         error.add_(part)
-    largest, off, size = (
-        max(-low.item(), high.item()) for low, high in map(torch.aminmax, (split.total, error, theta))
-    )
-    spacing = size * eps
-    if largest == 0:  # nothing moved: the parts cancel, or are below the spacing of theta
-        return (0.0, math.inf if spacing else 0.0) if off <= spacing else (math.inf, math.inf)
-    return off / largest, spacing / largest
+    return error

@@ -42,6 +42,10 @@ class Theta:
             if start is not None and not same(p, start):
                 self.before[p] = p.detach().clone()
 
+    def now(self, parameters: Iterable[Tensor]) -> dict[Tensor, Tensor]:
+        """The copies kept of these, as they are before the step that is to come."""
+        return {p: self.before.get(p, self.start[p]) for p in parameters if p in self.start}
+
     @torch.no_grad()
     def after_step(self, parameters: Iterable[Tensor]) -> bool:
         """It has stepped. Returns whether any of them moved."""

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from dominance.record import rows
+from dominance.record import products
 from dominance.record.parameters import Named
-from dominance.record.rows import Row, RowShape, inner_products
+from dominance.record.products import inner_products
+from dominance.record.rows import Row, RowShape
 from dominance.record.sampling import Sample
 from dominance.record.splits import GradientSplit, StepSplit
 from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, Layout, Parameter
@@ -56,7 +57,7 @@ def dot(*pairs: tuple[Tensor, Tensor]) -> float:
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-30, 1e30])
-@pytest.mark.parametrize("size", [1, 1000, rows._TILE + 3])
+@pytest.mark.parametrize("size", [1, 1000, products._WIDE_TILE + 3])
 def test_inner_products(scale: float, size: int) -> None:
     """Also where the squares are no float32."""
     tensors = [scale * t for t in randoms(torch.zeros(size), 3, 0)]

@@ -16,6 +16,7 @@ class Pool:
     def __init__(self, *, reuse: bool = True) -> None:
         self._reuse = reuse
         self._buffers: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+        self._views: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
         self._taken: dict[tuple[torch.dtype, torch.device], int] = {}
 
     def restart(self) -> None:
@@ -32,9 +33,17 @@ class Pool:
         self._taken[key] = index + 1
         if index == len(buffers):
             buffers.append(like.new_empty(like.numel()))
+            self._views.setdefault(key, []).append(buffers[index])
         elif buffers[index].numel() < like.numel():
             buffers[index] = like.new_empty(like.numel())
-        room = buffers[index][: like.numel()]
-        if like.is_contiguous():
-            return room.view(like.shape)
-        return room.as_strided(like.shape, torch.empty_like(like, device="meta").stride())
+        views = self._views[key]
+        if views[index].shape != like.shape or views[index].stride() != like.stride():
+            views[index] = _laid(buffers[index][: like.numel()], like)
+        return views[index]
+
+
+def _laid(room: Tensor, like: Tensor) -> Tensor:
+    """A view with the shape of another tensor, and with its strides where these leave no gaps."""
+    if like.is_contiguous():
+        return room.view(like.shape)
+    return room.as_strided(like.shape, torch.empty_like(like, device="meta").stride())
