@@ -236,11 +236,11 @@ def _left_in_tiles(total: Tensor, tasks: Sequence[Tensor]) -> tuple[Tensor, list
     """What the tasks leave of a large gradient; and the norms of it whole, of what is left, and of each task's."""
     left = torch.empty_like(total)
     squares = [0.0] * (len(tasks) + 2)
-    for whole, off, first, *others in zip(*map(cut, (total, left, *tasks)), strict=True):
-        torch.sub(whole, first, out=off)
+    for piece, off, first, *others in zip(*map(cut, (total, left, *tasks)), strict=True):
+        torch.sub(piece, first, out=off)
         for gradient in others:
             off -= gradient
-        for i, tensor in enumerate((whole, off, first, *others)):
+        for i, tensor in enumerate((piece, off, first, *others)):
             norm = float(torch.linalg.vector_norm(tensor))
             squares[i] += norm * norm
     return left, [math.sqrt(square) for square in squares]

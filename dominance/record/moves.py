@@ -11,7 +11,7 @@ from torch import Tensor
 from dominance.record.compare import nonzero
 from dominance.record.grad_access import grad_of
 from dominance.record.hooks import dense
-from dominance.record.theta import same
+from dominance.record.theta import unmoved
 
 _MOST = 8
 """Moves of one parameter within a step that are told apart; later ones are added to the last."""
@@ -79,7 +79,7 @@ class Moves:
         """See what has moved until now; whether anything is elsewhere than at the start."""
         for p in self.watched:
             self._look(p)
-        return any(each.moves and not same(p, each.moves[0].before) for p, each in self.watched.items())
+        return any(each.moves and not unmoved(p, each.moves[0].before) for p, each in self.watched.items())
 
     def end(self) -> None:
         """The training step is over."""
@@ -91,7 +91,7 @@ class Moves:
             return
         gradient = grad_of(p)
         there = gradient is not None and nonzero(dense(gradient.detach()))
-        if same(p, each.value):
+        if unmoved(p, each.value):
             if gradient is not None and there and not each.moves:
                 each.seen, each.version = gradient, gradient._version
                 each.copy = dense(gradient.detach()).clone() if gradient.numel() <= _SMALL else None

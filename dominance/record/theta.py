@@ -39,7 +39,7 @@ class Theta:
         for p in parameters:
             start = self.start.get(p)
             self.before.pop(p, None)
-            if start is not None and not same(p, start):
+            if start is not None and not unmoved(p, start):
                 self.before[p] = p.detach().clone()
 
     def now(self, parameters: Iterable[Tensor]) -> dict[Tensor, Tensor]:
@@ -54,7 +54,7 @@ class Theta:
             start = self.start.get(p)
             if start is not None:
                 before = self.before.get(p, start)
-                stayed = same(p, before)
+                stayed = unmoved(p, before)
                 moved |= not stayed
                 self.after[p] = before if stayed else p.detach().clone()
         return moved
@@ -65,7 +65,7 @@ class Theta:
         for p, start in self.start.items():
             before = self.before.get(p, start)
             after = self.after.get(p, before)
-            if same(p, after):
+            if unmoved(p, after):
                 self._stayed.add(p)
                 if before is start:
                     continue
@@ -80,11 +80,11 @@ class Theta:
             keep: its end as the start of the next one, where that is recorded too.
         """
         ends = {p: self.after.get(p, start) for p, start in self.start.items()} if keep else {}
-        self.start = {p: end if p in self._stayed or same(p, end) else p.detach().clone() for p, end in ends.items()}
+        self.start = {p: end if p in self._stayed or unmoved(p, end) else p.detach().clone() for p, end in ends.items()}
         self.before, self.after, self._stayed = {}, {}, set()
 
 
-def same(parameter: Tensor, value: Tensor) -> bool:
+def unmoved(parameter: Tensor, value: Tensor) -> bool:
     """Whether a parameter has this value, to the bit; NaN is equal to NaN."""
     now = parameter.detach()
     if now.shape != value.shape or now.dtype != value.dtype or now.device != value.device:
