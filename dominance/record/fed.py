@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from dominance.record.changes import factor_beneath
@@ -219,8 +220,13 @@ def _scaled(
     elif changed is not None and not (isinstance(changed, float) and changed == 1.0):
         held = {part: gradient * changed for part, gradient in held.items()}
     known = [gradient for part, gradient in held.items() if part.beside]
-    tasks, residual = closed(parameter, total, _by_task(held, name))
-    unexplained = rest(parameter, total, [*tasks.values(), *known]) if known and residual is not None else residual
+    # What is no task's, and known, is no rounding of a task's, however small it is.
+    beside = torch.stack(known).sum(0) if known else None
+    tasks, residual = closed(parameter, total if beside is None else total - beside, _by_task(held, name))
+    unexplained = residual
+    if beside is not None:
+        unexplained = None if residual is None else rest(parameter, total, [*tasks.values(), beside])
+        residual = beside if residual is None else residual + beside
     if change is not None:
         residual, unexplained = (change if left is None else left + change for left in (residual, unexplained))
     return GradientSplit(tasks, residual, unexplained)

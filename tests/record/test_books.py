@@ -154,8 +154,10 @@ def test_a_term_that_is_missed_or_counted_twice_is_found(
 def test_a_rule_that_does_not_split_the_step_is_found(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = Attributor.splits
 
-    def wrong(self: Attributor, gradients: Mapping[Tensor, GradientSplit]) -> Iterator[tuple[Tensor, StepSplit]]:
-        for p, split in taken(self, gradients):
+    def wrong(
+        self: Attributor, gradients: Mapping[Tensor, GradientSplit], *, in_tiles: bool = False
+    ) -> Iterator[tuple[Tensor, StepSplit]]:
+        for p, split in taken(self, gradients, in_tiles=in_tiles):
             split.closure = 0.5
             yield p, split
 

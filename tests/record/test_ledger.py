@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable
 
@@ -200,6 +201,20 @@ def test_micro_batches_of_which_one_lacks_a_task() -> None:
     assert parts(resolved.splits[p]) == {"a": [2], "b": [1]}
     assert resolved.losses.weight == {"a": 2, "b": 1}
     assert resolved.losses.loss == {"a": 2, "b": 1}
+
+
+def test_a_small_penalty_in_half_precision_is_no_rounding_of_a_task() -> None:
+    p = torch.zeros(4, dtype=torch.bfloat16, requires_grad=True)
+    ledger = Ledger()
+    a, b = torch.tensor([1.0, -2.0, 0.5, 4.0]), torch.tensor([2.0, 1.0, -1.0, 0.25])
+    decay = torch.full((4,), 2**-7)
+    made = call("loss", {"a": {p: a}, "b": {p: b}})
+    p.grad = (a + b + decay).bfloat16()
+    ledger.enter(dataclasses.replace(made, beside={"l2": {p: decay}}), [p])
+    split = fed(ledger, [p]).splits[p]
+    np.testing.assert_allclose(split.residual, decay)
+    assert split.unexplained is None
+    np.testing.assert_allclose(split.tasks["a"] + split.tasks["b"] + split.residual, split.total.float())
 
 
 # Mixtures that the script makes itself
