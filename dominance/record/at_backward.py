@@ -60,6 +60,7 @@ def open_pass(run: Recording, roots: list[Root], inputs: Sequence[Tensor] | None
         except Unnamed:
             run.step.spoiled = UNNAMED
             return False
+        _call_anew(run)
         found.total /= names.loss_scale
         del names
         run.step.open = _opened(run, found, roots, inputs) if found.tasks else None
@@ -71,6 +72,12 @@ def open_pass(run: Recording, roots: list[Root], inputs: Sequence[Tensor] | None
         if run.books.remark(text):
             run.say(text)
     return run.step.open is not None
+
+
+def _call_anew(run: Recording) -> None:
+    """Take better names for tasks that later losses of their first step have given; a run that has one keeps it."""
+    first = {made.root for made in run.ledger.passes.values()} - set(run.sink.tasks)
+    run.ledger.called |= {old: new for old, new in run.finder.called.items() if old in first}
 
 
 def _opened(run: Recording, found: Found, roots: Sequence[Root], inputs: Sequence[Tensor] | None) -> OpenPass:

@@ -259,7 +259,8 @@ def _names(ledger: Ledger, roots: set[str], sharing_parts: set[Part] | None = No
         several = len(sharing) > 1 and root in sharing and len(tasks) > 1
         # Unless one of the tasks that it adds up is called on in other passes: in some batches it is the only one.
         together = several and root in ledger.expanded and not roots & tasks
-        names |= {Part(root, task): root if together else task for task in tasks}
+        called = {task: root if together else task for task in tasks}
+        names |= {Part(root, task): ledger.called.get(name, name) for task, name in called.items()}
     return names
 
 

@@ -36,6 +36,8 @@ class Label:
     """Whether the term could be one repeat of many: a sample, a time step."""
     trace: object = None
     """The places in the source that made the term."""
+    place: object = None
+    """The innermost place of the script that made it, where no statement names it there."""
 
 
 class Labeller:
@@ -144,7 +146,7 @@ def _from_source(source: Source, sources: Sequence[Source | None]) -> Label:
     # A function that returns several terms at once names none of them.
     alone = [other.name for other in sources if other is not None].count(source.name) == 1
     name = source.name if alone or source.called is None or source.assigned else source.called
-    return Label(name, True, source.trace)
+    return Label(name, True, source.trace, None if source.assigned else source.place)
 
 
 def all_known(terms: Sequence[Term], names: Names) -> bool:

@@ -89,6 +89,8 @@ class Ledger:
     """The parameters that copies stand for, which an optimizer steps in their place."""
     reached: dict[Tensor, set[Part]] = field(default_factory=dict)
     """Parts whose gradient of a parameter has been seen not to be zero."""
+    called: dict[str, str] = field(default_factory=dict)
+    """Tasks that go by another name than their passes have, and that."""
     _number: int = 0
 
     def __bool__(self) -> bool:

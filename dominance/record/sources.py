@@ -197,6 +197,11 @@ class Source:
     assigned: bool = False
     """Whether a statement assigns to that name; otherwise it is the function or the line that made the node."""
 
+    @property
+    def place(self) -> Place:
+        """The innermost place of the script."""
+        return next(place for place in reversed(self.trace) if not place.in_torch)
+
 
 def source_of(node: Node, above: Node | None = None) -> Source | None:
     """Name from the places that made ``node``, known when the forward ran under anomaly mode.
@@ -219,7 +224,7 @@ def source_of(node: Node, above: Node | None = None) -> Source | None:
         scope = next((place.scope for place in stack[value.depth + 1 :] if _telling(place.scope)), None)
     if name is not None:
         return Source(name, stack, called, assigned=True)
-    last = next(place for place in reversed(stack) if not place.in_torch)
+    last = Source("", stack).place
     return Source(scope or called or f"{os.path.basename(last.path)}:{last.line}", stack, called)
 
 

@@ -59,6 +59,8 @@ class TaskFinder:
         """Whether any loss that came up is made from data."""
         self._told_apart = Heads()
         self._stacked = Stacked()
+        self.called: dict[str, str] = {}
+        """Names of tasks for which later losses have given a better one, and that."""
         self.expand = True
         """Whether a loss that is one named sum is taken apart; not so when every task has its own backward()."""
 
@@ -227,7 +229,7 @@ class TaskFinder:
         if len(candidates) < 2 and not loaded:
             candidates = list(range(len(terms)))
         found = groups(terms, candidates, labels, repeats=bool(loaded))
-        found = self._told_apart.told_apart(found, terms, names)
+        found = self._told_apart.told_apart(found, terms, names, [label.place for label in labels])
         found = [(name, members) for name, members in found if any(reached[i] for i in members)]
         separate: list[str] = []
         whole = found
@@ -300,8 +302,17 @@ class TaskFinder:
             label = str(key)
         else:
             label = f"{name}.{len(known) + 1}" if known else name
+        if label == key and known:
+            self._call_first(name, known, names)
         known[own] = label
         return label
+
+    def _call_first(self, name: str, known: Mapping[frozenset[int], str], names: Names) -> None:
+        """The first of several that one variable held has the variable's name; it is called after its head as well."""
+        first = next(own for own in known)
+        key = names.key_of(first)
+        if known[first] == name and key is not None and key not in known.values():
+            self.called.setdefault(name, key)
 
 
 def _handed_on(root: Root, names: Names) -> str | None:
