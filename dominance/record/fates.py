@@ -110,6 +110,37 @@ def _conversion(method: ast.Attribute, parents: dict[ast.AST, ast.AST]) -> ast.C
     return call if converts else None  # type: ignore[return-value]
 
 
+def is_all_returned(path: str, line: int, span: Span | None) -> bool:
+    """Whether the value made at this place is what its function returns, at once or as a variable, and all it does."""
+    fate = fate_in_source(path, line, span)
+    if fate is None or fate.position is not None:
+        return False
+    if fate.kind == "returned":
+        return True
+    node, parents = _node(path, line, span), _tree(path).parents
+    while node is not None and not isinstance(node, _FUNCTIONS):
+        node = parents.get(node)
+    if node is None or fate.kind != "stored":
+        return False
+    own = [each.value for each in _inside(node) if isinstance(each, ast.Return)]
+    return bool(own) and all(isinstance(value, ast.Name) and (value.id,) == fate.names for value in own)
+
+
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+
+
+def _inside(function: ast.AST) -> list[ast.AST]:
+    """What stands in a function, without the functions in it."""
+    found: list[ast.AST] = []
+    waiting = list(ast.iter_child_nodes(function))
+    while waiting:
+        node = waiting.pop()
+        found.append(node)
+        if not isinstance(node, _FUNCTIONS):
+            waiting += ast.iter_child_nodes(node)
+    return found
+
+
 # Keywords under which a value is the input of an operation, and not named.
 _ARGUMENTS = {"input", "other", "value", "x", "loss", "target", "tensor", "tensors", "self", "start"}
 

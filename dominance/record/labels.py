@@ -13,7 +13,7 @@ from dominance.record.batch_rows import rows_read
 from dominance.record.graph import Edge, head, leaves, like, output_shape, private_parameters
 from dominance.record.looks import Looks
 from dominance.record.naming import Names
-from dominance.record.sources import Source, source_of
+from dominance.record.sources import Place, Source, source_of
 from dominance.record.splitting import Term
 from dominance.record.stacked import MOST_ENTRIES
 
@@ -34,7 +34,7 @@ class Label:
     name: str
     repeatable: bool
     """Whether the term could be one repeat of many: a sample, a time step."""
-    trace: object = None
+    trace: tuple[Place, ...] | None = None
     """The places in the source that made the term."""
     place: object = None
     """The innermost place of the script that made it, where no statement names it there."""
@@ -83,7 +83,7 @@ class Labeller:
                 labels.append(self._entry(term, entries[term.edge], trace, parameters))
             elif len(below := inner.get(term.edge, [])) == 1:
                 labels.append(Label(below[0], False, trace))
-            elif source is not None and not source.assigned and (known := self._seen(term, parameters)):
+            elif source is not None and not source.assigned and (known := self._seen(term, terms, parameters)):
                 # Its line is known now and its place in the line is not, which told the name before.
                 labels.append(Label(known.name, True, trace))
             elif source is not None:
@@ -116,8 +116,11 @@ class Labeller:
         self._known.keep(term.node, label)
         return label
 
-    def _seen(self, term: Term, parameters: set[int]) -> Label | None:
-        return self._known.exactly(term.node) or self._by_head(term, parameters)
+    def _seen(self, term: Term, terms: Sequence[Term], parameters: set[int]) -> Label | None:
+        known = self._known.exactly(term.node)
+        if known is None and sum(head(each.node, parameters) == head(term.node, parameters) for each in terms) == 1:
+            known = self._by_head(term, parameters)
+        return known
 
     def _by_head(self, term: Term, parameters: set[int]) -> Label | None:
         """What the loss of this head was called: scripted, frozen or thawed, the graph below has changed."""
@@ -270,6 +273,8 @@ def _same_task(
 ) -> bool:
     same_source = labels[first].trace is not None and labels[first].trace == labels[other].trace
     one_container = labels[first].name.split("[")[0] == labels[other].name.split("[")[0]
+    makers = {_maker(labels[i]) for i in (first, other)} - {None}
+    one_container = one_container and len(makers) < 2
     if terms[first].kind == terms[other].kind:
         # The same net, run again on another sample or time step, eats the same parameters apart from the others;
         # the last time step eats those of the recurrence too.
@@ -280,6 +285,12 @@ def _same_task(
         return repeats and (same_source or one_container)
     # One call of a library function that is a sum itself: label smoothing.
     return same_source and private[first] == private[other]
+
+
+def _maker(label: Label) -> tuple[object, ...] | None:
+    """The function that made a term, where its lines are known: what two functions call alike are two losses."""
+    own = [(place.path, place.scope, place.code) for place in label.trace or () if not place.in_torch]
+    return own[-1] if own else None
 
 
 def distinct(found: list[tuple[str, list[int]]]) -> list[tuple[str, list[int]]]:

@@ -16,6 +16,7 @@ from dominance.record.fates import (
     fate_in_source,
     filled_vector,
     in_one_statement,
+    is_all_returned,
     is_named,
     joined_list,
     sets_entry,
@@ -233,15 +234,16 @@ def _name_inwards(
 ) -> str | None:
     """The name that a statement gives to the value: the frame that uses it is asked first, then those that made it.
 
-    With ``by_module``, a module of an installed package that returns it gives it the name of its class: what is called
-    how inside says less.
+    With ``by_module``, a module of an installed package that returns it, and nothing beside it, gives it the name of
+    its class: what it is called inside says less.
     """
     for depth in range(first, len(stack)):
         if stack[depth].in_torch:
             break
-        if by_module and depth > first and stack[depth].module is not None and stack[depth].is_installed:
-            return stack[depth].module
-        fate = stack[depth].fate
+        place, fate = stack[depth], stack[depth].fate
+        of_module = by_module and depth > first and place.module is not None and place.is_installed
+        if of_module and is_all_returned(place.path, place.line, place.span):
+            return place.module
         name = fate.names[0] if fate.kind in ("stored", "keyed") and fate.names else None
         if fate.kind in ("stored", "unpacked"):
             name = _of_item(fate, _handed_out(stack, depth + 1))

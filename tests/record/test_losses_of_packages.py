@@ -66,6 +66,32 @@ class CentreLoss(nn.Module):
         return (z - centre[y]).square().mean()
 
 
+class SquareLoss(nn.Module):
+    def forward(self, out, t):
+        f = (out - t).square()
+        f = f.mean()
+        return f
+
+
+class EdgeLoss(nn.Module):
+    def forward(self, out, t):
+        f = (out - t).abs()
+        f = f.mean()
+        return f
+
+
+class Detector(nn.Module):
+    """Returns its losses in a dict."""
+
+    def forward(self, out, t):
+        box_loss = F.mse_loss(out[0], t)
+        return {"box": box_loss, "edge": self.edge(out[0], t)}
+
+    def edge(self, out, t):
+        edge_loss = F.l1_loss(out, t)
+        return edge_loss
+
+
 def mean_over_heads(outs, ys):
     total = 0
     for out, y in zip(outs, ys):
@@ -167,3 +193,16 @@ def test_a_log_density_is_one_value(package: ModuleType, place: str, tmp_path: P
     run = trained(tmp_path, Net(), loss)
     assert len(run.attrs["tasks"]) == (1 if place == "site-packages" else 2)
     assert residual(run) < 1e-6
+
+
+def test_losses_that_two_functions_call_alike_are_two(package: ModuleType, place: str, tmp_path: Path) -> None:
+    square, edge = package.SquareLoss(), package.EdgeLoss()
+    run = trained(tmp_path, Net(), lambda net: square(net(DATA.x)[0], DATA.t) + 0.3 * edge(net(DATA.x)[0], DATA.t))
+    assert run.attrs["tasks"] == (["SquareLoss", "EdgeLoss"] if place == "site-packages" else ["f.1", "f.2"])
+    np.testing.assert_allclose(run["loss/weight"].values, [[1, 0.3]] * 3, rtol=1e-6)
+
+
+def test_losses_that_a_module_returns_together_have_its_names(package: ModuleType, tmp_path: Path) -> None:
+    detector = package.Detector()
+    run = trained(tmp_path, Net(), lambda net: sum(each for each in detector(net(DATA.x), DATA.t).values()))
+    assert run.attrs["tasks"] == ["box_loss", "edge"]
