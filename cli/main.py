@@ -15,6 +15,7 @@ import typer.main
 from dominance import __version__
 from dominance.errors import DominanceError
 from dominance_cli import say
+from dominance_cli.compare import compare
 from dominance_cli.figures import figures
 from dominance_cli.info import info
 from dominance_cli.record import Recording, record
@@ -62,6 +63,7 @@ app.command(
 )(record)
 app.command()(report)
 app.command()(summary)
+app.command()(compare)
 app.command()(info)
 app.command()(train)
 app.command()(reproduce)

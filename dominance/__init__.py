@@ -40,6 +40,7 @@ _HOME = {
     "verdict": "dominance.analyse.verdict.verdict",
     "single_task_runs": "dominance.analyse.study.single",
     "final_scores": "dominance.analyse.study.scores",
+    "change": "dominance.analyse.study.change",
     "delta": "dominance.analyse.study.delta",
     "delta_m": "dominance.analyse.study.delta",
     "diff_association": "dominance.analyse.study.diff_association",
@@ -64,6 +65,8 @@ _HOME = {
     "plot_effective_tasks": "dominance.plots.effective_tasks",
     "plot_gradient_norms": "dominance.plots.gradient_norms",
     "plot_verdict": "dominance.plots.verdict",
+    "plot_overview": "dominance.plots.overview",
+    "plot_change": "dominance.plots.change",
     "plot_noise_importance": "dominance.plots.noise_importance",
     "plot_affinity": "dominance.plots.affinity",
     "DominanceError": "dominance.errors",
@@ -84,6 +87,7 @@ if TYPE_CHECKING:
     from dominance.analyse.noise import noise_importance as noise_importance
     from dominance.analyse.noise_scale import noise_scale as noise_scale
     from dominance.analyse.ownership import ownership as ownership
+    from dominance.analyse.study.change import change as change
     from dominance.analyse.study.delta import delta as delta
     from dominance.analyse.study.delta import delta_m as delta_m
     from dominance.analyse.study.diff_association import diff_association as diff_association
@@ -102,6 +106,7 @@ if TYPE_CHECKING:
     from dominance.errors import DominanceError as DominanceError
     from dominance.plots.affinity import plot_affinity as plot_affinity
     from dominance.plots.alignment import plot_alignment as plot_alignment
+    from dominance.plots.change import plot_change as plot_change
     from dominance.plots.conflict_layers import plot_conflict_layers as plot_conflict_layers
     from dominance.plots.diff_association import plot_diff_association as plot_diff_association
     from dominance.plots.effective_tasks import plot_effective_tasks as plot_effective_tasks
@@ -112,6 +117,7 @@ if TYPE_CHECKING:
     from dominance.plots.lr_dominance import plot_lr_dominance as plot_lr_dominance
     from dominance.plots.noise_importance import plot_noise_importance as plot_noise_importance
     from dominance.plots.noise_scale import plot_noise_scale as plot_noise_scale
+    from dominance.plots.overview import plot_overview as plot_overview
     from dominance.plots.ownership import plot_ownership as plot_ownership
     from dominance.plots.rau_buckets import plot_rau_buckets as plot_rau_buckets
     from dominance.plots.scores import plot_scores as plot_scores

@@ -1,0 +1,376 @@
+"""What changed from one training to another, and whether it is more than noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from dominance.analyse.conflict import gcd
+from dominance.analyse.groups import ALL_SHARED
+from dominance.analyse.kernels.batch_means import batch_means
+from dominance.analyse.kernels.certainty import stretches
+from dominance.analyse.kernels.holm import holm
+from dominance.analyse.kernels.t_test import Difference, joined
+from dominance.analyse.runs import only_run
+from dominance.analyse.steps import usable_steps
+from dominance.analyse.study.about import directions
+from dominance.analyse.study.scores import events
+from dominance.analyse.updates import bucket_tables
+from dominance.analyse.verdict.doubts import distrust
+from dominance.analyse.verdict.finding import Verdict
+from dominance.analyse.verdict.harm import SPLITS
+from dominance.analyse.verdict.rules import LEAST_STEPS, OWNED
+from dominance.analyse.verdict.verdict import verdict
+from dominance.deltas import Directions
+from dominance.errors import BadOption, NothingRecorded
+
+LEVEL = 0.05
+"""Chance that anything at all is called more than noise where nothing changed, for the whole of the shared parameters;
+and as much again for the layers (Holm)."""
+
+PARTS, MEMORY = 5, 100
+"""Stretches of the later half of a run whose means stand for independent values; each is two memories of rAU long. A
+memory is at most that of ``rau_buckets``."""
+
+NOBODY = "nobody"
+
+Key = tuple[str, str, str, str, str]
+"""quantity, layer, task, other task, metric; "" for what it has none of."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """A number before or after: its mean, the standard error of that, and the degrees of freedom behind it."""
+
+    value: float
+    se: float = math.nan
+    dof: float = math.nan
+
+
+@dataclass(frozen=True)
+class Line:
+    """One quantity, before and after.
+
+    Attributes:
+        quantity: "effective_tasks", "owned" (share of the parameters with rAU over 80 %), "gcd", "loss" or "score".
+        layer, task, task_other, metric: what it is of; "" where that means nothing.
+        before, after: means with their standard errors.
+        p: of no difference, corrected for the other lines (Holm); NaN where the noise cannot be known.
+        beyond_noise: whether ``p`` is below 5 %; None where it cannot be known, or a side cannot be trusted.
+        higher_is_better: None where neither is, or that is not declared.
+    """
+
+    quantity: str
+    layer: str
+    task: str
+    task_other: str
+    metric: str
+    before: Side
+    after: Side
+    p: float = math.nan
+    beyond_noise: bool | None = None
+    higher_is_better: bool | None = None
+
+    @property
+    def change(self) -> float:
+        """after - before."""
+        return self.after.value - self.before.value
+
+    @property
+    def better(self) -> bool | None:
+        """Whether the change is for the better; None where that is not known, or it may be noise."""
+        if not self.beyond_noise or self.higher_is_better is None:
+            return None
+        return (self.change > 0) == self.higher_is_better
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as JSON knows them, but for NaN."""
+        names = ("quantity", "layer", "task", "task_other", "metric")
+        return {
+            **{name: getattr(self, name) for name in names},
+            "before": {"mean": self.before.value, "se": self.before.se},
+            "after": {"mean": self.after.value, "se": self.after.se},
+            "change": self.change,
+            "p": self.p,
+            "beyond_noise": self.beyond_noise,
+            "higher_is_better": self.higher_is_better,
+            "better": self.better,
+        }
+
+
+@dataclass(frozen=True)
+class Change:
+    """What :func:`change` returns.
+
+    Attributes:
+        runs: names of the runs on each side.
+        lines: effective tasks, of all shared parameters and of each layer; what each task owns; conflicts; losses;
+            scores.
+        owners: the task that owns most of the shared parameters on each side, or "nobody".
+        verdicts: of each run on each side.
+        doubts: run -> why it cannot be trusted; without those that can be.
+        notes: what could not be compared, and what to know about the noise.
+        memory: of rAU, in steps.
+    """
+
+    runs: tuple[tuple[str, ...], tuple[str, ...]]
+    lines: tuple[Line, ...]
+    owners: tuple[str, str]
+    verdicts: tuple[tuple[Verdict, ...], tuple[Verdict, ...]]
+    doubts: Mapping[str, tuple[str, ...]]
+    notes: tuple[str, ...]
+    memory: float
+
+    @property
+    def owner_changed(self) -> bool | None:
+        """Whether another task owns the shared parameters, by more than noise; None where that is not known."""
+        if self.owners[0] == self.owners[1]:
+            return False
+        known = {line.task: line.beyond_noise for line in self.lines if line.quantity == "owned"}
+        said = [known.get(owner) for owner in self.owners if owner != NOBODY]
+        return True if True in said else None if None in said else False
+
+    @property
+    def beyond_noise(self) -> list[Line]:
+        """The lines that changed by more than noise."""
+        return [line for line in self.lines if line.beyond_noise]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as JSON knows them, but for NaN."""
+        sides = {}
+        for side, name in enumerate(("before", "after")):
+            each = zip(self.runs[side], self.verdicts[side], strict=True)
+            runs = [{"path": path, **found.to_dict()} for path, found in each]
+            sides[name] = {"owner": self.owners[side], "runs": runs}
+        return {
+            **sides,
+            "owner_changed": self.owner_changed,
+            "rows": [line.to_dict() for line in self.lines],
+            "doubts": {run: list(why) for run, why in self.doubts.items()},
+            "notes": list(self.notes),
+            "rau_memory": self.memory,
+        }
+
+
+def change(
+    before: xr.DataTree | Mapping[str, xr.DataTree],
+    after: xr.DataTree | Mapping[str, xr.DataTree],
+    *,
+    higher_is_better: Directions | None = None,
+) -> Change:
+    """Compare two trainings, each one run or several (of different seeds), number by number.
+
+    Of each run: the effective number of tasks and the share of the parameters that each task owns, means over the later
+    half of the usable steps; the GCD of each pair of tasks over the same; the losses, over the last fifth; the final
+    scores. The noise of several runs is their spread (Welch's t test); that of a single one is the spread of its own
+    steps, by means over stretches, since steps that follow each other are not independent: another seed may differ by
+    more, and a score of a single run has no noise that is known. What is compared are tasks, layers and metrics that
+    both sides have.
+
+    rAU has the same memory on both sides: a tenth of the later half of the shortest run, at most 100 steps (as in
+    ``rau_buckets``), so that the stretches are long against it.
+
+    Args:
+        before, after: an open run, or several by name.
+        higher_is_better: direction of metrics that the runs do not declare.
+
+    Raises:
+        BadOption: the sides have no two tasks in common.
+        NothingRecorded: a run has too few usable steps, or no shared parameter.
+    """
+    sides = [_named(before), _named(after)]
+    trees = [each for side in sides for each in side.values()]
+    common = [task for task in _tasks(trees[0]) if all(task in _tasks(tree) for tree in trees)]
+    if len(common) < 2:
+        raise BadOption("the runs have no two tasks in common", fix="compare runs of the same tasks")
+    memory = min(MEMORY, min(len(_rows(tree)) // 2 / (2 * PARTS) for tree in trees))
+    measured = [[_measure(tree, common, memory) for tree in side.values()] for side in sides]
+    verdicts = [tuple(verdict(tree) for tree in side.values()) for side in sides]
+    doubts: dict[str, tuple[str, ...]] = {}
+    unsure: set[str] = set()  # quantities
+    for side, found in zip(sides, verdicts, strict=True):
+        for name, said in zip(side, found, strict=True):
+            if why := distrust(said.books, said):
+                doubts[name] = why
+                unsure |= {"effective_tasks", "owned"}
+            if distrust(said.books, said, of_gradients=True):
+                unsure.add("gcd")
+    ways = {key: way for tree in trees for key, way in directions(tree, higher_is_better).items()}
+    lines = _tested(_lines(measured[0], measured[1], ways), unsure)
+    owners = tuple(_owner(lines, side) for side in ("before", "after"))
+    return Change(
+        (tuple(sides[0]), tuple(sides[1])),
+        tuple(lines),
+        (owners[0], owners[1]),
+        (verdicts[0], verdicts[1]),
+        doubts,
+        tuple(_notes(sides, trees, common)),
+        memory,
+    )
+
+
+def _named(side: xr.DataTree | Mapping[str, xr.DataTree]) -> dict[str, xr.DataTree]:
+    if isinstance(side, xr.DataTree):
+        side = {str(side.attrs.get("path", "run")): side}
+    if not side:
+        raise BadOption("nothing to compare with", fix="give at least one run for each side")
+    return {name: only_run(run) for name, run in side.items()}
+
+
+def _tasks(run: xr.DataTree) -> list[str]:
+    return [str(task) for task in run["task"].to_numpy()]
+
+
+def _rows(run: xr.DataTree) -> NDArray[np.int64]:
+    steps = usable_steps(run, _attribution(run))
+    steps.require(run)
+    rows = steps.rows()
+    if len(rows) < LEAST_STEPS:
+        where = run.attrs.get("path", "run")
+        raise NothingRecorded(
+            f"{where}: {len(rows)} usable steps are too few to compare; at least {LEAST_STEPS} are needed",
+            fix="train longer, or record more of it (`--every 1`)",
+        )
+    return rows
+
+
+def _attribution(run: xr.DataTree) -> str:
+    return "solo" if run.attrs.get("attribution") == "solo" else "additive"
+
+
+def _measure(run: xr.DataTree, tasks: Sequence[str], memory: float) -> dict[Key, Side]:
+    """Every number of one run, with the noise of its own steps."""
+    rows = _rows(run)
+    half = int(run["step"].to_numpy()[rows[len(rows) // 2]])
+    found: dict[Key, Side] = {}
+    by = bucket_tables(run, ["all", "layer"], decay=1 - 1 / max(memory, 1.0), attribution=_attribution(run))
+    for table in by:
+        later = table.sel(step=table["step"] >= half)
+        effective = _spread(later["effective_tasks"].transpose("step", "layer").values)
+        for layer, side in zip(table["layer"].values.tolist(), effective, strict=True):
+            found["effective_tasks", str(layer), "", "", ""] = side
+    whole = by[0].sel(step=by[0]["step"] >= half).isel(layer=0, bucket=-1)
+    error = whole["share_se"].transpose("step", "task").values[-1]
+    sides = _spread(whole["share"].transpose("step", "task").values)
+    for task, side, se in zip(whole["task"].values.tolist(), sides, error, strict=True):
+        if task in tasks:
+            found["owned", ALL_SHARED, str(task), "", ""] = replace(side, se=math.hypot(side.se, float(se)))
+    found.update(_conflicts(run, tasks, half))
+    found.update(_losses(run, tasks, rows))
+    found.update(_scores(run, tasks))
+    return {key: side for key, side in found.items() if math.isfinite(side.value)}
+
+
+def _spread(values: NDArray[np.float64]) -> list[Side]:
+    """Of each column (step, column): its mean over stretches and the standard error of that."""
+    parts = stretches(values, PARTS)
+    count = len(parts)
+    error = parts.std(axis=0, ddof=1) / math.sqrt(count) if count > 1 else np.full(parts.shape[1], np.nan)
+    return [Side(float(m), float(e), count - 1) for m, e in zip(parts.mean(axis=0), error, strict=True)]
+
+
+def _conflicts(run: xr.DataTree, tasks: Sequence[str], half: int) -> dict[Key, Side]:
+    degree = gcd(run, by="all")
+    values = degree["gcd"].sel(layer=ALL_SHARED, step=degree["step"] >= half)
+    found: dict[Key, Side] = {}
+    for one, other in combinations(tasks, 2):
+        mean, error, count = batch_means(values.sel(task=one, task_other=other).values)
+        found["gcd", ALL_SHARED, one, other, ""] = Side(float(mean), float(error), float(count) - 1)
+    return found
+
+
+def _losses(run: xr.DataTree, tasks: Sequence[str], rows: NDArray[np.int64]) -> dict[Key, Side]:
+    last = run["loss/loss"].isel(step=rows[-max(1, len(rows) // 5) :])
+    found: dict[Key, Side] = {}
+    for task in tasks:
+        mean, error, count = batch_means(last.sel(task=task).to_numpy())
+        found["loss", "", task, "", ""] = Side(float(mean), float(error), float(count) - 1)
+    return found
+
+
+def _scores(run: xr.DataTree, tasks: Sequence[str]) -> dict[Key, Side]:
+    """The last value of each metric, of the best split that was logged: final, test, val, train."""
+    table = events(run)
+    split = next((split for split in SPLITS if (table["split"] == split).any()), None)
+    table = table[(table["split"] == split) & table["task"].isin(list(tasks))]
+    last = table.drop_duplicates(["task", "metric"], keep="last")
+    each = zip(last["task"].tolist(), last["metric"].tolist(), last["value"].tolist(), strict=True)
+    return {("score", "", str(task), "", str(metric)): Side(float(value)) for task, metric, value in each}
+
+
+def _lines(
+    before: Sequence[Mapping[Key, Side]], after: Sequence[Mapping[Key, Side]], ways: Mapping[tuple[str, str], bool]
+) -> list[Line]:
+    keys = [key for key in before[0] if all(key in each for each in (*before, *after))]
+    order = ["effective_tasks", "owned", "gcd", "loss", "score"]
+    keys.sort(key=lambda key: (order.index(key[0]), key[1] not in ("", ALL_SHARED)))
+    found = []
+    for key in keys:
+        way = False if key[0] == "loss" else ways.get((key[2], key[4])) if key[0] == "score" else None
+        one, other = (_together([each[key] for each in side]) for side in (before, after))
+        found.append(Line(*key, one, other, higher_is_better=way))
+    return found
+
+
+def _together(runs: Sequence[Side]) -> Side:
+    """The mean over runs and its standard error; of a single run its own."""
+    if len(runs) == 1:
+        return runs[0]
+    values = np.array([run.value for run in runs])
+    return Side(float(values.mean()), float(values.std(ddof=1)) / math.sqrt(len(values)), len(values) - 1)
+
+
+def _tested(lines: Sequence[Line], unsure: Collection[str]) -> list[Line]:
+    """The same, with p values: of the whole of what is shared, and of the layers, each corrected for their number.
+
+    Args:
+        unsure: quantities that cannot be trusted.
+    """
+    found = list(lines)
+    for whole in (True, False):
+        places = [i for i, line in enumerate(found) if (line.layer in ("", ALL_SHARED)) == whole]
+        corrected = holm(np.array([_difference(found[i]).p for i in places]))
+        for i, p in zip(places, corrected, strict=True):
+            said = False if found[i].change == 0 else None if math.isnan(p) else bool(p < LEVEL)
+            found[i] = replace(found[i], p=float(p), beyond_noise=None if found[i].quantity in unsure else said)
+    return found
+
+
+def _difference(line: Line) -> Difference:
+    return joined(line.change, [(side.se**2, side.dof) for side in (line.before, line.after)])
+
+
+def _owner(lines: Sequence[Line], side: str) -> str:
+    owned = {line.task: getattr(line, side).value for line in lines if line.quantity == "owned"}
+    best = max(owned, key=lambda task: owned[task], default=NOBODY)
+    return best if owned.get(best, 0.0) > OWNED else NOBODY
+
+
+def _notes(
+    sides: Sequence[Mapping[str, xr.DataTree]],
+    trees: Sequence[xr.DataTree],
+    common: Sequence[str],
+) -> list[str]:
+    said = []
+    if any(len(side) == 1 for side in sides):
+        where = "each side" if all(len(side) == 1 for side in sides) else "one side"
+        said.append(
+            f"One run on {where}: its noise is that of the steps within it, and another seed may differ by more. To "
+            "know, give a folder of runs with several seeds."
+        )
+    others = [task for tree in trees for task in _tasks(tree) if task not in common]
+    if others:
+        said.append(f"Not compared, since not all runs have them: {', '.join(dict.fromkeys(others))}.")
+    known = [{str(name) for name in tree.attrs["layers"]} for tree in trees]
+    missing = sorted(set().union(*known) - known[0].intersection(*known))
+    if missing:
+        few = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+        said.append(f"Layers that not all runs have: {few}.")
+    return said
