@@ -14,7 +14,7 @@ from dominance_cli.progress import counting
 from dominance_cli.rundir import RUNS, expanded, opened, place
 from dominance_cli.singles import HELP, HIGHER, LOWER, directions, singles
 
-FORMATS = ("pdf", "png", "svg")
+FORMATS = ("pdf", "png", "svg", "html")
 
 
 def report(
@@ -25,7 +25,11 @@ def report(
             "-o", "--output", metavar="DIR", help="Where the files go. [default: RUN/report; of a URL: NAME-report]"
         ),
     ] = None,
-    kind: Annotated[str, typer.Option("--format", metavar="FORMAT", help="pdf, png or svg.")] = "pdf",
+    kind: Annotated[
+        str,
+        typer.Option("--format", metavar="FORMAT", help="pdf, png or svg; html: one file for a browser, nothing else."),
+    ] = "pdf",
+    html: Annotated[bool, typer.Option("--html", help="Short for --format html.")] = False,
     figures: Annotated[
         str, typer.Option(metavar="GLOB", help="Only the figures whose names match.", show_default=False)
     ] = "*",
@@ -40,6 +44,7 @@ def report(
 
     Example: dominance report runs/latest --figures 'rau*' --format png
     """
+    kind = "html" if html else kind
     if kind not in FORMATS:
         raise BadOption(f"format {kind!r} is unknown", fix=f"choose from {', '.join(FORMATS)}")
     from dominance.figures.report import write_report

@@ -12,7 +12,7 @@ from dominance.analyse.grams import ByLayer, groups_of
 from dominance.analyse.kernels.alignment import diff, similarity
 from dominance.analyse.kernels.batch_means import batch_means
 from dominance.analyse.runs import over_runs
-from dominance.analyse.steps import superseded
+from dominance.analyse.steps import steps_taken, superseded
 from dominance.errors import BadOption, NothingRecorded
 
 Floats = NDArray[np.float64]
@@ -116,6 +116,7 @@ def alignment(run: xr.DataTree, *, by: ByLayer = "layer", warmup: int = 0) -> xr
         attrs={
             "by": by if isinstance(by, str) else "custom",
             "warmup": warmup,
+            "steps_taken": steps_taken(run),
             "steps_recorded": len(numbers),
             "left_out_superseded": len(numbers) - len(rows),
             "skipped": int((run["skipped"].to_numpy()[rows] == 1).sum()),

@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from dominance.analyse.groups import ALL_SHARED
-from dominance.analyse.steps import superseded
+from dominance.analyse.steps import steps_taken, superseded
 from dominance.errors import BadOption, NothingRecorded
 
 ByLayer = str | Sequence[str] | Mapping[str, str | Sequence[str]]
@@ -28,7 +28,8 @@ class Grams:
         values: (step, layer, task, task_other); NaN at steps that the optimizer skipped.
         steps: (step,) numbers.
         layers: labels.
-        attrs: ``by``, ``steps_recorded``, ``left_out_superseded``, ``skipped``, and ``layers_in_no_group``.
+        attrs: ``by``, ``steps_taken``, ``steps_recorded``, ``left_out_superseded``, ``skipped``, and
+            ``layers_in_no_group``.
     """
 
     values: NDArray[np.float64]
@@ -117,6 +118,7 @@ def grams(run: xr.DataTree, by: ByLayer) -> Grams:
     values[skipped[~old]] = np.nan
     attrs: dict[str, str | int] = {
         "by": by if isinstance(by, str) else "custom",
+        "steps_taken": steps_taken(run),
         "steps_recorded": int((~old).sum()),
         "left_out_superseded": int(old.sum()),
         "skipped": int(skipped[~old].sum()),

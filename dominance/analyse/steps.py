@@ -30,12 +30,14 @@ class UsableSteps:
         used: (step,) bool.
         absent: (step, task) bool: the task took no part in the step (its weight is NaN and that of another is not).
         left_out: number of steps by reason; a step counts once, under the first reason that holds.
+        taken: how many steps the training took, recorded or not; 0 where that is not known.
     """
 
     used: NDArray[np.bool_]
     absent: NDArray[np.bool_]
     left_out: dict[str, int]
     max_unattributed: float
+    taken: int = 0
 
     def rows(self) -> NDArray[np.int64]:
         """Indices of the used steps."""
@@ -52,6 +54,7 @@ class UsableSteps:
     def attributes(self) -> dict[str, Any]:
         """For the attributes of a result."""
         return {
+            "steps_taken": self.taken,
             "steps_recorded": len(self.used),
             "steps_used": int(self.used.sum()),
             **{f"left_out_{reason}": number for reason, number in self.left_out.items()},
@@ -120,7 +123,7 @@ def usable_steps(run: xr.DataTree, attribution: str = "additive", max_unattribut
     }.items():
         left_out[reason] = int((used & holds).sum())
         used &= ~holds
-    return UsableSteps(used, absent, left_out, max_unattributed)
+    return UsableSteps(used, absent, left_out, max_unattributed, steps_taken(run))
 
 
 def absent_tasks(run: xr.DataTree) -> NDArray[np.bool_]:
@@ -134,6 +137,11 @@ def absent_tasks(run: xr.DataTree) -> NDArray[np.bool_]:
     since = [first.get(task, 0) for task in run["task"].to_numpy().tolist()]
     unseen = (np.arange(len(missing))[:, None] < np.array(since)) & np.isnan(run["loss/loss"].to_numpy())
     return np.asarray(missing & (~missing.all(axis=1, keepdims=True) | unseen))
+
+
+def steps_taken(run: xr.DataTree) -> int:
+    """How many steps the training took, recorded or not; 0 where that is not known."""
+    return int(run.attrs.get("steps_taken") or 0)
 
 
 def totals_finite(run: xr.DataTree) -> NDArray[np.bool_]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,17 +95,65 @@ def _steps(run: xr.DataTree) -> str:
     )
 
 
-def table(run: xr.DataTree, seen: Overview) -> list[list[str]]:
-    """One row for each shared layer, the whole trunk first; columns as in ``HEADER``."""
+def in_one_line(run: xr.DataTree) -> str:
+    """Whose training it was, under which optimizer, and how much of it was recorded."""
+    names = [str(task) for task in run["task"].to_numpy()]
+    said = [f"{len(names)} tasks" if len(names) != 1 else "1 task"]
+    kinds = dict.fromkeys(str(optimizer["class"]) for optimizer in run.attrs.get("optimizers", []))
+    said += [" and ".join(kinds)] if kinds else []
+    return ", ".join([*said, _steps(run)])
+
+
+def glossary(run: xr.DataTree) -> list[tuple[str, str]]:
+    """(word, what it means) of what stands in this report, or in what ``record`` and ``info`` say of the run."""
+    words = [
+        ("update", "The optimizer's step, split into what each task's gradients contributed to it."),
+        ("rAU", "A task's share of the squared updates of a parameter, as a moving average. Over 80 %: it owns it."),
+        ("tasks", "Effective number of tasks: 1 where one moves a parameter alone, the number of tasks where all do."),
+        ("GCD", "Gradient conflict degree, 1 − cosine of two tasks' gradients: over 1 they pull against each other."),
+        ("untouched", "Parameters that no task has moved: dead units, embedding rows that have not been seen."),
+        ("weight", "What a loss is multiplied by before it is added to the others; record writes it as (x0.5)."),
+    ]
+    parts = source.group(run, "layer")
+    if run.attrs.get("residual_terms") or _any(parts, "residual_gradient_sq"):
+        words.append(
+            ("residual", "The part of the gradient that belongs to no task, such as a penalty on the weights.")
+        )
+    if run.attrs.get("attribution") in ("solo", "both"):
+        words.append(("solo", "The step that the optimizer would take from one task's gradient alone: where a step"))
+        words[-1] = (words[-1][0], f"{words[-1][1]} cannot be split into a sum.")
+    if run.attrs.get("attribution") in ("additive", "both"):
+        words.append(("additive", "Updates that add up, with the other parts, to the step that was taken."))
+    if _any(parts, "unattributed_sq"):
+        words.append(("unattributed", "Momentum of gradients from steps that were not recorded; it fades in a burst."))
+    if _any(parts, "outside_sq"):
+        words.append(("outside", "What the parameters did between one step and the next: clamps, averages, loads."))
+    return words
+
+
+def _any(parts: xr.Dataset, name: str) -> bool:
+    return name in parts and bool((np.nan_to_num(parts[name].values) > 0).any())
+
+
+def table(
+    run: xr.DataTree, seen: Overview, layers: Sequence[str] | None = None, name: Callable[[str], str] = str
+) -> list[list[str]]:
+    """One row for each shared layer, the whole trunk first; columns as in ``HEADER``.
+
+    Args:
+        layers: only these, in this order.
+        name: what a layer is called.
+    """
     shares = gradient_shares(run)["share"]
     size = source.group(run, "layer")["size"]
     sizes = dict(zip(map(str, size["layer"].values), size.values.tolist(), strict=True))
     shared = [str(name) for name in seen.layers["layer"].values]
-    rows = [_row(seen.trunk, seen.trunk_conflict, 0, sum(sizes[name] for name in shared), None)]
-    for name in shared:
-        i = shared.index(name)
-        conflict = seen.conflict.sel(layer=[name])
-        rows.append(_row(seen.layers.isel(layer=[i]), conflict, 0, sizes[name], shares.sel(layer=name)))
+    rows = [_row(seen.trunk, seen.trunk_conflict, 0, sum(sizes[layer] for layer in shared), None)]
+    for layer in shared if layers is None else layers:
+        i = shared.index(layer)
+        conflict = seen.conflict.sel(layer=[layer])
+        row = _row(seen.layers.isel(layer=[i]), conflict, 0, sizes[layer], shares.sel(layer=layer))
+        rows.append([name(layer), *row[1:]])
     return rows
 
 

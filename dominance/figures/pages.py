@@ -12,14 +12,16 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
+from dominance.figures.flow import Run, code_size, lines_of, width_of, words_of
 from dominance.plots.backends import matplotlib_
 from dominance.plots.backends.style import theme
-from dominance.plots.labels import fit, wrap
+from dominance.plots.labels import fit
 from dominance.plots.palette import GREY, INK
 
 WIDTH, HEIGHT = 8.27, 11.69
 SIDE, TOP, BOTTOM = 0.535, 0.6, 0.65
 COLUMN = WIDTH - 2 * SIDE
+HALF = 3.5
 _LEADING = 1.4
 
 
@@ -31,7 +33,11 @@ class Pages:
 
     def __init__(self) -> None:
         self.pages: list[Figure] = []
-        self._y = 0.0  # the lowest inch in use on the last page
+        self.first = 0
+        """The first page with room for plots: they fill what the words and the plots before them have left free."""
+        self._ys: list[float] = []  # of each page the lowest inch in use
+        self._besides: list[float | None] = []  # and the height from which on its right half is free
+        self._at = 0  # the page that is written on
         self._heading: tuple[str, str] | None = None
         self.new()
 
@@ -41,7 +47,17 @@ class Pages:
     def new(self) -> None:
         """Begin a page."""
         self.pages.append(matplotlib_.figure(WIDTH, HEIGHT))
-        self._y = HEIGHT - TOP
+        self._ys.append(HEIGHT - TOP)
+        self._besides.append(None)
+        self._at = len(self.pages) - 1
+
+    @property
+    def _y(self) -> float:
+        return self._ys[self._at]
+
+    @_y.setter
+    def _y(self, height: float) -> None:
+        self._ys[self._at] = height
 
     def room(self, height: float) -> None:
         """Begin a page unless ``height`` inches are left on this one."""
@@ -59,18 +75,37 @@ class Pages:
         mark: str = "",
     ) -> None:
         """A paragraph; ``mark`` (a bullet, a name) stands at the left edge of its first line."""
-        lines = wrap(text, (COLUMN - indent) / (1.12 if bold else 1.0), matplotlib_, size)
+        lines = lines_of(text, COLUMN - indent, size, bold=bold)
         step = _LEADING * size / 72
+        self._besides[self._at] = None
         self.room(before + step * min(len(lines), 3))
         if self._y < HEIGHT - TOP:
             self._y -= before
         for number, line in enumerate(lines):
             self.room(step)
-            base = self._y - 0.8 * step
             if mark and number == 0:
-                matplotlib_.text(self.pages[-1], SIDE, base, mark, size=size, colour=INK)
-            matplotlib_.text(self.pages[-1], SIDE + indent, base, line, size=size, bold=bold)
-            self._y -= step
+                matplotlib_.text(self.pages[self._at], SIDE, self._y - 0.8 * step, mark, size=size, colour=INK)
+            self._line(line, SIDE + indent, size, bold)
+
+    def _line(self, line: Sequence[Run], x: float, size: float, bold: bool) -> None:
+        """One line of words at the height that is reached."""
+        step = _LEADING * size / 72
+        page, y = self.pages[self._at], self._y - 0.8 * step
+        for part, mono in words_of(line) if len(line) > 1 else line:
+            points = code_size(size) if mono else size
+            matplotlib_.text(page, x, y, part.rstrip(), size=points, bold=bold, mono=mono)
+            x += width_of(part, size, mono=mono, bold=bold)
+        self._y -= step
+
+    @staticmethod
+    def height_of(text: str, *, size: float = 8.0, before: float = 0.0, indent: float = 0.0) -> float:
+        """The inches that :meth:`words` takes for the same."""
+        return before + len(lines_of(text, COLUMN - indent, size)) * _LEADING * size / 72
+
+    @property
+    def left(self) -> float:
+        """Inches that are left on this page."""
+        return self._y - BOTTOM
 
     def table(
         self, header: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[float], right: Sequence[bool]
@@ -103,7 +138,7 @@ class Pages:
         self._y -= 0.05
 
     def _rule(self, y: float) -> None:
-        page = self.pages[-1]
+        page = self.pages[self._at]
         with theme():
             line = Line2D(
                 [SIDE / WIDTH, 1 - SIDE / WIDTH],
@@ -121,7 +156,7 @@ class Pages:
         for text, width, flush in zip(texts, widths, right, strict=True):
             side = "right" if flush else "left"
             at = x + (width - 0.1 if flush else 0)
-            matplotlib_.text(self.pages[-1], at, y, text, size=7.0, colour=colour, horizontal=side)
+            matplotlib_.text(self.pages[self._at], at, y, text, size=7.0, colour=colour, horizontal=side)
             x += width
 
     def heading(self, title: str = "", words: str = "") -> None:
@@ -129,28 +164,56 @@ class Pages:
         self._heading = (title, words) if title else None
 
     def figure(self, width: float, height: float) -> SubFigure:
-        """Part of a page, for a plot: on this page if it fits under its heading, else on the next."""
-        head = 0.0
+        """Part of a page, for a plot: on the first page with room for it under its heading, else on a new one.
+
+        Two that are half as wide as the page stand beside each other.
+        """
+        half = width <= HALF
+        column = HALF if half else COLUMN
+        lines = lines_of(self._heading[1], column, 8.0) if self._heading else []
+        titles = lines_of(self._heading[0], column, 10.0, bold=True) if self._heading else []
+        head = 0.24 + _LEADING * (len(lines) * 8.0 + len(titles) * 10.0) / 72 if self._heading else 0.0
         if self._heading is not None:
-            lines = wrap(self._heading[1], COLUMN, matplotlib_, 8.0)
-            head = 0.42 + len(lines) * _LEADING * 8.0 / 72
-        self.room(head + height)
+            rooms = range(min(self.first, len(self.pages) - 1), len(self.pages))
+            self._at = next((i for i in rooms if self._fits(i, head + height, half=half)), len(self.pages) - 1)
+        beside, bottom = self._besides[self._at], self._y
+        right = half and beside is not None and beside - head - height >= BOTTOM
+        self._besides[self._at] = None
+        if right and beside is not None:
+            self._y = beside
+        else:
+            self.room(head + height)
+        top = self._y
+        x = WIDTH - SIDE - HALF if right else SIDE
         if self._heading is not None:
-            title, words = self._heading
-            self.words(title, size=10.0, bold=True, before=0.18)
-            self.words(words)
+            self._y -= 0.18 if top < HEIGHT - TOP else 0.0
+            for line in titles:
+                self._line(line, x, 10.0, bold=True)
+            for line in lines:
+                self._line(line, x, 8.0, bold=False)
             self._y -= 0.06
             self._heading = None
-        left = SIDE + (COLUMN - width) / 2
+        left = x + (column - width) / 2
         across, down = [left, width, WIDTH - left - width], [HEIGHT - self._y, height, self._y - height]
         grid = GridSpec(3, 3, width_ratios=across, height_ratios=down)
         with theme():
-            part = self.pages[-1].add_subfigure(grid[1, 1], facecolor="none")
+            part = self.pages[self._at].add_subfigure(grid[1, 1], facecolor="none")
         self._y -= height + 0.1
+        if right:
+            self._y = min(self._y, bottom)
+        elif half:
+            self._besides[self._at] = top
+        self._at = len(self.pages) - 1
         return part
+
+    def _fits(self, page: int, height: float, *, half: bool) -> bool:
+        beside = self._besides[page]
+        start = beside if half and beside is not None else self._ys[page]
+        return start - height >= BOTTOM
 
     def space(self, height: float) -> None:
         """Leave so many inches free."""
+        self._besides[self._at] = None
         self._y -= height
 
     def number(self, name: str) -> None:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import xarray as xr
 
 from dominance.analyse.study.single import Single
-from dominance.analyse.verdict.doubts import accounts
 from dominance.analyse.verdict.finding import Verdict
 from dominance.deltas import Directions
 from dominance.errors import BadOption, NothingRecorded, RunExists
 from dominance.figures import facts
+from dominance.figures.front import Front
+from dominance.figures.html import html
 from dominance.figures.pages import Pages
 from dominance.figures.registry import FigureSpec, Material, select
 from dominance.plots.backends.style import theme
 from dominance.plots.result import FORMATS, Plot
 
-REPORT = "report.pdf"
+REPORT, HTML = "report.pdf", "html"
+FIRST = "overview"
+"""The figure of the first page."""
 
 
 class Report(list[Path]):
@@ -47,15 +50,17 @@ def write_report(
 ) -> Report:
     """Draw the figures of a run into ``folder``, one file each, and the combined ``report.pdf``.
 
-    The combined report is a PDF whatever ``format`` says: its first pages hold the verdict with what to try, what was
-    recorded, and a table of the layers. A figure that this run cannot fill has no file; the report says why, once for
-    each reason. The same run gives the same bytes.
+    The combined report is a PDF whatever ``format`` says. Its first page tells it all, the verdict in words and the
+    run in one picture; the second what to try, what was recorded, a table of the layers, and the words that are used.
+    Of models with many layers the worst are shown, so that the pages are not many more. A figure that this run cannot
+    fill has no file; the report says why, once for each reason. The same run gives the same bytes.
 
     Args:
         run: an open run.
         folder: where the files go; made if need be.
         format: of the single figures: "pdf", "png" or "svg". A figure that takes several pages becomes one PDF, or
-            numbered files (``name.png``, ``name-2.png``).
+            numbered files (``name.png``, ``name-2.png``). "html": instead of all that one file, ``report.html``, for
+            a browser, which needs no network.
         figures: a glob over the names in ``dominance.figures.registry.FIGURES``.
         overwrite: replace files that are there.
         single, higher_is_better: single-task runs that the verdict compares with, see ``verdict``.
@@ -69,27 +74,37 @@ def write_report(
         NothingRecorded: the run holds no step; or ``single`` or the run lacks what ``tci`` needs.
         RunExists: a file is there, and ``overwrite`` is False. Nothing is written then.
     """
-    if format not in FORMATS:
-        raise BadOption(f"report format {format!r} is unknown", fix=f"choose from {', '.join(FORMATS)}")
+    if format not in (*FORMATS, HTML):
+        raise BadOption(f"report format {format!r} is unknown", fix=f"choose from {', '.join((*FORMATS, HTML))}")
     chosen = select(figures, run)
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise BadOption(f"{folder}: is a file", fix="name a folder for the report")
     if not overwrite:
-        _refuse([folder / REPORT, *(folder / f"{spec.name}.{format}" for spec in chosen)])
+        names = [f"report.{HTML}"] if format == HTML else [REPORT, *(f"{spec.name}.{format}" for spec in chosen)]
+        _refuse([folder / name for name in names])
     if run.sizes.get("step", 0) == 0:
         where = run.attrs.get("path", "run")
         raise NothingRecorded(f"{where}: no step was recorded", fix="let the training take at least one step")
 
+    material, tell = Material(run, single, higher_is_better), progress or (lambda done, total: None)
+    if format == HTML:
+        return _write_html(material, folder, tell)
     with theme():
-        return _write(
-            Material(run, single, higher_is_better),
-            folder,
-            format,
-            chosen,
-            overwrite,
-            progress or (lambda done, total: None),
-        )
+        return _write(material, folder, format, chosen, overwrite, tell)
+
+
+def _write_html(material: Material, folder: Path, progress: Callable[[int, int], None]) -> Report:
+    progress(0, 1)
+    page = html(material)
+    _make(folder)
+    path = folder / f"report.{HTML}"
+    path.write_text(page, encoding="utf-8")
+    progress(1, 1)
+    try:
+        return Report([path], material.verdict, {})
+    except NothingRecorded:
+        return Report([path], None, {})
 
 
 def _write(
@@ -102,84 +117,70 @@ def _write(
 ) -> Report:
     run, pages, total = material.run, Pages(), len(chosen) + 2
     progress(0, total)
-    found, reason = _front(pages, material)
+    front = Front(pages, material)
     plots: dict[str, Plot] = {}
     missing: dict[str, str] = {}
-    pages.new()
-    for number, spec in enumerate(chosen, start=1):
-        progress(number, total)
-        pages.heading(spec.title, spec.shows)
+    for done, spec in enumerate(
+        sorted(chosen, key=lambda spec: spec.name != FIRST), start=1
+    ):  # on the first page, below the words
+        if spec.name != FIRST and not front.finished:
+            front.finish()
+        progress(done, total)
         try:
-            plots[spec.name] = spec.draw(material, pages)
+            plots[spec.name] = _draw(
+                spec, material, pages, named=spec.name != FIRST, measured=front.verdict is not None
+            )
         except NothingRecorded as error:
             missing[spec.name] = str(error)
             pages.heading()
-    _not_drawn(pages, {spec.title: missing[spec.name] for spec in chosen if spec.name in missing}, reason)
+    if not front.finished:
+        front.finish()
+    _not_drawn(pages, {spec.title: missing[spec.name] for spec in chosen if spec.name in missing}, front.reason)
     progress(total - 1, total)
     pages.number(f"dominance report: {facts.name_of(run)}")
 
-    targets = {name: folder / f"{name}.{format}" for name in plots}
+    targets = {spec.name: folder / f"{spec.name}.{format}" for spec in chosen if spec.name in plots}
     if not overwrite and format != "pdf":
         _refuse([path.with_name(f"{path.stem}-2{path.suffix}") for path in targets.values()])
+    _make(folder)
+    written = [
+        path
+        for spec in chosen
+        if spec.name in plots
+        for path in (
+            plots[spec.name].savefig(targets[spec.name])
+            if spec.alone
+            else pages.save_parts(plots[spec.name].figures, targets[spec.name], format)
+        )
+    ]
+    pages.save(folder / REPORT, title=f"dominance report: {facts.name_of(run)}")
+    progress(total, total)
+    return Report([*written, folder / REPORT], front.verdict, missing)
+
+
+def _draw(spec: FigureSpec, material: Material, pages: Pages, *, named: bool, measured: bool) -> Plot:
+    """On the pages, under its heading if it is ``named``; or as a figure of its own."""
+    if spec.alone:
+        return spec.draw(material, "matplotlib")
+    said = spec.shows
+    if measured:
+        said = " ".join(filter(None, [said, material.chosen(spec.layers, spec.tasks)]))
+    if named:
+        pages.heading(spec.title, said)
+    return spec.draw(material, pages)
+
+
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadOption(f"{folder}: cannot be made ({error.strerror})", fix="name another folder") from None
-    written = [path for name, plot in plots.items() for path in pages.save_parts(plot.figures, targets[name], format)]
-    pages.save(folder / REPORT, title=f"dominance report: {facts.name_of(run)}")
-    progress(total, total)
-    return Report([*written, folder / REPORT], found, missing)
 
 
 def _refuse(paths: list[Path]) -> None:
     for path in paths:
         if path.exists():
             raise RunExists(f"{path}: is already there", fix="pass --force (overwrite=True), or name another folder")
-
-
-def _front(pages: Pages, material: Material) -> tuple[Verdict | None, str]:
-    """The first pages, in words; returns the verdict, or None and why there is none."""
-    run = material.run
-    pages.words("Who trains the shared parameters?", size=16, bold=True)
-    pages.words(facts.name_of(run), size=10, before=0.04)
-    pages.words("What was found", size=10, bold=True, before=0.25)
-    try:
-        material.seen  # noqa: B018  measured here, so that what is wrong with single-task runs is not taken for it
-    except NothingRecorded as error:
-        pages.words(f"Nothing could be measured: {error}.", before=0.05)
-        _remarks(pages, accounts(run))
-        _recorded(pages, run)
-        return None, str(error)
-    found = material.verdict
-    _remarks(pages, found.remarks)
-    for finding in found:
-        for word, sentence in finding.lines():
-            bullet, text = ("•", sentence) if not word else ("", f"{word}: {sentence}")
-            pages.words(text, before=0.02 if word else 0.07, indent=0.15 if not word else 0.3, mark=bullet)
-    for note in found.notes:
-        pages.words(f"Note: {note}.", size=7.0, before=0.05, indent=0.15)
-    _recorded(pages, run)
-    pages.words("By layer", size=10, bold=True, before=0.25)
-    step = int(material.seen.trunk["step"].values[-1])
-    pages.words(
-        f"Owner, effective tasks and untouched share at step {step:,}; gradient energy and GCD over all recorded "
-        "steps. Only shared layers.",
-        before=0.03,
-    )
-    pages.space(0.08)
-    pages.table(facts.HEADER, facts.table(run, material.seen), facts.WIDTHS, facts.RIGHT)
-    return found, ""
-
-
-def _remarks(pages: Pages, said: Sequence[str]) -> None:
-    for remark in said:
-        pages.words(remark, before=0.07, indent=0.15, mark="•")
-
-
-def _recorded(pages: Pages, run: xr.DataTree) -> None:
-    pages.words("What was recorded", size=10, bold=True, before=0.25)
-    for name, words in facts.facts(run):
-        pages.words(words, before=0.03, indent=0.9, mark=name)
 
 
 def _not_drawn(pages: Pages, missing: dict[str, str], told: str) -> None:

@@ -74,7 +74,7 @@ def plot_alignment(
         )
     x = data["step"].values.astype(float)
     window = series.window_of(len(x))
-    limits = series.span(x)
+    limits = source.span(data)
     raw = data["diff"].values
     has_diff = bool(np.isfinite(raw).any())
     lines = [(name, series.opened(x, values, window)[1], colour, dashes) for name, values, colour, dashes in lines]

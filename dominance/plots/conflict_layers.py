@@ -78,7 +78,7 @@ def plot_conflict_layers(
         Entry(f"conflict: above {threshold:.3g} with its bound", _COLOURS[1]),
         Entry("not sure, or none", _COLOURS[0]),
     ]
-    widest = max(b.text_width(pair, sheets.SMALL) for pair in pairs) + 0.1 if several else 0.0
+    widest = max(b.text_width(pair, sheets.SMALL) for pair in pairs) + 0.18 if several else 0.0
     values = {name: data[name].values[:shown] for name in ("mean_gcd", "lower", "conflict")}
     values["pair"] = np.array(pairs if several else [""] * shown, dtype=object)
     if ax is not None:
@@ -92,7 +92,9 @@ def plot_conflict_layers(
     pages = sheets.heat(b, names, ["gcd"], around, body=body, bar_space=0.0, cell_height=(0.15, 0.17))
     for page in pages:
         part = slice(page.rows.start, page.rows.stop)
-        _draw(b, page.axes, {name: each[part] for name, each in values.items()}, threshold, body / 2.4)
+        wide = page.cell[0]  # less than asked for, where one column of a paper nearly holds it
+        scale = wide / (wide - widest)
+        _draw(b, page.axes, {name: each[part] for name, each in values.items()}, threshold, scale)
         number = len(page.rows)
         labels = page.row_names
         b.axis(page.axes, "y", limits=(number - 0.5, -0.5), ticks=range(number), labels=labels, marks=False)

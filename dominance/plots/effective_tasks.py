@@ -64,7 +64,7 @@ def plot_effective_tasks(
         raise NothingRecorded("no shared coordinate was moved by any task", fix="record a model with shared layers")
     data = data[["effective_tasks"]]
     x = data["step"].values.astype(float)
-    limits = series.span(x)
+    limits = source.span(data)
     ticks = series.nice_ticks(*limits, 6, whole=True)
     note = joined(
         "exp(entropy of rAU over tasks), averaged over coordinates.", source.steps_left_out(data.attrs), left_out
@@ -83,10 +83,11 @@ def plot_effective_tasks(
             b.axis_label(axes[0], "x", "training step")
             b.axis_label(axes[0], "y", "effective tasks")
         kept = series.thin(len(x), 300)
-        b.line(axes[0], x[kept], values[0][kept], colour=TASKS[0], label="effective tasks")
-        alone = series.lone(values[0])
+        place, line = series.opened(x[kept], values[0][kept], 1)
+        b.line(axes[0], place, line, colour=TASKS[0], label="effective tasks")
+        alone = series.lone(line)
         if alone.any():
-            b.line(axes[0], x[alone], values[0][alone], colour=TASKS[0], marker=True)
+            b.line(axes[0], place[alone], line[alone], colour=TASKS[0], marker=True)
         b.reference(axes[0], count, colour=INK, label="all share alike")
         places = series.nice_ticks(1, count, 5)
         b.axis(axes[0], "x", limits=limits, ticks=ticks, labels=series.numbers(ticks))
@@ -94,13 +95,16 @@ def plot_effective_tasks(
         b.axis(axes[0], "y", limits=(1, top), ticks=places, labels=series.numbers(places))
         return Plot(figures, axes, data, note, b)
     rows = relabel(data["layer"].values.tolist(), labeller)
-    kept = series.thin(len(x), _COLUMNS)
-    places = [float(np.interp(tick, x[kept], np.arange(len(kept)) + 0.5)) for tick in ticks]
-    note = joined(source.steps_drawn(len(kept), data), note)
+    kept = series.columns(x, limits, _COLUMNS)
+    places = series.column_places(ticks, limits, len(kept))
+    shown = len(np.unique(kept[kept >= 0]))
+    gap = "Hatched: not recorded." if (kept < 0).any() else ""
+    note = joined(source.steps_drawn(shown, data), gap, note)
+    drawn = np.where(kept < 0, np.nan, values[:, kept])
     options: dict[str, Any] = {"colours": SEQUENTIAL[::-1], "low": 1, "high": count, "ruled": False}
     if ax is not None:
         (axes,) = source.given_axes(ax, 1)
-        b.cells(axes, values[:, kept], **options)
+        b.cells(axes, drawn, **options)
         b.axis(axes, "x", ticks=places, labels=series.numbers(ticks))
         b.axis(axes, "y", ticks=np.arange(len(rows)) + 0.5, labels=rows, marks=False)
         b.axis_label(axes, "x", "training step")
@@ -108,7 +112,7 @@ def plot_effective_tasks(
     around = sheets.Around((), note, "training step")
     pages = sheets.heat(b, rows, [""] * len(kept), around, body=4.6)
     for page in pages:
-        part = values[page.rows.start : page.rows.stop, kept]
+        part = drawn[page.rows.start : page.rows.stop]
         b.cells(page.axes, part, **options)
         sheets.names_on_sides(b, page)
         b.axis(page.axes, "x", ticks=places, labels=series.numbers(ticks))

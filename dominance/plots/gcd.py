@@ -31,6 +31,7 @@ def plot_gcd(
     ax: Any = None,
     backend: str | Any = "matplotlib",
     labeller: Labeller | None = None,
+    most: int | None = None,
 ) -> Plot:
     """GCD of every pair of tasks: over training steps for the whole shared trunk, or its mean for each layer.
 
@@ -42,6 +43,7 @@ def plot_gcd(
         ax: axes to draw into: one for each pair, or one for the table.
         backend: "matplotlib", "seaborn" or "none", or an object with the functions of one.
         labeller: mapping or function from the names of tasks and layers to what stands on the plot.
+        most: of more pairs than this, show those with the largest mean; default all.
 
     Raises:
         NothingRecorded: no step, fewer than two tasks, or no pair with two gradients at the same step.
@@ -65,6 +67,13 @@ def plot_gcd(
     values = np.stack([data["gcd"].transpose("task", "task_other", "layer", "step").values[i, j] for i, j in pairs])
     if not np.isfinite(values).any():
         raise NothingRecorded("no two tasks have gradients at the same step", fix="record a model with shared layers")
+    if most is not None and len(pairs) > most:
+        mean = np.nan_to_num(np.nanmean(np.where(np.isfinite(values).any(), values, 0.0), axis=-1), nan=-1.0).max(
+            axis=1
+        )
+        kept = np.sort(np.argsort(-mean, kind="stable")[:most])
+        left_out = joined(f"The {most} pairs of {len(pairs)} that conflict most.", left_out)
+        pairs, values = [pairs[i] for i in kept], values[kept]
     room = sheets.panel_width(len(pairs), 4) if layers is None else sheets.UPRIGHT
     names = fit(relabel(chosen, labeller), (room - 0.2) / 2, b, sheets.NORMAL)
     words = [f"{names[i]} × {names[j]}" for i, j in pairs]
@@ -97,7 +106,7 @@ def _over_steps(b: Any, data: xr.Dataset, values: Any, words: list[str], left_ou
             b.title(target, title)
             b.axis_label(target, "x", "training step")
             b.axis_label(target, "y", "GCD")
-    limits = series.span(x)
+    limits = source.span(data)
     ticks = series.nice_ticks(*limits, 6 if len(words) == 1 else 3, whole=True)
     for i, target in enumerate(axes):
         b.axis(target, "x", limits=limits, ticks=ticks, labels=series.numbers(ticks) if bottom[i] else [])

@@ -145,7 +145,7 @@ def _panels(b: Any, data: xr.Dataset, drawn: _Drawn, entries: list[Entry], note:
         for target, title in zip(axes, titles, strict=True):
             b.title(target, title)
             b.axis_label(target, "x", "training step")
-    span = series.span(drawn.x)
+    span = source.span(data)
     ticks = series.nice_ticks(*span, 3, whole=True)
     for target, (layer, measure) in zip(axes, places, strict=True):
         b.axis(target, "x", limits=span, ticks=ticks, labels=series.numbers(ticks))
@@ -163,7 +163,7 @@ def _table(b: Any, data: xr.Dataset, drawn: _Drawn, entries: list[Entry], note: 
         low, high = (series.number(limit).replace("-", "−") for limit in drawn.limits[measure.name])
         columns.append(f"{measure.short}, {low} to {high}")
     sheet = sheets.table(b, rows, columns, sheets.Around(entries, joined(note, "Curvature and condition: log scales.")))
-    span = series.span(drawn.x)
+    span = source.span(data)
     ticks = series.nice_ticks(span[0], span[0] + 0.8 * (span[1] - span[0]), 3, whole=True)
     for place in np.ndindex(*sheet.axes.shape):
         target, measure = sheet.axes[place], _MEASURES[place[1]]

@@ -20,6 +20,22 @@ def relabel(names: Sequence[str], labeller: Labeller | None) -> list[str]:
     return [str(labeller(str(name))) for name in names]
 
 
+def common_module(names: Sequence[str]) -> str:
+    """The modules that all names lie in, with a dot at the end; "" where leaving them out would save little.
+
+    >>> common_module(["model.encoder.0", "model.encoder.10.query"]), common_module(["trunk.0", "trunk.2"])
+    ('model.encoder.', '')
+    """
+    parts = [name.split(".")[:-1] for name in names]
+    shared = []
+    for level in zip(*parts, strict=False):
+        if len(set(level)) > 1:
+            break
+        shared.append(level[0])
+    prefix = "".join(f"{part}." for part in shared)
+    return prefix if len(names) > 1 and len(prefix) >= 8 else ""
+
+
 def shorten(text: str, width: float, measure: Callable[[str], float], head: float = 0.5) -> str:
     """``text`` if it is no wider than ``width``, else with "…" for its middle; ``head`` of what stays is its beginning.
 

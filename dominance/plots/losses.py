@@ -11,7 +11,7 @@ import numpy as np
 from dominance.errors import NothingRecorded
 from dominance.plots import backends, series, sheets, source
 from dominance.plots.labels import Labeller, relabel
-from dominance.plots.palette import GREY, TASKS
+from dominance.plots.palette import GREY, of_tasks
 from dominance.plots.result import Plot
 from dominance.plots.source import Source, joined
 
@@ -47,7 +47,7 @@ def plot_losses(
     """
     b = backends.get(backend)
     data = source.one_run(source.resolve(run_or_result, "loss", lambda run: source.group(run, "loss")))
-    chosen = source.choose_tasks(data, tasks)
+    chosen, everyone = source.choose_tasks(data, tasks), [str(name) for name in data["task"].values]
     kept = [name for name in ("loss", "weight") if name in data]
     data = data[kept].sel(task=chosen).compute()
     known = np.isfinite(data["loss"].transpose("step", "task").values).any(axis=0)
@@ -72,10 +72,13 @@ def plot_losses(
             b.axis_label(target, "y", "loss")
     else:
         around = sheets.Around((), note, "training step", "loss (unweighted)")
-        sheet = sheets.grid(b, names, around, subtitles=weights, own_y=0.42, most=4)
+        sheet = sheets.grid(b, names, around, subtitles=weights, own_y=0.42, most=4 if len(names) <= 8 else 5)
         figures, axes, bottom = sheet.figures, sheet.axes, sheet.bottom
+    limits, most = source.span(data), 6 if len(chosen) == 1 else 4
+    colours = dict(zip(everyone, of_tasks(len(everyone))[0], strict=True))
     for target, task, under in zip(axes, chosen, bottom, strict=True):
-        _panel(b, target, x, data["loss"].sel(task=task).values, window, bool(under), 6 if len(chosen) == 1 else 4)
+        panel = b, target, x, data["loss"].sel(task=task).values
+        _panel(*panel, window=window, limits=limits, colour=colours[task], under=bool(under), most=most)
     return Plot(figures, axes, data, note, b)
 
 
@@ -111,9 +114,19 @@ def raw_and_smooth(b: Any, axes: Any, x: Any, y: Any, window: int, colour: str) 
         b.line(axes, x[alone], y[alone], colour=colour, marker=True, label="single")
 
 
-def _panel(b: Any, axes: Any, x: Any, y: Any, window: int, under: bool, most: int) -> None:
+def _panel(
+    b: Any,
+    axes: Any,
+    x: Any,
+    y: Any,
+    *,
+    window: int,
+    limits: tuple[float, float],
+    colour: str,
+    under: bool,
+    most: int,
+) -> None:
     known = y[np.isfinite(y)]
-    limits = series.span(x)
     ticks = series.nice_ticks(*limits, most, whole=True)
     b.axis(axes, "x", limits=limits, ticks=ticks, labels=series.numbers(ticks) if under else [])
     if not len(known):
@@ -127,7 +140,7 @@ def _panel(b: Any, axes: Any, x: Any, y: Any, window: int, under: bool, most: in
         pad = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
         places = series.nice_ticks(low - pad, high + pad, 4)
         b.axis(axes, "y", limits=(low - pad, high + pad), ticks=places, labels=series.numbers(places))
-    raw_and_smooth(b, axes, x, y, window, TASKS[0])
+    raw_and_smooth(b, axes, x, y, window, colour)
 
 
 def _log_labels(low: float, high: float) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def plot_lr_dominance(
     note = joined(*_notes(data), left_out)
     if ax is None:
         under = _closeness(b, data, words, sheets.panel_width(len(titles), 4))
-        around = sheets.Around(entries, note, "training step", "learning rate")
+        around = sheets.Around(entries, note, "training step", "effective learning rate")
         sheet = sheets.grid(b, titles, around, subtitles=under, own_y=0.42, most=4)
         figures, axes, bottom = sheet.figures, sheet.axes, sheet.bottom
     else:
@@ -78,7 +78,7 @@ def plot_lr_dominance(
         for target, title in zip(axes, titles, strict=True):
             b.title(target, title)
             b.axis_label(target, "x", "training step")
-            b.axis_label(target, "y", "learning rate")
+            b.axis_label(target, "y", "effective learning rate")
         b.legend(axes[-1], entries)
     filling = _filling(data)
     for target, layer, below in zip(axes, inside, bottom, strict=True):
@@ -90,7 +90,7 @@ def _panel(
     b: Any, axes: Any, data: xr.Dataset, lines: Sequence[tuple[str, str]], filling: int, below: bool, most: int
 ) -> None:
     x = data["step"].values.astype(float)
-    limits = series.span(x)
+    limits = source.span(data)
     ticks = series.nice_ticks(*limits, most, whole=True)
     b.axis(axes, "x", limits=limits, ticks=ticks, labels=series.numbers(ticks) if below else [])
     own, whole = data["learning_rate"].transpose("task", "step").values, data["whole"].values
@@ -98,13 +98,12 @@ def _panel(
     marks = series.log_ticks(low, high, 4)
     b.axis(axes, "y", limits=(low, high), ticks=marks, labels=[series.number(mark) for mark in marks], log=True)
     kept = series.thin(len(x), _DRAWN)
-    for y, (colour, dashes), width in zip(
-        [whole, *own], [(_PALE, "-"), *lines], [2.6, *(1.0 for _ in lines)], strict=True
-    ):
-        b.line(axes, x[kept], y[kept], colour=colour, dashes=dashes, width=width)
-        alone = series.lone(y[kept])
+    place, curves = series.opened(x[kept], np.stack([whole, *own])[:, kept], 1)
+    for y, (colour, dashes), width in zip(curves, [(_PALE, "-"), *lines], [2.6, *(1.0 for _ in lines)], strict=True):
+        b.line(axes, place, y, colour=colour, dashes=dashes, width=width)
+        alone = series.lone(y)
         if alone.any():
-            b.line(axes, x[kept][alone], y[kept][alone], colour=colour, marker=True)
+            b.line(axes, place[alone], y[alone], colour=colour, marker=True)
 
 
 def _limits(data: xr.Dataset) -> tuple[float, float]:
@@ -150,6 +149,8 @@ def _notes(data: xr.Dataset) -> list[str]:
     filling = _filling(data)
     why = str(about.get("inexact_because", ""))
     return [
+        "Effective: η / (√G + ε), the optimizer's learning rate over the root of the squared gradients that it has "
+        "accumulated; small gradients make it many times η.",
         f"Median over {many} randomly chosen parameters of each layer." if many else "",
         "Numbers: closeness to the whole learning rate, 1: the same.",
         f"Rates before step {data['step'].values[filling]}, while averages fill, run off the panel." if filling else "",

@@ -57,7 +57,7 @@ def plot_owned(data: xr.Dataset, *, backend: str | Any = "matplotlib") -> Plot:
     )
     sheet, label = _panels(b, found, sheets.Around(entries, note, "training step", "parameters (%)"))
     x = found["step"].values.astype(float)
-    limits = series.span(x)
+    limits = source.span(data)
     table = sheet.axes.ndim == 2
     most = 2 if table else 6 if len(sheet.axes) == 1 else 3
     end = limits[0] + (0.8 if table else 1.0) * (limits[1] - limits[0])

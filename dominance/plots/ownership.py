@@ -104,8 +104,8 @@ class _Shown:
         self.state = self.owner.copy()
         self.state[~self.moved] = None
         x = data["step"].values.astype(float)
-        self.limits = series.span(x)
-        self.edges = np.concatenate([self.limits[:1], (x[1:] + x[:-1]) / 2, self.limits[1:]])
+        self.limits = source.span(data)
+        self.edges = np.concatenate([self.limits[:1], (x[1:] + x[:-1]) / 2, series.span(x)[1:]])
 
     def entries(self) -> list[Entry]:
         """The tasks that own something, what the others own, and what nobody owns."""

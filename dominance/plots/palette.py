@@ -34,9 +34,37 @@ def diverging(count: int) -> list[str]:
     return ["#" + "".join(f"{round(v):02x}" for v in row) for row in mixed]
 
 
+OTHERS = ("#4a4f57", "#8c9199", "#c3c6ca", "#ecebe6")
+"""rAU buckets of what a task does not own, from "nearly all is the others'" on: beside them stands its own colour."""
+
+
+def buckets_of(colour: str, other: str = "") -> list[str]:
+    """Colours of the five rAU buckets of a task that has ``colour`` everywhere: the last is what it owns.
+
+    Args:
+        other: the colour of the only other task, which owns what lies in the first.
+
+    >>> buckets_of("#0072b2")[-1], buckets_of("#e69f00", "#0072b2")[::4]
+    ('#0072b2', ['#0072b2', '#e69f00'])
+    """
+    if not other:
+        return [*OTHERS, colour]
+    return [other, mixed(other, "#ffffff", 0.5), OTHERS[-1], mixed(colour, "#ffffff", 0.5), colour]
+
+
+def mixed(colour: str, with_: str, share: float) -> str:
+    """A colour of which ``share`` is another one.
+
+    >>> mixed("#000000", "#ffffff", 0.5)
+    '#808080'
+    """
+    pairs = [(int(colour[i : i + 2], 16), int(with_[i : i + 2], 16)) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round((1 - share) * one + share * other):02x}" for one, other in pairs)
+
+
 def of_tasks(count: int) -> tuple[list[str], list[str]]:
     """Colours and hatches of the areas of ``count`` tasks: no two are alike in grey, up to 21."""
-    colours = [TASKS[i % len(TASKS)] for i in range(count)]
+    colours = [_colour(i) for i in range(count)]
     turns = [2 * (i // len(TASKS)) + (i % len(TASKS) >= PLAIN) for i in range(count)]
     return colours, [HATCHES[turn % len(HATCHES)] for turn in turns]
 
@@ -47,7 +75,7 @@ def lines_of(count: int) -> list[tuple[str, str]]:
     >>> lines_of(2)
     [('#0072b2', '-'), ('#e69f00', '--')]
     """
-    return [(TASKS[i % len(TASKS)], DASHES[_turn(i) % len(DASHES)]) for i in range(count)]
+    return [(_colour(i), DASHES[_turn(i) % len(DASHES)]) for i in range(count)]
 
 
 def points_of(count: int) -> list[tuple[str, str]]:
@@ -56,7 +84,13 @@ def points_of(count: int) -> list[tuple[str, str]]:
     >>> points_of(2)
     [('#0072b2', 'o'), ('#e69f00', 's')]
     """
-    return [(TASKS[i % len(TASKS)], MARKS[_turn(i) % len(MARKS)]) for i in range(count)]
+    return [(_colour(i), MARKS[_turn(i) % len(MARKS)]) for i in range(count)]
+
+
+def _colour(i: int) -> str:
+    """Of the i-th task: the palette, then its darker and its lighter shades."""
+    colour, turn = TASKS[i % len(TASKS)], i // len(TASKS) % 3
+    return colour if not turn else mixed(colour, "#000000" if turn == 1 else "#ffffff", 0.35)
 
 
 def _turn(i: int) -> int:

@@ -13,11 +13,15 @@ from dominance.errors import BadOption, NothingRecorded
 from dominance.plots import backends, series, sheets, source
 from dominance.plots.backends import Entry
 from dominance.plots.labels import Labeller, relabel
-from dominance.plots.palette import GREY, diverging
+from dominance.plots.palette import GREY, buckets_of, diverging, of_tasks
 from dominance.plots.result import Plot
 from dominance.plots.source import Layers, Source, joined
 
 _FIX_WHOLE = 'pass layers="each", or the run itself, or rau_buckets(run, by="all")'
+
+
+MOST_SIGNS = 4
+"""Tasks whose colours stand in the legend; of more, the titles of the panels say whose it is."""
 
 
 @backends.themed
@@ -32,7 +36,8 @@ def plot_rau_buckets(
 ) -> Plot:
     """Stacked areas: the share of shared coordinates in each rAU bucket over training steps.
 
-    Dark vermilion: the named task owns the coordinate, rAU in (80, 100] %; dark blue: the others own it. Coordinates
+    In the task's own colour, the same as in other plots: what it owns, rAU in (80, 100] %; grey: what is the others',
+    the darker the more; of two tasks, the other one's own colour. Of several runs, vermilion and dark blue. Coordinates
     that no task has moved are in no bucket: their share is written beside the panel.
 
     Args:
@@ -62,7 +67,6 @@ def plot_rau_buckets(
         only = ", ".join(str(name) for name in data["task"].values)
         raise NothingRecorded(f"rAU compares tasks, and this run has one ({only})", fix="record two tasks or more")
     everyone = [str(name) for name in data["task"].values]
-    count = len(everyone)
     chosen = source.choose_tasks(data, tasks)
     if tasks is None and len(chosen) == 2:
         chosen = chosen[1:]
@@ -81,7 +85,7 @@ def plot_rau_buckets(
         data = data.sel(layer=names, task=chosen)
     if not np.isfinite(data["share"]).any():
         raise NothingRecorded("no shared coordinate was moved by any task", fix="record a model with shared layers")
-    shown = _Shown(b, data, relabel(chosen, labeller), relabel(data["layer"].values.tolist(), labeller), count)
+    shown = _Shown(b, data, relabel(chosen, labeller), relabel(data["layer"].values.tolist(), labeller), everyone)
     shown.owner = relabel([owner], labeller)[0]
     shown.others = " and ".join(relabel([name for name in everyone if name != owner], labeller))
     if ax is not None:
@@ -94,14 +98,21 @@ def plot_rau_buckets(
 class _Shown:
     """The chosen shares, their words, and how one panel of them is drawn."""
 
-    def __init__(self, b: Any, data: xr.Dataset, tasks: list[str], layers: list[str], count: int) -> None:
-        self.b, self.data, self.tasks, self.layers, self.count = b, data, tasks, layers, count
+    def __init__(self, b: Any, data: xr.Dataset, tasks: list[str], layers: list[str], everyone: list[str]) -> None:
+        self.b, self.data, self.tasks, self.layers, self.count = b, data, tasks, layers, len(everyone)
         self.of_runs = "shown" in data.attrs
         self.owner, self.others = tasks[0], "others"
         self.edges = [float(edge) for edge in data.attrs["edges"]]
         self.x = data["step"].values.astype(float)
         self.share = 100.0 * data["share"].transpose("layer", "task", "step", "bucket").values
-        self.colours = diverging(data.sizes["bucket"])
+        of_each = dict(zip(everyone, of_tasks(len(everyone))[0], strict=True))
+        if self.of_runs or data.sizes["bucket"] != 5:
+            self.colours = [diverging(data.sizes["bucket"])] * len(tasks)
+        else:
+            names = data["task"].values.tolist()
+            two = {one: other for one, other in zip(everyone, everyone[::-1], strict=True) if self.count == 2}
+            pairs = [(mine, two.get(mine, "")) for mine in names]
+            self.colours = [buckets_of(of_each[mine], of_each.get(other, "")) for mine, other in pairs]
         panels = self.share.shape[0] * self.share.shape[1]
         self.kept = series.thin(len(self.x), 240 if panels < 20 else 80)
 
@@ -109,12 +120,15 @@ class _Shown:
         x, share = self.x[self.kept], self.share[layer, task][self.kept]
         valid = np.isfinite(share).all(axis=1)
         if not valid.all():
-            self.b.band(axes, list(series.span(x)), [0, 0], [100, 100], colour=GREY, hatch="//////")
+            self.b.band(axes, list(series.span(self.x)), [0, 0], [100, 100], colour=GREY, hatch="//////")
         for place, index in series.pieces(x, valid):
-            self.b.stacked_area(axes, place, share[index], colours=self.colours)
+            self.b.stacked_area(axes, place, share[index], colours=self.colours[task])
+            edge = share[index, :-1].sum(axis=1)
+            if (edge < 99.9).any():  # in grey some tasks are as dark as a bucket of the others
+                self.b.line(axes, place, edge, colour="white", width=0.5, label="owned above")
 
     def axes_of(self, axes: Any, *, x: bool, y: bool, most: int, side: str = "", few: bool = False) -> None:
-        limits = series.span(self.x)
+        limits = source.span(self.data)
         # In a table of panels a number at the right edge would run into the next panel's.
         end = limits[0] + (0.8 if few else 1.0) * (limits[1] - limits[0])
         ticks = series.nice_ticks(limits[0], end, most, whole=True)
@@ -141,7 +155,14 @@ class _Shown:
         else:
             words[even] += ": balanced" if self.count == 2 else f": balanced (even: {100 / self.count:.3g} %)"
             words[0] += f": owned by {self.others if self.count == 2 and one else 'others'}"
-        return [Entry(word, colour) for word, colour in zip(words, self.colours, strict=True)]
+        if one:
+            return [Entry(word, colour) for word, colour in zip(words, self.colours[0], strict=True)]
+        top = [(f"{words[-1]}, in its colour", self.colours[0][-1])]
+        if len(self.tasks) <= MOST_SIGNS:
+            ends = [colours[-1] for colours in self.colours]
+            top = [(f"{task} owns them", colour) for task, colour in zip(self.tasks, ends, strict=True)]
+        known = [*zip(words[:-1], self.colours[0][:-1], strict=True), *top]
+        return [Entry(word, colour) for word, colour in known]
 
     def untouched(self) -> list[str]:
         """For each layer, in words; "" while less than half a per cent."""

@@ -48,20 +48,61 @@ def opened(x: Any, y: Any, count: int) -> tuple[Floats, Floats]:
     ([0.0, 1.0, 2.0, 46.0, 90.0, 91.0, 92.0], [5.0, 6.0, 7.0, nan, 8.0, 9.0, 10.0])
     """
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    after = gaps(x)
+    where = np.repeat(after + 1, count)
+    parts = np.arange(1, count + 1) / (count + 1)
+    inside = x[after, None] + (x[after + 1] - x[after])[:, None] * parts
+    return np.insert(x, where, inside.ravel()), np.insert(y, where, np.nan, axis=-1)
+
+
+def gaps(x: Any) -> NDArray[np.int64]:
+    """Indices of the samples after which there is a gap, as :func:`opened` has it."""
+    x = np.asarray(x, dtype=float)
     wide = np.diff(x)
     if len(wide) < 2:
-        return x, y
+        return np.empty(0, dtype=np.int64)
     beside = np.maximum(np.concatenate([[0.0], wide[:-1]]), np.concatenate([wide[1:], [0.0]]))
-    gaps = np.flatnonzero((wide > 5 * beside) & (wide > 0.05 * (x[-1] - x[0])))
-    where = np.repeat(gaps + 1, count)
-    parts = np.arange(1, count + 1) / (count + 1)
-    return np.insert(x, where, (x[gaps, None] + wide[gaps, None] * parts).ravel()), np.insert(y, where, np.nan, axis=-1)
+    return np.flatnonzero((wide > 5 * beside) & (wide > 0.05 * (x[-1] - x[0])))
 
 
-def span(x: Any) -> tuple[float, float]:
-    """Limits of the axis for these steps; a single one gets half a step on both sides."""
+def columns(x: Any, limits: tuple[float, float], most: int) -> NDArray[np.int64]:
+    """The sample that each of at most ``most`` equally wide columns of the axis shows, -1 where none was taken there.
+
+    That is the last sample inside the column; without one the nearest, but in a gap and after the last sample none. A
+    step is one wide.
+
+    >>> columns([0, 1, 2, 9, 10], (0, 11), 12)
+    array([ 0,  1,  2, -1, -1, -1, -1, -1, -1,  3,  4, -1])
+    """
     x = np.asarray(x, dtype=float)
-    return (float(x[0]) - 0.5, float(x[0]) + 0.5) if len(x) == 1 else (float(x[0]), float(x[-1]))
+    low, high = limits[0] - 0.5, limits[1] + 0.5
+    edges = np.linspace(low, high, max(1, min(most, round(high - low))) + 1)
+    middle = (edges[1:] + edges[:-1]) / 2
+    last = np.searchsorted(x, edges[1:], side="right") - 1
+    inside = (last >= 0) & (x[last] >= edges[:-1])
+    outside = (middle < x[0]) | (middle > x[-1]) | np.isin(np.searchsorted(x, middle) - 1, gaps(x))
+    return np.where(inside, last, np.where(outside, -1, np.abs(x[:, None] - middle).argmin(axis=0)))
+
+
+def column_places(steps: Any, limits: tuple[float, float], count: int) -> list[float]:
+    """Where steps lie on an axis of ``count`` columns.
+
+    >>> column_places([0, 10], (0, 19), 10)
+    [0.25, 5.25]
+    """
+    low, high = limits[0] - 0.5, limits[1] + 0.5
+    return [count * (float(step) - low) / (high - low) for step in steps]
+
+
+def span(x: Any, taken: int = 0) -> tuple[float, float]:
+    """Limits of the axis for these steps, up to the last of ``taken``; a single one gets half a step on both sides.
+
+    >>> span([0, 10, 20]), span([0, 10, 20], taken=30)
+    ((0.0, 20.0), (0.0, 29.0))
+    """
+    x = np.asarray(x, dtype=float)
+    first, last = float(x[0]), max(float(x[-1]), float(taken - 1))
+    return (first, last) if last > first else (first - 0.5, first + 0.5)
 
 
 def smooth(y: Any, window: int) -> Floats:

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from dominance.analyse.steps import steps_taken
 from dominance.errors import BadOption, NothingRecorded
+from dominance.plots.series import span as series_span
 from dominance.plots.series import thin
 
 Source = xr.DataTree | xr.Dataset
@@ -110,7 +112,7 @@ def group(run: xr.DataTree, name: str) -> xr.Dataset:
     """One group of a run, with the coordinates it inherits."""
     node: Any = run[name]
     found: xr.Dataset = node.to_dataset(inherit=True)
-    return found
+    return found.assign_attrs(steps_taken=steps_taken(run))
 
 
 def attribution(run: xr.DataTree) -> str:
@@ -148,6 +150,11 @@ def steps_drawn(drawn: int, data: xr.Dataset) -> str:
 def _by_run(value: Any) -> list[int]:
     """An attribute of a result: one number, or of several runs one for each that has it."""
     return [int(each) for each in value if each is not None] if isinstance(value, list) else [int(value)]
+
+
+def span(data: xr.Dataset) -> tuple[float, float]:
+    """Limits of an axis of training steps: to where the training ended, if that is known, not the recording."""
+    return series_span(data["step"].values, max(_by_run(data.attrs.get("steps_taken", 0)), default=0))
 
 
 def given_axes(ax: Any, count: int) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 from runs import make_run, planted_run
 
 from dominance.analyse.summary import overview
-from dominance.figures.facts import HEADER, RIGHT, WIDTHS, facts, name_of, table
+from dominance.figures.facts import HEADER, RIGHT, WIDTHS, facts, glossary, name_of, table
 
 
 def by_hand():
@@ -34,6 +34,15 @@ def test_private_layers_have_no_row():
 def test_columns_fill_the_page():
     assert len(HEADER) == len(WIDTHS) == len(RIGHT)
     assert sum(WIDTHS) <= 7.2 + 1e-9
+
+
+def test_words_are_explained_where_they_matter():
+    plain = dict(glossary(planted_run(steps=3)))
+    assert {"rAU", "GCD", "weight", "additive"} <= set(plain)
+    assert not {"residual", "solo", "unattributed", "outside"} & set(plain)
+    full = np.full((3, 740), 0.1)
+    run = planted_run(steps=3, residual_gradient=full, unattributed=full, outside=full)
+    assert {"residual", "unattributed", "outside"} <= set(dict(glossary(run)))
 
 
 def test_what_was_recorded_in_words():

@@ -33,10 +33,43 @@ def test_plots_share_a_page_while_they_fit_with_their_headings():
     pages = Pages()
     for title in ("first", "second", "third"):
         pages.heading(title, "what it shows")
-        pages.figure(3.5, 4.0)
+        pages.figure(7.2, 4.0)
     assert [len(page.subfigs) for page in pages.pages] == [2, 1]
     assert "third" in texts(pages.pages[1])
     assert "third" not in texts(pages.pages[0])
+
+
+def test_half_as_wide_plots_stand_beside_each_other():
+    pages = Pages()
+    parts = []
+    for title in ("first", "second", "third"):
+        pages.heading(title, "what it shows")
+        parts.append(pages.figure(3.5, 4.0))
+    left, right, below = (part.bbox.get_points() / pages.pages[0].dpi for part in parts)
+    assert left[0, 0] < left[1, 0] < right[0, 0]
+    assert abs(left[1, 1] - right[1, 1]) < 1e-9
+    assert below[1, 1] < left[0, 1]
+    assert problems(pages.pages[0]) == []
+
+
+def test_plots_fill_what_is_free_on_the_pages_before():
+    pages = Pages()
+    pages.words("the first page is left alone")
+    pages.new()
+    pages.first = 1
+    for title, height in (("first", 6.0), ("second", 8.0), ("third", 2.0)):
+        pages.heading(title, "what it shows")
+        pages.figure(7.2, height)
+    assert [len(page.subfigs) for page in pages.pages] == [0, 2, 1]
+    assert "third" in texts(pages.pages[1])
+
+
+def test_code_is_set_without_backticks():
+    pages = Pages()
+    pages.words("try `optimizer.step()`, then go on")
+    assert "".join(texts(pages.pages[0])) == "try optimizer.step(), then go on"
+    (code,) = [text for text in pages.pages[0].findobj(Text) if "step" in text.get_text()]
+    assert code.get_fontfamily() == ["DejaVu Sans Mono"]
 
 
 def test_a_part_has_the_size_that_was_asked_for_inside_the_page():

@@ -37,7 +37,26 @@ def test_ticks_stand_at_their_steps():
     plot = plot_effective_tasks(buckets("ab", ["one", "two"], steps=11), layers="each", backend="none")
     ticks = [call for call in plot.axes[0].called("axis") if call["which"] == "x"][-1]
     assert ticks["labels"] == ["0", "20", "40", "60", "80", "100"]
-    np.testing.assert_allclose(ticks["ticks"], [0.5, 2.5, 4.5, 6.5, 8.5, 10.5])
+    np.testing.assert_allclose(ticks["ticks"], [0.5, 20.5, 40.5, 60.5, 80.5, 100.5])
+
+
+def test_bursts_leave_gaps_and_ticks_stay_apart():
+    data = buckets("ab", ["one", "two"], steps=40)
+    bursts = np.concatenate([np.arange(20), np.arange(2000, 2020)])
+    plot = plot_effective_tasks(data.assign_coords(step=bursts), layers="each", backend="none")
+    (cells,) = plot.axes[0].called("cells")
+    known = np.isfinite(cells["values"][0])
+    assert known[[0, -1]].all()
+    assert not known[2:-2].any()
+    ticks = [call for call in plot.axes[0].called("axis") if call["which"] == "x"][-1]["ticks"]
+    np.testing.assert_allclose(np.diff(ticks), np.diff(ticks)[0])
+    assert "Hatched: not recorded." in plot.note
+
+
+def test_the_axis_ends_where_the_training_did():
+    data = buckets("ab", ["one"], steps=11).assign_attrs(steps_taken=201)
+    axes = plot_effective_tasks(data.isel(layer=[0]), backend="none").axes[0]
+    assert axes.called("axis")[0]["limits"] == (0, 200)
 
 
 def test_a_run_is_analysed():

@@ -95,6 +95,16 @@ def test_many_pairs_and_layers_are_all_there():
     assert len(set(pairs)) == 36
 
 
+def test_the_pairs_that_conflict_most():
+    data = degrees(list("abcde"), steps=3)
+    plot = plot_gcd(data, most=3, backend="none")
+    assert len(plot.axes) == 3
+    assert "The 3 pairs of 10 that conflict most." in plot.note
+    mean = data["gcd"].mean("step").isel(layer=0).values[np.triu_indices(5, 1)]
+    drawn = [np.mean(axes.called("line")[0]["y"]) for axes in plot.axes]
+    assert sorted(drawn) == pytest.approx(sorted(mean)[-3:])
+
+
 def test_a_run_is_analysed():
     run = planted_run(steps=6)
     plot = plot_gcd(run, backend="none")

@@ -10,7 +10,7 @@ from runs import planted_run
 from dominance.analyse.runs import over_runs
 from dominance.analyse.updates import rau_buckets
 from dominance.errors import BadOption, NothingRecorded
-from dominance.plots.palette import DIVERGING
+from dominance.plots.palette import TASKS
 from dominance.plots.rau_buckets import plot_rau_buckets
 
 LONG = "backbone.transformer.encoder.layers.{}.self_attention.output_projection.weight"
@@ -55,7 +55,19 @@ def test_the_legend_says_in_words_who_owns_what_in_the_order_of_the_palette():
         "(60, 80] %",
         "(80, 100] %: owned by right",
     ]
-    assert [entry.colour for entry in entries] == list(DIVERGING) == areas(plot)[0]["colours"]
+    assert [entry.colour for entry in entries] == areas(plot)[0]["colours"]
+
+
+def test_what_a_task_owns_has_the_colour_of_the_task():
+    two = areas(plot_rau_buckets(buckets(), backend="none"))[0]["colours"]
+    assert (two[0], two[-1]) == TASKS[:2]  # the first owns what the second does not move
+    three = plot_rau_buckets(buckets("abc"), backend="none")
+    tops = [axes.called("stacked_area")[0]["colours"][-1] for axes in three.axes]
+    assert tops == list(TASKS[:3])
+    assert [entry.label for entry in legend(three)[-3:]] == ["a owns them", "b owns them", "c owns them"]
+    assert [entry.colour for entry in legend(three)[-3:]] == list(TASKS[:3])
+    last = plot_rau_buckets(buckets("abc"), tasks="c", backend="none")
+    assert areas(last)[0]["colours"][-1] == TASKS[2]
 
 
 def test_balanced_is_one_share_in_k():

@@ -22,11 +22,11 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter, NullLocator
 
 from dominance.plots.backends import Box, Entry
-from dominance.plots.backends.style import printable, text_width, theme
+from dominance.plots.backends.style import FONT, MONO, printable, text_width, theme
 from dominance.plots.palette import GREY, INK
 
 __all__ = [
-    "axis", "axis_label", "band", "bars", "cells", "figure", "figure_of", "legend", "line", "new_axes", "png",
+    "axis", "axis_label", "band", "bars", "cells", "figure", "figure_of", "image", "legend", "line", "new_axes", "png",
     "printable", "reference", "rule", "save", "size_of", "stacked_area", "text", "text_width", "theme", "title",
 ]  # fmt: skip
 
@@ -184,6 +184,17 @@ def cells(
                 axes.plot([j + 0.5], [i + 0.5], marker="o", markersize=1.8, markeredgewidth=0, color=ink)
 
 
+def image(axes: Any, colours: Any) -> None:
+    """A table of cells in colours of their own, row 0 on top: (row, column, RGBA) from 0 to 1; hatched where A is 0."""
+    rows, columns = np.shape(colours)[:2]
+    with theme():
+        axes.fill_between([0, columns], 0, rows, facecolor="none", edgecolor=GREY, hatch="//////", linewidth=0)
+        options = {"aspect": "auto", "interpolation": "nearest", "extent": (0, columns, rows, 0), "zorder": 1.5}
+        axes.imshow(np.asarray(colours, dtype=float), **options)
+        axes.set_xlim(0, columns)
+        axes.set_ylim(rows, 0)
+
+
 def reference(axes: Any, value: float, *, colour: str, dashes: str = "--", width: float = 0.7, label: str = "") -> None:
     """A horizontal line across the axes."""
     with theme():
@@ -250,8 +261,9 @@ def text(
     vertical: str = "baseline",
     rotation: float = 0.0,
     bold: bool = False,
+    mono: bool = False,
 ) -> None:
-    """Text on a figure (x, y in inches) or on axes (x, y as fractions of them)."""
+    """Text on a figure (x, y in inches) or on axes (x, y as fractions of them); ``mono``: in the font of code."""
     options: dict[str, Any] = {"transform": target.transAxes} if not isinstance(target, FigureBase) else {}
     if isinstance(target, FigureBase):
         width, height = size_of(target)
@@ -267,6 +279,7 @@ def text(
             va=vertical,
             rotation=rotation,
             fontweight="bold" if bold else "normal",
+            fontfamily=MONO if mono else FONT,
             linespacing=1.25,
             parse_math=False,
             **options,

@@ -66,7 +66,7 @@ def printable(text: str) -> str:
     return text
 
 
-def text_width(text: str, size: float) -> float:
+def text_width(text: str, size: float, *, mono: bool = False) -> float:
     """0.6 of the size a character: a little more than DejaVu Sans takes on average."""
     return 0.6 * size * len(text) / 72
 
@@ -134,6 +134,10 @@ def cells(
     _keep(axes, "cells", values=values, ruled=ruled, size=size, **options)
 
 
+def image(axes: Any, colours: Any) -> None:
+    _keep(axes, "image", colours=colours)
+
+
 def reference(axes: Any, value: float, *, colour: str, dashes: str = "--", width: float = 0.7, label: str = "") -> None:
     _keep(axes, "reference", value=value, colour=colour, dashes=dashes, width=width, label=label)
 
@@ -175,8 +179,9 @@ def text(
     vertical: str = "baseline",
     rotation: float = 0.0,
     bold: bool = False,
+    mono: bool = False,
 ) -> None:
-    options = {"size": size, "colour": colour, "rotation": rotation, "bold": bold}
+    options = {"size": size, "colour": colour, "rotation": rotation, "bold": bold, "mono": mono}
     _keep(target, "text", x=x, y=y, string=string, horizontal=horizontal, vertical=vertical, **options)
 
 

@@ -19,6 +19,7 @@ from dominance.plots.backends.matplotlib_ import (
     cells,
     figure,
     figure_of,
+    image,
     legend,
     line,
     new_axes,
@@ -35,7 +36,7 @@ from dominance.plots.backends.matplotlib_ import (
 )  # fmt: skip
 
 __all__ = [
-    "axis", "axis_label", "band", "bars", "cells", "figure", "figure_of", "legend", "line", "new_axes", "png",
+    "axis", "axis_label", "band", "bars", "cells", "figure", "figure_of", "image", "legend", "line", "new_axes", "png",
     "printable", "reference", "rule", "save", "size_of", "stacked_area", "text", "text_width", "theme", "title",
 ]  # fmt: skip
 

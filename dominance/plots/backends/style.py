@@ -13,7 +13,7 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from dominance.plots.palette import INK
 
-FONT = "DejaVu Sans"  # comes with matplotlib: the same everywhere
+FONT, MONO = "DejaVu Sans", "DejaVu Sans Mono"  # they come with matplotlib: the same everywhere
 THEME: dict[str, Any] = {
     "font.family": [FONT],
     "font.size": 7.5,
@@ -90,6 +90,8 @@ def printable(text: str) -> str:
     return "".join(c if c == "\n" or ord(c) in known else c.encode("ascii", "backslashreplace").decode() for c in text)
 
 
-def text_width(text: str, size: float) -> float:
-    """Width of one line of text in inches at a size in points."""
+def text_width(text: str, size: float, *, mono: bool = False) -> float:
+    """Width of one line of text in inches at a size in points; ``mono``: in the font of code."""
+    if mono:
+        return len(printable(text)) * 1233 / 2048 * size / 72
     return sum(_advance(character) for character in printable(text)) * size / 72
