@@ -15,6 +15,7 @@ from dominance.command import NOT_FLAGS, command
 
 _ADATASK = {"Adam": "AdaTaskAdam", "AdamW": "AdaTaskAdam", "RMSprop": "AdaTaskRMSprop", "Adagrad": "AdaTaskAdagrad"}
 _COMBINERS = {"imtl-g": "IMTLG", "mocograd": "MoCoGrad", "cagrad": "CAGrad"}
+_IMPORT = "`from dominance import optim`"
 _ARGUMENTS = ("lr", "betas", "weight_decay")
 
 
@@ -65,7 +66,7 @@ def balanced(run: xr.DataTree) -> str:
         decoupled = ", decoupled_weight_decay=True" if optimizer == "AdamW" and "weight_decay" in given else ""
         written = ", ".join(f"{name}={_literal(value)}" for name, value in given.items())
         line = f"optimizer = optim.{_ADATASK[optimizer]}(model.parameters(), {written}{decoupled})"
-        return f"{why}: `{line}`, then `optimizer.backward(losses)` and `optimizer.step()`"
+        return f"{why}: {_IMPORT}, `{line}`, then `optimizer.backward(losses)` and `optimizer.step()`"
     return f"IMTL-G, which gives all tasks the same say in the step: {_combiner(run, 'imtl-g')}"
 
 
@@ -84,7 +85,7 @@ def _combiner(run: xr.DataTree, method: str) -> str:
     training = run.attrs.get("training")
     if isinstance(training, Mapping):
         return f"`{_trained(run, training, method)}`"
-    made = f"`combiner = optim.{_COMBINERS[method]}()` before the loop"
+    made = f"{_IMPORT} and `combiner = optim.{_COMBINERS[method]}()` before the loop"
     return f"{made}, and `combiner.backward(losses, model.parameters())` in the place of `loss.backward()`"
 
 
