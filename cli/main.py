@@ -93,12 +93,24 @@ def _commands() -> list[Any]:
     return list(app.registered_commands)
 
 
+_READERS = ("info", "report", "summary")
+
+
+def _leave_dask_out(command: str | None) -> None:
+    """Let nothing load dask in a process that only reads runs: where it is installed, xarray loads all of it to ask
+    whether an array is one of its own, which takes as long as everything else together."""
+    if command in _READERS and "dask" not in sys.modules:
+        sys.modules["dask"] = None  # type: ignore[assignment]  # which makes an import of it fail
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code.
 
     0: fine; 1: failed; 2: wrong usage or unusable input, said in one line; 3: a ``--fail-on`` threshold was crossed.
     ``record`` leaves as the script that it ran.
     """
+    if arguments is None:  # a process of our own
+        _leave_dask_out(sys.argv[1] if len(sys.argv) > 1 else None)
     try:
         # Not app(): that would put typer's own hook into sys.excepthook, which the recorded script would see.
         command: Any = typer.main.get_command(app)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from runs import planted_rows, write_run
 
 from dominance_cli.main import main
 
@@ -110,6 +111,35 @@ def test_version_and_what_is_loaded() -> None:
     assert lines[1] == "dominance 0.1.0"
     assert lines[-1] == "[] True"
     assert [line for line in lines if line.isdecimal()] == ["0", "0", "2", "2"]
+
+
+@pytest.mark.parametrize("command", ["info", "summary"])
+def test_reading_loads_no_dask(command: str, tmp_path: Path) -> None:
+    """xarray would load it to ask whether an array is one of its own."""
+    write_run(tmp_path / "run", *planted_rows())
+    code = (
+        "import sys\n"
+        "from dominance_cli.main import main\n"
+        f"sys.argv = ['dominance', {command!r}, {str(tmp_path / 'run')!r}]\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    print(end.code)\n"
+        "found = [name for name, module in sys.modules.items() if name.startswith('dask') and module]\n"
+        "print(found, 'xarray' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines()[-2:] == ["0", "[] True"]
+
+
+def test_arguments_that_are_given_leave_the_process_as_it_is(tmp_path: Path) -> None:
+    """A notebook that runs the command may need dask for something else."""
+    code = (
+        "import sys\n"
+        "from dominance_cli.main import main\n"
+        "try:\n    main(['info', 'x'])\nexcept SystemExit:\n    print('dask' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+
+    assert done.stdout.split() == ["False"]
 
 
 def test_a_reader_that_leaves_early(tmp_path: Path) -> None:
