@@ -94,7 +94,7 @@ class Labeller:
         self._steps.clear()
         return labels
 
-    def _entry(self, term: Term, entry: Entry, trace: object, parameters: set[int]) -> Label:
+    def _entry(self, term: Term, entry: Entry, trace: tuple[Place, ...] | None, parameters: set[int]) -> Label:
         """The label of an entry of a vector; of one that the script holds no more, what it was called once."""
         label = Label(entry.name, True, trace)
         if entry.live:
