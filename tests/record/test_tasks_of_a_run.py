@@ -225,7 +225,7 @@ def test_one_variable_and_no_word_for_its_tasks(tmp_path: Path) -> None:
             loss.backward(retain_graph=True)
 
     run = recorded(tmp_path, heads(), train, 3)
-    assert run.attrs["tasks"] == ["loss", "second", "third"]
+    assert run.attrs["tasks"] == ["first", "second", "third"]
     np.testing.assert_allclose(run["loss/weight"].values, 1)
 
 
