@@ -55,6 +55,17 @@ def test_where_nothing_changed_nothing_is_beyond_noise(seed):
     assert "another seed may differ by more" in found.notes[0]
 
 
+def test_what_two_seeds_differ_by_is_no_change_of_a_single_run():
+    def level(seed, value):
+        layout, rows = planted_rows(seed, STEPS, 0.9, layers={"trunk.0": 60})
+        return as_tree(layout, rows | {"loss/loss": 0.001 * noisy_loss(seed, 0) + value})
+
+    assert not line(change(level(0, 1.0), level(1, 0.9)), "loss", task="price").beyond_noise
+    assert line(change(level(0, 1.0), level(1, 0.8)), "loss", task="price").beyond_noise
+    several = [{f"{value}-{seed}": level(seed, value) for seed in (0, 1)} for value in (1.0, 0.9)]
+    assert line(change(*several), "loss", task="price").beyond_noise
+
+
 def test_a_run_and_itself_differ_in_nothing():
     run = planted(0, 0.9)
     found = change(run, run)
