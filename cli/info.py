@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shlex
-import time
 from itertools import chain
 from pathlib import PurePath
 from textwrap import wrap
@@ -15,6 +14,7 @@ import typer
 from dominance.command import command
 from dominance_cli import say
 from dominance_cli.rundir import expanded, models, opened, place
+from dominance_cli.state import idle, state
 from dominance_cli.text import aligned, print_json, size
 
 _WIDTH = 67
@@ -26,10 +26,6 @@ _ATTRIBUTIONS = {
     "both": "each step split into the tasks' parts, and what each would do alone",
 }
 """What the kinds of splits mean."""
-
-_UNITS = (("days", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
-_LONG = 300.0
-"""Seconds without a write after which a run that is not complete is probably not being recorded any more."""
 
 
 def info(
@@ -87,7 +83,7 @@ def _row(facts: dict[str, Any]) -> list[str]:
     tasks = ", ".join(task["name"] for task in facts["tasks"])
     count = len(facts["accounts"])
     off = f"books: {count} {'remark' if count == 1 else 'remarks'}" if count else ""
-    return [PurePath(facts["path"]).name, _status(facts), _steps(facts), tasks, off]
+    return [PurePath(facts["path"]).name, facts["state"], _steps(facts), tasks, off]
 
 
 def _damage(run: str) -> list[str]:
@@ -118,7 +114,8 @@ def _facts(tree: Any, run: str) -> dict[str, Any]:
         "path": run,
         "bytes": files_of(run).size(),
         "status": attrs.get("status"),
-        "idle_seconds": _idle(run, tree) if attrs.get("status") == "recording" else None,
+        "state": state(run, tree),
+        "idle_seconds": idle(run, tree) if attrs.get("status") == "recording" else None,
         "tasks": [{"name": name, "last_weight": weight} for name, weight in last.items()],
         "final": _final(tree),
         "layers": len(attrs["layers"]),
@@ -138,16 +135,6 @@ def _facts(tree: Any, run: str) -> dict[str, Any]:
     }
 
 
-def _idle(run: str, tree: Any) -> float | None:
-    """Seconds since something was written; where the run is not a local one, since its last step; None without one."""
-    from dominance.store.files import LocalFiles, files_of
-
-    files, steps = files_of(run), tree["time"].to_numpy()
-    if isinstance(files, LocalFiles):
-        return max(0.0, time.time() - files.written())
-    return max(0.0, time.time() - float(steps[-1])) if len(steps) else None
-
-
 def _final(tree: Any) -> dict[str, dict[str, float]]:
     """Of a training that is over, the scores that count: task -> metric -> value."""
     found: dict[str, dict[str, float]] = {}
@@ -163,7 +150,7 @@ def _final(tree: Any) -> dict[str, dict[str, float]]:
 def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """What a person wants to know first, a line each; what the run's attributes lack is left out."""
     attrs = facts["attributes"]
-    lines = [("run", facts["path"]), ("status", _status(facts))]
+    lines = [("run", facts["path"]), ("status", facts["state"])]
     if facts["models"]:
         lines.append(("models", facts["models"]))
     lines += _books(facts)
@@ -219,15 +206,6 @@ def _length(share: float) -> str:
     return f"{100 * share:.2g} %"
 
 
-def _status(facts: dict[str, Any]) -> str:
-    idle = facts["idle_seconds"]
-    if idle is None:
-        return str(facts["status"])
-    unit, seconds = next(pair for pair in _UNITS if idle >= 2 * pair[1] or pair[1] == 1)
-    text = f"{facts['status']}, last written {idle / seconds:.0f} {unit} ago"
-    return text + (": killed, or waiting" if idle > _LONG else "")
-
-
 def _weighted(name: str, weight: float) -> str:
     return name if math.isnan(weight) else f"{name} ×{weight:.3g}"
 
@@ -237,7 +215,11 @@ def _steps(facts: dict[str, Any]) -> str:
         return "none recorded"
     taken = f" of {facts['steps_taken']} taken" if facts["steps_taken"] is not None else ""
     skipped = f", {facts['steps_skipped']} skipped" if facts["steps_skipped"] else ""
-    return f"{facts['steps_recorded']} recorded{taken}, from {facts['first_step']} to {facts['last_step']}{skipped}"
+    refused = facts["attributes"].get("refused_steps")
+    full = f", {refused} left out: the budget was full" if refused else ""
+    return (
+        f"{facts['steps_recorded']} recorded{taken}, from {facts['first_step']} to {facts['last_step']}{skipped}{full}"
+    )
 
 
 def _schedule(schedule: dict[str, Any]) -> str:

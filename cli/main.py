@@ -13,7 +13,7 @@ import typer
 import typer.main
 
 from dominance import __version__
-from dominance.errors import DominanceError
+from dominance.errors import BadOption, DominanceError
 from dominance_cli import say
 from dominance_cli.compare import compare
 from dominance_cli.figures import figures
@@ -103,6 +103,13 @@ def _leave_dask_out(command: str | None) -> None:
         sys.modules["dask"] = None  # type: ignore[assignment]  # which makes an import of it fail
 
 
+def _check_folder() -> None:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise BadOption("the working folder is gone", fix="change into one that is there") from None
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code.
 
@@ -112,6 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments is None:  # a process of our own
         _leave_dask_out(sys.argv[1] if len(sys.argv) > 1 else None)
     try:
+        _check_folder()
         # Not app(): that would put typer's own hook into sys.excepthook, which the recorded script would see.
         command: Any = typer.main.get_command(app)
         result = command.main(

@@ -129,6 +129,7 @@ class Recording:
             RunExists: the run directory is there already; nothing of the script has run.
             BadScript: there is no such module.
         """
+        from dominance.record.beside import apart
         from dominance.record.session import ScriptSession
 
         path = self.path.absolute()  # the script may change its folder
@@ -154,7 +155,7 @@ class Recording:
             outcome = self.prepared.run(self.args, on_torch=start)
         finally:
             if outcome is None or not outcome.forked:
-                with _shielded():
+                with _shielded(), apart():
                     self._finish(session, outcome, ready)
                 if latest is not None and not path.exists():
                     latest.restore()

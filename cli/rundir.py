@@ -53,7 +53,7 @@ def expanded(runs: Sequence[str]) -> list[str]:
     found: list[str] = []
     for run in runs:
         path = Path(run)
-        folder = "://" not in run and path.is_dir() and not (path / DATA_NAME).exists()
+        folder = "://" not in run and os.path.isdir(path) and not (path / DATA_NAME).exists()
         inside = [child for child in path.iterdir() if (child / DATA_NAME).exists()] if folder else []
         # Not runs/latest, which is a link to one of them.
         found += [str(child) for child in sorted(inside, key=_in_order) if not child.is_symlink()] or [run]

@@ -17,6 +17,7 @@ from dominance_cli import comparison, say
 from dominance_cli.folded import folded, shortened
 from dominance_cli.rundir import RUNS, expanded, models, opened, place
 from dominance_cli.singles import HELP, HIGHER, LOWER, directions, singles
+from dominance_cli.state import state
 from dominance_cli.text import aligned, print_json
 from dominance_cli.threshold import QUANTITIES, parse
 
@@ -99,7 +100,7 @@ def summary(
                 unsure.append(f"{run}: {condition} cannot be judged: {'; '.join(why)}")
             else:
                 crossed += [f"{run}: {row}" for row in rows]
-        documents.append(_document(run, table, said))
+        documents.append({**_document(run, table, said), "state": state(run, tree)})
         if not as_json:
             print("\n" * (number > 0) + _heading(run, tree, table) + "\n")
             width = max(min(shutil.get_terminal_size((80, 24)).columns, MOST_COLUMNS), 40)
@@ -135,7 +136,8 @@ def _views(
         try:
             views[run] = overview(tree)
         except NothingRecorded as error:
-            unmeasured[run] = {"unmeasured": str(error), "remarks": accounts(tree)}
+            ended = [] if tree.attrs.get("status") in (None, "complete") else [f"Status: {state(run, tree)}."]
+            unmeasured[run] = {"unmeasured": str(error), "remarks": [*accounts(tree), *ended]}
             if not in_folder or (len(unmeasured) == len(trees)):
                 if not quiet and unmeasured[run]["remarks"]:
                     print(f"{run}\n\n" + "\n".join(unmeasured[run]["remarks"]))
@@ -150,8 +152,8 @@ def _say_unmeasured(run: str, why: dict[str, Any], *, first: bool, quiet: bool) 
 
 
 def _heading(run: str, tree: Any, table: pd.DataFrame) -> str:
-    others = models(run, tree.attrs)
-    return f"{run}, step {table.attrs['step']}" + (f"; {others}" if others else "")
+    ended = "" if tree.attrs.get("status") in (None, "complete") else state(run, tree)
+    return "; ".join(filter(None, (f"{run}, step {table.attrs['step']}", ended, models(run, tree.attrs))))
 
 
 def _document(run: str, table: pd.DataFrame, said: Verdict) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from dominance.analyse.groups import ALL_SHARED
 from dominance.analyse.runs import only_run
 from dominance.analyse.steps import superseded
 from dominance.analyse.updates import bucket_tables
+from dominance.errors import NothingRecorded
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,9 @@ def overview(run: xr.DataTree) -> Overview:
         NothingRecorded: no usable step, or no shared parameter.
     """
     run = only_run(run)
+    if not run.sizes["step"]:
+        where = run.attrs.get("path", "run")
+        raise NothingRecorded(f"{where}: no step was recorded", fix="let the training take at least one step")
     attribution = "solo" if run.attrs.get("attribution") == "solo" else "additive"
     layers, trunk = bucket_tables(run, ["layer", "all"], attribution=attribution)
     return Overview(layers, trunk, gcd(run), gcd(run, by="all"), _norms(run, attribution))

@@ -83,7 +83,7 @@ def _hand_over(run: Recording, row: Row) -> None:
 
 
 def _spend(run: Recording) -> None:
-    if run.schedule.spend(run.sink.used, run.options.budget, run.step.number):
+    if run.schedule.spend(run.sink.spent, run.step.number):
         interval = run.schedule.every * run.schedule.stretch
         run.say(
             f"half of the budget that was left is used at step {run.step.number}: "

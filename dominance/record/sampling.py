@@ -117,14 +117,14 @@ class Schedule:
             return True
         return (step - self._start) % self.period < self.burst
 
-    def spend(self, used: int, budget: int, step: int) -> bool:
-        """Account for the bytes ``used`` so far; True when the schedule was stretched after this step.
+    def spend(self, share: float, step: int) -> bool:
+        """Account for the share of the budget that is used so far; True when the schedule was stretched after it.
 
         A burst that is under way is finished, and the next one starts a new period after its start.
         """
         burst_start = step - (step - self._start) % self.period
         stretched = False
-        while used > budget * (1 - 0.5 ** (self._era + 1)) and self.stretch < _LONGEST_STRETCH:
+        while share > 1 - 0.5 ** (self._era + 1) and self.stretch < _LONGEST_STRETCH:
             self.stretch *= _STRETCH
             self._start = burst_start
             stretched = True

@@ -25,6 +25,7 @@ from typing import Literal, NoReturn
 
 from dominance.errors import BadScript
 from dominance.record.arrival import when_imported
+from dominance.record.beside import apart, give_way
 from dominance.record.tracebacks import peel
 
 _KEPT: list[ModuleType] = []
@@ -86,7 +87,8 @@ class Prepared:
         def arrived() -> None:
             if os.getpid() == pid:
                 seen.append(True)
-                on_torch()
+                with apart():
+                    on_torch()
 
         if self.error is not None:
             return Outcome(_print_error(self.error), "failed", torch=False)
@@ -105,6 +107,7 @@ class Prepared:
             first = self.file if self.code is None else os.path.dirname(os.path.realpath(self.target))
         if not sys.flags.safe_path:
             sys.path[:1] = [first]
+            give_way(first)
         elif self.code is None and not self.module:
             sys.path.insert(0, first)
         main = ModuleType("__main__")

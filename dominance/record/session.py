@@ -11,7 +11,8 @@ from dominance.config import RecordOptions
 from dominance.errors import NothingRecorded, RunExists
 from dominance.record.evaluation import Evaluation, hear_no_more, listen
 from dominance.record.models import free_path, remove_models
-from dominance.schema import DATA_NAME, MODEL_NUMBER, MODEL_OF
+from dominance.schema import MODEL_NUMBER, MODEL_OF
+from dominance.store.first_look import check_replaceable, check_resumable
 from dominance.store.lock import RunLock, occupied
 
 if TYPE_CHECKING:
@@ -71,15 +72,19 @@ class ScriptSession:
 
         Raises:
             RunExists: the output is there and neither flag was given, or is no run; or another process writes it.
-            BadOption: it cannot be made or written.
+            BadOption: it cannot be made or written; or the run that is to go on was recorded with other options.
+            CorruptRun: the run that is to go on cannot be read.
         """
         there = occupied(self.path)
         if there and not (self._force or self._resume):
             raise RunExists(
                 f"{self.path} exists", fix="give --force to replace it, --resume to go on with it, or another -o"
             )
-        if there and not (self.path / DATA_NAME).is_dir():
-            raise RunExists(f"{self.path}: holds something that is no dominance run", fix="choose another -o")
+        if there and self._force:
+            check_replaceable(self.path)
+        elif there:
+            exact, attribution = self._options.exact, self._options.attribution
+            check_resumable(self.path, exact=exact, attribution=attribution, records=self._options.records)
         self._lock = RunLock(self.path)
         if self._force:
             remove_models(self.path)

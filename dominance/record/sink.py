@@ -76,9 +76,9 @@ class Sink:
         return self._writer is not None
 
     @property
-    def used(self) -> int:
-        """Bytes on disk."""
-        return 0 if self._writer is None else self._writer.bytes_written
+    def spent(self) -> float:
+        """The share of the budget that rows have used."""
+        return 0.0 if self._writer is None else self._writer.spent
 
     @property
     def writer(self) -> RunWriter | None:

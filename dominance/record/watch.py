@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from dominance.config import RecordOptions
+from dominance.errors import BadOption, RunExists
 from dominance.record import at_backward, at_grad, at_hand, at_step, said
 from dominance.record.following import Following
 from dominance.record.graph import first_leaves
@@ -104,11 +105,15 @@ class Watch:
         where = traceback.extract_tb(error.__traceback__)
         place = f" ({os.path.basename(where[-1].filename)}:{where[-1].lineno})" if where else ""
         self.failure = f"{type(error).__name__}: {error}".splitlines()[0] + place
-        self._say(f"recording stopped at step {self.recording.step.number}, the training goes on: {self.failure}")
+        strict = self.recording.options.strict and isinstance(error, BadOption | RunExists)
+        goes_on = "" if strict else ", the training goes on"
+        self._say(f"recording stopped at step {self.recording.step.number}{goes_on}: {self.failure}")
         self._lines.off()
         self._outputs.stop()
         for recording in self.models.all:
             recording.ledger.clear()
+        if strict:  # what was asked for cannot be had, as where the tasks are not found
+            raise SystemExit(2)
 
     @harmless
     def _finish(self, recording: Recording) -> None:

@@ -23,8 +23,12 @@ _held: set[tuple[int, int]] = set()
 
 
 def occupied(path: Path) -> bool:
-    """Whether there is a file, or a folder with anything in it but a lock."""
-    return path.exists() and (not path.is_dir() or any(child.name != NAME for child in path.iterdir()))
+    """Whether there is a file, or a folder with anything in it but a lock. Raises BadOption if that cannot be told."""
+    try:
+        return path.exists() and (not path.is_dir() or any(child.name != NAME for child in path.iterdir()))
+    except OSError as error:  # too long a name, a folder that nobody may read
+        fix = "choose another directory with -o"
+        raise BadOption(f"{path}: cannot be made or written ({error.strerror})", fix=fix) from None
 
 
 def _key(file: Path) -> tuple[int, int] | None:
@@ -33,6 +37,14 @@ def _key(file: Path) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino
+
+
+def held(path: Path) -> bool | None:
+    """Whether somebody writes the run at ``path``, on this machine; None where that cannot be told."""
+    name = path / NAME
+    if (key := _key(name)) is None:
+        return False
+    return True if key in _held else _other_holds(name)
 
 
 class RunLock:
@@ -113,6 +125,9 @@ if sys.platform == "win32":
             raise
         return True
 
+    def _other_holds(file: Path) -> bool | None:
+        return None
+
 else:
 
     def _lock(file: int) -> bool:
@@ -125,3 +140,23 @@ else:
                 return False
             raise
         return True
+
+    def _other_holds(file: Path) -> bool | None:
+        """Asked for, and not tried: a lock that is taken, however shortly, would turn away a recording that begins."""
+        import fcntl
+        import struct
+
+        if sys.platform != "linux":
+            return None  # the form of the question differs
+        asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        try:
+            opened = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            answer = fcntl.fcntl(opened, fcntl.F_GETLK, asked)
+        except OSError:
+            return None
+        finally:
+            os.close(opened)
+        return bool(struct.unpack("hhqqi4x", answer)[0] != fcntl.F_UNLCK)

@@ -244,6 +244,10 @@ class Stream:
         """Most bytes of the chunks of rows ``committed`` to ``last``, see Grid.worst_case."""
         return sum(grid.worst_case(committed, last) for grid in self.grids.values())
 
+    def largest_chunks(self) -> int:
+        """Most bytes of the chunks that are not full, and of what the thread may have before it."""
+        return sum(grid.worst_case(0, grid.rows + 2 * self.block_rows) for grid in self.grids.values())
+
     def largest_file(self, last: int) -> int:
         """Most bytes of a single chunk while there are no more than ``last`` rows."""
         return max(grid.largest_file(last) for grid in self.grids.values())

@@ -71,7 +71,7 @@ class RunWriter:
         resume: bool = False,
         keep: tuple[int, int] | None = None,
         lock: RunLock | None = None,
-        flush_seconds: float = 30.0,
+        flush_seconds: float = 10.0,
     ) -> None:
         self.path = Path(path)
         self.budget = budget
@@ -114,6 +114,9 @@ class RunWriter:
         else:
             self._continue(layout, keep)
         self._settle()
+        rows = sum(self._disk.size(key) for key in self._disk.files() if "/c/" in key and not key.startswith("coord/"))
+        self._empty = self._disk.total - rows
+        self._fixed = self._empty + self._attributes.size + self._metadata_size + _NUMBERS + _SLACK
         self._thread.start()
         if found is not None:
             self.grow_tasks(layout.tasks[len(found["tasks"]) :])
@@ -164,6 +167,20 @@ class RunWriter:
     def bytes_written(self) -> int:
         """Bytes of all files in ``data.zarr``."""
         return self._disk.total
+
+    @property
+    def spent(self) -> float:
+        """The share of the budget that rows have used, of what it leaves for rows; 0 without a budget.
+
+        ``append`` takes no row whose chunks might not fit at worst. Where one chunk of each array, at worst, is a small
+        part of the budget, what counts is what is on disk; else it is what the rows so far could take.
+        """
+        if self.budget is None:
+            return 0.0
+        room, open_chunks = self.budget - self._fixed, self._steps.largest_chunks()
+        if 2 * open_chunks > room:
+            return (self._need(self._steps.count, self._events.count) - self._fixed) / max(room, 1)
+        return max(0, self._disk.total - self._empty) / (room - open_chunks)
 
     @property
     def failed(self) -> bool:

@@ -206,3 +206,32 @@ def test_a_folder_called_latest_is_left_alone(tmp_path: Path) -> None:
     assert "latest is no link and was left alone; the run is run" in str(latest.point())
     latest.restore()
     assert (tmp_path / "latest").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["-o", "x" * 300], "File name too long"),
+        (["--force", "-o", "other"], "no dominance run"),
+        (["--resume", "--exact", "-o", "there"], "cannot be resumed, it was recorded without --exact"),
+        (["--resume", "--params", "x*", "-o", "there"], "cannot be resumed, --params leaves out"),
+    ],
+)
+def test_what_cannot_be_recorded_there_is_known_before_the_script_starts(
+    folder: Path, options: list[str], says: str
+) -> None:
+    (folder / "other" / "data.zarr").mkdir(parents=True, exist_ok=True)
+    (folder / "other" / "data.zarr" / "file").write_text("precious")
+    if not (folder / "there").exists():
+        assert recorded(folder, "-q", "-o", "there", "train.py", "--lr", "0.1").returncode == 0
+    done = recorded(folder, *options, "train.py", "--lr", "0.1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert (folder / "other" / "data.zarr" / "file").exists()
+
+
+def test_strict_ends_a_script_whose_parameters_do_not_match(folder: Path) -> None:
+    done = recorded(folder, "--strict", "--params", "nothing*", "-o", "unmatched", "train.py", "--lr", "0.1")
+    assert done.returncode == 2
+    assert "recording stopped at step 0: BadOption: no parameter matches" in done.stderr

@@ -118,7 +118,7 @@ def test_a_budget_holds_for_millions_of_steps(every: int, burst: int) -> None:
     def record(step: int) -> None:
         nonlocal used
         used += each
-        if schedule.spend(used, budget, step):
+        if schedule.spend(used / budget, step):
             stretched.append(step)
 
     steps = 500_000 * every if every < 5 else 1_000_000
@@ -140,16 +140,16 @@ def test_a_budget_holds_for_millions_of_steps(every: int, burst: int) -> None:
 def test_a_jump_in_the_bytes_used_is_taken_at_once() -> None:
     """Files grow a block at a time: 0 bytes for long, then 80 % of the budget."""
     schedule = Schedule(every=10, burst=2)
-    assert not schedule.spend(500, 1000, 21)
-    assert schedule.spend(800, 1000, 40)
+    assert not schedule.spend(0.5, 21)
+    assert schedule.spend(0.8, 40)
     assert schedule.stretch == 16, "beyond 1/2 and 3/4 of the budget"
     assert [step for step in range(41, 800) if schedule.records(step)] == [41, 360, 361, 680, 681]
-    assert not schedule.spend(800, 1000, 41)
+    assert not schedule.spend(0.8, 41)
 
 
 def test_stretched_where_every_step_was_recorded() -> None:
     schedule = Schedule(every=1, burst=1)
-    assert schedule.spend(501, 1000, 9)
+    assert schedule.spend(0.501, 9)
     assert [step for step in range(10, 20) if schedule.records(step)] == [13, 17]
 
 

@@ -9,6 +9,7 @@ import pytest
 from store_rows import attributes_of, make_layout, make_row, noise_row, size_of
 
 from dominance.errors import BadOption
+from dominance.record.sampling import Schedule
 from dominance.store.verify import verify
 from dominance.store.writer import RunWriter
 
@@ -67,3 +68,20 @@ def test_attributes_do_not_break_the_budget(tmp_path: Path) -> None:
             writer.set_attrs(novel="x" * 150_000)
     assert size_of(tmp_path / "run") <= 200_000
     assert attributes_of(tmp_path / "run")["note"] == "x" * 5000
+
+
+@pytest.mark.parametrize(("budget", "coords"), [(1_000_000, 25), (400_000, 40), (3_000_000, 200)])
+@pytest.mark.parametrize("noise", [True, False])
+def test_a_small_budget_lasts_for_a_long_training(tmp_path: Path, budget: int, coords: int, noise: bool) -> None:
+    layout, rng, schedule = make_layout(coords=coords), np.random.default_rng(0), Schedule(1, 1)
+    kept, last = [], 20_000
+    with RunWriter(tmp_path / "run", layout, budget=budget, exact=True) as writer:
+        for step in range(last):
+            if schedule.records(step):
+                row = noise_row(layout, rng) if noise else make_row(layout, step)
+                if writer.append(row | {"step": step}):
+                    kept.append(step)
+                schedule.spend(writer.spent, step)
+        assert writer.refused < 0.02 * len(kept)
+    assert kept[-1] > last / 3
+    assert len(kept) > 50
