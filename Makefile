@@ -9,12 +9,14 @@ BIN := $(VENV)/bin
 # Two workers on two cores: torch and numpy must not start threads of their own on top.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test lint speed trainers programs faults setup clean
+.PHONY: help demo test lowest data lint speed trainers programs faults setup clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    record a training script on real data, summarise it, draw its report"
 	@echo "make test    the tests, ruff and mypy"
+	@echo "make lowest  the tests on the lowest versions that pyproject.toml declares, in an environment of their own"
+	@echo "make data    the tests that read data which other packages bring, with these packages beside $(VENV)"
 	@echo "make lint    ruff and mypy alone"
 	@echo "make speed   the speed measurements; docs/cost.md gets its table"
 	@echo "make trainers  real trainers under record, in an environment of their own"
@@ -32,6 +34,27 @@ demo: setup
 
 test: lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+# Without notebooks, which need more, and without doctests: numpy 1 shows numbers otherwise.
+lowest: .venv-lowest/.installed
+	nice .venv-lowest/bin/python -m pytest -n $(WORKERS) --dist worksteal -p no:cacheprovider tests \
+		--ignore tests/test_notebooks.py
+
+.venv-lowest/.installed: tests/lowest.txt pyproject.toml
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet -c tests/lowest.txt -e ".[examples,dask,remote]" \
+		pytest pytest-xdist hypothesis obstore "torchjd[full]==0.18.0"
+	@touch $@
+
+data: .venv-data/.installed
+	nice .venv-data/bin/python -m pytest -p no:cacheprovider tests/benchmarks
+
+.venv-data/.installed: tests/benchmarks/data_requirements.txt $(VENV)/.installed
+	$(PYTHON) -m venv .venv-data
+	@site='import site; print(site.getsitepackages()[0])'; echo "import site; site.addsitedir('$$($(BIN)/python -c "$$site")')" \
+		> "$$(.venv-data/bin/python -c "$$site")/beside.pth"
+	.venv-data/bin/python -m pip install --quiet --no-deps -r tests/benchmarks/data_requirements.txt
+	@touch $@
 
 lint: setup
 	$(BIN)/ruff check
@@ -79,5 +102,5 @@ $(VENV)/.installed: pyproject.toml $(VENV)/.dependencies
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-trainers .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .venv-trainers .venv-lowest .venv-data .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -46,6 +46,10 @@ def read_table(
     return frame
 
 
+_NOTICES_LONG_ROWS = tuple(int(part) for part in pd.__version__.split(".")[:2]) >= (3, 1)
+"""Whether pandas notices that the first row of a piece has a column too many; else a file is read whole, then cut."""
+
+
 def read_pieces(
     path: Path,
     *,
@@ -65,6 +69,10 @@ def read_pieces(
     Raises:
         BadData: as ``read_table``.
     """
+    if not _NOTICES_LONG_ROWS:
+        for frame in _frames(path, names, sep, text, columns, encoding, quoted, rows, None):
+            yield from (frame.iloc[first : first + size] for first in range(0, len(frame), size))
+        return
     yield from _frames(path, names, sep, text, columns, encoding, quoted, rows, size)
 
 

@@ -16,7 +16,8 @@ from dominance.analyse.updates import EDGES
 from dominance.errors import BadOption, NothingRecorded
 from dominance.schema import Parameter
 
-UPDATE = st.one_of(st.just(0.0), st.sampled_from([1e-25, -3e-4, 0.5, 2.0]), st.floats(-(2**20), 2**20, width=32))
+SOME = [float(np.float32(size)) for size in (1e-25, -3e-4, 0.5, 2)]
+UPDATE = st.one_of(st.just(0.0), st.sampled_from(SOME), st.floats(-(2**20), 2**20, width=32))
 
 
 def buckets_by_definition(ratio: np.ndarray, edges: tuple[float, ...] = EDGES) -> np.ndarray:

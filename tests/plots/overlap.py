@@ -11,7 +11,7 @@ from matplotlib.text import Text
 def boxes(figure: Any) -> list[tuple[str, Any]]:
     """(words, extent in pixels) of every text that is seen, line by line."""
     figure.draw_without_rendering()
-    renderer = figure.canvas.get_renderer()
+    renderer = figure._get_renderer()
     found = []
     for text in figure.findobj(lambda artist: isinstance(artist, Text)):
         if not text.get_text().strip() or not text.get_visible():

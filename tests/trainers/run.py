@@ -80,7 +80,7 @@ PROGRAMS = (
     Program("gpytorch_multitask.py", "gpytorch", ("first", "second")),
     Program("pyro_svi.py", "pyro-ppl", ("count", "size"), by_hand=False, module="pyro"),
     Program("deepxde_poisson.py", "deepxde", ("losses[0]", "losses[1]"), by_hand=False),
-    Program("pykeen_pipeline.py", "pykeen", ("process_slcwa_scores", "regularization_term"), by_hand=False),
+    Program("pykeen_pipeline.py", "pykeen", ("MarginRankingLoss", "regularization_term"), by_hand=False),
     Program("sentence_losses.py", "sentence-transformers", ("similarity_loss", "ranking_loss")),
     Program("metric_learning.py", "pytorch-metric-learning", ("metric_loss", "class_loss")),
     Program("metric_learning.py multiple", "pytorch-metric-learning", ("ContrastiveLoss", "NTXentLoss")),

@@ -47,7 +47,7 @@ def shortest(gram: Matrix, some: tuple[int, ...]) -> float:
     part = gram[np.ix_(some, some)]
     border = np.ones((len(some) + 1, len(some) + 1))
     border[:-1, :-1], border[-1, -1] = part / part.max() if part.max() > 0 else part, 0
-    weights = np.linalg.lstsq(border, np.eye(len(some) + 1)[-1])[0][:-1]
+    weights = np.linalg.lstsq(border, np.eye(len(some) + 1)[-1], rcond=None)[0][:-1]
     if weights.min() < 0 or abs(weights.sum() - 1) > 1e-9:
         return np.inf
     return float(weights @ part @ weights)
