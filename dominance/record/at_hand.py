@@ -19,6 +19,11 @@ from dominance.record.splits import GradientSplit
 
 UNREAD = "parameters moved and no optimizer moved them: what gradients they were moved by was not to be seen"
 
+REPLACED = (
+    "the script puts new tensors in the place of its parameters at each step, which cannot be followed: "
+    "change them in place, as by p.data.sub_()"
+)
+
 
 def begin(run: Recording, reached: Sequence[Tensor]) -> None:
     """A pass is about to be made that reaches these leaf tensors; the next step may be taken by hand."""
@@ -58,6 +63,9 @@ def optimizer_steps(run: Recording) -> None:
 def look(run: Recording) -> bool:
     """See whether a step was taken by hand since the last pass; if so, split it. The training step is over then."""
     hand = run.hand
+    if hand.replaces and not run.records and run.step.passes:
+        run.step.stepped.add(id(hand))
+        return True
     if not hand.possible or run.step.over or not (hand.sample_moved or hand.moves.look()):
         return False
     if not hand.alone:
@@ -77,6 +85,24 @@ def look(run: Recording) -> bool:
     run.step.stepped.add(id(hand))
     run.hooks.grads.rest(hand.moves.watched)
     hand.end(keep=run.records_next)
+    return True
+
+
+def replaced(run: Recording, reached: Sequence[Tensor]) -> bool:
+    """Whether these leaf tensors stand in the place of the parameters, as where a function of a dictionary of them is
+    trained. Then a step was taken, which is counted, and they are the parameters from here on.
+    """
+    hand = run.hand
+    if not hand.possible or run.sink.laid_out or not run.bare or hand.moves.look():
+        return False
+    if sorted(p.shape for p in hand.moves.watched) != sorted(p.shape for p in reached if p.requires_grad):
+        return False
+    run.step.spoiled = REPLACED
+    run.step.stepped.add(id(hand))
+    run.hooks.grads.rest(hand.moves.watched)
+    kept.finish(run)
+    run.let_go()
+    run.hand.possible = run.hand.replaces = True
     return True
 
 

@@ -32,6 +32,8 @@ class ByHand:
         """Whether they are looked for: no optimizer holds what the losses reach. None: not known yet."""
         self.alone = False
         """Whether no optimizer held a parameter when the first such step had been taken."""
+        self.replaces = False
+        """Whether new tensors take the parameters' places at each step."""
         self.moves = Moves()
         self.taken: dict[Tensor, list[Tensor]] = {}
         """Gradients that the script took with autograd.grad in this step, as it has them."""

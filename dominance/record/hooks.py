@@ -90,6 +90,8 @@ class Hooks:
         self._aside = False
         self._silence = Silence()
         self._doubtful: list[Node] = []
+        self.transformed = 0
+        """Passes inside a transform of torch.func, which were left alone."""
         self.grads = GradAccess(self._patch, self.tell)
 
     def install(self) -> None:
@@ -249,6 +251,7 @@ class Hooks:
         """Many gradients in one call: told row by row, where it is of training; others are left alone."""
         batch = None if kwargs.get("accumulate_grad") else self.tell(batch_of, outputs, args[0])
         if batch is None:
+            self.transformed += 1
             return original(outputs, *args, **kwargs)
         with outside():
             took = self.tell(self._watcher.before_rows, outputs, batch.rows, args[3])

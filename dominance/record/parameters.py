@@ -183,8 +183,9 @@ class ParameterTable:
             for named in found:
                 self.named[named.tensor] = named if alone else _prefixed(named, prefix)
             taken |= {prefix} | {self.named[named.tensor].name for named in found}
-        # A matrix that no optimizer and no model owns is an input that needs gradient.
-        bare = [t for t in missing.values() if id(t) in held or isinstance(t, nn.Parameter) or t.dim() < 2]
+        # A matrix that no optimizer and no model owns is an input that needs gradient, where there are any of these.
+        scratch = not held and not owners
+        bare = [t for t in missing.values() if id(t) in held or isinstance(t, nn.Parameter) or t.dim() < 2 or scratch]
         for position, tensor in enumerate(bare):
             name = _unused(variables.get(id(tensor), f"tensor{position + 1}"), taken)
             taken.add(name)

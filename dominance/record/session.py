@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from dominance.record.probes import NoiseProbe
     from dominance.record.watch import Watch
 
+_TRANSFORMED = (
+    "gradients were taken inside a transform (torch.func.grad, vmap), where tasks cannot be told: "
+    "use torch.autograd.grad or backward() outside of it"
+)
+
 
 @dataclass(frozen=True)
 class SessionResult:
@@ -158,6 +163,8 @@ class ScriptSession:
             steps = sum(recording.step.number for recording in every)
             reasons = [reason for recording in every for reason in recording.books.unrecorded]
             reasons += [recording.unfinished for recording in every if recording.unfinished is not None]
+            if not steps and not reasons and watch.hooks.transformed:
+                reasons = [_TRANSFORMED]
             if steps or reasons:
                 counted = f" of {steps} steps that were taken" if steps else ""
                 message = f"nothing was recorded{counted}: {'; '.join(dict.fromkeys(reasons))}"

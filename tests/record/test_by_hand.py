@@ -545,3 +545,64 @@ def test_evaluation_between_the_steps_makes_no_step(tmp_path: Path) -> None:
                 p.data.copy_(value)
 
     assert_rates(recorded(tmp_path / "run", program))
+
+
+def weights() -> tuple[Tensor, Tensor, Tensor]:
+    torch.manual_seed(0)
+    return (
+        torch.randn(6, 8, requires_grad=True),
+        torch.randn(8, 1, requires_grad=True),
+        torch.randn(8, 1, requires_grad=True),
+    )
+
+
+def test_matrices_that_no_model_owns_are_parameters_where_there_is_no_optimizer(tmp_path: Path) -> None:
+    def train() -> None:
+        trunk, head, other = weights()
+        for x in batches():
+            z = (x @ trunk).tanh()
+            depth, seg = ((z @ head)[:, 0] - x.sum(1)).square().mean(), (z @ other).abs().mean()
+            (depth + seg).backward()
+            with torch.no_grad():
+                for p in (trunk, head, other):
+                    p -= RATE * p.grad  # type: ignore[operator]
+                    p.grad = None
+
+    session(tmp_path / "run", train)
+    tree = open_run(tmp_path / "run")
+    names = tree["gradient/total"]["parameter"].values
+    assert sorted(set(names.tolist())) == ["head", "other", "trunk"]
+    assert tree["step"].values.tolist() == list(range(STEPS))
+    assert_rates(tree)
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_new_tensors_in_the_place_of_the_parameters_are_counted_with_the_reason(every: int, tmp_path: Path) -> None:
+    def train() -> None:
+        params = list(weights())
+        for x in batches():
+            z = (x @ params[0]).tanh()
+            loss = (z @ params[1]).square().mean() + (z @ params[2]).abs().mean()
+            gradients = torch.autograd.grad(loss, params)
+            params = [(p - RATE * g).detach().requires_grad_() for p, g in zip(params, gradients, strict=True)]
+
+    result: Any = session(tmp_path / "run", train, every=every).result  # type: ignore[attr-defined]
+    assert result.steps == {}
+    assert "new tensors in the place of its parameters" in str(result.message)
+    assert "steps that were taken" in str(result.message)
+
+
+def test_gradients_of_torch_func_are_said_not_to_be_seen(tmp_path: Path) -> None:
+    def train() -> None:
+        params = tuple(p.detach() for p in weights())
+
+        def loss(params: tuple[Tensor, ...], x: Tensor) -> Tensor:
+            z = (x @ params[0]).tanh()
+            return (z @ params[1]).square().mean() + (z @ params[2]).abs().mean()
+
+        for x in batches():
+            gradients = torch.func.grad(loss)(params, x)
+            params = tuple(p - RATE * g for p, g in zip(params, gradients, strict=True))
+
+    result: Any = session(tmp_path / "run", train).result  # type: ignore[attr-defined]
+    assert "torch.func.grad" in str(result.message)
