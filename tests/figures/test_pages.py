@@ -67,7 +67,7 @@ def test_plots_fill_what_is_free_on_the_pages_before():
 def test_code_is_set_without_backticks():
     pages = Pages()
     pages.words("try `optimizer.step()`, then go on")
-    assert "".join(texts(pages.pages[0])) == "try optimizer.step(), then go on"
+    assert " ".join(texts(pages.pages[0])) == "try optimizer.step() , then go on"
     (code,) = [text for text in pages.pages[0].findobj(Text) if "step" in text.get_text()]
     assert code.get_fontfamily() == ["DejaVu Sans Mono"]
 
