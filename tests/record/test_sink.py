@@ -79,11 +79,12 @@ class Program:
 def test_the_run_that_is_laid_out(tmp_path: Path) -> None:
     made, program = sink(tmp_path / "run"), Program(4)
     assert not made.laid_out
-    assert made.used == 0
+    assert made.spent == 0
     made.announce(["a", "b"], {"a": 1.0, "b": 0.5}, ["l2"], [])
     program.lay_out(made, "a", "b")
     assert made.laid_out
-    assert made.used > 0
+    assert made.writer is not None
+    assert made.writer.bytes_written > 0
     made.append(made.row(3, -1))
     made.close(complete=True, steps_taken=4)
     run = open_run(tmp_path / "run")
