@@ -95,8 +95,10 @@ TOLD: dict[str, Type] = {
     "steps_taken": maybe(whole()),
     "task_weights": keyed(maybe(number)),
     "training": fields(
-        {"benchmark": text, "method": text},
+        {},
         {
+            "benchmark": text,
+            "method": text,
             "settings": keyed(anything),
             "options": keyed(anything),
             "seed": maybe(whole(-LARGEST)),
