@@ -59,6 +59,9 @@ class _Visit:
     """Whether the loss has come apart by here: something else that carries a loss is added to this."""
 
 
+Joins = Callable[["Splitter", Edge, tuple[int, ...], Node | None], bool]
+
+
 class Splitter:
     """Walks from the root of a loss through linear nodes down to its terms.
 
@@ -70,7 +73,8 @@ class Splitter:
         loss_like: whether a vector at this edge is a loss per sample, so that a sum of vectors is a sum of losses.
         lifts: whether the scalar at this edge is a value that a statement or a function made: it is the loss, and
             not what it was computed from, where it holds that one term alone.
-        joins: whether the scalar at this edge, a summand of the loss, is one value that is a sum inside.
+        joins: whether the scalar at this edge, a summand of the loss, is one value that is a sum inside; it is given
+            the splitter, since one that it knew itself would keep itself, and the tensors it knows, alive.
     """
 
     def __init__(
@@ -79,7 +83,7 @@ class Splitter:
         named: Named,
         loss_like: Callable[[Edge], bool],
         lifts: Named | None = None,
-        joins: Named | None = None,
+        joins: Joins | None = None,
     ) -> None:
         self._carries_loss = carries_loss
         self._named = named
@@ -147,7 +151,7 @@ class Splitter:
         """Whether a summand of the loss is one value: its own sum is not gone into."""
         if self._joins is None or not visit.beside or visit.entry is not None or visit.above is None:
             return False
-        return output_size(visit.edge) == 1 and self._joins(visit.edge, visit.path, visit.above.edge[0])
+        return output_size(visit.edge) == 1 and self._joins(self, visit.edge, visit.path, visit.above.edge[0])
 
     def _summands(self, edge: Edge, entry: int | None = None) -> list[Step]:
         """The children to go on to, with their positions; none where the walk must stop."""

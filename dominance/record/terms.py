@@ -132,7 +132,7 @@ class TermFinder:
         def loss_like(edge: Edge) -> bool:
             return edge in names.vectors or edge[0].name().startswith(_LOSS_NODES)
 
-        def joins(edge: Edge, path: tuple[int, ...], above: Node | None) -> bool:
+        def joins(splitter: Splitter, edge: Edge, path: tuple[int, ...], above: Node | None) -> bool:
             handed = self._values.is_handed(edge, above)
             if handed is None:
                 return fingerprint(edge[0]) in self._joined
@@ -145,8 +145,7 @@ class TermFinder:
             (self._joined.add if one else self._joined.discard)(fingerprint(edge[0]))
             return one
 
-        splitter = Splitter(lambda node: touches(node) or node in known, named, loss_like, self._lifts(names), joins)
-        return splitter
+        return Splitter(lambda node: touches(node) or node in known, named, loss_like, self._lifts(names), joins)
 
     def _while_alone(
         self, terms: list[Term], splitter: Splitter, live: Splitter, parameters: set[int]
