@@ -229,19 +229,29 @@ class Splitter:
             (node, _), path = stack.pop()
             if node.name() == ACCUMULATE or len(seen) > _FEW_NODES:
                 return []
+            goes_on = False
             for position, (child, output) in enumerate(node.next_functions):
                 edge, below = (child, output), (*path, position)
-                if child is None or edge in seen:
+                if child is None:
+                    continue
+                if edge in seen:
+                    goes_on = True
                     continue
                 seen.add(edge)
                 if output_size(edge) == 1 and self._named(edge, below, node):
                     found[edge] = Term(edge, below, child.name(), node)
+                    goes_on = True
                 elif _stacks_scalars(child):
                     found |= {each.edge: each for each in self.terms(edge, below) if self._carries_loss(each.node)}
+                    goes_on = True
                 elif self._carries_loss(child):
                     if node.name() in QUOTIENTS and position == 1:
                         return []
                     stack.append((edge, below))
+                    goes_on = True
+            if not goes_on:
+                # Here data come in that no loss among those found accounts for: a layer of the network.
+                return []
         return sorted(found.values(), key=lambda each: each.path)
 
     def _holds_losses(self, edge: Edge) -> bool:

@@ -172,3 +172,15 @@ def test_the_locals_of_a_function_that_makes_one_loss_are_no_tasks(tmp_path: Pat
     run = recorded(tmp_path, Net(), lambda net, step: losses(net).backward(), 3)
     assert run.attrs["tasks"] == ["depth_loss", "seg_loss"]
     np.testing.assert_allclose(run["loss/weight"].values, [[1, 2]] * 3, rtol=1e-6)
+
+
+def test_a_vector_that_is_no_loss_gives_no_names(tmp_path: Path) -> None:
+    def losses_of(net: nn.Module) -> Tensor:
+        z = net.trunk(DATA.x)
+        gates = torch.stack([z.mean(), z.var()])
+        depth_loss = (net.depth_head(z) * gates[0] - DATA.t).square().mean()
+        seg_loss = F.cross_entropy(net.seg_head(z) * gates[1], DATA.y)
+        return depth_loss + seg_loss
+
+    run = recorded(tmp_path, Net(), lambda net, step: losses_of(net).backward(), 3)
+    assert run.attrs["tasks"] == ["depth_loss", "seg_loss"]
