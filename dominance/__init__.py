@@ -22,6 +22,7 @@ _HOME = {
     "by_part": "dominance.record.columns",
     "observe": "dominance.record.tasks_named",
     "evaluate": "dominance.record.evaluation",
+    "log": "dominance.record.metrics",
     "open_run": "dominance.store.reader",
     "open_runs": "dominance.store.reader",
     "au": "dominance.analyse.updates",
@@ -129,6 +130,7 @@ if TYPE_CHECKING:
     from dominance.record.columns import by_group as by_group
     from dominance.record.columns import by_part as by_part
     from dominance.record.evaluation import evaluate as evaluate
+    from dominance.record.metrics import log as log
     from dominance.record.recorder import Recorder as Recorder
     from dominance.record.tasks_named import observe as observe
     from dominance.store.reader import open_run as open_run

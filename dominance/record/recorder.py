@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dominance.config import RecordOptions, parse_size
-from dominance.errors import BadOption, RecordingFailed, RunExists
+from dominance.errors import BadOption, RunExists
 from dominance.record.evaluation import Evaluation, hear_no_more, listen
+from dominance.record.metrics import told
 from dominance.record.parameters import ParameterTable
 from dominance.record.said import close
 from dominance.record.sink import Sink, note
@@ -154,30 +155,30 @@ class Recorder:
         """
         self._watch.observe(losses)
 
-    def log_metrics(self, *, task: str | None = None, split: str = "train", **metrics: float) -> None:
-        """Store metrics of one task (or of the whole model) at the present step.
+    def log_metrics(
+        self,
+        metrics: Mapping[str, float] | None = None,
+        /,
+        *,
+        task: str | None = None,
+        split: str = "train",
+        **named: float,
+    ) -> None:
+        """Store metrics of one task (or of the whole model) at the present step, as ``dominance.log`` does.
+
+        What comes before the first step is stored with it.
 
         Args:
+            metrics: metric name -> value, also for names that are no keywords or are taken, like "task".
             task: name of the task; None for a metric of all.
             split: "train", "val", "test" or a name of your own.
-            metrics: name=value.
+            named: further metrics, name=value.
 
         Raises:
-            RecordingFailed: no step has been recorded yet, so there is no run to write to.
+            TypeError: a value is no number (a tensor of one element is one), or a name no string.
+            ValueError: a metric is given twice.
         """
-        self._log(task, split, metrics)
-
-    def _log(self, task: str | None, split: str, metrics: Mapping[str, float]) -> None:
-        writer = self._sink.writer
-        if writer is None:
-            raise RecordingFailed("log_metrics before the first recorded step", fix="call it after optimizer.step()")
-        for name, value in metrics.items():
-            event: dict[str, Any] = {"step": self._at, "epoch": self._watch.recording.epoch, "task": task}
-            writer.append_event({**event, "split": split, "name": name, "value": float(value)})
-
-    @property
-    def _at(self) -> int:
-        return self._watch.recording.step.number
+        self._watch.log(task, split, told(metrics, named))
 
     def log_affinity(self, affinity: Mapping[str, Mapping[str, float]]) -> None:
         """Store what ``dominance.probes.lookahead`` returns, at the step taken last; ``dominance.affinity`` reads it.
@@ -185,11 +186,9 @@ class Recorder:
         Measure before ``optimizer.step()`` and store after it: both then stand at the step that they are about. Each Z
         of task i on task j becomes a metric called j of the task i, under the split "affinity".
 
-        Raises:
-            RecordingFailed: no step has been recorded yet, so there is no run to write to.
         """
         for task, others in affinity.items():
-            self._log(task, AFFINITY, others)
+            self._watch.log(task, AFFINITY, told(others, {}))
 
     def evaluation(self, registered: Evaluation) -> None:
         """Keep the directions of the metrics; ``dominance.evaluate`` calls it."""

@@ -29,6 +29,8 @@ from dominance.store.writer import RunWriter
 from dominance.visible import visible
 
 _SAMPLING_SEED = 0
+_MOST_EARLY = 10_000
+"""Metrics kept until a run is laid out: there may never be one."""
 
 
 class Sink:
@@ -69,6 +71,8 @@ class Sink:
         self._named: list[Named] = []
         self._reach: dict[Tensor, list[str]] = {}
         self._optimizers = 0
+        self._early: list[dict[str, Any]] = []
+        """Metrics that came before the run was laid out."""
 
     @property
     def laid_out(self) -> bool:
@@ -84,6 +88,15 @@ class Sink:
     def writer(self) -> RunWriter | None:
         """The writer, once the run is laid out."""
         return self._writer
+
+    def log(self, metrics: Mapping[str, float], *, step: int, epoch: int | None, task: str | None, split: str) -> None:
+        """Keep metrics of a task, or of all (None), at a step: in the run, or until it is laid out."""
+        for name, value in metrics.items():
+            event = {"step": step, "epoch": epoch, "task": task, "split": split, "name": name, "value": value}
+            if self._writer is not None:
+                self._writer.append_event(event)
+            elif len(self._early) < _MOST_EARLY:
+                self._early.append(event)
 
     def announce(
         self,
@@ -178,6 +191,9 @@ class Sink:
         known = list(self._writer.tasks)
         self._writer.grow_tasks([name for name in self._tasks if name not in known])
         self._tasks = list(self._writer.tasks)
+        for event in self._early:
+            self._writer.append_event(event)
+        self._early = []
 
     @property
     def tasks(self) -> list[str]:

@@ -17,6 +17,8 @@ class Observer(Protocol):
 
     def observe(self, losses: Mapping[str, Tensor]) -> None: ...
 
+    def log(self, task: str | None, split: str, metrics: Mapping[str, float]) -> None: ...
+
     def aside(self) -> AbstractContextManager[None]: ...
 
 
@@ -63,6 +65,11 @@ def observe(
             losses = told(at, shares)
     for observer in _active:
         observer.observe(losses or {})
+
+
+def observers() -> tuple[Observer, ...]:
+    """The recordings in progress."""
+    return tuple(_active)
 
 
 def activate(observer: Observer) -> None:

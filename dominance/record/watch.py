@@ -131,6 +131,12 @@ class Watch:
             raise TypeError('observe takes a mapping of task names to loss tensors, like {"depth": loss_depth}')
         self._observed = {str(name): loss for name, loss in losses.items() if loss.requires_grad}
 
+    @harmless
+    def log(self, task: str | None, split: str, metrics: Mapping[str, float]) -> None:
+        """Metrics at the present step; see ``dominance.log``."""
+        here = self.recording
+        here.sink.log(metrics, step=here.step.number, epoch=here.epoch, task=task, split=split)
+
     @property
     def _inside(self) -> StepInProgress | None:
         """The step of an optimizer that is going on; one that cannot be of training is none."""

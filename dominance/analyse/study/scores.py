@@ -102,7 +102,7 @@ def logged(run: xr.DataTree, split: str) -> pd.DataFrame:
         there = ", ".join(sorted(set(table["split"]))) or "none at all"
         raise NothingRecorded(
             f"{where}: no metric under the split {split!r}; there is {there}",
-            fix="say split=..., or log the scores: recorder.log_metrics(task=..., split=..., name=value)",
+            fix="say split=..., or log the scores: dominance.log(task=..., split=..., name=value)",
         )
     return chosen.drop(columns="split").drop_duplicates(["task", "metric", "epoch", "step"], keep="last")
 

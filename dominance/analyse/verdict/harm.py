@@ -158,5 +158,5 @@ def _split(run: xr.DataTree) -> str:
             return split
     raise NothingRecorded(
         f"{run.attrs.get('path', 'run')}: logged no metric, so there is nothing to compare",
-        fix='log the scores: recorder.log_metrics(task=..., split="test", name=value)',
+        fix='log the scores: dominance.log(task=..., split="test", name=value)',
     )
