@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import pytest
@@ -10,6 +11,12 @@ from studies import small_study
 
 LONGEST = ("test_notebooks.py", "test_harmless.py")
 """Begun first: with two workers the other one would wait for them at the end."""
+
+
+def pytest_configure() -> None:
+    # A job that a shell starts in the background inherits Ctrl-C as ignored, and so would every script that tests run.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
