@@ -46,6 +46,7 @@ def change(path: Path, name: str, edit: Callable[[dict[str, Any]], Any]) -> None
         (lambda a: a.update(committed_steps=-1), "committed_steps is -1 out of range"),
         (lambda a: a.update(attribution="all"), "attribution is none of additive, solo, both"),
         (lambda a: a.update(task_since=[0]), "task_since is not as long as tasks"),
+        (lambda a: a["parameters"][0].update(tasks=None), r"parameters\[0\].tasks is no list"),
         (lambda a: a["parameters"][1].update(layer="x"), r"parameters\[1\].layer is none of layers"),
         (lambda a: a["parameters"][1].update(name="trunk.0.weight"), "parameters has 'trunk.0.weight' twice"),
         (lambda a: a["parameters"][0].update(shape=[2**62, 4]), "more scalars than can be counted"),
