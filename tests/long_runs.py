@@ -15,7 +15,7 @@ from dominance.store.grid import block_rows
 from dominance.store.writer import RunWriter
 
 SMALL = ("step", "epoch", "time", "skipped", "loss/weight", "layer/task", "layer/total")
-"""What an analysis of updates reads besides them; chunks of other arrays are missing, which is an error where they are read."""
+"""What an analysis of updates reads besides them; those of other arrays are missing, and an error to read."""
 
 
 def write_long_run(path: Path, steps: int, coords: int, tasks: int = 3, layers: int = 2) -> Path:
@@ -50,10 +50,11 @@ def write_long_run(path: Path, steps: int, coords: int, tasks: int = 3, layers: 
     del document["consolidated_metadata"]
     document["attributes"]["committed_steps"] = steps
     (root / "zarr.json").write_text(json.dumps(document))
-    for name in SMALL:
-        # Zarr leaves out chunks of fill alone, which a writer never does.
-        array: Any = zarr.open_array(root / name, mode="r+", config={"write_empty_chunks": True})
-        array[:] = np.arange(steps) if name == "step" else np.broadcast_to(array[0], array.shape)
+    # Zarr by itself leaves out chunks of fill alone, which a writer never does.
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        for name in SMALL:
+            array: Any = zarr.open_array(root / name, mode="r+")
+            array[:] = np.arange(steps) if name == "step" else np.broadcast_to(array[0], array.shape)
     return path
 
 
