@@ -16,13 +16,15 @@ def command(training: Mapping[str, Any]) -> str:
     """What to type for this training.
 
     Args:
-        training: plain options, as ``TrainOptions.to_plain`` returns them.
+        training: plain options, as ``TrainOptions.to_plain`` returns them; of a benchmark or method that it lacks the
+            name is left open, as in the help.
 
     >>> options = {"benchmark": "digits", "method": "uw", "lr": 0.01, "seed": 0, "tasks": ["a", "b"], "settings": {}}
     >>> command(options)
     'dominance train digits --method uw --lr 0.01 --tasks a,b'
     """
-    words = ["dominance", "train", str(training["benchmark"]), "--method", str(training["method"])]
+    benchmark, method = (str(training.get(name, name.upper())) for name in ("benchmark", "method"))
+    words = ["dominance", "train", benchmark, "--method", method]
     for name, value in training.items():
         if name in NOT_FLAGS or value is None or value == [] or _UNLESS_GIVEN.get(name) == value:
             continue
