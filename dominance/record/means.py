@@ -10,6 +10,8 @@ from torch import Tensor
 from dominance.record.graph import POINTWISE_LOSSES, QUOTIENTS, Edge, Node, output_shape, output_size
 
 _SUMS = ("SumBackward", *POINTWISE_LOSSES)
+_SUM = 2
+"""What autograd keeps of ``reduction="sum"``."""
 _PRODUCTS = ("MulBackward0", "MulBackward1")
 
 
@@ -22,6 +24,9 @@ def is_mean(edge: Edge) -> bool:
     summed = node.next_functions[0][0] if node.next_functions else None
     count = _count(node)
     if summed is None or count is None or output_size(edge) != 1 or not summed.name().startswith(_SUMS):
+        return False
+    if getattr(summed, "_saved_reduction", _SUM) != _SUM:
+        # A mean already: one over as many micro-batches as there are samples in each.
         return False
     sizes = _sizes(summed)
     return any(abs(count - size) <= 1e-6 * size for size in sizes)

@@ -39,6 +39,8 @@ def test_a_sum_over_as_many_as_were_summed(mean: Tensor) -> None:
         X.sum() + 16,
         X[0, 0] / 1,
         X.sum() / X.max(),
+        F.mse_loss(X, torch.zeros(16, 3)) / 16,
+        F.smooth_l1_loss(X, torch.zeros(16, 3)) / 48,
     ],
 )
 def test_what_is_none(other: Tensor) -> None:
