@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dominance.config import RecordOptions, parse_size
-from dominance.errors import BadOption, RunExists
+from dominance.errors import BadOption, RecordingFailed, RunExists
 from dominance.record.evaluation import Evaluation, hear_no_more, listen
 from dominance.record.metrics import told
 from dominance.record.parameters import ParameterTable
@@ -186,7 +186,11 @@ class Recorder:
         Measure before ``optimizer.step()`` and store after it: both then stand at the step that they are about. Each Z
         of task i on task j becomes a metric called j of the task i, under the split "affinity".
 
+        Raises:
+            RecordingFailed: no step has been recorded yet, so there is no step that it could be about.
         """
+        if self._sink.writer is None:
+            raise RecordingFailed("log_affinity before the first recorded step", fix="call it after optimizer.step()")
         for task, others in affinity.items():
             self._watch.log(task, AFFINITY, told(others, {}))
 
