@@ -46,15 +46,20 @@ lowest: .venv-lowest/.installed
 		pytest pytest-xdist hypothesis obstore "torchjd[full]==0.18.0"
 	@touch $@
 
+# An environment that sees the packages of $(VENV), torch among them, and adds those of its requirements.
+define beside
+$(PYTHON) -m venv $(@D)
+@site='import site; print(site.getsitepackages()[0])'; echo "import site; site.addsitedir('$$($(BIN)/python -c "$$site")')" \
+	> "$$($(@D)/bin/python -c "$$site")/beside.pth"
+$(@D)/bin/python -m pip install --quiet --no-deps -r $<
+@touch $@
+endef
+
 data: .venv-data/.installed
 	nice .venv-data/bin/python -m pytest -p no:cacheprovider tests/benchmarks
 
 .venv-data/.installed: tests/benchmarks/data_requirements.txt $(VENV)/.installed
-	$(PYTHON) -m venv .venv-data
-	@site='import site; print(site.getsitepackages()[0])'; echo "import site; site.addsitedir('$$($(BIN)/python -c "$$site")')" \
-		> "$$(.venv-data/bin/python -c "$$site")/beside.pth"
-	.venv-data/bin/python -m pip install --quiet --no-deps -r tests/benchmarks/data_requirements.txt
-	@touch $@
+	$(beside)
 
 lint: setup
 	$(BIN)/ruff check
@@ -69,13 +74,8 @@ speed: setup
 trainers: .venv-trainers/.installed
 	nice .venv-trainers/bin/python tests/trainers/run.py
 
-# Sees the packages of $(VENV), torch among them, and adds the trainers' own.
 .venv-trainers/.installed: tests/trainers/requirements.txt $(VENV)/.installed
-	$(PYTHON) -m venv .venv-trainers
-	@site='import site; print(site.getsitepackages()[0])'; echo "import site; site.addsitedir('$$($(BIN)/python -c "$$site")')" \
-		> "$$(.venv-trainers/bin/python -c "$$site")/beside.pth"
-	.venv-trainers/bin/python -m pip install --quiet --no-deps -r tests/trainers/requirements.txt
-	@touch $@
+	$(beside)
 
 # Others by `make programs NUMBERS="17 300:400 --shrink"`; what there is: `make programs NUMBERS=--help`.
 programs: setup

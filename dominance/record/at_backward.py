@@ -31,7 +31,7 @@ def begin(run: Recording, inside: StepInProgress | None) -> bool:
     if inside is not None:
         inside.passes += 1
     if not run.records:
-        at_hand.begin(run, ())
+        at_hand.begin(run, tuple)
         return False
     if inside is not None and inside.last is not None:
         if not run.looks_again(inside):
@@ -159,7 +159,7 @@ def expects(run: Recording, reached: Sequence[Tensor], inside: StepInProgress | 
     if not run.records:
         return False
     if not run.sink.laid_out:
-        run.know(reached)
+        run.know(lambda: reached)
     run.begin_theta()
     return any(p in run.table.named for p in reached)
 

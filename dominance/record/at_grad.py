@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from torch import Tensor
 
 from dominance.record import at_hand
 from dominance.record.gradients import gradients_of
+from dominance.record.installed import is_installed
 from dominance.record.labels import entry_of
 from dominance.record.naming import Names, caller_frames, names_around
 from dominance.record.passes import pass_of
@@ -18,8 +18,6 @@ from dominance.record.recording import Recording
 from dominance.record.roots import reached_by
 from dominance.record.step import StepInProgress
 from dominance.record.tasks import Found, Root, Unnamed
-
-_INSTALLED = {"site-packages", "dist-packages"}
 
 
 def begin_grad(
@@ -46,9 +44,9 @@ def begin_grad(
     if inside is None:
         at_hand.finish(run)
     if not run.records:
-        at_hand.begin(run, ())
+        at_hand.begin(run, tuple)
         return False
-    run.know(reached_by(first) if between else leaf)
+    run.know(lambda: reached_by(first) if between else leaf)
     if not between and (run.beside(leaf) or not any(p in run.table.named for p in leaf)):
         return False
     run.step.passes += 1
@@ -108,7 +106,7 @@ def _names_of(roots: Sequence[Root]) -> Names:
     A library that takes the gradients on its behalf has its own words for losses, and one word for all of them.
     """
     frames = caller_frames()
-    own = names_around([frame for frame in frames if not _INSTALLED.intersection(Path(frame.f_code.co_filename).parts)])
+    own = names_around([frame for frame in frames if not is_installed(frame.f_code.co_filename)])
     if all(own.is_known(root.edge) or entry_of(root.edge, own.vectors) for root in roots):
         return own
     return names_around(frames)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -25,12 +25,12 @@ REPLACED = (
 )
 
 
-def begin(run: Recording, reached: Sequence[Tensor]) -> None:
+def begin(run: Recording, reached: Callable[[], Sequence[Tensor]]) -> None:
     """A pass is about to be made that reaches these leaf tensors; the next step may be taken by hand."""
     hand = run.hand
     if hand.possible is None:
-        mine = [p for p in reached if p in run.table.named]
-        if not mine or run.optimizers is not None or run.beside(mine):
+        mine = [] if run.optimizers is not None else [p for p in reached() if p in run.table.named]
+        if not mine or run.beside(mine):
             return
         hand.possible = not held_by_an_optimizer(mine, run.steppers.known)
     if not hand.possible or run.step.over:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from dominance.record.compare import first_entries
 from dominance.record.fed import Fed
 from dominance.record.hooks import dense
 from dominance.record.measured import Candidate, Coefficients, Measured, measure
@@ -175,8 +176,4 @@ def held_by_an_optimizer(parameters: Iterable[Tensor], known: Iterable[Optimizer
 
 
 def _first(p: Tensor) -> Tensor:
-    """Some of its numbers, of whatever layout in memory."""
-    found = p.detach()
-    while found.dim() > 1:
-        found = found[0]
-    return found.reshape(-1)[:_SAMPLE]
+    return first_entries(p.detach(), _SAMPLE)

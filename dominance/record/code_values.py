@@ -5,7 +5,8 @@ from __future__ import annotations
 import dis
 import functools
 from collections.abc import Iterator
-from types import FunctionType, MethodType
+from functools import lru_cache
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 from torch import Tensor, nn
@@ -30,28 +31,46 @@ def _uses(function: FunctionType, seen: set[int], depth: int) -> Iterator[tuple[
         except ValueError:  # a name that is not bound yet
             continue
     names = function.__globals__
-    loaded = {each.argval for each in dis.get_instructions(function) if each.opname == "LOAD_GLOBAL"}
-    values += [names[name] for name in sorted(loaded) if name in names]
+    values += [names[name] for name in _loaded(function.__code__) if name in names]
     for value in values:
         yield function, value
         if isinstance(value, FunctionType) and not str(value.__module__).startswith("torch."):
             yield from _uses(value, seen, depth - 1)
 
 
+@lru_cache(maxsize=1024)
+def _loaded(code: CodeType) -> tuple[str, ...]:
+    """The globals that a function names."""
+    return tuple(sorted({each.argval for each in dis.get_instructions(code) if each.opname == "LOAD_GLOBAL"}))
+
+
+def _with_methods(kind: type, names: frozenset[str]) -> frozenset[str]:
+    """What a function and the methods that it calls name, those of torch's own classes left out."""
+    found, waiting = set(names), list(names)
+    while waiting:
+        method = getattr(kind, waiting.pop(), None)
+        if isinstance(method, FunctionType) and not str(method.__module__).startswith("torch."):
+            fresh = set(method.__code__.co_names) - found
+            found |= fresh
+            waiting += fresh
+    return frozenset(found)
+
+
 def parameters_used(function: Any) -> list[Tensor]:
     """The parameters that a call of ``function`` can reach: of a model that it is bound to, those of the parts that
-    its code names."""
+    its code names, and that of the methods it calls."""
     found: dict[Tensor, None] = {}
 
     def take(value: Any, names: frozenset[str]) -> None:
         if isinstance(value, Tensor):
             found.update({value: None} if value.requires_grad and value.is_leaf else {})
         elif isinstance(value, nn.Module):
+            names = _with_methods(type(value), names)
             parts = [part for name, part in (*value._modules.items(), *value._parameters.items()) if name in names]
             for part in parts:
                 held = part.parameters() if isinstance(part, nn.Module) else () if part is None else (part,)
                 found.update(dict.fromkeys(held))
-            if not parts:
+            if not parts or "getattr" in names:
                 found.update(dict.fromkeys(value.parameters()))
         elif isinstance(value, (list, tuple)):
             for each in value[:_MOST]:

@@ -11,7 +11,7 @@ _FIRST = 2048
 
 def nonzero(tensor: Tensor) -> bool:
     """Whether any entry is other than zero, NaN included."""
-    if tensor.numel() > 2 * _FIRST and bool(_first(tensor).any()):
+    if tensor.numel() > 2 * _FIRST and bool(first_entries(tensor).any()):
         return True
     return bool(tensor.any())
 
@@ -42,14 +42,14 @@ def differ_at_first(one: Tensor, other: Tensor) -> bool:
     tensors it is not asked."""
     if one.numel() <= 2 * _FIRST or one.device != other.device:
         return False
-    return not torch.equal(_first(one).nan_to_num(), _first(other).nan_to_num())
+    return not torch.equal(first_entries(one).nan_to_num(), first_entries(other).nan_to_num())
 
 
-def _first(tensor: Tensor) -> Tensor:
-    """Some entries: the first, of whatever layout in memory. No copy of the whole is made."""
+def first_entries(tensor: Tensor, count: int = _FIRST) -> Tensor:
+    """Some entries, about ``count``: the first, of whatever layout in memory. No copy of the whole is made."""
     while tensor.dim() > 1:
-        inner = tensor[0].numel()
-        if inner < _FIRST:
-            return tensor[: -(-_FIRST // max(inner, 1))]
+        inner = tensor[0].numel() if len(tensor) else 0
+        if inner < count:
+            return tensor[: -(-count // max(inner, 1))]
         tensor = tensor[0]
-    return tensor[:_FIRST]
+    return tensor.reshape(-1)[:count]

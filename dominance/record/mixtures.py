@@ -55,20 +55,20 @@ def unmixed(
         groups.setdefault(tuple(name for name, g in parts[p].items() if nonzero(g)), []).append(p)
     fed = _Fed(totals, parts)
     largest = max(groups, key=lambda names: sum(p.numel() for p in groups[names]), default=())
-    most = groups[largest] if largest else []
-    fed.view = fed.seen_through(largest, most)
-    products = fed.products(largest, most) if largest else None
-    owned = {} if products is None or _exact(products) else fed.own(largest, most, {})
-    fed.alone = bool(owned)
-    plain = None if products is None or owned else _plain(products)
-    common = {} if products is None else dict(zip(largest, _nearest(products).tolist(), strict=True))
+    plain: Plain | None = None
+    common: dict[str, float] = {}
+    if largest:
+        of_largest = fed.look(largest, groups[largest])
+        fed.alone = not _exact(of_largest) and bool(fed.own(largest, groups[largest], {}))
+        plain = None if fed.alone else _plain(of_largest)
+        common = dict(zip(largest, _nearest(of_largest).tolist(), strict=True))
     splits: dict[Tensor, GradientSplit] = {}
     weights: list[tuple[list[Tensor], dict[str, float]]] = []
     for names, members in sorted(groups.items(), key=lambda group: len(group[0])):
         if not names:
             splits.update({p: GradientSplit({}, totals[p].clone(), totals[p]) for p in members})
             continue
-        products = fed.products(names, members)
+        products = of_largest if names == largest else fed.products(names, members)
         if plain is not None:
             fitted = dict.fromkeys(names, plain(len(names)))
         elif float(products[-1, -1]) or not common.keys() >= set(names):
@@ -99,15 +99,17 @@ class _Fed:
     alone: bool = False
     """Whether parameters were seen to have mixtures of their own."""
 
-    def seen_through(self, names: Sequence[str], members: Sequence[Tensor]) -> View:
-        """Where some mixture of the tasks' gradients is what was fed; all of it where there is none."""
-        for view in views(self.totals) if names and not _exact(self.products(names, members)) else ():
+    def look(self, names: Sequence[str], members: Sequence[Tensor]) -> Tensor:
+        """Choose the view in which some mixture is what was fed, all of it where there is none; the products in it."""
+        whole_products = self.products(names, members)
+        for view in views(self.totals) if not _exact(whole_products) else ():
             self.view = view
             products = self.products(names, members)
-            several = sum(int((self.view(self.totals[p], self.totals[p]) != 0).sum()) for p in members)
+            several = sum(int((view(self.totals[p], self.totals[p]) != 0).sum()) for p in members)
             if several > 2 * len(products) and _exact(products):
-                return view
-        return whole
+                return products
+        self.view = whole
+        return whole_products
 
     def products(self, names: Sequence[str], members: Iterable[Tensor]) -> Tensor:
         """(task + 1, task + 1) inner products of the tasks' gradients and, last, of what was fed, over all members."""

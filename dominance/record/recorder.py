@@ -164,19 +164,9 @@ class Recorder:
         split: str = "train",
         **named: float,
     ) -> None:
-        """Store metrics of one task (or of the whole model) at the present step, as ``dominance.log`` does.
+        """Store metrics of one task (or of the whole model) at the present step.
 
-        What comes before the first step is stored with it.
-
-        Args:
-            metrics: metric name -> value, also for names that are no keywords or are taken, like "task".
-            task: name of the task; None for a metric of all.
-            split: "train", "val", "test" or a name of your own.
-            named: further metrics, name=value.
-
-        Raises:
-            TypeError: a value is no number (a tensor of one element is one), or a name no string.
-            ValueError: a metric is given twice.
+        Takes and raises what ``dominance.log`` does, which reaches every recording in progress; this reaches one.
         """
         self._watch.log(task, split, told(metrics, named))
 

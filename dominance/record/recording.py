@@ -128,10 +128,13 @@ class Recording:
         """Whether any of these is a parameter of this model."""
         return any(tensor in self.table.named for tensor in tensors)
 
-    def know(self, tensors: Sequence[Tensor], more: Callable[[], Iterable[Tensor]] = tuple) -> None:
-        """See to it that these leaf tensors have names, and those that are asked for where some have none."""
-        if not self.fixed and not self.sink.laid_out and any(tensor not in self.table.named for tensor in tensors):
-            self.steppers.known = self.table.discover([*tensors, *more()], caller_frames())
+    def know(self, reached: Callable[[], Sequence[Tensor]]) -> None:
+        """See to it that these leaf tensors have names, as long as names can be given."""
+        if self.fixed or self.sink.laid_out:
+            return
+        tensors = reached()
+        if any(tensor not in self.table.named for tensor in tensors):
+            self.steppers.known = self.table.discover(tensors, caller_frames())
 
     def feed(self, found: Fed) -> None:
         """This is what a step of this training step was fed."""

@@ -25,7 +25,7 @@ from dominance.record.parameters import ParameterTable
 from dominance.record.passes import Pass
 from dominance.record.picked import picked
 from dominance.record.recording import Recording
-from dominance.record.roots import in_checkpoints, reached_by, roots_of
+from dominance.record.roots import reached_by, roots_of
 from dominance.record.sink import Sink
 from dominance.record.source_lines import SourceLines
 from dominance.record.step import StepInProgress, learning_rates
@@ -161,23 +161,25 @@ class Watch:
     ) -> Callable[[], None] | None:
         self._lines.off()
         roots = roots_of(outputs, gradients)
-        self.models.turn_to(first_leaves([root.edge[0] for root in roots]), lambda: reached_by(roots))
+        # A walk through the whole graph, made once, and not where nobody asks.
+        reached = functools.cache(lambda: reached_by(roots))
+        some = first_leaves([root.edge[0] for root in roots])
+        self.models.turn_to(some, reached)
         recording = self.recording
         if self._inside is None and at_hand.look(recording):
             self._after_hand()
         recording.observed = self._observed or self._outputs.before([root.edge[0] for root in roots])
         recording.not_as_asked = self._outputs.missing
-        some = first_leaves([root.edge[0] for root in roots])
-        if recording.step.over and recording.beside(some) and recording.beside(reached_by(roots)):
+        if recording.step.over and recording.beside(some) and recording.beside(reached()):
             return self._lines.on
         if not at_backward.begin(recording, self._inside) or not roots:
             return self._lines.on
-        recording.know(reached_by(roots), lambda: in_checkpoints(roots))
+        recording.know(reached)
         only = [tensor for tensor in inputs if isinstance(tensor, Tensor)] if len(inputs) else None
         try:
             self.hooks.look([root.edge[0] for root in roots], recording.table.modules)
             recording.begin_theta()
-            at_hand.begin(recording, reached_by(roots))
+            at_hand.begin(recording, reached)
             opened = at_backward.open_pass(recording, roots, only)
         except CannotLook as limit:
             at_backward.cannot_look(recording, limit.reason)
@@ -235,7 +237,7 @@ class Watch:
             return lambda results: self._lines.on()
         try:
             self.hooks.look({root.edge[0] for roots in starts for root in roots}, recording.table.modules)
-            at_hand.begin(recording, leaf)
+            at_hand.begin(recording, lambda: leaf)
             took = [at_grad.take(recording, roots, tensors) for roots in starts]
         except CannotLook as limit:
             at_backward.cannot_look(recording, limit.reason)

@@ -28,6 +28,15 @@ class Net(nn.Module):
     def body(self, x: Tensor) -> Tensor:
         return self.trunk(x) * self.scale
 
+    def scaled(self, x: Tensor) -> Tensor:
+        return self.scale * self.only(x)
+
+    def only(self, x: Tensor) -> Tensor:
+        return self.trunk(x)
+
+    def by_word(self, x: Tensor) -> Tensor:
+        return self.scale * getattr(self, "tr" + "unk")(x)
+
     def closed(self) -> Callable[[Tensor], Tensor]:
         return lambda x: self.trunk(x)
 
@@ -57,13 +66,15 @@ TRUNK, HEAD = {"trunk.weight", "trunk.bias"}, {"head.weight", "head.bias"}
         (NET, TRUNK | HEAD | {"scale"}),
         (NET.trunk, TRUNK),
         (NET.body, TRUNK | {"scale"}),
+        (NET.scaled, TRUNK | {"scale"}),
+        (NET.by_word, TRUNK | HEAD | {"scale"}),
         (NET.closed(), TRUNK),
         (by_global, HEAD),
         (through_a_function, HEAD),
         (functools.partial(lambda layer, x: layer(x), NET.head), HEAD),
         (torch.tanh, set()),
     ],
-    ids=["module", "part", "method", "lambda", "global", "function", "partial", "builtin"],
+    ids=["module", "part", "method", "methods", "getattr", "lambda", "global", "function", "partial", "builtin"],
 )
 def test_parameters_used(function: Any, expected: set[str]) -> None:
     assert names(parameters_used(function)) == expected

@@ -31,16 +31,22 @@ class TwoHeads(nn.Module):
         return self.count(hidden), self.size(hidden)
 
 
-def test_two_calls_of_one_loss_function_are_called_after_their_heads(tmp_path: Path) -> None:
+def tasks_of(kind: type[TwoHeads], folder: Path) -> list[str]:
+    """What the tasks of a short training are called."""
     torch.manual_seed(0)
-    net = TwoHeads()
+    net = kind()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    with Recorder(tmp_path / "run", net, optimizer):
+    with Recorder(folder, net, optimizer):
         for _ in range(3):
             optimizer.zero_grad()
             both(*net(torch.randn(8, 4))).backward()
             optimizer.step()
-    assert open_run(tmp_path / "run").attrs["tasks"] == ["count", "size"]
+    tasks: list[str] = open_run(folder).attrs["tasks"]
+    return tasks
+
+
+def test_two_calls_of_one_loss_function_are_called_after_their_heads(tmp_path: Path) -> None:
+    assert tasks_of(TwoHeads, tmp_path / "run") == ["count", "size"]
 
 
 def test_a_model_for_each_over_one_trunk_gives_the_task_its_variable(tmp_path: Path) -> None:
@@ -177,12 +183,4 @@ class Gated(TwoHeads):
 
 
 def test_of_several_parts_of_one_task_the_nearest_to_the_loss_names_it(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    net = Gated()
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    with Recorder(tmp_path / "run", net, optimizer):
-        for _ in range(3):
-            optimizer.zero_grad()
-            both(*net(torch.randn(8, 4))).backward()
-            optimizer.step()
-    assert open_run(tmp_path / "run").attrs["tasks"] == ["count", "size"]
+    assert tasks_of(Gated, tmp_path / "run") == ["count", "size"]
