@@ -153,7 +153,7 @@ def main() -> None:
         left_accuracy, right_accuracy, error = evaluate(net, test_set)
         print(
             f"epoch {epoch + 1:2d}  train loss: left {left_loss:.3f}  right {right_loss:.3f}  recon {recon_loss:6.2f}"
-            f"  test: left {left_accuracy:.3f}  right {right_accuracy:.3f}  recon {error:6.2f}",
+            f"  test accuracy: left {left_accuracy:.3f}  right {right_accuracy:.3f}  test loss: recon {error:6.2f}",
             flush=True,
         )
 
