@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from glob import escape
-from itertools import combinations
 
 import numpy as np
 import xarray as xr
@@ -49,10 +48,10 @@ def glance(run: xr.DataTree, seen: Overview, layers: Sequence[str]) -> xr.Datase
         for part in parts
     ]
     found = xr.concat(tables, dim="layer", join="exact", coords="minimal", compat="override").rename(layer="row")
-    pairs = [_worst_pair(seen.trunk_conflict, [ALL_SHARED])]
-    pairs += [_worst_pair(seen.conflict, [name]) for name in singles]
+    pairs = [worst_pair(seen.trunk_conflict, ALL_SHARED)]
+    pairs += [worst_pair(seen.conflict, name) for name in singles]
     conflict = gcd(run, by=_globs(groups)) if whole else seen.conflict
-    pairs += [_worst_pair(conflict, [name]) for name in groups]
+    pairs += [worst_pair(conflict, name) for name in groups]
     found["task_one"] = ("row", np.array([one for one, _, _ in pairs], dtype=object))
     found["task_other"] = ("row", np.array([other for _, other, _ in pairs], dtype=object))
     found["mean_gcd"] = ("row", np.array([degree for *_, degree in pairs]))
@@ -65,14 +64,17 @@ def _globs(groups: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     return {label: [escape(name) for name in layers] for label, layers in groups.items()}
 
 
-def _worst_pair(conflict: xr.Dataset, layers: Sequence[str]) -> tuple[str, str, float]:
-    """The two tasks with the largest mean GCD in these layers; ("", "", NaN) without any."""
-    inside = np.isin(conflict["layer"].values.astype(str), list(layers))
-    mean = conflict["mean_gcd"].transpose("layer", "task", "task_other").values[inside]
-    tasks = [str(task) for task in conflict["task"].values]
-    pairs = list(combinations(range(len(tasks)), 2))
-    values = np.array([mean[:, i, j].max(initial=-np.inf, where=np.isfinite(mean[:, i, j])) for i, j in pairs])
-    if not len(values) or not np.isfinite(values).any():
+def worst_pair(conflict: xr.Dataset, layer: str) -> tuple[str, str, float]:
+    """The two tasks with the largest mean GCD in a layer, and that; ("", "", NaN) without any.
+
+    Args:
+        conflict: mean_gcd (layer, task, task_other).
+        layer: one of its layers, or a name that it does not have.
+    """
+    mean = conflict["mean_gcd"].transpose("layer", "task", "task_other").values
+    inside = mean[conflict["layer"].values.astype(str) == layer]
+    upper = np.where(np.triu(np.ones(mean.shape[1:], dtype=bool), 1), inside, np.nan)
+    if not np.isfinite(upper).any():
         return "", "", float("nan")
-    one, other = pairs[int(values.argmax())]
-    return tasks[one], tasks[other], float(values.max())
+    place, i, j = np.unravel_index(int(np.nanargmax(upper)), upper.shape)
+    return str(conflict["task"].values[i]), str(conflict["task"].values[j]), float(upper[place, i, j])

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from dominance.analyse.glance import worst_pair
 from dominance.analyse.summary import Overview, percent
 from dominance.plots import source
 from dominance.plots.backends import matplotlib_
@@ -162,7 +162,7 @@ def _row(buckets: xr.Dataset, conflict: xr.Dataset, i: int, size: int, shares: x
     owned = last["share"].isel(bucket=-1)
     owner, most = _largest(owned)
     heard, energy = _largest(shares) if shares is not None else ("", np.nan)
-    pair, degree = _worst(conflict.isel(layer=i))
+    pair, degree = _worst(conflict, str(conflict["layer"].values[i]))
     effective, count = float(last["effective_tasks"]), last.sizes["task"]
     return [
         str(last["layer"].item()),
@@ -183,12 +183,9 @@ def _largest(values: xr.DataArray) -> tuple[str, float]:
     return str(values["task"].values[best]), float(numbers[best])
 
 
-def _worst(conflict: xr.Dataset) -> tuple[str, float]:
-    mean: Any = conflict["mean_gcd"].transpose("task", "task_other").values
-    upper = np.where(np.triu(np.ones(mean.shape, dtype=bool), 1), mean, np.nan)
-    if not np.isfinite(upper).any():
-        return "", float("nan")
-    i, j = divmod(int(np.nanargmax(upper)), len(upper))
+def _worst(conflict: xr.Dataset, layer: str) -> tuple[str, float]:
+    one, other, degree = worst_pair(conflict, layer)
     room = (WIDTHS[-1] - 0.55) / 2  # of the column, less sign and number
-    names = fit([str(name) for name in conflict["task"].values], room, matplotlib_, 7.0)
-    return f"{names[i]} × {names[j]}", float(upper[i, j])
+    tasks = [str(name) for name in conflict["task"].values]
+    short = dict(zip(tasks, fit(tasks, room, matplotlib_, 7.0), strict=True))
+    return (f"{short[one]} × {short[other]}" if one else ""), degree

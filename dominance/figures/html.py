@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dominance.analyse.folding import worst
-from dominance.analyse.glance import MOST_ROWS
+from dominance.analyse.glance import MOST_ROWS, worst_pair
 from dominance.analyse.groups import ALL_SHARED
 from dominance.analyse.summary import percent
 from dominance.analyse.verdict.doubts import accounts
@@ -98,7 +98,6 @@ def _row(material: Material, layer: str, order: int, colours: Sequence[str]) -> 
     seen = material.seen
     whole = layer == ALL_SHARED
     table = (seen.trunk if whole else seen.layers).sel(layer=layer)
-    conflict = (seen.trunk_conflict if whole else seen.conflict).sel(layer=layer)
     owned = table["share"].isel(bucket=-1).transpose("step", "task").values
     tasks = [str(task) for task in table["task"].values]
     place = series.columns(table["step"].values, source.span(seen.trunk), COLUMNS)
@@ -107,11 +106,11 @@ def _row(material: Material, layer: str, order: int, colours: Sequence[str]) -> 
     best = int(last.argmax())
     owner = f"{tasks[best]} {percent(float(last[best]))}" if last[best] > 0 else "nobody"
     effective = float(table["effective_tasks"].values[-1])
-    pair, degree = worst_pair(conflict["mean_gcd"].transpose("task", "task_other").values, tasks)
+    one, other, degree = worst_pair(seen.trunk_conflict if whole else seen.conflict, layer)
     beside = [
         (owner, last[best]),
         (f"{effective:.2f} of {len(tasks)}" if np.isfinite(effective) else "–", effective),
-        (f"{pair} {degree:.2f}" if pair else "–", degree),
+        (f"{one} × {other} {degree:.2f}" if one else "–", degree),
     ]
     shown = "".join(f'<td data-v="{_number(value)}">{escape(text)}</td>' for text, value in beside)
     said = f'<td class="map">{strip(cells)}</td>'
@@ -125,15 +124,6 @@ def _cell(owned: Any, step: int, tasks: Sequence[str], colours: Sequence[str]) -
     best = int(share.argmax())
     who = f"{tasks[best]} owns {percent(float(share[best]))}" if share[best] > 0 else "nobody owns any"
     return colours[best], float(share[best]), f"step {step:,}: {who}"
-
-
-def worst_pair(mean: Any, tasks: Sequence[str]) -> tuple[str, float]:
-    """The pair of tasks with the largest of these values, and the value; ("", NaN) without one."""
-    upper = np.where(np.triu(np.ones(np.shape(mean), dtype=bool), 1), mean, np.nan)
-    if not np.isfinite(upper).any():
-        return "", float("nan")
-    i, j = divmod(int(np.nanargmax(upper)), len(tasks))
-    return f"{tasks[i]} × {tasks[j]}", float(upper[i, j])
 
 
 def _number(value: float) -> str:

@@ -10,7 +10,7 @@ import pytest
 from runs import make_run, planted_run
 
 from dominance.errors import RunExists
-from dominance.figures.html import html, worst_pair
+from dominance.figures.html import html
 from dominance.figures.registry import Material
 from dominance.figures.report import write_report
 from dominance.plots.palette import TASKS
@@ -93,11 +93,3 @@ def test_a_run_that_cannot_be_measured_says_why(tmp_path):
     written = write_report(planted_run(steps=4, tasks=["only"]), tmp_path, format="html")
     assert written.verdict is None
     assert "Nothing could be measured" in Page(written[0].read_text()).text
-
-
-def test_the_worst_pair():
-    assert worst_pair(np.array([[np.nan, 1.5, 0.5], [1.5, np.nan, 0.7], [0.5, 0.7, np.nan]]), list("abc")) == (
-        "a × b",
-        1.5,
-    )
-    assert worst_pair(np.full((2, 2), np.nan), list("ab"))[0] == ""
