@@ -21,7 +21,7 @@ help:
 	@echo "make speed   the speed measurements; docs/cost.md gets its table"
 	@echo "make trainers  real trainers under record, in an environment of their own"
 	@echo "make programs  2,000 generated training programs, recorded and judged by gradients taken by hand"
-	@echo "make faults    10,000 runs whose metadata were damaged, opened and read"
+	@echo "make faults    what befalls trainings, disks and runs, tried; docs/reliability.md gets its table"
 	@echo "make setup   the environment in $(VENV), which the others make when it is missing"
 	@echo "make clean   remove $(VENV) and what the tools left behind; runs/ stays"
 
@@ -81,9 +81,9 @@ trainers: .venv-trainers/.installed
 programs: setup
 	PYTHONPATH=tests $(BIN)/python -m programs -j $(WORKERS) $(NUMBERS)
 
-# Others by `make faults NUMBERS="17 --show"`.
+# One kind by `make faults WHAT="kills 20"`; what there is: `make faults WHAT=--help`.
 faults: setup
-	PYTHONPATH=tests $(BIN)/python -m faults $(NUMBERS)
+	PYTHONPATH=tests $(BIN)/python -m faults $(or $(WHAT),--table docs/reliability.md)
 
 setup: $(VENV)/.installed
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 
+from dominance.streams import write_line
 from dominance.visible import visible
 
 
@@ -15,9 +16,7 @@ def say(text: str) -> None:
     """
     with contextlib.suppress(OSError, ValueError, AttributeError):  # as the interpreter does when it ends
         sys.stdout.flush()
-    with contextlib.suppress(OSError, ValueError):  # stderr closed: there is nobody to tell
-        if sys.__stderr__ is not None:
-            print("\n".join(map(visible, text.split("\n"))), file=sys.__stderr__, flush=True)
+    write_line("\n".join(map(visible, text.split("\n"))), sys.__stderr__)
 
 
 def error(text: str) -> None:

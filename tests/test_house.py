@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-BASE = {"dominance", "schema", "errors", "config", "deltas", "command", "visible"}
+BASE = {"dominance", "schema", "errors", "config", "deltas", "command", "visible", "streams"}
 """``dominance`` is the package itself, with its version; its lazy public names are "names"."""
 
 MAY_IMPORT = {
@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "config": {"schema", "errors"},
     "command": set(),
     "visible": set(),
+    "streams": set(),
     "deltas": {"errors"},
     "store": BASE,
     "record": BASE | {"store", "optim"},

@@ -22,6 +22,7 @@ from dominance.record.sampling import DEFAULT_BURST
 from dominance.record.splits import GradientSplit
 from dominance.record.step import Evaluation, StepInProgress, learning_rates
 from dominance.record.steppers import Splits
+from dominance.record.theta import unmoved
 
 
 def may_step(run: Recording, optimizer: Optimizer) -> bool:
@@ -197,7 +198,7 @@ def _stepped(run: Recording, going: StepInProgress) -> None:
 def _manipulated(run: Recording, going: StepInProgress) -> bool:
     before = {} if going.fed is None else going.fed.totals
     now = run.ledger.read(going.parameters)
-    return now.keys() != before.keys() or any(not torch.equal(now[p], before[p]) for p in now)
+    return now.keys() != before.keys() or not all(unmoved(now[p], before[p]) for p in now)
 
 
 def step_parts(run: Recording, optimizer: Optimizer, task: str, parts: Mapping[Tensor, Tensor]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +19,7 @@ from dominance.store.lock import RunLock, occupied
 if TYPE_CHECKING:
     from dominance.record.parameters import ParameterTable
     from dominance.record.probes import NoiseProbe
+    from dominance.record.tasks_named import Observer
     from dominance.record.watch import Watch
 
 _TRANSFORMED = (
@@ -58,6 +60,7 @@ class ScriptSession:
         self._force = force
         self._resume = resume
         self._watch: Watch | None = None
+        self._deactivate: Callable[[Observer], None] | None = None
         self._evaluation: Evaluation | None = None
         self._table: ParameterTable | None = None
         self._listening = False
@@ -98,7 +101,7 @@ class ScriptSession:
         """Install the hooks; torch is imported by now."""
         from dominance.record.parameters import ParameterTable
         from dominance.record.sink import Sink, note
-        from dominance.record.tasks_named import activate
+        from dominance.record.tasks_named import activate, deactivate
         from dominance.record.watch import Watch
 
         main = getattr(sys.modules.get("__main__"), "__file__", None)
@@ -119,6 +122,8 @@ class ScriptSession:
         watch.start()
         activate(watch)
         self._watch = watch
+        # Held, because a script may forget modules: imported anew, they would know of no recording.
+        self._deactivate = deactivate
 
     def finish(self, status: Literal["complete", "failed", "interrupted"]) -> SessionResult:
         """Take the hooks away and close the run."""
@@ -137,9 +142,9 @@ class ScriptSession:
             return SessionResult({}, None)
         self._watch = None
         from dominance.record.said import close
-        from dominance.record.tasks_named import deactivate
 
-        deactivate(watch)
+        if self._deactivate is not None:
+            self._deactivate(watch)
         watch.stop()
         attrs: dict[str, Any] = {} if watch.failure is None else {"failure": watch.failure}
         for recording in watch.models.all:

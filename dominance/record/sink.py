@@ -26,6 +26,7 @@ from dominance.record.steppers import Splits, Steppers
 from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, UPDATE_PARTS, Layout, Parameter
 from dominance.store.lock import RunLock
 from dominance.store.writer import RunWriter
+from dominance.streams import write_line
 from dominance.visible import visible
 
 _SAMPLING_SEED = 0
@@ -327,4 +328,4 @@ def _recorded(path: Path) -> _Recorded | None:
 
 def note(text: str) -> None:
     """One line of ours on stderr."""
-    print(f"dominance: {visible(text)}", file=sys.stderr, flush=True)
+    write_line(f"dominance: {visible(text)}", sys.stderr)

@@ -1,60 +1,125 @@
-"""``python -m faults 0:2000``: runs whose metadata were changed, opened and read; exit code 1 where one ends badly."""
+"""``python -m faults KIND NUMBERS``: what befalls a run or its recording, tried and judged; exit code 1 where one ends
+badly. Without arguments everything is tried, and ``--table docs/reliability.md`` writes down what came of it.
+"""
 
 from __future__ import annotations
 
 import argparse
 import collections
-import resource
-import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from faults.judge import judge
-from faults.mutations import base, mutate
+from faults.metadata import run
+from faults.peers import appended
+from faults.polls import polls
+from faults.races import races
+from faults.trainings import KINDS, program
+
+BEGIN, END = "<!-- trials -->", "<!-- end of trials -->"
 
 
-def run(numbers: Iterable[int], *, show: bool = False) -> dict[str, list[str]]:
-    """What is wrong with each mutation that ends badly, by number and change.
+@dataclass(frozen=True)
+class Tried:
+    """A promise, and what its trials came to."""
 
-    Args:
-        show: print each mutation and how it ended; else those that end badly.
-    """
-    bad: dict[str, list[str]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        whole = base(Path(folder, "whole", "run"))
-        for number in numbers:
-            path = Path(folder, "changed", "run")
-            shutil.rmtree(path.parent, ignore_errors=True)
-            shutil.copytree(whole, path)
-            mutation = mutate(path, number)
-            found = judge(path)
-            name = f"{number} {mutation.file}: {mutation.what}"
-            wrong = [f"{command}: {outcome.wrong}" for command, outcome in found.items() if outcome.wrong]
-            if wrong:
-                bad[name] = wrong
-            if show or wrong:
-                print(name, [each.code for each in found.values()], *wrong, sep="\n    ", flush=True)
-    return bad
+    promise: str
+    trials: int
+    failures: int
+    note: str = ""
+
+
+def metadata(count: int, _: Path) -> list[Tried]:
+    """Damaged metadata."""
+    bad = run(range(count))
+    return [Tried("a run with damaged metadata is read, or refused in one line", count, len(bad))]
+
+
+def kills(count: int, folder: Path) -> list[Tried]:
+    """Trainings that are killed."""
+    found = program(["kill -9"], count, folder)
+    bad = sum(bool(each.wrong) for each in found)
+    lost = [each.lost for each in found if each.lost is not None]
+    middle = sorted(lost)[len(lost) // 2]
+    note = f"of up to 300 steps at most {max(lost)} were lost, in half of the trials at most {middle}"
+    return [Tried("what was recorded before `kill -9` is whole", count, bad, note)]
+
+
+def trainings(count: int, folder: Path) -> list[Tried]:
+    """Every kind of fault."""
+    found = program(list(KINDS), count, folder)
+    bad = collections.Counter(each.kind for each in found if each.wrong)
+    kinds = {each.kind for each in found}
+    promise = f"{len(kinds)} kinds of fault leave weights, output and exit code of the training as without recording"
+    return [Tried(promise, len(found), bad.total(), ", ".join(sorted(bad)))]
+
+
+def polled(count: int, folder: Path) -> list[Tried]:
+    """Readers of runs that grow."""
+    found = polls(folder, count)
+    for line in found.wrong[:20]:
+        print(line)
+    return [Tried("a reader of a run that grows sees whole rows, and the budget holds", found.count, len(found.wrong))]
+
+
+def raced(count: int, folder: Path) -> list[Tried]:
+    """Writers of one run."""
+    wrong = races(folder, count)
+    print(*wrong, sep="\n")
+    return [Tried("of two recordings into one folder one records, the other is refused", count, len(wrong))]
+
+
+def peers(count: int, folder: Path) -> list[Tried]:
+    """What zarr's own append makes of the same kills."""
+    return [
+        Tried(
+            "beside it: `append` of zarr's arrays, killed: no row that was never written",
+            count,
+            appended(folder, count),
+        )
+    ]
+
+
+TRIALS: dict[str, tuple[Callable[[int, Path], list[Tried]], int]] = {
+    "kills": (kills, 200),
+    "trainings": (trainings, 3),
+    "polls": (polled, 10_000),
+    "races": (raced, 50),
+    "metadata": (metadata, 10_000),
+    "peers": (peers, 20),
+}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
-    parser.add_argument("numbers", nargs="?", default="0:10000", help="17, or 0:10000 [default]")
-    parser.add_argument("--show", action="store_true", help="print each one")
+    parser.add_argument("kind", nargs="?", choices=[*TRIALS, "all"], default="all")
+    parser.add_argument("count", nargs="?", type=int, help="how many [default: as many as docs/reliability.md says]")
+    parser.add_argument("--show", type=int, metavar="NUMBER", help="one damage of metadata, and how it ended")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="write the table into this file")
     options = parser.parse_args()
-    first, _, last = options.numbers.partition(":")
-    numbers = range(int(first), int(last) if last else int(first) + 1)
-    start = time.monotonic()
-    bad = run(numbers, show=options.show)
-    kinds = collections.Counter(line.partition(": ")[2] for lines in bad.values() for line in lines)
-    for kind, count in kinds.most_common(40):
-        print(f"{count:6} {kind}")
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(f"{len(numbers)} runs, {len(bad)} ended badly; {time.monotonic() - start:.0f} s, at most {most} MB")
-    return 1 if bad else 0
+    if options.show is not None:
+        return 1 if run([options.show], show=True) else 0
+    found: list[Tried] = []
+    for kind in TRIALS if options.kind == "all" else [options.kind]:
+        trial, usual = TRIALS[kind]
+        start = time.monotonic()
+        with tempfile.TemporaryDirectory() as folder:
+            found += trial(options.count or usual, Path(folder))
+        last = found[-1]
+        print(
+            f"{last.promise}: {last.trials} trials, {last.failures} failures, {time.monotonic() - start:.0f} s",
+            flush=True,
+        )
+    if options.table is not None:
+        text = options.table.read_text()
+        before, after = text.partition(BEGIN)[0], text.partition(END)[2]
+        rows = [f"| {each.promise} | {each.trials:,} | {each.failures} | {each.note} |" for each in found]
+        table = "\n".join(["| promise | trials | failures | |", "| --- | --- | --- | --- |", *rows])
+        options.table.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")
+    return 1 if any(each.failures for each in found if "beside it" not in each.promise) else 0
 
 
 if __name__ == "__main__":

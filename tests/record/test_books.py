@@ -18,6 +18,7 @@ from dominance.record.recorder import Recorder
 from dominance.record.rows import Row
 from dominance.record.tasks import FoundTask
 from dominance.schema import TOTAL_STATISTICS
+from dominance.store.reader import open_run
 
 
 class Statistics:
@@ -171,6 +172,23 @@ def test_a_training_whose_weights_are_nan_has_diverged(said: Said) -> None:
             net.weight.grad.fill_(torch.nan)
 
     assert "the training diverged at step 3" in said(spoil)
+
+
+def test_every_step_of_a_training_that_diverged_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    net, x = nn.Linear(3, 2), torch.randn(8, 3)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    with Recorder(tmp_path / "run", net, optimizer):
+        for step in range(6):
+            if step == 3:
+                with torch.no_grad():
+                    net.weight.fill_(torch.nan)
+            depth, seg = net(x).square().mean(0)
+            optimizer.zero_grad()
+            (depth + seg).backward()
+            optimizer.step()
+    run = open_run(tmp_path / "run")
+    assert (run["step"].values.tolist(), run["skipped"].values.tolist()) == (list(range(6)), [0] * 6)
+    assert "the training diverged at step 3" in capsys.readouterr().err
 
 
 def test_a_step_that_is_not_understood_is_counted(said: Said) -> None:

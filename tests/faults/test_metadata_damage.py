@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from faults.__main__ import run
 from faults.judge import judge
+from faults.metadata import run
 from faults.mutations import base
 
 

@@ -1,0 +1,57 @@
+"""Several recordings that are told one run directory: one of them records, the others are refused before they begin."""
+
+from __future__ import annotations
+
+import os
+import random
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+from forks import Forks
+
+from dominance.store.reader import open_run
+from dominance.store.verify import verify
+from faults.trainings import SCRIPT
+
+STEPS = 40
+
+
+def races(folder: Path, count: int, writers: int = 2) -> list[str]:
+    """What was wrong with each race that did not have one winner."""
+    wrong = []
+    with ExitStack() as stack:
+        forks = [stack.enter_context(Forks(os.environ | {"OMP_NUM_THREADS": "1"})) for _ in range(writers)]
+        pool = stack.enter_context(ThreadPoolExecutor(writers))
+        for number in range(count):
+            place = folder / f"race-{number}"
+            how = random.Random(number).choice([[], ["--force"], ["--resume"]])
+            codes = list(pool.map(lambda at, place=place, how=how: _enter(forks[at], place, at, how), range(writers)))
+            if problem := _judged(place, codes, how):
+                wrong.append(f"race {number}: {problem}")
+    return wrong
+
+
+def _enter(forks: Forks, place: Path, number: int, how: list[str]) -> int:
+    own = place / str(number)
+    own.mkdir(parents=True)
+    files = [Path(os.devnull), own / "out", own / "errors"]
+    arguments = [str(SCRIPT), str(own), str(STEPS), "none", "0"]
+    return forks.run(arguments, record=["--every", "1", *how, "-o", str(place / "run")], files=files, cwd=own)
+
+
+def _judged(place: Path, codes: list[int], how: list[str]) -> str:
+    """One after the other they may both record, where the later one may take the place of the earlier, or go on."""
+    errors = [(place / str(number) / "errors").read_text() for number in range(len(codes))]
+    began = [(place / str(number) / "progress").exists() for number in range(len(codes))]
+    for code, error, script in zip(codes, errors, began, strict=True):
+        if code not in (0, 2) or (code == 2 and (script or len(error.splitlines()) != 1)):
+            return f"exit code {code}, script {'begun' if script else 'not begun'}: {error[-300:]!r}"
+    if codes.count(0) != 1 and not how:
+        return f"exit codes {codes}"
+    if 0 not in codes:
+        return "nobody recorded"
+    steps = open_run(place / "run")["step"].values.tolist()
+    if damage := verify(place / "run"):
+        return f"damage: {damage[:3]}"
+    return "" if steps in (list(range(STEPS)), list(range(2 * STEPS))) else f"steps {steps}"

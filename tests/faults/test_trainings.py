@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from forks import Forks
+
+from faults.polls import polls
+from faults.races import races
+from faults.trainings import KINDS, trial
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    with Forks(os.environ | {"OMP_NUM_THREADS": "1"}) as server:
+        yield server
+
+
+@pytest.mark.parametrize("kind", [kind for kind, what in KINDS.items() if not what.disk])
+def test_a_fault_leaves_the_training_alone(kind: str, forks: Forks, tmp_path: Path) -> None:
+    assert trial(forks, kind, 0, tmp_path).wrong == ""
+
+
+def test_a_reader_sees_whole_rows(tmp_path: Path) -> None:
+    found = polls(tmp_path, 20)
+    assert found.wrong == []
+    assert found.steps > 0
+
+
+def test_a_race_has_one_winner(tmp_path: Path) -> None:
+    assert races(tmp_path, 2) == []
