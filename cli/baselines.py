@@ -9,8 +9,8 @@ from dominance.errors import BadOption
 from dominance_cli import say
 
 if TYPE_CHECKING:
-    from dominance.benchmarks.plan import Plan
-    from dominance.benchmarks.trainer import TrainResult
+    from dominance.benchmarks.train.plan import Plan
+    from dominance.benchmarks.train.trainer import TrainResult
 
 
 def comparable(made: Plan, baselines: list[TrainResult], *, quiet: bool) -> list[TrainResult]:

@@ -25,7 +25,15 @@ if TYPE_CHECKING:
 _LOOK = 0.05
 """Seconds between two looks at the processes."""
 _THREADS = "OMP_NUM_THREADS"
-_IMPORTED = ("torch", "torch._dynamo", "zarr", "xarray", "pandas", "sklearn.datasets", "dominance.benchmarks.trainer")
+_IMPORTED = (
+    "torch",
+    "torch._dynamo",
+    "zarr",
+    "xarray",
+    "pandas",
+    "sklearn.datasets",
+    "dominance.benchmarks.train.trainer",
+)
 """What every training imports, torch itself torch._dynamo in the first step of its optimizers."""
 
 

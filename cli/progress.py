@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dominance.benchmarks.training import Progress
+    from dominance.benchmarks.train.training import Progress
 
 EVERY = 0.1
 """Seconds between two looks at the bar."""

@@ -98,7 +98,7 @@ def _folders(texts: Sequence[str]) -> dict[str, Path]:
         benchmark, equals, folder = text.partition("=")
         if not equals or not folder:
             raise BadOption(f"--data {text!r} is no BENCHMARK=DIR", fix="write it like --data nyuv2=/data/nyuv2")
-        from dominance.benchmarks.registry import benchmark_class
+        from dominance.benchmarks.problems.registry import benchmark_class
 
         benchmark_class(benchmark)  # refuses a name that there is not
         found[benchmark] = Path(folder)

@@ -9,8 +9,7 @@ from dominance_cli.text import aligned
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dominance.benchmarks.benchmark import Scores, Task
-    from dominance.benchmarks.trainer import TrainResult
+    from dominance.benchmarks.train.trainer import TrainResult
 
 ARROWS = {True: "↑", False: "↓"}
 
@@ -31,7 +30,8 @@ def comparison(done: TrainResult, baseline: TrainResult) -> str:
     AdaTask's Δp is said of equal weighting, MoCoGrad's Δ_M and PUB's Δm of single-task learning; of another baseline
     all three are given.
     """
-    from dominance.benchmarks.deltas import delta_big_m, delta_m, delta_p
+    from dominance.benchmarks.benchmark import directions
+    from dominance.deltas import Directions, Table, delta_big_m, delta_m, delta_p
     from dominance.errors import BadData
 
     rows = [["task", "metric", "this", baseline.plan.method.name, "change"]]
@@ -44,10 +44,10 @@ def comparison(done: TrainResult, baseline: TrainResult) -> str:
     lines = [aligned(rows, right=[False, False, True, True, True])]
     of = {"equal-weight": (True, False), "stl": (False, True)}
     to_equal, to_single = of.get(baseline.plan.method.name, (True, True))
-    measures: list[tuple[str, Callable[[Scores, Scores, tuple[Task, ...]], float]]] = []
+    measures: list[tuple[str, Callable[[Table, Table, Directions], float]]] = []
     measures += [("Δp ↑ (AdaTask)", delta_p)] if to_equal else []
     measures += [("Δ_M ↑ (MoCoGrad)", delta_big_m), ("Δm ↓ (PUB)", delta_m)] if to_single else []
-    scores = (done.scores, baseline.scores, done.tasks)
+    scores = (done.scores, baseline.scores, directions(done.tasks))
     for name, measure in measures:
         try:
             lines.append(f"{name} against {baseline.path}: {measure(*scores):+.2%}")

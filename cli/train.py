@@ -19,8 +19,8 @@ from dominance_cli.baselines import comparable
 from dominance_cli.rundir import Latest, default_folder
 
 if TYPE_CHECKING:
-    from dominance.benchmarks.plan import TrainOptions
-    from dominance.benchmarks.trainer import TrainResult
+    from dominance.benchmarks.train.plan import TrainOptions
+    from dominance.benchmarks.train.trainer import TrainResult
 
 _WITH_RESUME = ("resume", "baseline", "probe", "quiet")
 
@@ -111,7 +111,7 @@ def train(
         _alone(context)
         return _go_on(resume, baseline or [], probe, quiet=bool(quiet))
     if describe and method is not None:
-        from dominance.benchmarks.methods import described as method_described
+        from dominance.benchmarks.train.methods import described as method_described
 
         print(method_described(method))
         say.say(f"dominance train {shlex.quote(benchmark or 'adatask-synthetic')} --method {shlex.quote(method)}")
@@ -119,7 +119,7 @@ def train(
     if benchmark is None:
         raise BadOption("no benchmark is named", fix="see `dominance train --list`")
     if describe:
-        from dominance.benchmarks.registry import describe as described
+        from dominance.benchmarks.problems.registry import describe as described
 
         print(described(benchmark))
         say.say(f"dominance train {shlex.quote(benchmark)} --method equal-weight")
@@ -127,7 +127,7 @@ def train(
     if method is None:
         raise BadOption("no method is named", fix="give --method equal-weight, or another of `dominance train --list`")
     from dominance.benchmarks.arguments import pairs
-    from dominance.benchmarks.plan import TrainOptions
+    from dominance.benchmarks.train.plan import TrainOptions
 
     chosen = TrainOptions(
         benchmark=benchmark,
@@ -171,8 +171,8 @@ def _train(
     force: bool,
     no_record: bool,
 ) -> int:
-    from dominance.benchmarks.plan import plan
-    from dominance.benchmarks.trainer import result, train
+    from dominance.benchmarks.train.plan import plan
+    from dominance.benchmarks.train.trainer import result, train
     from dominance.config import record_options
 
     made = plan(options)
@@ -202,8 +202,8 @@ def _train(
 
 
 def _go_on(path: Path, baselines: list[Path], probe: str | None, *, quiet: bool) -> int:
-    from dominance.benchmarks.probing import probes_wanted
-    from dominance.benchmarks.trainer import result, resume
+    from dominance.benchmarks.train.noise_probes import probes_wanted
+    from dominance.benchmarks.train.trainer import result, resume
     from dominance.config import RecordOptions
 
     wanted = probes_wanted(path) if probe is None else RecordOptions(probe=(probe,)).probe
@@ -223,7 +223,7 @@ def _go_on(path: Path, baselines: list[Path], probe: str | None, *, quiet: bool)
 
 def _probe(done: TrainResult, *, quiet: bool) -> None:
     """The noise probe of a training that is over; what keeps it from being made is said, and changes nothing else."""
-    from dominance.benchmarks.probing import noise_probe
+    from dominance.benchmarks.train.noise_probes import noise_probe
     from dominance_cli.probe import noise
 
     if not (done.path / DATA_NAME).exists():
@@ -263,7 +263,7 @@ def _ended(path: Path, error: KeyboardInterrupt | TrainingFailed, signals: list[
     if isinstance(error, TrainingFailed):
         say.error(str(error))
         return 1
-    from dominance.benchmarks.checkpoint import there
+    from dominance.benchmarks.train.checkpoint import there
 
     if not there(path):
         say.error(f"interrupted before there was anything to resume in {path}")
@@ -324,8 +324,8 @@ def _shares(text: str) -> tuple[float, ...]:
 
 
 def _list() -> None:
-    from dominance.benchmarks.methods import METHODS
-    from dominance.benchmarks.registry import BENCHMARKS, benchmark_class
+    from dominance.benchmarks.problems.registry import BENCHMARKS, benchmark_class
+    from dominance.benchmarks.train.methods import METHODS
     from dominance_cli.text import aligned
 
     print("Benchmarks")

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dominance.benchmarks import arguments, checkpoint, plan
-from dominance.benchmarks.architectures import build
+from dominance.benchmarks import arguments
 from dominance.benchmarks.benchmark import Batch, Benchmark, Metric, Settings, Task
-from dominance.benchmarks.registry import benchmark
+from dominance.benchmarks.models import build
+from dominance.benchmarks.problems.registry import benchmark
+from dominance.benchmarks.train import checkpoint, plan
 
 BATCHES = 5
 

@@ -1,4 +1,4 @@
-"""The three Δ on plain tables; that they reproduce the papers' printed values is tested in tests/benchmarks."""
+"""The three Δ on plain tables; that they reproduce the papers' printed values is in test_deltas_printed.py."""
 
 from __future__ import annotations
 

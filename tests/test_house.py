@@ -38,6 +38,21 @@ MAY_IMPORT = {
 }
 """Rooms of dominance that a room may import from, besides itself."""
 
+CONTRACT = {"benchmark", "arguments", "setting_checks"}
+WITHIN = {
+    "benchmarks": {
+        "benchmark": set(),
+        "arguments": set(),
+        "setting_checks": set(),
+        "data": CONTRACT,
+        "metrics": CONTRACT,
+        "models": CONTRACT,
+        "problems": CONTRACT | {"data", "metrics", "models"},
+        "train": CONTRACT | {"problems", "data", "models"},
+    },
+}
+"""Of a room with rooms of its own, what each of these may import from the others."""
+
 ONLY_IN = {
     "torch": {"record", "optim", "benchmarks", "examples"},
     "matplotlib": {"plots", "figures"},
@@ -119,6 +134,8 @@ def trespasses(root: Path) -> list[str]:
             other = room_of(name, known)
             if other is not None and other != room and other not in MAY_IMPORT[room]:
                 found.append(f"{where}:{line}: {room} imports {name}")
+            if (inside := _trespass_within(room, module, name)) is not None:
+                found.append(f"{where}:{line}: {inside} imports {name}")
             if room not in ONLY_IN.get(name.split(".")[0], {room}):
                 found.append(f"{where}:{line}: {room} imports {name}")
         if room == "cli":
@@ -126,6 +143,17 @@ def trespasses(root: Path) -> list[str]:
                 if name.split(".")[0] in HEAVY or room_of(name, known) not in (None, "cli", *BASE):
                     found.append(f"{where}:{line}: {name} is imported before a command is chosen")
     return found
+
+
+def _trespass_within(room: str, module: str, name: str) -> str | None:
+    """The room inside ``room`` that may not import this name; None: it may, or the name is of elsewhere."""
+    rules = WITHIN.get(room, {})
+    (own, *_), (other, *_) = (each.removeprefix(f"dominance.{room}.").split(".") for each in (module, name))
+    if other not in rules or own == other:
+        return None
+    if own not in rules:
+        return f"{room}.{own}, for which there is no rule,"
+    return None if other in rules[own] else f"{room}.{own}"
 
 
 def circles(root: Path) -> list[str]:
@@ -188,6 +216,9 @@ def test_the_rooms_are_there() -> None:
         ("dominance/attic/bad.py", "", 1),
         ("cli/bad.py", "import numpy as np\n", 1),
         ("cli/bad.py", "from dominance.record.recorder import Recorder\n", 1),
+        ("dominance/benchmarks/data/bad.py", "from dominance.benchmarks.problems.digits import Digits\n", 1),
+        ("dominance/benchmarks/models/bad.py", "from dominance.benchmarks import train\n", 1),
+        ("dominance/benchmarks/attic.py", "from dominance.benchmarks.data.splits import split_rows\n", 1),
     ],
 )
 def test_a_trespass_is_found(file: str, source: str, line: int, tmp_path: Path) -> None:
@@ -204,6 +235,7 @@ def test_a_trespass_is_found(file: str, source: str, line: int, tmp_path: Path) 
     [
         ("dominance/record/good.py", "import torch\nfrom dominance.store.writer import RunWriter\n"),
         ("dominance/record/rules/good.py", "from ..rules.base import Rule\nfrom ... import __version__\n"),
+        ("dominance/benchmarks/train/good.py", "from dominance.benchmarks.problems.registry import benchmark\n"),
         ("dominance/plots/good.py", "import seaborn\nfrom dominance.analyse import updates\n"),
         ("dominance/__init__.py", "from dominance.plots.gcd import plot_gcd\n"),
         ("cli/good.py", "import typer\n\n\ndef command():\n    import numpy\n    from dominance import open_run\n"),

@@ -13,8 +13,8 @@ import pytest
 import torch
 import typer.main
 
-from dominance.benchmarks.plan import TrainOptions
-from dominance.benchmarks.trainer import train
+from dominance.benchmarks.train.plan import TrainOptions
+from dominance.benchmarks.train.trainer import train
 from dominance.config import RecordOptions, record_options
 from dominance_cli.main import app
 

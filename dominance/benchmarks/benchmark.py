@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -29,6 +29,11 @@ class Task:
     name: str
     outputs: int
     metrics: tuple[Metric, ...]
+
+
+def directions(tasks: Iterable[Task]) -> dict[str, dict[str, bool]]:
+    """{task: {metric: whether higher is better}}, as ``dominance.deltas`` reads it."""
+    return {task.name: {metric.name: metric.higher_is_better for metric in task.metrics} for task in tasks}
 
 
 @dataclass(frozen=True)

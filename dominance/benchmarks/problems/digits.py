@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from dominance.benchmarks.benchmark import Settings
-from dominance.benchmarks.overlays import Overlaid
+from dominance.benchmarks.problems.bases.digit_pairs import DigitPairs
 from dominance.errors import MissingData
 
 
-class Digits(Overlaid):
+class Digits(DigitPairs):
     """Left digit, right digit and the picture, from 1,797 scanned digits that come with scikit-learn.
 
     The recipe of ``dominance.examples.digits``, here with a validation set.

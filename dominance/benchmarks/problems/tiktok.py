@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
-from dominance.benchmarks.benchmark import Settings, Task
-from dominance.benchmarks.gathered import Gathered
-from dominance.benchmarks.metrics import AUC
-from dominance.benchmarks.one_number import Towers
-from dominance.benchmarks.options import at_least
-from dominance.benchmarks.splits import derived_generator, split_rows
-from dominance.benchmarks.tables import read_pieces, refuse, whole_numbers, yes_or_no
+from dominance.benchmarks.data.log_encoder import LogEncoder
+from dominance.benchmarks.data.own_files import own_data
+from dominance.benchmarks.data.splits import derived_generator, split_rows
+from dominance.benchmarks.data.tables import read_pieces, refuse, whole_numbers, yes_or_no
+from dominance.benchmarks.problems.bases.short_videos import ShortVideos, adatask_settings
+from dominance.benchmarks.setting_checks import at_least
 from dominance.errors import BadData, MissingData
 
 FILE = "final_track2_train.txt"
@@ -29,7 +29,7 @@ CATEGORIES = tuple(column for column in COLUMNS if column not in (*LABELS, "time
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
 
 
-class TikTok(Towers):
+class TikTok(ShortVideos):
     """Like and finish, from who watches what: user, item, author, both cities, channel, music, device and duration.
 
     The file is the user's own: final_track2_train.txt of the ICME 2019 challenge, without a header, its columns
@@ -54,18 +54,8 @@ class TikTok(Towers):
     source = (
         "ICME 2019 Short Video Understanding, track 2, https://www.biendata.xyz/competition/icmechallenge2019; AdaTask"
     )
-    settings = Settings(
-        epochs=20,
-        batch_size=4096,
-        lr=1e-3,
-        optimizer="rmsprop",
-        patience=5,
-        published={
-            "AdaTask": "19,622,340 rows at random 8:1:1, categories seen fewer than ten times are one, embeddings of "
-            "10, two hidden layers, towers of 128, 64 and 32 with ELU, RMSprop with learning rate 1e-3, batch size "
-            "4096, stop after five epochs without a better result, AUC, three runs",
-        },
-    )
+    settings = adatask_settings("19,622,340 rows at random 8:1:1")
+    labels: ClassVar = {label: label for label in LABELS}
 
     def __init__(
         self,
@@ -76,31 +66,19 @@ class TikTok(Towers):
         embedding: int = 10,
         width: int = 128,
     ) -> None:
-        self.data = data
+        super().__init__(data=data, least=least, embedding=embedding, width=width)
         self.rows = None if rows is None else at_least(10, rows=rows)
-        self.least, self.embedding = at_least(1, least=least), at_least(1, embedding=embedding)
-        self.width = at_least(1, width=width)
-
-    @property
-    def tasks(self) -> tuple[Task, ...]:
-        return tuple(Task(label, 1, (AUC,)) for label in LABELS)
 
     def load(self, seed: int) -> None:
-        gathered = Gathered(CATEGORIES, (), LABELS)
+        gathered = LogEncoder(CATEGORIES, (), LABELS)
         for piece in read_log(self._file(), self.rows):
             gathered.add(piece)
         rows = split_rows(gathered.rows, SHARES, derived_generator(seed, self.name))
         self.splits, self.sizes = gathered.split(rows, self.least)
 
     def _file(self) -> Path:
-        if self.data is None:
-            sample = "from dominance.benchmarks.problems.tiktok import write_sample as w; w('sample')"
-            raise MissingData(
-                "tiktok reads your own file, and data is not set",
-                fix=f"get {FILE} of the ICME 2019 short video challenge and point data=PATH to it; to try it on "
-                f'made-up rows: python -c "{sample}", and data=sample',
-            )
-        path = Path(self.data)
+        get = f"get {FILE} of the ICME 2019 short video challenge and point data=PATH to it"
+        path = own_data(self.data, self, get)
         path = path / FILE if path.is_dir() else path
         if not path.is_file():
             raise MissingData(f"{path} is no file", fix=f"point data=PATH to {FILE}")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dominance.benchmarks.benchmark import Batch, Benchmark, Metric, Settings, Task
-from dominance.benchmarks.options import at_least
+from dominance.benchmarks.setting_checks import at_least
 from dominance.errors import BadOption
 
 STARTS = ((-8.5, 7.5), (0.0, 0.0), (9.0, 9.0), (-7.5, -0.5), (9.0, -1.0))

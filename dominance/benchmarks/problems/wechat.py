@@ -10,13 +10,12 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from dominance.benchmarks.benchmark import Batch, Settings, Task
-from dominance.benchmarks.gathered import Gathered
-from dominance.benchmarks.metrics import AUC
-from dominance.benchmarks.one_number import Towers
-from dominance.benchmarks.options import at_least
-from dominance.benchmarks.tables import numbers, read_pieces, read_table, refuse, whole_numbers, yes_or_no
-from dominance.errors import BadData, MissingData
+from dominance.benchmarks.benchmark import Batch
+from dominance.benchmarks.data.log_encoder import LogEncoder
+from dominance.benchmarks.data.own_files import files_in, own_data
+from dominance.benchmarks.data.tables import numbers, read_pieces, read_table, refuse, whole_numbers, yes_or_no
+from dominance.benchmarks.problems.bases.short_videos import ShortVideos, adatask_settings
+from dominance.errors import BadData
 
 ACTIONS, FEEDS = "user_action.csv", "feed_info.csv"
 TASKS = {"forwarded": "forward", "click_avatar": "click_avatar", "like": "like", "read_comment": "read_comment"}
@@ -32,7 +31,7 @@ ACTION_COLUMNS = ("userid", "feedid", "date_", "device", *LABELS)
 FEED_COLUMNS = ("feedid", "authorid", "videoplayseconds", *TEXT)
 
 
-class WeChat(Towers):
+class WeChat(ShortVideos):
     """Four actions, from who sees which video: user, video, device, author, song, singer and duration.
 
     The files are the user's own: user_action.csv and feed_info.csv of the WeChat Big Data Challenge 2021, with headers,
@@ -57,33 +56,17 @@ class WeChat(Towers):
     licence = "the user's own copy, under the terms of the WeChat Big Data Challenge 2021"
     source = "WeChat Big Data Challenge 2021, https://algo.weixin.qq.com/2021/intro; AdaTask"
     numbers = len(NUMBERS)
-    settings = Settings(
-        epochs=20,
-        batch_size=4096,
-        lr=1e-3,
-        optimizer="rmsprop",
-        patience=5,
-        published={
-            "AdaTask": "8,373,653 rows of 14 days: 12, 1 and 1; categories seen fewer than ten times are one, "
-            "embeddings of 10, two hidden layers, towers of 128, 64 and 32 with ELU, RMSprop with learning rate 1e-3, "
-            "batch size 4096, stop after five epochs without a better result, AUC, three runs; Table 7: MMoE with "
-            "four experts (--architecture mmoe has eight)",
-        },
+    labels = TASKS
+    settings = adatask_settings(
+        "8,373,653 rows of 14 days: 12, 1 and 1",
+        "; Table 7: MMoE with four experts (--architecture mmoe has eight)",
     )
-
-    def __init__(self, *, data: str | None = None, least: int = 10, embedding: int = 10, width: int = 128) -> None:
-        self.data = data
-        self.least, self.embedding = at_least(1, least=least), at_least(1, embedding=embedding)
-        self.width = at_least(1, width=width)
-
-    @property
-    def tasks(self) -> tuple[Task, ...]:
-        return tuple(Task(task, 1, (AUC,)) for task in TASKS)
 
     def load(self, seed: int) -> None:
         """The split is by days: the seed does not matter."""
-        actions, feeds = self._files()
-        gathered = Gathered(CATEGORIES, NUMBERS, LABELS)
+        get = f"get {ACTIONS} and {FEEDS} of the WeChat Big Data Challenge 2021 and point data=PATH to their folder"
+        actions, feeds = files_in(own_data(self.data, self, get), ACTIONS, FEEDS)
+        gathered = LogEncoder(CATEGORIES, NUMBERS, LABELS)
         pieces: list[npt.NDArray[np.int64]] = []
         for piece in read_actions(actions, read_feeds(feeds)):
             gathered.add(piece)
@@ -99,19 +82,6 @@ class WeChat(Towers):
             split: Batch(data.inputs, {task: data.targets[label] for task, label in TASKS.items()})
             for split, data in splits.items()
         }
-
-    def _files(self) -> tuple[Path, Path]:
-        if self.data is None:
-            sample = "from dominance.benchmarks.problems.wechat import write_sample as w; w('sample')"
-            raise MissingData(
-                "wechat reads your own files, and data is not set",
-                fix=f"get {ACTIONS} and {FEEDS} of the WeChat Big Data Challenge 2021 and point data=PATH to their "
-                f'folder; to try it on made-up rows: python -c "{sample}", and data=sample',
-            )
-        for path in (files := (Path(self.data) / ACTIONS, Path(self.data) / FEEDS)):
-            if not path.is_file():
-                raise MissingData(f"{path} is no file", fix=f"point data=PATH to a folder with {ACTIONS} and {FEEDS}")
-        return files
 
 
 def read_feeds(path: Path) -> pd.DataFrame:

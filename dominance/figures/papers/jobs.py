@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 TIMING = "timing.json"
-"""What ``dominance.benchmarks.timing`` leaves in its folder."""
+"""What ``dominance.benchmarks.train.timing`` leaves in its folder."""
 
 
 class Job(Protocol):
@@ -120,7 +120,7 @@ class Timing:
     laps: int | None = None
     steps: int | None = None
 
-    module: ClassVar[str] = "dominance.benchmarks.timing"
+    module: ClassVar[str] = "dominance.benchmarks.train.timing"
     can_resume: ClassVar[bool] = False
 
     def __hash__(self) -> int:

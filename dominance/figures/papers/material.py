@@ -41,7 +41,7 @@ class Material:
 
     @cached_property
     def timings(self) -> list[dict[str, Any]]:
-        """What ``dominance.benchmarks.timing`` measured, in the order given.
+        """What ``dominance.benchmarks.train.timing`` measured, in the order given.
 
         Raises:
             BadData: a file cannot be read.
@@ -82,7 +82,7 @@ class Material:
                 return found
         raise NothingRecorded(
             f"no timing on {benchmark} {architecture or ''}".rstrip() + " was given",
-            fix=f"make one with `python -m dominance.benchmarks.timing {benchmark}`",
+            fix=f"make one with `python -m dominance.benchmarks.train.timing {benchmark}`",
         )
 
     def has(self, **wanted: Any) -> bool:

@@ -24,7 +24,7 @@ def ratio_table(
     """Methods in rows; for each timing ours and the paper's.
 
     Args:
-        timings: label -> what ``dominance.benchmarks.timing`` measured.
+        timings: label -> what ``dominance.benchmarks.train.timing`` measured.
         called: method of a timing -> how the paper calls it.
         published: label -> method (as the paper calls it) -> ratio.
     """

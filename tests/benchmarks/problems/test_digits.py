@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from dominance.benchmarks.overlays import overlay
+from dominance.benchmarks.problems.bases.digit_pairs import overlay
 from dominance.benchmarks.problems.digits import Digits
 from dominance.errors import BadOption, MissingData
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from dominance.benchmarks.bst import NOTHING, Transformer
-from dominance.benchmarks.plan import TrainOptions
+from dominance.benchmarks.models.bst import NOTHING, Transformer
 from dominance.benchmarks.problems.movielens import ALL_GENRES, GENRES, MovieLens, read_movielens, write_sample
-from dominance.benchmarks.trainer import train
+from dominance.benchmarks.train.plan import TrainOptions
+from dominance.benchmarks.train.trainer import train
 from dominance.errors import BadData, BadOption, MissingData
 
 torch.set_num_threads(1)

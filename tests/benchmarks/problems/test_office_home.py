@@ -12,7 +12,6 @@ import pytest
 import torch
 from PIL import Image
 
-from dominance.benchmarks.plan import TrainOptions
 from dominance.benchmarks.problems.office_home import (
     DEVIATION,
     DOMAINS,
@@ -22,7 +21,8 @@ from dominance.benchmarks.problems.office_home import (
     read_picture,
     write_sample,
 )
-from dominance.benchmarks.trainer import train
+from dominance.benchmarks.train.plan import TrainOptions
+from dominance.benchmarks.train.trainer import train
 from dominance.errors import BadData, BadOption, MissingData
 
 torch.set_num_threads(1)

@@ -13,15 +13,15 @@ import torch
 from same import differences
 from small_benchmark import state
 
-from dominance.benchmarks.backbones import resnet
-from dominance.benchmarks.evaluation import evaluate
-from dominance.benchmarks.plan import TrainOptions
+from dominance.benchmarks.data.scene_augmentation import augmented
+from dominance.benchmarks.models.backbones import resnet
 from dominance.benchmarks.problems import cityscapes, nyuv2
 from dominance.benchmarks.problems.cityscapes import CityScapes
 from dominance.benchmarks.problems.nyuv2 import NYUv2
-from dominance.benchmarks.scene_augmentation import augmented
-from dominance.benchmarks.trainer import resume, train
-from dominance.benchmarks.training import Interrupted
+from dominance.benchmarks.train.evaluation import evaluate
+from dominance.benchmarks.train.plan import TrainOptions
+from dominance.benchmarks.train.trainer import resume, train
+from dominance.benchmarks.train.training import Interrupted
 from dominance.errors import BadData, BadOption, MissingData
 from dominance.store.reader import open_run
 

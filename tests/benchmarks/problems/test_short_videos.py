@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 import torch
 
-from dominance.benchmarks.plan import TrainOptions
 from dominance.benchmarks.problems import tiktok, wechat
 from dominance.benchmarks.problems.tiktok import TikTok
 from dominance.benchmarks.problems.wechat import WeChat
-from dominance.benchmarks.trainer import train
+from dominance.benchmarks.train.plan import TrainOptions
+from dominance.benchmarks.train.trainer import train
 from dominance.errors import BadData, MissingData
 
 torch.set_num_threads(1)

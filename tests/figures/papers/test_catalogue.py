@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from dominance.benchmarks.arguments import pairs
-from dominance.benchmarks.plan import TrainOptions, plan
-from dominance.benchmarks.registry import BENCHMARKS, benchmark_class
+from dominance.benchmarks.problems.registry import BENCHMARKS, benchmark_class
+from dominance.benchmarks.train.plan import TrainOptions, plan
 from dominance.errors import BadOption
 from dominance.figures.papers import adatask_elsewhere, mocograd, mocograd_tables, pub_scores
 from dominance.figures.papers.catalogue import find, items

@@ -45,4 +45,4 @@ def test_a_timing_is_another_module_that_begins_anew():
         "1", "--set", "width=8",
     ]  # fmt: skip
     assert not job.can_resume
-    assert job.module == "dominance.benchmarks.timing"
+    assert job.module == "dominance.benchmarks.train.timing"

@@ -1,0 +1,1 @@
+"""What benchmarks have in common: abstract kinds of problems, which a problem derives from."""
