@@ -30,8 +30,8 @@ def list_figures(
 
     Example: dominance figures list
     """
-    from dominance.figures.papers.catalogue import items
-    from dominance.figures.papers.item import SCALES, Wish
+    from dominance.papers.catalogue import items
+    from dominance.papers.item import SCALES, Wish
 
     known = items()
     if as_json:
@@ -78,9 +78,9 @@ def make_figure(
     """
     if kind not in FORMATS:
         raise BadOption(f"format {kind!r} is unknown", fix=f"choose from {', '.join(FORMATS)}")
-    from dominance.figures.papers.catalogue import find
-    from dominance.figures.papers.material import Material
-    from dominance.figures.papers.write import make
+    from dominance.papers.catalogue import find
+    from dominance.papers.material import Material
+    from dominance.papers.write import make
 
     found = find(name)
     if len(found) > 1:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dominance.figures.papers.jobs import Job
+    from dominance.papers.jobs import Job
 
 _LOOK = 0.05
 """Seconds between two looks at the processes."""

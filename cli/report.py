@@ -47,7 +47,7 @@ def report(
     kind = "html" if html else kind
     if kind not in FORMATS:
         raise BadOption(f"format {kind!r} is unknown", fix=f"choose from {', '.join(FORMATS)}")
-    from dominance.figures.report import write_report
+    from dominance.report.write import write_report
 
     runs = expanded(runs)
     folders = [_folder(run, output, several=len(runs) > 1) for run in runs]

@@ -16,9 +16,9 @@ from dominance.errors import BadOption, DominanceError
 from dominance_cli import say
 
 if TYPE_CHECKING:
-    from dominance.figures.papers.item import Item
-    from dominance.figures.papers.jobs import Job
-    from dominance.figures.papers.write import Made
+    from dominance.papers.item import Item
+    from dominance.papers.jobs import Job
+    from dominance.papers.write import Made
     from dominance_cli.jobs import Outcome, Running
 
 FORMATS = ("pdf", "png", "svg")
@@ -57,7 +57,7 @@ def reproduce(
         raise BadOption(f"format {kind!r} is unknown", fix=f"choose from {', '.join(FORMATS)}")
     if jobs is not None and jobs < 1:
         raise BadOption(f"--jobs {jobs} does nothing", fix="give 1 or more")
-    from dominance.figures.papers.catalogue import find
+    from dominance.papers.catalogue import find
     from dominance_cli.jobs import run_jobs
 
     items = find(name)
@@ -106,7 +106,7 @@ def _folders(texts: Sequence[str]) -> dict[str, Path]:
 
 
 def _needs(items: Sequence[Item], scale: Literal["quick", "full"], data: dict[str, Path]) -> dict[str, list[Job]]:
-    from dominance.figures.papers.item import Wish
+    from dominance.papers.item import Wish
 
     wish = Wish(scale, {benchmark: folder.absolute() for benchmark, folder in data.items()})
     return {item.name: list(item.needs(wish)) for item in items}
@@ -132,8 +132,8 @@ def _make(
     Args:
         again: options with which the command makes the same again.
     """
-    from dominance.figures.papers.material import Material
-    from dominance.figures.papers.write import make
+    from dominance.papers.material import Material
+    from dominance.papers.write import make
 
     made, missing = [], {}
     for item in items:
@@ -154,8 +154,8 @@ def _make(
 
 
 def _report(output: Path) -> None:
-    from dominance.figures.papers.catalogue import items
-    from dominance.figures.papers.reproduction import write_reproduction
+    from dominance.papers.catalogue import items
+    from dominance.papers.reproduction import write_reproduction
 
     path = write_reproduction(items(), output)
     if path is not None:

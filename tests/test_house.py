@@ -29,8 +29,9 @@ MAY_IMPORT = {
     "probes": {"record"},
     "analyse": BASE | {"store"},
     "plots": BASE | {"store", "analyse"},
-    "figures": BASE | {"store", "analyse", "plots"},
-    "cli": BASE | {"names", "store", "record", "analyse", "plots", "figures", "benchmarks"},
+    "report": BASE | {"store", "analyse", "plots"},
+    "papers": BASE | {"store", "analyse", "plots"},
+    "cli": BASE | {"names", "store", "record", "analyse", "plots", "report", "papers", "benchmarks"},
     "optim": {"errors"},
     "benchmarks": BASE | {"store", "record", "optim"},
     "examples": set(),
@@ -55,8 +56,8 @@ WITHIN = {
 
 ONLY_IN = {
     "torch": {"record", "optim", "benchmarks", "examples"},
-    "matplotlib": {"plots", "figures"},
-    "seaborn": {"plots", "figures"},
+    "matplotlib": {"plots", "report", "papers"},
+    "seaborn": {"plots", "report", "papers"},
     "typer": {"cli"},
     "click": {"cli"},
     "rich": {"cli"},
@@ -188,7 +189,9 @@ def test_no_modules_import_each_other() -> None:
 
 
 def test_the_rooms_are_there() -> None:
-    assert {"schema", "store", "record", "analyse", "plots", "figures", "cli"} <= {room for room, _, _ in rooms(ROOT)}
+    assert {"schema", "store", "record", "analyse", "plots", "report", "papers", "cli"} <= {
+        room for room, _, _ in rooms(ROOT)
+    }
 
 
 @pytest.mark.parametrize(
@@ -203,10 +206,11 @@ def test_the_rooms_are_there() -> None:
         ("dominance/store/bad.py", "from dominance import analyse\n", 1),
         ("dominance/record/bad.py", "import importlib\n\nimportlib.import_module('dominance.analyse')\n", 3),
         ("dominance/record/deep/bad.py", "from ...plots import gcd\n", 1),
-        ("dominance/plots/bad.py", "from dominance.figures.report import report\n", 1),
-        ("dominance/figures/bad.py", "import dominance_cli.main\n", 1),
+        ("dominance/plots/bad.py", "from dominance.report.write import report\n", 1),
+        ("dominance/report/bad.py", "import dominance_cli.main\n", 1),
+        ("dominance/report/bad.py", "from dominance.papers.table import Table\n", 1),
         ("dominance/analyse/bad.py", "import matplotlib.pyplot as plt\n", 1),
-        ("dominance/figures/bad.py", "from rich.console import Console\n", 1),
+        ("dominance/report/bad.py", "from rich.console import Console\n", 1),
         ("dominance/schema.py", "from dominance.config import record_options\n", 1),
         ("dominance/optim/bad.py", "from dominance.schema import SCHEMA_VERSION\n", 1),
         ("dominance/examples/bad.py", "import dominance.errors\n", 1),

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from figures.papers.made import trained
+from papers.made import trained
 
-from dominance.figures.papers import catalogue
-from dominance.figures.papers.item import Claim, Item, Judgement
-from dominance.figures.papers.table import Table
+from dominance.papers import catalogue
+from dominance.papers.item import Claim, Item, Judgement
+from dominance.papers.table import Table
 from dominance_cli.main import main
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 import dominance_cli.jobs
-from dominance.figures.papers import catalogue
-from dominance.figures.papers.item import Claim, Item, Judgement, Wish
-from dominance.figures.papers.jobs import Training
-from dominance.figures.papers.table import Table
+from dominance.papers import catalogue
+from dominance.papers.item import Claim, Item, Judgement, Wish
+from dominance.papers.jobs import Training
+from dominance.papers.table import Table
 from dominance_cli.main import main
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import xarray as xr
 from plots.shares import buckets, degrees
 
-from dominance.figures.papers.table import Table
+from dominance.papers.plots.owned import plot_owned
+from dominance.papers.plots.trajectories import plot_trajectories
+from dominance.papers.table import Table
 from dominance.plots.gcd import plot_gcd
-from dominance.plots.owned import plot_owned
 from dominance.plots.rau_buckets import plot_rau_buckets
 from dominance.plots.scores import plot_scores
 from dominance.plots.tci_gcd import plot_tci_gcd
-from dominance.plots.trajectories import plot_trajectories
 
 
 def shares(steps: int = 30) -> xr.Dataset:

@@ -22,12 +22,12 @@ from matplotlib.image import imread
 from PIL import Image
 from plots.samples import SAMPLES, conflicts, scores, shares, table, ways
 
+from dominance.papers.plots.trajectories import plot_trajectories
 from dominance.plots.backends import matplotlib_, style
 from dominance.plots.gcd import plot_gcd
 from dominance.plots.palette import TASKS
 from dominance.plots.rau_buckets import plot_rau_buckets
 from dominance.plots.scores import plot_scores
-from dominance.plots.trajectories import plot_trajectories
 
 GOLDEN = Path(__file__).parent / "golden"
 TILE, LIMIT = 12, 12.0

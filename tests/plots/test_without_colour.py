@@ -7,18 +7,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from plots import samples, test_noise_sweeps
+from papers.plots import test_noise_sweeps
+from plots import samples
 from plots.shares import buckets
 from plots.test_palette import lab, linear
 from runs import make_run, planted_run
 
+from dominance.papers.plots.noise_sweeps import plot_noise_sweeps
+from dominance.papers.plots.owned import plot_owned
 from dominance.plots.alignment import plot_alignment
 from dominance.plots.geometry import plot_geometry
 from dominance.plots.losses import plot_losses
 from dominance.plots.lr_dominance import plot_lr_dominance
 from dominance.plots.noise_scale import plot_noise_scale
-from dominance.plots.noise_sweeps import plot_noise_sweeps
-from dominance.plots.owned import plot_owned
 from dominance.plots.tci_gcd import plot_tci_gcd
 
 TASKS = ("a", "b", "c")

@@ -1,1 +1,0 @@
-"""Pages made of plots: the report, and the paper figures."""

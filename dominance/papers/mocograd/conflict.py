@@ -1,0 +1,167 @@
+"""MoCoGrad's figures of task conflicts on MovieLens: task sets and architectures (1), TCI against GCD (2)."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dominance.analyse.study.tci_gcd import tci_gcd_correlation
+from dominance.papers.item import Claim, Item, Judgement, Wish
+from dominance.papers.jobs import Job, Training
+from dominance.papers.material import Material
+from dominance.papers.mocograd.tables import PAPER
+from dominance.papers.outcomes import of_parts, three
+from dominance.papers.values import Estimate, scores
+from dominance.plots.result import Plot
+from dominance.plots.scores import plot_scores
+from dominance.plots.tci_gcd import plot_tci_gcd
+
+BENCHMARK, METRIC = "movielens", "rmse"
+A, B, C = "Crime", "Horror", "Thriller"
+"""The text does not say which genres its tasks A, B and C are."""
+ALONE = "A"
+SETS = {ALONE: (A,), "A+B": (A, B), "A+B+C": (A, B, C)}
+ARCHITECTURES = {"hps": "HPS", "mmoe": "MMoE"}
+SEEDS = (0, 1, 2)
+STANDS_FOR = (
+    "MovieLens with a hundred thousand ratings in place of ten million (--data movielens=DIR for those). The text"
+    f" does not name its tasks: here A is {A}, B {B}, C {C}."
+)
+
+
+def _training(wish: Wish, method: str, tasks: tuple[str, ...], architecture: str, seed: int) -> Job:
+    epochs = None if wish.scale == "full" else 5
+    return Training(
+        BENCHMARK, method, seed=seed, architecture=architecture, tasks=tasks, epochs=epochs,
+        settings=wish.settings(BENCHMARK),
+    )  # fmt: skip
+
+
+def by_sets(wish: Wish) -> list[Job]:
+    """A, B and C alone; A+B and A+B+C together; both architectures."""
+    return [
+        _training(wish, method, tasks, architecture, seed)
+        for architecture in ARCHITECTURES
+        for method, tasks in (("stl", (A, B, C)), ("equal-weight", (A, B)), ("equal-weight", (A, B, C)))
+        for seed in SEEDS
+    ]
+
+
+def conflicts(wish: Wish) -> list[Job]:
+    """With hard parameter sharing: A, B and C alone, and every set with A in it."""
+    joint = [("equal-weight", tasks) for tasks in ((A, B), (A, C), (A, B, C))]
+    return [
+        _training(wish, method, tasks, "hps", seed) for method, tasks in [("stl", (A, B, C)), *joint] for seed in SEEDS
+    ]
+
+
+def errors(material: Material) -> dict[tuple[str, str], xr.DataArray]:
+    """(architecture, task set) -> RMSE of A over seeds."""
+    found = {}
+    for architecture in ARCHITECTURES:
+        for name, tasks in SETS.items():
+            method = "stl" if name == ALONE else "equal-weight"
+            values = scores(material, METRIC, method=method, architecture=architecture, tasks=tasks)
+            found[architecture, name] = values.sel(task=A)
+    return found
+
+
+def _draw_sets(material: Material, backend: Any) -> Plot:
+    found = errors(material)
+    seeds = {pair: values.size for pair, values in found.items()}
+    table = np.full((sum(seeds.values()), len(ARCHITECTURES), 1), np.nan)
+    names: list[str] = []
+    for (architecture, name), values in found.items():
+        place = list(ARCHITECTURES).index(architecture)
+        table[len(names) : len(names) + values.size, place, 0] = values.values
+        names += [name] * values.size
+    data = xr.Dataset(
+        {"value": (("run", "task", "metric"), table)},
+        coords={
+            "run": [f"{name} {i}" for i, name in enumerate(names)],
+            "task": list(ARCHITECTURES.values()),
+            "metric": ["RMSE of A"],
+            "direction": (("task", "metric"), np.full((len(ARCHITECTURES), 1), "lower", dtype=object)),
+            "method": ("run", names),
+        },
+    )
+    return plot_scores(data, backend=backend)
+
+
+def _more_tasks_are_worse(material: Material) -> Judgement:
+    found = errors(material)
+    said, holds = [], []
+    for architecture, label in ARCHITECTURES.items():
+        means = [Estimate.of(found[architecture, name].values) for name in SETS]
+        said.append(f"{label}: {', '.join(f'{name} {one.text()}' for name, one in zip(SETS, means, strict=True))}")
+        holds += [one.mean < other.mean for one, other in pairwise(means)]
+    return Judgement(of_parts(holds), "; ".join(said))
+
+
+def correlation(material: Material) -> xr.Dataset:
+    """``tci_gcd_correlation`` over the epochs of all sets."""
+
+    def find() -> xr.Dataset:
+        joint = material.select(benchmark=BENCHMARK, method="equal-weight", architecture="hps")
+        alone = material.select(benchmark=BENCHMARK, method="stl", architecture="hps")
+        return tci_gcd_correlation({str(i): run for i, run in enumerate(joint)}, alone, metric=METRIC)
+
+    return material.once("correlation", find)
+
+
+def _draw_conflicts(material: Material, backend: Any) -> Plot:
+    return plot_tci_gcd(correlation(material), backend=backend)
+
+
+def _they_correlate(material: Material) -> Judgement:
+    found = correlation(material)
+    raw = {name: float(found[name].sel({"task": A, "measure": "pearson"})) for name in ("correlation", "low", "high")}
+    held = float(found["correlation"].sel({"task": A, "measure": "partial"}))
+    evidence = (
+        f"task A: r = {raw['correlation']:.2f} (95 % interval {raw['low']:.2f} to {raw['high']:.2f}); with the epoch"
+        f" held {held:.2f}"
+    )
+    return Judgement(three(raw["correlation"] >= 0.5 and raw["low"] > 0 and held > 0, raw["correlation"] > 0), evidence)
+
+
+ITEMS = (
+    Item(
+        "mocograd-fig1",
+        PAPER,
+        "Fig. 1",
+        "error of task A, trained with more and more tasks",
+        needs=by_sets,
+        make=_draw_sets,
+        stands_for=STANDS_FOR,
+        claims=(
+            Claim(
+                "mocograd-more-tasks",
+                "task A gets worse the more tasks it is trained with, with HPS and with MMoE",
+                "mean RMSE of A over three seeds rises from A to A+B and from A+B to A+B+C with both; partly: in two"
+                " of the four steps",
+                _more_tasks_are_worse,
+            ),
+        ),
+    ),
+    Item(
+        "mocograd-fig2",
+        PAPER,
+        "Fig. 2",
+        "task conflict intensity against gradient conflict degree",
+        needs=conflicts,
+        make=_draw_conflicts,
+        stands_for=STANDS_FOR,
+        claims=(
+            Claim(
+                "mocograd-tci-gcd",
+                "there is a strong positive correlation between TCI and GCD",
+                "over the epochs of all sets r >= 0.5 for task A with a 95 % interval above 0, and positive with the"
+                " epoch held as well; partly: r > 0",
+                _they_correlate,
+            ),
+        ),
+    ),
+)

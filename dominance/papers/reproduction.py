@@ -1,0 +1,78 @@
+"""REPRODUCTION.md: every claim of the papers that was tested, its criterion, what came out, and the command."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, get_args
+
+from dominance.errors import BadData
+from dominance.papers.item import Outcome
+
+NAME = "REPRODUCTION.md"
+_HEAD = """\
+# Reproduction
+
+What the papers claim, and what came out when it was run again by `dominance reproduce`. Each criterion was fixed before
+the run, or says what was changed after one. "Partly" says which part holds; "cannot be tested" says what is missing.
+Figures and tables, with their data, seeds and settings, lie beside this file, in the `.md` of their names; what was run
+is said below, too.
+
+A command without `--scale full` trained for seconds or minutes where the papers trained for hours, and on other data
+where theirs cannot be shipped: "not reproduced" is then said of that training.
+"""
+_COLUMNS = ("paper", "claim", "criterion", "outcome", "found", "command")
+
+
+def write_reproduction(names: Iterable[str], folder: Path) -> Path | None:
+    """Write the claims of the items made in ``folder``, now or earlier, in the order of ``names``.
+
+    Returns:
+        the file; None where no claim was judged.
+
+    Raises:
+        BadData: the record of an item, ``<name>.json``, cannot be read.
+    """
+    items = [one for name in names for one in _records(folder / f"{name}.json")]
+    claims = [(one, claim) for one in items for claim in one["claims"]]
+    if not claims:
+        return None
+    counted = Counter(claim["outcome"] for _, claim in claims)
+    said = ", ".join(f"{counted[outcome]} {outcome}" for outcome in get_args(Outcome) if counted[outcome])
+    lines = [_HEAD, f"{len(claims)} claims: {said}.", ""]
+    lines += [_row(_COLUMNS), _row(["---"] * len(_COLUMNS))]
+    for item, claim in claims:
+        cells = [
+            f"{item['paper']}, {item['place']}",
+            claim["says"],
+            claim["criterion"],
+            f"**{claim['outcome']}**",
+            claim["evidence"],
+            f"`{item['command']}`",
+        ]
+        lines.append(_row(cell.replace("|", "\\|").replace("\n", " ") for cell in cells))
+    lines += ["", "## What was run", ""]
+    lines += [f"- **{one['paper']}, {one['place']}** (`{one['item']}`): {one['ran']}" for one in items]
+    versions = sorted({one["versions"] for one in items})  # a timing names fewer packages
+    versions = [each for each, after in pairwise([*versions, ""]) if each and not after.startswith(each)]
+    lines += ["", f"Versions: {'; '.join(versions)}."] if versions else []
+    path = folder / NAME
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    """What ``write.make`` left there; nothing if it was not made."""
+    if not path.exists():
+        return []
+    try:
+        return [json.loads(path.read_text(encoding="utf-8"))]
+    except ValueError as error:
+        raise BadData(f"{path} cannot be read: {error}", fix="delete it, and reproduce that figure again") from None
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
