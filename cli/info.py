@@ -226,4 +226,6 @@ def _schedule(schedule: dict[str, Any]) -> str:
     every, burst = schedule["every"], schedule["burst"]
     if every == 1:
         return "every step"
-    return f"one step in {every}" + (f", {burst} in a row" if burst > 1 else "")
+    often = f"one step in {every}" + (f", {burst} in a row" if burst > 1 else "")
+    longest = schedule.get("longest_burst")
+    return often if longest is None else f"{often}, later up to {longest}; more at first"

@@ -46,12 +46,17 @@ def record(
     ] = None,
     every: Annotated[
         str | None,
-        typer.Option(metavar="N", help="Record one training step in N; 1 records all and is exact. [default: 10]"),
+        typer.Option(
+            metavar="N",
+            help="Record one training step in N, more at first; 1 records all and is exact. [default: 10]",
+        ),
     ] = None,
     burst: Annotated[
         str | None,
         typer.Option(
-            metavar="B", help="Record B consecutive steps at a time. [default: 1; 20 for optimizers with momentum]"
+            metavar="B",
+            help="Record B consecutive steps at a time, at even distances. [default: 1; 20 and later up to 100 for"
+            " optimizers with momentum; more often at first]",
         ),
     ] = None,
     params: Annotated[

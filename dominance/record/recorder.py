@@ -37,8 +37,9 @@ class Recorder:
         model: its parameters are recorded, under their ``named_parameters()`` paths, without prefixes of wrappers.
         optimizer: one optimizer or several; steps of others are not recorded.
         tasks: names of the tasks; terms of other names are then residual.
-        every: one step in this many is recorded; 1 records all and is exact.
-        burst: consecutive steps recorded in a row; by default 20 for optimizers with momentum, 1 for others.
+        every: one step in this many is recorded, and more of the first ones; 1 records all and is exact.
+        burst: consecutive steps recorded in a row, at even distances from the first step on; by default 20 and later up
+            to 100 for optimizers with momentum, 1 for others, and more often at first.
         params: glob over parameter names.
         budget: bytes on disk that the run may take, like "500MB", whatever its length.
         exact: keep all mantissa bits of the stored coordinates; otherwise 10 (relative error 4.9e-4).

@@ -84,7 +84,9 @@ class Recording:
         self.optimizers = optimizers
         self.say = say
         self.steppers = Steppers(options.attribution, optimizers)
-        self.schedule = Schedule(options.every, options.burst or 1, start=sink.first_step)
+        self.schedule = Schedule(
+            options.every, options.burst or 1, start=sink.first_step, dense_at_first=options.burst is None
+        )
         self.theta = Theta()
         self.hand = ByHand()
         self.copies = Copies(self.ledger, self.table)

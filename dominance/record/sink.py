@@ -280,7 +280,7 @@ class Sink:
         """Attributes that say how the run was made."""
         total = sum(entry.tensor.numel() for entry in self._named)
         return {
-            "schedule": {"every": schedule.every, "burst": schedule.burst},
+            "schedule": schedule.facts,
             "sampling": {"kept": len(sample.parameter), "of": total, "seed": _SAMPLING_SEED},
             "options": {k: v for k, v in dataclasses.asdict(self._options).items() if k != "quiet"},
             "optimizers": [describe(attributor) for attributor in attributors],

@@ -57,6 +57,8 @@ def facts(run: xr.DataTree) -> list[tuple[str, str]]:
     if "schedule" in attrs:
         every, burst = attrs["schedule"]["every"], attrs["schedule"]["burst"]
         often = "every step" if every == 1 else f"one step in {every}" + (f", {burst} in a row" if burst > 1 else "")
+        if (longest := attrs["schedule"].get("longest_burst")) is not None:
+            often += f", later up to {longest}; more at first"
         lines.append(("schedule", often))
     shared = layer["shared"].values.astype(bool)
     lines.append(("layers", f"{len(shared)}, of which {int(shared.sum())} shared"))

@@ -60,8 +60,8 @@ def test_the_default_burst_depends_on_momentum(optimizer: Any, burst: int, tmp_p
     with Recorder(tmp_path / "run", net, chosen, every=10):
         train(net, chosen, 25)
     run = open_run(tmp_path / "run")
-    assert run.attrs["schedule"] == {"every": 10, "burst": burst}
-    assert run.dataset["step"].values.tolist() == ([0, 10, 20] if burst == 1 else list(range(20)))
+    assert run.attrs["schedule"] == {"every": 10, "burst": burst, **({} if burst == 1 else {"longest_burst": 100})}
+    assert run.dataset["step"].values.tolist() == ([0, 2, 4, 7, 12, 19] if burst == 1 else list(range(20)))
     assert run.attrs["steps_taken"] == 25
 
 

@@ -153,6 +153,32 @@ def test_stretched_where_every_step_was_recorded() -> None:
     assert [step for step in range(10, 20) if schedule.records(step)] == [13, 17]
 
 
+@pytest.mark.parametrize("length", [100, 132, 400, 1000, 3000, 20_000])
+@pytest.mark.parametrize("burst", [1, 20])
+def test_steps_of_all_parts_of_a_training_of_any_length(length: int, burst: int) -> None:
+    found = np.array(recorded(Schedule(10, burst, dense_at_first=True), length))
+    assert np.diff([*found, length]).max() <= length / 3 + burst, "no more than a third of it goes unseen"
+    assert 0.1 * length <= len(found) <= max(0.1 * length + 7.5 * burst * np.log2(length / burst), 3 * burst)
+    # Of each burst but the first, ten steps are moved by momenta of before.
+    bursts = np.split(found, np.flatnonzero(np.diff(found) > 1) + 1)
+    lost = sum(min(10, len(each)) for each in bursts[1:])
+    assert burst == 1 or length < 10_000 or lost <= 0.15 * len(found)
+
+
+def test_a_recording_that_goes_on_late_is_not_dense_again() -> None:
+    schedule = Schedule(10, 20, start=50_000, dense_at_first=True)
+    assert [step for step in range(50_000, 51_050) if schedule.records(step)] == [
+        *range(50_000, 50_100),
+        *range(51_000, 51_050),
+    ]
+
+
+def test_a_budget_stretches_what_is_dense_at_first() -> None:
+    schedule = Schedule(1, 20, dense_at_first=True)
+    assert schedule.spend(0.6, 999)
+    assert sum(map(schedule.records, range(1000, 3000))) == pytest.approx(500, abs=100)
+
+
 def test_a_burst_that_is_set_when_the_first_optimizer_is_seen() -> None:
     schedule = Schedule(every=10, burst=1)
     assert schedule.records(0)
