@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import PurePath
 from textwrap import wrap
@@ -109,6 +110,7 @@ def _facts(tree: Any, run: str) -> dict[str, Any]:
     layers = tree["layer"].to_dataset()
     steps = tree["step"].to_numpy()
     weights = tree["loss"].to_dataset()["weight"].to_numpy()
+    told = attrs.get("task_weights", {})
     last = {name: float(weights[-1, k]) if len(steps) else math.nan for k, name in enumerate(attrs["tasks"])}
     return {
         "path": run,
@@ -116,7 +118,7 @@ def _facts(tree: Any, run: str) -> dict[str, Any]:
         "status": attrs.get("status"),
         "state": state(run, tree),
         "idle_seconds": idle(run, tree) if attrs.get("status") == "recording" else None,
-        "tasks": [{"name": name, "last_weight": weight} for name, weight in last.items()],
+        "tasks": [{"name": name, "weight": told.get(name), "last_weight": weight} for name, weight in last.items()],
         "final": _final(tree),
         "layers": len(attrs["layers"]),
         "shared_layers": int(layers["shared"].sum()),
@@ -160,7 +162,7 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(("command", f"python {shlex.join(attrs['argv'])}"))
     if attrs.get("git_commit"):
         lines.append(("git commit", str(attrs["git_commit"])))
-    lines.append(("tasks", ", ".join(_weighted(task["name"], task["last_weight"]) for task in facts["tasks"])))
+    lines.append(("tasks", _weighted(facts["tasks"])))
     if attrs.get("residual_terms"):
         lines.append(("residual", f"{', '.join(attrs['residual_terms'])} (of no task: penalties on the parameters)"))
     for task, metrics in facts["final"].items():
@@ -206,8 +208,22 @@ def _length(share: float) -> str:
     return f"{100 * share:.2g} %"
 
 
-def _weighted(name: str, weight: float) -> str:
-    return name if math.isnan(weight) else f"{name} ×{weight:.3g}"
+def _weighted(tasks: Sequence[Mapping[str, Any]]) -> str:
+    """The tasks with their weights in the loss, as the line of ``record`` has them.
+
+    Where gradients are clipped or scaled, the weights of all tasks have that factor in common at a step: what was said
+    at the beginning holds. Where they differ otherwise, those of the last step are of more interest.
+    """
+    last = {task["name"]: task["last_weight"] for task in tasks}
+    told = {task["name"]: task["weight"] for task in tasks if task["weight"]}
+    factors = [last[name] / weight for name, weight in told.items() if not math.isnan(last[name])]
+    common = len(told) == len(last) and all(abs(factor - factors[0]) <= 1e-3 * abs(factors[0]) for factor in factors)
+    weights = told if common else last
+    if all(weight == 1 for weight in weights.values()):
+        return ", ".join(weights)
+    return ", ".join(
+        name if math.isnan(weight) else f"{name} (weight {weight:.3g})" for name, weight in weights.items()
+    )
 
 
 def _steps(facts: dict[str, Any]) -> str:

@@ -121,7 +121,10 @@ class Sink:
         self._attrs |= told
         if self._writer is not None:
             self._writer.set_attrs(**told)
-        listed = ", ".join(f"{name} (x{weights[name]:.3g})" if name in weights else name for name in tasks)
+        plain = all(weights.get(name) == 1 for name in tasks)
+        listed = ", ".join(
+            name if plain or name not in weights else f"{name} (weight {weights[name]:.3g})" for name in tasks
+        )
         found = f"{len(tasks)} task{'' if len(tasks) == 1 else 's'}" + (f": {listed}" if tasks else "")
         found += f"; residual: {', '.join(residual)}" if residual else ""
         found += f"; sharing no parameter: {', '.join(separate)}" if separate else ""

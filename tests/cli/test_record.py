@@ -114,7 +114,7 @@ def test_a_script_that_exits_with_a_code(folder: Path, monkeypatch: pytest.Monke
     code, out, ours = both(folder, ["--every", "1"], ["train.py", "--lr", "0.1", "-o", "x", "--end", "exits"])
     assert code == 3
     assert out.endswith("bye\n")
-    assert ours[0] == "dominance: 2 tasks: depth (x1), seg (x0.5)"
+    assert ours[0] == "dominance: 2 tasks: depth (weight 1), seg (weight 0.5)"
     command = re.fullmatch(r"dominance report (runs/train-\d{8}T\d{6}Z-\d+)", ours[-1])
     assert command is not None
     assert ours[-2] == f"dominance: 8 steps recorded in {command[1]}"

@@ -216,12 +216,15 @@ def facts(capfd: pytest.CaptureFixture[str], run: Path, *options: str) -> dict[s
 
 def test_info(run: Path, capfd: pytest.CaptureFixture[str]) -> None:
     found = facts(capfd, run)
-    assert found["tasks"] == [{"name": "price", "last_weight": 1.0}, {"name": "rating", "last_weight": 0.5}]
+    assert found["tasks"] == [
+        {"name": "price", "weight": None, "last_weight": 1.0},
+        {"name": "rating", "weight": None, "last_weight": 0.5},
+    ]
     assert (found["steps_recorded"], found["layers"], found["shared_layers"], found["parameters"]) == (1, 2, 2, 8)
     assert found["bytes"] == sum(file.stat().st_size for file in run.rglob("*") if file.is_file())
     assert leave("info", str(run), "--verify") == 0
     out, err = capfd.readouterr()
-    assert re.search(r"^tasks +price ×1, rating ×0.5$", out, re.MULTILINE)
+    assert re.search(r"^tasks +price \(weight 1\), rating \(weight 0.5\)$", out, re.MULTILINE)
     assert re.search(r"^steps +1 recorded, from 0 to 0$", out, re.MULTILINE)
     assert re.search(r"^parameters +8, all kept$", out, re.MULTILINE)
     assert out.endswith("every checksum matches\n")

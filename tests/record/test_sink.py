@@ -30,10 +30,10 @@ def sink(path: Path, resume: bool = False, **options: Any) -> Sink:
 @pytest.mark.parametrize(
     ("tasks", "weights", "residual", "separate", "line"),
     [
-        (["a", "b"], {"a": 1.0, "b": 0.33333}, [], [], "2 tasks: a (x1), b (x0.333)"),
+        (["a", "b"], {"a": 1.0, "b": 0.33333}, [], [], "2 tasks: a (weight 1), b (weight 0.333)"),
         (["a", "b"], {}, [], [], "2 tasks: a, b"),
-        (["a", "b"], {"a": 1.0}, ["l2"], ["gan"], "2 tasks: a (x1), b; residual: l2; sharing no parameter: gan"),
-        (["a"], {"a": 1.0}, [], [], f"found 1 task: a (x1); dominance needs two or more; {FIX}"),
+        (["a", "b"], {"a": 1.0}, ["l2"], ["gan"], "2 tasks: a (weight 1), b; residual: l2; sharing no parameter: gan"),
+        (["a"], {"a": 1.0}, [], [], f"found 1 task: a; dominance needs two or more; {FIX}"),
         ([], {}, ["l2"], [], f"found 0 tasks; residual: l2; dominance needs two or more; {FIX}"),
     ],
 )

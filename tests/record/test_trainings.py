@@ -470,7 +470,7 @@ def test_masters_in_single_precision_go_by_the_names_of_the_model(tmp_path: Path
     (tmp_path / "train.py").write_text(MASTERS)
     command = [sys.executable, "-m", "dominance", "record", "--every", "1", "--exact", "-o", "run", "train.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stderr.splitlines()[0] == "dominance: 2 tasks: depth (x1), seg (x1)"
+    assert done.stderr.splitlines()[0] == "dominance: 2 tasks: depth, seg"
     fed = torch.load(tmp_path / "fed.pt").numpy()
     tree = open_run(tmp_path / "run")
     names = [f"{layer}.{kind}" for layer in ("trunk", "depth", "seg") for kind in ("weight", "bias")]
@@ -635,7 +635,7 @@ def test_a_regulariser_with_a_name_is_explained(
             optimizer.zero_grad()
             (depth + seg + weight * penalty).backward()
             optimizer.step()
-    assert capsys.readouterr().err.splitlines() == ["dominance: 2 tasks: depth (x1), seg (x1); residual: penalty"]
+    assert capsys.readouterr().err.splitlines() == ["dominance: 2 tasks: depth, seg; residual: penalty"]
     tree = open_run(tmp_path / "run")
     assert (tree["layer/residual_gradient_sq"].values > 0).all()
     assert tree["layer/unexplained_gradient_sq"].values.max() == 0
