@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from dominance.analyse.kernels.ema import accumulate, hold, hold_every
+from dominance.analyse.kernels.ema import LEAST, accumulate, fades, hold, holds, weight_seen
 from dominance.analyse.lengths import RunLengths
 from dominance.analyse.steps import UsableSteps, usable_steps
 from dominance.analyse.stream import DEFAULT, Blocks, Plan, over_tiles
@@ -33,6 +33,7 @@ class Visit:
         tile: range of the run's coordinates that are worked on together.
         coords: those of them whose state this is.
         sums: (task, coord) float64, S_t of ``accumulate``: AU = (1 - γ) S. Valid during the call only.
+        seen: the share of the weights of all steps up to here that the used ones have: 1 where every step is used.
     """
 
     point: int
@@ -40,6 +41,7 @@ class Visit:
     tile: slice
     coords: slice
     sums: NDArray[np.float64]
+    seen: float
 
 
 class Visitor(Protocol):
@@ -138,12 +140,23 @@ def averages(
     while True:
         steps.require(run)
         points = choose(steps)
-        job = _Job(paths, steps, RunLengths(wanted), points, visitor, decay, hold_every(decay) if for_ratio else 0)
+        job = _Job(paths, steps, RunLengths(wanted), points, visitor, *_over_time(steps, decay, for_ratio=for_ratio))
         found = over_tiles(run, paths, job, wanted=wanted, plan=plan)
         bad = sorted(set().union(*(tile.bad for tile in found)))
         if not bad:
             return Streamed([tile.room for tile in found], [tile.coords for tile in found], points, steps)
         steps = steps.without(bad)
+
+
+def _over_time(
+    steps: UsableSteps, decay: float, *, for_ratio: bool
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
+    """By what the sums fade before each step, before which ones they are held, and the weight seen at each."""
+    gaps = steps.gaps()
+    found = fades(gaps, decay)
+    if for_ratio:
+        found = np.maximum(found, LEAST)
+    return found, holds(found) & for_ratio, weight_seen(gaps, decay)
 
 
 @dataclass(frozen=True)
@@ -160,8 +173,9 @@ class _Job:
     wanted: RunLengths
     points: NDArray[np.int64]
     visitor: Visitor
-    decay: float
-    hold_every: int
+    fades: NDArray[np.float64]
+    holds: NDArray[np.bool_]
+    seen: NDArray[np.float64]
 
     def __call__(self, coords: slice, blocks: Blocks) -> _Tile:
         """One tile, in pieces."""
@@ -196,7 +210,7 @@ class _Piece:
         self._job, self._tile, self._part, self._room = job, tile, part, room
         self._shared = job.wanted.expand(coords)
         self._sums: NDArray[np.float64] = np.zeros((job.steps.absent.shape[1], self.width))
-        self._used = self._visited = 0
+        self._visited = 0
 
     def take(self, rows: slice, update: NDArray[np.float32]) -> None:
         """The next rows, (step, task, coord)."""
@@ -204,12 +218,12 @@ class _Piece:
         scratch = np.empty_like(sums)
         for i, row in enumerate(range(rows.start, rows.stop)):
             if job.steps.used[row]:
-                accumulate(sums, self._present(update[i], row), job.decay, scratch)
-                self._used += 1
-                if job.hold_every and self._used % job.hold_every == 0:
+                if job.holds[row]:
                     hold(sums)
+                accumulate(sums, self._present(update[i], row), job.fades[row], scratch)
             if self._visited < len(job.points) and job.points[self._visited] == row:
-                job.visitor.visit(Visit(self._visited, self._part, self._tile, self.coords, sums), self._room)
+                state = Visit(self._visited, self._part, self._tile, self.coords, sums, float(job.seen[row]))
+                job.visitor.visit(state, self._room)
                 self._visited += 1
         if not np.isfinite(sums.sum(axis=0))[self._shared].all():
             numbered = zip(update, range(rows.start, rows.stop), strict=True)

@@ -31,6 +31,7 @@ class UsableSteps:
         absent: (step, task) bool: the task took no part in the step (its weight is NaN and that of another is not).
         left_out: number of steps by reason; a step counts once, under the first reason that holds.
         taken: how many steps the training took, recorded or not; 0 where that is not known.
+        numbers: (step,) which steps of the training they are; increasing over the used ones. None: one after the other.
     """
 
     used: NDArray[np.bool_]
@@ -38,6 +39,16 @@ class UsableSteps:
     left_out: dict[str, int]
     max_unattributed: float
     taken: int = 0
+    numbers: NDArray[np.int64] | None = None
+
+    def gaps(self) -> NDArray[np.int64]:
+        """(step,) of each used step, how many steps of the training lie between it and the used one before, itself
+        counted; 1 for the first, 0 for those that are not used."""
+        rows = self.rows()
+        found = np.zeros(len(self.used), np.int64)
+        found[rows[:1]] = 1
+        found[rows[1:]] = np.diff(rows if self.numbers is None else self.numbers[rows])
+        return found
 
     def rows(self) -> NDArray[np.int64]:
         """Indices of the used steps."""
@@ -123,7 +134,7 @@ def usable_steps(run: xr.DataTree, attribution: str = "additive", max_unattribut
     }.items():
         left_out[reason] = int((used & holds).sum())
         used &= ~holds
-    return UsableSteps(used, absent, left_out, max_unattributed, steps_taken(run))
+    return UsableSteps(used, absent, left_out, max_unattributed, steps_taken(run), run["step"].to_numpy())
 
 
 def absent_tasks(run: xr.DataTree) -> NDArray[np.bool_]:

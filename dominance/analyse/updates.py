@@ -2,8 +2,9 @@
 
 Three decisions that the paper leaves open hold for all functions here:
 
-- The average counts *recorded* steps: one that the schedule passed over leaves no trace in it. With ``every=1`` this is
-  Eq. 2 to the letter.
+- The average decays with every step of the training, recorded or not: what it says of a step does not depend on how
+  many were recorded before. AU is divided by the share of the weights that the recorded steps have. With ``every=1``
+  this is Eq. 2 to the letter.
 - A step is left out, as if it had not been recorded, when the optimizer skipped it, when the update of a task that took
   part is NaN or infinite, or when more than ``max_unattributed`` of the squared step is momentum of gradients that
   nobody saw. The attributes of each result say how many were left out, by reason.
@@ -218,7 +219,7 @@ class _PerCoord:
     def visit(self, state: Visit, room: NDArray[np.float64]) -> None:
         sums = state.sums[:, self.shared.expand(state.coords)]
         first = self._count(slice(state.tile.start, state.coords.start))
-        values = ratio(sums) if self.name == "rau" else (1 - self.decay) * sums
+        values = ratio(sums) if self.name == "rau" else (1 - self.decay) / state.seen * sums
         room[state.part, state.point, :, first : first + sums.shape[1]] = values
 
     def _count(self, coords: slice) -> int:

@@ -60,6 +60,20 @@ def test_against_the_definition(updates: np.ndarray, decay: float) -> None:
             assert found.untouched[i, 0] == pytest.approx(np.isnan(ratio[i, 0]).mean())
 
 
+def test_what_is_recorded_does_not_change_what_a_late_step_says() -> None:
+    """Task a moves everything in the first 600 steps, task b in the last 400; recorded are all, or bursts of 20."""
+    updates = np.random.default_rng(0).standard_normal((1000, 2, 40)).astype(np.float32)
+    updates[:600, 1] *= 0.1
+    updates[600:, 0] *= 0.1
+    whole = make_run(updates)
+    bursts = whole.isel(step=[step for step in range(1000) if step % 100 < 20])
+    for step in (219, 419, 819):
+        every, some = (rau(run, at=[step]).rau[0].mean("coord") for run in (whole, bursts))
+        np.testing.assert_allclose(some, every, atol=0.1)
+    sizes = [float(au(run, at=[819]).au.sel(task="b").mean()) for run in (whole, bursts)]
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.1)
+
+
 @pytest.mark.parametrize("k", [2, 3, 5])
 def test_alike_tasks_share_alike(k: int) -> None:
     one = np.random.default_rng(k).standard_normal((30, 1, 50)).astype(np.float32)

@@ -14,7 +14,7 @@ FLOOR = 1e-200
 def accumulate(
     total: NDArray[np.float64], update: NDArray[np.float32], decay: float, scratch: NDArray[np.float64]
 ) -> None:
-    """One step of S_t = γ S_{t-1} + Δ_t², in place; AU_t = (1 - γ) S_t.
+    """One step of S_t = γ S_{t-1} + Δ_t², in place; AU_t = (1 - γ) S_t. After d - 1 unseen steps, γ^d.
 
     AdaTask Eq. 2 with S_0 = 0. The square is taken in float64: a float32 update below 1e-19 has no float32 square, and
     eps-dominated Adam steps and cold embedding rows are that small.
@@ -22,7 +22,7 @@ def accumulate(
     Args:
         total: (...) S, changed.
         update: (...) Δ of this step.
-        decay: γ.
+        decay: γ, or γ^d.
         scratch: (...) overwritten.
 
     >>> s, work = np.zeros(2), np.empty(2)
@@ -58,10 +58,45 @@ def hold(total: NDArray[np.float64]) -> None:
         total[:, faint] *= FLOOR / sums[faint]
 
 
-def hold_every(decay: float) -> int:
-    """Number of steps within which ``FLOOR`` cannot decay below 1e-290.
+def fades(gaps: NDArray[np.int64], decay: float) -> NDArray[np.float64]:
+    """(step,) by what S fades before each used step, ``gaps`` steps after the one before."""
+    return np.power(decay, gaps.astype(np.float64))
 
-    >>> hold_every(0.99), hold_every(0.5), hold_every(1e-60)
-    (20619, 298, 1)
+
+LEAST = 1e-90
+"""``FLOOR`` times this is no denormal."""
+
+
+def holds(fades: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(step,) before which steps S is to be held, so that ``FLOOR`` never fades to denormals.
+
+    Args:
+        fades: ``LEAST`` or more.
+
+    >>> holds(np.array([1.0, 1e-40, 1e-40, 1e-40, 0.5]))
+    array([False, False, False,  True, False])
     """
-    return max(1, int(90 * np.log(10) / -np.log(decay)))
+    found = np.zeros(len(fades), dtype=bool)
+    left = 1.0
+    for i, fade in enumerate(fades.tolist()):
+        left *= fade
+        if left < LEAST:
+            found[i], left = True, fade
+    return found
+
+
+def weight_seen(gaps: NDArray[np.int64], decay: float) -> NDArray[np.float64]:
+    """(step,) how much of Σ_s γ^(t - s), over all steps s from the first used one to t, the used ones have.
+
+    >>> weight_seen(np.array([1, 1, 0, 2]), 0.5)  # 1; 1 + 1/2; the step before; 1 + 1/4 + 1/8 of 1 + 1/2 + 1/4 + 1/8
+    array([1.        , 1.        , 1.        , 0.73333333])
+    """
+    found = np.ones(len(gaps))
+    seen = every = share = 0.0
+    for i, gap in enumerate(gaps.tolist()):
+        if gap:
+            fade = decay**gap
+            seen, every = seen * fade + 1, every * fade + (1 - fade) / (1 - decay)
+            share = seen / every
+        found[i] = share or 1.0
+    return found
