@@ -64,28 +64,8 @@ ELEMENTWISE = {
     "ToCopyBackward0", "AliasBackward0",
 }  # fmt: skip
 
-# Reading data by index, or comparing with targets that need no gradient: no edge of the graph shows the data.
 POINTWISE_LOSSES = ("MseLoss", "L1Loss", "SmoothL1", "HuberLoss", "NllLoss", "BinaryCrossEntropy", "SoftMargin")
 """How nodes begin that compare entry by entry, and may have added up or averaged what they found."""
-_READS_DATA = (
-    "Embedding", "Index", "Gather", "NllLoss", "Ctc", "Scatter", "Take", "SparseMm", "MaskedSelect", "MaskedFill",
-    "MseLoss", "L1Loss", "SmoothL1", "HuberLoss", "BinaryCrossEntropy", "KlDiv", "SoftMargin", "MultiMargin",
-    "MultilabelMargin", "CrossEntropy", "Cudnn", "Miopen", "Mkldnn", "Thnn", "Lstm", "Gru", "Rnn", "Convolution",
-    "Where",
-)  # fmt: skip
-_MATRIX_PRODUCTS = (
-    "Mm",
-    "Addmm",
-    "Bmm",
-    "Baddbmm",
-    "Mv",
-    "Dot",
-    "Addmv",
-    "Addbmm",
-    "ScaledDotProduct",
-    "Einsum",
-    "Linear",
-)
 
 
 def edge_of(tensor: Tensor) -> Edge:
@@ -169,46 +149,7 @@ def first_leaves(starts: Iterable[Node], count: int = 4) -> list[Tensor]:
     return found
 
 
-_SCRIPTED = "DifferentiableGraphBackward"
-
-
-def touches_data(start: Node, parameters: Container[int] | None = None) -> bool:
-    """Whether a term is made from data, and not from parameters alone as a regulariser is.
-
-    Evidence of data: a loss against targets, a lookup by index, a matrix product or convolution with a factor that
-    needs no gradient, a product with a constant that is no scalar, a function written by the user, a part of a scripted
-    network (one node, once it has run before), a leaf that is none of the ``parameters`` (their ids): an input that
-    needs gradient, as for a gradient penalty.
-    """
-    constants = []
-    for node in walk([start]):
-        name = node.name()
-        if name == ACCUMULATE:
-            leaf = node.variable
-            strange = parameters is not None and id(leaf) not in parameters
-            if strange and leaf.dim() >= 2 and not isinstance(leaf, torch.nn.Parameter):
-                return True
-            continue
-        if name.startswith(_READS_DATA) or isinstance(node, torch.autograd.function.BackwardCFunction):
-            return True
-        if name.endswith(_SCRIPTED):
-            return True
-        lacks_input = any(child is None for child, _ in node.next_functions)
-        if lacks_input and name.startswith(_MATRIX_PRODUCTS):
-            return True
-        if lacks_input and (name in PRODUCTS or name in QUOTIENTS):
-            constants.append(node)
-    # Last, because unpacking a saved tensor can cost a recomputation where the script uses checkpointing.
-    return any(_spread_over(node) for node in constants)
-
-
-def _spread_over(node: Node) -> bool:
-    """Whether a constant makes more of what it multiplies, as a batch does; weights of a penalty fit it as they are."""
-    given = [edge for edge in node.next_functions if edge[0] is not None]
-    if len(given) != 1 or output_size((node, 0)) <= output_size(given[0]):
-        return False
-    factors = (saved_tensor(node, side) for side in ("self", "other"))
-    return any(factor is not None and factor.dim() > 0 and not factor.requires_grad for factor in factors)
+SCRIPTED = "DifferentiableGraphBackward"
 
 
 def saved_tensor(node: Node, name: str) -> Tensor | None:
@@ -318,7 +259,7 @@ def head(node: Node, parameters: Container[int]) -> frozenset[int]:
     while level:
         leaves_here = [node.variable for node, _ in level if node.name() == ACCUMULATE]
         weights = [leaf for leaf in leaves_here if id(leaf) in parameters and _is_weight(leaf, above)]
-        scripted = {child for each in above if each.name().endswith(_SCRIPTED) for child, _ in each.next_functions}
+        scripted = {child for each in above if each.name().endswith(SCRIPTED) for child, _ in each.next_functions}
         within = {id(child.variable) for child in scripted if child is not None and child.name() == ACCUMULATE}
         near = {id(leaf) for leaf in weights if id(leaf) not in within} or {id(leaf) for leaf in weights}
         outputs = {-1 - output for n, output in level if _several_outputs(n)}

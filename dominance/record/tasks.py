@@ -10,8 +10,9 @@ from torch import Tensor
 
 from dominance.record.by_difference import by_difference
 from dominance.record.columns import below_columns, columns_before
+from dominance.record.evidence import Evidence
 from dominance.record.found import Found, FoundTask, task_of
-from dominance.record.graph import Edge, head, output_shape, reach, touches_data
+from dominance.record.graph import Edge, head, output_shape, reach
 from dominance.record.heads import Heads
 from dominance.record.labels import Label, Labeller, Unnamed, all_known, entry_of, groups, held_positions
 from dominance.record.naming import Names
@@ -139,7 +140,8 @@ class TaskFinder:
     ) -> Found:
         if len(roots) == 1 and (word := _handed_on(roots[0], names)) is not None:
             return Found(root_name or "output", [], [names.vectors.get(roots[0].edge, "output")], words=[word])
-        loaded = any(touches_data(root.edge[0], parameters) for root in roots)
+        touches = Evidence(parameters)
+        loaded = any(touches(root.edge[0]) for root in roots)
         if taken and self._loaded and not loaded:
             return Found(root_name or "loss", [], [])
         self._loaded |= loaded
@@ -148,11 +150,11 @@ class TaskFinder:
             # A penalty with a name and a backward() of its own is one task, whatever it adds up.
             whole = whole or not loaded
         nameless = False
-        terms, expanded = self._terms.terms(roots, names, parameters, whole=whole and root_name is not None)
+        terms, expanded = self._terms.terms(roots, names, parameters, touches, whole=whole and root_name is not None)
         if whole and root_name is None and not all_known(terms, names):
             # A sum that has no name, of terms that have none, is the loss of one task.
-            nameless = sum(1 for term in terms if touches_data(term.node, parameters)) > 1
-            terms, expanded = self._terms.terms(roots, names, parameters, whole=True)
+            nameless = sum(1 for term in terms if touches(term.node)) > 1
+            terms, expanded = self._terms.terms(roots, names, parameters, touches, whole=True)
         only = self._only(roots, terms, names, parameters, root_name)
         if only is not None and not terms[0].path:
             root_name = only
@@ -162,10 +164,10 @@ class TaskFinder:
         signature = (only, *shape)
         plan = self._plans.get(signature)
         if plan is None:
-            labels = self._labels(terms, names, parameters, only)
+            labels = self._labels(terms, names, parameters, only, touches)
             if len(self._plans) >= _MOST_PLANS:
                 self._plans.clear()
-            plan = self._plans[signature] = self._plan(terms, labels, reached, parameters, names)
+            plan = self._plans[signature] = self._plan(terms, labels, reached, touches, names)
         tasks = self._tasks(plan.tasks, roots, terms, names)
         by_difference(tasks, roots, terms)
         if tasks and all(task.weight < 0 for task in tasks) and all(name is None for name, _ in chosen):
@@ -203,10 +205,12 @@ class TaskFinder:
             tasks.append(task_of(name, [edge for edge, _ in held], [weight for _, weight in held], values))
         return tasks
 
-    def _labels(self, terms: list[Term], names: Names, parameters: set[int], only: str | None) -> list[Label]:
+    def _labels(
+        self, terms: list[Term], names: Names, parameters: set[int], only: str | None, touches: Evidence
+    ) -> list[Label]:
         if only is not None:
             return [Label(only, False)]
-        live = self._terms.live(names, parameters)
+        live = self._terms.live(names, touches)
         inner: dict[Edge, list[str]] = {}
         for term in terms:
             if not names.is_known(term.edge):
@@ -219,10 +223,10 @@ class TaskFinder:
         terms: list[Term],
         labels: list[Label],
         reached: Sequence[frozenset[int]],
-        parameters: set[int],
+        touches: Evidence,
         names: Names,
     ) -> _Plan:
-        loaded = [i for i, term in enumerate(terms) if touches_data(term.node, parameters)]
+        loaded = [i for i, term in enumerate(terms) if touches(term.node)]
         # Where no term touches data (a loss that is a function of the parameters alone) all of them are tasks, unless
         # several are losses that the script holds: the rest is what it weights them with.
         candidates = loaded or held_positions(terms, names)

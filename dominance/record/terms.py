@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from dominance.record.assigned import Values
+from dominance.record.evidence import Evidence
 from dominance.record.graph import (
     POINTWISE_LOSSES,
     Edge,
@@ -15,7 +16,6 @@ from dominance.record.graph import (
     fingerprint,
     head,
     positions_above,
-    touches_data,
     walk,
 )
 from dominance.record.means import is_mean
@@ -41,7 +41,7 @@ class TermFinder:
         """The looks of what installed functions return as one loss among others, though it is a sum inside."""
 
     def terms(
-        self, roots: Sequence[Root], names: Names, parameters: set[int], *, whole: bool
+        self, roots: Sequence[Root], names: Names, parameters: set[int], touches: Evidence, *, whole: bool
     ) -> tuple[list[Term], bool]:
         """The terms of all roots, and whether a lone root was taken apart below a sum that has a name.
 
@@ -49,9 +49,10 @@ class TermFinder:
             roots: what backward() was called on.
             names: the live tensors around the call.
             parameters: ids of the recorded parameters.
+            touches: what is made from data, and not from parameters alone.
             whole: whether each root stays one term; a weight in front of a loss is looked through all the same.
         """
-        splitter = self._splitter(roots, names, parameters)
+        splitter = self._splitter(roots, names, parameters, touches)
         terms: list[Term] = []
         for position, root in enumerate(roots):
             path = (position,) if len(roots) > 1 else ()
@@ -64,11 +65,11 @@ class TermFinder:
         if whole:
             each = [Term(r.edge, (i,) if len(roots) > 1 else (), r.edge[0].name()) for i, r in enumerate(roots)]
             return (terms if len(terms) == len(roots) == 1 else each), False
-        live = self.live(names, parameters)
-        bare = self.live(names, parameters, gone=False)
+        live = self.live(names, touches)
+        bare = self.live(names, touches, gone=False)
         terms = self._inside(terms, names, live, bare)
         expanded = len(roots) == 1 and len(terms) > 1
-        terms, further = self._while_alone(terms, splitter, live, parameters)
+        terms, further = self._while_alone(terms, splitter, live, touches)
         if further:
             terms = self._inside(terms, names, live, bare)
         return self._apart(terms, splitter), expanded or further
@@ -102,13 +103,13 @@ class TermFinder:
         is_loss = names.is_known(only.edge) or values.ends(*place) or values.is_value(*place)
         return below if is_loss else [root]
 
-    def live(self, names: Names, parameters: set[int], *, gone: bool = True) -> Splitter:
+    def live(self, names: Names, touches: Evidence, *, gone: bool = True) -> Splitter:
         """Finds the scalars that the script holds by name now, or (``gone``) held in a function that has returned."""
 
         def named(edge: Edge, path: tuple[int, ...], above: Node | None) -> bool:
             return names.is_scalar(edge) or (gone and self._values.has_name(edge, above))
 
-        return Splitter(_Remembered(parameters), named, lambda edge: False, self._lifts(names))
+        return Splitter(touches, named, lambda edge: False, self._lifts(names))
 
     def _lifts(self, names: Names) -> Named:
         """Whether a scalar is a value of its own: what was put into a vector that has a name is the loss, whatever it
@@ -116,8 +117,7 @@ class TermFinder:
         stacks = {node for vector in names.vectors for node in stacks_below(vector[0])}
         return lambda edge, path, above: above in stacks or self._values.is_value(edge, path, above) or is_mean(edge)
 
-    def _splitter(self, roots: Sequence[Root], names: Names, parameters: set[int]) -> Splitter:
-        touches = _Remembered(parameters)
+    def _splitter(self, roots: Sequence[Root], names: Names, parameters: set[int], touches: Evidence) -> Splitter:
         known: set[Node] = set()
         if not any(touches(root.edge[0]) for root in roots):
             # A problem without data (a function of the parameters alone): what has a name is no weight.
@@ -148,11 +148,10 @@ class TermFinder:
         return Splitter(lambda node: touches(node) or node in known, named, loss_like, self._lifts(names), joins)
 
     def _while_alone(
-        self, terms: list[Term], splitter: Splitter, live: Splitter, parameters: set[int]
+        self, terms: list[Term], splitter: Splitter, live: Splitter, touches: Evidence
     ) -> tuple[list[Term], bool]:
         """Go on below a named sum for as long as it is the only task."""
         expanded = False
-        touches = _Remembered(parameters)
         while True:
             # Two are enough to know that none is alone: each look can go through the whole graph.
             loaded = list(islice((term for term in terms if touches(term.node)), 2))
@@ -197,16 +196,3 @@ def _is_curve_of(term: Term, loss: Term) -> bool:
 def _entry_of_any(node: Node, vectors: set[Node]) -> bool:
     """Whether a node takes an entry out of one of these vectors."""
     return node.name() in ("SelectBackward0", "UnbindBackward0") and node.next_functions[0][0] in vectors
-
-
-class _Remembered:
-    """``touches_data``, asked once for each node of one loss."""
-
-    def __init__(self, parameters: set[int]) -> None:
-        self._parameters = parameters
-        self._known: dict[Node, bool] = {}
-
-    def __call__(self, node: Node) -> bool:
-        if node not in self._known:
-            self._known[node] = touches_data(node, self._parameters)
-        return self._known[node]

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from dominance.record.evidence import touches_data
 from dominance.record.graph import (
     Edge,
     children,
@@ -19,7 +20,6 @@ from dominance.record.graph import (
     output_size,
     private_parameters,
     saved_tensor,
-    touches_data,
     walk,
 )
 from dominance.record.splitting import Splitter, Term
