@@ -18,8 +18,11 @@ from dominance_cli.rundir import Latest, default_folder, of_rank, rank
 
 if TYPE_CHECKING:
     from dominance.config import RecordOptions
+    from dominance.cure.applied import Applied
+    from dominance.cure.choice import Choice
     from dominance.record.script import Outcome, Prepared
     from dominance.record.session import ScriptSession
+    from dominance.record.watch import Watch
 
 
 _MOST_LISTED = 4
@@ -75,6 +78,17 @@ def record(
         str | None,
         typer.Option(metavar="NAME", help="noise: evaluate under noise in the end; needs dominance.evaluate(fn)."),
     ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            metavar="M",
+            help="Train by this method (pcgrad, adatask, uw, weights ...) in the place of the sum of the losses."
+            " See `dominance train --list`. [default: the script as it is]",
+        ),
+    ] = None,
+    method_option: Annotated[
+        list[str] | None, typer.Option(metavar="K=V", help="Of the method; may be repeated.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the run directory.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Append to the run directory.")] = False,
     strict: Annotated[
@@ -110,9 +124,16 @@ def record(
             "quiet": quiet,
         }
     )
+    if method_option and method is None:
+        raise BadOption("--method-option without --method", fix="say which method it is of")
+    choice = None
+    if method is not None:
+        from dominance.cure.choice import choose
+
+        choice = choose(method, method_option or [])
     prepared = prepare(target, module=module)
     path = of_rank(output) if output is not None else default_folder(target, module=module)
-    return Recording(prepared, args or [], path, output is None, options, force, resume)
+    return Recording(prepared, args or [], path, output is None, options, force, resume, choice)
 
 
 @dataclass
@@ -126,6 +147,7 @@ class Recording:
     options: RecordOptions
     force: bool
     resume: bool
+    choice: Choice | None = None
 
     def run(self) -> NoReturn:
         """Run the script under recording and leave the process as the script left.
@@ -140,7 +162,14 @@ class Recording:
         path = self.path.absolute()  # the script may change its folder
         argv = [*(["-m"] if self.prepared.module else []), self.prepared.target, *self.args]
         session = ScriptSession(
-            path, self.options, script=self.prepared.target, argv=argv, force=self.force, resume=self.resume
+            path,
+            self.options,
+            script=self.prepared.target,
+            argv=argv,
+            force=self.force,
+            resume=self.resume,
+            attrs=None if self.choice is None else self.choice.attributes(),
+            beside=None if self.choice is None or self.choice.as_it_is else self._apply,
         )
         session.check_output()
         session.listen()
@@ -165,6 +194,19 @@ class Recording:
                 if latest is not None and not path.exists():
                     latest.restore()
         outcome.leave()
+
+    def _apply(self, watch: Watch) -> Applied:
+        """Begin to use the method."""
+        from dominance.cure.applied import Applied
+
+        assert self.choice is not None
+        try:
+            applied = Applied(self.choice, watch, say=self._note, error=say.error, tasks=self.options.tasks)
+            applied.start()
+        except BadOption as error:
+            say.error(str(error))
+            raise SystemExit(2) from None
+        return applied
 
     def _finish(self, session: ScriptSession, outcome: Outcome | None, ready: bool) -> None:
         """Close the run and say what to type next."""

@@ -31,7 +31,8 @@ MAY_IMPORT = {
     "plots": BASE | {"store", "analyse"},
     "report": BASE | {"store", "analyse", "plots"},
     "papers": BASE | {"store", "analyse", "plots"},
-    "cli": BASE | {"names", "store", "record", "analyse", "plots", "report", "papers", "benchmarks"},
+    "cli": BASE | {"names", "store", "record", "analyse", "plots", "report", "papers", "benchmarks", "cure"},
+    "cure": BASE | {"record", "optim", "benchmarks"},
     "optim": {"errors"},
     "benchmarks": BASE | {"store", "record", "optim"},
     "examples": set(),
@@ -55,7 +56,7 @@ WITHIN = {
 """Of a room with rooms of its own, what each of these may import from the others."""
 
 ONLY_IN = {
-    "torch": {"record", "optim", "benchmarks", "examples"},
+    "torch": {"record", "optim", "benchmarks", "cure", "examples"},
     "matplotlib": {"plots", "report", "papers"},
     "seaborn": {"plots", "report", "papers"},
     "typer": {"cli"},

@@ -12,6 +12,7 @@ from dominance.optim.adatask import buffers, fraction, nonnegative
 from dominance.optim.combiner import Combiner
 from dominance.optim.equal_weight import EqualWeight
 from dominance.optim.parts import Group, coupled
+from dominance.optim.places import Loss
 from dominance.optim.scaling import Scaler
 from dominance.optim.taskwise import Parameters
 
@@ -65,7 +66,7 @@ class Clippy(torch.optim.Optimizer):
 
     def backward(
         self,
-        losses: Mapping[str, Tensor | None],
+        losses: Mapping[str, Loss | None],
         combiner: Combiner | None = None,
         *,
         scaler: Scaler | None = None,

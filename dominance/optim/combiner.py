@@ -22,6 +22,8 @@ from dominance.optim.mixture import MatrixMixture as MatrixMixture
 from dominance.optim.mixture import Mixture as Mixture
 from dominance.optim.mixture import accumulate as accumulate
 from dominance.optim.mixture import diagonal_of, tell
+from dominance.optim.placed_sum import backward_below, stand_ins
+from dominance.optim.places import Loss, are_placed, start_of, tensors
 from dominance.optim.representation import Pull, Representation, backward_through
 from dominance.optim.rows import Matrix, Row, Sharing, TaskGradients, gram_matrix, values_of
 from dominance.optim.scaling import Scaler, finite, slopes_scaled, spoil, started, times
@@ -47,7 +49,8 @@ class Combiner:
     """Which way the tasks' gradients are taken, see ``task_gradients``; may be set on an instance."""
 
     def __init__(self) -> None:
-        self._sharing = Sharing()
+        self.sharing = Sharing()
+        """Which tasks reached each parameter by now."""
 
     def mixing(self, gram: Matrix, losses: Matrix, tasks: Sequence[str]) -> Matrix:
         """The mixing matrix C.
@@ -64,17 +67,19 @@ class Combiner:
 
     def backward(
         self,
-        losses: Mapping[str, Tensor | None],
+        losses: Mapping[str, Loss | None],
         parameters: Iterable[Tensor] | nn.Module,
         *,
         representation: Representation | None = None,
         scaler: Scaler | None = None,
+        retain_graph: bool = False,
     ) -> None:
         """Take the place of ``loss.backward()``: add the combined gradient to ``.grad`` of the parameters.
 
-        The graph is freed; see ``task_gradients`` for what is left of heads. ``Tensor.register_hook`` hooks of
-        parameters, and of the representation, fire once for each task, on its gradient; hooks that run after
-        accumulation, like those of DistributedDataParallel, do not: ranks are not averaged.
+        The graph is freed unless ``retain_graph`` is set; see ``task_gradients`` for what is left of heads.
+        ``Tensor.register_hook`` hooks of parameters, and of the representation, fire once for each task, on its
+        gradient; hooks that run after accumulation, like those of DistributedDataParallel, do not: ranks are not
+        averaged.
 
         With automatic mixed precision give the losses as they are, not scaled, and the scaler:
         ``combiner.backward(losses, model, scaler=scaler)``, then ``scaler.step(optimizer)`` and ``scaler.update()``.
@@ -89,6 +94,7 @@ class Combiner:
                 The Gram matrix is then that of the gradients with respect to it (MGDA-UB; MoCoGrad, Sec. V): K passes
                 through the heads and one through the trunk. None: the gradients of the parameters themselves.
             scaler: a ``torch.amp.GradScaler``.
+            retain_graph: keep the graph for another pass; with a representation it is freed all the same.
 
         Raises:
             TypeError: see ``task_gradients``; the representation is neither a tensor nor a mapping of them.
@@ -100,14 +106,14 @@ class Combiner:
         """
         given = list(parameters.parameters() if isinstance(parameters, nn.Module) else parameters)
         found = present(losses)
-        scale = started(scaler, next(iter(found.values())))
+        scale = started(scaler, next(iter(found.values())).detach())
         learnt = list(self.parameters())
         made: tuple[Sequence[Tensor], Row, Callable[[], None]] | None
         with slopes_scaled(learnt, scale):
             if representation is not None:
-                made = self._through(found, list(leaves(given)), representation, scale)
+                made = self._through(tensors(found), list(leaves(given)), representation, scale)
             else:
-                made = self._direct(found, given, scale)
+                made = self._direct(found, given, scale, retain_graph=retain_graph)
         if made is None:
             spoil([*leaves(given), *learnt])
             return
@@ -118,10 +124,12 @@ class Combiner:
         done()
 
     def _direct(
-        self, losses: dict[str, Tensor], given: Sequence[Tensor], scale: float | None
+        self, losses: Mapping[str, Loss], given: Sequence[Tensor], scale: float | None, *, retain_graph: bool
     ) -> tuple[Sequence[Tensor], Row, Callable[[], None]] | None:
         """The parameters, their combined gradient, and what tells the listeners; None: the step is to be skipped."""
-        gradients = task_gradients(losses, given, sharing=self._sharing, how=self.how, scale=scale or 1.0)
+        gradients = task_gradients(
+            losses, given, sharing=self.sharing, how=self.how, scale=scale or 1.0, retain_graph=retain_graph
+        )
         if scale is not None and not finite([*gradients.losses, *(g for row in gradients.rows for g in row)]):
             return None
         mixture = self.mix(gradients)
@@ -132,17 +140,19 @@ class Combiner:
         self, losses: dict[str, Tensor], wanted: list[Tensor], representation: Representation, scale: float | None
     ) -> tuple[Sequence[Tensor], Row, Callable[[], None]] | None:
         """The same by way of the representation. The pass through the trunk may overflow when the method has moved."""
-        before = {} if scale is None else self._kept()
+        before = {} if scale is None else self.kept()
         made = backward_through(self.pull, losses, wanted, representation, scale)
         if scale is not None and made is not None and not finite(made[1]):
-            self._put_back(before)
+            self.put_back(before)
             return None
         return made
 
-    def _kept(self) -> dict[str, Any]:
+    def kept(self) -> dict[str, Any]:
+        """A copy of what the method remembers."""
         return {name: plain(getattr(self, name)) for name in self.remembers}
 
-    def _put_back(self, kept: Mapping[str, Any]) -> None:
+    def put_back(self, kept: Mapping[str, Any]) -> None:
+        """Remember what ``kept`` returned."""
         for name, value in kept.items():
             setattr(self, name, restored(getattr(self, name), value))
 
@@ -192,12 +202,12 @@ class Combiner:
     def epoch(self) -> None:
         """An epoch is over: for methods that act on its averages."""
 
-    def after_step(self, losses: Mapping[str, Tensor | None]) -> None:
+    def after_step(self, losses: Mapping[str, Loss | None]) -> None:
         """The optimizer has stepped, and these are the losses of the same batch now: for methods that look back."""
 
     def state_dict(self) -> dict[str, Any]:
         """What the method remembers, so that training goes on to the bit; loads with ``weights_only=True``."""
-        return self._kept() | self._about()
+        return self.kept() | self._about()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what ``state_dict`` returned.
@@ -210,11 +220,11 @@ class Combiner:
                 f"{type(self).__name__} remembers {sorted(self.remembers)}; this state is of another method, "
                 f"{state.get('method', 'which it does not name')}"
             )
-        self._sharing.restore(state["reach"])
-        self._put_back({name: state[name] for name in self.remembers})
+        self.sharing.restore(state["reach"])
+        self.put_back({name: state[name] for name in self.remembers})
 
     def _about(self) -> dict[str, Any]:
-        return {"method": type(self).__name__, "reach": self._sharing.state()}
+        return {"method": type(self).__name__, "reach": self.sharing.state()}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -274,11 +284,12 @@ class LossWeighting(Weighting):
 
     def backward(
         self,
-        losses: Mapping[str, Tensor | None],
+        losses: Mapping[str, Loss | None],
         parameters: Iterable[Tensor] | nn.Module,
         *,
         representation: Representation | None = None,
         scaler: Scaler | None = None,
+        retain_graph: bool = False,
     ) -> None:
         """As ``Combiner.backward``, in one backward pass; ``representation`` makes no difference here.
 
@@ -288,22 +299,28 @@ class LossWeighting(Weighting):
         wanted, found = leaves(parameters), present(losses)
         learnt = [p for p in self.parameters() if p.requires_grad]
         fed = [*wanted, *learnt]
-        scale = started(scaler, next(iter(found.values())))
-        broken = _broken(values_of(list(found.values())), tuple(found))
+        scale = started(scaler, next(iter(found.values())).detach())
+        broken = _broken(values_of([loss.detach() for loss in found.values()]), tuple(found))
         if broken and scale is None:
             raise FloatingPointError(f"the loss of {', '.join(broken)} is not finite; no weights can be found")
         if broken:
             spoil(fed)
             return
-        before = {} if scale is None else self._kept()
-        for listener in listeners:
-            listener.observe(found)
+        before = {} if scale is None else self.kept()
+        instead = stand_ins(found)
+        if not (placed := are_placed(found.values())):
+            for listener in listeners:
+                listener.observe(instead)
         with torch.enable_grad():
-            total = self.total(found)
+            total = self.total(instead)
             total = total if scaler is None else scaler.scale(total)
-        torch.autograd.backward(total, inputs=None if reentrant(found.values()) else fed)
+        into = None if reentrant(start_of(loss) for loss in found.values()) else fed
+        if placed:
+            backward_below(found, instead, total, into and wanted, learnt=learnt, retain_graph=retain_graph)
+        else:
+            torch.autograd.backward(total, inputs=into, retain_graph=retain_graph)
         if scale is not None and not finite([p.grad for p in fed]):
-            self._put_back(before)
+            self.put_back(before)
 
 
 def _broken(values: Matrix, tasks: Sequence[str]) -> list[str]:

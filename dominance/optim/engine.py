@@ -106,9 +106,9 @@ def _explain(error: RuntimeError) -> None:
         ) from error
 
 
-def reentrant(losses: Iterable[Tensor]) -> bool:
-    """Whether the graph of these losses has reentrant checkpointing."""
-    return _has_reentrant(_below([Start(list(losses))]))
+def reentrant(starts: Iterable[Start]) -> bool:
+    """Whether the graph below these has reentrant checkpointing."""
+    return _has_reentrant(_below(starts))
 
 
 def _below(starts: Iterable[Start]) -> list[Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from torch import Tensor
 
 from dominance.optim.checks import Still, named_by, positive
 from dominance.optim.combiner import LossWeighting
+from dominance.optim.places import Loss
 from dominance.optim.rows import Matrix, values_of
 from dominance.optim.scalar_adam import ScalarAdam, State
 
@@ -64,7 +64,7 @@ class FAMO(LossWeighting):
         weights = self._shares(tasks) / above
         return np.asarray(weights / weights.sum())
 
-    def after_step(self, losses: Mapping[str, Tensor | None]) -> None:
+    def after_step(self, losses: Mapping[str, Loss | None]) -> None:
         """Move ξ, by how much the loss of each task that was in the batch has fallen.
 
         Raises:
@@ -75,7 +75,7 @@ class FAMO(LossWeighting):
             raise ValueError("FAMO.after_step comes after backward() and the optimizer's step, once")
         found = self._after(losses)
         tasks = list(found)
-        now = values_of(list(found.values()))
+        now = values_of([loss.detach() for loss in found.values()])
         then = np.array([self.before[task] for task in tasks])
         fall = np.log(self._above(then, tasks)) - np.log(self._above(now, tasks))
         z = self._shares(tasks)
@@ -85,17 +85,18 @@ class FAMO(LossWeighting):
         self.before = {}
         self._still.moved = True
 
-    def _after(self, losses: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
+    def _after(self, losses: Mapping[str, Loss | None]) -> dict[str, Loss]:
         """The losses after the step, looked at."""
         if not isinstance(losses, Mapping):
             raise TypeError(f"losses is a {type(losses).__name__}; give a mapping of names to tensors")
         named_by(losses, self)
         found = {task: loss for task, loss in losses.items() if loss is not None}
         for task, loss in found.items():
-            if not isinstance(loss, Tensor):
+            if not isinstance(loss, Loss):
                 raise TypeError(f"the loss of {task!r} is a {type(loss).__name__}, not a tensor")
-            if loss.numel() != 1:
-                raise ValueError(f"the loss of {task!r} has shape {tuple(loss.shape)}; reduce it to a scalar")
+            value = loss.detach()
+            if value.numel() != 1:
+                raise ValueError(f"the loss of {task!r} has shape {tuple(value.shape)}; reduce it to a scalar")
         strangers = [task for task in found if task not in self.before]
         if strangers or not found:
             which = f"that of {', '.join(strangers)} was not in it" if strangers else "none is given"

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from dominance.optim.engine import How, rows
 from dominance.optim.listeners import own_passes
+from dominance.optim.places import Loss, Placed, start_of
 from dominance.optim.rows import Sharing, TaskGradients
 from dominance.optim.scaling import times
-from dominance.optim.start import Start
 
 
-def present(losses: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
+def present(losses: Mapping[str, Loss | None]) -> dict[str, Loss]:
     """The losses of the tasks that are in this batch: those that are not None.
 
     Raises:
@@ -30,6 +30,8 @@ def present(losses: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
     if not found:
         raise ValueError("no task has a loss in this batch; leave the step out")
     for task, loss in found.items():
+        if isinstance(loss, Placed):
+            continue
         if not isinstance(loss, Tensor):
             raise TypeError(f"the loss of {task!r} is a {type(loss).__name__}, not a tensor")
         if loss.numel() != 1:
@@ -76,7 +78,7 @@ def _leaves(given: Sequence[Tensor]) -> tuple[Tensor, ...]:
 
 
 def task_gradients(
-    losses: Mapping[str, Tensor | None],
+    losses: Mapping[str, Loss | None],
     parameters: Iterable[Tensor] | nn.Module,
     *,
     sharing: Sharing | None = None,
@@ -112,12 +114,8 @@ def task_gradients(
     given = _given(parameters)
     wanted = _leaves(given)
     every = list(found.values())
-    scaled = every
-    if scale != 1:
-        with torch.enable_grad():
-            scaled = [loss * scale for loss in every]
     with own_passes():
-        taken = rows([Start([loss]) for loss in scaled], wanted, retain_graph=retain_graph, how=how)
+        taken = rows([start_of(loss, scale) for loss in every], wanted, retain_graph=retain_graph, how=how)
     if scale != 1:
         taken = [times(row, 1 / scale) for row in taken]
     if {g.layout for row in taken for g in row if g is not None} - {torch.strided}:
@@ -131,5 +129,5 @@ def task_gradients(
     return TaskGradients(tasks, wanted, taken, tuple([_scalar(loss) for loss in every]), shared)
 
 
-def _scalar(loss: Tensor) -> Tensor:
-    return loss.detach() if loss.dim() == 0 else loss.detach().reshape(())
+def _scalar(loss: Loss) -> Tensor:
+    return loss.detach().reshape(())

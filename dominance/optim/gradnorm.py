@@ -13,7 +13,8 @@ from dominance.optim.combiner import LossWeighting, Mixture
 from dominance.optim.engine import grad
 from dominance.optim.gradients import leaves, present
 from dominance.optim.listeners import own_passes
-from dominance.optim.representation import Representation, behind
+from dominance.optim.places import Loss, start_of
+from dominance.optim.representation import Representation, below
 from dominance.optim.rows import Matrix, Row, TaskGradients, named
 from dominance.optim.scalar_adam import ScalarAdam, State
 from dominance.optim.scaling import Scaler, finite, spoil, started, times
@@ -67,37 +68,37 @@ class GradNorm(LossWeighting):
 
     def backward(
         self,
-        losses: Mapping[str, Tensor | None],
+        losses: Mapping[str, Loss | None],
         parameters: Iterable[Tensor] | Module,
         *,
         representation: Representation | None = None,
         scaler: Scaler | None = None,
+        retain_graph: bool = False,
     ) -> None:
         """As ``Combiner.backward``; then the weights move. ``representation`` makes no difference here."""
         found = present(losses)
         given = list(parameters.parameters() if isinstance(parameters, Module) else parameters)
         wanted = list(leaves(given))
-        scale = started(scaler, next(iter(found.values())))
-        if scale is not None and not finite(found.values()):
+        scale = started(scaler, next(iter(found.values())).detach())
+        if scale is not None and not finite([loss.detach() for loss in found.values()]):
             spoil(wanted)
             return
-        before = {} if scale is None else self._kept()
+        before = {} if scale is None else self.kept()
         values = self._values(np.array([float(loss.detach()) for loss in found.values()]), tuple(found))
         layer = self._layer(wanted, tuple(found), lambda: self._reached(found, wanted, given))
         with own_passes():
-            at_layer = [
-                grad(loss if scale is None else loss * scale, layer, retain_graph=True) for loss in found.values()
-            ]
+            starts = [start_of(loss, scale or 1.0) for loss in found.values()]
+            at_layer = [grad(start.outputs, layer, start.gradients, retain_graph=True) for start in starts]
         if scale is not None:
             at_layer = [times(row, 1 / scale) for row in at_layer]
             if not all(finite(row) for row in at_layer):
-                self._put_back(before)
+                self.put_back(before)
                 spoil(wanted)
                 return
         norms = self._norms(at_layer, tuple(found))
-        super().backward(losses, wanted, scaler=scaler)
+        super().backward(losses, wanted, scaler=scaler, retain_graph=retain_graph)
         if scale is not None and not finite([p.grad for p in wanted]):
-            self._put_back(before)
+            self.put_back(before)
             return
         self._learn(norms, values)
 
@@ -159,14 +160,14 @@ class GradNorm(LossWeighting):
         return [p for p in common if p.dim() > 1][-1:] or common[-1:]
 
     def _reached(
-        self, losses: Mapping[str, Tensor], parameters: Sequence[Tensor], given: Sequence[Tensor]
+        self, losses: Mapping[str, Loss], parameters: Sequence[Tensor], given: Sequence[Tensor]
     ) -> Sequence[bool]:
         """For each parameter, whether two tasks or more have reached it by now."""
         rows: list[Row] = [
-            [p if below else None for p, below in zip(parameters, behind([loss], parameters), strict=True)]
-            for loss in losses.values()
+            [p if reached else None for p, reached in zip(parameters, below(nodes, parameters), strict=True)]
+            for nodes in ([node for node, _ in start_of(loss).edges] for loss in losses.values())
         ]
-        return self._sharing.shared(tuple(losses), parameters, rows, given)
+        return self.sharing.shared(tuple(losses), parameters, rows, given)
 
     def _norms(self, at_layer: Sequence[Sequence[Tensor | None]], tasks: Sequence[str]) -> dict[str, float]:
         """‖∇_W L_k‖ of the tasks that reach W, given their gradients there; none, of several tasks, is an error."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import Optimizer
 
+    from dominance.optim.places import Loss
     from dominance.optim.rows import TaskGradients
 
 
@@ -31,7 +32,7 @@ class Listener(Protocol):
 
     def weighted(
         self,
-        losses: Mapping[str, Tensor],
+        losses: Mapping[str, Loss],
         weights: Mapping[str, float],
         beside: Mapping[str, float],
         trunk: Sequence[Tensor],

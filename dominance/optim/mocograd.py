@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from dominance.optim.combiner import Combiner, Mixture
+from dominance.optim.places import Loss
 from dominance.optim.representation import Pull
 from dominance.optim.rows import Matrix, Row, TaskGradients, gram_matrix, weighted_sum
 
@@ -115,10 +116,10 @@ class MoCoGrad(Combiner):
         return self.__dict__ | {"_given": []}
 
     def _direct(
-        self, losses: dict[str, Tensor], given: Sequence[Tensor], scale: float | None
+        self, losses: Mapping[str, Loss], given: Sequence[Tensor], scale: float | None, *, retain_graph: bool
     ) -> tuple[Sequence[Tensor], Row, Callable[[], None]] | None:
         self._positions(given)  # the frozen ones have theirs, too
-        return super()._direct(losses, given, scale)
+        return super()._direct(losses, given, scale, retain_graph=retain_graph)
 
     def _positions(self, parameters: Sequence[Tensor]) -> list[int]:
         """The position of each parameter among all that were given by now."""

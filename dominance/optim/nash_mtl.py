@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dominance.optim.combiner import Weighting
 from dominance.optim.gradients import leaves, present
 from dominance.optim.grid_search import GridSearch
+from dominance.optim.places import Loss
 from dominance.optim.representation import Representation
 from dominance.optim.rows import Matrix
 from dominance.optim.scaling import Scaler
@@ -63,11 +64,12 @@ class NashMTL(Weighting):
 
     def backward(
         self,
-        losses: Mapping[str, Tensor | None],
+        losses: Mapping[str, Loss | None],
         parameters: Iterable[Tensor] | nn.Module,
         *,
         representation: Representation | None = None,
         scaler: Scaler | None = None,
+        retain_graph: bool = False,
     ) -> None:
         """As ``Combiner.backward``."""
         tasks = tuple(present(losses))
@@ -75,10 +77,10 @@ class NashMTL(Weighting):
         wanted = leaves(given)
         by_trunk = representation is not None and self.max_norm is not None  # clips by the representation's gradient
         if scaler is not None or by_trunk or self._due(tasks) or any(p.grad is not None for p in wanted):
-            super().backward(losses, given, representation=representation, scaler=scaler)
+            super().backward(losses, given, representation=representation, scaler=scaler, retain_graph=retain_graph)
             return
-        GridSearch({task: self.alphas[task] for task in tasks}).backward(losses, given)
-        self._clip(wanted, self._sharing.shared((), wanted, (), given))
+        GridSearch({task: self.alphas[task] for task in tasks}).backward(losses, given, retain_graph=retain_graph)
+        self._clip(wanted, self.sharing.shared((), wanted, (), given))
         self.steps += 1
 
     def _clip(self, parameters: Sequence[Tensor], shared: Sequence[bool]) -> None:

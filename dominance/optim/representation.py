@@ -194,14 +194,19 @@ def behind(points: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[bool]
     Raises:
         RuntimeError: reentrant checkpointing hides what lies behind.
     """
+    return below((point.grad_fn for point in points), parameters)
+
+
+def below(nodes: Iterable[Any], parameters: Sequence[Tensor]) -> list[bool]:
+    """The same of nodes of the graph; None is no node."""
     reached: set[Any] = set()
-    waiting: list[Any] = [point.grad_fn for point in points if point.grad_fn is not None]
+    waiting: list[Any] = [node for node in nodes if node is not None]
     while waiting:
         node = waiting.pop()
         if node in reached:
             continue
         reached.add(node)
-        waiting += [below for below, _ in node.next_functions if below is not None]
+        waiting += [child for child, _ in node.next_functions if child is not None]
     refuse_reentrant(reached)
     leaves = {id(node.variable) for node in reached if type(node).__name__ == _LEAF}
     return [id(parameter) in leaves for parameter in parameters]

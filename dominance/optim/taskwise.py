@@ -13,6 +13,7 @@ from dominance.optim.combiner import Combiner, accumulate
 from dominance.optim.gradients import present, task_gradients
 from dominance.optim.listeners import listeners
 from dominance.optim.parts import Group
+from dominance.optim.places import Loss
 from dominance.optim.rows import Sharing, TaskGradients
 from dominance.optim.scaling import Scaler, finite, spoil, started
 from dominance.optim.taken import added, scaled
@@ -48,7 +49,7 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
 
     def backward(
         self,
-        losses: Mapping[str, Tensor | None],
+        losses: Mapping[str, Loss | None],
         combiner: Combiner | None = None,
         *,
         scaler: Scaler | None = None,
@@ -79,7 +80,7 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
             raise ValueError(f"{combiner} learns its weights from the summed loss, which is not differentiated here")
         self._reconcile()
         self._expect_no_other_grad()
-        scale = started(scaler, next(iter(present(losses).values())))
+        scale = started(scaler, next(iter(present(losses).values())).detach())
         how = "auto" if combiner is None else combiner.how
         found = task_gradients(losses, self._parameters(), sharing=self._sharing, how=how, scale=scale or 1.0)
         weights: dict[str, float] | None = dict.fromkeys(found.tasks, 1.0)
@@ -97,6 +98,10 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
             for listener in listeners:
                 listener.effective(found, weights)
         self._keep(found if self._taken is None else added(self._taken, found))
+
+    def take(self, gradients: TaskGradients) -> None:
+        """Step from these next. Their sum is in ``.grad`` already, and listeners have been told."""
+        self._taken, self._marks, self._norms = gradients, [], []
 
     @torch.no_grad()
     def step(self, gradients: TaskGradients | None = None) -> None:  # type: ignore[override]

@@ -53,25 +53,48 @@ def open_pass(run: Recording, roots: list[Root], inputs: Sequence[Tensor] | None
         Exception: whatever a pass of our own raises.
     """
     with run.hooks.own_pass(run.table.modules, run.table.named):
-        names = names_around(caller_frames())
-        run.announcement.loss_scale = names.loss_scale
-        try:
-            found = _found_below(run, roots) or run.finder.find(roots, names, run.table.ids(), run.observed)
-        except Unnamed:
+        found = _find(run, roots)
+        if found is None:
             run.step.spoiled = UNNAMED
             return False
-        _call_anew(run)
-        found.total /= names.loss_scale
-        del names
         run.step.open = _opened(run, found, roots, inputs) if found.tasks else None
-    # What is said within a pass of ours is not heard.
+    _remark(run, found)
+    return run.step.open is not None
+
+
+def look(run: Recording, roots: list[Root]) -> Found | None:
+    """What a backward() is made of, where a method is about to take its place: None where its tasks have no names.
+
+    Raises:
+        Exception: whatever a pass of our own raises.
+    """
+    with run.hooks.own_pass(run.table.modules, run.table.named):
+        found = _find(run, roots)
+    if found is not None:
+        _remark(run, found)
+    return found
+
+
+def _find(run: Recording, roots: list[Root]) -> Found | None:
+    names = names_around(caller_frames())
+    run.announcement.loss_scale = names.loss_scale
+    try:
+        found = _found_below(run, roots) or run.finder.find(roots, names, run.table.ids(), run.observed)
+    except Unnamed:
+        return None
+    _call_anew(run)
+    found.total /= names.loss_scale
+    return found
+
+
+def _remark(run: Recording, found: Found) -> None:
+    """What is to be said of a pass; not within a pass of ours, where nothing is heard."""
     run.announcement.residual += [name for name in found.residual if name not in run.announcement.residual]
     run.announcement.separate += [name for name in found.separate if name not in run.announcement.separate]
     run.announcement.columns = None if found.columns is None else (found.columns, run.table.linear(found.below_columns))
     for text in found.words:
         if run.books.remark(text):
             run.say(text)
-    return run.step.open is not None
 
 
 def _call_anew(run: Recording) -> None:

@@ -17,7 +17,7 @@ from dominance.record.installed import is_installed
 from dominance.record.sources import GENERIC
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_OWN_ROOMS = tuple(os.path.join(_PACKAGE, room, "") for room in ("record", "optim"))
+_OWN_ROOMS = tuple(os.path.join(_PACKAGE, room, "") for room in ("record", "optim", "cure"))
 _TORCH = os.path.dirname(os.path.abspath(torch.__file__)) + os.sep
 _MOST_ITEMS = 1000
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from dominance.config import RecordOptions
 from dominance.errors import NothingRecorded, RunExists
@@ -26,6 +26,13 @@ _TRANSFORMED = (
     "gradients were taken inside a transform (torch.func.grad, vmap), where tasks cannot be told: "
     "use torch.autograd.grad or backward() outside of it"
 )
+
+
+class Beside(Protocol):
+    """What works beside the recording of a script."""
+
+    def stop(self) -> None:
+        """The script has ended."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +55,21 @@ class ScriptSession:
         argv: the script's own command line.
         force: replace a run that is there.
         resume: go on with a run that is there.
+        attrs: what else the run is to say of itself.
+        beside: starts what works beside the recording, like a method, as soon as that stands.
     """
 
     def __init__(
-        self, path: Path, options: RecordOptions, *, script: str, argv: list[str], force: bool, resume: bool
+        self,
+        path: Path,
+        options: RecordOptions,
+        *,
+        script: str,
+        argv: list[str],
+        force: bool,
+        resume: bool,
+        attrs: Mapping[str, Any] | None = None,
+        beside: Callable[[Watch], Beside] | None = None,
     ) -> None:
         self.path = path
         self._options = options
@@ -59,6 +77,9 @@ class ScriptSession:
         self._argv = argv
         self._force = force
         self._resume = resume
+        self._attrs = dict(attrs or {})
+        self._start_beside = beside
+        self._beside: Beside | None = None
         self._watch: Watch | None = None
         self._deactivate: Callable[[Observer], None] | None = None
         self._evaluation: Evaluation | None = None
@@ -106,6 +127,7 @@ class ScriptSession:
 
         main = getattr(sys.modules.get("__main__"), "__file__", None)
         attrs = {"recorded_by": "dominance record", "script": self._script, "argv": self._argv, "script_path": main}
+        attrs |= self._attrs
         sink = Sink(self.path, self._options, attrs, overwrite=self._force, resume=self._resume, lock=self._lock)
         say = (lambda text: None) if self._options.quiet else note
 
@@ -124,6 +146,8 @@ class ScriptSession:
         self._watch = watch
         # Held, because a script may forget modules: imported anew, they would know of no recording.
         self._deactivate = deactivate
+        if self._start_beside is not None:
+            self._beside = self._start_beside(watch)
 
     def finish(self, status: Literal["complete", "failed", "interrupted"]) -> SessionResult:
         """Take the hooks away and close the run."""
@@ -141,6 +165,8 @@ class ScriptSession:
         if watch is None:
             return SessionResult({}, None)
         self._watch = None
+        if self._beside is not None:
+            self._beside.stop()
         from dominance.record.said import close
 
         if self._deactivate is not None:

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from dominance.optim.listeners import listeners
+from dominance.optim.places import Loss, start_of
 from dominance.record.gradients import several
-from dominance.record.graph import edge_of, leaves
+from dominance.record.graph import leaves
 from dominance.record.harmless import harmless
 from dominance.record.hooks import Hooks, dense
 from dominance.record.passes import Pass
@@ -60,6 +61,10 @@ class Told:
 
     def __init__(self, watch: Watched) -> None:
         self._watch = watch
+        self.losses: Mapping[str, float] = {}
+        """What the script's losses are, where a method is told them times the script's weights."""
+        self.weights: Mapping[str, float] = {}
+        """Those weights."""
 
     def start(self) -> None:
         """Listen from now on."""
@@ -92,7 +97,7 @@ class Told:
 
     def weighted(
         self,
-        losses: Mapping[str, Tensor],
+        losses: Mapping[str, Loss],
         weights: Mapping[str, float],
         beside: Mapping[str, float],
         trunk: Sequence[Tensor],
@@ -104,26 +109,27 @@ class Told:
     @harmless
     def _weighted(
         self,
-        losses: Mapping[str, Tensor],
+        losses: Mapping[str, Loss],
         weights: Mapping[str, float],
         beside: Mapping[str, float],
         trunk: Sequence[Tensor],
     ) -> Pass | None:
-        nodes = [loss.grad_fn for loss in losses.values() if loss.grad_fn is not None]
-        if not self._watch.expects(leaves(nodes)):
+        edges = {task: start_of(loss).edges for task, loss in losses.items()}
+        if not self._watch.expects(leaves([node for each in edges.values() for node, _ in each if node is not None])):
             return None
         watch, behind = self._watch, set(trunk)
         trainable = watch.recording.table.trainable()
         taken: dict[str, dict[Tensor, Tensor]] = {}
         with watch.hooks.own_pass(watch.recording.table.modules, watch.recording.table.named):
-            every = several([([edge_of(loss)], [torch.ones_like(loss)]) for loss in losses.values()], trainable)
+            entering = [start_of(loss).gradients or [torch.ones_like(loss.detach())] for loss in losses.values()]
+            every = several(list(zip(edges.values(), entering, strict=True)), trainable)
             for task, found in zip(losses, every, strict=True):
                 taken[task] = {
                     p: g * (weights[task] if p in behind else beside[task])
                     for p, g in zip(trainable, found, strict=True)
                     if g is not None
                 }
-        return _call(taken, {task: float(loss.detach()) for task, loss in losses.items()}, weights)
+        return self._call(taken, {task: float(loss.detach()) for task, loss in losses.items()}, weights)
 
     @harmless
     def _enter(self, made: Pass) -> None:
@@ -146,17 +152,21 @@ class Told:
         values = dict(zip(gradients.tasks, gradients.loss_values().tolist(), strict=True))
         # Rows that mix several tasks' gradients are no multiple of any: there is no weight.
         known = dict.fromkeys(gradients.tasks, math.nan) if weights is None else weights
-        self._watch.enter(_call(taken, values, known))
+        self._watch.enter(self._call(taken, values, known))
 
     @harmless
     def updates(self, optimizer: Optimizer, parameters: Sequence[Tensor], task: str, updates: Sequence[Tensor]) -> None:
         """Parts of the step that is going on."""
         self._watch.step_parts(optimizer, task, dict(zip(parameters, updates, strict=True)))
 
-
-def _call(
-    gradients: dict[str, dict[Tensor, Tensor]], losses: Mapping[str, float], weights: Mapping[str, float]
-) -> Pass:
-    weighted = [weights[task] * loss for task, loss in losses.items()]
-    total = sum(losses.values()) if any(map(math.isnan, weighted)) else sum(weighted)
-    return Pass(_ROOT, total, gradients, dict(weights), dict(losses))
+    def _call(
+        self,
+        gradients: dict[str, dict[Tensor, Tensor]],
+        losses: Mapping[str, float],
+        weights: Mapping[str, float],
+    ) -> Pass:
+        losses = {task: self.losses.get(task, loss) for task, loss in losses.items()}
+        weights = {task: weight * self.weights.get(task, 1.0) for task, weight in weights.items()}
+        weighted = [weights[task] * loss for task, loss in losses.items()]
+        total = sum(losses.values()) if any(map(math.isnan, weighted)) else sum(weighted)
+        return Pass(_ROOT, total, gradients, weights, losses)

@@ -7,7 +7,7 @@ import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -29,7 +29,20 @@ from dominance.record.roots import reached_by, roots_of
 from dominance.record.sink import Sink
 from dominance.record.source_lines import SourceLines
 from dominance.record.step import StepInProgress, learning_rates
+from dominance.record.tasks import Found, Root
 from dominance.record.told import Told
+
+
+class Look(NamedTuple):
+    """What a backward() of the script was found to be made of."""
+
+    recording: Recording
+    found: Found | None
+    """None where its tasks have no names."""
+    roots: list[Root]
+    reached: list[Tensor]
+    """The leaf tensors below."""
+
 
 NESTED = "a gradient hook runs a backward() of its own inside backward(): its gradients are no known task's"
 
@@ -68,6 +81,8 @@ class Watch:
         self._asks_left, self._new_models = _ASKS, 1
         self._going: list[StepInProgress] = []
         self._told = Told(self)
+        self.method = ""
+        """The method that takes the place of the script's backward(); "" where there is none."""
 
     @property
     def recording(self) -> Recording:
@@ -320,7 +335,7 @@ class Watch:
             self._outputs.clear()
         self._lines.end()
         if self.recording.finder.lines_asked and self.failure is None:
-            self._lines.ask(self.recording.records_next)
+            self._lines.ask(self.recording.records_next or bool(self.method))
         if going in self._going:
             self._going.remove(going)
 
@@ -345,6 +360,31 @@ class Watch:
             self._asks_left -= 1
             self._lines.ask(True)
 
+    # What a method asks that takes the place of the script's backward()
+
+    def look(self, outputs: Sequence[Any], gradients: Sequence[Any]) -> Look:
+        """What a backward() of the script is made of; on every step, recorded or not.
+
+        Raises:
+            CannotLook: a pass of our own might change the training.
+        """
+        self._lines.off()
+        roots = roots_of(outputs, gradients)
+        reached = reached_by(roots)
+        self.models.turn_to(reached, lambda: reached)
+        recording = self.recording
+        recording.observed = self._observed or self._outputs.before([root.edge[0] for root in roots])
+        recording.not_as_asked = self._outputs.missing
+        recording.know(lambda: reached)
+        self.hooks.look([root.edge[0] for root in roots], recording.table.modules)
+        found = at_backward.look(recording, roots) if roots else None
+        self._lines.on()
+        return Look(recording, found, roots, reached)
+
+    def says(self, losses: Mapping[str, float], weights: Mapping[str, float]) -> None:
+        """The script's own losses, and its weights of them, of the pass that a method makes next."""
+        self._told.losses, self._told.weights = losses, weights
+
     # What the optimizers of dominance.optim tell
 
     @contextmanager
@@ -365,7 +405,8 @@ class Watch:
     def enter(self, made: Pass) -> None:
         """Take in task gradients whose sum has just been added to ``.grad``, or that a step is given directly."""
         at_backward.enter(self.recording, made, self._inside)
-        self._lines.end()
+        if not self.method:  # which looks at each backward() itself: another may follow in this step
+            self._lines.end()
 
     def step_parts(self, optimizer: Optimizer, task: str, parts: Mapping[Tensor, Tensor]) -> None:
         """One task's part of the step that an optimizer is taking."""

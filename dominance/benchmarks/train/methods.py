@@ -1,14 +1,12 @@
-"""The methods that a benchmark can be trained with, by name: which combiner and which optimizer each is made of."""
+"""What the methods that a benchmark can be trained with are made of: which combiner, and which optimizer."""
 
 from __future__ import annotations
 
-import difflib
 import inspect
-import re
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,36 +15,12 @@ from torch.optim import Optimizer
 import dominance.optim
 from dominance.benchmarks.arguments import arguments, defaults, read
 from dominance.benchmarks.arguments import describe as kind_words
+from dominance.benchmarks.train.method_names import METHODS as METHODS
+from dominance.benchmarks.train.method_names import Method, Step
+from dominance.benchmarks.train.method_names import method as method
 from dominance.benchmarks.train.method_step import MethodStep
 from dominance.errors import BadOption, DominanceError
-
-Step = Literal["plain", "adatask", "pub", "clippy"]
-
-
-@dataclass(frozen=True)
-class Method:
-    """One method.
-
-    Attributes:
-        name: as it is typed; without regard to case, "-" and "_".
-        title: what it does to the tasks, in a few words.
-        combiner: class in ``dominance.optim`` that combines the gradients; None: they are added.
-        step: the optimizer's kind: one of torch's, or a task-wise one.
-        manipulation: class in ``dominance.optim`` that PUB manipulates updates with.
-        usual: arguments of the optimizer, unless others are given.
-        representation: works on the gradients of the shared representation.
-        alone: trains a model for each task.
-    """
-
-    name: str
-    title: str
-    combiner: str | None = None
-    step: Step = "plain"
-    manipulation: str | None = None
-    usual: Mapping[str, Any] = field(default_factory=dict)
-    representation: bool = False
-    alone: bool = False
-
+from dominance.optim.combiner import Combiner
 
 OPTIMIZERS: dict[str, tuple[Callable[..., Optimizer], Mapping[str, Any]]] = {
     "sgd": (torch.optim.SGD, {}),
@@ -71,59 +45,6 @@ _TASK_WISE: dict[Step, dict[str, tuple[str, Mapping[str, Any]]]] = {
 _STEPS_OWN = ("params", "lr", "betas", "eps", "weight_decay", "decoupled_weight_decay")
 """Arguments that Clippy has as an optimizer, but not as what PUB manipulates updates with."""
 
-METHODS = {
-    method.name: method
-    for method in (
-        Method("equal-weight", "the plain sum of the losses", "EqualWeight"),
-        Method("stl", "single-task learning: a model for each task", "EqualWeight", alone=True),
-        Method("grid-search", "fixed weights of the losses, given with --option weights=...", "GridSearch"),
-        Method("uw", "uncertainty weighting: learnt weights of the losses", "UW"),
-        Method("dwa", "dynamic weight average: losses that fall slowly weigh more", "DWA"),
-        Method("rlw", "random weights of the losses, new at each step", "RLW"),
-        Method("si", "scale-invariant: the sum of the logarithms of the losses", "SI"),
-        Method("gradnorm", "learnt weights that bring the gradients to one rate", "GradNorm"),
-        Method("bandit-mtl", "adversarial weights that keep the losses' variance low", "BanditMTL"),
-        Method("famo", "weights under which all losses fall at one rate", "FAMO"),
-        Method("mgda", "the shortest vector in the gradients' convex hull", "MGDA"),
-        Method("mgda-ub", "MGDA on the gradients of the representation", "MGDA", representation=True),
-        Method("pareto-mtl", "descent within a cone of preferences", "ParetoMTL"),
-        Method("pcgrad", "conflicting gradients are projected away", "PCGrad"),
-        Method("gradvac", "gradients are drawn to their usual similarity", "GradVac"),
-        Method("graddrop", "at each entry one sign of the gradients survives", "GradDrop"),
-        Method("cagrad", "the worst-off task's descent, near the mean gradient", "CAGrad"),
-        Method("imtl-g", "equal projections on all gradients", "IMTLG"),
-        Method("imtl", "IMTL-G, and losses scaled alike", "IMTL"),
-        Method("nash-mtl", "the Nash bargaining solution over gradients", "NashMTL"),
-        Method("mocograd", "conflicts calibrated by other tasks' momenta", "MoCoGrad"),
-        Method("adatask", "an accumulator of squared gradients for each task", step="adatask"),
-        Method("ladatask", "AdaTask with one number a layer", step="adatask", usual={"granularity": "layer"}),
-        Method("adatask+pcgrad", "AdaTask on gradients manipulated by PCGrad", "PCGrad", step="adatask"),
-        Method("adatask+cagrad", "AdaTask on gradients manipulated by CAGrad", "CAGrad", step="adatask"),
-        Method("clippy", "updates clipped relative to their parameters", step="clippy"),
-        Method("pub", "the Nash bargaining solution over updates", step="pub"),
-        Method("pub+clippy", "PUB over updates clipped by Clippy", step="pub", manipulation="Clippy"),
-        Method("pub+adatask", "PUB over AdaTask's updates", step="pub", manipulation="AdaTask"),
-    )
-}
-
-
-def method(name: str) -> Method:
-    """The method of this name; case, "-" and "_" make no difference, "LS" is equal weighting.
-
-    Raises:
-        BadOption: there is none.
-
-    >>> method("NashMTL").name, method("AdaTask+PCGrad").name
-    ('nash-mtl', 'adatask+pcgrad')
-    """
-    known = {_bare(each): each for each in METHODS} | {"ls": "equal-weight", "ew": "equal-weight"}
-    bare = _bare(name)
-    if bare not in known:
-        close = difflib.get_close_matches(bare, known, n=3, cutoff=0.5)
-        fix = f"did you mean {', '.join(known[each] for each in close)}?" if close else ""
-        raise BadOption(f"no method {name!r}", fix=fix or "see `dominance train --list`")
-    return METHODS[known[bare]]
-
 
 def build(
     method: Method,
@@ -147,33 +68,99 @@ def build(
     Raises:
         BadOption: an option that the method does not have, or an optimizer that it cannot be built on.
     """
-    combining = None if method.combiner is None else getattr(dominance.optim, method.combiner)
     optimizer_class, chosen = _optimizer(method, optimizer)
-    manipulating = None if method.manipulation is None else getattr(dominance.optim, method.manipulation)
-    of_combiner = {} if combining is None else arguments(combining, hidden=("tasks",))
-    of_manipulation = {} if manipulating is None else arguments(manipulating, hidden=_STEPS_OWN)
-    of_optimizer = arguments(optimizer_class, hidden=("params", "lr", "weight_decay", "base"))
-    given = read(options or {}, {**of_optimizer, **of_manipulation, **of_combiner}, "--option", method.name)
-
-    def taken(known: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: given.pop(key) for key in list(given) if key in known}
-
-    combiner = None
-    if combining is not None:
-        combiner = _made(
-            combining, method, {**_supplied(combining, tasks, seed), **taken(of_combiner)}, of_combiner, tasks
-        )
-    if manipulating is not None:
-        chosen["manipulation"] = _made(manipulating, method, taken(of_manipulation), of_manipulation)
+    given = divided(
+        method, options or {}, arguments(optimizer_class, hidden=("params", "lr", "weight_decay", "base")), "--option"
+    )
+    combiner = combiner_of(method, tasks, seed, given)
+    if method.manipulation is not None:
+        chosen["manipulation"] = manipulation_of(method, given)
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = [{"params": [p for _, p in named] if method.step == "plain" else named}]
     learnt = [] if combiner is None else list(combiner.parameters())
     if learnt:
         groups.append({"params": learnt, "weight_decay": 0.0})
-    chosen = {"params": groups, "lr": lr, "weight_decay": weight_decay, **chosen, **taken(of_optimizer)}
-    return MethodStep(
-        model, combiner, _made(optimizer_class, method, chosen, of_optimizer), task_wise=method.step != "plain"
+    chosen = {"params": groups, "lr": lr, "weight_decay": weight_decay, **chosen, **given.optimizer}
+    return MethodStep(model, combiner, _made(optimizer_class, method, chosen, {}), task_wise=method.step != "plain")
+
+
+@dataclass(frozen=True)
+class Divided:
+    """Options of a method: which of its parts takes which, and how they are typed.
+
+    Attributes:
+        where: the flag that gives them.
+        combiner, manipulation, optimizer: the arguments of each.
+        known: the types of the combiner's arguments, and those of the manipulation.
+    """
+
+    where: str
+    combiner: Mapping[str, Any]
+    manipulation: Mapping[str, Any]
+    optimizer: Mapping[str, Any]
+    known: Mapping[str, Any]
+
+
+def divided(method: Method, options: Mapping[str, Any], of_optimizer: Mapping[str, Any], where: str) -> Divided:
+    """The options, read and given to the parts; a name that two of them have goes to the combiner.
+
+    Args:
+        of_optimizer: the optimizer's arguments that can be given, with their types.
+        where: the flag that gives them.
+
+    Raises:
+        BadOption: an option that the method does not have, or a text that is not of its type.
+    """
+    of_combiner = {} if method.combiner is None else arguments(_class(method.combiner), hidden=("tasks",))
+    of_manipulation = {} if method.manipulation is None else arguments(_class(method.manipulation), hidden=_STEPS_OWN)
+    given = read(options, {**of_optimizer, **of_manipulation, **of_combiner}, where, method.name)
+
+    def taken(known: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: given.pop(key) for key in list(given) if key in known}
+
+    return Divided(
+        where, taken(of_combiner), taken(of_manipulation), taken(of_optimizer), {**of_manipulation, **of_combiner}
     )
+
+
+def combiner_of(method: Method, tasks: tuple[str, ...], seed: int, given: Divided) -> Combiner | None:
+    """The method's combiner; None where it has none.
+
+    Raises:
+        BadOption: an argument is missing or wrong.
+    """
+    if method.combiner is None:
+        return None
+    call = _class(method.combiner)
+    made: Combiner = _made(
+        call, method, {**_supplied(call, tasks, seed), **given.combiner}, given.known, tasks, given.where
+    )
+    return made
+
+
+def manipulation_of(method: Method, given: Divided) -> Any:
+    """What PUB manipulates updates with; None where it does not.
+
+    Raises:
+        BadOption: an argument is wrong.
+    """
+    if method.manipulation is None:
+        return None
+    return _made(_class(method.manipulation), method, given.manipulation, given.known, where=given.where)
+
+
+def task_wise(step: Step, base: str) -> tuple[Callable[..., Optimizer], Mapping[str, Any]]:
+    """The class of the task-wise optimizer that is built on this one, and how it is told.
+
+    Raises:
+        KeyError: there is none.
+    """
+    name, told = _TASK_WISE[step][base]
+    return _class(name), told
+
+
+def _class(name: str) -> Any:
+    return getattr(dominance.optim, name)
 
 
 def described(name: str) -> str:
@@ -225,19 +212,23 @@ def _made(
     chosen: Mapping[str, Any],
     known: Mapping[str, Any],
     tasks: tuple[str, ...] = (),
+    where: str = "--option",
 ) -> Any:
     """The object, unless an argument is missing or wrong."""
     wanted = inspect.signature(call).parameters.values()
     missing = [p.name for p in wanted if p.default is p.empty and p.kind is not p.VAR_KEYWORD and p.name not in chosen]
     if missing:
-        how = "; ".join(f"--option {name}={_example(known[name], tasks)}" for name in missing if name in known)
+        how = "; ".join(f"{where} {name}={_example(known[name], tasks)}" for name in missing if name in known)
         raise BadOption(f"{method.name} needs {' and '.join(missing)}", fix=f"give them, like {how}" if how else "")
     try:
         return call(**chosen)
     except DominanceError:
         raise
     except ValueError as error:
-        raise BadOption(f"{method.name}: {error}", fix="see --lr, --weight-decay and --option") from error
+        raise BadOption(
+            f"{method.name}: {error}",
+            fix=f"see --lr, --weight-decay and {where}" if where == "--option" else f"see {where}",
+        ) from error
 
 
 def _optimizer(method: Method, name: str) -> tuple[Callable[..., Optimizer], dict[str, Any]]:
@@ -258,7 +249,3 @@ def _supplied(call: type, tasks: tuple[str, ...], seed: int) -> dict[str, Any]:
     """What a combiner is given without being asked for: the tasks' names and the seed of its random numbers."""
     wanted = inspect.signature(call).parameters
     return {name: value for name, value in (("tasks", tasks), ("seed", seed)) if name in wanted}
-
-
-def _bare(name: str) -> str:
-    return re.sub(r"[\s_-]", "", name.lower())

@@ -13,6 +13,7 @@ from dominance.benchmarks.arguments import arguments, defaults, read
 from dominance.benchmarks.benchmark import Benchmark, Task
 from dominance.benchmarks.problems.registry import benchmark
 from dominance.benchmarks.train import methods
+from dominance.benchmarks.train.method_names import Method
 from dominance.errors import BadOption
 
 _T = TypeVar("_T")
@@ -69,7 +70,7 @@ class Plan:
 
     options: TrainOptions
     benchmark: Benchmark
-    method: methods.Method
+    method: Method
     tasks: tuple[Task, ...]
     optimizer: str
     architecture: str

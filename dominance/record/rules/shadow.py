@@ -42,6 +42,11 @@ def is_shadow(optimizer: Optimizer) -> bool:
     return _MARK in optimizer.__dict__
 
 
+def hide(optimizer: Optimizer) -> None:
+    """Its steps are no training steps of the script, whatever they move."""
+    optimizer.__dict__[_MARK] = True
+
+
 def shadow_of(optimizer: Optimizer, *, decays: bool = False, wide: bool = False) -> Shadow:
     """A copy of the optimizer over copies of its parameters, without hooks and gradients.
 

@@ -1,0 +1,1 @@
+"""Methods on scripts as they are: at ``backward()`` the tasks' gradients are combined, or their losses weighted."""

@@ -1,0 +1,304 @@
+"""A method on the script that is running: its backward() is done in the method's way, before anything else sees it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from dominance.benchmarks.train.methods import Divided
+from dominance.cure.checks import adds_up, refuse_script
+from dominance.cure.choice import Choice
+from dominance.cure.epochs import Epochs
+from dominance.cure.model import Model
+from dominance.cure.placed import placed, starts
+from dominance.cure.refused import Refused
+from dominance.cure.twins import Twins, options_of
+from dominance.errors import DominanceError
+from dominance.optim.engine import grad
+from dominance.optim.listeners import own_passes
+from dominance.record.limits import CannotLook
+from dominance.record.silence import batched, traced
+from dominance.record.watch import Look, Watch
+
+KEY = "dominance"
+"""Under which the state of a method lies in the state dict of the script's optimizer."""
+
+
+class Applied:
+    """Uses a method on everything that trains in this process, from ``start`` to ``stop``.
+
+    Args:
+        choice: the method.
+        watch: the recording of the script.
+        say: prints one line to the user.
+        error: prints one line to the user, as an error.
+        tasks: the tasks that the user named.
+        seed: of the method's random numbers.
+    """
+
+    def __init__(
+        self,
+        choice: Choice,
+        watch: Watch,
+        *,
+        say: Callable[[str], None],
+        error: Callable[[str], None],
+        tasks: Sequence[str] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self._choice, self._watch, self._say, self._error = choice, watch, say, error
+        self._tasks, self._seed = tasks, seed
+        self._given: Divided = options_of(choice)
+        self._models: dict[int, Model] = {}
+        self._busy = False
+        self._undo: list[Callable[[], None]] = []
+        self._known: set[tuple[int, tuple[str, ...]]] = set()
+        self._loaded: list[tuple[Optimizer, dict[str, Any]]] = []
+        self._twins = Twins(choice, self._given, self._model_of)
+        self._epochs = Epochs(choice.epoch, self._epoch)
+        self.as_they_were = 0
+        """How many backward() were left as they were, because their tasks had no names."""
+
+    def start(self) -> None:
+        """From now on; the recording's hooks are in place."""
+        self._watch.method = self._choice.name
+        autograd: Any = torch.autograd
+        original = autograd._engine_run_backward
+        ours = autograd._engine_run_backward = self._run_backward(original)
+        self._undo.append(lambda: _restore(autograd, "_engine_run_backward", ours, original))
+        self._undo.append(register_optimizer_step_pre_hook(self._before_step).remove)
+        self._undo.append(register_optimizer_step_post_hook(self._after_step).remove)
+        self._undo += self._twins.install()
+        self._undo += self._epochs.install()
+        self._undo += self._keep_state()
+
+    def stop(self) -> None:
+        """The script has ended."""
+        for undo in reversed(self._undo):
+            undo()
+        self._undo.clear()
+        if self.as_they_were:
+            self._say(f"{self.as_they_were} backward() were left as they were: the tasks of their losses had no names")
+
+    # The script's backward()
+
+    def _run_backward(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def run(outputs: Any, *args: Any, **kwargs: Any) -> Any:
+            gradients, retain, create, inputs = args[:4]
+            mine = kwargs.get("accumulate_grad") and not self._busy and self._watch.hooks.active
+            if not mine or traced() or batched(gradients) or self._choice.method.step == "clippy":
+                return original(outputs, *args, **kwargs)
+            with self._at_work():
+                look = self._look(outputs, gradients)
+                taken = look is not None and self._backward(look, inputs or (), retain=bool(retain), create=create)
+            return () if taken else original(outputs, *args, **kwargs)
+
+        return run
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        self._busy = True
+        try:
+            yield
+        except CannotLook as limit:
+            self._refuse(limit.reason)
+        except DominanceError as error:
+            self._refuse(str(error))
+        except (TypeError, ValueError, NotImplementedError) as error:
+            if any(model.steps for model in self._models.values()):
+                raise
+            self._refuse(str(error))
+        finally:
+            self._busy = False
+
+    def _refuse(self, why: str) -> None:
+        self._error(f"--method {self._choice.name}: {why}")
+        raise SystemExit(2)
+
+    def _look(self, outputs: Sequence[Any], gradients: Sequence[Any]) -> Look | None:
+        look = self._watch.look(outputs, gradients)
+        if look.found is None:
+            self.as_they_were += 1
+            return None
+        return look if look.found.tasks else None
+
+    def _backward(self, look: Look, inputs: Sequence[Any], *, retain: bool, create: bool) -> bool:
+        found, table = look.found, look.recording.table
+        assert found is not None
+        if create:
+            raise Refused("backward(create_graph=True) needs the graph of the gradients, which a method does not make")
+        wanted = {id(tensor) for tensor in inputs}
+        reached = [p for p in look.reached if not wanted or id(p) in wanted]
+        ids = {id(p) for p in reached}
+        parameters = [p for p in table.named if id(p) in ids]
+        mine = {id(p) for p in parameters}
+        others = [p for p in reached if id(p) not in mine]
+        parameters += [p for p in others if isinstance(p, nn.Parameter)]
+        others = [p for p in others if not isinstance(p, nn.Parameter)]
+        if not parameters:
+            return False
+        model = self._model(look)
+        self._go_on(model, parameters)
+        scale = look.recording.announcement.loss_scale
+        losses = placed(found.tasks, look.roots, scale, values=model.need_losses())
+        key = (id(look.recording), tuple(losses))
+        if key not in self._known:
+            refuse_script(parameters, table.modules)
+            self._epochs.check(self._choice.method)
+            with self._quiet(look)():
+                adds_up(look.roots, losses, found.beside, parameters, scale)
+            self._known.add(key)
+        self._watch.says(
+            {task.name: task.loss for task in found.tasks}, {task.name: task.weight / scale for task in found.tasks}
+        )
+        if others:
+            with own_passes():
+                self._plain(look, others)
+        model.backward(
+            losses,
+            parameters,
+            None if scale == 1 else scale,
+            retain_graph=retain or bool(found.beside),
+            first=model.steps == 0,
+        )
+        if found.beside:
+            edges, entering = starts(found.beside)
+            with own_passes():
+                rest = grad(edges, parameters, entering, retain_graph=retain)
+            model.add(rest, parameters)
+        return True
+
+    def _plain(self, look: Look, tensors: Sequence[Tensor]) -> None:
+        """Leaves that are no parameters get what they would get without us."""
+        roots = [root.tensor for root in look.roots if root.tensor is not None]
+        entering = [root.gradient for root in look.roots if root.tensor is not None]
+        torch.autograd.backward(roots, entering, retain_graph=True, inputs=list(tensors))
+
+    def _quiet(self, look: Look) -> Callable[[], AbstractContextManager[None]]:
+        table = look.recording.table
+        return lambda: self._watch.hooks.own_pass(table.modules, table.named)
+
+    def _model(self, look: Look) -> Model:
+        key = id(look.recording)
+        if key not in self._models:
+            self._models[key] = Model(
+                self._choice,
+                self._given,
+                look.recording.table,
+                named=self._tasks,
+                seed=self._seed,
+                quiet=self._quiet(look),
+            )
+        return self._models[key]
+
+    # The script's optimizers
+
+    def _model_of(self, optimizer: Optimizer) -> Model | None:
+        """Whose gradients this optimizer is about to step from."""
+        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        for model in reversed(self._models.values()):
+            if model.window is not None and any(id(p) in held for p in model.window.parameters):
+                return model
+        return None
+
+    def _ours(self, optimizer: Optimizer) -> bool:
+        companions = [model.companion for model in self._models.values() if model.companion is not None]
+        return self._twins.owns(optimizer) or any(each.owns(optimizer) for each in companions)
+
+    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if self._busy or self._ours(optimizer):
+            return
+        if not any(p.grad is not None for group in optimizer.param_groups for p in group["params"]):
+            return  # nothing to step from, or a closure is still to make it
+        model = self._model_of(optimizer)
+        with self._at_work():
+            self._check(model, optimizer)
+
+    def _check(self, model: Model | None, optimizer: Optimizer) -> None:
+        """Whether the method has had its say in this step; of the first steps, before they change anything."""
+        if self._choice.method.step == "clippy":
+            self._twins.check(optimizer)
+            return
+        if model is None:
+            if not any(each.steps for each in self._models.values()):
+                raise Refused(
+                    "no task was found in what this step is made of; see what `dominance record` finds without --method"
+                )
+            return
+        tasks = () if model.window is None else tuple(model.window.tasks)
+        if not model.steps and len({*tasks, *(self._tasks or ())}) < 2:
+            raise Refused(
+                f"one task was found ({', '.join(tasks)}), and it needs two or more in a step; name them with --tasks,"
+                " or their outputs with --columns"
+            )
+        if model.own_step:
+            self._twins.check(optimizer)
+
+    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if self._busy or self._ours(optimizer):
+            return
+        model = self._model_of(optimizer)
+        if model is None:
+            return
+        with self._at_work():
+            if not model.steps:  # of a closure
+                self._check(model, optimizer)
+            model.over(optimizer)
+        self._epochs.stepped()
+
+    def _epoch(self) -> None:
+        for model in self._models.values():
+            if model.combiner is not None:
+                model.combiner.epoch()
+
+    # Checkpoints
+
+    def _keep_state(self) -> list[Callable[[], None]]:
+        """What a method remembers goes with the state dict of the script's optimizer."""
+        save, load = Optimizer.state_dict, Optimizer.load_state_dict
+
+        @functools.wraps(save)
+        def state_dict(optimizer: Optimizer) -> dict[str, Any]:
+            state = save(optimizer)
+            model = None if self._ours(optimizer) else self._model_of(optimizer)
+            held = {**({} if model is None else model.state_dict()), **self._twins.state_dict(optimizer)}
+            if held:
+                state[KEY] = held
+            return state
+
+        @functools.wraps(load)
+        def load_state_dict(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+            load(optimizer, {name: value for name, value in state.items() if name != KEY})
+            if KEY in state and not self._ours(optimizer):
+                self._loaded.append((optimizer, dict(state[KEY])))
+                self._twins.load_state_dict(optimizer, state[KEY])
+
+        Optimizer.state_dict = state_dict  # type: ignore[method-assign,assignment]
+        Optimizer.load_state_dict = load_state_dict  # type: ignore[method-assign,assignment]
+        return [
+            lambda: _restore(Optimizer, "state_dict", state_dict, save),
+            lambda: _restore(Optimizer, "load_state_dict", load_state_dict, load),
+        ]
+
+    def _go_on(self, model: Model, parameters: Sequence[Tensor]) -> None:
+        """Hand what the script has loaded to the model that it is of."""
+        ids = {id(p) for p in parameters}
+        for one in list(self._loaded):
+            if any(id(p) in ids for group in one[0].param_groups for p in group["params"]):
+                model.load_state_dict(one[1])
+                self._loaded.remove(one)
+
+
+def _restore(owner: Any, name: str, ours: Any, original: Any) -> None:
+    """Put back what was there, unless somebody else has put something in its place since."""
+    with suppress(AttributeError):
+        if getattr(owner, name) is ours:
+            setattr(owner, name, original)
