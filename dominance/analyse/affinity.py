@@ -8,15 +8,15 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from dominance.analyse.grams import ByLayer, grams, groups_of, shared_layers
+from dominance.analyse.grams import ByLayer, grams, groups_of
+from dominance.analyse.joining import over_runs
 from dominance.analyse.kernels.affinity import first_order
-from dominance.analyse.runs import over_runs
-from dominance.analyse.steps import superseded
+from dominance.analyse.prepared import PreparedRun
 from dominance.schema import AFFINITY
 
 
 @over_runs
-def affinity(run: xr.DataTree, *, by: ByLayer = "all") -> xr.Dataset:
+def affinity(run: PreparedRun, *, by: ByLayer = "all") -> xr.Dataset:
     """Z_{i→j} = 1 - L_j(after a step of i alone) / L_j(before): how much a step for task i lowers the loss of task j.
 
     Two figures, and they are not the same:
@@ -59,9 +59,9 @@ def affinity(run: xr.DataTree, *, by: ByLayer = "all") -> xr.Dataset:
     >>> found.attrs["steps_probed"]
     0
     """
-    layers = shared_layers(run)
+    layers = run.shared_layers
     found = grams(run, "layer")
-    rows = np.flatnonzero(~superseded(run["step"].to_numpy()))
+    rows = np.flatnonzero(~run.superseded)
     table = run["loss"].to_dataset()
     rate = run["learning_rate/learning_rate"].isel(layer=layers).to_numpy()[rows]
     weight, loss = (table[name].to_numpy()[rows] for name in ("weight", "loss"))
@@ -69,7 +69,7 @@ def affinity(run: xr.DataTree, *, by: ByLayer = "all") -> xr.Dataset:
     labels, inside = groups_of(by, found.layers)
     grouped = np.stack([parts[:, members].sum(axis=1) for members in inside], axis=1)
 
-    tasks = [str(task) for task in run["task"].to_numpy()]
+    tasks = [str(task) for task in run.tasks]
     probed_at, probed, strangers = _probed(run, tasks)
     steps = np.union1d(found.steps, probed_at)
     ours = np.full((len(steps), *grouped.shape[1:]), np.nan)
@@ -95,7 +95,7 @@ def affinity(run: xr.DataTree, *, by: ByLayer = "all") -> xr.Dataset:
     )
 
 
-def _probed(run: xr.DataTree, tasks: list[str]) -> tuple[NDArray[np.int64], NDArray[np.float64], list[str]]:
+def _probed(run: PreparedRun, tasks: list[str]) -> tuple[NDArray[np.int64], NDArray[np.float64], list[str]]:
     """Steps, Z (step, task, task_other), and names that are no tasks of the run."""
     if "metric" not in run.children:
         return np.zeros(0, dtype=np.int64), np.zeros((0, len(tasks), len(tasks))), []

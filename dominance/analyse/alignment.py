@@ -9,20 +9,20 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from dominance.analyse.grams import ByLayer, groups_of
+from dominance.analyse.joining import over_runs
 from dominance.analyse.kernels.alignment import diff, similarity
 from dominance.analyse.kernels.batch_means import batch_means
-from dominance.analyse.runs import over_runs
-from dominance.analyse.steps import steps_taken, superseded
+from dominance.analyse.prepared import PreparedRun
+from dominance.analyse.steps import blocks, steps_taken
 from dominance.errors import BadOption, NothingRecorded
 
 Floats = NDArray[np.float64]
 
-_ROWS = 1024  # recorded steps that are read at once
 _STATISTICS = ("total_gradient_sq", "total_update_sq", "total_gradient_dot_update")
 
 
 @over_runs
-def alignment(run: xr.DataTree, *, by: ByLayer = "layer", warmup: int = 0) -> xr.Dataset:
+def alignment(run: PreparedRun, *, by: ByLayer = "layer", warmup: int = 0) -> xr.Dataset:
     """Cosine similarity of gradient and update on task-specific and shared parameters (PUB, Eq. 1, Table I, Fig. 3).
 
     Sim is the cosine of the gradient that the optimizer was fed and the descent direction -Δθ that it took, so that a
@@ -69,21 +69,19 @@ def alignment(run: xr.DataTree, *, by: ByLayer = "layer", warmup: int = 0) -> xr
     """
     if warmup < 0:
         raise BadOption(f"warmup={warmup} is no number of steps", fix="give 0 or more")
-    where = run.attrs.get("path", "run")
-    numbers = run["step"].to_numpy()
-    if not len(numbers):
-        raise NothingRecorded(f"{where}: no step was recorded", fix="let the training take at least one step")
+    run.require_steps()
+    numbers = run.numbers
     kinds = _Kinds(run)
     if not kinds.reached.any():
         raise NothingRecorded(
-            f"{where}: no parameter is reached by a task", fix="name the tasks with dominance.observe({...})"
+            f"{run.where}: no parameter is reached by a task", fix="name the tasks with dominance.observe({...})"
         )
     names = [layer for layer, reached in zip(kinds.layers, kinds.reached, strict=True) if reached]
     labels, inside = groups_of(by, names)
     labels = ["all"] if by == "all" else labels  # shared or not
     groups = np.zeros((len(labels), len(kinds.layers)), dtype=bool)
     groups[:, kinds.reached] = inside
-    rows = np.flatnonzero(~superseded(numbers))
+    rows = np.flatnonzero(~run.superseded)
     chosen = np.concatenate([[kinds.specific, kinds.shared], kinds.of_task, groups])
     sims = _similarities(run, rows, chosen)
     sim_task, sim_shared = sims[:, 0], sims[:, 1]
@@ -111,15 +109,15 @@ def alignment(run: xr.DataTree, *, by: ByLayer = "layer", warmup: int = 0) -> xr
             "epoch": told,
             "layer": labels,
             "shared": ("layer", (groups & kinds.shared).any(axis=1)),
-            "task": run["task"].to_numpy(),
+            "task": run.tasks,
         },
         attrs={
             "by": by if isinstance(by, str) else "custom",
             "warmup": warmup,
-            "steps_taken": steps_taken(run),
+            "steps_taken": steps_taken(run.tree),
             "steps_recorded": len(numbers),
             "left_out_superseded": len(numbers) - len(rows),
-            "skipped": int((run["skipped"].to_numpy()[rows] == 1).sum()),
+            "skipped": int((run.skipped[rows] == 1).sum()),
             "steps_in_warmup": int((steps < warmup).sum()),
             "steps_with_diff": int(np.isfinite(data["diff"][1]).sum()),
             "layers_shared": int(kinds.shared.sum()),
@@ -141,10 +139,10 @@ class _Kinds:
         mixed: number of shared layers with a parameter that one task alone reaches.
     """
 
-    def __init__(self, run: xr.DataTree) -> None:
-        self.layers: list[str] = list(run.attrs["layers"])
+    def __init__(self, run: PreparedRun) -> None:
+        self.layers = run.layers
         place = {layer: i for i, layer in enumerate(self.layers)}
-        tasks = run["task"].to_numpy().tolist()
+        tasks = run.tasks.tolist()
         reach: list[set[str]] = [set() for _ in self.layers]
         alone = np.zeros(len(self.layers), dtype=bool)
         for parameter in run.attrs["parameters"]:
@@ -157,13 +155,13 @@ class _Kinds:
         self.mixed = int((self.shared & alone).sum())
 
 
-def _similarities(run: xr.DataTree, rows: NDArray[np.int64], groups: NDArray[np.bool_]) -> Floats:
+def _similarities(run: PreparedRun, rows: NDArray[np.int64], groups: NDArray[np.bool_]) -> Floats:
     """(step, group) Sim of the groups of layers (group, layer), at these rows."""
-    skipped = run["skipped"].to_numpy() > 0
+    skipped = run.skipped > 0
     table = run["layer"].to_dataset()[list(_STATISTICS)]
     parts = []
-    for start in range(0, len(skipped), _ROWS):
-        block = table.isel(step=slice(start, start + _ROWS))
+    for rows_read in blocks(len(skipped)):
+        block = table.isel(step=rows_read)
         # Layer by layer, as 0 * NaN is no 0: a layer that is not finite harms no group but its own.
         sums = [
             np.stack([values[:, inside].sum(axis=1) for inside in groups], axis=1)

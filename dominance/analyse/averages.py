@@ -7,20 +7,17 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from dominance.analyse.kernels.ema import LEAST, accumulate, fades, hold, holds, weight_seen
 from dominance.analyse.lengths import RunLengths
-from dominance.analyse.steps import UsableSteps, usable_steps
+from dominance.analyse.prepared import PATHS, PreparedRun
+from dominance.analyse.steps import UsableSteps
 from dominance.analyse.stream import DEFAULT, Blocks, Plan, over_tiles
-from dominance.errors import BadOption, NothingRecorded
+from dominance.errors import BadOption
 
 PIECE = 2**16
 """Float64 sums that are worked on at a time: they and their temporaries stay in the cache from step to step."""
-
-PATHS = {"additive": "update/update", "solo": "update/solo"}
-BOTH = "both"
 
 
 @dataclass(frozen=True)
@@ -64,52 +61,8 @@ class Streamed:
     steps: UsableSteps
 
 
-def shared_coords(run: xr.DataTree) -> NDArray[np.bool_]:
-    """(coord,) which coordinates belong to a parameter that two tasks reach.
-
-    Raises:
-        NothingRecorded: none does.
-    """
-    shared = np.asarray(run["shared"].to_numpy(), dtype=bool)
-    if not shared.any():
-        path, tasks = run.attrs.get("path", "run"), run.attrs.get("tasks", ())
-        if "training" in run.attrs and len(tasks) == 1:
-            raise NothingRecorded(f"{path}: has one task, {tasks[0]}, and so no shared parameter")
-        raise NothingRecorded(
-            f"{path}: no parameter is reached by two tasks",
-            fix="name the tasks with dominance.observe({...}) before backward()",
-        )
-    return shared
-
-
-def parts_of(run: xr.DataTree, attribution: str) -> tuple[str, ...]:
-    """The attributions that are meant: one, or both.
-
-    Raises:
-        BadOption: no such attribution.
-        NothingRecorded: the run was recorded without it.
-    """
-    if attribution not in (*PATHS, BOTH):
-        raise BadOption(f"attribution {attribution!r} is unknown", fix="choose from additive, solo, both")
-    recorded = run.attrs.get("attribution", "additive")
-    if recorded not in (attribution, BOTH):
-        raise NothingRecorded(
-            f"{run.attrs.get('path', 'run')}: recorded with attribution {recorded}, not {attribution}",
-            fix=f'say attribution="{recorded}", or record with `--attribution {attribution}`',
-        )
-    return tuple(PATHS) if attribution == BOTH else (attribution,)
-
-
-def steps_for(run: xr.DataTree, parts: Sequence[str], max_unattributed: float) -> UsableSteps:
-    """The steps that every one of the attributions can use, so that they are compared over the same ones."""
-    first, *others = (usable_steps(run, part, max_unattributed) for part in parts)
-    for other in others:  # a solo update has no unattributed part: all that it can lack is a finite value
-        first = first.without(np.flatnonzero(first.used & ~other.used).tolist())
-    return first
-
-
 def averages(
-    run: xr.DataTree,
+    run: PreparedRun,
     parts: Sequence[str],
     steps: UsableSteps,
     choose: Callable[[UsableSteps], NDArray[np.int64]],
@@ -126,6 +79,7 @@ def averages(
 
     Args:
         parts: attributions, keys of ``PATHS``.
+        steps: those that can be used, as ``PreparedRun.usable`` sorts them.
         choose: used steps in, indices of recorded steps out (increasing).
         for_ratio: only ratios between tasks matter; they outlive the decay of coordinates that are no longer moved.
 
@@ -135,13 +89,12 @@ def averages(
     """
     if not 0 < decay < 1:
         raise BadOption(f"decay={decay} is no decay", fix="give a number between 0 and 1, such as 0.99")
-    wanted = shared_coords(run)
     paths = tuple(PATHS[part] for part in parts)
     while True:
-        steps.require(run)
+        steps.require(run.tree)
         points = choose(steps)
-        job = _Job(paths, steps, RunLengths(wanted), points, visitor, *_over_time(steps, decay, for_ratio=for_ratio))
-        found = over_tiles(run, paths, job, wanted=wanted, plan=plan)
+        job = _Job(paths, steps, RunLengths(run.shared), points, visitor, *_over_time(steps, decay, for_ratio=for_ratio))
+        found = over_tiles(run.tree, paths, job, wanted=run.shared, plan=plan)
         bad = sorted(set().union(*(tile.bad for tile in found)))
         if not bad:
             return Streamed([tile.room for tile in found], [tile.coords for tile in found], points, steps)

@@ -14,8 +14,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from dominance.analyse.runs import only_run
-from dominance.analyse.steps import absent_tasks, blocks, superseded, totals_finite
+from dominance.analyse.prepared import PreparedRun, prepare
+from dominance.analyse.steps import blocks, totals_finite
 from dominance.analyse.verdict.rules import CLOSES, MINOR, NOBODYS, SOME, UNSEEN
 from dominance.schema import NOT_UNDERSTOOD, REMARKS, SKIPPED, UNRECORDED
 
@@ -100,7 +100,7 @@ class Books:
         return found
 
 
-def books(run: xr.DataTree) -> Books:
+def books(run: xr.DataTree | PreparedRun) -> Books:
     """Read a run's books, from the exact statistics of its layers; steps that count nowhere else do not count here.
 
     Raises:
@@ -111,10 +111,10 @@ def books(run: xr.DataTree) -> Books:
     >>> found.recorded, found.closure.largest, found.shares["unexplained"].largest, found.diverged
     (2, 0.0, 0.0, None)
     """
-    run = only_run(run)
-    attrs, numbers, skipped = run.attrs, run["step"].to_numpy(), run["skipped"].to_numpy()
-    counted = ~superseded(numbers) & (skipped <= 0)
-    finite = totals_finite(run)
+    run = prepare(run)
+    attrs, numbers, skipped = run.attrs, run.numbers, run.skipped
+    counted = ~run.superseded & (skipped <= 0)
+    finite = totals_finite(run.tree)
     kept = np.flatnonzero(counted & finite)
     lengths = _Lengths(run, kept)
     missing = [(str(each["reason"]), int(each["steps"]), int(each["first"])) for each in attrs.get(UNRECORDED, ())]
@@ -130,7 +130,7 @@ def books(run: xr.DataTree) -> Books:
         diverged=_diverged(numbers, counted, finite),
         closure=_closure(numbers[kept], run["closure"].to_numpy()[kept]),
         shares=lengths.shares(numbers[kept]),
-        not_finite={str(task): int(n) for task, n in zip(run["task"].to_numpy(), lengths.bad, strict=True) if n},
+        not_finite={str(task): int(n) for task, n in zip(run.tasks, lengths.bad, strict=True) if n},
     )
 
 
@@ -143,12 +143,12 @@ class _Lengths:
         bad: (task,) number of steps at which the task's gradient is not finite.
     """
 
-    def __init__(self, run: xr.DataTree, kept: NDArray[np.int64]) -> None:
+    def __init__(self, run: PreparedRun, kept: NDArray[np.int64]) -> None:
         table = run["layer"].to_dataset()
         shared = np.flatnonzero(table["shared"].to_numpy())
         table = table.isel(layer=shared if len(shared) else slice(None), step=kept)
-        solo = run.attrs.get("attribution") == "solo"
-        absent = absent_tasks(run)[kept]
+        solo = run.attribution == "solo"
+        absent = run.absent[kept]
         self.names = [str(name) for name in table["layer"].to_numpy()]
         self.sizes = table["size"].to_numpy()
         self.bad = np.zeros(absent.shape[1], dtype=np.int64)

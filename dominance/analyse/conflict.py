@@ -7,16 +7,17 @@ from itertools import combinations
 import numpy as np
 import xarray as xr
 
-from dominance.analyse.grams import ByLayer, grams
+from dominance.analyse.grams import ByLayer, Grams, grams
+from dominance.analyse.joining import over_runs
 from dominance.analyse.kernels.batch_means import batch_means
 from dominance.analyse.kernels.gcd import gcd as degree
 from dominance.analyse.kernels.special import t_quantile
-from dominance.analyse.runs import over_runs
+from dominance.analyse.prepared import PreparedRun
 from dominance.errors import BadOption, NothingRecorded
 
 
 @over_runs
-def gcd(run: xr.DataTree, *, by: ByLayer = "layer") -> xr.Dataset:
+def gcd(run: PreparedRun, *, by: ByLayer = "layer") -> xr.Dataset:
     """Gradient conflict degree of every pair of tasks in the shared layers: 1 - cos of the angle of their gradients.
 
     From the Gram matrices, which are exact over all coordinates of a layer, sampled or not. The gradients are the
@@ -48,7 +49,11 @@ def gcd(run: xr.DataTree, *, by: ByLayer = "layer") -> xr.Dataset:
     >>> float(found.conflict_share.sel(task="a", task_other="b", layer="trunk"))
     1.0
     """
-    found = grams(run, by)
+    return degrees(grams(run, by), run)
+
+
+def degrees(found: Grams, run: PreparedRun) -> xr.Dataset:
+    """:func:`gcd` from Gram matrices that are known already."""
     values = degree(found.values)
     known = np.isfinite(values)
     number = known.sum(axis=0)
@@ -58,7 +63,7 @@ def gcd(run: xr.DataTree, *, by: ByLayer = "layer") -> xr.Dataset:
         mean = np.where(known, values, 0).sum(axis=0) / number
         any_conflict = over.any(axis=(2, 3)).sum(axis=0) / known.any(axis=(2, 3)).sum(axis=0)
     dims = ("layer", "task", "task_other")
-    tasks = run["task"].to_numpy()
+    tasks = run.tasks
     return xr.Dataset(
         {
             "gcd": (("step", *dims), values),
@@ -73,7 +78,7 @@ def gcd(run: xr.DataTree, *, by: ByLayer = "layer") -> xr.Dataset:
 
 @over_runs
 def conflict_layers(
-    run: xr.DataTree,
+    run: PreparedRun,
     *,
     threshold: float = 1.0,
     top: int | None = None,
@@ -123,14 +128,13 @@ def conflict_layers(
     if top is not None and top < 1:
         raise BadOption(f"top={top} keeps nothing", fix="give 1 or more")
     found = grams(run, by)
-    tasks = run["task"].to_numpy()
+    tasks = run.tasks
     pairs = np.array(list(combinations(range(len(tasks)), 2)), dtype=np.int64).reshape(-1, 2)
     values = degree(found.values)[..., pairs[:, 0], pairs[:, 1]]  # (step, layer, pair)
     known = np.isfinite(values)
     number = known.sum(axis=0)
     if not known.any():
-        where = run.attrs.get("path", "run")
-        raise NothingRecorded(f"{where}: no two tasks have gradients in one layer at the same step")
+        raise NothingRecorded(f"{run.where}: no two tasks have gradients in one layer at the same step")
     mean, error, batches = batch_means(values)
     level = 1 - 2 * (1 - confidence) / int((number > 0).sum())  # of both tails
     t = {int(b): t_quantile(level, int(b) - 1) for b in np.unique(batches[batches > 0])}

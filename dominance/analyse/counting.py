@@ -16,6 +16,7 @@ from dominance.analyse.kernels.effective import effective_tasks
 from dominance.analyse.kernels.ratio import ratio
 from dominance.analyse.kernels.sampling_error import share_error
 from dominance.analyse.lengths import RunLengths
+from dominance.analyse.prepared import PreparedRun
 
 _UNIT = 2.0**24
 """Effective numbers of tasks are added up as whole multiples of 1 / _UNIT: the sum is the same in every order."""
@@ -71,7 +72,7 @@ Totals = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 
 def shares(
-    run: xr.DataTree,
+    run: PreparedRun,
     rows: NDArray[np.int64],
     totals: Totals,
     parts: Strata,
@@ -81,7 +82,7 @@ def shares(
 ) -> xr.Dataset:
     inside, touched, effective = totals
     points, _, buckets, _ = inside.shape
-    tasks = run["task"].to_numpy()
+    tasks = run.tasks
     share = np.full((points, len(labels), len(tasks), buckets), np.nan)
     error = np.full_like(share, np.nan)
     untouched = np.full((points, len(labels)), np.nan)
@@ -107,7 +108,7 @@ def shares(
             "effective_tasks": (("step", "layer"), mean_effective),
         },
         coords={
-            "step": run["step"].to_numpy()[rows],
+            "step": run.numbers[rows],
             "layer": labels,
             "task": tasks,
             "bucket": names,

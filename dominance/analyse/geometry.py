@@ -10,15 +10,16 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from dominance.analyse.grams import ByLayer, grams
+from dominance.analyse.joining import over_runs
 from dominance.analyse.kernels.gcd import gcd as degree
 from dominance.analyse.kernels.geometry import condition_number, curvature_bound, magnitude_similarity, norms
 from dominance.analyse.noise_scale import measure
-from dominance.analyse.runs import over_runs
+from dominance.analyse.prepared import PreparedRun
 from dominance.errors import NothingRecorded
 
 
 @over_runs
-def geometry(run: xr.DataTree, *, by: ByLayer = "layer", window: int = 10) -> xr.Dataset:
+def geometry(run: PreparedRun, *, by: ByLayer = "layer", window: int = 10) -> xr.Dataset:
     """Angles, lengths and conditioning of the tasks' gradients at every step, and their signal and noise.
 
     From the Gram matrices, which are exact over all coordinates of a layer, sampled or not; but for the noise, see
@@ -64,7 +65,7 @@ def geometry(run: xr.DataTree, *, by: ByLayer = "layer", window: int = 10) -> xr
     gram = found.values
     cosine = 1 - degree(gram)
     similarity, bound, condition = magnitude_similarity(gram), curvature_bound(gram), condition_number(gram)
-    tasks = run["task"].to_numpy()
+    tasks = run.tasks
     first, second = np.array(list(combinations(range(len(tasks)), 2)), dtype=np.int64).reshape(-1, 2).T
     pairs = cosine[..., first, second]
     with np.errstate(invalid="ignore"):

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from dominance.analyse.groups import ALL_SHARED
-from dominance.analyse.steps import steps_taken, superseded
-from dominance.errors import BadOption, NothingRecorded
+from dominance.analyse.prepared import PreparedRun
+from dominance.analyse.steps import blocks, steps_taken
+from dominance.errors import BadOption
 
 ByLayer = str | Sequence[str] | Mapping[str, str | Sequence[str]]
 """How layers are put together: "layer", "all", a list of globs, or {label: glob or globs of layers}."""
-
-_ROWS = 1024  # recorded steps that are read at once
 
 
 @dataclass(frozen=True)
@@ -36,24 +34,6 @@ class Grams:
     steps: NDArray[np.int64]
     layers: list[str]
     attrs: dict[str, str | int]
-
-
-def shared_layers(run: xr.DataTree) -> NDArray[np.int64]:
-    """Places of the layers with a parameter that two tasks reach.
-
-    Raises:
-        NothingRecorded: no step, or no such layer.
-    """
-    where = run.attrs.get("path", "run")
-    if not run.sizes["step"]:
-        raise NothingRecorded(f"{where}: no step was recorded", fix="let the training take at least one step")
-    shared = np.flatnonzero(run["layer/shared"].to_numpy())
-    if not len(shared):
-        raise NothingRecorded(
-            f"{where}: no layer is reached by two tasks",
-            fix="name the tasks with dominance.observe({...}) before backward()",
-        )
-    return shared.astype(np.int64)
 
 
 def groups_of(by: ByLayer, layers: Sequence[str]) -> tuple[list[str], NDArray[np.bool_]]:
@@ -95,33 +75,49 @@ def groups_of(by: ByLayer, layers: Sequence[str]) -> tuple[list[str], NDArray[np
     return list(given), inside
 
 
-def grams(run: xr.DataTree, by: ByLayer) -> Grams:
+def grams(run: PreparedRun, by: ByLayer) -> Grams:
     """The Gram matrices of the shared layers, summed over the layers of each group.
 
     Raises:
         BadOption: as :func:`groups_of`.
-        NothingRecorded: as :func:`shared_layers`.
+        NothingRecorded: no step, or no layer that two tasks share.
     """
     if isinstance(by, str):
         groups_of(by, [])
-    shared = shared_layers(run)
-    labels, inside = groups_of(by, [run.attrs["layers"][i] for i in shared])
-    numbers, skipped = run["step"].to_numpy(), run["skipped"].to_numpy() > 0
-    old = superseded(numbers)
+    shared = run.shared_layers
+    labels, inside = groups_of(by, [run.layers[i] for i in shared])
+    old, skipped = run.superseded, run.skipped > 0
     stored = run["layer/gram"]
     parts = []
-    for start in range(0, len(numbers), _ROWS):
-        rows = np.arange(start, min(start + _ROWS, len(numbers)))
-        block = stored.isel(step=slice(start, start + _ROWS), layer=shared).to_numpy()[~old[rows]]
-        parts.append(block if by == "layer" else np.stack([block[:, row].sum(axis=1) for row in inside], axis=1))
+    for rows in blocks(len(old)):
+        block = stored.isel(step=rows, layer=shared).to_numpy()[~old[rows]]
+        parts.append(block if by == "layer" else _summed(block, inside))
     values = np.concatenate(parts)
     values[skipped[~old]] = np.nan
     attrs: dict[str, str | int] = {
         "by": by if isinstance(by, str) else "custom",
-        "steps_taken": steps_taken(run),
+        "steps_taken": steps_taken(run.tree),
         "steps_recorded": int((~old).sum()),
         "left_out_superseded": int(old.sum()),
         "skipped": int(skipped[~old].sum()),
         "layers_in_no_group": int((~inside.any(axis=0)).sum()),
     }
-    return Grams(values, numbers[~old], labels, attrs)
+    return Grams(values, run.numbers[~old], labels, attrs)
+
+
+def grouped(layers: Grams, by: ByLayer) -> Grams:
+    """Those of the single layers, summed over the layers of each group: as ``grams`` of these groups.
+
+    Raises:
+        BadOption: as :func:`groups_of`.
+    """
+    labels, inside = groups_of(by, layers.layers)
+    about: dict[str, str | int] = {
+        "by": by if isinstance(by, str) else "custom",
+        "layers_in_no_group": int((~inside.any(axis=0)).sum()),
+    }
+    return replace(layers, values=_summed(layers.values, inside), layers=labels, attrs=layers.attrs | about)
+
+
+def _summed(values: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArray[np.float64]:
+    return np.stack([values[:, row].sum(axis=1) for row in inside], axis=1)

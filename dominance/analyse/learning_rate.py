@@ -11,14 +11,13 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from dominance.analyse.averages import shared_coords
+from dominance.analyse.joining import over_runs
 from dominance.analyse.kernels.second_moment import Rule, SecondMoment, closeness
 from dominance.analyse.optimizers import Accumulation, Optimizer, accumulation
-from dominance.analyse.runs import over_runs
-from dominance.analyse.steps import UsableSteps, absent_tasks, superseded
+from dominance.analyse.prepared import PreparedRun
+from dominance.analyse.steps import UsableSteps, sort_steps
 from dominance.analyse.stream import Blocks, over_tiles
 from dominance.errors import BadOption, NothingRecorded
-from dominance.schema import NOT_UNDERSTOOD, SKIPPED
 
 _EACH, _TOTAL = "gradient/gradient", "gradient/total"
 
@@ -27,7 +26,7 @@ Floats = NDArray[np.float64]
 
 @over_runs
 def lr_dominance(
-    run: xr.DataTree,
+    run: PreparedRun,
     *,
     per_layer: int = 10,
     seed: int = 0,
@@ -92,28 +91,27 @@ def lr_dominance(
     for name, value in (("per_layer", per_layer), ("points", points)):
         if value < 1:
             raise BadOption(f"{name}={value} chooses nothing", fix="give 1 or more")
-    how = accumulation(run, optimizer)
-    shared = shared_coords(run)
-    chosen = choice(run, shared, per_layer, seed)
+    how = accumulation(run.tree, optimizer)
+    chosen = choice(run, per_layer, seed)
     steps = _gradient_steps(run)
-    steps.require(run)
+    steps.require(run.tree)
     rows = steps.rows()
     back = np.linspace(len(rows) - 1, 0, min(points, len(rows))).round()  # backwards: one point is the last step
     at = rows[np.unique(back.astype(np.int64))]
 
-    layer_of = pd.Index(run["learning_rate"]["layer"].to_numpy()).get_indexer(run["coord_layer"].to_numpy())
+    layer_of = pd.Index(run["learning_rate"]["layer"].to_numpy()).get_indexer(run.of_coord("coord_layer"))
     nominal = run["learning_rate/learning_rate"].to_numpy()
     job = _Job(how.rule, steps, nominal, at, chosen, layer_of)
-    rates = np.concatenate(over_tiles(run, [_EACH, _TOTAL], job, wanted=chosen), axis=-1)
+    rates = np.concatenate(over_tiles(run.tree, [_EACH, _TOTAL], job, wanted=chosen), axis=-1)
     if not np.isfinite(nominal[at][:, layer_of[chosen]]).any():
-        raise NothingRecorded(f"{run.attrs.get('path', 'run')}: no learning rate was recorded", fix="record it again")
+        raise NothingRecorded(f"{run.where}: no learning rate was recorded", fix="record it again")
     own, whole = rates[:, :-1], rates[:, -1]
     near = closeness(own, whole[:, None])
 
-    names = run["coord_layer"].to_numpy()[chosen]
-    layers = [layer for layer in run.attrs["layers"] if (names == layer).any()]
+    names = run.of_coord("coord_layer")[chosen]
+    layers = [layer for layer in run.layers if (names == layer).any()]
     members = [np.flatnonzero(names == layer) for layer in layers]
-    coords = {name: ("coord", run[name].to_numpy()[chosen]) for name in ("parameter", "coord_layer", "index")}
+    coords = {name: ("coord", run.of_coord(name)[chosen]) for name in ("parameter", "coord_layer", "index")}
     by_layer = ("step", "layer", "task")
     return xr.Dataset(
         {
@@ -123,7 +121,7 @@ def lr_dominance(
             "learning_rate_coord": (("step", "coord", "task"), own.transpose(0, 2, 1)),
             "whole_coord": (("step", "coord"), whole),
         },
-        coords={"step": run["step"].to_numpy()[at], "layer": layers, "task": run["task"].to_numpy(), **coords},
+        coords={"step": run.numbers[at], "layer": layers, "task": run.tasks, **coords},
         attrs={
             **_about(run, how, steps),
             "per_layer": per_layer,
@@ -133,13 +131,13 @@ def lr_dominance(
     )
 
 
-def choice(run: xr.DataTree, shared: NDArray[np.bool_], per_layer: int, seed: int) -> NDArray[np.bool_]:
+def choice(run: PreparedRun, per_layer: int, seed: int) -> NDArray[np.bool_]:
     """(coord,) ``per_layer`` shared coordinates of each layer, drawn without replacement.
 
     Each is drawn as often as the coordinates that it stands for; the draw does not depend on the order of coordinates.
     """
-    parameter, index = run["parameter"].to_numpy(), run["index"].to_numpy()
-    layer, weight = run["coord_layer"].to_numpy(), run["coord_weight"].to_numpy()
+    shared, parameter, index = run.shared, run.of_coord("parameter"), run.of_coord("index")
+    layer, weight = run.of_coord("coord_layer"), run.of_coord("coord_weight")
     chosen = np.zeros(len(shared), dtype=bool)
     for name in pd.unique(layer[shared]):
         there = np.flatnonzero(shared & (layer == name))
@@ -185,31 +183,18 @@ class _Job:
         raise AssertionError("the wanted steps are among the used ones")
 
 
-def _gradient_steps(run: xr.DataTree) -> UsableSteps:
+def _gradient_steps(run: PreparedRun) -> UsableSteps:
     """Steps with finite gradients in the shared layers, whatever is known of the update."""
     table = run["layer"].to_dataset()
     inside = np.flatnonzero(table["shared"].to_numpy())
-    absent = absent_tasks(run)
-    each = np.isfinite(table["gradient_sq"].isel(layer=inside).to_numpy()) | absent[:, None]
+    each = np.isfinite(table["gradient_sq"].isel(layer=inside).to_numpy()) | run.absent[:, None]
     finite = each.all(axis=(1, 2)) & np.isfinite(table["total_gradient_sq"].isel(layer=inside).to_numpy()).all(axis=1)
-    used = np.ones(len(finite), dtype=bool)
-    left_out = {}
-    reasons = {
-        "superseded": superseded(run["step"].to_numpy()),
-        "skipped": run["skipped"].to_numpy() == SKIPPED,
-        "not_understood": run["skipped"].to_numpy() == NOT_UNDERSTOOD,
-        "non_finite": ~finite,
-        "unattributed": np.zeros(len(finite), dtype=bool),  # a matter of updates
-    }
-    for reason, holds in reasons.items():
-        left_out[reason] = int((used & holds).sum())
-        used &= ~holds
-    return UsableSteps(used, absent, left_out, 1.0)
+    seen = np.zeros(len(finite), dtype=bool)  # momentum that nobody saw is a matter of updates
+    return sort_steps(run.reasons(finite, seen), run.absent, 1.0)
 
 
-def _about(run: xr.DataTree, how: Accumulation, steps: UsableSteps) -> dict[str, str | float | bool]:
-    numbers = run["step"].to_numpy()
-    numbers = numbers[~superseded(numbers)]
+def _about(run: PreparedRun, how: Accumulation, steps: UsableSteps) -> dict[str, str | float | bool]:
+    numbers = run.numbers[~run.superseded]
     reasons = []
     if not np.array_equal(numbers, np.arange(len(numbers))):
         reasons.append(f"averages count the {len(numbers)} recorded of the first {numbers[-1] + 1} steps")

@@ -8,22 +8,22 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from dominance.analyse.grams import ByLayer, groups_of, shared_layers
+from dominance.analyse.grams import ByLayer, groups_of
 from dominance.analyse.groups import ALL_SHARED
+from dominance.analyse.joining import over_runs
 from dominance.analyse.kernels.noise_scale import signal_and_noise, signal_to_noise, weighted_mean, windows
-from dominance.analyse.runs import over_runs
-from dominance.analyse.steps import absent_tasks, superseded
+from dominance.analyse.prepared import PreparedRun, prepare
+from dominance.analyse.steps import blocks
 from dominance.analyse.stream import DEFAULT, Blocks, Plan, over_tiles
 from dominance.errors import BadOption, NothingRecorded
 
 _PATH = "gradient/gradient"
-_ROWS = 1024  # recorded steps of per-layer statistics that are read at once
 _PIECE = 2**16  # float64 sums that are worked on at a time: they stay in the cache from step to step
 
 
 @over_runs
 def noise_scale(
-    run: xr.DataTree, *, window: int = 10, max_span: int | None = None, by: ByLayer = "layer"
+    run: PreparedRun, *, window: int = 10, max_span: int | None = None, by: ByLayer = "layer"
 ) -> xr.Dataset:
     """How much of each task's gradient points the same way from batch to batch, and how much is noise of the batch.
 
@@ -80,7 +80,12 @@ def noise_scale(
 
 
 def measure(
-    run: xr.DataTree, *, window: int = 10, max_span: int | None = None, by: ByLayer = "layer", plan: Plan = DEFAULT
+    run: xr.DataTree | PreparedRun,
+    *,
+    window: int = 10,
+    max_span: int | None = None,
+    by: ByLayer = "layer",
+    plan: Plan = DEFAULT,
 ) -> xr.Dataset:
     """:func:`noise_scale` of one run, under a plan for reading it."""
     if isinstance(by, str):
@@ -90,15 +95,14 @@ def measure(
     span = 10 * window if max_span is None else max_span
     if span < 1:
         raise BadOption(f"max_span={span} holds one step", fix="give 1 or more")
-    where = run.attrs.get("path", "run")
-    numbers = run["step"].to_numpy()
-    shared = shared_layers(run)
+    run = prepare(run)
+    numbers, shared = run.numbers, run.shared_layers
     if "coord" not in run.dims:
         raise NothingRecorded(
-            f"{where}: holds no gradients by coordinate",
+            f"{run.where}: holds no gradients by coordinate",
             fix="give the runs one by one, from open_run: open_runs drops coordinates that its runs do not all keep",
         )
-    old, skipped = superseded(numbers), run["skipped"].to_numpy() > 0
+    old, skipped = run.superseded, run.skipped > 0
     present, bad = _present(run, shared)
     used = ~old & ~skipped & present.any(axis=1)
     place = np.full(len(numbers), -1, dtype=np.int64)
@@ -109,13 +113,13 @@ def measure(
     if not (count > 1).any():
         lost = int((bad & ~old & ~skipped).sum())
         raise NothingRecorded(
-            f"{where}: no task has two gradients within {span} training steps"
+            f"{run.where}: no task has two gradients within {span} training steps"
             + (f" ({lost} steps with gradients that are not finite)" if lost else ""),
             fix="the training diverged: lower the learning rate or clip the gradients"
             if lost
             else "record in bursts (`--burst 10`), or say max_span=",
         )
-    names = [run.attrs["layers"][i] for i in shared]
+    names = [run.layers[i] for i in shared]
     signal, noise = _by_window(run, shared, place, present, count, plan)
     labels, inside = groups_of(by, names)
     if ALL_SHARED not in labels:
@@ -137,7 +141,7 @@ def measure(
         "non_finite": int((bad & ~old & ~skipped).sum()),
         "windows_used": int(known.any(axis=(1, 2)).sum()),
         "windows_not_finite": int(((count > 1)[:, None] & ~known).any(axis=(1, 2)).sum()),
-        "coords_sampled": int(np.isin(run["coord_layer"].to_numpy(), names).sum()),
+        "coords_sampled": int(np.isin(run.of_coord("coord_layer"), names).sum()),
         "coords_shared": int(run["layer/size"].to_numpy()[shared].sum()),
     }
     return (
@@ -145,7 +149,7 @@ def measure(
         .assign_coords(
             window=np.arange(len(count)),
             layer=labels,
-            task=run["task"].to_numpy(),
+            task=run.tasks,
             first_step=("window", first),
             last_step=("window", last),
             steps=(("window", "task"), count),
@@ -180,19 +184,18 @@ def _means(signal: NDArray[np.float64], noise: NDArray[np.float64], count: NDArr
     )
 
 
-def _present(run: xr.DataTree, shared: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _present(run: PreparedRun, shared: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """(step, task) which tasks have a gradient to use, and (step,) where one that took part has none that is finite."""
-    part = ~absent_tasks(run)
+    part = ~run.absent
     finite = np.empty_like(part)
     squares = run["layer/gradient_sq"]
-    for start in range(0, len(part), _ROWS):
-        rows = slice(start, start + _ROWS)
+    for rows in blocks(len(part)):
         finite[rows] = np.isfinite(squares.isel(step=rows, layer=shared).to_numpy()).all(axis=1)
     return part & finite, np.asarray((part & ~finite).any(axis=1))
 
 
 def _by_window(
-    run: xr.DataTree,
+    run: PreparedRun,
     shared: NDArray[np.int64],
     place: NDArray[np.int64],
     present: NDArray[np.bool_],
@@ -200,19 +203,18 @@ def _by_window(
     plan: Plan,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Signal and noise, (window, layer, task) each."""
-    names = {run.attrs["layers"][i]: number for number, i in enumerate(shared)}
-    code = np.array([names.get(name, -1) for name in run["coord_layer"].to_numpy().tolist()], dtype=np.int64)
-    job = _Job(code, run["coord_weight"].to_numpy(), place, present, len(count))
+    names = {run.layers[i]: number for number, i in enumerate(shared)}
+    code = np.array([names.get(name, -1) for name in run.of_coord("coord_layer").tolist()], dtype=np.int64)
+    job = _Job(code, run.of_coord("coord_weight"), place, present, len(count))
     sampled = np.zeros((2, len(count), len(shared), present.shape[1]))
-    for layers, sums in over_tiles(run, [_PATH], job, wanted=code >= 0, plan=plan):
+    for layers, sums in over_tiles(run.tree, [_PATH], job, wanted=code >= 0, plan=plan):
         sampled[:, :, layers] += sums
     signal, noise = signal_and_noise(sampled[0], sampled[1], count[:, None])
     counted = np.where(count[:, None] > 1, sampled[1], 0).sum(axis=0)
     exact = np.zeros_like(counted)
     present = present & (count > 1)[place]  # a step in no window is present for no task
     squares = run["layer/gradient_sq"]
-    for start in range(0, len(place), _ROWS):
-        rows = slice(start, start + _ROWS)
+    for rows in blocks(len(place)):
         values = squares.isel(step=rows, layer=shared).to_numpy()
         exact += np.where(present[rows, None], values, 0).sum(axis=0)
     # The kept coordinates tell signal from noise; how large the two are together is known exactly.

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import xarray as xr
 
+from dominance.analyse.joining import over_runs
 from dominance.analyse.noise_specificity import add_specificity
-from dominance.analyse.runs import over_runs
+from dominance.analyse.prepared import PreparedRun
 from dominance.analyse.study.about import directions
 from dominance.deltas import Directions
 from dominance.errors import BadOption, NothingRecorded, RecordingFailed
@@ -17,7 +18,7 @@ from dominance.store.probes import read_probes, write_probe
 
 @over_runs
 def stored_noise(
-    run: xr.DataTree,
+    run: PreparedRun,
     *,
     by_layer: bool = False,
     tasks: str | Sequence[str] | None = None,
@@ -30,10 +31,10 @@ def stored_noise(
         BadOption: an unknown task.
     """
     name = "noise_layers" if by_layer else "noise"
-    where = str(run.attrs.get("path", "run"))
-    if "probe" in run.children and name in run["probe"].children:
-        inherited = [str(name) for name in run.coords if name != "task"]
-        found = run["probe"][name].to_dataset().drop_vars(inherited, errors="ignore")
+    tree, where = run.tree, run.where
+    if "probe" in tree.children and name in tree["probe"].children:
+        inherited = [str(name) for name in tree.coords if name != "task"]
+        found = tree["probe"][name].to_dataset().drop_vars(inherited, errors="ignore")
     else:
         kept = read_probes(where, run.attrs["tasks"]) if os.path.isdir(where) else {}
         if name not in kept:
@@ -42,10 +43,10 @@ def stored_noise(
                 fix="call dominance.evaluate(fn) in the script and record it with --probe noise, or give a NoiseProbe",
             )
         found = kept[name]
-    found = found.sel(owner=owners_of(run, tasks))
+    found = found.sel(owner=owners_of(tree, tasks))
     if higher_is_better is None:
         return found
-    return add_specificity(found.load(), directions(run, higher_is_better))
+    return add_specificity(found.load(), directions(tree, higher_is_better))
 
 
 def owners_of(run: xr.DataTree, tasks: str | Sequence[str] | None) -> list[str]:

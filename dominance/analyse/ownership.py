@@ -9,7 +9,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from dominance.analyse.groups import By
-from dominance.analyse.runs import over_runs
+from dominance.analyse.joining import over_runs
+from dominance.analyse.prepared import PreparedRun
 from dominance.analyse.updates import bucket_tables
 from dominance.errors import BadOption
 
@@ -19,7 +20,7 @@ NOBODY = ""
 
 @over_runs
 def ownership(
-    run: xr.DataTree,
+    run: PreparedRun,
     *,
     by: By = "layer",
     owns: float = 0.5,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,8 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from dominance.errors import BadOption, NothingRecorded
-from dominance.schema import NOT_UNDERSTOOD, SKIPPED
+from dominance.errors import NothingRecorded
 
 _ROWS = 1024  # recorded steps of per-layer statistics that are read at once
 
@@ -89,52 +88,20 @@ class UsableSteps:
         raise NothingRecorded(f"{where}: none of {len(self.used)} recorded steps can be used ({reasons})", fix=fix)
 
 
-def usable_steps(run: xr.DataTree, attribution: str = "additive", max_unattributed: float = 0.1) -> UsableSteps:
-    """Sort the steps of a run by the exact per-layer statistics of its shared layers.
-
-    The unattributed share of a step is ‖unattributed‖² / (Σ_k ‖Δ^k‖² + ‖residual‖² + ‖unattributed‖²) over the layers:
-    parts, not their sum, in which they may cancel. A solo update has no unattributed part.
-
-    Args:
-        attribution: "additive" or "solo".
-        max_unattributed: between 0 and 1; a step with a larger share is left out.
-
-    Raises:
-        BadOption: an option is out of range.
-        NothingRecorded: the run has no such updates.
-    """
-    if not 0 <= max_unattributed <= 1:
-        raise BadOption(f"max_unattributed={max_unattributed} is no share", fix="give a number from 0 to 1")
-    statistic = {"additive": "update_sq", "solo": "solo_sq"}[attribution]
-    table = run["layer"].to_dataset()
-    chosen = np.flatnonzero(table["shared"].to_numpy())
-    count = run.sizes["step"]
-    absent = absent_tasks(run)
-
-    finite = np.empty(count, dtype=bool)
-    unattributed = np.zeros(count)
-    for rows in blocks(count):
-        part = table.isel(step=rows, layer=chosen)
-        squares = part[statistic].to_numpy()  # (step, layer, task)
-        finite[rows] = (np.isfinite(squares) | (absent[rows, None, :] & np.isnan(squares))).all(axis=(1, 2))
-        if attribution == "additive":
-            unseen = np.nansum(part["unattributed_sq"].to_numpy(), axis=1)
-            seen = np.nansum(squares, axis=(1, 2)) + np.nansum(part["residual_sq"].to_numpy(), axis=1)
-            with np.errstate(invalid="ignore"):
-                unattributed[rows] = np.where(unseen > 0, unseen / (seen + unseen), 0)
-
-    used = np.ones(count, dtype=bool)
+def sort_steps(
+    reasons: Mapping[str, NDArray[np.bool_]],
+    absent: NDArray[np.bool_],
+    max_unattributed: float,
+    taken: int = 0,
+    numbers: NDArray[np.int64] | None = None,
+) -> UsableSteps:
+    """The steps by the first reason that holds, (step,) each; the others as in ``UsableSteps``."""
+    used = np.ones(len(absent), dtype=bool)
     left_out = {}
-    for reason, holds in {
-        "superseded": superseded(run["step"].to_numpy()),
-        "skipped": run["skipped"].to_numpy() == SKIPPED,
-        "not_understood": run["skipped"].to_numpy() == NOT_UNDERSTOOD,
-        "non_finite": ~finite,
-        "unattributed": unattributed > max_unattributed,
-    }.items():
+    for reason, holds in reasons.items():
         left_out[reason] = int((used & holds).sum())
         used &= ~holds
-    return UsableSteps(used, absent, left_out, max_unattributed, steps_taken(run), run["step"].to_numpy())
+    return UsableSteps(used, absent, left_out, max_unattributed, taken, numbers)
 
 
 def absent_tasks(run: xr.DataTree) -> NDArray[np.bool_]:

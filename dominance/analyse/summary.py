@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from dominance.analyse.conflict import gcd
+from dominance.analyse.conflict import degrees
+from dominance.analyse.grams import grams, grouped
 from dominance.analyse.groups import ALL_SHARED
-from dominance.analyse.runs import only_run
-from dominance.analyse.steps import superseded
+from dominance.analyse.prepared import PreparedRun, prepare
 from dominance.analyse.updates import bucket_tables
-from dominance.errors import NothingRecorded
 
 
 @dataclass(frozen=True)
@@ -23,6 +22,7 @@ class Overview:
     Attributes:
         layers, trunk: rau_buckets by layer, and of all shared parameters.
         conflict, trunk_conflict: gcd by layer, and in the whole trunk.
+        run: the run, for more that is asked of it.
         norms: ``gradient`` and ``update`` (layer, task), the trunk included: medians over steps of 2-norms.
     """
 
@@ -31,22 +31,21 @@ class Overview:
     conflict: xr.Dataset
     trunk_conflict: xr.Dataset
     norms: xr.Dataset
+    run: PreparedRun
 
 
-def overview(run: xr.DataTree) -> Overview:
+def overview(run: xr.DataTree | PreparedRun) -> Overview:
     """Measure what the summary and the verdict need, in one pass over the updates.
 
     Raises:
         BadOption: not one run.
         NothingRecorded: no usable step, or no shared parameter.
     """
-    run = only_run(run)
-    if not run.sizes["step"]:
-        where = run.attrs.get("path", "run")
-        raise NothingRecorded(f"{where}: no step was recorded", fix="let the training take at least one step")
-    attribution = "solo" if run.attrs.get("attribution") == "solo" else "additive"
-    layers, trunk = bucket_tables(run, ["layer", "all"], attribution=attribution)
-    return Overview(layers, trunk, gcd(run), gcd(run, by="all"), _norms(run, attribution))
+    run = prepare(run)
+    run.require_steps()
+    layers, trunk = bucket_tables(run, ["layer", "all"], attribution=run.attribution)
+    each = grams(run, "layer")
+    return Overview(layers, trunk, degrees(each, run), degrees(grouped(each, "all"), run), _norms(run), run)
 
 
 def summary(run: xr.DataTree | Overview) -> pd.DataFrame:
@@ -96,11 +95,11 @@ def summary(run: xr.DataTree | Overview) -> pd.DataFrame:
     return table
 
 
-def _norms(run: xr.DataTree, attribution: str) -> xr.Dataset:
+def _norms(run: PreparedRun) -> xr.Dataset:
     table = run["layer"].to_dataset()
     shared = np.flatnonzero(table["shared"].to_numpy())
-    rows = np.flatnonzero(~superseded(run["step"].to_numpy()) & (run["skipped"].to_numpy() <= 0))
-    names = {"gradient": "gradient_sq", "update": "solo_sq" if attribution == "solo" else "update_sq"}
+    rows = np.flatnonzero(~run.superseded & (run.skipped <= 0))
+    names = {"gradient": "gradient_sq", "update": "solo_sq" if run.attribution == "solo" else "update_sq"}
     found = {}
     for name, statistic in names.items():
         squares = table[statistic].isel(step=rows, layer=shared).to_numpy()
@@ -110,8 +109,8 @@ def _norms(run: xr.DataTree, attribution: str) -> xr.Dataset:
         medians = np.full(squares.shape[1:], np.nan)
         medians[known] = np.nanmedian(np.sqrt(squares[:, known]), axis=0)
         found[name] = (("layer", "task"), medians)
-    layers = [*(run.attrs["layers"][i] for i in shared), ALL_SHARED]
-    return xr.Dataset(found, coords={"layer": layers, "task": run["task"].to_numpy()})
+    layers = [*(run.layers[i] for i in shared), ALL_SHARED]
+    return xr.Dataset(found, coords={"layer": layers, "task": run.tasks})
 
 
 def percent(share: float) -> str:

@@ -24,12 +24,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from dominance.analyse.averages import BOTH, Visit, averages, parts_of, shared_coords, steps_for
+from dominance.analyse.averages import Visit, averages
 from dominance.analyse.counting import Counter, shares
-from dominance.analyse.groups import By, group, strata
+from dominance.analyse.groups import By, group
+from dominance.analyse.joining import over_runs
 from dominance.analyse.kernels.ratio import ratio
 from dominance.analyse.lengths import RunLengths
-from dominance.analyse.runs import over_runs
+from dominance.analyse.prepared import BOTH, PreparedRun, prepare
 from dominance.analyse.steps import UsableSteps
 from dominance.analyse.stream import DEFAULT, Plan
 from dominance.errors import BadOption
@@ -40,7 +41,7 @@ EDGES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 @over_runs
 def au(
-    run: xr.DataTree,
+    run: PreparedRun,
     *,
     decay: float = 0.99,
     attribution: str = "additive",
@@ -77,7 +78,7 @@ def au(
 
 @over_runs
 def rau(
-    run: xr.DataTree,
+    run: PreparedRun,
     *,
     decay: float = 0.99,
     attribution: str = "additive",
@@ -106,7 +107,7 @@ def rau(
 
 @over_runs
 def rau_buckets(
-    run: xr.DataTree,
+    run: PreparedRun,
     *,
     edges: Sequence[float] = EDGES,
     by: By = "layer",
@@ -163,7 +164,7 @@ def rau_buckets(
 
 
 def bucket_tables(
-    run: xr.DataTree,
+    run: xr.DataTree | PreparedRun,
     bys: Sequence[By],
     *,
     edges: Sequence[float] = EDGES,
@@ -177,11 +178,11 @@ def bucket_tables(
     edges = _checked_edges(edges)
     if points < 1:
         raise BadOption(f"points={points} counts nothing", fix="give 1 or more")
-    chosen = parts_of(run, attribution)
-    parts = strata(run, shared_coords(run))
-    groups = [group(by, parts, list(run.attrs["layers"])) for by in bys]
+    run = prepare(run)
+    chosen, parts = run.attributions(attribution), run.strata
+    groups = [group(by, parts, run.layers) for by in bys]
     counter = Counter(parts.code, edges, run.sizes["task"])
-    steps = steps_for(run, chosen, max_unattributed)
+    steps = run.usable(attribution, max_unattributed)
 
     def choose(steps: UsableSteps) -> NDArray[np.int64]:
         rows = steps.rows()
@@ -227,7 +228,7 @@ class _PerCoord:
 
 
 def _per_coord(
-    run: xr.DataTree,
+    run: PreparedRun,
     name: str,
     decay: float,
     attribution: str,
@@ -235,24 +236,22 @@ def _per_coord(
     max_unattributed: float,
     plan: Plan = DEFAULT,
 ) -> xr.Dataset:
-    parts = parts_of(run, attribution)
-    shared = shared_coords(run)
-    numbers = run["step"].to_numpy()
+    parts, numbers = run.attributions(attribution), run.numbers
     rows = None if at is None else _rows_of(numbers, np.atleast_1d(np.asarray(at, dtype=np.int64)))
     wanted = np.unique(rows) if rows is not None else None
     found = averages(
         run,
         parts,
-        steps_for(run, parts, max_unattributed),
+        run.usable(attribution, max_unattributed),
         lambda steps: steps.rows()[-1:] if wanted is None else wanted,
-        _PerCoord(name, decay, RunLengths(shared), run.sizes["task"]),
+        _PerCoord(name, decay, RunLengths(run.shared), run.sizes["task"]),
         decay=decay,
         for_ratio=name == "rau",
         plan=plan,
     )
-    coords: dict[str, Any] = {"task": run["task"].to_numpy()}
+    coords: dict[str, Any] = {"task": run.tasks}
     for key in ("parameter", "coord_layer", "index", "coord_weight"):
-        coords[key] = ("coord", run[key].to_numpy()[shared])
+        coords[key] = ("coord", run.of_coord(key)[run.shared])
     values = np.concatenate(found.rooms, axis=-1)
     if rows is None or wanted is None:
         dims: tuple[str, ...] = ("task", "coord")

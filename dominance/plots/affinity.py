@@ -79,7 +79,7 @@ def plot_affinity(
         b.cells(axes, values, **options)
         b.axis(axes, "x", ticks=np.arange(len(names)) + 0.5, labels=names, rotation=90, marks=False)
         b.axis(axes, "y", ticks=np.arange(len(names)) + 0.5, labels=names, marks=False)
-        return Plot([b.figure_of(axes)], np.array([axes], dtype=object), data, note, b)
+        return Plot.on(axes, data, note, b)
     pages = sheets.heat(b, names, names, sheets.Around((), note), cell_height=(0.14, 0.24))
     for page in pages:
         part = values[page.rows.start : page.rows.stop, page.columns.start : page.columns.stop]
@@ -88,4 +88,4 @@ def plot_affinity(
         sheets.names_on_sides(b, page)
         ends = [(-most, f"{series.number(-most)} harms"), (0, "0"), (most, f"{series.number(most)} helps")]
         sheets.colour_bar(b, page.bar, DIVERGING, -most, most, ends)
-    return Plot([page.figure for page in pages], np.array([page.axes for page in pages], dtype=object), data, note, b)
+    return Plot.of_pages(pages, data, note, b)

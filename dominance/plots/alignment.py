@@ -93,16 +93,9 @@ def plot_alignment(
     )
     entries = [Entry(name, colour, line=True, dashes=dashes) for name, _, colour, dashes in lines]
     titles = ["similarity of gradient and update", "Diff of task-specific and shared"][: 1 + has_diff]
-    if ax is None:
-        sheet = sheets.grid(b, titles, sheets.Around(entries, note, "training step"), own_y=0.42, height=1.25)
-        figures, axes = sheet.figures, sheet.axes
-    else:
-        axes = source.given_axes(ax, len(titles))
-        figures = [b.figure_of(axes[0])]
-        for target, title in zip(axes, titles, strict=True):
-            b.title(target, title)
-            b.axis_label(target, "x", "training step")
-        b.legend(axes[-1], entries)
+    around = sheets.Around(entries, note, "training step")
+    sheet = sheets.panels(b, titles, around, ax, legend=True, own_y=0.42, height=1.25)
+    axes = sheet.axes
     ticks = series.nice_ticks(*limits, 4, whole=True)
     for target in axes:
         b.axis(target, "x", limits=limits, ticks=ticks, labels=series.numbers(ticks))
@@ -112,7 +105,7 @@ def plot_alignment(
     if has_diff:
         _values_on(b, axes[1], np.array([0.0, top / 1.08]))
         _both(b, axes[1], place, np.where(np.isfinite(raw), raw, np.nan), smooth, TASKS[2])
-    return Plot(figures, axes, data, note, b)
+    return Plot(sheet.figures, axes, data, note, b)
 
 
 def _of(data: xr.Dataset, name: str) -> str:
@@ -176,7 +169,7 @@ def _by_layer(b: Any, data: xr.Dataset, layers: Layers, labeller: Labeller | Non
         b.axis(axes, "x", **axis)
         b.axis(axes, "y", ticks=range(len(rows)), labels=rows, marks=False)
         b.axis_label(axes, "x", "mean similarity")
-        return Plot([b.figure_of(axes)], np.array([axes], dtype=object), data, note, b)
+        return Plot.on(axes, data, note, b)
     entries = [Entry(name, colour) for name, colour in zip(labels, colours, strict=True)]
     around = sheets.Around(entries, note, "mean similarity of gradient and update")
     pages = sheets.heat(b, rows, ["sim"], around, body=2.8, bar_space=0.0, cell_height=(0.15, 0.2))
@@ -187,4 +180,4 @@ def _by_layer(b: Any, data: xr.Dataset, layers: Layers, labeller: Labeller | Non
         b.axis(page.axes, "y", limits=(count - 0.5, -0.5), ticks=range(count), labels=labelled, marks=False)
         if low < 0:
             b.line(page.axes, [0, 0], [-0.5, count - 0.5], colour=INK, width=0.5, label="zero")
-    return Plot([page.figure for page in pages], np.array([page.axes for page in pages], dtype=object), data, note, b)
+    return Plot.of_pages(pages, data, note, b)

@@ -86,7 +86,7 @@ def plot_conflict_layers(
         _draw(b, axes, values, threshold, 1.6)
         b.axis(axes, "y", limits=(shown - 0.5, -0.5), ticks=range(shown), labels=names, marks=False)
         b.axis_label(axes, "x", "mean GCD")
-        return Plot([b.figure_of(axes)], np.array([axes], dtype=object), data, note, b)
+        return Plot.on(axes, data, note, b)
     around = sheets.Around(entries, note, "mean GCD")
     body = 2.4 + widest
     pages = sheets.heat(b, names, ["gcd"], around, body=body, bar_space=0.0, cell_height=(0.15, 0.17))
@@ -98,7 +98,7 @@ def plot_conflict_layers(
         number = len(page.rows)
         labels = page.row_names
         b.axis(page.axes, "y", limits=(number - 0.5, -0.5), ticks=range(number), labels=labels, marks=False)
-    return Plot([page.figure for page in pages], np.array([page.axes for page in pages], dtype=object), data, note, b)
+    return Plot.of_pages(pages, data, note, b)
 
 
 def _draw(b: Any, axes: Any, values: dict[str, Any], threshold: float, width: float) -> None:

@@ -64,7 +64,7 @@ def plot_diff_association(
         b.cells(axes, counts.astype(float), **options, texts=texts)
         b.axis(axes, "x", ticks=[0.5, 1.5], labels=columns, marks=False)
         b.axis(axes, "y", ticks=[0.5, 1.5], labels=rows, marks=False)
-        return Plot([b.figure_of(axes)], np.array([axes], dtype=object), data, note, b)
+        return Plot.on(axes, data, note, b)
     around = sheets.Around((), note)
     (page,) = sheets.heat(b, rows, columns, around, cell_height=(0.4, 0.4), cell_width=(0.9, 0.9), bar_space=0.0)
     b.cells(page.axes, counts.astype(float), **options, texts=texts)

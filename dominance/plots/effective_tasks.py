@@ -74,14 +74,8 @@ def plot_effective_tasks(
             Entry("effective number of tasks", TASKS[0], line=True),
             Entry(f"{count}: all share alike; 1: one owns it", INK, line=True, dashes="--", width=0.7),
         ]
-        if ax is None:
-            sheet = sheets.grid(b, [""], sheets.Around(entries, note, "training step", "effective tasks"))
-            figures, axes = sheet.figures, sheet.axes
-        else:
-            axes = source.given_axes(ax, 1)
-            figures = [b.figure_of(axes[0])]
-            b.axis_label(axes[0], "x", "training step")
-            b.axis_label(axes[0], "y", "effective tasks")
+        sheet = sheets.panels(b, [""], sheets.Around(entries, note, "training step", "effective tasks"), ax)
+        axes = sheet.axes
         kept = series.thin(len(x), 300)
         place, line = series.opened(x[kept], values[0][kept], 1)
         b.line(axes[0], place, line, colour=TASKS[0], label="effective tasks")
@@ -93,7 +87,7 @@ def plot_effective_tasks(
         b.axis(axes[0], "x", limits=limits, ticks=ticks, labels=series.numbers(ticks))
         top = 1 + 1.08 * (count - 1)
         b.axis(axes[0], "y", limits=(1, top), ticks=places, labels=series.numbers(places))
-        return Plot(figures, axes, data, note, b)
+        return Plot(sheet.figures, axes, data, note, b)
     rows = relabel(data["layer"].values.tolist(), labeller)
     kept = series.columns(x, limits, _COLUMNS)
     places = series.column_places(ticks, limits, len(kept))
@@ -108,7 +102,7 @@ def plot_effective_tasks(
         b.axis(axes, "x", ticks=places, labels=series.numbers(ticks))
         b.axis(axes, "y", ticks=np.arange(len(rows)) + 0.5, labels=rows, marks=False)
         b.axis_label(axes, "x", "training step")
-        return Plot([b.figure_of(axes)], np.array([axes], dtype=object), data, note, b)
+        return Plot.on(axes, data, note, b)
     around = sheets.Around((), note, "training step")
     pages = sheets.heat(b, rows, [""] * len(kept), around, body=4.6)
     for page in pages:
@@ -118,4 +112,4 @@ def plot_effective_tasks(
         b.axis(page.axes, "x", ticks=places, labels=series.numbers(ticks))
         sides = [(1.0, "1 one owns it"), (float(count), f"{count} all alike")]
         sheets.colour_bar(b, page.bar, SEQUENTIAL[::-1], 1, count, sides)
-    return Plot([page.figure for page in pages], np.array([page.axes for page in pages], dtype=object), data, note, b)
+    return Plot.of_pages(pages, data, note, b)

@@ -94,28 +94,17 @@ def _over_steps(b: Any, data: xr.Dataset, values: Any, words: list[str], left_ou
         pale = f"range within {MOST_POINTS} bins of steps" if len(x) > MOST_POINTS else "each recorded step"
         entries.insert(1, Entry(pale, "#a6cde4", line=len(x) <= MOST_POINTS))
     note = joined("GCD = 1 − cosine of the two tasks' gradients on all shared parameters.", *_notes(data, left_out))
-    if ax is None:
-        around = sheets.Around(entries, note, "training step", "GCD")
-        titles = words if len(words) > 1 else [words[0]]
-        sheet = sheets.grid(b, titles, around, most=4)
-        figures, axes, bottom, first = sheet.figures, sheet.axes, sheet.bottom, sheet.first
-    else:
-        axes = source.given_axes(ax, len(words))
-        figures, bottom, first = [b.figure_of(axes[0])], *np.ones((2, len(words)), dtype=bool)
-        for target, title in zip(axes, words, strict=True):
-            b.title(target, title)
-            b.axis_label(target, "x", "training step")
-            b.axis_label(target, "y", "GCD")
+    sheet = sheets.panels(b, words, sheets.Around(entries, note, "training step", "GCD"), ax, most=4)
     limits = source.span(data)
     ticks = series.nice_ticks(*limits, 6 if len(words) == 1 else 3, whole=True)
-    for i, target in enumerate(axes):
-        b.axis(target, "x", limits=limits, ticks=ticks, labels=series.numbers(ticks) if bottom[i] else [])
-        b.axis(target, "y", limits=(0, 2), ticks=[0, 1, 2], labels=["0", "1", "2"] if first[i] else [])
+    for i, target in enumerate(sheet.axes):
+        b.axis(target, "x", limits=limits, ticks=ticks, labels=series.numbers(ticks) if sheet.bottom[i] else [])
+        b.axis(target, "y", limits=(0, 2), ticks=[0, 1, 2], labels=["0", "1", "2"] if sheet.first[i] else [])
         raw_and_smooth(b, target, x, values[i], window, TASKS[0])
         b.reference(target, 1.0, colour=INK, label="conflict")
         if not np.isfinite(values[i]).any():
             b.text(target, 0.5, 0.75, "no value", horizontal="center", vertical="center")
-    return Plot(figures, axes, data, note, b)
+    return Plot(sheet.figures, sheet.axes, data, note, b)
 
 
 def _by_layer(
@@ -136,7 +125,7 @@ def _by_layer(
         b.cells(axes, mean, **options, marks=mean > 1)
         b.axis(axes, "x", ticks=np.arange(len(words)) + 0.5, labels=words, rotation=90, marks=False)
         b.axis(axes, "y", ticks=np.arange(len(layers)) + 0.5, labels=layers, marks=False)
-        return Plot([b.figure_of(axes)], np.array([axes], dtype=object), data, joined(note, dots), b)
+        return Plot.on(axes, data, joined(note, dots), b)
     wide = len(words) <= 12  # then there is room for numbers
     note = joined(note, dots if wide else "Dots: above 1, the tasks conflict.")
     pages = sheets.heat(b, layers, words, sheets.Around((), note))
@@ -146,8 +135,7 @@ def _by_layer(
         b.cells(page.axes, part, **options, texts=texts, marks=part > 1, ruled=True)
         sheets.names_on_sides(b, page)
         sheets.colour_bar(b, page.bar, DIVERGING, 0, 2, [(0, "0 aligned"), (1, "1"), (2, "2 opposed")])
-    axes = np.array([page.axes for page in pages], dtype=object)
-    return Plot([page.figure for page in pages], axes, data, note, b)
+    return Plot.of_pages(pages, data, note, b)
 
 
 def _notes(data: xr.Dataset, left_out: str) -> list[str]:

@@ -136,24 +136,17 @@ def _panels(b: Any, data: xr.Dataset, drawn: _Drawn, entries: list[Entry], note:
     layers = data["layer"].values.tolist()
     places = [(layer, measure) for layer in range(len(layers)) for measure in _MEASURES]
     titles = [measure.words + (f", {layers[layer]}" if len(layers) > 1 else "") for layer, measure in places]
-    if ax is None:
-        sheet = sheets.grid(b, titles, sheets.Around(entries, note, "training step"), own_y=0.34, height=1.05, most=4)
-        figures, axes = sheet.figures, sheet.axes
-    else:
-        axes = source.given_axes(ax, len(places))
-        figures = [b.figure_of(axes[0])]
-        for target, title in zip(axes, titles, strict=True):
-            b.title(target, title)
-            b.axis_label(target, "x", "training step")
+    around = sheets.Around(entries, note, "training step")
+    sheet = sheets.panels(b, titles, around, ax, own_y=0.34, height=1.05, most=4)
     span = source.span(data)
     ticks = series.nice_ticks(*span, 3, whole=True)
-    for target, (layer, measure) in zip(axes, places, strict=True):
+    for target, (layer, measure) in zip(sheet.axes, places, strict=True):
         b.axis(target, "x", limits=span, ticks=ticks, labels=series.numbers(ticks))
         places_y, labels = _ticks(measure, drawn.limits[measure.name])
         log = measure.limits is None
         b.axis(target, "y", limits=drawn.limits[measure.name], ticks=places_y, labels=labels, log=log)
         _lines(b, target, drawn.x, drawn.values[measure.name][layer], measure)
-    return Plot(figures, axes, data, note, b)
+    return Plot(sheet.figures, sheet.axes, data, note, b)
 
 
 def _table(b: Any, data: xr.Dataset, drawn: _Drawn, entries: list[Entry], note: str, rows: Any) -> Plot:

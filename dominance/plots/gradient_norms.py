@@ -81,7 +81,7 @@ def plot_gradient_norms(
         b.axis_label(axes, "x", "gradient energy (%)")
         entries = [Entry(name, c, h) for name, c, h in zip(columns, colours, hatches, strict=True)]
         b.legend(axes, entries)
-        return Plot([b.figure_of(axes)], np.array([axes], dtype=object), data, note, b)
+        return Plot.on(axes, data, note, b)
     figures, drawn = [], []
     if len(columns) > MOST_BARS:
         for page in sheets.heat(b, rows, columns, sheets.Around((), f"{note} In per cent; a row adds up to 100.")):

@@ -62,24 +62,14 @@ def plot_losses(
         *(f"No value recorded for {name}." for name, has in zip(names, known, strict=True) if not has),
     )
     weights = [weight_words(data["weight"].sel(task=task).values) if "weight" in data else "" for task in chosen]
-    if ax is not None:
-        axes = source.given_axes(ax, len(chosen))
-        figures = [b.figure_of(axes[0])]
-        bottom = np.ones(len(chosen), dtype=bool)
-        for target, name, words in zip(axes, names, weights, strict=True):
-            b.title(target, f"{name}, {words}" if words else name)
-            b.axis_label(target, "x", "training step")
-            b.axis_label(target, "y", "loss")
-    else:
-        around = sheets.Around((), note, "training step", "loss (unweighted)")
-        sheet = sheets.grid(b, names, around, subtitles=weights, own_y=0.42, most=4 if len(names) <= 8 else 5)
-        figures, axes, bottom = sheet.figures, sheet.axes, sheet.bottom
+    around = sheets.Around((), note, "training step", "loss (unweighted)" if ax is None else "loss")
+    sheet = sheets.panels(b, names, around, ax, subtitles=weights, own_y=0.42, most=4 if len(names) <= 8 else 5)
     limits, most = source.span(data), 6 if len(chosen) == 1 else 4
     colours = dict(zip(everyone, of_tasks(len(everyone))[0], strict=True))
-    for target, task, under in zip(axes, chosen, bottom, strict=True):
+    for target, task, under in zip(sheet.axes, chosen, sheet.bottom, strict=True):
         panel = b, target, x, data["loss"].sel(task=task).values
         _panel(*panel, window=window, limits=limits, colour=colours[task], under=bool(under), most=most)
-    return Plot(figures, axes, data, note, b)
+    return Plot(sheet.figures, sheet.axes, data, note, b)
 
 
 def weight_words(weight: Any) -> str:

@@ -67,23 +67,13 @@ def plot_lr_dominance(
     whole = "all tasks as one" if data.attrs.get("own_rates") else "all tasks: the learning rate they have"
     entries.append(Entry(whole, _PALE, line=True, width=2.6))
     note = joined(*_notes(data), left_out)
-    if ax is None:
-        under = _closeness(b, data, words, sheets.panel_width(len(titles), 4))
-        around = sheets.Around(entries, note, "training step", "effective learning rate")
-        sheet = sheets.grid(b, titles, around, subtitles=under, own_y=0.42, most=4)
-        figures, axes, bottom = sheet.figures, sheet.axes, sheet.bottom
-    else:
-        axes = source.given_axes(ax, len(titles))
-        figures, bottom = [b.figure_of(axes[0])], np.ones(len(titles), dtype=bool)
-        for target, title in zip(axes, titles, strict=True):
-            b.title(target, title)
-            b.axis_label(target, "x", "training step")
-            b.axis_label(target, "y", "effective learning rate")
-        b.legend(axes[-1], entries)
+    around = sheets.Around(entries, note, "training step", "effective learning rate")
+    under = _closeness(b, data, words, sheets.panel_width(len(titles), 4)) if ax is None else ()
+    sheet = sheets.panels(b, titles, around, ax, legend=True, subtitles=under, own_y=0.42, most=4)
     filling = _filling(data)
-    for target, layer, below in zip(axes, inside, bottom, strict=True):
+    for target, layer, below in zip(sheet.axes, inside, sheet.bottom, strict=True):
         _panel(b, target, data.sel(layer=layer), lines, filling, bool(below), 6 if len(titles) == 1 else 3)
-    return Plot(figures, axes, data, note, b)
+    return Plot(sheet.figures, sheet.axes, data, note, b)
 
 
 def _panel(

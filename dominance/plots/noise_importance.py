@@ -226,7 +226,7 @@ def _by_layer(
         b.cells(axes, values, **options)
         b.axis(axes, "x", ticks=np.arange(len(words)) + 0.5, labels=words, rotation=90, marks=False)
         b.axis(axes, "y", ticks=np.arange(len(rows)) + 0.5, labels=rows, marks=False)
-        return Plot([b.figure_of(axes)], np.array([axes], dtype=object), data, note, b)
+        return Plot.on(axes, data, note, b)
     ends = [(-most, series.number(-most)), (0, "0"), (most, f"{series.number(most)} points")]
     pages = sheets.heat(b, rows, words, sheets.Around((), note))
     for page in pages:
@@ -235,7 +235,7 @@ def _by_layer(
         b.cells(page.axes, part, **options, texts=texts)
         sheets.names_on_sides(b, page)
         sheets.colour_bar(b, page.bar, DIVERGING, -most, most, ends)
-    return Plot([page.figure for page in pages], np.array([page.axes for page in pages], dtype=object), data, note, b)
+    return Plot.of_pages(pages, data, note, b)
 
 
 def _metrics(main: dict[str, str]) -> str:

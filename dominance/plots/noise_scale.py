@@ -78,7 +78,7 @@ def plot_noise_scale(
         b.axis(axes, "y", limits=(len(rows) - 0.5, -0.5), ticks=range(len(rows)), labels=rows, marks=False)
         b.axis_label(axes, "x", "noise scale (batches)")
         b.legend(axes, entries)
-        return Plot([b.figure_of(axes)], np.array([axes], dtype=object), data, note, b)
+        return Plot.on(axes, data, note, b)
     entries.append(Entry("1: as much noise as signal", INK, line=True, dashes="--", width=0.7))
     around = sheets.Around(entries, note, "noise scale (batches)")
     high_row = 0.08 + 0.075 * len(columns)
@@ -89,7 +89,7 @@ def plot_noise_scale(
         number = len(page.rows)
         labels = page.row_names
         b.axis(page.axes, "y", limits=(number - 0.5, -0.5), ticks=range(number), labels=labels, marks=False)
-    return Plot([page.figure for page in pages], np.array([page.axes for page in pages], dtype=object), data, note, b)
+    return Plot.of_pages(pages, data, note, b)
 
 
 def _interval(data: Any) -> tuple[Any, Any, Any]:

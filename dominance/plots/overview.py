@@ -86,7 +86,7 @@ def plot_overview(
         b.axis(axes, "y", ticks=np.arange(len(shown.rows)) + 0.5, labels=shown.rows, marks=False)
         b.axis_label(axes, "x", "training step")
         b.legend(axes, shown.entries())
-        return Plot([b.figure_of(axes)], np.array([axes], dtype=object), shown.data, note, b)
+        return Plot.on(axes, shown.data, note, b)
     figure, axes = shown.sheet(note)
     return Plot([figure], np.array(axes, dtype=object), shown.data, note, b)
 

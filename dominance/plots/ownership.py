@@ -76,15 +76,14 @@ def plot_ownership(
         shown.draw(axes, range(len(rows)), rows, width=3.0)
         b.axis_label(axes, "x", "training step")
         b.legend(axes, shown.entries())
-        return Plot([b.figure_of(axes)], np.array([axes], dtype=object), data, note, b)
+        return Plot.on(axes, data, note, b)
     around = sheets.Around(shown.entries(), note, "training step")
     widest = min(1.9, max(b.text_width(row, sheets.SMALL) for row in rows))
     body = (sheets.TWO_COLUMNS if len(rows) > 1 else sheets.ONE_COLUMN) - widest - 0.4
     pages = sheets.heat(b, rows, [""], around, body=body, bar_space=0.0, cell_height=(0.16, 0.24))
     for page in pages:
         shown.draw(page.axes, page.rows, page.row_names, width=body)
-    axes = np.array([page.axes for page in pages], dtype=object)
-    return Plot([page.figure for page in pages], axes, data, note, b)
+    return Plot.of_pages(pages, data, note, b)
 
 
 class _Shown:

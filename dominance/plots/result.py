@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,16 @@ class Plot:
     note: str = ""
     """What a caption must say: steps and names left out, sampling error, thinning."""
     backend: Any = "matplotlib"
+
+    @classmethod
+    def on(cls, axes: Any, data: xr.Dataset, note: str, b: Any) -> Plot:
+        """Of one panel, in axes that were given."""
+        return cls([b.figure_of(axes)], _flat([axes]), data, note, b)
+
+    @classmethod
+    def of_pages(cls, pages: Sequence[Any], data: xr.Dataset, note: str, b: Any) -> Plot:
+        """Of the pages of a table, which have a figure and axes each."""
+        return cls([page.figure for page in pages], _flat([page.axes for page in pages]), data, note, b)
 
     @property
     def figure(self) -> Any:
@@ -66,3 +77,9 @@ class Plot:
         images = [b64encode(draw.png(figure)).decode() for figure in self.figures]
         style = "max-width:100%;height:auto"
         return "".join(f'<img alt="plot" style="{style}" src="data:image/png;base64,{image}"/>' for image in images)
+
+
+def _flat(axes: list[Any]) -> np.ndarray:
+    found = np.empty(len(axes), dtype=object)
+    found[:] = axes
+    return found

@@ -79,19 +79,12 @@ def plot_scores(
         "" if single else "Bar: 95 % interval of the mean over runs (Student's t).",
     )
     entries = [Entry("each run", TASKS[0], marker="o"), Entry("mean", INK, line=True, width=1.4)]
-    if ax is None:
-        below = max(b.text_width(name, sheets.SMALL) for name in names) - 0.1
-        around = sheets.Around(entries, note)
-        sheet = sheets.grid(
-            b, titles, around, own_y=0.42, most=4, height=0.95, under=max(below, 0.0) if upright else 0.0
-        )
-        figures, axes, bottom = sheet.figures, sheet.axes, sheet.bottom
-    else:
-        axes = source.given_axes(ax, len(shown))
-        figures, bottom = [b.figure_of(axes[0])], np.ones(len(shown), dtype=bool)
-        for target, title in zip(axes, titles, strict=True):
-            b.title(target, title)
-    for target, (task, metric), under in zip(axes, shown, bottom, strict=True):
+    below = max(b.text_width(name, sheets.SMALL) for name in names) - 0.1
+    around = sheets.Around(entries, note)
+    sheet = sheets.panels(
+        b, titles, around, ax, own_y=0.42, most=4, height=0.95, under=max(below, 0.0) if upright else 0.0
+    )
+    for target, (task, metric), under in zip(sheet.axes, shown, sheet.bottom, strict=True):
         values = data["value"].sel(task=task, metric=metric).to_numpy()
         groups = []
         for method in methods:
@@ -99,4 +92,4 @@ def plot_scores(
             mean = t_test.mean(own)
             groups.append(Group(own, mean.value, *mean.interval(LEVEL)))
         draw(b, target, groups, names if under else [], upright=upright)
-    return Plot(figures, axes, data, note, b)
+    return Plot(sheet.figures, sheet.axes, data, note, b)

@@ -15,6 +15,7 @@ import numpy as np
 from dominance.plots.backends import Box, Entry
 from dominance.plots.labels import fit, wrap
 from dominance.plots.palette import INK
+from dominance.plots.source import given_axes
 
 ONE_COLUMN, TWO_COLUMNS, PAGE = 3.5, 7.2, 9.0
 SMALL, NORMAL = 7.0, 7.5
@@ -168,6 +169,31 @@ def grid(
             middle = start - body / 2 + _TICKS / 2 - top / 2 + under / 2
             _upright(b, figure, around.y_label, middle, body - under)
     return sheet
+
+
+def panels(b: Any, titles: Sequence[str], around: Around, ax: Any, *, legend: bool = False, **options: Any) -> Sheet:
+    """:func:`grid`; or the user's axes, a panel each, with the titles and the labels of both axes.
+
+    Args:
+        legend: draw it on the last of the user's axes, too.
+        options: of ``grid``.
+
+    Raises:
+        BadOption: there are more or fewer axes than panels.
+    """
+    if ax is None:
+        return grid(b, titles, around, **options)
+    count, subtitles = len(titles), options.get("subtitles") or [""] * len(titles)
+    axes = given_axes(ax, count)
+    for target, title, subtitle in zip(axes, titles, subtitles, strict=True):
+        if title:
+            b.title(target, f"{title}, {subtitle}" if subtitle else title)
+        for side, label in (("x", around.x_label), ("y", around.y_label)):
+            if label:
+                b.axis_label(target, side, label)
+    if legend:
+        b.legend(axes[-1], around.legend)
+    return Sheet([b.figure_of(axes[0])], axes, *np.ones((3, count), dtype=bool))
 
 
 def table(

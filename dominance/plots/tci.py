@@ -87,17 +87,12 @@ def _at_the_end(
     room = 2.9 / len(shown)
     upright = max(b.text_width(title, sheets.SMALL) for title in titles) > room - 0.05
     names = fit(titles, 1.2 if upright else room, b, sheets.SMALL)
-    if ax is None:
-        below = max(0.0, max(b.text_width(name, sheets.SMALL) for name in names) - 0.1) if upright else 0.0
-        sheet = sheets.grid(b, [""], sheets.Around(entries, note, y_label=_LABEL, left=0.42), under=below)
-        figures, axes = sheet.figures, sheet.axes
-    else:
-        axes = source.given_axes(ax, 1)
-        figures = [b.figure_of(axes[0])]
-        b.axis_label(axes[0], "y", _LABEL)
-    draw(b, axes[0], groups, names, upright=upright, zero=True)
-    b.reference(axes[0], 0.0, colour=INK, label="alone")
-    return Plot(figures, axes, data, note, b)
+    below = max(0.0, max(b.text_width(name, sheets.SMALL) for name in names) - 0.1) if upright else 0.0
+    sheet = sheets.panels(b, [""], sheets.Around(entries, note, y_label=_LABEL, left=0.42), ax, under=below)
+    (axes,) = sheet.axes
+    draw(b, axes, groups, names, upright=upright, zero=True)
+    b.reference(axes, 0.0, colour=INK, label="alone")
+    return Plot(sheet.figures, sheet.axes, data, note, b)
 
 
 def _over_epochs(b: Any, data: xr.Dataset, shown: list[tuple[str, str]], titles: list[str], ax: Any) -> Plot:
@@ -106,20 +101,11 @@ def _over_epochs(b: Any, data: xr.Dataset, shown: list[tuple[str, str]], titles:
     entries = [Entry("mean over runs" if several else "TCI", TASKS[0], line=True)]
     entries += [Entry("each run", "#a6cde4", line=True)] if several else []
     entries.append(Entry(_ALONE, INK, line=True, dashes="--", width=0.7))
-    if ax is None:
-        sheet = sheets.grid(b, titles, sheets.Around(entries, note, "epoch", _LABEL), own_y=0.42, most=4)
-        figures, axes, bottom = sheet.figures, sheet.axes, sheet.bottom
-    else:
-        axes = source.given_axes(ax, len(shown))
-        figures, bottom = [b.figure_of(axes[0])], np.ones(len(shown), dtype=bool)
-        for target, title in zip(axes, titles, strict=True):
-            b.title(target, title)
-            b.axis_label(target, "x", "epoch")
-            b.axis_label(target, "y", _LABEL)
+    sheet = sheets.panels(b, titles, sheets.Around(entries, note, "epoch", _LABEL), ax, own_y=0.42, most=4)
     x = data["epoch"].values.astype(float)
     limits = series.span(x)
     ticks = series.nice_ticks(*limits, 5, whole=True)
-    for target, (task, metric), under in zip(axes, shown, bottom, strict=True):
+    for target, (task, metric), under in zip(sheet.axes, shown, sheet.bottom, strict=True):
         values = 100 * data["relative"].sel(task=task, metric=metric).transpose("run", "epoch").to_numpy()
         known = values[np.isfinite(values)]
         low, high = min(0.0, float(known.min())), max(0.0, float(known.max()))
@@ -137,4 +123,4 @@ def _over_epochs(b: Any, data: xr.Dataset, shown: list[tuple[str, str]], titles:
         if alone.any():
             b.line(target, x[alone], mean[alone], colour=TASKS[0], marker=True, label="single")
         b.reference(target, 0.0, colour=INK, label="alone")
-    return Plot(figures, axes, data, note, b)
+    return Plot(sheet.figures, sheet.axes, data, note, b)

@@ -71,24 +71,15 @@ def plot_tci_gcd(
     titles = relabel(chosen, labeller)
     says = [_words(data.sel(task=task), over_epochs) for task in chosen]
     x_label, y_label = "GCD", "relative TCI (%)"
-    if ax is None:
-        around = sheets.Around(entries, note, x_label, y_label)
-        sheet = sheets.grid(b, titles, around, subtitles=says, own_y=0.42, most=3, height=1.3)
-        figures, axes, bottom = sheet.figures, sheet.axes, sheet.bottom
-    else:
-        axes = source.given_axes(ax, len(chosen))
-        figures, bottom = [b.figure_of(axes[0])], np.ones(len(chosen), dtype=bool)
-        for target, title, words in zip(axes, titles, says, strict=True):
-            b.title(target, f"{title}, {words}")
-            b.axis_label(target, "x", x_label)
-            b.axis_label(target, "y", y_label)
+    around = sheets.Around(entries, note, x_label, y_label)
+    sheet = sheets.panels(b, titles, around, ax, subtitles=says, own_y=0.42, most=3, height=1.3)
     of_task = [data.isel(point=np.flatnonzero(data["task_of"].to_numpy() == task)) for task in chosen]
     span = _span(np.append(np.concatenate([part["gcd"].to_numpy() for part in of_task]), 1.0))
     ticks = series.nice_ticks(*span, 4)
-    for target, part, under in zip(axes, of_task, bottom, strict=True):
+    for target, part, under in zip(sheet.axes, of_task, sheet.bottom, strict=True):
         b.axis(target, "x", limits=span, ticks=ticks, labels=series.numbers(ticks) if under else [])
         _panel(b, target, part, over_epochs)
-    return Plot(figures, axes, data, note, b)
+    return Plot(sheet.figures, sheet.axes, data, note, b)
 
 
 def _panel(b: Any, axes: Any, data: xr.Dataset, over_epochs: bool) -> None:

@@ -127,7 +127,7 @@ class _Shown:
         b = self.b
         b.axis(axes, "x", ticks=np.arange(len(self.tasks)) + 0.5, labels=self.tasks, rotation=90, marks=False)
         b.axis(axes, "y", ticks=np.arange(len(self.rows)) + 0.5, labels=self.rows, marks=False)
-        return Plot([b.figure_of(axes)], np.array([axes], dtype=object), self.data, self.note(left_out), b)
+        return Plot.on(axes, self.data, self.note(left_out), b)
 
     def sheets(self, sentences: list[str], left_out: str) -> Plot:
         b = self.b

@@ -10,7 +10,6 @@ import xarray as xr
 from runs import make_run, planted_run
 
 from dominance import Recorder, alignment, open_run
-from dominance.analyse import alignment as module
 from dominance.errors import BadOption, NothingRecorded
 from dominance.schema import Parameter
 
@@ -178,7 +177,7 @@ def test_resumed_and_long_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(found.step, range(7))
     assert found.attrs["left_out_superseded"] == 2
     xr.testing.assert_identical(found, alignment(run.isel(step=[0, 1, 2, 5, 6, 7, 8])).assign_attrs(found.attrs))
-    monkeypatch.setattr(module, "_ROWS", 2)
+    monkeypatch.setattr("dominance.analyse.steps._ROWS", 2)
     xr.testing.assert_identical(found, alignment(run))
 
 

@@ -7,8 +7,8 @@ import pytest
 from runs import make_run
 
 from dominance import gcd
-from dominance.analyse import grams as module
 from dominance.analyse.grams import grams, groups_of
+from dominance.analyse.prepared import PreparedRun
 from dominance.errors import BadOption
 
 LAYERS = {"stem": 3, "enc.0": 4, "head": 2, "enc.1": 5}
@@ -22,7 +22,7 @@ def run_of(steps: int = 5) -> Any:
 @pytest.mark.parametrize("by", ["layer", "all", ["stem", "enc.*"], {"x": ["stem", "enc.1"]}, {"x": "stem"}])
 def test_are_the_inner_products_of_the_coordinates_of_a_group(by: Any) -> None:
     run, g = run_of()
-    found = grams(run, by)
+    found = grams(PreparedRun(run), by)
     coords = {"stem": range(3), "enc.0": range(3, 7), "enc.1": range(9, 14)}
     groups: dict[str, list[str]] = {
         "layer": {layer: [layer] for layer in coords},
@@ -42,7 +42,7 @@ def test_long_runs_are_read_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     run, _ = run_of(9)
     run["skipped"][7] = 1
     usual = [gcd(run, by=by) for by in ("layer", "all")]
-    monkeypatch.setattr(module, "_ROWS", 2)
+    monkeypatch.setattr("dominance.analyse.steps._ROWS", 2)
     for found, by in zip(usual, ("layer", "all"), strict=True):
         assert found.identical(gcd(run, by=by))
         assert found.attrs["skipped"] == 1
@@ -60,7 +60,7 @@ def test_long_runs_are_read_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_bad_groups(by: Any, message: str) -> None:
     with pytest.raises(BadOption, match=message):
-        grams(run_of()[0], by)
+        grams(PreparedRun(run_of()[0]), by)
 
 
 def test_layer_by_layer() -> None:

@@ -14,6 +14,7 @@ from torch import nn
 
 from dominance import Recorder, lr_dominance, open_run, optim
 from dominance.analyse.learning_rate import choice
+from dominance.analyse.prepared import PreparedRun
 from dominance.errors import BadOption, NothingRecorded
 from dominance.schema import Parameter
 
@@ -205,7 +206,7 @@ def test_the_choice_is_uniform_over_parameters_sampled_or_not() -> None:
     """Of 90 coordinates, sampled at one in ten, and 10 that were all kept, the first are chosen nine times in ten."""
     parts = [Parameter("big", "w", (900,), ("a", "b")), Parameter("small", "w", (100,), ("a", "b"))]
     run = run_of(np.ones((1, 2, 190)), parameters=parts, coord_weight=np.repeat([10.0, 1.0], [90, 100]))
-    big = [choice(run, np.ones(190, dtype=bool), 5, seed)[:90].mean() * 90 / 5 for seed in range(200)]
+    big = [choice(PreparedRun(run), 5, seed)[:90].mean() * 90 / 5 for seed in range(200)]
     assert np.mean(big) == pytest.approx(0.9, abs=0.04)
 
 

@@ -9,7 +9,8 @@ import xarray as xr
 from runs import make_rows, make_run, planted_rows, write_run
 
 from dominance import gcd, open_run, open_runs, rau_buckets, summary
-from dominance.analyse.runs import joined, over_runs, runs_of
+from dominance.analyse.joining import joined, over_runs
+from dominance.analyse.runs import runs_of
 from dominance.errors import BadOption
 from dominance.schema import Parameter
 

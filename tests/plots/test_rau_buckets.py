@@ -7,7 +7,7 @@ import pytest
 from plots.shares import buckets
 from runs import planted_run
 
-from dominance.analyse.runs import over_runs
+from dominance.analyse.joining import over_runs
 from dominance.analyse.updates import rau_buckets
 from dominance.errors import BadOption, NothingRecorded
 from dominance.plots.palette import TASKS

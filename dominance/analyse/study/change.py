@@ -18,10 +18,11 @@ from dominance.analyse.kernels.batch_means import batch_means
 from dominance.analyse.kernels.certainty import stretches
 from dominance.analyse.kernels.holm import holm
 from dominance.analyse.kernels.t_test import Difference, joined
+from dominance.analyse.prepared import PreparedRun
 from dominance.analyse.runs import only_run
-from dominance.analyse.steps import usable_steps
 from dominance.analyse.study.about import directions
 from dominance.analyse.study.scores import events
+from dominance.analyse.summary import overview
 from dominance.analyse.updates import bucket_tables
 from dominance.analyse.verdict.doubts import distrust
 from dominance.analyse.verdict.finding import Verdict
@@ -196,9 +197,10 @@ def change(
     common = [task for task in _tasks(trees[0]) if all(task in _tasks(tree) for tree in trees)]
     if len(common) < 2:
         raise BadOption("the runs have no two tasks in common", fix="compare runs of the same tasks")
-    memory = min(MEMORY, min(len(_rows(tree)) // 2 / (2 * PARTS) for tree in trees))
-    measured = [[_measure(tree, common, memory) for tree in side.values()] for side in sides]
-    verdicts = [tuple(verdict(tree) for tree in side.values()) for side in sides]
+    runs = [[PreparedRun(tree) for tree in side.values()] for side in sides]
+    memory = min(MEMORY, min(len(_rows(run)) // 2 / (2 * PARTS) for side in runs for run in side))
+    measured = [[_measure(run, common, memory) for run in side] for side in runs]
+    verdicts = [tuple(verdict(run.tree, seen=overview(run)) for run in side) for side in runs]
     doubts: dict[str, tuple[str, ...]] = {}
     unsure: set[str] = set()  # quantities
     for side, found in zip(sides, verdicts, strict=True):
@@ -236,29 +238,25 @@ def _tasks(run: xr.DataTree) -> list[str]:
     return [str(task) for task in run["task"].to_numpy()]
 
 
-def _rows(run: xr.DataTree) -> NDArray[np.int64]:
-    steps = usable_steps(run, _attribution(run))
-    steps.require(run)
+def _rows(run: PreparedRun) -> NDArray[np.int64]:
+    steps = run.usable(run.attribution)
+    steps.require(run.tree)
     rows = steps.rows()
     if len(rows) < LEAST_STEPS:
-        where = run.attrs.get("path", "run")
         raise NothingRecorded(
-            f"{where}: {len(rows)} usable steps are too few to compare; at least {LEAST_STEPS} are needed",
+            f"{run.where}: {len(rows)} usable steps are too few to compare; at least {LEAST_STEPS} are needed",
             fix="train longer, or record more of it (`--every 1`)",
         )
     return rows
 
 
-def _attribution(run: xr.DataTree) -> str:
-    return "solo" if run.attrs.get("attribution") == "solo" else "additive"
-
-
-def _measure(run: xr.DataTree, tasks: Sequence[str], memory: float) -> dict[Key, Side]:
+def _measure(run: PreparedRun, tasks: Sequence[str], memory: float) -> dict[Key, Side]:
     """Every number of one run, with the noise of its own steps."""
     rows = _rows(run)
-    half = int(run["step"].to_numpy()[rows[len(rows) // 2]])
+    half = int(run.numbers[rows[len(rows) // 2]])
     found: dict[Key, Side] = {}
-    by = bucket_tables(run, ["all", "layer"], decay=1 - 1 / max(memory, 1.0), attribution=_attribution(run))
+    decay = 1 - 1 / max(memory, 1.0)
+    by = bucket_tables(run, ["all", "layer"], decay=decay, attribution=run.attribution)
     for table in by:
         later = table.sel(step=table["step"] >= half)
         effective = _spread(later["effective_tasks"].transpose("step", "layer").values)
@@ -271,8 +269,8 @@ def _measure(run: xr.DataTree, tasks: Sequence[str], memory: float) -> dict[Key,
         if task in tasks:
             found["owned", ALL_SHARED, str(task), "", ""] = replace(side, se=math.hypot(side.se, float(se)))
     found.update(_conflicts(run, tasks, half))
-    found.update(_losses(run, tasks, rows))
-    found.update(_scores(run, tasks))
+    found.update(_losses(run.tree, tasks, rows))
+    found.update(_scores(run.tree, tasks))
     return {key: side for key, side in found.items() if math.isfinite(side.value)}
 
 
@@ -284,7 +282,7 @@ def _spread(values: NDArray[np.float64]) -> list[Side]:
     return [Side(float(m), float(e), count - 1) for m, e in zip(parts.mean(axis=0), error, strict=True)]
 
 
-def _conflicts(run: xr.DataTree, tasks: Sequence[str], half: int) -> dict[Key, Side]:
+def _conflicts(run: PreparedRun, tasks: Sequence[str], half: int) -> dict[Key, Side]:
     degree = gcd(run, by="all")
     values = degree["gcd"].sel(layer=ALL_SHARED, step=degree["step"] >= half)
     found: dict[Key, Side] = {}

@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from dominance.analyse.books import Books, Share, books
-from dominance.analyse.steps import usable_steps
+from dominance.analyse.prepared import prepare
 from dominance.analyse.summary import percent
 from dominance.analyse.verdict.finding import Finding
 from dominance.analyse.verdict.rules import ALIKE, APART, SOME
@@ -79,9 +79,8 @@ def diverged(run: xr.DataTree, kept: Books) -> list[Finding]:
 
 def accounts(run: xr.DataTree) -> list[str]:
     """All that a run's books have to say, a sentence or two each, whether or not anything else can be said of it."""
-    kept = books(run)
-    attribution = "solo" if run.attrs.get("attribution") == "solo" else "additive"
-    rows = usable_steps(run, attribution).rows()
+    prepared = prepare(run)
+    kept, rows = books(prepared), prepared.usable(prepared.attribution).rows()
     return remarks(kept) + [finding.text for finding in (*diverged(run, kept), *doubts(run, kept, rows))]
 
 
@@ -104,9 +103,9 @@ def distrust(kept: Books | None, found: Iterable[Finding], *, of_gradients: bool
 
 def distrusted(run: xr.DataTree) -> tuple[str, ...]:
     """Why the numbers of a run cannot be trusted, for those who make no verdict of it: see ``distrust``."""
-    kept = books(run)
-    attribution = "solo" if run.attrs.get("attribution") == "solo" else "additive"
-    return distrust(kept, doubts(run, kept, usable_steps(run, attribution).rows()))
+    prepared = prepare(run)
+    kept = books(prepared)
+    return distrust(kept, doubts(run, kept, prepared.usable(prepared.attribution).rows()))
 
 
 def taken_back(finding: Finding, because: Sequence[Finding]) -> Finding:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dominance.analyse.books import books
 from dominance.analyse.runs import only_run
-from dominance.analyse.steps import UsableSteps, usable_steps
+from dominance.analyse.steps import UsableSteps
 from dominance.analyse.study.single import Single
 from dominance.analyse.summary import Overview, overview, percent
 from dominance.analyse.verdict import harm
@@ -69,7 +69,7 @@ def verdict(
     """
     run = only_run(run)
     seen = seen or overview(run)
-    steps = usable_steps(run, str(seen.trunk.attrs["attribution"]))
+    steps = seen.run.usable(str(seen.trunk.attrs["attribution"]))
     rows = steps.rows()
     held, pairs = holdings(run, seen, rows), conflicts(seen)
     compared = [] if single is None else harm.against_single(

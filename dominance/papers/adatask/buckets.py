@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dominance.analyse.runs import joined, runs_of
+from dominance.analyse.joining import joined
+from dominance.analyse.runs import runs_of
 from dominance.analyse.updates import rau_buckets
 from dominance.papers.item import Claim, Form, Item, Judgement, Wish
 from dominance.papers.jobs import Training

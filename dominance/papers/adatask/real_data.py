@@ -6,7 +6,7 @@ from typing import Any
 
 import xarray as xr
 
-from dominance.analyse.runs import over_runs
+from dominance.analyse.joining import over_runs
 from dominance.analyse.updates import rau_buckets
 from dominance.papers.adatask.buckets import LINES, PAPER
 from dominance.papers.item import Claim, Form, Item, Judgement, Wish

@@ -1,0 +1,100 @@
+"""What is said of one run, said of several: the results side by side, along a leading dim ``run``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from inspect import signature
+from typing import Any, Concatenate, ParamSpec
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from dominance.analyse.prepared import PreparedRun
+from dominance.analyse.runs import Runs, runs_of
+from dominance.errors import BadOption
+
+P = ParamSpec("P")
+
+
+def over_runs(
+    analyse: Callable[Concatenate[PreparedRun, P], xr.Dataset],
+) -> Callable[Concatenate[Runs | PreparedRun, P], xr.Dataset]:
+    """Make an analyser of a prepared run take any run, and several: their results, joined along a leading dim ``run``.
+
+    Steps are joined, in increasing order; tasks, layers and other names keep the order in which they first appear.
+    Where a run lacks one of them its numbers are NaN (truth values then become 1.0, 0.0 and NaN) and its names "".
+    Attributes on which all runs agree stay; the others become lists along ``run``, None where a run has no such.
+
+    Raises:
+        BadOption: as :func:`runs_of`; or the runs keep different coordinates, and the result has one value for each.
+    """
+
+    @wraps(analyse)
+    def several(*args: Any, **kwargs: Any) -> xr.Dataset:
+        run, rest = (args[0], args[1:]) if args or "run" not in kwargs else (kwargs.pop("run"), ())
+        if isinstance(run, PreparedRun):
+            return analyse(run, *rest, **kwargs)
+        found = runs_of(run)
+        if isinstance(run, xr.DataTree) and "run" not in run.dims:
+            return analyse(PreparedRun(next(iter(found.values()))), *rest, **kwargs)
+        return joined({name: analyse(PreparedRun(one), *rest, **kwargs) for name, one in found.items()})
+
+    shown = signature(analyse)
+    first, *others = shown.parameters.values()
+    vars(several)["__signature__"] = shown.replace(parameters=[first.replace(annotation="Runs"), *others])
+    return several
+
+
+def joined(results: Mapping[str, xr.Dataset]) -> xr.Dataset:
+    """The results of several runs as one, along a leading dim ``run``; as :func:`over_runs` says.
+
+    >>> from dominance.analyse.joining import joined
+    >>> one, other = (xr.Dataset({"x": ("step", [1.0, 2.0])}, {"step": steps}) for steps in ([0, 1], [1, 2]))
+    >>> joined({"one": one, "other": other}).x.values
+    array([[ 1.,  2., nan],
+           [nan,  1.,  2.]])
+    """
+    found = list(results.values())
+    for dim in dict.fromkeys(str(dim) for one in found for dim in one.dims):
+        if len({one.sizes.get(dim) for one in found}) > 1 and any(dim not in one.indexes for one in found):
+            raise BadOption(f"the runs hold different numbers of {dim}", fix="analyse them one by one")
+    if any("coord" in one.dims and not _same_coords(found[0], one) for one in found):
+        raise BadOption("the runs keep different coordinates", fix="analyse them one by one")
+    labels = {dim: _union(dim, found) for dim in dict.fromkeys(str(dim) for one in found for dim in one.indexes)}
+    aligned = [_padded(one, labels) for one in found]
+    names = np.empty(len(found), dtype=object)
+    names[:] = list(results)
+    whole = xr.concat(
+        aligned, xr.Variable("run", names), join="exact", data_vars="all", coords="different", compat="equals",
+        combine_attrs="drop",
+    )  # fmt: skip
+    keys = dict.fromkeys(key for one in found for key in one.attrs)
+    values = {key: [one.attrs.get(key) for one in found] for key in keys}
+    whole.attrs = {key: each[0] if len(set(map(repr, each))) == 1 else each for key, each in values.items()}
+    return whole
+
+
+def _same_coords(one: xr.Dataset, other: xr.Dataset) -> bool:
+    """Whether both have the same parameters along coord, of which each is one scalar."""
+    names = [name for name in one.coords if one[name].dims == ("coord",)]
+    return all(name in other.coords and np.array_equal(one[name].to_numpy(), other[name].to_numpy()) for name in names)
+
+
+def _union(dim: str, found: list[xr.Dataset]) -> pd.Index[Any]:
+    indexes = [one.indexes[dim] for one in found if dim in one.indexes]
+    values = list(dict.fromkeys(value for index in indexes for value in index.tolist()))
+    if dim == "step":
+        values.sort()
+    return indexes[0] if all(index.equals(indexes[0]) for index in indexes) else pd.Index(values, name=dim)
+
+
+def _padded(one: xr.Dataset, labels: Mapping[str, pd.Index[Any]]) -> xr.Dataset:
+    wanted = {dim: index for dim, index in labels.items() if dim in one.indexes and not index.equals(one.indexes[dim])}
+    if not wanted:
+        return one
+    touched = {str(name): each for name, each in one.variables.items() if set(map(str, each.dims)) & wanted.keys()}
+    words = {name: "" for name, each in touched.items() if each.dtype.kind in "OUST" and name not in wanted}
+    fill: Any = dict.fromkeys(map(str, one.variables), np.nan) | words
+    return one.reindex(wanted, fill_value=fill)
