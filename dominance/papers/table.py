@@ -12,6 +12,7 @@ from typing import Any
 
 from dominance.errors import BadOption, RunExists
 from dominance.plots import backends, sheets
+from dominance.plots.backends import Backend
 from dominance.plots.labels import fit, wrap
 
 FORMATS = ("pdf", "png", "svg", "csv", "md")
@@ -77,7 +78,7 @@ class Table:
         written: list[Path] = b.save([self.draw(b)], path, format)
         return written
 
-    def draw(self, b: Any) -> Any:
+    def draw(self, b: Backend) -> Any:
         """One figure, as wide as one or two columns of a paper; columns that do not fit stand in a block below."""
         total, size, blocks = self._blocks(b)
         rules = sum(1 for row in self.rows if not row)
@@ -94,7 +95,7 @@ class Table:
             b.text(figure, _EDGE, y + 0.1, "\n".join(note), size=sheets.SMALL, vertical="top")
         return figure
 
-    def _widths(self, b: Any, size: float) -> list[float]:
+    def _widths(self, b: Backend, size: float) -> list[float]:
         """Inches that each column needs at a size of type; bold is a tenth wider."""
         cells = [list(column) for column in zip(*(row for row in self.rows if row), strict=True)] or [[]] * len(
             self.header
@@ -104,7 +105,7 @@ class Table:
             for name, column in zip(self.header, cells, strict=True)
         ]
 
-    def _blocks(self, b: Any) -> tuple[float, float, list[list[int]]]:
+    def _blocks(self, b: Backend) -> tuple[float, float, list[list[int]]]:
         """Width of the figure, size of the type, and the columns of each block, after the first column."""
         need = self._widths(b, sheets.SMALL)
         everything = list(range(1, len(need)))
@@ -128,7 +129,7 @@ class Table:
                 return sheets.TWO_COLUMNS, sheets.SMALL, blocks
         return sheets.TWO_COLUMNS, SMALLEST, [[column] for column in everything]
 
-    def _block(self, b: Any, figure: Any, columns: Sequence[int], size: float, total: float, y: float) -> None:
+    def _block(self, b: Backend, figure: Any, columns: Sequence[int], size: float, total: float, y: float) -> None:
         """The first column and some others, from ``y`` inches downwards, spread over the width."""
         shown = [0, *columns]
         need = self._widths(b, size)

@@ -12,7 +12,7 @@ from dominance.analyse.alignment import alignment
 from dominance.analyse.kernels.alignment import diff
 from dominance.errors import BadOption, NothingRecorded
 from dominance.plots import backends, series, sheets, source
-from dominance.plots.backends import Entry
+from dominance.plots.backends import Backend, Entry
 from dominance.plots.labels import Labeller, relabel
 from dominance.plots.losses import MOST_POINTS
 from dominance.plots.palette import DASHES, INK, TASKS
@@ -119,7 +119,7 @@ def _most(values: Any) -> float:
     return float(min(known.max(), 3 * np.quantile(known, 0.9))) if len(known) else 0.0
 
 
-def _both(b: Any, axes: Any, x: Any, raw: Any, smooth: Any, colour: str, dashes: str = "-") -> None:
+def _both(b: Backend, axes: Any, x: Any, raw: Any, smooth: Any, colour: str, dashes: str = "-") -> None:
     """The pale raw series, or its range in bins, and a dark smooth one."""
     if len(x) > MOST_POINTS:
         place, _, low, high = series.binned(x, raw, MOST_POINTS)
@@ -133,7 +133,7 @@ def _both(b: Any, axes: Any, x: Any, raw: Any, smooth: Any, colour: str, dashes:
         b.line(axes, x[alone], smooth[alone], colour=colour, marker=True, label="single")
 
 
-def _values_on(b: Any, axes: Any, values: Any) -> None:
+def _values_on(b: Backend, axes: Any, values: Any) -> None:
     """A y axis that holds 0 and the values."""
     known = values[np.isfinite(values)]
     low, high = min(0.0, float(known.min())), max(0.0, float(known.max()))
@@ -143,7 +143,7 @@ def _values_on(b: Any, axes: Any, values: Any) -> None:
     b.axis(axes, "y", limits=limits, ticks=ticks, labels=series.numbers(ticks))
 
 
-def _by_layer(b: Any, data: xr.Dataset, layers: Layers, labeller: Labeller | None, ax: Any) -> Plot:
+def _by_layer(b: Backend, data: xr.Dataset, layers: Layers, labeller: Labeller | None, ax: Any) -> Plot:
     """Bars of the mean over steps."""
     known = source.known_layers(data["sim"])
     if not known:

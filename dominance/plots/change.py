@@ -12,7 +12,7 @@ from dominance.analyse.groups import ALL_SHARED
 from dominance.analyse.study.change import Change, Line
 from dominance.errors import BadOption
 from dominance.plots import backends, series
-from dominance.plots.backends import Box, Entry
+from dominance.plots.backends import Backend, Box, Entry
 from dominance.plots.labels import Labeller, fit, relabel, wrap
 from dominance.plots.palette import GREY, INK, TASKS
 from dominance.plots.result import Plot
@@ -111,7 +111,7 @@ def _runs(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{len(names)} runs, the first {names[0]}"
 
 
-def _sheet(b: Any, panels: Sequence[tuple[str, list[Line], float]], note: str, labeller: Labeller | None) -> Any:
+def _sheet(b: Backend, panels: Sequence[tuple[str, list[Line], float]], note: str, labeller: Labeller | None) -> Any:
     """Two panels a row."""
     entries = [Entry("before", _BEFORE, marker="o"), Entry("after", _AFTER, marker="s")]
     words = wrap(note, TWO_COLUMNS - 2 * _EDGE, b, SMALL)
@@ -137,7 +137,7 @@ def _sheet(b: Any, panels: Sequence[tuple[str, list[Line], float]], note: str, l
     return figure, made
 
 
-def _panel(b: Any, axes: Any, lines: Sequence[Line], by: float, labeller: Labeller | None) -> None:
+def _panel(b: Backend, axes: Any, lines: Sequence[Line], by: float, labeller: Labeller | None) -> None:
     drawn = []
     for row, line in enumerate(lines):
         scale = by or 100 / abs(line.before.value) if line.before.value or by else float("nan")

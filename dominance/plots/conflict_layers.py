@@ -11,7 +11,7 @@ import xarray as xr
 from dominance.analyse.conflict import conflict_layers
 from dominance.errors import NothingRecorded
 from dominance.plots import backends, sheets, source
-from dominance.plots.backends import Entry
+from dominance.plots.backends import Backend, Entry
 from dominance.plots.labels import Labeller, fit, relabel
 from dominance.plots.palette import DIVERGING, INK
 from dominance.plots.result import Plot
@@ -101,7 +101,7 @@ def plot_conflict_layers(
     return Plot.of_pages(pages, data, note, b)
 
 
-def _draw(b: Any, axes: Any, values: dict[str, Any], threshold: float, width: float) -> None:
+def _draw(b: Backend, axes: Any, values: dict[str, Any], threshold: float, width: float) -> None:
     """Bars, bounds and the threshold of some rows, the first on top; the names of the pairs right of all GCDs.
 
     Args:

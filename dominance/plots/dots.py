@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dominance.plots import series
+from dominance.plots.backends import Backend
 from dominance.plots.palette import GREY, INK, TASKS
 
 
@@ -23,7 +24,7 @@ class Group:
 
 
 def draw(
-    b: Any, axes: Any, groups: Sequence[Group], names: Sequence[str], *, upright: bool, zero: bool = False
+    b: Backend, axes: Any, groups: Sequence[Group], names: Sequence[str], *, upright: bool, zero: bool = False
 ) -> None:
     """Draw the groups at 0, 1, 2... of the x axis, the dots left of the mean; no names: none below the axis.
 

@@ -12,7 +12,7 @@ import xarray as xr
 from dominance.analyse.conflict import gcd
 from dominance.errors import NothingRecorded
 from dominance.plots import backends, series, sheets, source
-from dominance.plots.backends import Entry
+from dominance.plots.backends import Backend, Entry
 from dominance.plots.labels import Labeller, fit, relabel
 from dominance.plots.losses import MOST_POINTS, raw_and_smooth
 from dominance.plots.palette import DIVERGING, INK, TASKS
@@ -82,7 +82,7 @@ def plot_gcd(
     return _by_layer(b, data, values, words, relabel(data["layer"].values.tolist(), labeller), left_out, ax)
 
 
-def _over_steps(b: Any, data: xr.Dataset, values: Any, words: list[str], left_out: str, ax: Any) -> Plot:
+def _over_steps(b: Backend, data: xr.Dataset, values: Any, words: list[str], left_out: str, ax: Any) -> Plot:
     """values: (pair, step)."""
     x = data["step"].values.astype(float)
     window = series.window_of(len(x))
@@ -108,7 +108,7 @@ def _over_steps(b: Any, data: xr.Dataset, values: Any, words: list[str], left_ou
 
 
 def _by_layer(
-    b: Any, data: xr.Dataset, values: Any, words: list[str], layers: list[str], left_out: str, ax: Any
+    b: Backend, data: xr.Dataset, values: Any, words: list[str], layers: list[str], left_out: str, ax: Any
 ) -> Plot:
     """values: (pair, layer, step)."""
     known = np.isfinite(values).any(axis=2)

@@ -13,7 +13,7 @@ import xarray as xr
 from dominance.analyse.geometry import geometry
 from dominance.errors import NothingRecorded
 from dominance.plots import backends, series, sheets, source
-from dominance.plots.backends import Entry
+from dominance.plots.backends import Backend, Entry
 from dominance.plots.labels import Labeller, fit, relabel
 from dominance.plots.palette import GREY, INK, TASKS, lines_of
 from dominance.plots.result import Plot
@@ -131,7 +131,7 @@ def plot_geometry(
     return _table(b, data, shown, entries, note, relabel(data["layer"].values.tolist(), labeller))
 
 
-def _panels(b: Any, data: xr.Dataset, drawn: _Drawn, entries: list[Entry], note: str, ax: Any) -> Plot:
+def _panels(b: Backend, data: xr.Dataset, drawn: _Drawn, entries: list[Entry], note: str, ax: Any) -> Plot:
     """A panel for each measure, of each layer."""
     layers = data["layer"].values.tolist()
     places = [(layer, measure) for layer in range(len(layers)) for measure in _MEASURES]
@@ -149,7 +149,7 @@ def _panels(b: Any, data: xr.Dataset, drawn: _Drawn, entries: list[Entry], note:
     return Plot(sheet.figures, sheet.axes, data, note, b)
 
 
-def _table(b: Any, data: xr.Dataset, drawn: _Drawn, entries: list[Entry], note: str, rows: Any) -> Plot:
+def _table(b: Backend, data: xr.Dataset, drawn: _Drawn, entries: list[Entry], note: str, rows: Any) -> Plot:
     """A row for each layer, a column for each measure, whose scale stands in its title."""
     columns = []
     for measure in _MEASURES:
@@ -167,7 +167,7 @@ def _table(b: Any, data: xr.Dataset, drawn: _Drawn, entries: list[Entry], note: 
     return Plot(sheet.figures, sheet.axes, data, note, b)
 
 
-def _lines(b: Any, axes: Any, x: Any, values: Any, measure: _Measure) -> None:
+def _lines(b: Backend, axes: Any, x: Any, values: Any, measure: _Measure) -> None:
     """values: (pair, step)."""
     kept = series.thin(len(x), 300)
     if measure.mark is not None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from dominance.errors import NothingRecorded
 from dominance.plots import backends, series, sheets, source
+from dominance.plots.backends import Backend
 from dominance.plots.labels import Labeller, relabel
 from dominance.plots.palette import GREY, of_tasks
 from dominance.plots.result import Plot
@@ -86,7 +87,7 @@ def weight_words(weight: Any) -> str:
     return f"weight {low}" if low == high else f"weight {low} to {high}"
 
 
-def raw_and_smooth(b: Any, axes: Any, x: Any, y: Any, window: int, colour: str) -> None:
+def raw_and_smooth(b: Backend, axes: Any, x: Any, y: Any, window: int, colour: str) -> None:
     """The pale raw series, or its range in bins when it is long, and the dark mean over ``window`` samples."""
     x, y = series.opened(x, y, window)
     mean = series.smooth(y, window)
@@ -105,7 +106,7 @@ def raw_and_smooth(b: Any, axes: Any, x: Any, y: Any, window: int, colour: str) 
 
 
 def _panel(
-    b: Any,
+    b: Backend,
     axes: Any,
     x: Any,
     y: Any,

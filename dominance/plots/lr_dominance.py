@@ -11,7 +11,7 @@ import xarray as xr
 from dominance.analyse.learning_rate import lr_dominance
 from dominance.errors import NothingRecorded
 from dominance.plots import backends, series, sheets, source
-from dominance.plots.backends import Entry
+from dominance.plots.backends import Backend, Entry
 from dominance.plots.labels import Labeller, fit, relabel
 from dominance.plots.palette import lines_of
 from dominance.plots.result import Plot
@@ -77,7 +77,7 @@ def plot_lr_dominance(
 
 
 def _panel(
-    b: Any, axes: Any, data: xr.Dataset, lines: Sequence[tuple[str, str]], filling: int, below: bool, most: int
+    b: Backend, axes: Any, data: xr.Dataset, lines: Sequence[tuple[str, str]], filling: int, below: bool, most: int
 ) -> None:
     x = data["step"].values.astype(float)
     limits = source.span(data)
@@ -116,7 +116,7 @@ def _filling(data: xr.Dataset) -> int:
     return 0
 
 
-def _closeness(b: Any, data: xr.Dataset, words: Sequence[str], width: float) -> list[str]:
+def _closeness(b: Backend, data: xr.Dataset, words: Sequence[str], width: float) -> list[str]:
     """For each layer: the closeness of two tasks, or of the nearest of more, in a line that fits the panel."""
     last = data["closeness"].isel(step=-1).transpose("layer", "task").values
     room = width - b.text_width("nearest  0.00", sheets.SMALL) - 0.15

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dominance.analyse.noise import noise_importance
 from dominance.errors import BadOption, NothingRecorded
 from dominance.plots import backends, series, sheets, source
-from dominance.plots.backends import Entry
+from dominance.plots.backends import Backend, Entry
 from dominance.plots.labels import Labeller, fit, relabel
 from dominance.plots.palette import DIVERGING, INK, points_of
 from dominance.plots.result import Plot
@@ -105,7 +105,7 @@ def _sweeps(data: xr.Dataset) -> list[_Sweep]:
     return [_Sweep(s.places[np.argsort(s.x)], np.sort(s.x), s.title, s.label) for s in found]
 
 
-def _lines(b: Any, data: xr.Dataset, main: dict[str, str], labeller: Labeller | None, ax: Any) -> Plot:
+def _lines(b: Backend, data: xr.Dataset, main: dict[str, str], labeller: Labeller | None, ax: Any) -> Plot:
     sweeps = _sweeps(data)
     owners = [str(name) for name in data["owner"].values]
     named = fit(relabel(owners, labeller), 1.5, b, sheets.NORMAL)
@@ -146,7 +146,7 @@ def _lines(b: Any, data: xr.Dataset, main: dict[str, str], labeller: Labeller | 
 
 
 def _panel(
-    b: Any,
+    b: Backend,
     axes: Any,
     data: xr.Dataset,
     sweep: _Sweep,
@@ -196,7 +196,7 @@ def _limits(data: xr.Dataset, sweep: _Sweep, main: dict[str, str]) -> tuple[floa
 
 
 def _by_layer(
-    b: Any, data: xr.Dataset, main: dict[str, str], layers: str | Sequence[str], labeller: Labeller | None, ax: Any
+    b: Backend, data: xr.Dataset, main: dict[str, str], layers: str | Sequence[str], labeller: Labeller | None, ax: Any
 ) -> Plot:
     names, left_out = source.choose_layers([str(name) for name in data["layer"].values], layers)
     data = data.sel(layer=names)

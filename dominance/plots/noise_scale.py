@@ -10,7 +10,7 @@ import numpy as np
 from dominance.analyse.noise_scale import noise_scale
 from dominance.errors import NothingRecorded
 from dominance.plots import backends, series, sheets, source
-from dominance.plots.backends import Entry
+from dominance.plots.backends import Backend, Entry
 from dominance.plots.labels import Labeller, relabel
 from dominance.plots.palette import INK, SEQUENTIAL, points_of
 from dominance.plots.result import Plot
@@ -111,7 +111,13 @@ def _limits(scale: Any, low: Any, high: Any) -> tuple[float, float]:
 
 
 def _points(
-    b: Any, axes: Any, scale: Any, low: Any, high: Any, looks: Sequence[tuple[str, str]], limits: tuple[float, float]
+    b: Backend,
+    axes: Any,
+    scale: Any,
+    low: Any,
+    high: Any,
+    looks: Sequence[tuple[str, str]],
+    limits: tuple[float, float],
 ) -> None:
     """One row a layer, the tasks beside each other within it."""
     rows, count = scale.shape
@@ -130,7 +136,7 @@ def _points(
         b.line(axes, np.minimum(scale[inside, k], end), place[inside], colour=colour, marker=mark, label="noise scale")
 
 
-def _table(b: Any, data: Any, scale: Any, rows: list[str], columns: list[str], note: str) -> Plot:
+def _table(b: Backend, data: Any, scale: Any, rows: list[str], columns: list[str], note: str) -> Plot:
     """A table of numbers, coloured by decades."""
     low, high = (float(np.log10(limit)) for limit in _limits(scale, scale, scale))
     with np.errstate(divide="ignore"):

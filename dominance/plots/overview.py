@@ -13,7 +13,7 @@ from dominance.analyse.groups import ALL_SHARED
 from dominance.analyse.summary import Overview, overview, percent
 from dominance.errors import BadOption, NothingRecorded
 from dominance.plots import backends, series, source
-from dominance.plots.backends import Box, Entry
+from dominance.plots.backends import Backend, Box, Entry
 from dominance.plots.labels import Labeller, fit, relabel, wrap
 from dominance.plots.palette import DASHES, GREY, INK, lines_of, of_tasks
 from dominance.plots.result import Plot
@@ -96,7 +96,7 @@ class _Shown:
 
     def __init__(
         self,
-        b: Any,
+        b: Backend,
         run: xr.DataTree,
         data: xr.Dataset,
         seen: Overview,
@@ -278,7 +278,7 @@ class _Shown:
         self.b.axis(axes, "x", limits=self.limits, ticks=ticks, labels=series.numbers(ticks))
 
 
-def _line(b: Any, axes: Any, x: Any, y: Any, colour: str, dashes: str) -> None:
+def _line(b: Backend, axes: Any, x: Any, y: Any, colour: str, dashes: str) -> None:
     kept = series.thin(len(x), 400)
     b.line(axes, x[kept], y[kept], colour=colour, dashes=dashes)
     alone = series.lone(y[kept])

@@ -11,7 +11,7 @@ import xarray as xr
 from dominance.analyse.ownership import NOBODY, ownership
 from dominance.errors import NothingRecorded
 from dominance.plots import backends, series, sheets, source
-from dominance.plots.backends import Entry
+from dominance.plots.backends import Backend, Entry
 from dominance.plots.labels import Labeller, relabel
 from dominance.plots.palette import GREY, INK, of_tasks
 from dominance.plots.result import Plot
@@ -90,7 +90,7 @@ class _Shown:
     """The owners, their colours and words, and how the bands are drawn."""
 
     def __init__(
-        self, b: Any, data: xr.Dataset, everyone: list[str], chosen: list[str], labeller: Labeller | None
+        self, b: Backend, data: xr.Dataset, everyone: list[str], chosen: list[str], labeller: Labeller | None
     ) -> None:
         self.b, self.data = b, data
         colours, hatches = of_tasks(len(everyone))
@@ -158,8 +158,8 @@ class _Shown:
         fits = next((text for text in said if b.text_width(text, sheets.SMALL) <= room), "")
         if fits:
             middle = ((x[0] + x[1]) / 2 - self.limits[0]) / whole
-            options = {"size": sheets.SMALL, "horizontal": "center", "vertical": "center"}
-            b.text(axes, middle, 1 - down, fits, colour=INK if _light(colour) or hatch else "white", **options)
+            ink = INK if _light(colour) or hatch else "white"
+            b.text(axes, middle, 1 - down, fits, size=sheets.SMALL, colour=ink, horizontal="center", vertical="center")
 
 
 def _light(colour: str) -> bool:

@@ -11,7 +11,7 @@ import xarray as xr
 from dominance.analyse.updates import rau_buckets
 from dominance.errors import BadOption, NothingRecorded
 from dominance.plots import backends, series, sheets, source
-from dominance.plots.backends import Entry
+from dominance.plots.backends import Backend, Entry
 from dominance.plots.labels import Labeller, relabel
 from dominance.plots.palette import GREY, buckets_of, diverging, of_tasks
 from dominance.plots.result import Plot
@@ -98,7 +98,7 @@ def plot_rau_buckets(
 class _Shown:
     """The chosen shares, their words, and how one panel of them is drawn."""
 
-    def __init__(self, b: Any, data: xr.Dataset, tasks: list[str], layers: list[str], everyone: list[str]) -> None:
+    def __init__(self, b: Backend, data: xr.Dataset, tasks: list[str], layers: list[str], everyone: list[str]) -> None:
         self.b, self.data, self.tasks, self.layers, self.count = b, data, tasks, layers, len(everyone)
         self.of_runs = "shown" in data.attrs
         self.owner, self.others = tasks[0], "others"

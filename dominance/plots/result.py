@@ -13,6 +13,7 @@ import xarray as xr
 
 from dominance.errors import BadOption, RunExists
 from dominance.plots import backends
+from dominance.plots.backends import Backend
 
 FORMATS = ("pdf", "png", "svg")
 
@@ -31,12 +32,12 @@ class Plot:
     backend: Any = "matplotlib"
 
     @classmethod
-    def on(cls, axes: Any, data: xr.Dataset, note: str, b: Any) -> Plot:
+    def on(cls, axes: Any, data: xr.Dataset, note: str, b: Backend) -> Plot:
         """Of one panel, in axes that were given."""
         return cls([b.figure_of(axes)], _flat([axes]), data, note, b)
 
     @classmethod
-    def of_pages(cls, pages: Sequence[Any], data: xr.Dataset, note: str, b: Any) -> Plot:
+    def of_pages(cls, pages: Sequence[Any], data: xr.Dataset, note: str, b: Backend) -> Plot:
         """Of the pages of a table, which have a figure and axes each."""
         return cls([page.figure for page in pages], _flat([page.axes for page in pages]), data, note, b)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dominance.plots.backends import Box, Entry
+from dominance.plots.backends import Backend, Box, Entry
 from dominance.plots.labels import fit, wrap
 from dominance.plots.palette import INK
 from dominance.plots.source import given_axes
@@ -67,7 +67,7 @@ def panel_width(count: int, most: int = 5) -> float:
     return 2.9 if count == 1 else 6.4 / columns_for(count, most) - 0.2
 
 
-def legend_rows(b: Any, entries: Sequence[Entry], width: float) -> list[list[Entry]]:
+def legend_rows(b: Backend, entries: Sequence[Entry], width: float) -> list[list[Entry]]:
     """The entries in rows of at most ``width`` inches; a label wider than that is shortened."""
     if not entries:
         return []
@@ -84,7 +84,7 @@ def legend_rows(b: Any, entries: Sequence[Entry], width: float) -> list[list[Ent
     return rows
 
 
-def _frame(b: Any, width: float, body: float, around: Around, page: str) -> tuple[Any, float]:
+def _frame(b: Backend, width: float, body: float, around: Around, page: str) -> tuple[Any, float]:
     """A figure with legend, note and x label; returns it with the height at which the body's upper edge lies."""
     note = wrap(" ".join(part for part in (around.note, page) if part), width - 2 * _EDGE, b, SMALL)
     note = [line for line in note if line]
@@ -103,14 +103,14 @@ def _frame(b: Any, width: float, body: float, around: Around, page: str) -> tupl
     return figure, below + name + body
 
 
-def _overhead(b: Any, width: float, around: Around) -> float:
+def _overhead(b: Backend, width: float, around: Around) -> float:
     lines = len(wrap(f"{around.note} Page 10 of 10.", width - 2 * _EDGE, b, SMALL))
     legend = len(legend_rows(b, around.legend, width - 2 * _EDGE)) * LINE + 0.05
     return _EDGE + legend + lines * LINE + 0.08 + _NAME
 
 
 def grid(
-    b: Any,
+    b: Backend,
     titles: Sequence[str],
     around: Around,
     *,
@@ -171,7 +171,9 @@ def grid(
     return sheet
 
 
-def panels(b: Any, titles: Sequence[str], around: Around, ax: Any, *, legend: bool = False, **options: Any) -> Sheet:
+def panels(
+    b: Backend, titles: Sequence[str], around: Around, ax: Any, *, legend: bool = False, **options: Any
+) -> Sheet:
     """:func:`grid`; or the user's axes, a panel each, with the titles and the labels of both axes.
 
     Args:
@@ -197,7 +199,7 @@ def panels(b: Any, titles: Sequence[str], around: Around, ax: Any, *, legend: bo
 
 
 def table(
-    b: Any,
+    b: Backend,
     rows: Sequence[str],
     columns: Sequence[str],
     around: Around,
@@ -236,8 +238,8 @@ def table(
         for i in inside:
             bottom = start - header - (i - first_row + 1) * (height + 0.06) + 0.06
             label = named_rows[i] + (f"\n{row_notes[i]}" if row_notes and row_notes[i] else "")
-            place = {"horizontal": "right", "vertical": "center"}
-            b.text(figure, left - 0.06, bottom + height / 2, label, size=SMALL, **place)
+            middle = bottom + height / 2
+            b.text(figure, left - 0.06, middle, label, size=SMALL, horizontal="right", vertical="center")
             for j in beside:
                 x = left + (j - first_column) * (panel + gap)
                 sheet.axes[i, j] = b.new_axes(figure, Box(x, bottom, panel, height))
@@ -249,11 +251,10 @@ def table(
     return sheet
 
 
-def _upright(b: Any, figure: Any, words: str, middle: float, room: float) -> None:
+def _upright(b: Backend, figure: Any, words: str, middle: float, room: float) -> None:
     """The name of the y axes at the left edge."""
     label = "\n".join(fit(words.split("\n"), room - 0.1, b, NORMAL))
-    place = {"rotation": 90, "horizontal": "left", "vertical": "center"}
-    b.text(figure, _EDGE - 0.02, middle, label, size=NORMAL, **place)
+    b.text(figure, _EDGE - 0.02, middle, label, size=NORMAL, rotation=90, horizontal="left", vertical="center")
 
 
 @dataclass
@@ -272,7 +273,7 @@ class Heat:
 
 
 def heat(
-    b: Any,
+    b: Backend,
     rows: Sequence[str],
     columns: Sequence[str],
     around: Around,
@@ -331,7 +332,7 @@ def heat(
 
 
 def colour_bar(
-    b: Any, axes: Any, colours: Sequence[str], low: float, high: float, ticks: Sequence[tuple[float, str]]
+    b: Backend, axes: Any, colours: Sequence[str], low: float, high: float, ticks: Sequence[tuple[float, str]]
 ) -> None:
     """Fill the axes of a colour bar; ``ticks`` are (value, words)."""
     steps = 60
@@ -341,7 +342,7 @@ def colour_bar(
     b.axis(axes, "y", limits=(1, 0))
 
 
-def names_on_sides(b: Any, page: Heat) -> None:
+def names_on_sides(b: Backend, page: Heat) -> None:
     """Row names at the left, column names above, of a page of cells."""
     rows, columns = np.arange(len(page.row_names)) + 0.5, np.arange(len(page.column_names)) + 0.5
     b.axis(page.axes, "y", limits=(len(rows), 0), ticks=rows, labels=page.row_names, marks=False)

@@ -10,7 +10,7 @@ import xarray as xr
 
 from dominance.errors import BadOption, NothingRecorded
 from dominance.plots import backends, series, sheets, source
-from dominance.plots.backends import Entry
+from dominance.plots.backends import Backend, Entry
 from dominance.plots.dots import Group, draw
 from dominance.plots.labels import Labeller, fit, relabel
 from dominance.plots.palette import INK, TASKS
@@ -67,7 +67,7 @@ def plot_tci(
 
 
 def _at_the_end(
-    b: Any, data: xr.Dataset, shown: list[tuple[str, str]], titles: list[str], ax: Any, metrics: str
+    b: Backend, data: xr.Dataset, shown: list[tuple[str, str]], titles: list[str], ax: Any, metrics: str
 ) -> Plot:
     groups = []
     for task, metric in shown:
@@ -95,7 +95,7 @@ def _at_the_end(
     return Plot(sheet.figures, sheet.axes, data, note, b)
 
 
-def _over_epochs(b: Any, data: xr.Dataset, shown: list[tuple[str, str]], titles: list[str], ax: Any) -> Plot:
+def _over_epochs(b: Backend, data: xr.Dataset, shown: list[tuple[str, str]], titles: list[str], ax: Any) -> Plot:
     several = data.sizes["run"] > 1
     note = "TCI / |score alone at that epoch|, with the sign that makes more worse."
     entries = [Entry("mean over runs" if several else "TCI", TASKS[0], line=True)]

@@ -10,7 +10,7 @@ import xarray as xr
 
 from dominance.errors import BadOption, NothingRecorded
 from dominance.plots import backends, series, sheets, source
-from dominance.plots.backends import Entry
+from dominance.plots.backends import Backend, Entry
 from dominance.plots.labels import Labeller, relabel
 from dominance.plots.palette import INK, MARKS, TASKS, TIME
 from dominance.plots.result import Plot
@@ -82,7 +82,7 @@ def plot_tci_gcd(
     return Plot(sheet.figures, sheet.axes, data, note, b)
 
 
-def _panel(b: Any, axes: Any, data: xr.Dataset, over_epochs: bool) -> None:
+def _panel(b: Backend, axes: Any, data: xr.Dataset, over_epochs: bool) -> None:
     x, y, epoch = data["gcd"].to_numpy(), 100 * data["tci"].to_numpy(), data["epoch"].to_numpy()
     span = _span(y)
     ticks = series.nice_ticks(*span, 4)

@@ -14,7 +14,7 @@ from dominance.analyse.verdict.rules import CONFLICT, LIKELY
 from dominance.analyse.verdict.verdict import verdict
 from dominance.errors import BadOption, NothingRecorded
 from dominance.plots import backends, source
-from dominance.plots.backends import Box
+from dominance.plots.backends import Backend, Box
 from dominance.plots.labels import Labeller, fit, relabel, wrap
 from dominance.plots.palette import DIVERGING, INK, SEQUENTIAL
 from dominance.plots.result import Plot
@@ -86,7 +86,7 @@ def plot_verdict(
 class _Shown:
     """The numbers and words of the picture."""
 
-    def __init__(self, b: Any, data: xr.Dataset, labeller: Labeller | None) -> None:
+    def __init__(self, b: Backend, data: xr.Dataset, labeller: Labeller | None) -> None:
         self.b, self.data = b, data
         self.tasks = relabel(data["task"].values.tolist(), labeller)
         self.rows = relabel(data["layer"].values.tolist(), labeller)

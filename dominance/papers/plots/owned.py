@@ -9,7 +9,7 @@ import xarray as xr
 
 from dominance.errors import BadOption
 from dominance.plots import backends, series, sheets, source
-from dominance.plots.backends import Entry
+from dominance.plots.backends import Backend, Entry
 from dominance.plots.labels import shorten
 from dominance.plots.palette import INK, lines_of
 from dominance.plots.result import Plot
@@ -97,7 +97,7 @@ def _owned(data: xr.Dataset) -> xr.Dataset:
     )
 
 
-def _panels(b: Any, found: xr.Dataset, around: sheets.Around) -> tuple[sheets.Sheet, bool]:
+def _panels(b: Backend, found: xr.Dataset, around: sheets.Around) -> tuple[sheets.Sheet, bool]:
     """A panel for each run; with several layers a table. Says whether the runs have no names."""
     runs, layers = ([str(name) for name in found[dim].values] for dim in ("run", "layer"))
     if len(layers) > 1:

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from dominance.plots import backends, series, sheets
-from dominance.plots.backends import Entry
+from dominance.plots.backends import Backend, Entry
 from dominance.plots.palette import GREY, INK, TIME
 from dominance.plots.result import Plot
 
@@ -58,10 +58,10 @@ def plot_trajectories(data: xr.Dataset, *, backend: str | Any = "matplotlib") ->
     return Plot(sheet.figures, sheet.axes, data, note, b)
 
 
-_CENTRED = {"horizontal": "center", "vertical": "center", "colour": INK}
+_CENTRED: dict[str, Any] = {"horizontal": "center", "vertical": "center", "colour": INK}
 
 
-def _way(b: Any, axes: Any, x: np.ndarray, y: np.ndarray) -> None:
+def _way(b: Backend, axes: Any, x: np.ndarray, y: np.ndarray) -> None:
     """One way in pieces of equal length in points, from the first colour to the last; a dot where it begins."""
     edges = np.linspace(0, len(x) - 1, len(TIME) + 1).round().astype(int)
     for low, high, colour in zip(edges[:-1], edges[1:], TIME, strict=True):
@@ -70,7 +70,7 @@ def _way(b: Any, axes: Any, x: np.ndarray, y: np.ndarray) -> None:
         b.line(axes, x[:1], y[:1], colour=INK, marker=True)
 
 
-def _levels(b: Any, axes: Any, x: tuple[float, float], y: tuple[float, float]) -> None:
+def _levels(b: Backend, axes: Any, x: tuple[float, float], y: tuple[float, float]) -> None:
     """Straight lines on which the mean of both losses is the same."""
     for level in np.linspace(x[0] + y[0], x[1] + y[1], _LEVELS + 2)[1:-1]:
         b.line(axes, np.array(x), level - np.array(x), colour=GREY, width=0.4)

@@ -1,18 +1,19 @@
 """What draws: matplotlib, matplotlib in seaborn's look, or nothing but a record of the calls.
 
-Every backend is a module with the same functions under the same signatures; plots know no other way to draw. Lengths
-are in inches from the lower left corner of the figure, sizes of text in points.
+Every backend is a module with the functions of ``Backend``, under the same signatures.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import wraps
 from importlib import import_module
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from dominance.errors import BadOption
+from dominance.plots.backends.protocol import Backend as Backend
+from dominance.plots.backends.protocol import Box as Box
+from dominance.plots.backends.protocol import Entry as Entry
 
 BACKENDS = {
     "matplotlib": "dominance.plots.backends.matplotlib_",
@@ -20,46 +21,26 @@ BACKENDS = {
     "none": "dominance.plots.backends.none",
 }
 
+if TYPE_CHECKING:
+    from dominance.plots.backends import matplotlib_, none, seaborn_
+
+    _ARE_BACKENDS: tuple[Backend, ...] = (matplotlib_, none, seaborn_)
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-@dataclass(frozen=True)
-class Box:
-    """A rectangle on a figure, in inches."""
-
-    left: float
-    bottom: float
-    width: float
-    height: float
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One entry of a legend: a filled patch, or a line when ``line`` is set, or a point of the shape ``marker``."""
-
-    label: str
-    colour: str
-    hatch: str = ""
-    line: bool = False
-    dashes: str = "-"
-    width: float = 1.0
-    marker: str = ""
-    """Shape of a point, one of ``palette.MARKS``; with ``line`` it stands on the line."""
-
-
-def get(backend: str | Any) -> Any:
+def get(backend: str | Any) -> Backend:
     """The backend of this name; an object that has the functions of one is returned as it is.
 
     Raises:
         BadOption: there is no such backend.
     """
     if not isinstance(backend, str):
-        return backend
+        return cast(Backend, backend)
     if backend not in BACKENDS:
         raise BadOption(f"no plot backend {backend!r}", fix=f"choose from {', '.join(BACKENDS)}")
-    return import_module(BACKENDS[backend])
+    return cast(Backend, import_module(BACKENDS[backend]))
 
 
 def themed(plot: Callable[P, R]) -> Callable[P, R]:

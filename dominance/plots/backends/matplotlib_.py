@@ -20,6 +20,7 @@ from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter, NullLocator
+from numpy.typing import NDArray
 
 from dominance.plots.backends import Box, Entry
 from dominance.plots.backends.style import FONT, MONO, printable, text_width, theme
@@ -36,7 +37,6 @@ NO_DATE = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
 
 
 def figure(width: float, height: float) -> Figure:
-    """An empty figure of a size in inches."""
     with theme():
         made = Figure(figsize=(width, height), facecolor="white")
         FigureCanvasAgg(made)
@@ -44,17 +44,14 @@ def figure(width: float, height: float) -> Figure:
 
 
 def size_of(figure: Any) -> tuple[float, float]:
-    """Width and height in inches of a figure, or of a part of one."""
     return figure.bbox.width / figure.dpi, figure.bbox.height / figure.dpi
 
 
 def figure_of(axes: Any) -> Any:
-    """The figure that holds these axes."""
     return axes.figure
 
 
 def new_axes(figure: Any, box: Box) -> Any:
-    """Axes at a place on the figure."""
     width, height = size_of(figure)
     with theme():
         made = figure.add_axes((box.left / width, box.bottom / height, box.width / width, box.height / height))
@@ -75,7 +72,6 @@ def line(
     marker: bool | str = False,
     label: str = "",
 ) -> None:
-    """A line through the points (broken at NaN), or only markers: dots, or a shape of ``palette.MARKS``."""
     shape = marker if isinstance(marker, str) else "o" if marker else ""
     with theme():
         axes.plot(
@@ -96,7 +92,6 @@ def line(
 def band(
     axes: Any, x: Any, low: Any, high: Any, *, colour: str, alpha: float = 1.0, hatch: str = "", label: str = ""
 ) -> None:
-    """The area between two lines."""
     with theme():
         axes.fill_between(
             x,
@@ -112,7 +107,6 @@ def band(
 
 
 def stacked_area(axes: Any, x: Any, heights: Any, *, colours: Sequence[str]) -> None:
-    """Areas stacked from the bottom; ``heights`` has shape (len(x), areas)."""
     tops = np.cumsum(np.asarray(heights, dtype=float), axis=1)
     bottoms = np.concatenate([np.zeros((len(tops), 1)), tops[:, :-1]], axis=1)
     there_and_back = np.concatenate([x, np.asarray(x)[::-1]])
@@ -126,7 +120,6 @@ def stacked_area(axes: Any, x: Any, heights: Any, *, colours: Sequence[str]) -> 
 
 
 def bars(axes: Any, shares: Any, *, colours: Sequence[str], hatches: Sequence[str], labels: Sequence[str]) -> None:
-    """Horizontal stacked bars, the first row on top; ``shares`` has shape (rows, parts)."""
     values = np.nan_to_num(np.asarray(shares, dtype=float))
     rows, left = np.arange(len(values)), np.zeros(len(values))
     with theme():
@@ -158,7 +151,6 @@ def cells(
     ruled: bool = True,
     size: float = 7.0,
 ) -> None:
-    """A table of coloured cells, row 0 on top; NaN is hatched. ``marks`` (bool) puts a dot into a cell."""
     array = np.ma.masked_invalid(np.asarray(values, dtype=float))
     hidden = np.ma.getmaskarray(array)
     rows, columns = array.shape
@@ -185,7 +177,6 @@ def cells(
 
 
 def image(axes: Any, colours: Any) -> None:
-    """A table of cells in colours of their own, row 0 on top: (row, column, RGBA) from 0 to 1; hatched where A is 0."""
     rows, columns = np.shape(colours)[:2]
     with theme():
         axes.fill_between([0, columns], 0, rows, facecolor="none", edgecolor=GREY, hatch="//////", linewidth=0)
@@ -196,7 +187,6 @@ def image(axes: Any, colours: Any) -> None:
 
 
 def reference(axes: Any, value: float, *, colour: str, dashes: str = "--", width: float = 0.7, label: str = "") -> None:
-    """A horizontal line across the axes."""
     with theme():
         axes.axhline(value, color=colour, linestyle=dashes, linewidth=width, label=label or "_")
 
@@ -206,7 +196,7 @@ def axis(
     which: str,
     *,
     limits: tuple[float, float] | None = None,
-    ticks: Sequence[float] = (),
+    ticks: Sequence[float] | NDArray[Any] = (),
     labels: Sequence[str] = (),
     log: bool = False,
     rotation: float = 0.0,
@@ -214,8 +204,6 @@ def axis(
     marks: bool = True,
     size: float = 7.0,
 ) -> None:
-    """Limits and ticks of the x or y axis. ``labels`` empty: ticks without
-    text; ``marks=False``: text without ticks."""
     with theme():
         the = axes.xaxis if which == "x" else axes.yaxis
         if log:
@@ -236,7 +224,6 @@ def axis(
 
 
 def axis_label(axes: Any, which: str, label: str) -> None:
-    """The label of the x or y axis."""
     with theme():
         the = axes.xaxis if which == "x" else axes.yaxis
         the.set_label_text(printable(label), fontsize=7.5, parse_math=False)
@@ -244,7 +231,6 @@ def axis_label(axes: Any, which: str, label: str) -> None:
 
 
 def title(axes: Any, text: str, *, size: float = 7.5) -> None:
-    """A title over the axes, at their left edge."""
     with theme():
         axes.set_title(printable(text), fontsize=size, loc="left", pad=2.5, parse_math=False)
 
@@ -263,7 +249,6 @@ def text(
     bold: bool = False,
     mono: bool = False,
 ) -> None:
-    """Text on a figure (x, y in inches) or on axes (x, y as fractions of them); ``mono``: in the font of code."""
     options: dict[str, Any] = {"transform": target.transAxes} if not isinstance(target, FigureBase) else {}
     if isinstance(target, FigureBase):
         width, height = size_of(target)
@@ -287,7 +272,6 @@ def text(
 
 
 def rule(figure: Any, left: float, right: float, y: float, *, colour: str = GREY, width: float = 0.5) -> None:
-    """A horizontal line on the figure itself, in inches."""
     across, down = size_of(figure)
     places = {"transform": figure.transSubfigure}
     with theme():
@@ -297,7 +281,6 @@ def rule(figure: Any, left: float, right: float, y: float, *, colour: str = GREY
 
 
 def legend(target: Any, entries: Sequence[Entry], *, x: float = 0.0, y: float = 0.0, columns: int = 1) -> None:
-    """A legend with its upper left corner at (x, y) inches on a figure, or right of axes."""
     with theme():
         handles: list[Any] = []
         for entry in entries:
@@ -335,7 +318,6 @@ def legend(target: Any, entries: Sequence[Entry], *, x: float = 0.0, y: float = 
 
 
 def save(figures: Sequence[Any], path: Path, format: str, **options: Any) -> list[Path]:
-    """Write the figures: one PDF with a page each, or one file each (``name-2.png``...). Returns the files."""
     metadata = {**NO_DATE.get(format, {}), **options.pop("metadata", {})}
     with theme():
         if format == "pdf" and len(figures) > 1:
@@ -352,7 +334,6 @@ def save(figures: Sequence[Any], path: Path, format: str, **options: Any) -> lis
 
 
 def png(figure: Any, *, dpi: int = 144) -> bytes:
-    """The figure as PNG bytes, for notebooks."""
     buffer = BytesIO()
     with theme():
         figure.savefig(buffer, format="png", dpi=dpi)

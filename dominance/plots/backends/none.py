@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from dominance.errors import BadOption
 from dominance.plots.backends import Box, Entry
 from dominance.plots.palette import GREY, INK
@@ -147,7 +149,7 @@ def axis(
     which: str,
     *,
     limits: tuple[float, float] | None = None,
-    ticks: Sequence[float] = (),
+    ticks: Sequence[float] | NDArray[Any] = (),
     labels: Sequence[str] = (),
     log: bool = False,
     rotation: float = 0.0,
