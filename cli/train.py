@@ -16,6 +16,8 @@ from dominance.errors import BadOption, DominanceError, TrainingFailed
 from dominance.schema import DATA_NAME
 from dominance_cli import say
 from dominance_cli.baselines import comparable
+from dominance_cli.flags import RecordingFlags, TrainingFlags
+from dominance_cli.grouped import grouped
 from dominance_cli.rundir import Latest, default_folder
 
 if TYPE_CHECKING:
@@ -25,8 +27,10 @@ if TYPE_CHECKING:
 _WITH_RESUME = ("resume", "baseline", "probe", "quiet")
 
 
+@grouped
 def train(
     context: typer.Context,
+    *,
     benchmark: Annotated[
         str | None, typer.Argument(metavar="BENCHMARK", help="What to train on; see --list.", show_default=False)
     ] = None,
@@ -36,36 +40,7 @@ def train(
         bool,
         typer.Option("--describe", help="Say what BENCHMARK, or with --method M, is and what can be set, and exit."),
     ] = False,
-    optimizer: Annotated[
-        str | None, typer.Option(metavar="O", help="sgd, momentum, adam, adamw, rmsprop or adagrad.")
-    ] = None,
-    architecture: Annotated[
-        str | None, typer.Option(metavar="A", help="hps, mmoe, cgc, ple, cross-stitch or mtan.")
-    ] = None,
-    tasks: Annotated[str | None, typer.Option(metavar="A,B", help="Train these tasks only. [default: all]")] = None,
-    seed: Annotated[int, typer.Option(metavar="S", help="Of everything that is random.")] = 0,
-    epochs: Annotated[int | None, typer.Option(metavar="N", help="Passes over the data.")] = None,
-    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Samples in a step.")] = None,
-    lr: Annotated[float | None, typer.Option(metavar="X", help="Learning rate.")] = None,
-    milestones: Annotated[
-        str | None, typer.Option(metavar="X,Y", help="Shares of the training after which it is divided by ten.")
-    ] = None,
-    warmup: Annotated[int, typer.Option(metavar="N", help="Steps over which it rises from nothing.")] = 0,
-    weight_decay: Annotated[float, typer.Option(metavar="X", help="Of the model's parameters.")] = 0.0,
-    patience: Annotated[
-        int | None, typer.Option(metavar="N", help="Stop after N epochs without a better val result; 0: never.")
-    ] = None,
-    representation: Annotated[
-        bool, typer.Option("--representation", help="Weigh by gradients of the shared representation.")
-    ] = False,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the benchmark; repeatable.")
-    ] = None,
-    options: Annotated[
-        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An argument of the method; repeatable.")
-    ] = None,
-    device: Annotated[str, typer.Option(metavar="D", help="Where to train: cpu, cuda.")] = "cpu",
-    threads: Annotated[int, typer.Option(metavar="N", help="Threads of torch on the CPU.")] = 1,
+    training: TrainingFlags,
     baseline: Annotated[
         list[Path] | None,
         typer.Option(metavar="RUN", help="Compare with this earlier run, such as one of stl; repeatable."),
@@ -79,24 +54,7 @@ def train(
         Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted training, as it was begun.")
     ] = None,
     no_record: Annotated[bool, typer.Option("--no-record", help="Train only; no figures can be drawn.")] = False,
-    every: Annotated[
-        str | None, typer.Option(metavar="N", help="Record one training step in N. [default: the benchmark's, else 10]")
-    ] = None,
-    burst: Annotated[str | None, typer.Option(metavar="B", help="Record B consecutive steps at a time.")] = None,
-    params: Annotated[
-        str | None, typer.Option(metavar="GLOB", help="Record the parameters whose names match. [default: *]")
-    ] = None,
-    budget: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Bytes that the run may take. [default: 1GB]")
-    ] = None,
-    exact: Annotated[bool | None, typer.Option("--exact", help="Keep float32 to the last bit.")] = None,
-    attribution: Annotated[
-        str | None, typer.Option(metavar="KIND", help="additive, solo or both. [default: additive]")
-    ] = None,
-    probe: Annotated[
-        str | None, typer.Option(metavar="NAME", help="noise: evaluate under noise in the end, on the test data.")
-    ] = None,
-    quiet: Annotated[bool | None, typer.Option("-q", "--quiet", help="No progress and no hints.")] = None,
+    recording: RecordingFlags,
 ) -> int:
     """Train a benchmark from scratch with a method, and record it.
 
@@ -109,7 +67,7 @@ def train(
         return 0
     if resume is not None:
         _alone(context)
-        return _go_on(resume, baseline or [], probe, quiet=bool(quiet))
+        return _go_on(resume, baseline or [], recording.probe, quiet=bool(recording.quiet))
     if describe and method is not None:
         from dominance.benchmarks.train.methods import described as method_described
 
@@ -126,40 +84,8 @@ def train(
         return 0
     if method is None:
         raise BadOption("no method is named", fix="give --method equal-weight, or another of `dominance train --list`")
-    from dominance.benchmarks.arguments import pairs
-    from dominance.benchmarks.train.plan import TrainOptions
-
-    chosen = TrainOptions(
-        benchmark=benchmark,
-        method=method,
-        optimizer=optimizer,
-        architecture=architecture,
-        seed=seed,
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        weight_decay=weight_decay,
-        milestones=None if milestones is None else _shares(milestones),
-        warmup=warmup,
-        patience=patience,
-        tasks=None if tasks is None else tuple(part.strip() for part in tasks.split(",") if part.strip()),
-        representation=representation,
-        settings=pairs(settings or [], "--set"),
-        options=pairs(options or [], "--option"),
-        device=device,
-        threads=threads,
-    )
-    recording = {
-        "every": every,
-        "burst": burst,
-        "params": params,
-        "budget": budget,
-        "exact": exact,
-        "attribution": attribution,
-        "probe": probe,
-        "quiet": quiet,
-    }
-    return _train(chosen, recording, output, baseline or [], force=force, no_record=no_record)
+    chosen = training.options(benchmark, method)
+    return _train(chosen, vars(recording), output, baseline or [], force=force, no_record=no_record)
 
 
 def _train(
@@ -314,13 +240,6 @@ def _watching(quiet: bool, came: list[signal.Signals]) -> Iterator[Any]:
             yield progress
     finally:
         restore()
-
-
-def _shares(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(",") if part.strip())
-    except ValueError:
-        raise BadOption(f"milestones {text!r} cannot be read", fix="write them like 0.6,0.8") from None
 
 
 def _list() -> None:

@@ -135,50 +135,87 @@ def noise_importance(
     owners = owners_of(run, tasks)
     declared: dict[str, Any] = {**probe.higher_is_better, **(higher_is_better or {})}
     ways = directions(run, declared)
-    found = shares(run, decay=decay, attribution=attribution)
-    table, moved = found["rau"].sel(task=owners).to_numpy(), np.isfinite(found["rau"].to_numpy()).all(axis=0)
-    if not moved.any():
-        where = run.attrs.get("path", "run")
-        raise NothingRecorded(f"{where}: no task has moved a shared parameter", fix="train for more steps")
-    layer_of = found["coord_layer"].to_numpy()
-    layers = [name for name in run.attrs["layers"] if by_layer and (moved & (layer_of == name)).any()]
-    members = [np.flatnonzero(moved & (layer_of == name)) for name in layers] if by_layer else [np.flatnonzero(moved)]
-    wanted = questions(table, members, settings, repeats, seed)
+    kept = _Kept(run, shares(run, decay=decay, attribution=attribution), by_layer=by_layer)
+    wanted = questions(kept.rau_of(owners), kept.members, settings, repeats, seed)
 
-    total = len(wanted.asked) + 2
-    answers = _Answers(run, probe, repeats, lambda done: progress(done, total) if progress else None)
-    shape = (len(owners), len(settings), len(SELECTIONS), repeats, len(members))
+    def tell(done: int) -> None:
+        if progress:
+            progress(done, len(wanted.asked) + 2)
+
+    answers = _Answers(run, probe, repeats, tell)
+    shape = (len(owners), len(settings), len(SELECTIONS), repeats, len(kept.members))
     noisy = np.full((*answers.baseline.shape, *shape), np.nan)
     for done, question in enumerate(wanted.asked, start=3):
-        scores = answers.read(probe.change(by_parameter(found, question.coords), question.deviation, question.seed))
+        coords = by_parameter(kept.found, question.coords)
+        scores = answers.read(probe.change(coords, question.deviation, question.seed))
         for place in question.places:
             noisy[(..., *place)] = scores
-        if progress:
-            progress(done, total)
-
-    result = _result(owners, settings, layers, answers, noisy, by_layer=by_layer)
-    weight = found["coord_weight"].to_numpy()
-    groups = [layer_of == name for name in layers] if by_layer else [np.ones(len(weight), dtype=bool)]
-    population = np.array([weight[inside].sum() for inside in groups])
-    dims = ("setting", "layer") if by_layer else ("setting",)
-    number = wanted.number if by_layer else wanted.number[:, 0]
-    result["perturbed"] = (dims, number)
-    result["share_perturbed"] = (dims, number / (population if by_layer else population[0]))
+        tell(done)
+    result = _result(owners, settings, kept.layers, answers, noisy, by_layer=by_layer).assign(
+        kept.counts(wanted.number)
+    )
     result.attrs = {
-        **{key: value for key, value in found.attrs.items() if isinstance(value, str | int | float)},
-        "step": int(found["step"]),
+        **kept.attributes(),
         "seed": seed,
         "evaluations": answers.made + len(wanted.asked),
         "evaluation": "deterministic" if answers.deterministic else "varies: the baseline is a mean",
-        "coords_shared": round(float(weight.sum())),
-        "coords_kept": len(weight),
-        "coords_never_moved": int((~moved).sum()),
+        **kept.numbers(),
         "values_not_finite": int((~np.isfinite(noisy[np.isfinite(answers.baseline)])).sum()),
         "tasks_not_of_the_run": answers.strangers,
         "main_metric": answers.main,
     }
     result = add_specificity(result, ways)
     return save_noise(run, "noise_layers" if by_layer else "noise", result) if save else result.assign_attrs(stored="")
+
+
+class _Kept:
+    """The shared coordinates that the run kept, and those that a task has moved: among them is chosen.
+
+    Attributes:
+        found: a result of ``rau``.
+        layers: names, with ``by_layer``.
+        members: of each layer, or one for all: coordinates that were moved.
+
+    Raises:
+        NothingRecorded: none was moved.
+    """
+
+    def __init__(self, run: xr.DataTree, found: xr.Dataset, *, by_layer: bool) -> None:
+        self.found, self._by_layer = found, by_layer
+        self._moved = np.isfinite(found["rau"].to_numpy()).all(axis=0)
+        if not self._moved.any():
+            where = run.attrs.get("path", "run")
+            raise NothingRecorded(f"{where}: no task has moved a shared parameter", fix="train for more steps")
+        self._weight, layer_of = found["coord_weight"].to_numpy(), found["coord_layer"].to_numpy()
+        inside = {name: layer_of == name for name in run.attrs["layers"]} if by_layer else {}
+        inside = {name: each for name, each in inside.items() if (self._moved & each).any()}
+        self.layers = list(inside)
+        self._groups = list(inside.values()) if by_layer else [np.ones(len(layer_of), dtype=bool)]
+        self.members = [np.flatnonzero(self._moved & each) for each in self._groups]
+
+    def rau_of(self, owners: list[str]) -> NDArray[np.float64]:
+        """(owner, coord)."""
+        return np.asarray(self.found["rau"].sel(task=owners).to_numpy())
+
+    def counts(self, number: NDArray[np.int64]) -> dict[str, Any]:
+        """How many coordinates get noise, (setting, layer), and their share of those that they stand for."""
+        population = np.array([self._weight[inside].sum() for inside in self._groups])
+        values = {"perturbed": number, "share_perturbed": number / population}
+        if self._by_layer:
+            return {name: (("setting", "layer"), each) for name, each in values.items()}
+        return {name: ("setting", each[:, 0]) for name, each in values.items()}
+
+    def attributes(self) -> dict[str, Any]:
+        """Of the rAU, and the step that it is of."""
+        plain = {key: value for key, value in self.found.attrs.items() if isinstance(value, str | int | float)}
+        return {**plain, "step": int(self.found["step"])}
+
+    def numbers(self) -> dict[str, int]:
+        return {
+            "coords_shared": round(float(self._weight.sum())),
+            "coords_kept": len(self._weight),
+            "coords_never_moved": int((~self._moved).sum()),
+        }
 
 
 class _Answers:

@@ -149,44 +149,42 @@ class Board:
 
     def table(self, material: Material, backend: Any) -> Table:
         """Scores of each task and metric, Δ with its interval, and the paper's Δ, on the paper's data."""
-        runs, deltas = self.runs(material), self.deltas(material)
+        runs, deltas, own = self.runs(material), self.deltas(material), self.on_its_data(material)
         scored = {label: final_scores({str(i): run for i, run in enumerate(each)}) for label, each in runs.items()}
-        columns = list(dict.fromkeys(pair for found in scored.values() for pair in _pairs(found)))
-        ways = {pair: _direction(scored.values(), *pair) for pair in columns}
-        for task, metric in self.columns:
-            if task == AVERAGE and (first := next((pair for pair in columns if pair[1] == metric), None)):
-                columns.append((task, metric))
-                ways[task, metric] = ways[first]
-        own, rows = self.on_its_data(material), [row for row in self.rows if row.label in runs]
+        rows, ways = [row for row in self.rows if row.label in runs], self._ways(scored.values())
         header, bold = ["method"], set()
         body: list[list[str]] = [[row.label] for row in rows]
-        for task, metric in columns:
+        for (task, metric), way in ways.items():
             estimates = [_estimate(scored[row.label], task, metric) for row in rows]
-            way = ways[task, metric]
             header.append(f"{task}\n{metric} {'↑' if way == 'higher' else '↓'}")
-            best = max(
-                estimates,
-                key=lambda one: -math.inf if math.isnan(one.mean) else one.mean * (1 if way == "higher" else -1),
-            )
+            best = _best(estimates, way)
             for number, (cells, one) in enumerate(zip(body, estimates, strict=True)):
                 places = _places(one.mean)
-                cells.append(one.text(places) if len(columns) <= _WIDE else f"{one.mean:.{places}f}")
+                cells.append(one.text(places) if len(ways) <= _WIDE else f"{one.mean:.{places}f}")
                 if one is best:
                     bold.add((number, len(header) - 1))
             if own and (task, metric) in self.columns:
                 header.append("\npaper")
                 for cells, row in zip(body, rows, strict=True):
                     cells.append(_published(row, self.columns.index((task, metric)), places))
-        header += [
-            f"{SYMBOLS[self.kind]} (%)\n{'↓' if self.kind == 'pub' else '↑'} ours",
-            f"{SYMBOLS[self.kind]} (%)\npaper",
-        ]
+        symbol = SYMBOLS[self.kind]
+        header += [f"{symbol} (%)\n{'↓' if self.kind == 'pub' else '↑'} ours", f"{symbol} (%)\npaper"]
         for cells, row in zip(body, rows, strict=True):
             cells += [percent(deltas.get(row.label)), _published(row, len(self.columns), 2)]
-        note = "" if len(columns) > _WIDE else INTERVAL
+        note = "" if len(ways) > _WIDE else INTERVAL
         theirs = "" if own else " The paper's is on its own data."
-        note = f"{SYMBOLS[self.kind]}: mean over seeds, with its 95 % interval (Student's t).{theirs} {note}"
+        note = f"{symbol}: mean over seeds, with its 95 % interval (Student's t).{theirs} {note}"
         return Table(header, body, note, frozenset(bold), backend)
+
+    def _ways(self, scored: Iterable[xr.Dataset]) -> dict[tuple[str, str], str]:
+        """(task, metric) of the columns, in order -> "higher" or "lower" is better."""
+        scored = list(scored)
+        pairs = dict.fromkeys(pair for found in scored for pair in _pairs(found))
+        ways = {pair: _direction(scored, *pair) for pair in pairs}
+        for task, metric in self.columns:
+            if task == AVERAGE and (first := next((pair for pair in pairs if pair[1] == metric), None)):
+                ways[task, metric] = ways[first]
+        return ways
 
     def judge(self, material: Material) -> Judgement:
         """Whether the paper's method is the best."""
@@ -247,6 +245,11 @@ def _estimate(scores: xr.Dataset, task: str, metric: str) -> Estimate:
         return Estimate.of(average(scores, metric))
     known = task in scores["task"].values and metric in scores["metric"].values
     return Estimate.of(scores["value"].sel(task=task, metric=metric).values if known else [])
+
+
+def _best(estimates: Sequence[Estimate], way: str) -> Estimate:
+    sign = 1 if way == "higher" else -1
+    return max(estimates, key=lambda one: -math.inf if math.isnan(one.mean) else sign * one.mean)
 
 
 def _places(value: float) -> int:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from dominance.plots import series
+from dominance.plots import series, sheets
 from dominance.plots.backends import Backend
+from dominance.plots.labels import fit
 from dominance.plots.palette import GREY, INK, TASKS
 
 
@@ -21,6 +22,22 @@ class Group:
     mean: float
     low: float = float("nan")
     high: float = float("nan")
+
+
+def column_names(
+    b: Backend, words: Sequence[str], room: float, *, longest: float, spare: float
+) -> tuple[list[str], bool, float]:
+    """The names below the columns, whether they stand upright, and then the inches that they need.
+
+    Args:
+        room: inches of a column.
+        longest: inches of an upright name; a longer one is shortened.
+        spare: inches that level names leave free.
+    """
+    upright = max(b.text_width(word, sheets.SMALL) for word in words) > room - spare
+    names = fit(words, longest if upright else room, b, sheets.SMALL)
+    below = max(b.text_width(name, sheets.SMALL) for name in names) - 0.1
+    return names, upright, max(below, 0.0) if upright else 0.0
 
 
 def draw(

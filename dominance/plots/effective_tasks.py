@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from dominance.analyse.updates import rau_buckets
 from dominance.errors import NothingRecorded
 from dominance.plots import backends, series, sheets, source
-from dominance.plots.backends import Entry
+from dominance.plots.backends import Backend, Entry
 from dominance.plots.labels import Labeller, relabel
 from dominance.plots.palette import INK, SEQUENTIAL, TASKS
 from dominance.plots.result import Plot
@@ -62,34 +63,43 @@ def plot_effective_tasks(
     values = data["effective_tasks"].transpose("layer", "step").values
     if not np.isfinite(values).any():
         raise NothingRecorded("no shared coordinate was moved by any task", fix="record a model with shared layers")
-    data = data[["effective_tasks"]]
-    x = data["step"].values.astype(float)
-    limits = source.span(data)
-    ticks = series.nice_ticks(*limits, 6, whole=True)
     note = joined(
         "exp(entropy of rAU over tasks), averaged over coordinates.", source.steps_left_out(data.attrs), left_out
     )
+    data = data[["effective_tasks"]]
     if layers is None:
-        entries = [
-            Entry("effective number of tasks", TASKS[0], line=True),
-            Entry(f"{count}: all share alike; 1: one owns it", INK, line=True, dashes="--", width=0.7),
-        ]
-        sheet = sheets.panels(b, [""], sheets.Around(entries, note, "training step", "effective tasks"), ax)
-        axes = sheet.axes
-        kept = series.thin(len(x), 300)
-        place, line = series.opened(x[kept], values[0][kept], 1)
-        b.line(axes[0], place, line, colour=TASKS[0], label="effective tasks")
-        alone = series.lone(line)
-        if alone.any():
-            b.line(axes[0], place[alone], line[alone], colour=TASKS[0], marker=True)
-        b.reference(axes[0], count, colour=INK, label="all share alike")
-        places = series.nice_ticks(1, count, 5)
-        b.axis(axes[0], "x", limits=limits, ticks=ticks, labels=series.numbers(ticks))
-        top = 1 + 1.08 * (count - 1)
-        b.axis(axes[0], "y", limits=(1, top), ticks=places, labels=series.numbers(places))
-        return Plot(sheet.figures, axes, data, note, b)
-    rows = relabel(data["layer"].values.tolist(), labeller)
-    kept = series.columns(x, limits, _COLUMNS)
+        return _over_steps(b, data, values[0], count, note, ax)
+    return _by_layer(b, data, values, count, relabel(data["layer"].values.tolist(), labeller), note, ax)
+
+
+def _over_steps(b: Backend, data: xr.Dataset, values: Any, count: int, note: str, ax: Any) -> Plot:
+    """values: (step,)."""
+    entries = [
+        Entry("effective number of tasks", TASKS[0], line=True),
+        Entry(f"{count}: all share alike; 1: one owns it", INK, line=True, dashes="--", width=0.7),
+    ]
+    sheet = sheets.panels(b, [""], sheets.Around(entries, note, "training step", "effective tasks"), ax)
+    (axes,) = sheet.axes
+    x = data["step"].values.astype(float)
+    kept = series.thin(len(x), 300)
+    place, line = series.opened(x[kept], values[kept], 1)
+    b.line(axes, place, line, colour=TASKS[0], label="effective tasks")
+    alone = series.lone(line)
+    if alone.any():
+        b.line(axes, place[alone], line[alone], colour=TASKS[0], marker=True)
+    b.reference(axes, count, colour=INK, label="all share alike")
+    limits = source.span(data)
+    ticks, places = series.nice_ticks(*limits, 6, whole=True), series.nice_ticks(1, count, 5)
+    b.axis(axes, "x", limits=limits, ticks=ticks, labels=series.numbers(ticks))
+    b.axis(axes, "y", limits=(1, 1 + 1.08 * (count - 1)), ticks=places, labels=series.numbers(places))
+    return Plot(sheet.figures, sheet.axes, data, note, b)
+
+
+def _by_layer(b: Backend, data: xr.Dataset, values: Any, count: int, rows: list[str], note: str, ax: Any) -> Plot:
+    """values: (layer, step)."""
+    limits = source.span(data)
+    kept = series.columns(data["step"].values.astype(float), limits, _COLUMNS)
+    ticks = series.nice_ticks(*limits, 6, whole=True)
     places = series.column_places(ticks, limits, len(kept))
     shown = len(np.unique(kept[kept >= 0]))
     gap = "Hatched: not recorded." if (kept < 0).any() else ""
@@ -103,11 +113,9 @@ def plot_effective_tasks(
         b.axis(axes, "y", ticks=np.arange(len(rows)) + 0.5, labels=rows, marks=False)
         b.axis_label(axes, "x", "training step")
         return Plot.on(axes, data, note, b)
-    around = sheets.Around((), note, "training step")
-    pages = sheets.heat(b, rows, [""] * len(kept), around, body=4.6)
+    pages = sheets.heat(b, rows, [""] * len(kept), sheets.Around((), note, "training step"), body=4.6)
     for page in pages:
-        part = drawn[page.rows.start : page.rows.stop]
-        b.cells(page.axes, part, **options)
+        b.cells(page.axes, drawn[page.rows.start : page.rows.stop], **options)
         sheets.names_on_sides(b, page)
         b.axis(page.axes, "x", ticks=places, labels=series.numbers(ticks))
         sides = [(1.0, "1 one owns it"), (float(count), f"{count} all alike")]

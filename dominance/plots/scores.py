@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from dominance.analyse.kernels import t_test
 from dominance.analyse.study.scores import final_scores
 from dominance.errors import BadOption, NothingRecorded
 from dominance.plots import backends, sheets, source
 from dominance.plots.backends import Entry
-from dominance.plots.dots import Group, draw
-from dominance.plots.labels import Labeller, fit, relabel
+from dominance.plots.dots import Group, column_names, draw
+from dominance.plots.labels import Labeller, relabel
 from dominance.plots.palette import INK, TASKS
 from dominance.plots.result import Plot
 from dominance.plots.source import joined
@@ -64,11 +65,8 @@ def plot_scores(
         raise NothingRecorded("there is no score to plot", fix="choose tasks that were evaluated")
     of_run = [str(m) or str(run) for m, run in zip(data["method"].values, data["run"].values, strict=True)]
     methods = list(dict.fromkeys(of_run))
-    words = relabel(methods, labeller)
-    columns = sheets.columns_for(len(shown), 4)
-    room = (sheets.panel_width(len(shown), 4) if columns > 1 else 2.9) / len(methods)
-    upright = max(b.text_width(word, sheets.SMALL) for word in words) > room - 0.04
-    names = fit(words, 0.9 if upright else room, b, sheets.SMALL)
+    room = (sheets.panel_width(len(shown), 4) if sheets.columns_for(len(shown), 4) > 1 else 2.9) / len(methods)
+    names, upright, below = column_names(b, relabel(methods, labeller), room, longest=0.9, spare=0.04)
     titles = [
         f"{task}, {metric}{_ARROWS[str(data['direction'].sel(task=real, metric=metric).item())]}"
         for (real, metric), task in zip(shown, relabel([task for task, _ in shown], labeller), strict=True)
@@ -79,17 +77,20 @@ def plot_scores(
         "" if single else "Bar: 95 % interval of the mean over runs (Student's t).",
     )
     entries = [Entry("each run", TASKS[0], marker="o"), Entry("mean", INK, line=True, width=1.4)]
-    below = max(b.text_width(name, sheets.SMALL) for name in names) - 0.1
     around = sheets.Around(entries, note)
-    sheet = sheets.panels(
-        b, titles, around, ax, own_y=0.42, most=4, height=0.95, under=max(below, 0.0) if upright else 0.0
-    )
+    sheet = sheets.panels(b, titles, around, ax, own_y=0.42, most=4, height=0.95, under=below)
     for target, (task, metric), under in zip(sheet.axes, shown, sheet.bottom, strict=True):
         values = data["value"].sel(task=task, metric=metric).to_numpy()
-        groups = []
-        for method in methods:
-            own = np.array([v for v, name in zip(values, of_run, strict=True) if name == method and np.isfinite(v)])
-            mean = t_test.mean(own)
-            groups.append(Group(own, mean.value, *mean.interval(LEVEL)))
+        groups = _groups(values, of_run, methods)
         draw(b, target, groups, names if under else [], upright=upright)
     return Plot(sheet.figures, sheet.axes, data, note, b)
+
+
+def _groups(values: NDArray[np.float64], of_run: Sequence[str], methods: Sequence[str]) -> list[Group]:
+    """The runs of each method, and their mean with its interval."""
+    groups = []
+    for method in methods:
+        own = np.array([v for v, name in zip(values, of_run, strict=True) if name == method and np.isfinite(v)])
+        mean = t_test.mean(own)
+        groups.append(Group(own, mean.value, *mean.interval(LEVEL)))
+    return groups

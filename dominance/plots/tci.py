@@ -11,8 +11,8 @@ import xarray as xr
 from dominance.errors import BadOption, NothingRecorded
 from dominance.plots import backends, series, sheets, source
 from dominance.plots.backends import Backend, Entry
-from dominance.plots.dots import Group, draw
-from dominance.plots.labels import Labeller, fit, relabel
+from dominance.plots.dots import Group, column_names, draw
+from dominance.plots.labels import Labeller, relabel
 from dominance.plots.palette import INK, TASKS
 from dominance.plots.result import Plot
 from dominance.plots.source import joined
@@ -84,10 +84,7 @@ def _at_the_end(
     )
     entries = [Entry("each run", TASKS[0], marker="o"), Entry("mean", INK, line=True, width=1.4)]
     entries.append(Entry(_ALONE, INK, line=True, dashes="--", width=0.7))
-    room = 2.9 / len(shown)
-    upright = max(b.text_width(title, sheets.SMALL) for title in titles) > room - 0.05
-    names = fit(titles, 1.2 if upright else room, b, sheets.SMALL)
-    below = max(0.0, max(b.text_width(name, sheets.SMALL) for name in names) - 0.1) if upright else 0.0
+    names, upright, below = column_names(b, titles, 2.9 / len(shown), longest=1.2, spare=0.05)
     sheet = sheets.panels(b, [""], sheets.Around(entries, note, y_label=_LABEL, left=0.42), ax, under=below)
     (axes,) = sheet.axes
     draw(b, axes, groups, names, upright=upright, zero=True)

@@ -56,31 +56,34 @@ def plot_owned(data: xr.Dataset, *, backend: str | Any = "matplotlib") -> Plot:
         source.steps_left_out(data.attrs),
     )
     sheet, label = _panels(b, found, sheets.Around(entries, note, "training step", "parameters (%)"))
-    x = found["step"].values.astype(float)
-    limits = source.span(data)
-    table = sheet.axes.ndim == 2
-    most = 2 if table else 6 if len(sheet.axes) == 1 else 3
-    end = limits[0] + (0.8 if table else 1.0) * (limits[1] - limits[0])
-    ticks = series.nice_ticks(limits[0], end, most, whole=True)
+    table, limits = sheet.axes.ndim == 2, source.span(data)
+    x = found["step"].values.astype(float)[kept]
     for place in np.ndindex(*sheet.axes.shape):
         axes = sheet.axes[place]
         one = found.isel(layer=place[0], run=place[1]) if table else found.isel(layer=0, run=place[0])
         for name, (colour, dashes) in looks.items():
             low, mean, high = (100 * one[part].sel(owner=name).values[kept] for part in ("low", "mean", "high"))
             if seeds > 1:
-                b.band(axes, x[kept], low, high, colour=colour, alpha=0.2, label=name)
-            b.line(axes, x[kept], mean, colour=colour, dashes=dashes, width=widths[name], label=name)
+                b.band(axes, x, low, high, colour=colour, alpha=0.2, label=name)
+            b.line(axes, x, mean, colour=colour, dashes=dashes, width=widths[name], label=name)
             if len(kept) == 1:
-                b.line(axes, x[kept], mean, colour=colour, marker=True, label=name)
-        under = bool(sheet.bottom[place])
-        b.axis(axes, "x", limits=limits, ticks=ticks, labels=series.numbers(ticks) if under else [])
-        last, top = bool(sheet.last[place]), table and (place[0] == 0 or bool(sheet.bottom[place[0] - 1, place[1]]))
-        percents, side = ([0, 100], "right") if table else ([0, 50, 100], "")
-        words = [str(percent) for percent in percents] if (last and top if table else sheet.first[place]) else []
-        b.axis(axes, "y", limits=(-5, 105), ticks=percents if last or not table else [], labels=words, side=side)
+                b.line(axes, x, mean, colour=colour, marker=True, label=name)
+        _axes(b, sheet, place, limits)
     if label:
         found = found.squeeze("run", drop=True)
     return Plot(sheet.figures, sheet.axes, found, note, b)
+
+
+def _axes(b: Backend, sheet: sheets.Sheet, place: tuple[int, ...], limits: tuple[float, float]) -> None:
+    """Limits and ticks of a panel: words at the edges of the sheet alone."""
+    axes, table = sheet.axes[place], sheet.axes.ndim == 2
+    end = limits[0] + (0.8 if table else 1.0) * (limits[1] - limits[0])
+    ticks = series.nice_ticks(limits[0], end, 2 if table else 6 if len(sheet.axes) == 1 else 3, whole=True)
+    b.axis(axes, "x", limits=limits, ticks=ticks, labels=series.numbers(ticks) if sheet.bottom[place] else [])
+    last, top = bool(sheet.last[place]), table and (place[0] == 0 or bool(sheet.bottom[place[0] - 1, place[1]]))
+    percents, side = ([0, 100], "right") if table else ([0, 50, 100], "")
+    words = [str(percent) for percent in percents] if (last and top if table else sheet.first[place]) else []
+    b.axis(axes, "y", limits=(-5, 105), ticks=percents if last or not table else [], labels=words, side=side)
 
 
 def _owned(data: xr.Dataset) -> xr.Dataset:

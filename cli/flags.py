@@ -1,0 +1,101 @@
+"""What can be typed after ``dominance train``: the training, and how it is recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dominance.errors import BadOption
+
+if TYPE_CHECKING:
+    from dominance.benchmarks.train.plan import TrainOptions
+
+
+@dataclass(frozen=True)
+class TrainingFlags:
+    """What is trained, and how; as ``TrainOptions`` has it, but typed."""
+
+    optimizer: Annotated[
+        str | None, typer.Option(metavar="O", help="sgd, momentum, adam, adamw, rmsprop or adagrad.")
+    ] = None
+    architecture: Annotated[
+        str | None, typer.Option(metavar="A", help="hps, mmoe, cgc, ple, cross-stitch or mtan.")
+    ] = None
+    tasks: Annotated[str | None, typer.Option(metavar="A,B", help="Train these tasks only. [default: all]")] = None
+    seed: Annotated[int, typer.Option(metavar="S", help="Of everything that is random.")] = 0
+    epochs: Annotated[int | None, typer.Option(metavar="N", help="Passes over the data.")] = None
+    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Samples in a step.")] = None
+    lr: Annotated[float | None, typer.Option(metavar="X", help="Learning rate.")] = None
+    milestones: Annotated[
+        str | None, typer.Option(metavar="X,Y", help="Shares of the training after which it is divided by ten.")
+    ] = None
+    warmup: Annotated[int, typer.Option(metavar="N", help="Steps over which it rises from nothing.")] = 0
+    weight_decay: Annotated[float, typer.Option(metavar="X", help="Of the model's parameters.")] = 0.0
+    patience: Annotated[
+        int | None, typer.Option(metavar="N", help="Stop after N epochs without a better val result; 0: never.")
+    ] = None
+    representation: Annotated[
+        bool, typer.Option("--representation", help="Weigh by gradients of the shared representation.")
+    ] = False
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the benchmark; repeatable.")
+    ] = None
+    method_options: Annotated[
+        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An argument of the method; repeatable.")
+    ] = None
+    device: Annotated[str, typer.Option(metavar="D", help="Where to train: cpu, cuda.")] = "cpu"
+    threads: Annotated[int, typer.Option(metavar="N", help="Threads of torch on the CPU.")] = 1
+
+    def options(self, benchmark: str, method: str) -> TrainOptions:
+        """
+        Raises:
+            BadOption: one cannot be read.
+        """
+        from dominance.benchmarks.arguments import pairs
+        from dominance.benchmarks.train.plan import TrainOptions
+
+        read = {
+            "milestones": None if self.milestones is None else _shares(self.milestones),
+            "tasks": None if self.tasks is None else tuple(_parts(self.tasks)),
+            "settings": pairs(self.settings or [], "--set"),
+            "options": pairs(self.method_options or [], "--option"),
+        }
+        plain = {name: value for name, value in vars(self).items() if name != "method_options"}
+        return TrainOptions(benchmark=benchmark, method=method, **plain | read)
+
+
+@dataclass(frozen=True)
+class RecordingFlags:
+    """How it is recorded, as ``record_options`` takes it."""
+
+    every: Annotated[
+        str | None, typer.Option(metavar="N", help="Record one training step in N. [default: the benchmark's, else 10]")
+    ] = None
+    burst: Annotated[str | None, typer.Option(metavar="B", help="Record B consecutive steps at a time.")] = None
+    params: Annotated[
+        str | None, typer.Option(metavar="GLOB", help="Record the parameters whose names match. [default: *]")
+    ] = None
+    budget: Annotated[str | None, typer.Option(metavar="SIZE", help="Bytes that the run may take. [default: 1GB]")] = (
+        None
+    )
+    exact: Annotated[bool | None, typer.Option("--exact", help="Keep float32 to the last bit.")] = None
+    attribution: Annotated[
+        str | None, typer.Option(metavar="KIND", help="additive, solo or both. [default: additive]")
+    ] = None
+    probe: Annotated[
+        str | None, typer.Option(metavar="NAME", help="noise: evaluate under noise in the end, on the test data.")
+    ] = None
+    quiet: Annotated[bool | None, typer.Option("-q", "--quiet", help="No progress and no hints.")] = None
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in _parts(text))
+    except ValueError:
+        raise BadOption(f"milestones {text!r} cannot be read", fix="write them like 0.6,0.8") from None
