@@ -93,7 +93,8 @@ def averages(
     while True:
         steps.require(run.tree)
         points = choose(steps)
-        job = _Job(paths, steps, RunLengths(run.shared), points, visitor, *_over_time(steps, decay, for_ratio=for_ratio))
+        over_time = _over_time(steps, decay, for_ratio=for_ratio)
+        job = _Job(paths, steps, RunLengths(run.shared), points, visitor, *over_time)
         found = over_tiles(run.tree, paths, job, wanted=run.shared, plan=plan)
         bad = sorted(set().union(*(tile.bad for tile in found)))
         if not bad:

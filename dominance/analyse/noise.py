@@ -103,7 +103,7 @@ def noise_importance(
           the owner's top parameters does to the owner, less the harm to it by "random" and "least" ones, and less the
           mean harm that the same noise does to the "other tasks". Positive: they are its own. Harm is the relative
           change for the worse of a task's main metric, the first that was given for it; mean over all settings. Missing
-          when a direction is not known; see :func:`specificity`.
+          when a direction is not known; see ``add_specificity``.
 
     Raises:
         NothingRecorded: without ``probe``, nothing is stored; or the run has no rAU (see :func:`dominance.rau`).

@@ -10,37 +10,17 @@ import xarray as xr
 
 from dominance.analyse.kernels.perturbation import mean_interval
 from dominance.analyse.study.about import labels
-from dominance.errors import BadOption
 
 AGAINST = ("random", "least", "other tasks")
 
 
-def specificity(result: xr.Dataset, higher_is_better: Mapping[str, bool]) -> xr.Dataset:
-    """``specificity`` (owner, against[, layer]) of a result of :func:`dominance.noise_importance`, and its limits.
+def add_specificity(result: xr.Dataset, ways: Mapping[tuple[str, str], bool]) -> xr.Dataset:
+    """The result of a noise probe with ``specificity`` (owner, against[, layer]) and its limits.
 
     With the harm H(o, k) that noise on the top parameters of owner o does to task k, the relative change of k's main
     metric for the worse, mean over the settings: H(o, o) less the harm to o of noise on random and on the least owned
     parameters, and H(o, o) - mean over k ≠ o of H(o, k). Mean over repeats, with 95 % limits (Student's t on the paired
-    differences).
-
-    Args:
-        higher_is_better: for each main metric, which direction is better.
-
-    Raises:
-        BadOption: a direction is missing.
-    """
-    ways = {(task, metric): higher for task in result["task"].values for metric, higher in higher_is_better.items()}
-    missing = _without_direction(result, ways)
-    if missing:
-        raise BadOption(
-            f"which direction of {missing[0]} is better is not known",
-            fix=f'give higher_is_better={{"{missing[0]}": ...}}',
-        )
-    return add_specificity(result, ways)[["specificity", "specificity_lower", "specificity_upper"]]
-
-
-def add_specificity(result: xr.Dataset, ways: Mapping[tuple[str, str], bool]) -> xr.Dataset:
-    """The result with it, where the directions of all main metrics are known; ``directions_missing`` says which not.
+    differences). Left out where the direction of a main metric is not known: ``directions_missing`` says which.
 
     Args:
         ways: (task, metric) -> higher is better.

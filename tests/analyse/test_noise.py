@@ -11,7 +11,7 @@ import pytest
 from runs import make_run, planted_rows, write_run
 
 from dominance import noise_importance, open_run
-from dominance.analyse.noise_specificity import specificity
+from dominance.analyse.noise_specificity import add_specificity
 from dominance.errors import BadOption, NothingRecorded
 from dominance.schema import Parameter
 
@@ -107,10 +107,11 @@ def test_specificity_by_hand() -> None:
             half = 2.7764451051977987 * difference.std(ddof=1) / 5**0.5  # t of 4 degrees of freedom
             upper = float(found.specificity_upper.sel(owner=owner, against=against))
             assert upper == pytest.approx(difference.mean() + half)
-    turned = specificity(found, {"error": True})
+    turned = add_specificity(found, {(task, "error"): True for task in ("a", "b")})
     np.testing.assert_allclose(turned.specificity, -found.specificity)
-    with pytest.raises(BadOption, match=r'higher_is_better=\{"error"'):
-        specificity(found, {"accuracy": True})
+    unknown = add_specificity(found, {("a", "error"): True})
+    assert "specificity" not in unknown
+    assert unknown.attrs["directions_missing"] == ["error"]
 
 
 def test_the_paper_s_grid() -> None:

@@ -44,15 +44,6 @@ def pearson(x: Floats, y: Floats) -> Floats:
     return np.asarray(np.clip(r, -1, 1))
 
 
-def spearman(x: Floats, y: Floats) -> Floats:
-    """Pearson's r of the ranks, with mean ranks for ties.
-
-    >>> float(spearman(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 40.0])))
-    1.0
-    """
-    return pearson(ranks(x), ranks(y))
-
-
 def residuals(values: Floats, explained_by: Floats) -> Floats:
     """What is left of ``values`` (sample,) after a least-squares fit on ``explained_by`` (sample, regressor) and 1."""
     design = np.column_stack([np.ones(len(values)), explained_by])

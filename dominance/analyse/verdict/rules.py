@@ -77,7 +77,7 @@ CLOSES = 0.01
 movement; what the spacing of theta hides is taken off before it is stored."""
 
 UNSEEN = 0.316, 0.5
-"""Share, by length, of unattributed momentum in the updates of a layer (a tenth of the squares, as ``usable_steps`` has
+"""Share, by length, of unattributed momentum in the updates of a layer (a tenth of the squares, as ``PreparedRun`` has
 it), and the share of the steps from which on that is more than the start of each burst."""
 
 SOME = 0.05
