@@ -13,7 +13,7 @@ from dominance.analyse.kernels.ema import LEAST, accumulate, fades, hold, holds,
 from dominance.analyse.lengths import RunLengths
 from dominance.analyse.prepared import PATHS, PreparedRun
 from dominance.analyse.steps import UsableSteps
-from dominance.analyse.stream import DEFAULT, Blocks, Plan, over_tiles
+from dominance.analyse.tiling import DEFAULT, Blocks, TilePlan, over_tiles
 from dominance.errors import BadOption
 
 PIECE = 2**16
@@ -70,7 +70,7 @@ def averages(
     *,
     decay: float,
     for_ratio: bool,
-    plan: Plan = DEFAULT,
+    plan: TilePlan = DEFAULT,
 ) -> Streamed:
     """Stream the updates through Eq. 2 and call the visitor for all coordinates, piece by piece, at every chosen step.
 

@@ -16,7 +16,7 @@ from dominance.analyse.kernels.second_moment import Rule, SecondMoment, closenes
 from dominance.analyse.optimizers import Accumulation, Optimizer, accumulation
 from dominance.analyse.prepared import PreparedRun
 from dominance.analyse.steps import UsableSteps, sort_steps
-from dominance.analyse.stream import Blocks, over_tiles
+from dominance.analyse.tiling import Blocks, over_tiles
 from dominance.errors import BadOption, NothingRecorded
 
 _EACH, _TOTAL = "gradient/gradient", "gradient/total"

@@ -14,7 +14,7 @@ from dominance.analyse.joining import over_runs
 from dominance.analyse.kernels.noise_scale import signal_and_noise, signal_to_noise, weighted_mean, windows
 from dominance.analyse.prepared import PreparedRun, prepare
 from dominance.analyse.steps import blocks
-from dominance.analyse.stream import DEFAULT, Blocks, Plan, over_tiles
+from dominance.analyse.tiling import DEFAULT, Blocks, TilePlan, over_tiles
 from dominance.errors import BadOption, NothingRecorded
 
 _PATH = "gradient/gradient"
@@ -85,7 +85,7 @@ def measure(
     window: int = 10,
     max_span: int | None = None,
     by: ByLayer = "layer",
-    plan: Plan = DEFAULT,
+    plan: TilePlan = DEFAULT,
 ) -> xr.Dataset:
     """:func:`noise_scale` of one run, under a plan for reading it."""
     if isinstance(by, str):
@@ -200,7 +200,7 @@ def _by_window(
     place: NDArray[np.int64],
     present: NDArray[np.bool_],
     count: NDArray[np.int64],
-    plan: Plan,
+    plan: TilePlan,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Signal and noise, (window, layer, task) each."""
     names = {run.layers[i]: number for number, i in enumerate(shared)}

@@ -32,7 +32,7 @@ from dominance.analyse.kernels.ratio import ratio
 from dominance.analyse.lengths import RunLengths
 from dominance.analyse.prepared import BOTH, PreparedRun, prepare
 from dominance.analyse.steps import UsableSteps
-from dominance.analyse.stream import DEFAULT, Plan
+from dominance.analyse.tiling import DEFAULT, TilePlan
 from dominance.errors import BadOption
 
 EDGES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -172,7 +172,7 @@ def bucket_tables(
     attribution: str = "additive",
     points: int = 200,
     max_unattributed: float = 0.1,
-    plan: Plan = DEFAULT,
+    plan: TilePlan = DEFAULT,
 ) -> list[xr.Dataset]:
     """:func:`rau_buckets` for several groupings at the price of one: the run is read once."""
     edges = _checked_edges(edges)
@@ -234,7 +234,7 @@ def _per_coord(
     attribution: str,
     at: Sequence[int] | int | None,
     max_unattributed: float,
-    plan: Plan = DEFAULT,
+    plan: TilePlan = DEFAULT,
 ) -> xr.Dataset:
     parts, numbers = run.attributions(attribution), run.numbers
     rows = None if at is None else _rows_of(numbers, np.atleast_1d(np.asarray(at, dtype=np.int64)))

@@ -9,16 +9,16 @@ import numpy as np
 
 from dominance.analyse.affinity import affinity
 from dominance.errors import BadOption, NothingRecorded
-from dominance.plots import backends, series, sheets, source
+from dominance.plots import backends, inputs, series, sheets
+from dominance.plots.inputs import PlotInput, joined
 from dominance.plots.labels import Labeller, relabel
 from dominance.plots.palette import DIVERGING
 from dominance.plots.result import Plot
-from dominance.plots.source import Source, joined
 
 
 @backends.themed
 def plot_affinity(
-    run_or_result: Source,
+    run_or_result: PlotInput,
     *,
     tasks: str | Sequence[str] | None = None,
     layers: None = None,
@@ -43,8 +43,8 @@ def plot_affinity(
         BadOption: an unknown task or backend, layers, or a result of several runs or by layer.
     """
     b = backends.get(backend)
-    data = source.one_run(source.resolve(run_or_result, "mean_affinity", affinity))
-    chosen = source.choose_tasks(data, tasks)
+    data = inputs.one_run(inputs.resolve(run_or_result, "mean_affinity", affinity))
+    chosen = inputs.choose_tasks(data, tasks)
     if layers is not None:
         raise BadOption(
             "affinity is drawn for the whole trunk", fix='leave layers out; affinity(run, by="layer") has them'
@@ -57,7 +57,7 @@ def plot_affinity(
         values, number = data["mean_affinity"].values, data.attrs.get("steps_probed")
         what = f"Mean affinity Z over {number} probed steps: share by which a step of the task of the row alone lowers"
     else:
-        data = source.whole_trunk(data, 'pass the run itself, or affinity(run, by="all")')
+        data = inputs.whole_trunk(data, 'pass the run itself, or affinity(run, by="all")')
         values, number = data["mean_first_order"].isel(layer=0).values, data.attrs.get("steps_with_first_order")
         what = (
             f"First-order estimate of the affinity, mean over {number} recorded steps: share by which a plain gradient"
@@ -75,7 +75,7 @@ def plot_affinity(
     options: dict[str, Any] = {"colours": DIVERGING, "low": -most, "high": most}
     wide = len(names) <= 12
     if ax is not None:
-        (axes,) = source.given_axes(ax, 1)
+        (axes,) = inputs.given_axes(ax, 1)
         b.cells(axes, values, **options)
         b.axis(axes, "x", ticks=np.arange(len(names)) + 0.5, labels=names, rotation=90, marks=False)
         b.axis(axes, "y", ticks=np.arange(len(names)) + 0.5, labels=names, marks=False)

@@ -11,20 +11,20 @@ import xarray as xr
 from dominance.analyse.alignment import alignment
 from dominance.analyse.kernels.alignment import diff
 from dominance.errors import BadOption, NothingRecorded
-from dominance.plots import backends, series, sheets, source
+from dominance.plots import backends, inputs, series, sheets
 from dominance.plots.backends import Backend, Entry
+from dominance.plots.inputs import Layers, PlotInput, joined
 from dominance.plots.labels import Labeller, relabel
 from dominance.plots.losses import MOST_POINTS
 from dominance.plots.palette import DASHES, INK, TASKS
 from dominance.plots.result import Plot
-from dominance.plots.source import Layers, Source, joined
 
 _SPECIFIC, _SHARED = TASKS[0], TASKS[1]
 
 
 @backends.themed
 def plot_alignment(
-    run_or_result: Source,
+    run_or_result: PlotInput,
     *,
     tasks: str | Sequence[str] | None = None,
     layers: Layers = None,
@@ -47,14 +47,14 @@ def plot_alignment(
         BadOption: an unknown task, layer or backend, tasks beside layers, or a result of several runs.
     """
     b = backends.get(backend)
-    data = source.one_run(source.resolve(run_or_result, "sim_shared", alignment))
+    data = inputs.one_run(inputs.resolve(run_or_result, "sim_shared", alignment))
     if layers is not None:
         if tasks is not None:
             raise BadOption("bars are for layers, not for tasks", fix="leave tasks= or layers= out")
         return _by_layer(b, data, layers, labeller, ax)
     lines = [("task-specific parameters", data["sim_task"].values, _SPECIFIC, DASHES[1])]
     if tasks is not None:
-        chosen = source.choose_tasks(data, tasks)
+        chosen = inputs.choose_tasks(data, tasks)
         colours = [colour for colour in TASKS if colour != _SHARED]
 
         def look(i: int) -> tuple[str, str]:
@@ -74,7 +74,7 @@ def plot_alignment(
         )
     x = data["step"].values.astype(float)
     window = series.window_of(len(x))
-    limits = source.span(data)
+    limits = inputs.span(data)
     raw = data["diff"].values
     has_diff = bool(np.isfinite(raw).any())
     lines = [(name, series.opened(x, values, window)[1], colour, dashes) for name, values, colour, dashes in lines]
@@ -145,12 +145,12 @@ def _values_on(b: Backend, axes: Any, values: Any) -> None:
 
 def _by_layer(b: Backend, data: xr.Dataset, layers: Layers, labeller: Labeller | None, ax: Any) -> Plot:
     """Bars of the mean over steps."""
-    known = source.known_layers(data["sim"])
+    known = inputs.known_layers(data["sim"])
     if not known:
         raise NothingRecorded(
             "at no step did a parameter with a gradient move", fix="record steps that the model takes"
         )
-    names, left_out = source.choose_layers(known, layers or "each")
+    names, left_out = inputs.choose_layers(known, layers or "each")
     data = data.sel(layer=names)
     mean = data["sim"].mean("step").values
     shared = data["shared"].values.astype(bool)
@@ -164,7 +164,7 @@ def _by_layer(b: Backend, data: xr.Dataset, layers: Layers, labeller: Labeller |
     ticks = series.nice_ticks(*limits, 6)
     axis: dict[str, Any] = {"limits": limits, "ticks": ticks, "labels": series.numbers(ticks)}
     if ax is not None:
-        (axes,) = source.given_axes(ax, 1)
+        (axes,) = inputs.given_axes(ax, 1)
         b.bars(axes, parts, colours=colours, hatches=("", ""), labels=labels)
         b.axis(axes, "x", **axis)
         b.axis(axes, "y", ticks=range(len(rows)), labels=rows, marks=False)

@@ -13,11 +13,11 @@ from dominance.analyse.study.change import Change, Line
 from dominance.errors import BadOption
 from dominance.plots import backends, series
 from dominance.plots.backends import Backend, Box, Entry
+from dominance.plots.inputs import joined
 from dominance.plots.labels import Labeller, fit, relabel, wrap
 from dominance.plots.palette import GREY, INK, TASKS
 from dominance.plots.result import Plot
 from dominance.plots.sheets import LINE, NORMAL, SMALL, TWO_COLUMNS, legend_rows
-from dominance.plots.source import joined
 
 MOST_ROWS = 12
 """Of more layers or pairs, those that changed most."""

@@ -10,12 +10,12 @@ import xarray as xr
 
 from dominance.analyse.conflict import conflict_layers
 from dominance.errors import NothingRecorded
-from dominance.plots import backends, sheets, source
+from dominance.plots import backends, inputs, sheets
 from dominance.plots.backends import Backend, Entry
+from dominance.plots.inputs import Layers, PlotInput, joined
 from dominance.plots.labels import Labeller, fit, relabel
 from dominance.plots.palette import DIVERGING, INK
 from dominance.plots.result import Plot
-from dominance.plots.source import Layers, Source, joined
 
 MOST_ROWS = 30
 _COLOURS = (DIVERGING[1], DIVERGING[3])
@@ -23,7 +23,7 @@ _COLOURS = (DIVERGING[1], DIVERGING[3])
 
 @backends.themed
 def plot_conflict_layers(
-    run_or_result: Source,
+    run_or_result: PlotInput,
     *,
     tasks: str | Sequence[str] | None = None,
     layers: Layers = None,
@@ -49,13 +49,13 @@ def plot_conflict_layers(
         BadOption: an unknown task, layer or backend, or a result of several runs.
     """
     b = backends.get(backend)
-    data = source.one_run(source.resolve(run_or_result, "lower", conflict_layers))
+    data = inputs.one_run(inputs.resolve(run_or_result, "lower", conflict_layers))
     known = list(dict.fromkeys([*data["task"].values.tolist(), *data["task_other"].values.tolist()]))
-    chosen = source.choose_tasks(xr.Dataset(coords={"task": known}), tasks)
+    chosen = inputs.choose_tasks(xr.Dataset(coords={"task": known}), tasks)
     inside = np.isin(data["task"].values, chosen) & np.isin(data["task_other"].values, chosen)
     if layers is not None:
         there = list(dict.fromkeys(data["layer"].values.tolist()))
-        inside &= np.isin(data["layer"].values, source.choose_layers(there, layers, most=len(there))[0])
+        inside &= np.isin(data["layer"].values, inputs.choose_layers(there, layers, most=len(there))[0])
     data = data.isel(place=np.flatnonzero(inside))
     count = data.sizes["place"]
     if not count:
@@ -82,7 +82,7 @@ def plot_conflict_layers(
     values = {name: data[name].values[:shown] for name in ("mean_gcd", "lower", "conflict")}
     values["pair"] = np.array(pairs if several else [""] * shown, dtype=object)
     if ax is not None:
-        (axes,) = source.given_axes(ax, 1)
+        (axes,) = inputs.given_axes(ax, 1)
         _draw(b, axes, values, threshold, 1.6)
         b.axis(axes, "y", limits=(shown - 0.5, -0.5), ticks=range(shown), labels=names, marks=False)
         b.axis_label(axes, "x", "mean GCD")

@@ -8,11 +8,11 @@ import numpy as np
 import xarray as xr
 
 from dominance.errors import BadOption
-from dominance.plots import backends, sheets, source
+from dominance.plots import backends, inputs, sheets
+from dominance.plots.inputs import joined
 from dominance.plots.labels import Labeller, relabel
 from dominance.plots.palette import SEQUENTIAL
 from dominance.plots.result import Plot
-from dominance.plots.source import joined
 
 _ROWS = ("lower average score", "higher average score")
 _COLUMNS = ("lower Diff", "higher Diff")
@@ -60,7 +60,7 @@ def plot_diff_association(
     rows, columns = relabel(_ROWS, labeller), relabel(_COLUMNS, labeller)
     options: dict[str, Any] = {"colours": SEQUENTIAL, "low": 0.0, "high": max(float(counts.max()), 1.0)}
     if ax is not None:
-        (axes,) = source.given_axes(ax, 1)
+        (axes,) = inputs.given_axes(ax, 1)
         b.cells(axes, counts.astype(float), **options, texts=texts)
         b.axis(axes, "x", ticks=[0.5, 1.5], labels=columns, marks=False)
         b.axis(axes, "y", ticks=[0.5, 1.5], labels=rows, marks=False)

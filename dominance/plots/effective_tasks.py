@@ -9,12 +9,12 @@ import xarray as xr
 
 from dominance.analyse.updates import rau_buckets
 from dominance.errors import NothingRecorded
-from dominance.plots import backends, series, sheets, source
+from dominance.plots import backends, inputs, series, sheets
 from dominance.plots.backends import Backend, Entry
+from dominance.plots.inputs import Layers, PlotInput, joined
 from dominance.plots.labels import Labeller, relabel
 from dominance.plots.palette import INK, SEQUENTIAL, TASKS
 from dominance.plots.result import Plot
-from dominance.plots.source import Layers, Source, joined
 
 _FIX_WHOLE = 'pass layers="each", or the run itself, or rau_buckets(run, by="all")'
 _COLUMNS = 120
@@ -22,7 +22,7 @@ _COLUMNS = 120
 
 @backends.themed
 def plot_effective_tasks(
-    run_or_result: Source,
+    run_or_result: PlotInput,
     *,
     tasks: None = None,
     layers: Layers = None,
@@ -46,25 +46,25 @@ def plot_effective_tasks(
     """
     b = backends.get(backend)
     by = "all" if layers is None else "layer"
-    data = source.resolve(
-        run_or_result, "effective_tasks", lambda run: rau_buckets(run, by=by, attribution=source.attribution(run))
+    data = inputs.resolve(
+        run_or_result, "effective_tasks", lambda run: rau_buckets(run, by=by, attribution=inputs.attribution(run))
     )
-    data = source.one_run(data)
+    data = inputs.one_run(data)
     count = data.sizes["task"]
     if count < 2:
         raise NothingRecorded("the effective number of one task is one", fix="record two tasks or more")
     left_out = ""
     if layers is None:
-        data = source.whole_trunk(data, _FIX_WHOLE)
+        data = inputs.whole_trunk(data, _FIX_WHOLE)
     else:
-        known = source.known_layers(data["effective_tasks"])
-        chosen, left_out = source.choose_layers(known, layers) if known else ([], "")
+        known = inputs.known_layers(data["effective_tasks"])
+        chosen, left_out = inputs.choose_layers(known, layers) if known else ([], "")
         data = data.sel(layer=chosen)
     values = data["effective_tasks"].transpose("layer", "step").values
     if not np.isfinite(values).any():
         raise NothingRecorded("no shared coordinate was moved by any task", fix="record a model with shared layers")
     note = joined(
-        "exp(entropy of rAU over tasks), averaged over coordinates.", source.steps_left_out(data.attrs), left_out
+        "exp(entropy of rAU over tasks), averaged over coordinates.", inputs.steps_left_out(data.attrs), left_out
     )
     data = data[["effective_tasks"]]
     if layers is None:
@@ -88,7 +88,7 @@ def _over_steps(b: Backend, data: xr.Dataset, values: Any, count: int, note: str
     if alone.any():
         b.line(axes, place[alone], line[alone], colour=TASKS[0], marker=True)
     b.reference(axes, count, colour=INK, label="all share alike")
-    limits = source.span(data)
+    limits = inputs.span(data)
     ticks, places = series.nice_ticks(*limits, 6, whole=True), series.nice_ticks(1, count, 5)
     b.axis(axes, "x", limits=limits, ticks=ticks, labels=series.numbers(ticks))
     b.axis(axes, "y", limits=(1, 1 + 1.08 * (count - 1)), ticks=places, labels=series.numbers(places))
@@ -97,17 +97,17 @@ def _over_steps(b: Backend, data: xr.Dataset, values: Any, count: int, note: str
 
 def _by_layer(b: Backend, data: xr.Dataset, values: Any, count: int, rows: list[str], note: str, ax: Any) -> Plot:
     """values: (layer, step)."""
-    limits = source.span(data)
+    limits = inputs.span(data)
     kept = series.columns(data["step"].values.astype(float), limits, _COLUMNS)
     ticks = series.nice_ticks(*limits, 6, whole=True)
     places = series.column_places(ticks, limits, len(kept))
     shown = len(np.unique(kept[kept >= 0]))
     gap = "Hatched: not recorded." if (kept < 0).any() else ""
-    note = joined(source.steps_drawn(shown, data), gap, note)
+    note = joined(inputs.steps_drawn(shown, data), gap, note)
     drawn = np.where(kept < 0, np.nan, values[:, kept])
     options: dict[str, Any] = {"colours": SEQUENTIAL[::-1], "low": 1, "high": count, "ruled": False}
     if ax is not None:
-        (axes,) = source.given_axes(ax, 1)
+        (axes,) = inputs.given_axes(ax, 1)
         b.cells(axes, drawn, **options)
         b.axis(axes, "x", ticks=places, labels=series.numbers(ticks))
         b.axis(axes, "y", ticks=np.arange(len(rows)) + 0.5, labels=rows, marks=False)

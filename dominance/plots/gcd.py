@@ -11,20 +11,20 @@ import xarray as xr
 
 from dominance.analyse.conflict import gcd
 from dominance.errors import NothingRecorded
-from dominance.plots import backends, series, sheets, source
+from dominance.plots import backends, inputs, series, sheets
 from dominance.plots.backends import Backend, Entry
+from dominance.plots.inputs import Layers, PlotInput, joined
 from dominance.plots.labels import Labeller, fit, relabel
 from dominance.plots.losses import MOST_POINTS, raw_and_smooth
 from dominance.plots.palette import DIVERGING, INK, TASKS
 from dominance.plots.result import Plot
-from dominance.plots.source import Layers, Source, joined
 
 _FIX_WHOLE = 'pass layers="each", or the run itself, or gcd(run, by="all")'
 
 
 @backends.themed
 def plot_gcd(
-    run_or_result: Source,
+    run_or_result: PlotInput,
     *,
     tasks: str | Sequence[str] | None = None,
     layers: Layers = None,
@@ -51,17 +51,17 @@ def plot_gcd(
     """
     b = backends.get(backend)
     by = "all" if layers is None else "layer"
-    data = source.one_run(source.resolve(run_or_result, "gcd", lambda run: gcd(run, by=by)))
-    chosen = source.choose_tasks(data, tasks)
+    data = inputs.one_run(inputs.resolve(run_or_result, "gcd", lambda run: gcd(run, by=by)))
+    chosen = inputs.choose_tasks(data, tasks)
     if len(chosen) < 2:
         raise NothingRecorded(f"GCD compares tasks, and there is one ({chosen[0]})", fix="choose or record two tasks")
     left_out = ""
     data = data.sel(task=chosen, task_other=chosen)
     if layers is None:
-        data = source.whole_trunk(data, _FIX_WHOLE)
+        data = inputs.whole_trunk(data, _FIX_WHOLE)
     else:
-        known = source.known_layers(data["gcd"].where(data["task"] != data["task_other"]))
-        names, left_out = source.choose_layers(known, layers) if known else ([], "")
+        known = inputs.known_layers(data["gcd"].where(data["task"] != data["task_other"]))
+        names, left_out = inputs.choose_layers(known, layers) if known else ([], "")
         data = data.sel(layer=names)
     pairs = list(combinations(range(len(chosen)), 2))
     values = np.stack([data["gcd"].transpose("task", "task_other", "layer", "step").values[i, j] for i, j in pairs])
@@ -95,7 +95,7 @@ def _over_steps(b: Backend, data: xr.Dataset, values: Any, words: list[str], lef
         entries.insert(1, Entry(pale, "#a6cde4", line=len(x) <= MOST_POINTS))
     note = joined("GCD = 1 − cosine of the two tasks' gradients on all shared parameters.", *_notes(data, left_out))
     sheet = sheets.panels(b, words, sheets.Around(entries, note, "training step", "GCD"), ax, most=4)
-    limits = source.span(data)
+    limits = inputs.span(data)
     ticks = series.nice_ticks(*limits, 6 if len(words) == 1 else 3, whole=True)
     for i, target in enumerate(sheet.axes):
         b.axis(target, "x", limits=limits, ticks=ticks, labels=series.numbers(ticks) if sheet.bottom[i] else [])
@@ -121,7 +121,7 @@ def _by_layer(
     )
     options: dict[str, Any] = {"colours": DIVERGING, "low": 0.0, "high": 2.0}
     if ax is not None:
-        (axes,) = source.given_axes(ax, 1)
+        (axes,) = inputs.given_axes(ax, 1)
         b.cells(axes, mean, **options, marks=mean > 1)
         b.axis(axes, "x", ticks=np.arange(len(words)) + 0.5, labels=words, rotation=90, marks=False)
         b.axis(axes, "y", ticks=np.arange(len(layers)) + 0.5, labels=layers, marks=False)

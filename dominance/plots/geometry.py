@@ -12,12 +12,12 @@ import xarray as xr
 
 from dominance.analyse.geometry import geometry
 from dominance.errors import NothingRecorded
-from dominance.plots import backends, series, sheets, source
+from dominance.plots import backends, inputs, series, sheets
 from dominance.plots.backends import Backend, Entry
+from dominance.plots.inputs import Layers, PlotInput, joined
 from dominance.plots.labels import Labeller, fit, relabel
 from dominance.plots.palette import GREY, INK, TASKS, lines_of
 from dominance.plots.result import Plot
-from dominance.plots.source import Layers, Source, joined
 
 MOST_LINES = len(TASKS)
 _FIX_WHOLE = 'pass layers="each", or the run itself, or geometry(run, by="all")'
@@ -53,7 +53,7 @@ _MEASURES = (
 
 @backends.themed
 def plot_geometry(
-    run_or_result: Source,
+    run_or_result: PlotInput,
     *,
     tasks: str | Sequence[str] | None = None,
     layers: Layers = None,
@@ -82,17 +82,17 @@ def plot_geometry(
     """
     b = backends.get(backend)
     by = "all" if layers is None else "layer"
-    data = source.one_run(source.resolve(run_or_result, "magnitude_similarity", lambda run: geometry(run, by=by)))
-    chosen = source.choose_tasks(data, tasks)
+    data = inputs.one_run(inputs.resolve(run_or_result, "magnitude_similarity", lambda run: geometry(run, by=by)))
+    chosen = inputs.choose_tasks(data, tasks)
     if len(chosen) < 2:
         raise NothingRecorded(f"angles are between tasks, and there is one ({chosen[0]})", fix="choose two tasks")
     left_out = ""
     data = data.sel(task=chosen, task_other=chosen)
     if layers is None:
-        data = source.whole_trunk(data, _FIX_WHOLE)
+        data = inputs.whole_trunk(data, _FIX_WHOLE)
     else:
-        known = source.known_layers(data["cosine"])
-        names, left_out = source.choose_layers(known, layers) if known else ([], "")
+        known = inputs.known_layers(data["cosine"])
+        names, left_out = inputs.choose_layers(known, layers) if known else ([], "")
         data = data.sel(layer=names)
     first, second = np.array(list(combinations(range(len(chosen)), 2))).T
     if not np.isfinite(data["cosine"].values).any():
@@ -138,7 +138,7 @@ def _panels(b: Backend, data: xr.Dataset, drawn: _Drawn, entries: list[Entry], n
     titles = [measure.words + (f", {layers[layer]}" if len(layers) > 1 else "") for layer, measure in places]
     around = sheets.Around(entries, note, "training step")
     sheet = sheets.panels(b, titles, around, ax, own_y=0.34, height=1.05, most=4)
-    span = source.span(data)
+    span = inputs.span(data)
     ticks = series.nice_ticks(*span, 3, whole=True)
     for target, (layer, measure) in zip(sheet.axes, places, strict=True):
         b.axis(target, "x", limits=span, ticks=ticks, labels=series.numbers(ticks))
@@ -156,7 +156,7 @@ def _table(b: Backend, data: xr.Dataset, drawn: _Drawn, entries: list[Entry], no
         low, high = (series.number(limit).replace("-", "−") for limit in drawn.limits[measure.name])
         columns.append(f"{measure.short}, {low} to {high}")
     sheet = sheets.table(b, rows, columns, sheets.Around(entries, joined(note, "Curvature and condition: log scales.")))
-    span = source.span(data)
+    span = inputs.span(data)
     ticks = series.nice_ticks(span[0], span[0] + 0.8 * (span[1] - span[0]), 3, whole=True)
     for place in np.ndindex(*sheet.axes.shape):
         target, measure = sheet.axes[place], _MEASURES[place[1]]

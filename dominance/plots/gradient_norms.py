@@ -9,12 +9,12 @@ import numpy as np
 import xarray as xr
 
 from dominance.errors import NothingRecorded
-from dominance.plots import backends, sheets, source
+from dominance.plots import backends, inputs, sheets
 from dominance.plots.backends import Entry
+from dominance.plots.inputs import Layers, joined
 from dominance.plots.labels import Labeller, relabel
 from dominance.plots.palette import SEQUENTIAL, of_tasks
 from dominance.plots.result import Plot
-from dominance.plots.source import Layers, joined
 
 MOST_BARS = 4
 """With more tasks than this, a table of cells with numbers is read more easily than bars."""
@@ -25,7 +25,7 @@ def gradient_shares(run: xr.DataTree) -> xr.Dataset:
 
     Only shared layers are kept; NaN where all gradients are zero.
     """
-    layer = source.group(run, "layer")
+    layer = inputs.group(run, "layer")
     energy = layer["gradient_sq"].isel(layer=np.flatnonzero(layer["shared"].values)).sum("step")
     total = energy.sum("task")
     return xr.Dataset({"share": (energy / total.where(total > 0)).transpose(..., "layer", "task")})
@@ -58,22 +58,22 @@ def plot_gradient_norms(
         BadOption: not a run, an unknown task, layer or backend.
     """
     b = backends.get(backend)
-    data = source.one_run(source.resolve(run, "share", _with_step))
-    chosen = source.choose_tasks(data, tasks)
+    data = inputs.one_run(inputs.resolve(run, "share", _with_step))
+    chosen = inputs.choose_tasks(data, tasks)
     if data.sizes["task"] < 2:
         raise NothingRecorded(
             f"shares compare tasks, and this run has one ({chosen[0]})", fix="record two tasks or more"
         )
-    known = source.known_layers(data["share"])
+    known = inputs.known_layers(data["share"])
     if not known:
         raise NothingRecorded("no shared layer has a gradient", fix="record a model with shared layers")
-    names, left_out = source.choose_layers(known, layers or "each")
+    names, left_out = inputs.choose_layers(known, layers or "each")
     data = data.sel(layer=names, task=chosen)[["share"]]
     percent = 100 * data["share"].transpose("layer", "task").values
     rows, columns = relabel(names, labeller), relabel(chosen, labeller)
     note = joined("Share of the tasks' summed squared gradient norms, all recorded steps.", left_out)
     if ax is not None:
-        (axes,) = source.given_axes(ax, 1)
+        (axes,) = inputs.given_axes(ax, 1)
         colours, hatches = of_tasks(len(columns))
         b.bars(axes, percent, colours=colours, hatches=hatches, labels=columns)
         b.axis(axes, "x", limits=(0, 100), ticks=[0, 50, 100], labels=["0", "50", "100"])

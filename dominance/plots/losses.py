@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 
 from dominance.errors import NothingRecorded
-from dominance.plots import backends, series, sheets, source
+from dominance.plots import backends, inputs, series, sheets
 from dominance.plots.backends import Backend
+from dominance.plots.inputs import PlotInput, joined
 from dominance.plots.labels import Labeller, relabel
 from dominance.plots.palette import GREY, of_tasks
 from dominance.plots.result import Plot
-from dominance.plots.source import Source, joined
 
 MOST_POINTS = 300
 
 
 @backends.themed
 def plot_losses(
-    run_or_result: Source,
+    run_or_result: PlotInput,
     *,
     tasks: str | Sequence[str] | None = None,
     layers: None = None,
@@ -47,8 +47,8 @@ def plot_losses(
         BadOption: an unknown task or backend.
     """
     b = backends.get(backend)
-    data = source.one_run(source.resolve(run_or_result, "loss", lambda run: source.group(run, "loss")))
-    chosen, everyone = source.choose_tasks(data, tasks), [str(name) for name in data["task"].values]
+    data = inputs.one_run(inputs.resolve(run_or_result, "loss", lambda run: inputs.group(run, "loss")))
+    chosen, everyone = inputs.choose_tasks(data, tasks), [str(name) for name in data["task"].values]
     kept = [name for name in ("loss", "weight") if name in data]
     data = data[kept].sel(task=chosen).compute()
     known = np.isfinite(data["loss"].transpose("step", "task").values).any(axis=0)
@@ -65,7 +65,7 @@ def plot_losses(
     weights = [weight_words(data["weight"].sel(task=task).values) if "weight" in data else "" for task in chosen]
     around = sheets.Around((), note, "training step", "loss (unweighted)" if ax is None else "loss")
     sheet = sheets.panels(b, names, around, ax, subtitles=weights, own_y=0.42, most=4 if len(names) <= 8 else 5)
-    limits, most = source.span(data), 6 if len(chosen) == 1 else 4
+    limits, most = inputs.span(data), 6 if len(chosen) == 1 else 4
     colours = dict(zip(everyone, of_tasks(len(everyone))[0], strict=True))
     for target, task, under in zip(sheet.axes, chosen, sheet.bottom, strict=True):
         panel = b, target, x, data["loss"].sel(task=task).values

@@ -10,12 +10,12 @@ import xarray as xr
 
 from dominance.analyse.learning_rate import lr_dominance
 from dominance.errors import NothingRecorded
-from dominance.plots import backends, series, sheets, source
+from dominance.plots import backends, inputs, series, sheets
 from dominance.plots.backends import Backend, Entry
+from dominance.plots.inputs import Layers, PlotInput, joined
 from dominance.plots.labels import Labeller, fit, relabel
 from dominance.plots.palette import lines_of
 from dominance.plots.result import Plot
-from dominance.plots.source import Layers, Source, joined
 
 _PALE = "#bcbcbc"
 _DRAWN = 300
@@ -23,7 +23,7 @@ _DRAWN = 300
 
 @backends.themed
 def plot_lr_dominance(
-    run_or_result: Source,
+    run_or_result: PlotInput,
     *,
     tasks: str | Sequence[str] | None = None,
     layers: Layers = "each",
@@ -50,12 +50,12 @@ def plot_lr_dominance(
         BadOption: several runs, an unknown task, layer or backend.
     """
     b = backends.get(backend)
-    data = source.one_run(source.resolve(run_or_result, "closeness", lr_dominance))
-    chosen = source.choose_tasks(data, tasks)
-    known = source.known_layers(data["whole"].fillna(data["learning_rate"].max("task")))
+    data = inputs.one_run(inputs.resolve(run_or_result, "closeness", lr_dominance))
+    chosen = inputs.choose_tasks(data, tasks)
+    known = inputs.known_layers(data["whole"].fillna(data["learning_rate"].max("task")))
     if not known:
         raise NothingRecorded("no shared layer had a gradient", fix="record a model with shared layers")
-    inside, left_out = source.choose_layers(known, layers or "each")
+    inside, left_out = inputs.choose_layers(known, layers or "each")
     everyone = [str(name) for name in data["task"].values]
     data = data[["learning_rate", "whole", "closeness"]].sel(layer=inside, task=chosen)
     words, titles = relabel(chosen, labeller), relabel(inside, labeller)
@@ -80,7 +80,7 @@ def _panel(
     b: Backend, axes: Any, data: xr.Dataset, lines: Sequence[tuple[str, str]], filling: int, below: bool, most: int
 ) -> None:
     x = data["step"].values.astype(float)
-    limits = source.span(data)
+    limits = inputs.span(data)
     ticks = series.nice_ticks(*limits, most, whole=True)
     b.axis(axes, "x", limits=limits, ticks=ticks, labels=series.numbers(ticks) if below else [])
     own, whole = data["learning_rate"].transpose("task", "step").values, data["whole"].values
@@ -146,5 +146,5 @@ def _notes(data: xr.Dataset) -> list[str]:
         f"Rates before step {data['step'].values[filling]}, while averages fill, run off the panel." if filling else "",
         f"{about['optimizer']}: each task steps at its own learning rate." if about.get("own_rates") else "",
         f"Not exact: {why}." if why else "",
-        source.steps_left_out(about),
+        inputs.steps_left_out(about),
     ]

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from dominance.analyse.noise import noise_importance
 from dominance.errors import BadOption, NothingRecorded
-from dominance.plots import backends, series, sheets, source
+from dominance.plots import backends, inputs, series, sheets
 from dominance.plots.backends import Backend, Entry
+from dominance.plots.inputs import Layers, PlotInput, joined
 from dominance.plots.labels import Labeller, fit, relabel
 from dominance.plots.palette import DIVERGING, INK, points_of
 from dominance.plots.result import Plot
-from dominance.plots.source import Layers, Source, joined
 
 DASHES = {"top": "-", "random": "--", "least": ":"}
 WORDS = {"top": "its highest rAU", "random": "as many at random", "least": "its lowest rAU"}
@@ -25,7 +25,7 @@ WORDS = {"top": "its highest rAU", "random": "as many at random", "least": "its 
 
 @backends.themed
 def plot_noise_importance(
-    run_or_result: Source,
+    run_or_result: PlotInput,
     *,
     tasks: str | Sequence[str] | None = None,
     layers: Layers = None,
@@ -54,8 +54,8 @@ def plot_noise_importance(
     """
     b = backends.get(backend)
     by_layer = layers is not None
-    data = source.one_run(
-        source.resolve(run_or_result, "mean_change", lambda run: noise_importance(run, by_layer=by_layer))
+    data = inputs.one_run(
+        inputs.resolve(run_or_result, "mean_change", lambda run: noise_importance(run, by_layer=by_layer))
     )
     owners = [str(name) for name in data["owner"].values]
     chosen = owners if tasks is None else [tasks] if isinstance(tasks, str) else [str(name) for name in tasks]
@@ -133,7 +133,7 @@ def _lines(b: Backend, data: xr.Dataset, main: dict[str, str], labeller: Labelle
         sheet = sheets.grid(b, titles, around, most=len(sweeps), own_y=0.42, height=1.2)
         figures, axes, bottom = sheet.figures, sheet.axes, sheet.bottom
     else:
-        axes = source.given_axes(ax, len(titles))
+        axes = inputs.given_axes(ax, len(titles))
         figures, bottom = [b.figure_of(axes[0])], np.ones(len(titles), dtype=bool)
         for place, (target, title) in enumerate(zip(axes, titles, strict=True)):
             b.title(target, title)
@@ -198,7 +198,7 @@ def _limits(data: xr.Dataset, sweep: _Sweep, main: dict[str, str]) -> tuple[floa
 def _by_layer(
     b: Backend, data: xr.Dataset, main: dict[str, str], layers: str | Sequence[str], labeller: Labeller | None, ax: Any
 ) -> Plot:
-    names, left_out = source.choose_layers([str(name) for name in data["layer"].values], layers)
+    names, left_out = inputs.choose_layers([str(name) for name in data["layer"].values], layers)
     data = data.sel(layer=names)
     owners = [str(name) for name in data["owner"].values]
     every = list(dict.fromkeys([*owners, *main]))
@@ -222,7 +222,7 @@ def _by_layer(
     rows = relabel(names, labeller)
     options: dict[str, Any] = {"colours": DIVERGING, "low": -most, "high": most}
     if ax is not None:
-        (axes,) = source.given_axes(ax, 1)
+        (axes,) = inputs.given_axes(ax, 1)
         b.cells(axes, values, **options)
         b.axis(axes, "x", ticks=np.arange(len(words)) + 0.5, labels=words, rotation=90, marks=False)
         b.axis(axes, "y", ticks=np.arange(len(rows)) + 0.5, labels=rows, marks=False)

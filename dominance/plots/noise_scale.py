@@ -9,12 +9,12 @@ import numpy as np
 
 from dominance.analyse.noise_scale import noise_scale
 from dominance.errors import NothingRecorded
-from dominance.plots import backends, series, sheets, source
+from dominance.plots import backends, inputs, series, sheets
 from dominance.plots.backends import Backend, Entry
+from dominance.plots.inputs import Layers, PlotInput, joined
 from dominance.plots.labels import Labeller, relabel
 from dominance.plots.palette import INK, SEQUENTIAL, points_of
 from dominance.plots.result import Plot
-from dominance.plots.source import Layers, Source, joined
 
 MOST_POINTS = 4
 """With more tasks than this, a table of cells with numbers is read more easily than points."""
@@ -22,7 +22,7 @@ MOST_POINTS = 4
 
 @backends.themed
 def plot_noise_scale(
-    run_or_result: Source,
+    run_or_result: PlotInput,
     *,
     tasks: str | Sequence[str] | None = None,
     layers: Layers = None,
@@ -48,12 +48,12 @@ def plot_noise_scale(
         BadOption: an unknown task, layer or backend, or a result of several runs.
     """
     b = backends.get(backend)
-    data = source.one_run(source.resolve(run_or_result, "snr_se", noise_scale))
-    chosen = source.choose_tasks(data, tasks)
-    known = source.known_layers(data["snr"].fillna(np.inf).where(data["snr"].notnull()).clip(max=1e300))
+    data = inputs.one_run(inputs.resolve(run_or_result, "snr_se", noise_scale))
+    chosen = inputs.choose_tasks(data, tasks)
+    known = inputs.known_layers(data["snr"].fillna(np.inf).where(data["snr"].notnull()).clip(max=1e300))
     if not known:
         raise NothingRecorded("no task has a gradient in a shared layer", fix="record a model with shared layers")
-    names, left_out = source.choose_layers(known, layers or "each")
+    names, left_out = inputs.choose_layers(known, layers or "each")
     data = data.sel(layer=names, task=chosen)
     kept = ["signal_sq", "noise_sq", "noise_scale", "snr", "snr_se"]
     data = data[kept].drop_dims("window", errors="ignore")
@@ -73,7 +73,7 @@ def plot_noise_scale(
     limits = _limits(scale, low, high)
     note = joined(note, "Lines: 95 % intervals from the spread over windows. At ∞ there is no signal to be seen.")
     if ax is not None:
-        (axes,) = source.given_axes(ax, 1)
+        (axes,) = inputs.given_axes(ax, 1)
         _points(b, axes, scale, low, high, looks, limits)
         b.axis(axes, "y", limits=(len(rows) - 0.5, -0.5), ticks=range(len(rows)), labels=rows, marks=False)
         b.axis_label(axes, "x", "noise scale (batches)")

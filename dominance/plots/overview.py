@@ -12,13 +12,13 @@ from dominance.analyse.glance import glance
 from dominance.analyse.groups import ALL_SHARED
 from dominance.analyse.summary import Overview, overview, percent
 from dominance.errors import BadOption, NothingRecorded
-from dominance.plots import backends, series, source
+from dominance.plots import backends, inputs, series
 from dominance.plots.backends import Backend, Box, Entry
+from dominance.plots.inputs import Layers, joined
 from dominance.plots.labels import Labeller, fit, relabel, wrap
 from dominance.plots.palette import DASHES, GREY, INK, lines_of, of_tasks
 from dominance.plots.result import Plot
 from dominance.plots.sheets import LINE, NORMAL, SMALL, TWO_COLUMNS, legend_rows
-from dominance.plots.source import Layers, joined
 
 PAPER = "#f1efe9"
 """Where no task owns anything."""
@@ -71,17 +71,17 @@ def plot_overview(
         raise BadOption(f"cannot plot {type(run)} as an overview", fix="give an open run")
     b = backends.get(backend)
     seen = seen or overview(run)
-    known = source.known_layers(seen.layers["share"])
+    known = inputs.known_layers(seen.layers["share"])
     if seen.layers.sizes["task"] < 2:
         raise NothingRecorded("there is one task, and it owns all", fix="record two tasks or more")
     if not known:
         raise NothingRecorded("no task has moved a shared parameter", fix="record a model with shared layers")
-    chosen = source.choose_tasks(seen.layers, tasks)
-    names, left_out = source.choose_layers(known, layers or "each", most=len(known))
+    chosen = inputs.choose_tasks(seen.layers, tasks)
+    names, left_out = inputs.choose_layers(known, layers or "each", most=len(known))
     shown = _Shown(b, run, glance(run, seen, names), seen, chosen, labeller)
     note = joined(*shown.notes(), left_out)
     if ax is not None:
-        (axes,) = source.given_axes(ax, 1)
+        (axes,) = inputs.given_axes(ax, 1)
         shown.map(axes)
         b.axis(axes, "y", ticks=np.arange(len(shown.rows)) + 0.5, labels=shown.rows, marks=False)
         b.axis_label(axes, "x", "training step")
@@ -104,13 +104,13 @@ class _Shown:
         labeller: Labeller | None,
     ) -> None:
         self.b, self.data, self.seen, self.chosen = b, data, seen, list(chosen)
-        self.loss = source.group(run, "loss")[["loss"]].compute()
+        self.loss = inputs.group(run, "loss")[["loss"]].compute()
         self.tasks = [str(task) for task in data["task"].values]
         self.words = dict(zip(self.tasks, relabel(self.tasks, labeller), strict=True))
         colours = of_tasks(len(self.tasks))[0]
         self.colours = [colour if task in chosen else GREY for task, colour in zip(self.tasks, colours, strict=True)]
         self.rows = relabel(data["row"].values.tolist(), labeller)
-        self.limits = source.span(data)
+        self.limits = inputs.span(data)
         self.x = data["step"].values.astype(float)
         self.place = series.columns(self.x, self.limits, _COLUMNS)
         self.owned = data["owned"].values  # (step, row, task)
@@ -134,7 +134,7 @@ class _Shown:
             f"First the {about['worst']} layers with the fewest effective tasks; below, all layers from the input up."
             if about["worst"]
             else "",
-            source.steps_left_out(about),
+            inputs.steps_left_out(about),
         ]
 
     def map(self, axes: Any) -> None:

@@ -10,12 +10,12 @@ import xarray as xr
 
 from dominance.analyse.ownership import NOBODY, ownership
 from dominance.errors import NothingRecorded
-from dominance.plots import backends, series, sheets, source
+from dominance.plots import backends, inputs, series, sheets
 from dominance.plots.backends import Backend, Entry
+from dominance.plots.inputs import Layers, PlotInput, joined
 from dominance.plots.labels import Labeller, relabel
 from dominance.plots.palette import GREY, INK, of_tasks
 from dominance.plots.result import Plot
-from dominance.plots.source import Layers, Source, joined
 
 _FIX_WHOLE = 'pass layers="each", or the run itself, or ownership(run, by="all")'
 _OTHER = "#dddddd"
@@ -24,7 +24,7 @@ _HALF = 0.4  # of the height of a band; a row is 1 high
 
 @backends.themed
 def plot_ownership(
-    run_or_result: Source,
+    run_or_result: PlotInput,
     *,
     tasks: str | Sequence[str] | None = None,
     layers: Layers = "each",
@@ -53,26 +53,26 @@ def plot_ownership(
     by = "all" if layers is None else "layer"
 
     def measure(run: xr.DataTree) -> xr.Dataset:
-        return ownership(run, by=by, attribution=source.attribution(run))
+        return ownership(run, by=by, attribution=inputs.attribution(run))
 
-    data = source.one_run(source.resolve(run_or_result, "owner_at", measure))
+    data = inputs.one_run(inputs.resolve(run_or_result, "owner_at", measure))
     everyone = [str(name) for name in data["task"].values]
     if len(everyone) < 2:
         raise NothingRecorded(f"there is one task ({everyone[0]}), and it owns all", fix="record two tasks or more")
-    chosen = source.choose_tasks(data, tasks)
+    chosen = inputs.choose_tasks(data, tasks)
     left_out = ""
     if layers is None:
-        data = source.whole_trunk(data, _FIX_WHOLE)
+        data = inputs.whole_trunk(data, _FIX_WHOLE)
     if not np.isfinite(data["share"]).any():
         raise NothingRecorded("no shared coordinate was moved by any task", fix="record a model with shared layers")
     if layers is not None:
-        names, left_out = source.choose_layers(source.known_layers(data["share"]), layers)
+        names, left_out = inputs.choose_layers(inputs.known_layers(data["share"]), layers)
         data = data.sel(layer=names)
     shown = _Shown(b, data, everyone, chosen, labeller)
     rows = relabel(data["layer"].values.tolist(), labeller)
     note = joined(*shown.notes(), left_out)
     if ax is not None:
-        (axes,) = source.given_axes(ax, 1)
+        (axes,) = inputs.given_axes(ax, 1)
         shown.draw(axes, range(len(rows)), rows, width=3.0)
         b.axis_label(axes, "x", "training step")
         b.legend(axes, shown.entries())
@@ -103,7 +103,7 @@ class _Shown:
         self.state = self.owner.copy()
         self.state[~self.moved] = None
         x = data["step"].values.astype(float)
-        self.limits = source.span(data)
+        self.limits = inputs.span(data)
         self.edges = np.concatenate([self.limits[:1], (x[1:] + x[:-1]) / 2, series.span(x)[1:]])
 
     def entries(self) -> list[Entry]:
@@ -125,7 +125,7 @@ class _Shown:
             f"Owner: the task with rAU > {bound:g} % on more than {owns:g} % of the layer's parameters.",
             f"By more than two standard errors of sampling (at most {error:.1f} points each)." if error > 0.05 else "",
             "Blank: no parameter moved yet." if not self.moved.all() else "",
-            source.steps_left_out(about),
+            inputs.steps_left_out(about),
         ]
 
     def draw(self, axes: Any, rows: range, names: Sequence[str], *, width: float) -> None:

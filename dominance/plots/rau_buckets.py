@@ -10,12 +10,12 @@ import xarray as xr
 
 from dominance.analyse.updates import rau_buckets
 from dominance.errors import BadOption, NothingRecorded
-from dominance.plots import backends, series, sheets, source
+from dominance.plots import backends, inputs, series, sheets
 from dominance.plots.backends import Backend, Entry
+from dominance.plots.inputs import Layers, PlotInput, joined
 from dominance.plots.labels import Labeller, relabel
 from dominance.plots.palette import GREY, buckets_of, diverging, of_tasks
 from dominance.plots.result import Plot
-from dominance.plots.source import Layers, Source, joined
 
 _FIX_WHOLE = 'pass layers="each", or the run itself, or rau_buckets(run, by="all")'
 
@@ -26,7 +26,7 @@ MOST_SIGNS = 4
 
 @backends.themed
 def plot_rau_buckets(
-    run_or_result: Source,
+    run_or_result: PlotInput,
     *,
     tasks: str | Sequence[str] | None = None,
     layers: Layers = None,
@@ -59,15 +59,15 @@ def plot_rau_buckets(
     """
     b = backends.get(backend)
     by = "all" if layers is None else "layer"
-    data = source.resolve(
-        run_or_result, "share", lambda run: rau_buckets(run, by=by, attribution=source.attribution(run))
+    data = inputs.resolve(
+        run_or_result, "share", lambda run: rau_buckets(run, by=by, attribution=inputs.attribution(run))
     )
     data = with_edges(data)
     if data.sizes["task"] < 2:
         only = ", ".join(str(name) for name in data["task"].values)
         raise NothingRecorded(f"rAU compares tasks, and this run has one ({only})", fix="record two tasks or more")
     everyone = [str(name) for name in data["task"].values]
-    chosen = source.choose_tasks(data, tasks)
+    chosen = inputs.choose_tasks(data, tasks)
     if tasks is None and len(chosen) == 2:
         chosen = chosen[1:]
     left_out = ""
@@ -79,9 +79,9 @@ def plot_rau_buckets(
         data = data.sel(task=owner, drop=True).rename(run="task").assign_attrs(data.attrs, shown=owner)
         chosen = [str(name) for name in data["task"].values]
     if layers is None:
-        data = source.whole_trunk(data, _FIX_WHOLE).sel(task=chosen)
+        data = inputs.whole_trunk(data, _FIX_WHOLE).sel(task=chosen)
     else:
-        names, left_out = source.choose_layers(source.known_layers(data["share"]), layers)
+        names, left_out = inputs.choose_layers(inputs.known_layers(data["share"]), layers)
         data = data.sel(layer=names, task=chosen)
     if not np.isfinite(data["share"]).any():
         raise NothingRecorded("no shared coordinate was moved by any task", fix="record a model with shared layers")
@@ -128,7 +128,7 @@ class _Shown:
                 self.b.line(axes, place, edge, colour="white", width=0.5, label="owned above")
 
     def axes_of(self, axes: Any, *, x: bool, y: bool, most: int, side: str = "", few: bool = False) -> None:
-        limits = source.span(self.data)
+        limits = inputs.span(self.data)
         # In a table of panels a number at the right edge would run into the next panel's.
         end = limits[0] + (0.8 if few else 1.0) * (limits[1] - limits[0])
         ticks = series.nice_ticks(limits[0], end, most, whole=True)
@@ -179,7 +179,7 @@ class _Shown:
         return out
 
     def note(self, left_out: str) -> str:
-        drawn = source.steps_drawn(len(self.kept), self.data)
+        drawn = inputs.steps_drawn(len(self.kept), self.data)
         gap = "" if np.isfinite(self.share).all() else "Hatched: no value at these steps."
         error = 0.0
         if "share_se" in self.data:
@@ -189,7 +189,7 @@ class _Shown:
         whole = self.data["layer"].values.tolist() == ["all shared"]
         where = f"All shared parameters: {untouched[0]}. " if whole and untouched[0] else ""
         touched = f"{where}Untouched: never moved by any task, in no bucket." if any(untouched) else ""
-        return joined(drawn, gap, touched, sampling, source.steps_left_out(self.data.attrs), left_out)
+        return joined(drawn, gap, touched, sampling, inputs.steps_left_out(self.data.attrs), left_out)
 
     def plot(self, figures: list[Any], axes: Any, left_out: str) -> Plot:
         return Plot(figures, axes, self.data, self.note(left_out), self.b)
@@ -237,7 +237,7 @@ class _Shown:
     def onto(self, ax: Any, left_out: str) -> Plot:
         """Into the user's axes, which then carry the words themselves."""
         pairs = list(np.ndindex(*self.share.shape[:2]))
-        axes = source.given_axes(ax, len(pairs))
+        axes = inputs.given_axes(ax, len(pairs))
         for target, (layer, task) in zip(axes, pairs, strict=True):
             self.panel(target, layer, task)
             self.axes_of(target, x=True, y=True, most=5)

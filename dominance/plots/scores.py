@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from dominance.analyse.kernels import t_test
 from dominance.analyse.study.scores import final_scores
 from dominance.errors import BadOption, NothingRecorded
-from dominance.plots import backends, sheets, source
+from dominance.plots import backends, inputs, sheets
 from dominance.plots.backends import Entry
 from dominance.plots.dots import Group, column_names, draw
+from dominance.plots.inputs import joined
 from dominance.plots.labels import Labeller, relabel
 from dominance.plots.palette import INK, TASKS
 from dominance.plots.result import Plot
-from dominance.plots.source import joined
 
 _ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
 LEVEL = 0.95
@@ -54,7 +54,7 @@ def plot_scores(
     data = run_or_result if isinstance(run_or_result, xr.Dataset) else final_scores(run_or_result)
     if "value" not in data or "run" not in data.dims:
         raise BadOption("cannot plot this: it holds no scores of runs", fix="give runs, or final_scores(runs)")
-    data = data.sel(task=source.choose_tasks(data, tasks))
+    data = data.sel(task=inputs.choose_tasks(data, tasks))
     shown = [
         (str(task), str(metric))
         for task in data["task"].values

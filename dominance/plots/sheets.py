@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from dominance.plots.backends import Backend, Box, Entry
+from dominance.plots.inputs import given_axes
 from dominance.plots.labels import fit, wrap
 from dominance.plots.palette import INK
-from dominance.plots.source import given_axes
 
 ONE_COLUMN, TWO_COLUMNS, PAGE = 3.5, 7.2, 9.0
 SMALL, NORMAL = 7.0, 7.5

@@ -9,13 +9,13 @@ import numpy as np
 import xarray as xr
 
 from dominance.errors import BadOption, NothingRecorded
-from dominance.plots import backends, series, sheets, source
+from dominance.plots import backends, inputs, series, sheets
 from dominance.plots.backends import Backend, Entry
 from dominance.plots.dots import Group, column_names, draw
+from dominance.plots.inputs import joined
 from dominance.plots.labels import Labeller, relabel
 from dominance.plots.palette import INK, TASKS
 from dominance.plots.result import Plot
-from dominance.plots.source import joined
 
 _LABEL = "relative TCI (%)"
 _ALONE = "0: as good as alone; above it worse"
@@ -48,7 +48,7 @@ def plot_tci(
     b = backends.get(backend)
     if not isinstance(run_or_result, xr.Dataset) or not {"tci", "relative"} <= set(run_or_result):
         raise BadOption("cannot plot this: it holds no TCI", fix="give tci(joint, single)")
-    data = run_or_result.sel(task=source.choose_tasks(run_or_result, tasks))
+    data = run_or_result.sel(task=inputs.choose_tasks(run_or_result, tasks))
     known = data["relative"].notnull().any([dim for dim in data["relative"].dims if dim in ("run", "epoch")])
     shown = [
         (str(task), str(metric))

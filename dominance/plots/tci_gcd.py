@@ -9,12 +9,12 @@ import numpy as np
 import xarray as xr
 
 from dominance.errors import BadOption, NothingRecorded
-from dominance.plots import backends, series, sheets, source
+from dominance.plots import backends, inputs, series, sheets
 from dominance.plots.backends import Backend, Entry
+from dominance.plots.inputs import joined
 from dominance.plots.labels import Labeller, relabel
 from dominance.plots.palette import INK, MARKS, TASKS, TIME
 from dominance.plots.result import Plot
-from dominance.plots.source import joined
 
 _THIRDS = tuple(
     zip(("first third of the epochs", "second", "last"), (TIME[0], TIME[2], TIME[5]), MARKS[:3], strict=True)
@@ -53,7 +53,7 @@ def plot_tci_gcd(
         raise BadOption("cannot plot this: it holds no TCI and GCD", fix="give tci_gcd_correlation(study)")
     data = run_or_result
     there = list(dict.fromkeys(map(str, data["task_of"].values)))
-    asked = there if tasks is None else source.choose_tasks(data, tasks)
+    asked = there if tasks is None else inputs.choose_tasks(data, tasks)
     chosen = [task for task in asked if task in there]
     if not chosen:
         raise NothingRecorded("these tasks have no point", fix=f"choose from {', '.join(there)}")

@@ -13,13 +13,13 @@ from dominance.analyse.verdict.finding import Finding, Verdict
 from dominance.analyse.verdict.rules import CONFLICT, LIKELY
 from dominance.analyse.verdict.verdict import verdict
 from dominance.errors import BadOption, NothingRecorded
-from dominance.plots import backends, source
+from dominance.plots import backends, inputs
 from dominance.plots.backends import Backend, Box
+from dominance.plots.inputs import Layers, joined
 from dominance.plots.labels import Labeller, fit, relabel, wrap
 from dominance.plots.palette import DIVERGING, INK, SEQUENTIAL
 from dominance.plots.result import Plot
 from dominance.plots.sheets import LINE, NORMAL, PAGE, SMALL, TWO_COLUMNS
-from dominance.plots.source import Layers, joined
 
 MOST_PAIRS = 6
 """With more pairs, those that conflict most are shown."""
@@ -69,11 +69,11 @@ def plot_verdict(
     else:
         raise BadOption(f"cannot plot {type(run_or_result)} as a verdict", fix="give an open run, or verdict(run)")
     b = backends.get(backend)
-    chosen = source.choose_tasks(found.data, tasks)
-    known = source.known_layers(found.data["held"])
+    chosen = inputs.choose_tasks(found.data, tasks)
+    known = inputs.known_layers(found.data["held"])
     if not known:
         raise NothingRecorded("no task has moved a shared parameter", fix="record a model with shared layers")
-    names, left_out = source.choose_layers(known[:-1], layers or "each")
+    names, left_out = inputs.choose_layers(known[:-1], layers or "each")
     data = found.data.sel(layer=[known[-1], *names], task=chosen)
     ours = np.isin(found.data["pair_task"].values, chosen) & np.isin(found.data["pair_other"].values, chosen)
     data = data.isel(pair=np.flatnonzero(ours))
@@ -122,7 +122,7 @@ class _Shown:
         return joined(owned, degree, marked, self.fewer, left_out)
 
     def onto(self, ax: Any, left_out: str) -> Plot:
-        (axes,) = source.given_axes(ax, 1)
+        (axes,) = inputs.given_axes(ax, 1)
         self._map(axes, slice(None))
         b = self.b
         b.axis(axes, "x", ticks=np.arange(len(self.tasks)) + 0.5, labels=self.tasks, rotation=90, marks=False)

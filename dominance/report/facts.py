@@ -11,7 +11,7 @@ import xarray as xr
 
 from dominance.analyse.glance import worst_pair
 from dominance.analyse.summary import Overview, percent
-from dominance.plots import source
+from dominance.plots import inputs
 from dominance.plots.backends import matplotlib_
 from dominance.plots.gradient_norms import gradient_shares
 from dominance.plots.labels import fit
@@ -39,7 +39,7 @@ def name_of(run: xr.DataTree) -> str:
 def facts(run: xr.DataTree) -> list[tuple[str, str]]:
     """(name, words) of what is known about the recording; what the run's attributes lack is left out."""
     attrs = run.attrs
-    layer = source.group(run, "layer")
+    layer = inputs.group(run, "layer")
     lines: list[tuple[str, str]] = []
     if attrs.get("argv"):
         lines.append(("script", shlex.join(str(part) for part in attrs["argv"])))
@@ -78,7 +78,7 @@ def facts(run: xr.DataTree) -> list[tuple[str, str]]:
 
 
 def _tasks(run: xr.DataTree) -> str:
-    loss = source.group(run, "loss")
+    loss = inputs.group(run, "loss")
     weights = loss["weight"].transpose("step", "task").values
     words = [weight_words(weights[:, i]) for i in range(weights.shape[1])]
     names = [str(name) for name in loss["task"].values]
@@ -116,7 +116,7 @@ def glossary(run: xr.DataTree) -> list[tuple[str, str]]:
         ("untouched", "Parameters that no task has moved: dead units, embedding rows that have not been seen."),
         ("weight", "What a loss is multiplied by before it is added to the others; record writes it as (x0.5)."),
     ]
-    parts = source.group(run, "layer")
+    parts = inputs.group(run, "layer")
     if run.attrs.get("residual_terms") or _any(parts, "residual_gradient_sq"):
         words.append(
             ("residual", "The part of the gradient that belongs to no task, such as a penalty on the weights.")
@@ -147,7 +147,7 @@ def table(
         name: what a layer is called.
     """
     shares = gradient_shares(run)["share"]
-    size = source.group(run, "layer")["size"]
+    size = inputs.group(run, "layer")["size"]
     sizes = dict(zip(map(str, size["layer"].values), size.values.tolist(), strict=True))
     shared = [str(name) for name in seen.layers["layer"].values]
     rows = [_row(seen.trunk, seen.trunk_conflict, 0, sum(sizes[layer] for layer in shared), None)]

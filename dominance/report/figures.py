@@ -26,6 +26,7 @@ from dominance.plots.conflict_layers import plot_conflict_layers
 from dominance.plots.effective_tasks import plot_effective_tasks
 from dominance.plots.gcd import plot_gcd
 from dominance.plots.gradient_norms import plot_gradient_norms
+from dominance.plots.inputs import Layers
 from dominance.plots.labels import common_module
 from dominance.plots.losses import plot_losses
 from dominance.plots.lr_dominance import plot_lr_dominance
@@ -35,7 +36,6 @@ from dominance.plots.overview import plot_overview
 from dominance.plots.ownership import plot_ownership
 from dominance.plots.rau_buckets import plot_rau_buckets
 from dominance.plots.result import Plot
-from dominance.plots.source import Layers
 from dominance.plots.verdict import plot_verdict
 
 FEW, SOME, TASKS = 8, 12, 10

@@ -14,7 +14,7 @@ from dominance.analyse.groups import ALL_SHARED
 from dominance.analyse.summary import percent
 from dominance.analyse.verdict.doubts import accounts
 from dominance.errors import NothingRecorded
-from dominance.plots import series, source
+from dominance.plots import inputs, series
 from dominance.plots.palette import DASHES, lines_of, of_tasks
 from dominance.report import facts
 from dominance.report.figures import ReportData
@@ -76,7 +76,7 @@ def _map(material: ReportData) -> str:
              ("most conflict (GCD)", "number")]  # fmt: skip
     by = 0 if first is layers else 3
     cells = [_heading(name, kind, i, sorted_by=i == by) for i, (name, kind) in enumerate(heads)]
-    limits = source.span(seen.trunk)
+    limits = inputs.span(seen.trunk)
     return (
         "<section><h2>Who owns which layer</h2>"
         "<p>Colour: the task that owns most of a layer's parameters (rAU over 80 %), the stronger the more. Beside it, "
@@ -100,7 +100,7 @@ def _row(material: ReportData, layer: str, order: int, colours: Sequence[str]) -
     table = (seen.trunk if whole else seen.layers).sel(layer=layer)
     owned = table["share"].isel(bucket=-1).transpose("step", "task").values
     tasks = [str(task) for task in table["task"].values]
-    place = series.columns(table["step"].values, source.span(seen.trunk), COLUMNS)
+    place = series.columns(table["step"].values, inputs.span(seen.trunk), COLUMNS)
     cells = [None if i < 0 else _cell(owned[i], int(table["step"].values[i]), tasks, colours) for i in place]
     last = np.nan_to_num(owned[-1])
     best = int(last.argmax())
@@ -150,12 +150,12 @@ def _conflict(material: ReportData) -> str:
         for (i, j), colour, dashes in zip(pairs, colours, DASHES, strict=False)
     ]
     return chart(
-        "GCD of the pairs that conflict most: over 1 they pull apart", x, curves, source.span(data), reference=1
+        "GCD of the pairs that conflict most: over 1 they pull apart", x, curves, inputs.span(data), reference=1
     )
 
 
 def _losses(material: ReportData) -> str:
-    data = source.group(material.run, "loss")
+    data = inputs.group(material.run, "loss")
     x = data["step"].values.astype(float)
     window = series.window_of(len(x))
     tasks = [str(task) for task in data["task"].values]
@@ -166,7 +166,7 @@ def _losses(material: ReportData) -> str:
         start = float(np.mean(first[np.isfinite(first)])) if np.isfinite(first).any() else float("nan")
         if start > 0:
             curves.append(Curve(task, series.smooth(100 * loss / start, window), colour, dashes))
-    return chart("Losses, % of their start", x, curves, source.span(data), reference=100)
+    return chart("Losses, % of their start", x, curves, inputs.span(data), reference=100)
 
 
 def _list(title: str, pairs: Sequence[tuple[str, str]]) -> str:

@@ -13,7 +13,7 @@ from runs import as_tree, make_rows, make_run, planted_run, write_run
 
 from dominance import noise_scale, open_run
 from dominance.analyse import noise_scale as module
-from dominance.analyse.stream import Plan
+from dominance.analyse.tiling import TilePlan
 from dominance.errors import BadOption, NothingRecorded
 from dominance.schema import Parameter
 
@@ -184,9 +184,14 @@ def test_a_coordinate_counts_for_as_many_as_it_stands_for() -> None:
 
 
 @pytest.mark.parametrize(
-    "plan", [Plan(steps=1, coords=1000, threads=1), Plan(steps=7, coords=13, threads=2), Plan(memory=3000, threads=3)]
+    "plan",
+    [
+        TilePlan(steps=1, coords=1000, threads=1),
+        TilePlan(steps=7, coords=13, threads=2),
+        TilePlan(memory=3000, threads=3),
+    ],
 )
-def test_the_plan_changes_nothing(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_plan_changes_nothing(plan: TilePlan, monkeypatch: pytest.MonkeyPatch) -> None:
     run = noisy(steps=40, layers={"x": 40, "y": 25})
     usual = noise_scale(run)
     xr.testing.assert_allclose(module.measure(run, plan=plan), usual, rtol=1e-10)

@@ -18,7 +18,7 @@ from runs import planted_rows, planted_run, write_run
 
 from dominance import au, lr_dominance, noise_scale, open_run, open_runs, rau, rau_buckets
 from dominance.analyse.runs import runs_of
-from dominance.analyse.stream import Blocks, Plan, over_tiles
+from dominance.analyse.tiling import Blocks, TilePlan, over_tiles
 from dominance.analyse.updates import bucket_tables
 from dominance.errors import BadOption, CorruptRun, NothingRecorded
 from dominance.store.reader import array
@@ -89,7 +89,7 @@ def test_no_plan_and_no_chunking_changes_anything(
     (truth,) = bucket_tables(run, ["layer"], points=5)
     if on_dask:
         run["update/update"] = run["update/update"].chunk({"step": steps, "coord": coords})
-    plan = Plan(steps=steps, coords=coords, memory=memory, threads=threads)
+    plan = TilePlan(steps=steps, coords=coords, memory=memory, threads=threads)
     with dask.config.set(scheduler="synchronous"):
         (found,) = bucket_tables(run, ["layer"], points=5, plan=plan)
     xr.testing.assert_identical(found, truth)

@@ -11,14 +11,19 @@ from runs import make_rows, make_run, planted_run, write_run
 
 from dominance import open_run, rau, rau_buckets
 from dominance.analyse import averages
-from dominance.analyse.stream import Plan
+from dominance.analyse.tiling import TilePlan
 from dominance.analyse.updates import bucket_tables
 
 
 @pytest.mark.parametrize(
-    "plan", [Plan(steps=1, coords=1000, threads=1), Plan(steps=7, coords=13, threads=2), Plan(memory=50_000, threads=3)]
+    "plan",
+    [
+        TilePlan(steps=1, coords=1000, threads=1),
+        TilePlan(steps=7, coords=13, threads=2),
+        TilePlan(memory=50_000, threads=3),
+    ],
 )
-def test_the_plan_changes_nothing(plan: Plan) -> None:
+def test_the_plan_changes_nothing(plan: TilePlan) -> None:
     run = planted_run(steps=40, share=0.7)
     for usual, other in zip(
         bucket_tables(run, ["layer", "all"]), bucket_tables(run, ["layer", "all"], plan=plan), strict=True

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dominance.analyse.kernels.across import sum_over_tasks
+from dominance.analyse.kernels.sum_over_tasks import sum_over_tasks
 
 
 def effective_tasks(ratio: NDArray[Any]) -> NDArray[Any]:

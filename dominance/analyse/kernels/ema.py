@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dominance.analyse.kernels.across import sum_over_tasks
+from dominance.analyse.kernels.sum_over_tasks import sum_over_tasks
 
 FLOOR = 1e-200
 """Far below any square of a float32 (the smallest is 2e-90), far above the smallest float64."""

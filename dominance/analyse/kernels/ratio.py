@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dominance.analyse.kernels.across import sum_over_tasks
+from dominance.analyse.kernels.sum_over_tasks import sum_over_tasks
 
 
 def ratio(average: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from dominance.analyse.kernels.certainty import jackknife_error, probability_above
 from dominance.analyse.noise_scale import noise_scale
 from dominance.analyse.optimizers import usual
-from dominance.analyse.stream import Blocks, over_tiles
+from dominance.analyse.tiling import Blocks, over_tiles
 from dominance.analyse.verdict.rules import CAUSE, FEWER, LEAST_WINDOWS, SEEN, STRETCHES
 from dominance.errors import NothingRecorded
 

@@ -8,12 +8,12 @@ import numpy as np
 import xarray as xr
 
 from dominance.errors import BadOption
-from dominance.plots import backends, series, sheets, source
+from dominance.plots import backends, inputs, series, sheets
 from dominance.plots.backends import Backend, Entry
+from dominance.plots.inputs import joined
 from dominance.plots.labels import shorten
 from dominance.plots.palette import INK, lines_of
 from dominance.plots.result import Plot
-from dominance.plots.source import joined
 
 NOBODY = "no task"
 
@@ -52,11 +52,11 @@ def plot_owned(data: xr.Dataset, *, backend: str | Any = "matplotlib") -> Plot:
     note = joined(
         f"Owned: rAU above {edge:g} %.",
         f"Line: mean over {seeds} seeds; band: their range." if seeds > 1 else "",
-        source.steps_drawn(len(kept), data),
-        source.steps_left_out(data.attrs),
+        inputs.steps_drawn(len(kept), data),
+        inputs.steps_left_out(data.attrs),
     )
     sheet, label = _panels(b, found, sheets.Around(entries, note, "training step", "parameters (%)"))
-    table, limits = sheet.axes.ndim == 2, source.span(data)
+    table, limits = sheet.axes.ndim == 2, inputs.span(data)
     x = found["step"].values.astype(float)[kept]
     for place in np.ndindex(*sheet.axes.shape):
         axes = sheet.axes[place]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dominance.analyse.kernels.across import sum_over_tasks
+from dominance.analyse.kernels.sum_over_tasks import sum_over_tasks
 
 
 @pytest.mark.parametrize("tasks", [1, 2, 8, 9, 40])

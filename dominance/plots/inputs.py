@@ -14,13 +14,13 @@ from dominance.errors import BadOption, NothingRecorded
 from dominance.plots.series import span as series_span
 from dominance.plots.series import thin
 
-Source = xr.DataTree | xr.Dataset
+PlotInput = xr.DataTree | xr.Dataset
 Layers = str | Sequence[str] | None
 MOST_LAYERS = 120
 """More layers than this are not drawn unless they are named: evenly spaced ones stand for all."""
 
 
-def resolve(source: Source, variable: str, analyse: Callable[[xr.DataTree], xr.Dataset]) -> xr.Dataset:
+def resolve(source: PlotInput, variable: str, analyse: Callable[[xr.DataTree], xr.Dataset]) -> xr.Dataset:
     """The result itself, or what ``analyse`` makes of a run.
 
     Raises:

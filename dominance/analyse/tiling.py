@@ -29,7 +29,7 @@ Work = Callable[[slice, Blocks], T]
 
 
 @dataclass(frozen=True)
-class Plan:
+class TilePlan:
     """How a run is cut up. No result depends on it; memory and speed do.
 
     Args:
@@ -45,10 +45,10 @@ class Plan:
     threads: int = 2
 
 
-DEFAULT = Plan()
+DEFAULT = TilePlan()
 
 
-class Source:
+class TiledArray:
     """One array of a run with dims (step, ..., coord): the store's own array where there is one, else xarray's.
 
     Attributes:
@@ -68,7 +68,7 @@ class Source:
         self._variable = variable if plain is None else plain
         self._stored = None if plain is None else behind(plain)
 
-    def chunk(self, plan: Plan) -> tuple[int, int]:
+    def chunk(self, plan: TilePlan) -> tuple[int, int]:
         """Steps and coordinates that are best read together."""
         if self._stored is not None:
             return self._stored.grid.rows, self._stored.grid.chunk[-1]
@@ -84,7 +84,7 @@ class Source:
         return lambda steps: self._variable.isel(step=steps, coord=coords).to_numpy()
 
 
-def tiles(source: Source, wanted: NDArray[np.bool_], plan: Plan = DEFAULT, arrays: int = 1) -> list[slice]:
+def tiles(source: TiledArray, wanted: NDArray[np.bool_], plan: TilePlan = DEFAULT, arrays: int = 1) -> list[slice]:
     """Ranges of coordinates that cover the wanted ones, along the chunks of the store, each trimmed to what is wanted.
 
     Args:
@@ -111,7 +111,7 @@ def over_tiles(
     work: Work[T],
     *,
     wanted: NDArray[np.bool_],
-    plan: Plan = DEFAULT,
+    plan: TilePlan = DEFAULT,
 ) -> list[T]:
     """Call ``work(coords, blocks)`` for every tile; results in the order of coordinates.
 
@@ -128,7 +128,7 @@ def over_tiles(
         paths: "group/name" of arrays with dims (step, ..., coord).
         wanted: (coord,) coordinates that the analysis needs; tiles without any are not read.
     """
-    sources = {path: Source(run, path) for path in paths}
+    sources = {path: TiledArray(run, path) for path in paths}
     first = sources[paths[0]]
     length = first.chunk(plan)[0]
     count = first.shape[0]
@@ -143,7 +143,7 @@ def over_tiles(
         return [work(part, _ahead(sources, rows, part, pool)) for part in parts]
 
 
-Sources = Mapping[str, Source]
+Sources = Mapping[str, TiledArray]
 
 
 def _blocks(sources: Sources, rows: Sequence[slice], coords: slice) -> Blocks:

@@ -7,7 +7,7 @@ from runs import planted_rows, write_run
 
 import dominance
 from dominance.errors import BadOption
-from dominance.plots.source import choose_layers, steps_left_out
+from dominance.plots.inputs import choose_layers, steps_left_out
 
 
 def test_a_name_with_glob_characters_is_first_a_name():

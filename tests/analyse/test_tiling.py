@@ -14,7 +14,7 @@ from long_runs import write_long_run
 from runs import make_run, planted_rows, write_run
 
 from dominance import au, open_run, rau_buckets
-from dominance.analyse.stream import Blocks, Plan, Source, over_tiles, tiles
+from dominance.analyse.tiling import Blocks, TiledArray, TilePlan, over_tiles, tiles
 from dominance.errors import CorruptRun
 
 PATHS = ["update/update", "update/total"]
@@ -37,9 +37,9 @@ def collect(coords: slice, blocks: Blocks) -> tuple[slice, dict[str, np.ndarray]
 @settings(deadline=None, max_examples=40)
 def test_tiles_cover_what_is_wanted_once(wanted: list[bool], width: int, memory: int) -> None:
     run = make_run(np.zeros((2, 2, len(wanted))))
-    plan = Plan(steps=64, coords=width, memory=memory)
+    plan = TilePlan(steps=64, coords=width, memory=memory)
     mask = np.array(wanted)
-    found = tiles(Source(run, "update/update"), mask, plan)
+    found = tiles(TiledArray(run, "update/update"), mask, plan)
     covered = np.zeros(len(wanted), dtype=int)
     for part in found:
         covered[part] += 1
@@ -58,7 +58,7 @@ def test_blocks_are_the_array(tmp_path: Path, threads: int, layers: dict[str, in
     layout, rows = planted_rows(steps=steps_recorded, layers=layers)
     run = open_run(write_run(tmp_path / "run", layout, rows))
     wanted = np.ones(run.sizes["coord"], dtype=bool)
-    for coords, arrays, steps in over_tiles(run, PATHS, collect, wanted=wanted, plan=Plan(threads=threads)):
+    for coords, arrays, steps in over_tiles(run, PATHS, collect, wanted=wanted, plan=TilePlan(threads=threads)):
         assert steps[0].start == 0
         assert steps[-1].stop == steps_recorded
         for path in PATHS:
@@ -73,14 +73,14 @@ def test_two_tiles_are_worked_on_at_once() -> None:
         together.wait()
         return coords.start
 
-    found = over_tiles(run, PATHS, work, wanted=np.ones(10, dtype=bool), plan=Plan(coords=5))
+    found = over_tiles(run, PATHS, work, wanted=np.ones(10, dtype=bool), plan=TilePlan(coords=5))
     assert found == [0, 5]
 
 
 def test_work_may_stop_early_and_may_fail() -> None:
     run = make_run(np.zeros((100, 2, 10)))
     wanted = np.ones(10, dtype=bool)
-    for plan in (Plan(steps=3), Plan(steps=3, coords=4), Plan(steps=3, threads=1)):
+    for plan in (TilePlan(steps=3), TilePlan(steps=3, coords=4), TilePlan(steps=3, threads=1)):
         found = over_tiles(run, PATHS, lambda coords, blocks: next(blocks)[0], wanted=wanted, plan=plan)
         assert set(map(str, found)) == {"slice(0, 3, None)"}
         with pytest.raises(ZeroDivisionError):
