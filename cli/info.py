@@ -171,6 +171,8 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     if "schedule" in attrs:
         lines.append(("schedule", _schedule(attrs["schedule"])))
     lines.append(("layers", f"{facts['layers']}, {facts['shared_layers']} of them shared"))
+    if ranks := _ranks(attrs):
+        lines.append(("ranks", ranks))
     kept, total = facts["coordinates"], facts["parameters"]
     lines.append(("parameters", f"{total:,}, {'all' if kept == total else f'a sample of {kept:,}'} kept"))
     for optimizer in attrs.get("optimizers", []):
@@ -235,6 +237,18 @@ def _steps(facts: dict[str, Any]) -> str:
     full = f", {refused} left out: the budget was full" if refused else ""
     return (
         f"{facts['steps_recorded']} recorded{taken}, from {facts['first_step']} to {facts['last_step']}{skipped}{full}"
+    )
+
+
+def _ranks(attrs: dict[str, Any]) -> str:
+    """Whose gradients they are, where several processes trained together; "" where there was one."""
+    if attrs.get("ranks", 1) > 1:
+        return f"{attrs['ranks']} ranks, their gradients averaged"
+    several = attrs.get("world_size", 1) > 1
+    return (
+        f"rank {attrs.get('rank', 0)} of {attrs['world_size']}, with the gradients of its own batches"
+        if several
+        else ""
     )
 
 

@@ -14,7 +14,7 @@ import typer
 
 from dominance.errors import BadOption, DominanceError
 from dominance_cli import say
-from dominance_cli.rundir import Latest, default_folder, of_rank, rank
+from dominance_cli.rundir import Latest, default_folder
 
 if TYPE_CHECKING:
     from dominance.config import RecordOptions
@@ -105,6 +105,8 @@ def record(
     Example: dominance record --every 5 -o runs/first train.py --lr 1e-3
     """
     from dominance.config import record_options
+    from dominance.record.ranks.launch import of_rank
+    from dominance.record.ranks.launchers import refuse_launcher
     from dominance.record.script import prepare
 
     if force and resume:
@@ -131,6 +133,7 @@ def record(
         from dominance.cure.choice import choose
 
         choice = choose(method, method_option or [])
+    refuse_launcher(target, args or [], module=module)
     prepared = prepare(target, module=module)
     path = of_rank(output) if output is not None else default_folder(target, module=module)
     return Recording(prepared, args or [], path, output is None, options, force, resume, choice)
@@ -157,6 +160,7 @@ class Recording:
             BadScript: there is no such module.
         """
         from dominance.record.beside import apart
+        from dominance.record.ranks.launch import rank
         from dominance.record.session import ScriptSession
 
         path = self.path.absolute()  # the script may change its folder
@@ -210,10 +214,14 @@ class Recording:
 
     def _finish(self, session: ScriptSession, outcome: Outcome | None, ready: bool) -> None:
         """Close the run and say what to type next."""
+        from dominance.record.ranks.launch import rank
+
         try:
             result = session.finish(outcome.kind if outcome is not None else "failed")
         except KeyboardInterrupt:
             say.error("interrupted while the run was being written; what was written before can be read")
+            return
+        if result.elsewhere or (rank() and not result.steps):
             return
         if result.message:
             self._note(result.message)

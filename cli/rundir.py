@@ -27,18 +27,6 @@ def default_folder(target: str, *, module: bool) -> Path:
     return Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}"
 
 
-def rank() -> int:
-    """Which of the processes of a distributed training this is, as its launcher says; 0 where there is one."""
-    several = os.environ.get("WORLD_SIZE", "1") not in ("", "1")
-    number = os.environ.get("RANK", "0")
-    return int(number) if several and number.isdigit() else 0
-
-
-def of_rank(run: Path) -> Path:
-    """The run directory of this process: processes that are launched together are told one, and each needs its own."""
-    return run.with_name(f"{run.name}-rank{rank()}") if rank() else run
-
-
 def place(run: str) -> str:
     """A run as it was typed, its path put straight: ``runs/latest/`` is ``runs/latest``; a URL stays as it is.
 

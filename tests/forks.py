@@ -109,7 +109,7 @@ def become(request: dict[str, Any]) -> None:
     sys.path[0] = str(Path(target).resolve().parent)
     main = sys.modules["__main__"] = ModuleType("__main__")
     main.__file__ = str(Path(target).absolute())
-    exec(compile(Path(target).read_bytes(), main.__file__, "exec"), vars(main))
+    exec(compile(Path(target).read_bytes(), main.__file__, "exec", dont_inherit=True), vars(main))
 
 
 def end(error: BaseException | None) -> None:

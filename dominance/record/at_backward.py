@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from torch import Tensor, nn
 
@@ -19,6 +19,7 @@ from dominance.record.step import Evaluation, OpenPass, StepInProgress
 from dominance.record.tasks import Found, Root, Unnamed
 
 UNNAMED = "a loss of a new structure has no names until a forward has kept its source lines"
+STEPS_WITHIN = "an optimizer steps inside the backward() that averages the gradients over the processes"
 NO_MIXTURE = "a backward() starts from a gradient that is no mixture of the tasks' gradients taken there before"
 
 
@@ -42,7 +43,7 @@ def begin(run: Recording, inside: StepInProgress | None) -> bool:
     return run.records
 
 
-def open_pass(run: Recording, roots: list[Root], inputs: Sequence[Tensor] | None) -> bool:
+def open_pass(run: Recording, roots: list[Root], inputs: Sequence[Tensor] | None) -> None:
     """Find the tasks of a backward() and take their gradients; or capture them from the script's own pass.
 
     Args:
@@ -56,10 +57,9 @@ def open_pass(run: Recording, roots: list[Root], inputs: Sequence[Tensor] | None
         found = _find(run, roots)
         if found is None:
             run.step.spoiled = UNNAMED
-            return False
+            return
         run.step.open = _opened(run, found, roots, inputs) if found.tasks else None
     _remark(run, found)
-    return run.step.open is not None
 
 
 def look(run: Recording, roots: list[Root]) -> Found | None:
@@ -143,9 +143,15 @@ def _between(run: Recording, roots: Sequence[Root], filled: set[int] | None) -> 
     ]
 
 
-def cannot_look(run: Recording, reason: str) -> None:
-    """A pass of ours might change the training: none is made, and the step cannot become a row."""
-    first = not run.books.unrecorded and run.step.spoiled is None
+def cannot_look(run: Recording, reason: str, *, elsewhere: bool = False) -> None:
+    """A pass of ours might change the training: none is made, and the step cannot become a row.
+
+    Args:
+        run: the recording.
+        reason: why, as it follows "not recorded: ".
+        elsewhere: it is another process of the training whose pass could not be looked at.
+    """
+    first = not run.books.unrecorded and (elsewhere or run.step.spoiled is None)
     run.step.spoiled = reason
     if first:
         run.say(f"step {run.step.number} is not recorded: {reason}")
@@ -160,19 +166,49 @@ def close_pass(run: Recording) -> None:
         run.step.open = None
 
 
+def close_averaged(run: Recording, average: Callable[[Pass | None], Pass | None], *, hooked: bool) -> None:
+    """The same of a backward() that has averaged the gradients over several processes.
+
+    Args:
+        run: the recording of this process.
+        average: the pass over the means of the losses, from the one that this process has made, if it has made one.
+        hooked: the averaging is done by a hook of the script, which may do more than that.
+    """
+    opened, run.step.open = run.step.open, None
+    made = None
+    if opened is not None:
+        if opened.capture is not None:
+            opened.capture.remove()
+        if opened.entered:
+            run.step.spoiled = STEPS_WITHIN
+        made = _pass(run, opened)
+    spoiled = run.step.spoiled
+    whole = average(made)
+    if run.step.spoiled is not None and spoiled is None:
+        cannot_look(run, run.step.spoiled, elsewhere=True)
+    if whole is not None:
+        hooked = hooked or (opened is not None and opened.capture is None and run.hooks.kept_quiet > 0)
+        run.ledger.enter(whole, run.table.named, hooked=hooked, averaged=True)
+
+
 def enter_open(run: Recording, parameters: Iterable[Tensor]) -> None:
     """Enter what the backward() that is going on gives these parameters; it may be over, or not."""
     opened = run.step.open
     if opened is None:
         return
     parameters = list(parameters)
-    for held in opened.taken.values():
-        strange = {tensor: held.pop(tensor) for tensor in list(held) if tensor not in run.table.named}
-        run.step.cut.keep_all(opened.found, {name: strange for name, g in opened.taken.items() if g is held})
-    made = pass_of(opened.found, opened.taken, opened.beside)
+    made = _pass(run, opened)
     hooked = opened.capture is None and run.hooks.kept_quiet > 0
     run.ledger.enter(made, parameters, more=bool(opened.entered), hooked=hooked)
     opened.entered.update(parameters)
+
+
+def _pass(run: Recording, opened: OpenPass) -> Pass:
+    """What it gives the parameters; what lies between them and the losses is kept for passes that go on from there."""
+    for held in opened.taken.values():
+        strange = {tensor: held.pop(tensor) for tensor in list(held) if tensor not in run.table.named}
+        run.step.cut.keep_all(opened.found, {name: strange for name, g in opened.taken.items() if g is held})
+    return pass_of(opened.found, opened.taken, opened.beside)
 
 
 def expects(run: Recording, reached: Sequence[Tensor], inside: StepInProgress | None) -> bool:

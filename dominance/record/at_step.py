@@ -74,7 +74,8 @@ def before_step(run: Recording, going: StepInProgress, outer: Sequence[StepInPro
     run.copies.fill(going.parameters)
     if not closure:
         going.fed = Evaluation(run.ledger, run.ledger.read(going.parameters, _grad_scale(optimizer)))
-    attributor.before_step(going.parameters, run.theta.now(going.parameters))
+    if not run.sink.silent:
+        attributor.before_step(going.parameters, run.theta.now(going.parameters))
 
 
 def _strangers(run: Recording, optimizer: Optimizer, held: Iterable[Tensor]) -> None:
@@ -157,11 +158,12 @@ def _split(run: Recording, optimizer: Optimizer, attributor: Splits, used: Evalu
         text = f"steps of {type(optimizer).__name__} are not split: {attributor.note}"
         if run.books.remark(text):
             run.say(f"from step {run.step.number} on, {text}")
-    for p, split in attributor.splits(found.splits, in_tiles=True):
-        if p in found.totals and row.holds(p):
-            row.add(p, float(rates[p]), found.totals[p], found.splits.get(p, GradientSplit({})), split)
-    if attributor.step_skipped:
-        row.skip()
+    if not run.sink.silent:
+        for p, split in attributor.splits(found.splits, in_tiles=True):
+            if p in found.totals and row.holds(p):
+                row.add(p, float(rates[p]), found.totals[p], found.splits.get(p, GradientSplit({})), split)
+        if attributor.step_skipped:
+            row.skip()
     run.ledger.moved(found.parts)
     run.ledger.stepped([*found.totals, *run.copies.stepped(found.totals)])
     _of_nobody(run, optimizer, found)

@@ -23,6 +23,7 @@ from dominance.record.forward_hooks import left_out
 from dominance.record.grad_access import GradAccess
 from dominance.record.graph import Edge, Node, edge_of, leaves
 from dominance.record.limits import CannotLook, look_at, unaltered, unrecordable
+from dominance.record.ranks.parallel import Ranks
 from dominance.record.rows_of_batch import batch_of, outside
 from dominance.record.rules.solo import is_shadow
 from dominance.record.silence import Silence, batched, gathered_by, traced
@@ -93,6 +94,7 @@ class Hooks:
         self.transformed = 0
         """Passes inside a transform of torch.func, which were left alone."""
         self.grads = GradAccess(self._patch, self.tell)
+        self.ranks = Ranks(self._patch, self.tell)
 
     def install(self) -> None:
         """Put every hook in place; none of them, where one cannot be."""
@@ -110,6 +112,7 @@ class Hooks:
         self._patch(torch.Tensor, "retain_grad", self._retain_grad)
         self._patch(BackwardHook, "__init__", self._backward_hook_init)
         self._patch(Optimizer, "__init__", self._optimizer_init)
+        self.ranks.install()
         self._undo.append(keeping_buffers())
         self._undo.append(register_optimizer_step_pre_hook(self._before_step).remove)
         self._undo.append(register_optimizer_step_post_hook(self._after_step).remove)

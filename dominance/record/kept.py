@@ -22,7 +22,8 @@ def finish(run: Recording) -> None:
             if row.holds(p):
                 row.outside(p, moved, taken, [one.splits[p] for one in step.fed if p in one.splits])
         _hand_over(run, row)
-        _spend(run)
+        if run.ranks == 1:
+            run.spend(run.sink.spent)  # else all hear of it in their next pass
     elif run.records:
         run.books.missed(step.spoiled or NO_PASS, step.number)
     _next(run)
@@ -80,12 +81,3 @@ def _hand_over(run: Recording, row: Row) -> None:
     elif not run.full:
         run.full = True
         run.say(f"the budget is used up at step {run.step.number}: steps are left out (--budget for more)")
-
-
-def _spend(run: Recording) -> None:
-    if run.schedule.spend(run.sink.spent, run.step.number):
-        interval = run.schedule.every * run.schedule.stretch
-        run.say(
-            f"half of the budget that was left is used at step {run.step.number}: "
-            f"from now on one step in {interval} is recorded (--budget for more)"
-        )

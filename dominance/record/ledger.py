@@ -91,6 +91,8 @@ class Ledger:
     """Parts whose gradient of a parameter has been seen not to be zero."""
     called: dict[str, str] = field(default_factory=dict)
     """Tasks that go by another name than their passes have, and that."""
+    averaged: set[int] = field(default_factory=set)
+    """Passes whose gradients are means over the processes of a training."""
     _number: int = 0
 
     def __bool__(self) -> bool:
@@ -130,7 +132,15 @@ class Ledger:
 
     # What the script does to the gradients
 
-    def enter(self, made: Pass, parameters: Iterable[Tensor], *, more: bool = False, hooked: bool = False) -> None:
+    def enter(
+        self,
+        made: Pass,
+        parameters: Iterable[Tensor],
+        *,
+        more: bool = False,
+        hooked: bool = False,
+        averaged: bool = False,
+    ) -> None:
         """A backward() has added its gradients to ``.grad`` of these parameters.
 
         Args:
@@ -138,9 +148,12 @@ class Ledger:
             parameters: of the accounts that it touches.
             more: the pass is known, and these are further parameters of it.
             hooked: hooks of the script, which our own passes do not call, may have changed what came.
+            averaged: its gradients are means over the processes of the training.
         """
         if not more:
             self._know(made)
+        if averaged:
+            self.averaged.add(self._number)
         for p in parameters:
             parts = made.parts(p)
             if p.grad is None or not (parts or p in self.accounts):
@@ -231,6 +244,8 @@ class Ledger:
     def close_step(self) -> None:
         """The training step is over; what lies in ``.grad`` still may serve a later one."""
         self.passes = {}
+        if self.averaged:
+            self.averaged &= {number for account in self.accounts.values() for number in account.held_by}
 
     def clear(self) -> None:
         """Forget everything."""
@@ -255,17 +270,20 @@ class Ledger:
         self.passes[self._number] = made
         for task, gradients in made.gradients.items():
             for p, gradient in gradients.items():
-                reached = self.reached.setdefault(p, set())
-                # All zero says nothing: one node of a compiled graph gives every head a gradient of every loss.
-                part = made.part(task)
-                if part not in reached and nonzero(gradient):
-                    reached.add(part)
-                    if len(reached) > 1:
-                        self.met |= reached
+                self.reaches(made.part(task), p, gradient)
         for task in made.gradients:
             self.tasks.setdefault(made.part(task).root, set()).add(task)
         if made.expanded:
             self.expanded.add(made.root)
+
+    def reaches(self, part: Part, parameter: Tensor, gradient: Tensor) -> None:
+        """A pass has given a parameter this gradient."""
+        reached = self.reached.setdefault(parameter, set())
+        # All zero says nothing: one node of a compiled graph gives every head a gradient of every loss.
+        if part not in reached and nonzero(gradient):
+            reached.add(part)
+            if len(reached) > 1:
+                self.met |= reached
 
     def read(self, parameters: Iterable[Tensor], grad_scale: float = 1.0) -> dict[Tensor, Tensor]:
         """The gradients that a step now would be fed: copies, which the step cannot change.

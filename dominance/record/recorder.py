@@ -17,6 +17,7 @@ from dominance.errors import BadOption, RecordingFailed, RunExists
 from dominance.record.evaluation import Evaluation, hear_no_more, listen
 from dominance.record.metrics import told
 from dominance.record.parameters import ParameterTable
+from dominance.record.ranks.parallel import of_this_rank
 from dominance.record.said import close
 from dominance.record.sink import Sink, note
 from dominance.record.tasks_named import activate, deactivate
@@ -31,6 +32,9 @@ class Recorder:
 
     Use it as a context manager around the training loop. Tasks are found in the autograd graph of what ``backward()``
     is called on; ``observe`` names them where the graph cannot tell.
+
+    In a training of several processes that ``DistributedDataParallel`` averages, each makes a Recorder with the same
+    path: rank 0 writes the run, of the averaged gradients, and the others nothing.
 
     Args:
         path: the run directory, which must not exist unless ``overwrite`` or ``resume`` is given.
@@ -110,7 +114,7 @@ class Recorder:
             exact=exact,
             attribution=attribution,
         )
-        self.path = Path(path)
+        self.path = of_this_rank(Path(path))
         if occupied(self.path) and not (overwrite or resume):
             raise RunExists(f"{self.path} exists", fix="give overwrite=True, resume=True, or another path")
         check_told(attrs or {})

@@ -95,6 +95,8 @@ class Recording:
         """What the user asked for besides tasks and that is not there, in words."""
         self.full = False
         """Whether the budget has been used up."""
+        self.ranks = 1
+        """Of how many processes the gradients are means."""
 
     @property
     def records(self) -> bool:
@@ -168,6 +170,29 @@ class Recording:
         """What splits the step, where it is made of the gradients of each evaluation of the closure."""
         attributor = self.steppers.get(going.optimizer)
         return attributor if isinstance(attributor, Attributor) and attributor.wants_evaluations else None
+
+    def join(self, ranks: int, *, writes: bool, step: int) -> None:
+        """The gradients are means over several processes from here on.
+
+        Args:
+            ranks: how many they are.
+            writes: whether this one writes the run of them all.
+            step: the number of the training step in progress, as that one has it.
+        """
+        self.ranks = ranks
+        self.sink.of_several(ranks, writes=writes)
+        if self.step.number != step:
+            self.step.number = step
+            self.schedule = Schedule(self.schedule.every, self.schedule.burst, start=step)
+
+    def spend(self, share: float) -> None:
+        """This share of the budget is used: from half of what was left on, steps are recorded more rarely."""
+        if self.schedule.spend(share, self.step.number):
+            interval = self.schedule.every * self.schedule.stretch
+            self.say(
+                f"half of the budget that was left is used at step {self.step.number}: "
+                f"from now on one step in {interval} is recorded (--budget for more)"
+            )
 
     def let_go(self) -> None:
         """Hold nothing of the model any more; what was counted of it stays."""

@@ -43,6 +43,8 @@ class SessionResult:
     """Recorded steps of each run, in the order of the models that the script trained."""
     message: str | None
     """Something the user should know: why recording stopped early, which hooks were kept quiet."""
+    elsewhere: bool = False
+    """Whether another process of the training writes the run, and says all there is to say."""
 
 
 class ScriptSession:
@@ -181,6 +183,8 @@ class ScriptSession:
         if self._options.probe:
             self._table = watch.recording.table
         every = [*watch.models.over, *watch.models.all]
+        if any(recording.sink.silent for recording in every):
+            return SessionResult({}, None, elsewhere=True)
         kept = {recording.sink.path: recording.books.kept for recording in every if recording.books.kept}
         message = None
         if watch.failure is not None and not kept:

@@ -20,6 +20,7 @@ from dominance.config import RecordOptions
 from dominance.errors import BadOption, RecordingFailed
 from dominance.record.parameters import Named, ParameterTable
 from dominance.record.provenance import describe, git_commit, versions
+from dominance.record.ranks.unwritten import Unwritten
 from dominance.record.rows import Row, RowShape
 from dominance.record.sampling import STEPS_IN_FIRST_HALF, Sample, Schedule, Stratum, sample_coordinates
 from dominance.record.steppers import Splits, Steppers
@@ -66,7 +67,9 @@ class Sink:
         self._attrs = dict(attrs)
         self._overwrite = overwrite
         self._resume = resume
-        self._writer: RunWriter | None = None
+        self._writer: RunWriter | Unwritten | None = None
+        self._silent = False
+        """Whether another process writes the run."""
         self._shape: RowShape | None = None
         self._tasks: list[str] = []
         self._named: list[Named] = []
@@ -86,9 +89,26 @@ class Sink:
         return 0.0 if self._writer is None else self._writer.spent
 
     @property
-    def writer(self) -> RunWriter | None:
+    def writer(self) -> RunWriter | Unwritten | None:
         """The writer, once the run is laid out."""
         return self._writer
+
+    @property
+    def silent(self) -> bool:
+        """Whether another process writes the run."""
+        return self._silent
+
+    def of_several(self, ranks: int, *, writes: bool) -> None:
+        """The run is that of several processes; all but one write nothing.
+
+        Args:
+            ranks: how many they are.
+            writes: whether it is this one that writes.
+        """
+        self._attrs["ranks"] = ranks
+        self._silent = not writes and self._writer is None
+        if self._silent and self.lock is not None:
+            self.lock.release()
 
     def log(self, metrics: Mapping[str, float], *, step: int, epoch: int | None, task: str | None, split: str) -> None:
         """Keep metrics of a task, or of all (None), at a step: in the run, or until it is laid out."""
@@ -180,9 +200,18 @@ class Sink:
             attribution=self._options.attribution if steppers.linear else "solo",
             attrs={**self._attrs, **self._facts(sample, steppers.attributors, schedule)},
         )
-        self._shape = RowShape(layout, self._named, sample)
+        self._shape = RowShape(layout, [] if self._silent else self._named, sample)
         self._optimizers = len(steppers.attributors)
-        self._writer = RunWriter(
+        self._writer = Unwritten() if self._silent else self._written(layout)
+        known = list(self._writer.tasks)
+        self._writer.grow_tasks([name for name in self._tasks if name not in known])
+        self._tasks = list(self._writer.tasks)
+        for event in self._early:
+            self._writer.append_event(event)
+        self._early = []
+
+    def _written(self, layout: Layout) -> RunWriter:
+        return RunWriter(
             self.path,
             layout,
             budget=self._options.budget,
@@ -192,12 +221,6 @@ class Sink:
             keep=self._keep,
             lock=self.lock,
         )
-        known = list(self._writer.tasks)
-        self._writer.grow_tasks([name for name in self._tasks if name not in known])
-        self._tasks = list(self._writer.tasks)
-        for event in self._early:
-            self._writer.append_event(event)
-        self._early = []
 
     @property
     def tasks(self) -> list[str]:

@@ -24,6 +24,9 @@ from dominance.record.outputs import Outputs
 from dominance.record.parameters import ParameterTable
 from dominance.record.passes import Pass
 from dominance.record.picked import picked
+from dominance.record.ranks import exchange
+from dominance.record.ranks.group import Group, Lost
+from dominance.record.ranks.parallel import divides_by_all, of_first, parameters_of, this_rank, uneven
 from dominance.record.recording import Recording
 from dominance.record.roots import reached_by, roots_of
 from dominance.record.sink import Sink
@@ -45,6 +48,18 @@ class Look(NamedTuple):
 
 
 NESTED = "a gradient hook runs a backward() of its own inside backward(): its gradients are no known task's"
+
+SPAWNED = (
+    "processes that torch.multiprocessing starts are not recorded: let torchrun start them, as in "
+    "torchrun --nproc-per-node N -m dominance record SCRIPT"
+)
+
+ALONE = (
+    "the training averages its gradients over several processes, of which not all are recorded: the tasks' gradients "
+    "are those of this process alone"
+)
+
+OUT_OF_INPUTS = "steps that others take when rank 0 has no inputs left are not recorded"
 
 _ASKS = 3
 """How often source lines are kept again because modules got parameters, without any model coming of it."""
@@ -73,7 +88,8 @@ class Watch:
     ) -> None:
         self.hooks = Hooks(self)
         self.failure: str | None = None
-        self.models = Following(Recording(options, sink, table, self.hooks, say, optimizers), another)
+        said_once = of_first(say)
+        self.models = Following(Recording(options, sink, table, self.hooks, said_once, optimizers), another)
         self._observed: dict[str, Tensor] = {}
         self._outputs = Outputs(options.columns, self.fail)
         self._say = say
@@ -83,6 +99,8 @@ class Watch:
         self._told = Told(self)
         self.method = ""
         """The method that takes the place of the script's backward(); "" where there is none."""
+        self.hooks.ranks.joined = self._shadow
+        self.hooks.ranks.spawned = lambda: self.recording.say(SPAWNED)
 
     @property
     def recording(self) -> Recording:
@@ -113,6 +131,7 @@ class Watch:
         if os.getpid() == self.hooks._pid:
             for recording in self.models.all:
                 self._finish(recording)
+            self.hooks.ranks.close()
         self._lines.end()
 
     def fail(self, error: BaseException) -> None:
@@ -122,11 +141,16 @@ class Watch:
         self.failure = f"{type(error).__name__}: {error}".splitlines()[0] + place
         strict = self.recording.options.strict and isinstance(error, BadOption | RunExists)
         goes_on = "" if strict else ", the training goes on"
-        self._say(f"recording stopped at step {self.recording.step.number}{goes_on}: {self.failure}")
+        text = f"recording stopped at step {self.recording.step.number}{goes_on}: {self.failure}"
+        if not this_rank():
+            self._say(text)
+        elif not isinstance(error, Lost):  # that of which another process is the cause is said there
+            self._say(f"rank {this_rank()}: {text}")
         self._lines.off()
         self._outputs.stop()
         for recording in self.models.all:
             recording.ledger.clear()
+        self.hooks.ranks.close()
         if strict:  # what was asked for cannot be had, as where the tasks are not found
             raise SystemExit(2)
 
@@ -163,7 +187,7 @@ class Watch:
         self, outputs: Sequence[Any], gradients: Sequence[Any], inputs: Sequence[Any]
     ) -> Callable[[], None] | None:
         """Take the task gradients of this backward(), where this step is recorded."""
-        finish = self._before_backward(outputs, gradients, inputs)
+        finish = self._over_ranks(self._before_backward(outputs, gradients, inputs))
         stepped = self.recording.hand.found
         if stepped is not None and self.failure is None and not self.recording.announcement.made:
             # Outside the shield: with --strict this ends the script.
@@ -192,25 +216,64 @@ class Watch:
         recording.know(reached)
         only = [tensor for tensor in inputs if isinstance(tensor, Tensor)] if len(inputs) else None
         try:
+            self.hooks.ranks.announce(self.hooks.ranks.reached(reached()))
             self.hooks.look([root.edge[0] for root in roots], recording.table.modules)
             recording.begin_theta()
             at_hand.begin(recording, reached)
-            opened = at_backward.open_pass(recording, roots, only)
+            at_backward.open_pass(recording, roots, only)
         except CannotLook as limit:
             at_backward.cannot_look(recording, limit.reason)
-            return self._lines.on
         except Exception as error:  # noqa: BLE001  a graph that was freed, say: then the script's own call fails as well
             return functools.partial(self.fail, error)
-        return self._after_backward if opened else self._lines.on
+        return self._after_backward
+
+    def _over_ranks(self, finish: Callable[[], None] | None) -> Callable[[], None] | None:
+        """The same, where the pass may average the gradients over processes that then have to take part in it all."""
+        if not self.hooks.ranks.pending or self.failure is not None:
+            return finish
+
+        def over() -> None:
+            if finish is not None:
+                finish()
+            # Where nobody has looked at the pass.
+            self._unrecorded_average()
+
+        return over
+
+    @harmless
+    def _shadow(self, model: Any, group: Group) -> None:
+        """This process has run out of inputs, and the others have made a pass."""
+        run = self.recording
+        recorded = exchange.shadow(group, parameters_of(model), by_all=divides_by_all(model))
+        if recorded and group.rank == 0 and run.books.remark(OUT_OF_INPUTS):
+            run.say(f"from step {run.step.number} on: {OUT_OF_INPUTS}")
+
+    @harmless
+    def _unrecorded_average(self) -> None:
+        models = self.hooks.ranks.averaged()
+        if uneven(models) and (group := self.hooks.ranks.group_of(models)) is not None:
+            exchange.idle(group)
 
     def _after_backward(self) -> None:
+        opened = self.recording.step.open is not None
         self._close_pass()
-        if self.failure is None and (self._inside or self.recording.step.over):
+        if opened and self.failure is None and (self._inside or self.recording.step.over):
             said.announce(self.recording)
 
     @harmless
     def _close_pass(self) -> None:
-        at_backward.close_pass(self.recording)
+        ranks, run = self.hooks.ranks, self.recording
+        models = ranks.averaged()
+        group = ranks.group_of(models)
+        if group is None:
+            at_backward.close_pass(run)
+            if models and run.books.remark(ALONE):
+                run.say(ALONE)
+        else:
+            parameters = [p for model in models for p in parameters_of(model)]
+            by_all = all(map(divides_by_all, models))
+            average = functools.partial(exchange.average, run, group, parameters, by_all=by_all)
+            at_backward.close_averaged(run, average, hooked=any(model._comm_hooks for model in models))
         self._lines.on()
 
     @harmless

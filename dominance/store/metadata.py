@@ -83,6 +83,7 @@ TOLD: dict[str, Type] = {
         fields({"class": text, "groups": listed(keyed(anything))}, {"note": maybe(text), STATE_DOMINATED: truth})
     ),
     "rank": whole(),
+    "ranks": whole(1),
     "recorded_by": maybe(text),
     REMARKS: listed(text),
     "residual_terms": listed(text),

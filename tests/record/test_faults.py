@@ -111,9 +111,9 @@ def test_record_begins_no_script_whose_run_another_process_writes(tmp_path: Path
 
 
 def test_processes_that_are_launched_together_have_a_run_each(tmp_path: Path) -> None:
-    from dominance_cli.rundir import of_rank
+    from dominance.record.ranks.launch import of_rank
 
-    code = "from pathlib import Path; from dominance_cli.rundir import of_rank; print(of_rank(Path('runs/a')))"
+    code = "from pathlib import Path; from dominance.record.ranks.launch import of_rank; print(of_rank(Path('runs/a')))"
     for world, rank, path in (
         ("2", "0", "runs/a"),
         ("2", "1", "runs/a-rank1"),

@@ -1,0 +1,1 @@
+"""One training in several processes: which backward() averages gradients over them, and the same for the tasks'."""

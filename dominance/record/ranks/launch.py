@@ -1,0 +1,21 @@
+"""Which of the processes of a distributed training this is, as its launcher says. Loads no torch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def rank() -> int:
+    """This process's number among those that were launched together; 0 where there is one."""
+    several = os.environ.get("WORLD_SIZE", "1") not in ("", "1")
+    number = os.environ.get("RANK", "0")
+    return int(number) if several and number.isdigit() else 0
+
+
+def of_rank(run: Path) -> Path:
+    """The run directory of this process: processes that are launched together are told one, and each may need its own.
+
+    It stays empty where the gradients are averaged over the processes: then that of rank 0 holds the run of them all.
+    """
+    return run.with_name(f"{run.name}-rank{rank()}") if rank() else run

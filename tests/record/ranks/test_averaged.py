@@ -1,0 +1,143 @@
+"""DistributedDataParallel: task gradients of the averaged loss, against those by hand, and the training untouched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import distributed_training as training
+import numpy as np
+import pytest
+import torch
+from launched import Launcher
+from torch import Tensor
+
+from dominance import open_run
+
+SCRIPT = training.__file__
+
+Gradients = dict[str, dict[str, Tensor]]
+
+
+@pytest.fixture(scope="module")
+def four() -> Iterator[Launcher]:
+    with Launcher(4) as launcher:
+        yield launcher
+
+
+@pytest.fixture(scope="module")
+def plain(four: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trainings of two processes as they are."""
+    folder = tmp_path_factory.mktemp("plain")
+    assert four.run(folder, [SCRIPT, *training.FORMS], size=2).codes == [0, 0]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def truth(four: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with gradients taken by hand."""
+    folder = tmp_path_factory.mktemp("truth")
+    assert four.run(folder, [SCRIPT, *training.FORMS], size=2, environment={"TRUTH": "1"}).codes == [0, 0]
+    return folder
+
+
+def recorded(run: Path) -> dict[int, Gradients]:
+    """Step -> task -> parameter -> gradient."""
+    with open_run(run) as tree:
+        names = np.array([parameter["name"] for parameter in tree.attrs["parameters"]])
+        found = tree["gradient"].to_dataset()
+        of = found["parameter"].to_numpy()
+        return {
+            int(step): {
+                str(task): {name: torch.from_numpy(values[of == name]) for name in names}
+                for task, values in zip(found["task"].to_numpy(), rows, strict=True)
+            }
+            for step, rows in zip(found["step"].to_numpy(), found["gradient"].to_numpy(), strict=True)
+        }
+
+
+def by_hand(folder: Path, size: int, *, by_active: bool = False) -> dict[int, Gradients]:
+    """The means of what the processes have taken, each of its own batches; what one does not have is zero."""
+    each = [torch.load(folder / f"truth-{rank}.pt") for rank in range(size)]
+    steps: dict[int, Gradients] = {}
+    for step in each[0]:
+        there = [mine[step] for mine in each if step in mine]
+        count = len(there) if by_active else size
+        for mine in there:
+            for task, gradients in mine.items():
+                held = steps.setdefault(step, {}).setdefault(task, {})
+                for name, gradient in gradients.items():
+                    held[name] = held.get(name, torch.zeros_like(gradient)) + gradient / count
+    return steps
+
+
+def assert_untouched(plain: Path, recorded: Path, size: int) -> None:
+    """Weights, buffers, gradients and random states are the same to the bit, in every process."""
+    for rank in range(size):
+        before, after = (torch.load(folder / f"state-{rank}.pt") for folder in (plain, recorded))
+        for kind in ("weights", "gradients"):
+            for name, value in before[kind].items():
+                assert (value is None) == (after[kind][name] is None)
+                assert value is None or torch.equal(value, after[kind][name]), (rank, kind, name)
+        assert torch.equal(before["random"][0], after["random"][0])
+        assert before["random"][1] == after["random"][1]
+
+
+def factor(form: str, tasks: Gradients) -> float:
+    """What the script does to the means of the gradients."""
+    if form == "summed":
+        return 2.0
+    if form == "clipped":
+        names = {name for gradients in tasks.values() for name in gradients}
+        total = [sum(of[name] for of in tasks.values() if name in of).norm() for name in names]
+        return training.LONGEST / float(torch.stack(total).norm())
+    return 1.0
+
+
+STEPS = {"static_graph": training.STEPS - 1, "uneven": training.STEPS + 2, "uneven_by_active": training.STEPS + 2}
+"""Recorded steps, where they are not those of all processes."""
+
+
+def assert_true(run: Path, truth: dict[int, Gradients], form: str) -> None:
+    """The run holds the task gradients of the averaged loss."""
+    found = recorded(run)
+    close = 5e-3 if form == "compressed" else 2e-5
+    assert len(found) == STEPS.get(form, training.STEPS)
+    for step, tasks in found.items():
+        assert set(tasks) == {"price", "stars"}
+        times = factor(form, truth[step])
+        for task, gradients in tasks.items():
+            for name, gradient in gradients.items():
+                expected = truth[step][task].get(name, torch.zeros(gradient.shape)).flatten() * times
+                where = f"step {step}, {task}, {name}"
+                torch.testing.assert_close(gradient, expected, rtol=close, atol=1e-6 * times, msg=where)
+
+
+@pytest.mark.parametrize("form", training.FORMS)
+def test_tasks_have_the_gradients_of_the_averaged_loss_and_the_training_is_untouched(
+    four: Launcher, tmp_path: Path, form: str, plain: Path, truth: Path
+) -> None:
+    made = four.run(tmp_path, [SCRIPT, form], record=["--every", "1", "--exact", "-o", "run"], size=2)
+    assert made.codes == [0, 0]
+    assert_untouched(plain / form, tmp_path / form, 2)
+    assert_true(tmp_path / "run", by_hand(truth / form, 2, by_active=form == "uneven_by_active"), form)
+    steps = STEPS.get(form, training.STEPS)
+    assert made.said[-2:] == [f"dominance: {steps} steps recorded in run", "dominance report run"]
+    assert len(made.said) == 3 + 2 * (form == "static_graph")
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == sorted([form, "run"])
+
+
+def test_four_processes_write_one_run(four: Launcher, tmp_path: Path) -> None:
+    for name in ("plain", "truth", "recorded"):
+        (tmp_path / name).mkdir()
+    four.run(tmp_path / "plain", [SCRIPT, "plain"])
+    four.run(tmp_path / "truth", [SCRIPT, "plain"], environment={"TRUTH": "1"})
+    made = four.run(tmp_path / "recorded", [SCRIPT, "plain"], record=["--every", "1", "--exact", "-o", "run"])
+    assert made.codes == [0, 0, 0, 0]
+    assert_untouched(tmp_path / "plain" / "plain", tmp_path / "recorded" / "plain", 4)
+    assert_true(tmp_path / "recorded" / "run", by_hand(tmp_path / "truth" / "plain", 4), "plain")
+    assert made.said == [
+        "dominance: 2 tasks: price (x1), stars (x1)", "dominance: 4 steps recorded in run", "dominance report run"
+    ]  # fmt: skip
+    with open_run(tmp_path / "recorded" / "run") as run:
+        assert (run.attrs["ranks"], run.attrs["status"]) == (4, "complete")
