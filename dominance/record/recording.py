@@ -84,9 +84,7 @@ class Recording:
         self.optimizers = optimizers
         self.say = say
         self.steppers = Steppers(options.attribution, optimizers)
-        self.schedule = Schedule(
-            options.every, options.burst or 1, start=sink.first_step, dense_at_first=options.burst is None
-        )
+        self.schedule = self._schedule(sink.first_step)
         self.theta = Theta()
         self.hand = ByHand()
         self.copies = Copies(self.ledger, self.table)
@@ -97,6 +95,10 @@ class Recording:
         """Whether the budget has been used up."""
         self.ranks = 1
         """Of how many processes the gradients are means."""
+
+    def _schedule(self, start: int) -> Schedule:
+        options = self.options
+        return Schedule(options.every, options.burst or 1, start=start, dense_at_first=options.burst is None)
 
     @property
     def records(self) -> bool:
@@ -183,7 +185,7 @@ class Recording:
         self.sink.of_several(ranks, writes=writes)
         if self.step.number != step:
             self.step.number = step
-            self.schedule = Schedule(self.schedule.every, self.schedule.burst, start=step)
+            self.schedule = self._schedule(step)
 
     def spend(self, share: float) -> None:
         """This share of the budget is used: from half of what was left on, steps are recorded more rarely."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -27,6 +27,7 @@ from dominance.record.picked import picked
 from dominance.record.ranks import exchange
 from dominance.record.ranks.group import Group, Lost
 from dominance.record.ranks.parallel import divides_by_all, of_first, parameters_of, this_rank, uneven
+from dominance.record.ranks.talking import Meeting, meeting_for
 from dominance.record.recording import Recording
 from dominance.record.roots import reached_by, roots_of
 from dominance.record.sink import Sink
@@ -215,14 +216,23 @@ class Watch:
             return self._lines.on
         recording.know(reached)
         only = [tensor for tensor in inputs if isinstance(tensor, Tensor)] if len(inputs) else None
+        ranks, nodes = self.hooks.ranks, [root.edge[0] for root in roots]
+        meeting: Meeting | None = None
         try:
-            self.hooks.ranks.announce(self.hooks.ranks.reached(reached()))
-            self.hooks.look([root.edge[0] for root in roots], recording.table.modules)
+            averaging = ranks.reached(reached)
+            ranks.announce(averaging)
+            meeting = meeting_for(nodes, ranks.known_group(averaging))
+            self.hooks.look(nodes, recording.table.modules)
+            if meeting is not None:
+                meeting.hold(looks=True)
             recording.begin_theta()
             at_hand.begin(recording, reached)
             at_backward.open_pass(recording, roots, only)
         except CannotLook as limit:
             at_backward.cannot_look(recording, limit.reason)
+            if meeting is not None:
+                with contextlib.suppress(CannotLook):  # it is not looked at anyway
+                    meeting.hold(looks=False)
         except Exception as error:  # noqa: BLE001  a graph that was freed, say: then the script's own call fails as well
             return functools.partial(self.fail, error)
         return self._after_backward
@@ -314,7 +324,9 @@ class Watch:
         if len(tensors) < len(inputs) or not at_grad.begin_grad(recording, self._inside, starts, tensors):
             return lambda results: self._lines.on()
         try:
-            self.hooks.look({root.edge[0] for roots in starts for root in roots}, recording.table.modules)
+            nodes = {root.edge[0] for roots in starts for root in roots}
+            meeting_for(nodes, None)
+            self.hooks.look(nodes, recording.table.modules)
             at_hand.begin(recording, lambda: leaf)
             took = [at_grad.take(recording, roots, tensors) for roots in starts]
         except CannotLook as limit:
@@ -450,7 +462,7 @@ class Watch:
 
     # What the optimizers of dominance.optim tell
 
-    @contextmanager
+    @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
         """Passes in this block are not looked at: the tasks' gradients come from who makes them."""
         self._lines.off()

@@ -58,6 +58,8 @@ class Form:
     """"sum": one backward() of the sum; "each": one for each task."""
     between: Callable[[DistributedDataParallel, Tensor], None] = lambda model, x: None
     """What happens between forward and backward()."""
+    more: Callable[[dict[str, Tensor]], None] = lambda losses: None
+    """What becomes of the losses."""
     after: Callable[[Net], None] = lambda net: None
     """What happens between backward() and the step."""
     uneven: dict[str, Any] | None = None
@@ -70,6 +72,10 @@ def of_rank(rank: int, step: int) -> set[str]:
 
 def now_and_then(rank: int, step: int) -> set[str]:
     return {"price"} if (rank + step) % 2 else {"price", "stars"}
+
+
+def at_times(rank: int, step: int) -> set[str]:
+    return {"price"} if rank and step % 2 else {"price", "stars"}
 
 
 def compressed(net: Net, model: DistributedDataParallel) -> None:
@@ -98,6 +104,26 @@ def look_in_between(model: DistributedDataParallel, x: Tensor) -> None:
     model(x)
 
 
+class OverAll(torch.autograd.Function):
+    """The sum over the processes, as projects write it themselves."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        value = value.clone()
+        dist.all_reduce(value)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        gradient = gradient.clone()
+        dist.all_reduce(gradient)
+        return gradient
+
+
+def talk(losses: dict[str, Tensor]) -> None:
+    losses["price"] = losses["price"] + OverAll.apply(losses["price"]) ** 2
+
+
 def clip(net: Net) -> None:
     nn.utils.clip_grad_norm_(net.parameters(), LONGEST)
 
@@ -122,6 +148,8 @@ FORMS = {
     "hooked": Form(prepare=halved),
     "checkpointed": Form(prepare=checkpointed),
     "forward_in_between": Form({"broadcast_buffers": False}, between=look_in_between),
+    "talking": Form(more=talk),
+    "talking_apart": Form({"find_unused_parameters": True}, more=talk, has=at_times),
     "clipped": Form(after=clip),
     "uneven": Form({"broadcast_buffers": False}, uneven={}),
     "uneven_by_active": Form({"broadcast_buffers": False}, uneven={"divide_by_initial_world_size": False}),
@@ -176,6 +204,7 @@ def train(form: Form, net: Net, model: DistributedDataParallel, by_hand: ByHand 
                     losses["price"] = F.mse_loss(out["price"], price)
                 if "stars" in out:
                     losses["stars"] = 0.5 * F.l1_loss(out["stars"], stars)
+                form.more(losses)
                 if by_hand is not None:
                     by_hand.take(losses)
                 loss = sum(losses.values())

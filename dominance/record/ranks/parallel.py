@@ -84,11 +84,11 @@ class Ranks:
 
     # Which pass averages
 
-    def reached(self, leaves: Iterable[Tensor]) -> list[Any]:
+    def reached(self, leaves: Callable[[], Iterable[Tensor]]) -> list[Any]:
         """The models that a pass which reaches these leaf tensors will average, as far as can be said before it."""
         if not self.pending:
             return []
-        ids = {id(leaf) for leaf in leaves}
+        ids = {id(leaf) for leaf in leaves()}
         return [model for model in list(self.pending) if any(id(p) in ids for p in parameters_of(model))]
 
     def averaged(self) -> list[Any]:
