@@ -58,9 +58,16 @@ class Running:
         self.job, self.folder = job, folder
         self.log = folder.with_name(f"{folder.name}.log")
         self.began = time.monotonic()
-        self.command = _command(job, folder)
-        self.process = _context().Process(target=_work, args=(self.command, str(self.log), dict(os.environ)))
-        self.process.start()
+        self.command = self._command()
+        self.process = self._start()
+
+    def _command(self) -> list[str]:
+        return _command(self.job, self.folder)
+
+    def _start(self) -> Any:
+        process = _context().Process(target=_work, args=(self.command, str(self.log), dict(os.environ)))
+        process.start()
+        return process
 
     def ended(self) -> str | None:
         """None while it runs; "" when it went well; else what it said last."""
@@ -71,7 +78,8 @@ class Running:
             _mark(self.folder).write_text(f"python -m {shlex.join(self.command)}\n", encoding="utf-8")
             return ""
         said = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if self.log.exists() else []
-        return said[-1] if said else f"ended with {code}"
+        errors = [line for line in said if line.startswith("dominance: error: ")]
+        return (errors or said)[-1] if said else f"ended with {code}"
 
     def interrupt(self) -> None:
         """Tell it to keep a checkpoint and to end."""
@@ -85,14 +93,21 @@ class Running:
 
 
 def run_jobs(
-    jobs: Sequence[Job], folder: Path, *, workers: int, tell: Callable[[Outcome, Sequence[Running]], None]
+    jobs: Sequence[Any],
+    folder: Path,
+    *,
+    workers: int,
+    tell: Callable[[Outcome, Sequence[Running]], None],
+    start: Callable[[Any, Path], Running] | None = None,
 ) -> Outcome:
     """Run the jobs that are not done, ``workers`` at a time, in the order given.
 
     A job's outcome is ``folder/<name>``; beside it are ``<name>.log`` and, when it is done, ``<name>.done``.
 
     Args:
+        jobs: of the kind that ``start`` takes; a ``Job`` where that is not given.
         tell: is called as time goes by.
+        start: starts the process of a job, given where its outcome is to lie; None: forked from one that has torch.
 
     Raises:
         KeyboardInterrupt: after the processes have been told and have ended; the same call goes on with what they kept.
@@ -109,7 +124,7 @@ def run_jobs(
     try:
         while waiting or running:
             while waiting and len(running) < workers:
-                running.append(Running(waiting[0], folder / waiting[0].name))
+                running.append((start or Running)(waiting[0], folder / waiting[0].name))
                 del waiting[0]
             tell(outcome, running)
             time.sleep(_LOOK)

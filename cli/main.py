@@ -23,6 +23,7 @@ from dominance_cli.report import report
 from dominance_cli.reproduce import reproduce
 from dominance_cli.summary import summary
 from dominance_cli.train import train
+from dominance_cli.trying import try_
 
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """The class of every mistake in the arguments; some versions of typer have it from click, others bring their own."""
@@ -61,6 +62,11 @@ app.command(
     context_settings={"allow_interspersed_args": False},
     options_metavar="[OPTIONS]",
 )(record)
+app.command(
+    name="try",
+    context_settings={"allow_interspersed_args": False},
+    options_metavar="[OPTIONS]",
+)(try_)
 app.command()(report)
 app.command()(summary)
 app.command()(compare)

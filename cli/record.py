@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -89,6 +89,9 @@ def record(
     method_option: Annotated[
         list[str] | None, typer.Option(metavar="K=V", help="Of the method; may be repeated.")
     ] = None,
+    seed_run: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Move the seeds that the script sets: repeat number N of it.")
+    ] = 0,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the run directory.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Append to the run directory.")] = False,
     strict: Annotated[
@@ -136,7 +139,13 @@ def record(
     refuse_launcher(target, args or [], module=module)
     prepared = prepare(target, module=module)
     path = of_rank(output) if output is not None else default_folder(target, module=module)
-    return Recording(prepared, args or [], path, output is None, options, force, resume, choice)
+    return Recording(prepared, args or [], path, output is None, options, force, resume, choice, seed_run)
+
+
+def recorded(options: RecordOptions) -> list[str]:
+    """The flags that say what the tasks are, as they would be typed."""
+    words = [] if options.tasks is None else ["--tasks", ",".join(options.tasks)]
+    return words + [word for columns in options.columns for word in ("--columns", columns)]
 
 
 @dataclass
@@ -151,6 +160,7 @@ class Recording:
     force: bool
     resume: bool
     choice: Choice | None = None
+    seed_run: int = 0
 
     def run(self) -> NoReturn:
         """Run the script under recording and leave the process as the script left.
@@ -172,7 +182,7 @@ class Recording:
             argv=argv,
             force=self.force,
             resume=self.resume,
-            attrs=None if self.choice is None else self.choice.attributes(),
+            attrs=self._attributes(),
             beside=None if self.choice is None or self.choice.as_it_is else self._apply,
         )
         session.check_output()
@@ -185,9 +195,17 @@ class Recording:
             if latest is not None and (message := latest.point()):
                 self._note(message)
             with _shielded():
+                if self.seed_run:
+                    from dominance.cure.seeds import move_torch
+
+                    move_torch(self.seed_run)
                 session.start()
                 ready = True
 
+        if self.seed_run:
+            from dominance.cure.seeds import move_python
+
+            move_python(self.seed_run)
         outcome: Outcome | None = None
         try:
             outcome = self.prepared.run(self.args, on_torch=start)
@@ -199,13 +217,20 @@ class Recording:
                     latest.restore()
         outcome.leave()
 
+    def _attributes(self) -> dict[str, Any]:
+        """What the run says of the command that recorded it."""
+        of_method = {} if self.choice is None else self.choice.attributes()
+        return {**of_method, "seed_run": self.seed_run, "record_options": recorded(self.options)}
+
     def _apply(self, watch: Watch) -> Applied:
         """Begin to use the method."""
         from dominance.cure.applied import Applied
 
         assert self.choice is not None
         try:
-            applied = Applied(self.choice, watch, say=self._note, error=say.error, tasks=self.options.tasks)
+            applied = Applied(
+                self.choice, watch, say=self._note, error=say.error, tasks=self.options.tasks, seed=self.seed_run
+            )
             applied.start()
         except BadOption as error:
             say.error(str(error))

@@ -70,7 +70,7 @@ def reproduce(
     runs = output / "runs"
     came: list[int] = []
     try:
-        with _terminated(came), _watching(len(every), quiet=quiet) as tell:
+        with ended_by_signal(came), watching(len(every), quiet=quiet) as tell:
             outcome = run_jobs(every, runs, workers=jobs or os.cpu_count() or 1, tell=tell)
     except KeyboardInterrupt:
         say.note(f"interrupted; {runs} holds what was trained so far")
@@ -163,7 +163,7 @@ def _report(output: Path) -> None:
 
 
 @contextmanager
-def _terminated(came: list[int]) -> Iterator[None]:
+def ended_by_signal(came: list[int]) -> Iterator[None]:
     """SIGTERM, which then is in ``came``, ends the trainings as Ctrl-C does."""
 
     def interrupt(number: int, frame: object) -> None:
@@ -178,7 +178,7 @@ def _terminated(came: list[int]) -> Iterator[None]:
 
 
 @contextmanager
-def _watching(total: int, *, quiet: bool) -> Iterator[Callable[[Outcome, Sequence[Running]], None]]:
+def watching(total: int, *, quiet: bool) -> Iterator[Callable[[Outcome, Sequence[Running]], None]]:
     """A bar on a terminal; nothing in a pipe."""
     import sys
 

@@ -145,6 +145,10 @@ class Applied:
         others = [p for p in others if not isinstance(p, nn.Parameter)]
         if not parameters:
             return False
+        if self._choice.alone is not None:
+            found.tasks = [task for task in found.tasks if task.name == self._choice.alone]
+            if not found.tasks:
+                return True  # the others send no gradient
         model = self._model(look)
         self._go_on(model, parameters)
         scale = look.recording.announcement.loss_scale
@@ -154,7 +158,8 @@ class Applied:
             refuse_script(parameters, table.modules)
             self._epochs.check(self._choice.method)
             with self._quiet(look)():
-                adds_up(look.roots, losses, found.beside, parameters, scale)
+                if self._choice.alone is None:
+                    adds_up(look.roots, losses, found.beside, parameters, scale)
             self._known.add(key)
         self._watch.says(
             {task.name: task.loss for task in found.tasks}, {task.name: task.weight / scale for task in found.tasks}
@@ -229,11 +234,15 @@ class Applied:
             return
         if model is None:
             if not any(each.steps for each in self._models.values()):
+                if self._choice.alone is not None:
+                    raise Refused(f"no task {self._choice.alone} was found in what this step is made of")
                 raise Refused(
                     "no task was found in what this step is made of; see what `dominance record` finds without --method"
                 )
             return
         tasks = () if model.window is None else tuple(model.window.tasks)
+        if self._choice.alone is not None:
+            return
         if not model.steps and len({*tasks, *(self._tasks or ())}) < 2:
             raise Refused(
                 f"one task was found ({', '.join(tasks)}), and it needs two or more in a step; name them with --tasks,"

@@ -14,6 +14,8 @@ FLAG = "--method-option"
 WEIGHTS = "weights"
 """What fixed weights of the losses are called beside their name among the methods, "grid-search"."""
 AS_IT_IS = "equal-weight"
+ALONE = "alone"
+"""One task trained by itself, with ``task=NAME``."""
 
 _NOT_HERE = {
     "stl": "it trains a model for each task: use `dominance try --alone`",
@@ -37,20 +39,28 @@ class Choice:
     options: Mapping[str, Any] = field(default_factory=dict)
     epoch: int | None = None
     typed: tuple[str, ...] = ()
+    alone: str | None = None
+    """The one task whose gradient is taken; the others' losses keep their values."""
 
     @property
     def name(self) -> str:
         """Of the method, as it is typed."""
+        if self.alone is not None:
+            return ALONE
         return WEIGHTS if self.method.name == "grid-search" else self.method.name
 
     @property
     def as_it_is(self) -> bool:
         """Whether the script is left as it is."""
-        return self.method.name == AS_IT_IS
+        return self.method.name == AS_IT_IS and self.alone is None
 
     def attributes(self) -> dict[str, Any]:
         """What a run says of it."""
         return {"method": self.name, "method_options": list(self.typed)}
+
+    def words(self) -> list[str]:
+        """The flags that give it."""
+        return ["--method", self.name, *(word for text in self.typed for word in (FLAG, text))]
 
 
 def choose(name: str, options: Sequence[str] = ()) -> Choice:
@@ -64,6 +74,11 @@ def choose(name: str, options: Sequence[str] = ()) -> Choice:
     """
     if name.lower() == WEIGHTS:
         return Choice(METHODS["grid-search"], {"weights": _weights(options)}, typed=tuple(options))
+    if name.lower() == ALONE:
+        task = pairs(options, FLAG).get("task")
+        if not task:
+            raise BadOption("alone needs the one task that is trained", fix=f"give it, like {FLAG} task=a")
+        return Choice(METHODS[AS_IT_IS], typed=tuple(options), alone=task)
     found = method(name)
     if found.name in _NOT_HERE:
         raise BadOption(f"{found.name} cannot be used on a script as it is", fix=_NOT_HERE[found.name])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from dominance.config import RecordOptions
 from dominance.errors import NothingRecorded, RunExists
 from dominance.record.evaluation import Evaluation, hear_no_more, listen
+from dominance.record.memory import peak_memory
 from dominance.record.models import free_path, remove_models
 from dominance.schema import MODEL_NUMBER, MODEL_OF
 from dominance.store.first_look import check_replaceable, check_resumable
@@ -82,6 +84,7 @@ class ScriptSession:
         self._attrs = dict(attrs or {})
         self._start_beside = beside
         self._beside: Beside | None = None
+        self._began = time.monotonic()
         self._watch: Watch | None = None
         self._deactivate: Callable[[Observer], None] | None = None
         self._evaluation: Evaluation | None = None
@@ -175,6 +178,7 @@ class ScriptSession:
             self._deactivate(watch)
         watch.stop()
         attrs: dict[str, Any] = {} if watch.failure is None else {"failure": watch.failure}
+        attrs |= {"seconds": time.monotonic() - self._began, "peak_memory": peak_memory()}
         for recording in watch.models.all:
             said: dict[str, Any] = {}
             if self._evaluation is not None and recording.sink.writer is not None:

@@ -1,0 +1,305 @@
+"""``dominance try``: an unmodified script with several methods and seeds, and what came of each in one table."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shlex
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dominance.errors import BadOption, DominanceError
+from dominance_cli import say
+from dominance_cli.reproduce import ended_by_signal, watching
+from dominance_cli.singles import directions
+from dominance_cli.text import aligned, size
+
+if TYPE_CHECKING:
+    from dominance.analyse.study.trials import Estimate, Row, Trials
+    from dominance.cure.choice import Choice
+    from dominance_cli.fresh import ScriptJob
+    from dominance_cli.jobs import Outcome
+
+DEFAULT = "uw,pcgrad,cagrad"
+AS_IT_IS = "as it is"
+HIGHER = "Of this metric more is better, where the script does not say so. May be repeated."
+
+
+def try_(
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="Script; with -m, module.")],
+    args: Annotated[list[str] | None, typer.Argument(metavar="ARGS", help="Its own arguments and options.")] = None,
+    methods: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B",
+            help="Methods to try; options of one after colons, like weights:a=1:b=0.5. See `dominance train --list`.",
+        ),
+    ] = DEFAULT,
+    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Runs of each, which differ in their seeds.")] = 3,
+    seed_arg: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FLAG",
+            help="The script's own option for a seed, like --seed. [default: move what the script seeds]",
+        ),
+    ] = None,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Also train each task alone, as what sharing must beat.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Where runs, table and figure go.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("-j", "--jobs", metavar="N", min=1, help="Runs at the same time. [default: the cores]")
+    ] = None,
+    tasks: Annotated[str | None, typer.Option(metavar="A,B", help="As of record.")] = None,
+    columns: Annotated[list[str] | None, typer.Option(metavar="MODULE[=A,B]", help="As of record.")] = None,
+    every: Annotated[str | None, typer.Option(metavar="N", help="As of record.")] = None,
+    budget: Annotated[str, typer.Option(metavar="SIZE", help="Bytes that each run may take.")] = "100MB",
+    higher: Annotated[list[str] | None, typer.Option(metavar="METRIC", help=HIGHER)] = None,
+    lower: Annotated[list[str] | None, typer.Option(metavar="METRIC", help="Less is better.")] = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no hints.")] = False,
+    module: Annotated[bool, typer.Option("-m", "--module", help="TARGET is a module, as in python -m.")] = False,
+) -> int:
+    """Try methods on a training script that needs no change, beside the script as it is.
+
+    Each method is run once for each seed and recorded. What is done already is used again, also after Ctrl-C.
+    Our options stand before TARGET; everything after TARGET goes to the script.
+
+    Example: dominance try --methods pcgrad,adatask --seeds 3 train.py --epochs 5
+    """
+    from dominance.record.script import prepare
+    from dominance_cli.fresh import Fresh, share_cores
+    from dominance_cli.jobs import Outcome, run_jobs
+
+    chosen = read_methods(methods)
+    prepare(target, module=module)
+    where = output or Path("trials") / (target if module else Path(target).absolute().stem)
+    script = (*(["-m"] if module else []), target, *(args or []))
+    flags = _flags(tasks, columns, every, budget)
+    planned = plan(chosen, script, flags, seeds, seed_arg, stamp=_stamp(target, module))
+    workers = jobs or os.cpu_count() or 1
+    share_cores(workers)
+    outcome, runs, single = Outcome(), where / "runs", {}
+    came: list[int] = []
+    try:
+        with ended_by_signal(came), watching(len(planned), quiet=quiet) as tell:
+            _add(outcome, run_jobs(planned, runs, workers=workers, tell=tell, start=Fresh))
+        if alone:
+            single = _alone(planned, runs, outcome, script, flags, seeds, seed_arg, stamp=_stamp(target, module))
+            every_alone = [job for held in single.values() for job in held]
+            with ended_by_signal(came), watching(len(every_alone), quiet=quiet) as tell:
+                _add(outcome, run_jobs(every_alone, runs, workers=workers, tell=tell, start=Fresh))
+    except KeyboardInterrupt:
+        say.note(f"interrupted; {runs} holds the runs that are done: the same command goes on")
+        return 128 + (came or [signal.SIGINT])[0]
+    for name, why in outcome.failed.items():
+        say.error(f"{name}: {why.removeprefix('dominance: error: ')} (log: {runs / name}.log)")
+    found = _compared(planned, single, runs, outcome, directions(higher, lower))
+    text = table(found, failed=_failed([*planned, *(j for held in single.values() for j in held)], outcome))
+    print(text)
+    (where / "table.txt").write_text(text + "\n", encoding="utf-8")
+    figure = _figure(found, where)
+    if not quiet:
+        say.note(f"{len(outcome.seconds)} runs made, {len(outcome.reused)} used again; {where / 'table.txt'}, {figure}")
+        best = next((job for job in planned if job.label != AS_IT_IS and job.name not in outcome.failed), None)
+        if best is not None:
+            first = planned[0].name
+            say.say(f"dominance compare {shlex.quote(str(runs / first))} {shlex.quote(str(runs / best.name))}")
+    return 1 if outcome.failed else 0
+
+
+def read_methods(text: str) -> list[tuple[str, Choice]]:
+    """What was typed -> the method and its options.
+
+    Raises:
+        BadOption: one that there is not.
+
+    >>> [label for label, _ in read_methods("pcgrad,weights:a=1:b=0.5")]
+    ['pcgrad', 'weights:a=1:b=0.5']
+    """
+    from dominance.cure.choice import choose
+
+    found = []
+    for typed in dict.fromkeys(part.strip() for part in text.split(",") if part.strip()):
+        name, *options = typed.split(":")
+        choice = choose(name, options)
+        if not choice.as_it_is:
+            found.append((typed, choice))
+    if not found:
+        raise BadOption("--methods names no method", fix="name some, like --methods pcgrad,adatask")
+    return found
+
+
+def plan(
+    chosen: Sequence[tuple[str, Choice]],
+    script: tuple[str, ...],
+    flags: tuple[str, ...],
+    seeds: int,
+    seed_arg: str | None,
+    *,
+    stamp: str = "",
+) -> list[ScriptJob]:
+    """The runs: the script as it is, then each method, each once for each seed."""
+    each: list[tuple[str, tuple[str, ...]]] = [(AS_IT_IS, ())]
+    each += [(label, tuple(choice.words())) for label, choice in chosen]
+    return [
+        _job(label, (*flags, *words), script, seed, seed_arg, stamp) for label, words in each for seed in range(seeds)
+    ]
+
+
+def _job(
+    label: str, flags: tuple[str, ...], script: tuple[str, ...], seed: int, seed_arg: str | None, stamp: str
+) -> ScriptJob:
+    from dominance_cli.fresh import ScriptJob
+
+    if seed_arg is not None:
+        script = (*script, *shlex.split(seed_arg), str(seed))
+    elif seed:
+        flags = (*flags, "--seed-run", str(seed))
+    digest = hashlib.sha256(json.dumps([flags, script, stamp]).encode()).hexdigest()[:8]
+    word = "".join(c if c.isalnum() or c in "+-=._" else "-" for c in label)
+    return ScriptJob(f"{word}-s{seed}-{digest}", label, flags, script, seed)
+
+
+def _alone(
+    planned: Sequence[ScriptJob],
+    runs: Path,
+    outcome: Outcome,
+    script: tuple[str, ...],
+    flags: tuple[str, ...],
+    seeds: int,
+    seed_arg: str | None,
+    *,
+    stamp: str,
+) -> dict[str, list[ScriptJob]]:
+    """Runs of each task alone, of the tasks that the script as it is was found to have."""
+    from dominance_cli.rundir import opened
+
+    done = [job for job in planned if job.label == AS_IT_IS and job.name not in outcome.failed]
+    if not done:
+        return {}
+    with opened(str(runs / done[0].name)) as run:
+        names = [str(task) for task in run.attrs["tasks"]]
+    found: dict[str, list[ScriptJob]] = {}
+    for task in names:
+        words = ("--method", "alone", "--method-option", f"task={task}")
+        found[task] = [_job(f"{task} alone", (*flags, *words), script, seed, seed_arg, stamp) for seed in range(seeds)]
+    return found
+
+
+def _flags(tasks: str | None, columns: Sequence[str] | None, every: str | None, budget: str) -> tuple[str, ...]:
+    named = [("--tasks", tasks), *(("--columns", each) for each in columns or []), ("--every", every)]
+    return tuple(word for flag, value in [*named, ("--budget", budget)] if value is not None for word in (flag, value))
+
+
+def _stamp(target: str, module: bool) -> str:
+    """The script's text: changed, it is another one."""
+    path = Path(target)
+    return "" if module or not path.is_file() else hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _add(outcome: Outcome, more: Outcome) -> None:
+    outcome.reused += more.reused
+    outcome.failed |= more.failed
+    outcome.seconds |= more.seconds
+
+
+def _failed(jobs: Sequence[ScriptJob], outcome: Outcome) -> dict[str, int]:
+    """Method -> how many of its runs failed."""
+    labels = [job.label for job in jobs if job.name in outcome.failed]
+    return {label: labels.count(label) for label in labels}
+
+
+def _compared(
+    planned: Sequence[ScriptJob],
+    single: dict[str, list[ScriptJob]],
+    runs: Path,
+    outcome: Outcome,
+    higher_is_better: Any,
+) -> Trials:
+    from dominance.analyse.study.trials import trials
+    from dominance_cli.rundir import opened
+
+    every = [*planned, *(job for held in single.values() for job in held)]
+    named = {}
+    for job in every:
+        if job.name in outcome.failed:
+            continue
+        try:
+            named[job.name] = opened(str(runs / job.name))
+        except DominanceError as error:
+            outcome.failed[job.name] = str(error)
+            say.error(f"{job.name}: left no run (log: {runs / job.name}.log)")
+    return trials(
+        named,
+        {job.name: job.label for job in every},
+        reference=AS_IT_IS,
+        seeds={job.name: job.seed for job in every},
+        single={task: [job.name for job in held] for task, held in single.items()},
+        higher_is_better=higher_is_better,
+    )
+
+
+def table(found: Trials, *, failed: dict[str, int]) -> str:
+    """One line for each method, and below what the columns mean."""
+    arrows = {"higher": " ↑", "lower": " ↓", "": ""}
+    ways = found.scores["direction"]
+    keys = list(dict.fromkeys(key for row in found.rows for key in row.scores))
+    titles = [f"{task} {metric}{arrows[str(ways.sel(task=task, metric=metric).item())]}" for task, metric in keys]
+    lone = any(math.isfinite(row.alone[0]) for row in found.rows)
+    rows = [["", "n", *titles, "Δp ↑", *(["Δ_M ↑"] if lone else []), "time", "memory", "owner"]]
+    for row in found.rows:
+        scores = [_estimate(row.scores.get(key)) for key in keys]
+        rows.append([row.method, str(row.n), *scores, _percent(row.delta), *([_percent(row.alone)] if lone else [])])
+        rows[-1] += [_seconds(row.seconds), "-" if math.isnan(row.memory) else size(int(row.memory)), _owner(row)]
+    lines = [aligned(rows, right=[False, *(True for _ in rows[0][1:-1]), False]), ""]
+    what = f"metrics of the split {found.split!r}" if found.split else "losses of the last fifth of the recorded steps"
+    lines.append(f"Scores: {what}; mean over n runs ± half of the 95 % interval (Student's t).")
+    lines.append("Δp: mean relative change for the better against the script as it is (AdaTask's formula).")
+    if lone:
+        lines.append("Δ_M: the same against each task alone (MoCoGrad's formula).")
+    lines.append("owner: the task with the largest share of the shared parameters at rAU > 80 %, at the end.")
+    if found.undirected:
+        listed = " ".join(f"--higher {metric}" for metric in found.undirected)
+        of = ", ".join(found.undirected)
+        lines.append(f"Of {of} nobody says which direction is better: say {listed}, or --lower.")
+    lines += [f"{method}: {number} of its runs failed." for method, number in failed.items()]
+    return "\n".join(lines)
+
+
+def _estimate(value: Estimate | None) -> str:
+    if value is None:
+        return "-"
+    mean, half = value
+    return f"{mean:.4g}" if math.isnan(half) else f"{mean:.4g} ±{half:.2g}"
+
+
+def _percent(value: Estimate) -> str:
+    mean, half = value
+    if math.isnan(mean):
+        return "-"
+    return f"{mean:+.1%}" if math.isnan(half) else f"{mean:+.1%} ±{100 * half:.1f}"
+
+
+def _seconds(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.1f} s" if value < 100 else f"{value / 60:.1f} min"
+
+
+def _owner(row: Row) -> str:
+    task, share = row.owner
+    return "-" if not task or math.isnan(share) else f"{task} {share:.0%}"
+
+
+def _figure(found: Trials, where: Path) -> Path:
+    from dominance.plots.scores import plot_scores
+
+    path = where / "scores.pdf"
+    plot_scores(found.scores).savefig(path)
+    return path

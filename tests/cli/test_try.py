@@ -1,0 +1,142 @@
+"""``dominance try``: methods on an unmodified script, in one table."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from runs import as_tree, make_rows
+
+from dominance.analyse.study.trials import trials
+from dominance.errors import BadOption
+from dominance_cli.fresh import ScriptJob
+from dominance_cli.trying import AS_IT_IS, plan, read_methods, table
+
+SCRIPT = """
+import sys
+import torch
+from torch import nn
+torch.manual_seed(0)
+trunk, a, b = nn.Linear(4, 6), nn.Linear(6, 1), nn.Linear(6, 1)
+optimizer = torch.optim.SGD([*trunk.parameters(), *a.parameters(), *b.parameters()], lr=0.02)
+x = torch.randn(64, 4)
+for step in range(30):
+    z = torch.tanh(trunk(x))
+    price_loss = (a(z) - x[:, :1]).square().mean()
+    stars_loss = 10 * (b(z) - x[:, 1:2]).square().mean()
+    optimizer.zero_grad()
+    (price_loss + stars_loss).backward()
+    optimizer.step()
+print(sys.argv[1:], price_loss.item())
+"""
+
+
+def dominance(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "dominance", *words], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_table_a_figure_and_runs_that_are_used_again(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(SCRIPT)
+    words = (
+        "try",
+        "--methods",
+        "pcgrad,adatask",
+        "--seeds",
+        "1",
+        "-j",
+        "2",
+        "--every",
+        "1",
+        "train.py",
+        "--epochs",
+        "2",
+    )
+    done = dominance(tmp_path, *words)
+    assert done.returncode == 1, done.stderr  # AdaTask has no form of SGD: the others are compared all the same
+    assert "adatask: 1 of its runs failed." in done.stdout
+    assert "in the place of Adam, AdamW" in done.stderr
+    assert "3 runs made, 0 used again" in done.stderr
+    first = done.stdout.splitlines()
+    assert [line[: line.index("  ")] for line in first[1:3]] == [AS_IT_IS, "pcgrad"]
+    assert "price_loss loss ↓" in first[0]
+    assert (tmp_path / "trials/train/scores.pdf").stat().st_size > 1000
+    logs = list((tmp_path / "trials/train/runs").glob("as-it-is*.log"))
+    assert "['--epochs', '2']" in logs[0].read_text()
+    again = dominance(tmp_path, *words)
+    assert again.stdout == done.stdout
+    assert "1 runs made, 2 used again" in again.stderr
+
+
+def test_the_script_is_run_as_it_is_and_by_each_method() -> None:
+    jobs = plan(read_methods("pcgrad,weights:a=1:b=0.5"), ("train.py", "--lr", "1"), ("--every", "5"), 2, None)
+    assert [(job.label, job.seed) for job in jobs] == [
+        (label, seed) for label in (AS_IT_IS, "pcgrad", "weights:a=1:b=0.5") for seed in (0, 1)
+    ]
+    assert jobs[-1].command(Path("x"))[5:] == [
+        *("--every", "5", "--method", "weights", "--method-option", "a=1", "--method-option", "b=0.5"),
+        *("--seed-run", "1", "train.py", "--lr", "1"),
+    ]
+    assert len({job.name for job in jobs}) == 6
+
+
+def test_a_script_with_an_option_for_its_seed_is_given_seeds() -> None:
+    job = plan(read_methods("uw"), ("train.py",), (), 3, "--seed")[2]
+    assert job.script == ("train.py", "--seed", "2")
+    assert "--seed-run" not in job.flags
+
+
+def test_another_script_of_the_same_name_is_run_again() -> None:
+    one, other = (plan(read_methods("uw"), ("train.py",), (), 1, None, stamp=stamp) for stamp in "ab")
+    assert not {job.name for job in one} & {job.name for job in other}
+
+
+def test_no_method() -> None:
+    with pytest.raises(BadOption, match="names no method"):
+        read_methods("equal-weight")
+
+
+def runs_of(errors: dict[str, tuple[float, float]]) -> dict:
+    made = {}
+    for name, (a, b) in errors.items():
+        metrics = [
+            {"task": task, "split": "test", "name": "error", "value": value, "step": 3, "epoch": 0}
+            for task, value in (("a", a), ("b", b))
+        ]
+        made[name] = as_tree(*make_rows(np.ones((4, 2, 3)), metrics=metrics, attrs={"seconds": 2.0}))
+    return made
+
+
+ERRORS = {"0": (1.0, 2.0), "1": (3.0, 2.0), "p0": (0.5, 2.0), "p1": (1.5, 1.0)}
+METHODS = {"0": AS_IT_IS, "1": AS_IT_IS, "p0": "pcgrad", "p1": "pcgrad"}
+SEEDS = {"0": 0, "1": 1, "p0": 0, "p1": 1}
+
+
+def test_a_run_is_compared_with_the_script_as_it_is_of_the_same_seed() -> None:
+    found = trials(runs_of(ERRORS), METHODS, reference=AS_IT_IS, seeds=SEEDS, higher_is_better={"error": False})
+    row = found.rows[1]
+    assert row.n == 2
+    assert row.delta[0] == pytest.approx((0.25 + 0.5) / 2)  # by hand: (50 % + 0) / 2 and (50 % + 50 %) / 2
+    assert row.delta[1] == pytest.approx(12.706 * 0.125, rel=1e-3)
+    assert row.scores["a", "error"][0] == 1.0
+    assert math.isnan(found.rows[0].delta[0])
+
+
+def test_what_one_run_lacks_is_said_by_n_and_the_mean_is_of_the_others() -> None:
+    errors = {name: value for name, value in ERRORS.items() if name != "p1"}
+    found = trials(runs_of(errors), METHODS, reference=AS_IT_IS, seeds=SEEDS, higher_is_better={"error": False})
+    text = table(found, failed={"pcgrad": 1})
+    assert "pcgrad: 1 of its runs failed." in text
+    line = next(line for line in text.splitlines() if line.startswith("pcgrad  "))
+    assert line.split()[1] == "1"
+    assert "+25.0%" in line
+
+
+def test_a_job_says_what_dominance_is_given() -> None:
+    job = ScriptJob("n", "uw", ("--method", "uw"), ("-m", "pkg.train"))
+    assert job.command(Path("out")) == ["record", "-q", "--force", "-o", "out", "--method", "uw", "-m", "pkg.train"]
