@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -14,11 +14,9 @@ from dominance.analyse.joining import over_runs
 from dominance.analyse.kernels.noise_scale import signal_and_noise, signal_to_noise, weighted_mean, windows
 from dominance.analyse.prepared import PreparedRun, prepare
 from dominance.analyse.steps import blocks
-from dominance.analyse.tiling import DEFAULT, Blocks, TilePlan, over_tiles
+from dominance.analyse.tiling import DEFAULT, TilePlan, over_tiles
+from dominance.analyse.window_sums import PATH, WindowSums
 from dominance.errors import BadOption, NothingRecorded
-
-_PATH = "gradient/gradient"
-_PIECE = 2**16  # float64 sums that are worked on at a time: they stay in the cache from step to step
 
 
 @over_runs
@@ -96,66 +94,88 @@ def measure(
     if span < 1:
         raise BadOption(f"max_span={span} holds one step", fix="give 1 or more")
     run = prepare(run)
-    numbers, shared = run.numbers, run.shared_layers
+    names = [run.layers[i] for i in run.shared_layers]
     if "coord" not in run.dims:
         raise NothingRecorded(
             f"{run.where}: holds no gradients by coordinate",
             fix="give the runs one by one, from open_run: open_runs drops coordinates that its runs do not all keep",
         )
-    old, skipped = run.superseded, run.skipped > 0
-    present, bad = _present(run, shared)
-    used = ~old & ~skipped & present.any(axis=1)
-    place = np.full(len(numbers), -1, dtype=np.int64)
-    place[used] = windows(numbers[used], window, span)
-    present &= used[:, None]
-    count = np.zeros((int(place.max(initial=-1)) + 1, present.shape[1]), dtype=np.int64)
-    np.add.at(count, place[used], present[used])
-    if not (count > 1).any():
-        lost = int((bad & ~old & ~skipped).sum())
-        raise NothingRecorded(
-            f"{run.where}: no task has two gradients within {span} training steps"
-            + (f" ({lost} steps with gradients that are not finite)" if lost else ""),
-            fix="the training diverged: lower the learning rate or clip the gradients"
-            if lost
-            else "record in bursts (`--burst 10`), or say max_span=",
-        )
-    names = [run.layers[i] for i in shared]
-    signal, noise = _by_window(run, shared, place, present, count, plan)
+    looked = _Windows(run, window, span)
+    signal, noise = _by_window(run, looked, plan)
     labels, inside = groups_of(by, names)
     if ALL_SHARED not in labels:
         labels, inside = [*labels, ALL_SHARED], np.concatenate([inside, np.ones((1, len(names)), dtype=bool)])
     signal, noise = (np.stack([part[:, row].sum(axis=1) for row in inside], axis=1) for part in (signal, noise))
-    first, last = np.empty((2, len(count)), dtype=np.int64)
-    rows = np.flatnonzero(used)
-    last[place[rows]] = numbers[rows]
-    first[place[rows[::-1]]] = numbers[rows[::-1]]
     known = np.isfinite(signal) & np.isfinite(noise)
     attrs = {
         "by": by if isinstance(by, str) else "custom",
         "window": window,
         "max_span": span,
-        "steps_recorded": len(numbers),
-        "steps_used": int((used & (count[place] > 1).any(axis=1)).sum()),
-        "left_out_superseded": int(old.sum()),
-        "left_out_skipped": int((skipped & ~old).sum()),
-        "non_finite": int((bad & ~old & ~skipped).sum()),
+        **looked.attributes(),
         "windows_used": int(known.any(axis=(1, 2)).sum()),
-        "windows_not_finite": int(((count > 1)[:, None] & ~known).any(axis=(1, 2)).sum()),
+        "windows_not_finite": int(((looked.count > 1)[:, None] & ~known).any(axis=(1, 2)).sum()),
         "coords_sampled": int(np.isin(run.of_coord("coord_layer"), names).sum()),
-        "coords_shared": int(run["layer/size"].to_numpy()[shared].sum()),
+        "coords_shared": int(run["layer/size"].to_numpy()[run.shared_layers].sum()),
     }
-    return (
-        _means(signal, noise, count)
-        .assign_coords(
-            window=np.arange(len(count)),
-            layer=labels,
-            task=run.tasks,
-            first_step=("window", first),
-            last_step=("window", last),
-            steps=(("window", "task"), count),
+    found = _means(signal, noise, looked.count).assign_coords(layer=labels, task=run.tasks, **looked.coords())
+    return found.assign_attrs(attrs)
+
+
+class _Windows:
+    """The windows of nearby steps.
+
+    Attributes:
+        place: (step,) window of each step, -1 for none.
+        present: (step, task) which tasks have a gradient to use.
+        count: (window, task) how many.
+
+    Raises:
+        NothingRecorded: no task has two gradients in one.
+    """
+
+    def __init__(self, run: PreparedRun, window: int, span: int) -> None:
+        self._run, self._skipped = run, run.skipped > 0
+        present, bad = _present(run, run.shared_layers)
+        self._used = ~run.superseded & ~self._skipped & present.any(axis=1)
+        self._lost = int((bad & ~run.superseded & ~self._skipped).sum())
+        self.place = np.full(len(run.numbers), -1, dtype=np.int64)
+        self.place[self._used] = windows(run.numbers[self._used], window, span)
+        self.present = present & self._used[:, None]
+        self.count = np.zeros((int(self.place.max(initial=-1)) + 1, present.shape[1]), dtype=np.int64)
+        np.add.at(self.count, self.place[self._used], self.present[self._used])
+        if (self.count > 1).any():
+            return
+        raise NothingRecorded(
+            f"{run.where}: no task has two gradients within {span} training steps"
+            + (f" ({self._lost} steps with gradients that are not finite)" if self._lost else ""),
+            fix="the training diverged: lower the learning rate or clip the gradients"
+            if self._lost
+            else "record in bursts (`--burst 10`), or say max_span=",
         )
-        .assign_attrs(attrs)
-    )
+
+    def coords(self) -> dict[str, Any]:
+        """Number, first and last step of each window, and how many gradients of each task lie in it."""
+        first, last = np.empty((2, len(self.count)), dtype=np.int64)
+        rows = np.flatnonzero(self._used)
+        last[self.place[rows]] = self._run.numbers[rows]
+        first[self.place[rows[::-1]]] = self._run.numbers[rows[::-1]]
+        return {
+            "window": np.arange(len(self.count)),
+            "first_step": ("window", first),
+            "last_step": ("window", last),
+            "steps": (("window", "task"), self.count),
+        }
+
+    def attributes(self) -> dict[str, int]:
+        """How many steps there are, and how many are left out."""
+        old = self._run.superseded
+        return {
+            "steps_recorded": len(self.place),
+            "steps_used": int((self._used & (self.count[self.place] > 1).any(axis=1)).sum()),
+            "left_out_superseded": int(old.sum()),
+            "left_out_skipped": int((self._skipped & ~old).sum()),
+            "non_finite": self._lost,
+        }
 
 
 def _means(signal: NDArray[np.float64], noise: NDArray[np.float64], count: NDArray[np.int64]) -> xr.Dataset:
@@ -194,20 +214,14 @@ def _present(run: PreparedRun, shared: NDArray[np.int64]) -> tuple[NDArray[np.bo
     return part & finite, np.asarray((part & ~finite).any(axis=1))
 
 
-def _by_window(
-    run: PreparedRun,
-    shared: NDArray[np.int64],
-    place: NDArray[np.int64],
-    present: NDArray[np.bool_],
-    count: NDArray[np.int64],
-    plan: TilePlan,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _by_window(run: PreparedRun, looked: _Windows, plan: TilePlan) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Signal and noise, (window, layer, task) each."""
+    shared, place, present, count = run.shared_layers, looked.place, looked.present, looked.count
     names = {run.layers[i]: number for number, i in enumerate(shared)}
     code = np.array([names.get(name, -1) for name in run.of_coord("coord_layer").tolist()], dtype=np.int64)
-    job = _Job(code, run.of_coord("coord_weight"), place, present, len(count))
+    job = WindowSums(code, run.of_coord("coord_weight"), place, present, len(count))
     sampled = np.zeros((2, len(count), len(shared), present.shape[1]))
-    for layers, sums in over_tiles(run.tree, [_PATH], job, wanted=code >= 0, plan=plan):
+    for layers, sums in over_tiles(run.tree, [PATH], job, wanted=code >= 0, plan=plan):
         sampled[:, :, layers] += sums
     signal, noise = signal_and_noise(sampled[0], sampled[1], count[:, None])
     counted = np.where(count[:, None] > 1, sampled[1], 0).sum(axis=0)
@@ -221,82 +235,3 @@ def _by_window(
     with np.errstate(invalid="ignore", divide="ignore"):
         scale = np.where(exact == 0, 0.0, exact / counted)
         return signal * scale, noise * scale
-
-
-@dataclass(frozen=True)
-class _Job:
-    """Sums over one tile: |Σ g|² and Σ |g|² of each window, weighted by what each coordinate stands for.
-
-    Attributes:
-        code: (coord,) shared layer, -1 for none.
-        weight: (coord,).
-        place: (step,) window, -1 for none.
-        present: (step, task).
-        windows: how many there are.
-    """
-
-    code: NDArray[np.int64]
-    weight: NDArray[np.float64]
-    place: NDArray[np.int64]
-    present: NDArray[np.bool_]
-    windows: int
-
-    def __call__(self, coords: slice, blocks: Blocks) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The layers that the tile touches, and (2, window, layer, task)."""
-        width = max(1, _PIECE // self.present.shape[1])
-        starts = range(coords.start, coords.stop, width)
-        pieces = [_Piece(self, slice(start, min(start + width, coords.stop))) for start in starts]
-        for rows, arrays in blocks:
-            for piece in pieces:
-                first = piece.coords.start - coords.start
-                piece.take(rows, arrays[_PATH][..., first : first + piece.coords.stop - piece.coords.start])
-        layers = np.unique(np.concatenate([piece.layers for piece in pieces]))
-        found = np.zeros((2, self.windows, len(layers), self.present.shape[1]))
-        for piece in pieces:
-            found[:, :, np.searchsorted(layers, piece.layers)] += piece.finish()
-        return layers, found
-
-
-class _Piece:
-    """Part of a tile, small enough for the processor's cache."""
-
-    def __init__(self, job: _Job, coords: slice) -> None:
-        self.coords = coords
-        self._job = job
-        code = job.code[coords]
-        self.layers, number = np.unique(code[code >= 0], return_inverse=True)
-        tasks, width = job.present.shape[1], len(code)
-        # (coord, layer) what each coordinate adds to the sum of its layer
-        self._share = np.zeros((width, len(self.layers)))
-        self._share[np.flatnonzero(code >= 0), number] = job.weight[coords][code >= 0]
-        self._sum, self._squares, self._scratch = (np.zeros((tasks, width)) for _ in range(3))
-        self._found = np.zeros((2, job.windows, len(self.layers), tasks))
-        self._window = -1
-
-    def take(self, rows: slice, gradient: NDArray[np.float32]) -> None:
-        """The next rows, (step, task, coord)."""
-        for i, row in enumerate(range(rows.start, rows.stop)):
-            window = int(self._job.place[row])
-            if window < 0:
-                continue
-            if window != self._window:
-                self._close()
-                self._window = window
-            self._scratch[...] = gradient[i]
-            self._scratch[~self._job.present[row]] = 0
-            self._sum += self._scratch
-            np.multiply(self._scratch, self._scratch, out=self._scratch)
-            self._squares += self._scratch
-
-    def finish(self) -> NDArray[np.float64]:
-        """(2, window, layer, task)"""
-        self._close()
-        return self._found
-
-    def _close(self) -> None:
-        """Put the sums of a window into its layers."""
-        if self._window >= 0:
-            np.multiply(self._sum, self._sum, out=self._sum)
-            self._found[0, self._window] = (self._sum @ self._share).T
-            self._found[1, self._window] = (self._squares @ self._share).T
-        self._sum[...] = self._squares[...] = 0

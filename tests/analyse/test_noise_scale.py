@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from runs import as_tree, make_rows, make_run, planted_run, write_run
 
 from dominance import noise_scale, open_run
-from dominance.analyse import noise_scale as module
+from dominance.analyse import window_sums
+from dominance.analyse.noise_scale import measure
 from dominance.analyse.tiling import TilePlan
 from dominance.errors import BadOption, NothingRecorded
 from dominance.schema import Parameter
@@ -194,8 +195,8 @@ def test_a_coordinate_counts_for_as_many_as_it_stands_for() -> None:
 def test_the_plan_changes_nothing(plan: TilePlan, monkeypatch: pytest.MonkeyPatch) -> None:
     run = noisy(steps=40, layers={"x": 40, "y": 25})
     usual = noise_scale(run)
-    xr.testing.assert_allclose(module.measure(run, plan=plan), usual, rtol=1e-10)
-    monkeypatch.setattr(module, "_PIECE", 2 * 17)
+    xr.testing.assert_allclose(measure(run, plan=plan), usual, rtol=1e-10)
+    monkeypatch.setattr(window_sums, "PIECE", 2 * 17)
     xr.testing.assert_allclose(noise_scale(run), usual, rtol=1e-10)
 
 
