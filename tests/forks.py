@@ -47,18 +47,15 @@ class Forks:
             files: standard input, standard output, standard error.
             more: ``environment``: added to it; ``before``: Python source that is executed ahead of the script.
         """
+        return self.run_together([asked(arguments, record=record, files=files, cwd=cwd, **more)])[0]
+
+    def run_together(self, requests: Sequence[Mapping[str, Any]]) -> list[int]:
+        """The same of several at once, as ``asked``; waits for all of them."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        request = {
-            "arguments": list(arguments),
-            "record": None if record is None else list(record),
-            "files": [str(file) for file in files],
-            "cwd": str(cwd),
-            **more,
-        }
-        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.write(json.dumps(requests) + "\n")
         self.process.stdin.flush()
-        return int(self.process.stdout.readline())
+        return list(json.loads(self.process.stdout.readline()))
 
     def __enter__(self) -> Forks:
         return self
@@ -71,16 +68,31 @@ class Forks:
         self.process.stdout.close()
 
 
+def asked(
+    arguments: Sequence[str], *, record: Sequence[str] | None, files: Sequence[Path], cwd: Path, **more: Any
+) -> dict[str, Any]:
+    """A request: see ``Forks.run``."""
+    return {
+        "arguments": list(arguments),
+        "record": None if record is None else list(record),
+        "files": [str(file) for file in files],
+        "cwd": str(cwd),
+        **more,
+    }
+
+
 def serve() -> dict[str, Any] | None:
     """Fork a child for every request. Returns the request in the child; None in the parent, once all are served."""
     for name in HEAVY:
         importlib.import_module(name)
     while line := sys.stdin.readline():
-        child = os.fork()
-        if child == 0:
-            return dict(json.loads(line))
-        _, status = os.waitpid(child, 0)
-        os.write(1, f"{os.waitstatus_to_exitcode(status)}\n".encode())
+        children: list[int] = []
+        for request in json.loads(line):
+            children.append(os.fork())
+            if children[-1] == 0:
+                return dict(request)
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        os.write(1, f"{json.dumps(codes)}\n".encode())
     return None
 
 

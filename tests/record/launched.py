@@ -1,16 +1,15 @@
-"""Processes that train together, as torchrun launches them, from interpreters that have torch imported already."""
+"""Processes that train together, as torchrun launches them, from an interpreter that has torch imported already."""
 
 from __future__ import annotations
 
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from forks import Forks
+from forks import Forks, asked
 
 
 def free_port() -> int:
@@ -35,15 +34,13 @@ class Launch:
 
 @dataclass
 class Launcher:
-    """Keeps an interpreter for each process. A context manager."""
+    """Keeps the interpreter. A context manager."""
 
-    size: int
     stack: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Launcher:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-        self.forks = [self.stack.enter_context(Forks(environment)) for _ in range(self.size)]
-        self.pool = self.stack.enter_context(ThreadPoolExecutor(self.size))
+        self.forks = self.stack.enter_context(Forks(environment))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -54,21 +51,24 @@ class Launcher:
         cwd: Path,
         arguments: Sequence[str],
         *,
+        size: int,
         record: Sequence[str] | None = None,
-        size: int | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Launch:
-        """Run ``python *arguments`` in each process, or under ``dominance record *record``."""
-        size = size or self.size
+        """Run ``python *arguments`` in each of ``size`` processes, or under ``dominance record *record``."""
         together = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(size)}
         (cwd / "input").touch()
-
-        def one(rank: int) -> int:
-            mine = {**together, "RANK": str(rank), "LOCAL_RANK": str(rank), **(environment or {})}
-            files = [cwd / "input", cwd / f"output-{rank}", cwd / f"error-{rank}"]
-            return self.forks[rank].run(arguments, record=record, files=files, cwd=cwd, environment=mine)
-
-        codes = list(self.pool.map(one, range(size)))
+        requests = [
+            asked(
+                arguments,
+                record=record,
+                files=[cwd / "input", cwd / f"output-{rank}", cwd / f"error-{rank}"],
+                cwd=cwd,
+                environment={**together, "RANK": str(rank), "LOCAL_RANK": str(rank), **(environment or {})},
+            )
+            for rank in range(size)
+        ]
+        codes = self.forks.run_together(requests)
         errors, outputs = (
             [(cwd / f"{name}-{rank}").read_text() for rank in range(size)] for name in ("error", "output")
         )

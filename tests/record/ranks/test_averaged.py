@@ -20,24 +20,24 @@ Gradients = dict[str, dict[str, Tensor]]
 
 
 @pytest.fixture(scope="module")
-def four() -> Iterator[Launcher]:
-    with Launcher(4) as launcher:
-        yield launcher
+def launcher() -> Iterator[Launcher]:
+    with Launcher() as forks:
+        yield forks
 
 
 @pytest.fixture(scope="module")
-def plain(four: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def plain(launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The trainings of two processes as they are."""
     folder = tmp_path_factory.mktemp("plain")
-    assert four.run(folder, [SCRIPT, *training.FORMS], size=2).codes == [0, 0]
+    assert launcher.run(folder, [SCRIPT, *training.FORMS], size=2).codes == [0, 0]
     return folder
 
 
 @pytest.fixture(scope="module")
-def truth(four: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def truth(launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with gradients taken by hand."""
     folder = tmp_path_factory.mktemp("truth")
-    assert four.run(folder, [SCRIPT, *training.FORMS], size=2, environment={"TRUTH": "1"}).codes == [0, 0]
+    assert launcher.run(folder, [SCRIPT, *training.FORMS], size=2, environment={"TRUTH": "1"}).codes == [0, 0]
     return folder
 
 
@@ -120,9 +120,9 @@ def assert_true(run: Path, truth: dict[int, Gradients], form: str) -> None:
 
 @pytest.mark.parametrize("form", training.FORMS)
 def test_tasks_have_the_gradients_of_the_averaged_loss_and_the_training_is_untouched(
-    four: Launcher, tmp_path: Path, form: str, plain: Path, truth: Path
+    launcher: Launcher, tmp_path: Path, form: str, plain: Path, truth: Path
 ) -> None:
-    made = four.run(tmp_path, [SCRIPT, form], record=["--every", "1", "--exact", "-o", "run"], size=2)
+    made = launcher.run(tmp_path, [SCRIPT, form], record=["--every", "1", "--exact", "-o", "run"], size=2)
     assert made.codes == [0, 0]
     assert_untouched(plain / form, tmp_path / form, 2)
     assert_true(tmp_path / "run", by_hand(truth / form, 2, by_active=form == "uneven_by_active"), form)
@@ -132,12 +132,14 @@ def test_tasks_have_the_gradients_of_the_averaged_loss_and_the_training_is_untou
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == sorted([form, "run"])
 
 
-def test_four_processes_write_one_run(four: Launcher, tmp_path: Path) -> None:
+def test_four_processes_write_one_run(launcher: Launcher, tmp_path: Path) -> None:
     for name in ("plain", "truth", "recorded"):
         (tmp_path / name).mkdir()
-    four.run(tmp_path / "plain", [SCRIPT, "plain"])
-    four.run(tmp_path / "truth", [SCRIPT, "plain"], environment={"TRUTH": "1"})
-    made = four.run(tmp_path / "recorded", [SCRIPT, "plain"], record=["--every", "1", "--exact", "-o", "run"])
+    launcher.run(tmp_path / "plain", [SCRIPT, "plain"], size=4)
+    launcher.run(tmp_path / "truth", [SCRIPT, "plain"], size=4, environment={"TRUTH": "1"})
+    made = launcher.run(
+        tmp_path / "recorded", [SCRIPT, "plain"], record=["--every", "1", "--exact", "-o", "run"], size=4
+    )
     assert made.codes == [0, 0, 0, 0]
     assert_untouched(tmp_path / "plain" / "plain", tmp_path / "recorded" / "plain", 4)
     assert_true(tmp_path / "recorded" / "run", by_hand(tmp_path / "truth" / "plain", 4), "plain")
