@@ -9,7 +9,8 @@ import numpy as np
 
 from dominance.analyse.affinity import affinity
 from dominance.errors import BadOption, NothingRecorded
-from dominance.plots import backends, inputs, series, sheets
+from dominance.plots import backends, inputs, series
+from dominance.plots.cell_table import cell_table
 from dominance.plots.inputs import PlotInput, joined
 from dominance.plots.labels import Labeller, relabel
 from dominance.plots.palette import DIVERGING
@@ -72,20 +73,8 @@ def plot_affinity(
     off = np.abs(values[~np.eye(len(names), dtype=bool)])
     off = off[np.isfinite(off)]
     most = float(off.max(initial=0.0)) or float(np.nanmax(np.abs(values))) or 1.0
-    options: dict[str, Any] = {"colours": DIVERGING, "low": -most, "high": most}
-    wide = len(names) <= 12
-    if ax is not None:
-        (axes,) = inputs.given_axes(ax, 1)
-        b.cells(axes, values, **options)
-        b.axis(axes, "x", ticks=np.arange(len(names)) + 0.5, labels=names, rotation=90, marks=False)
-        b.axis(axes, "y", ticks=np.arange(len(names)) + 0.5, labels=names, marks=False)
-        return Plot.on(axes, data, note, b)
-    pages = sheets.heat(b, names, names, sheets.Around((), note), cell_height=(0.14, 0.24))
-    for page in pages:
-        part = values[page.rows.start : page.rows.stop, page.columns.start : page.columns.stop]
-        texts = [[series.number(v) if np.isfinite(v) else "" for v in row] for row in part] if wide else None
-        b.cells(page.axes, part, **options, texts=texts, ruled=True)
-        sheets.names_on_sides(b, page)
-        ends = [(-most, f"{series.number(-most)} harms"), (0, "0"), (most, f"{series.number(most)} helps")]
-        sheets.colour_bar(b, page.bar, DIVERGING, -most, most, ends)
-    return Plot.of_pages(pages, data, note, b)
+    ends = [(-most, f"{series.number(-most)} harms"), (0, "0"), (most, f"{series.number(most)} helps")]
+    return cell_table(
+        b, values, names, names, ax=ax, data=data, note=note, colours=DIVERGING, ends=ends, number=series.number,
+        cell_height=(0.14, 0.24),
+    )  # fmt: skip

@@ -13,6 +13,7 @@ from dominance.analyse.conflict import gcd
 from dominance.errors import NothingRecorded
 from dominance.plots import backends, inputs, series, sheets
 from dominance.plots.backends import Backend, Entry
+from dominance.plots.cell_table import MOST_WIDE, cell_table
 from dominance.plots.inputs import Layers, PlotInput, joined
 from dominance.plots.labels import Labeller, fit, relabel
 from dominance.plots.losses import MOST_POINTS, raw_and_smooth
@@ -115,27 +116,16 @@ def _by_layer(
     mean = np.full(known.shape, np.nan)
     mean[known] = np.nanmean(values[known], axis=-1)
     mean = mean.T
-    dots = "Above 1 the tasks conflict."
+    wide = ax is not None or len(words) <= MOST_WIDE
     note = joined(
-        "Mean over the recorded steps of GCD = 1 − cosine of the two tasks' gradients.", *_notes(data, left_out)
+        "Mean over the recorded steps of GCD = 1 − cosine of the two tasks' gradients.",
+        *_notes(data, left_out),
+        "Above 1 the tasks conflict." if wide else "Dots: above 1, the tasks conflict.",
     )
-    options: dict[str, Any] = {"colours": DIVERGING, "low": 0.0, "high": 2.0}
-    if ax is not None:
-        (axes,) = inputs.given_axes(ax, 1)
-        b.cells(axes, mean, **options, marks=mean > 1)
-        b.axis(axes, "x", ticks=np.arange(len(words)) + 0.5, labels=words, rotation=90, marks=False)
-        b.axis(axes, "y", ticks=np.arange(len(layers)) + 0.5, labels=layers, marks=False)
-        return Plot.on(axes, data, joined(note, dots), b)
-    wide = len(words) <= 12  # then there is room for numbers
-    note = joined(note, dots if wide else "Dots: above 1, the tasks conflict.")
-    pages = sheets.heat(b, layers, words, sheets.Around((), note))
-    for page in pages:
-        part = mean[page.rows.start : page.rows.stop, page.columns.start : page.columns.stop]
-        texts = [[f"{v:.2f}" if np.isfinite(v) else "" for v in row] for row in part] if wide else None
-        b.cells(page.axes, part, **options, texts=texts, marks=part > 1, ruled=True)
-        sheets.names_on_sides(b, page)
-        sheets.colour_bar(b, page.bar, DIVERGING, 0, 2, [(0, "0 aligned"), (1, "1"), (2, "2 opposed")])
-    return Plot.of_pages(pages, data, note, b)
+    return cell_table(
+        b, mean, layers, words, ax=ax, data=data, note=note, colours=DIVERGING, marks=mean > 1,
+        ends=[(0, "0 aligned"), (1, "1"), (2, "2 opposed")], number=lambda v: f"{v:.2f}",
+    )  # fmt: skip
 
 
 def _notes(data: xr.Dataset, left_out: str) -> list[str]:

@@ -14,6 +14,7 @@ from dominance.analyse.noise import noise_importance
 from dominance.errors import BadOption, NothingRecorded
 from dominance.plots import backends, inputs, series, sheets
 from dominance.plots.backends import Backend, Entry
+from dominance.plots.cell_table import cell_table
 from dominance.plots.inputs import Layers, PlotInput, joined
 from dominance.plots.labels import Labeller, fit, relabel
 from dominance.plots.palette import DIVERGING, INK, points_of
@@ -220,22 +221,10 @@ def _by_layer(
         _without(data, main, labeller),
     )
     rows = relabel(names, labeller)
-    options: dict[str, Any] = {"colours": DIVERGING, "low": -most, "high": most}
-    if ax is not None:
-        (axes,) = inputs.given_axes(ax, 1)
-        b.cells(axes, values, **options)
-        b.axis(axes, "x", ticks=np.arange(len(words)) + 0.5, labels=words, rotation=90, marks=False)
-        b.axis(axes, "y", ticks=np.arange(len(rows)) + 0.5, labels=rows, marks=False)
-        return Plot.on(axes, data, note, b)
     ends = [(-most, series.number(-most)), (0, "0"), (most, f"{series.number(most)} points")]
-    pages = sheets.heat(b, rows, words, sheets.Around((), note))
-    for page in pages:
-        part = values[page.rows.start : page.rows.stop, page.columns.start : page.columns.stop]
-        texts = [[f"{v:.3g}" if np.isfinite(v) else "" for v in row] for row in part] if len(words) <= 12 else None
-        b.cells(page.axes, part, **options, texts=texts)
-        sheets.names_on_sides(b, page)
-        sheets.colour_bar(b, page.bar, DIVERGING, -most, most, ends)
-    return Plot.of_pages(pages, data, note, b)
+    return cell_table(
+        b, values, rows, words, ax=ax, data=data, note=note, colours=DIVERGING, ends=ends, number=lambda v: f"{v:.3g}"
+    )
 
 
 def _metrics(main: dict[str, str]) -> str:

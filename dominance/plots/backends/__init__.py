@@ -22,9 +22,9 @@ BACKENDS = {
 }
 
 if TYPE_CHECKING:
-    from dominance.plots.backends import matplotlib_, none, seaborn_
+    from dominance.plots.backends import matplotlib_, seaborn_
 
-    _ARE_BACKENDS: tuple[Backend, ...] = (matplotlib_, none, seaborn_)
+    _ARE_BACKENDS: tuple[Backend, ...] = (matplotlib_, seaborn_)  # and none makes its functions from the protocol
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -5,17 +5,15 @@ A :class:`Drawing` stands for a figure and an :class:`Area` for axes; both list 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from dominance.errors import BadOption
-from dominance.plots.backends import Box, Entry
-from dominance.plots.palette import GREY, INK
+from dominance.plots.backends.protocol import Backend, Box
 
 
 @dataclass
@@ -54,10 +52,6 @@ class Drawing:
         return [call for call in self.calls if call.name == name]
 
 
-def _keep(target: Any, call: str, /, **arguments: Any) -> None:
-    target.calls.append(Call(call, arguments))
-
-
 def theme() -> AbstractContextManager[None]:
     """There is nothing to set."""
     return nullcontext()
@@ -91,108 +85,30 @@ def new_axes(figure: Any, box: Box) -> Any:
     return made
 
 
-def line(
-    axes: Any,
-    x: Any,
-    y: Any,
-    *,
-    colour: str,
-    width: float = 1.0,
-    alpha: float = 1.0,
-    dashes: str = "-",
-    marker: bool | str = False,
-    label: str = "",
-) -> None:
-    _keep(axes, "line", x=x, y=y, colour=colour, width=width, alpha=alpha, dashes=dashes, marker=marker, label=label)
+def _kept(name: str) -> Callable[..., None]:
+    """The function of this name, which notes in the figure or axes that it is given what it was called with."""
+    declared = signature(getattr(Backend, name))
+    declared = declared.replace(parameters=list(declared.parameters.values())[1:])
+
+    def keep(*given: Any, **named: Any) -> None:
+        bound = declared.bind(*given, **named)
+        bound.apply_defaults()
+        target, *rest = bound.arguments.items()
+        listed = {key: list(value) if key in _LISTS and name != "image" else value for key, value in rest}
+        target[1].calls.append(Call(name, listed))
+
+    keep.__name__ = keep.__qualname__ = name
+    vars(keep)["__signature__"] = declared
+    return keep
 
 
-def band(
-    axes: Any, x: Any, low: Any, high: Any, *, colour: str, alpha: float = 1.0, hatch: str = "", label: str = ""
-) -> None:
-    _keep(axes, "band", x=x, low=low, high=high, colour=colour, alpha=alpha, hatch=hatch, label=label)
+_LISTS = ("colours", "hatches", "labels", "ticks", "entries")
+"""Arguments that are kept as lists, as they were at the call."""
 
-
-def stacked_area(axes: Any, x: Any, heights: Any, *, colours: Sequence[str]) -> None:
-    _keep(axes, "stacked_area", x=x, heights=heights, colours=list(colours))
-
-
-def bars(axes: Any, shares: Any, *, colours: Sequence[str], hatches: Sequence[str], labels: Sequence[str]) -> None:
-    _keep(axes, "bars", shares=shares, colours=list(colours), hatches=list(hatches), labels=list(labels))
-
-
-def cells(
-    axes: Any,
-    values: Any,
-    *,
-    colours: Sequence[str],
-    low: float,
-    high: float,
-    texts: Sequence[Sequence[str]] | None = None,
-    marks: Any = None,
-    ruled: bool = True,
-    size: float = 7.0,
-) -> None:
-    options = {"colours": list(colours), "low": low, "high": high, "texts": texts, "marks": marks}
-    _keep(axes, "cells", values=values, ruled=ruled, size=size, **options)
-
-
-def image(axes: Any, colours: Any) -> None:
-    _keep(axes, "image", colours=colours)
-
-
-def reference(axes: Any, value: float, *, colour: str, dashes: str = "--", width: float = 0.7, label: str = "") -> None:
-    _keep(axes, "reference", value=value, colour=colour, dashes=dashes, width=width, label=label)
-
-
-def axis(
-    axes: Any,
-    which: str,
-    *,
-    limits: tuple[float, float] | None = None,
-    ticks: Sequence[float] | NDArray[Any] = (),
-    labels: Sequence[str] = (),
-    log: bool = False,
-    rotation: float = 0.0,
-    side: str = "",
-    marks: bool = True,
-    size: float = 7.0,
-) -> None:
-    options = {"log": log, "rotation": rotation, "side": side, "marks": marks, "size": size}
-    _keep(axes, "axis", which=which, limits=limits, ticks=list(ticks), labels=list(labels), **options)
-
-
-def axis_label(axes: Any, which: str, label: str) -> None:
-    _keep(axes, "axis_label", which=which, label=label)
-
-
-def title(axes: Any, text: str, *, size: float = 7.5) -> None:
-    _keep(axes, "title", text=text, size=size)
-
-
-def text(
-    target: Any,
-    x: float,
-    y: float,
-    string: str,
-    *,
-    size: float = 7.5,
-    colour: str = INK,
-    horizontal: str = "left",
-    vertical: str = "baseline",
-    rotation: float = 0.0,
-    bold: bool = False,
-    mono: bool = False,
-) -> None:
-    options = {"size": size, "colour": colour, "rotation": rotation, "bold": bold, "mono": mono}
-    _keep(target, "text", x=x, y=y, string=string, horizontal=horizontal, vertical=vertical, **options)
-
-
-def rule(figure: Any, left: float, right: float, y: float, *, colour: str = GREY, width: float = 0.5) -> None:
-    _keep(figure, "rule", left=left, right=right, y=y, colour=colour, width=width)
-
-
-def legend(target: Any, entries: Sequence[Entry], *, x: float = 0.0, y: float = 0.0, columns: int = 1) -> None:
-    _keep(target, "legend", entries=list(entries), x=x, y=y, columns=columns)
+line, band, stacked_area, bars = _kept("line"), _kept("band"), _kept("stacked_area"), _kept("bars")
+cells, image, reference, rule = _kept("cells"), _kept("image"), _kept("reference"), _kept("rule")
+axis, axis_label, title, text = _kept("axis"), _kept("axis_label"), _kept("title"), _kept("text")
+legend = _kept("legend")
 
 
 def save(figures: Sequence[Any], path: Path, format: str, **options: Any) -> list[Path]:

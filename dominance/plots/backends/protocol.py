@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from dominance.plots.palette import GREY, INK
+
 
 @dataclass(frozen=True)
 class Box:
@@ -156,7 +158,7 @@ class Backend(Protocol):
         string: str,
         *,
         size: float = 7.5,
-        colour: str = ...,
+        colour: str = INK,
         horizontal: str = "left",
         vertical: str = "baseline",
         rotation: float = 0.0,
@@ -165,7 +167,7 @@ class Backend(Protocol):
     ) -> None:
         """Text on a figure (x, y in inches) or on axes (x, y as fractions of them); ``mono``: in the font of code."""
 
-    def rule(self, figure: Any, left: float, right: float, y: float, *, colour: str = ..., width: float = 0.5) -> None:
+    def rule(self, figure: Any, left: float, right: float, y: float, *, colour: str = GREY, width: float = 0.5) -> None:
         """A horizontal line on the figure itself, in inches."""
 
     def legend(
