@@ -172,7 +172,7 @@ def test_coupled_weight_decay_and_sparse_recording_are_told(tmp_path: Path) -> N
     found = lr_dominance(run)
     assert not found.attrs["exact"]
     assert "accumulates the weight decay" in found.attrs["inexact_because"]
-    run, _, _ = trained(tmp_path / "sparse", lambda p: T.RMSprop(p, lr=0.1), every=3)
+    run, _, _ = trained(tmp_path / "sparse", lambda p: T.RMSprop(p, lr=0.1), every=3, burst=1)
     found = lr_dominance(run)
     assert not found.attrs["exact"]
     assert "count the 3 recorded of the first 7 steps" in found.attrs["inexact_because"]
