@@ -24,7 +24,7 @@ from dominance.record.outputs import Outputs
 from dominance.record.parameters import ParameterTable
 from dominance.record.passes import Pass
 from dominance.record.picked import picked
-from dominance.record.ranks import exchange
+from dominance.record.ranks import by_hand, exchange
 from dominance.record.ranks.group import Group, Lost
 from dominance.record.ranks.parallel import divides_by_all, of_first, parameters_of, this_rank, uneven
 from dominance.record.ranks.talking import Meeting, meeting_for
@@ -220,7 +220,10 @@ class Watch:
         meeting: Meeting | None = None
         try:
             averaging = ranks.reached(reached)
-            ranks.announce(averaging)
+            if averaging:
+                ranks.announce(averaging)
+            else:
+                ranks.before_pass()
             meeting = meeting_for(nodes, ranks.known_group(averaging))
             self.hooks.look(nodes, recording.table.modules)
             if meeting is not None:
@@ -383,8 +386,17 @@ class Watch:
         outer = [other for other in self._going if other.counts]
         self._going.append(going)
         if going.counts:
+            if closure is None and recording.records and not self.hooks.in_backward:
+                self._average_by_hand(held)
             at_step.before_step(recording, going, outer, closure=closure is not None)
         return closure
+
+    def _average_by_hand(self, held: Sequence[Tensor]) -> None:
+        """The script may have averaged the gradients over the processes itself, since its last backward()."""
+        run = self.recording
+        group = self.hooks.ranks.group_met()
+        if group is not None:
+            by_hand.average(run, group, [p for p in held if p.requires_grad])
 
     def _watched(self, closure: Callable[..., Any], going: StepInProgress) -> Callable[..., Any]:
         @functools.wraps(closure)

@@ -44,18 +44,30 @@ class Earlier:
             _LEFT: reach(self._left(), self._parameters),
         }
 
-    def average(self, means: Means, everyone: Sequence[Mapping[str, Any]]) -> None:
+    @property
+    def left(self) -> dict[Tensor, Tensor]:
+        """What the gradients were after the last backward()."""
+        return self._left().get(_LEFT, {})
+
+    def mean_left(self, means: Means, everyone: Sequence[Mapping[str, Any]]) -> dict[Tensor, Tensor]:
+        """The means of that over the processes."""
+        return means.of([each[_LEFT] for each in everyone], self._left()).get(_LEFT, {})
+
+    def average(
+        self, means: Means, everyone: Sequence[Mapping[str, Any]], left: Mapping[Tensor, Tensor] | None = None
+    ) -> None:
         """Put the means over the processes in the place of what this one has.
 
         Args:
             means: of these parameters.
             everyone: what each process has told, by rank.
+            left: ``mean_left``, where it has been asked for already.
         """
         if not any(each["held"] for each in everyone):
             return
         roots = self._average_passes([each["passes"] for each in everyone], means.count)
         held = means.of([_renamed(each["held"], roots) for each in everyone], _renamed(self._held(), roots))
-        left = means.of([each[_LEFT] for each in everyone], self._left()).get(_LEFT, {})
+        left = self.mean_left(means, everyone) if left is None else left
         for p in {p: None for of in held.values() for p in of}:
             account = self._ledger.accounts.setdefault(p, Account())
             account.held = {_part(name): of[p] for name, of in held.items() if p in of}

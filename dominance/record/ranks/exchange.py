@@ -54,7 +54,7 @@ def average(
         }
     )
     active = [each for each in everyone if each is not None]
-    _agree(run, group, active)
+    agree(run, group, active)
     reason = next((each["reason"] for each in active if each["reason"] is not None), None)
     if reason is not None:
         run.step.spoiled = reason
@@ -94,8 +94,17 @@ def idle(group: Group) -> None:
         raise Lost("the processes of the training do not record the same steps")
 
 
-def _agree(run: Recording, group: Group, active: Sequence[Mapping[str, Any]]) -> None:
-    """Make sure that all are at one step, and follow the first in what depends on what is written."""
+def agree(run: Recording, group: Group, active: Sequence[Mapping[str, Any]]) -> None:
+    """Make sure that all are at one step, and follow the first in what depends on what is written.
+
+    Args:
+        run: the recording of this process.
+        group: all processes.
+        active: what those that have inputs tell of their step.
+
+    Raises:
+        Lost: they are at different steps.
+    """
     first = active[0]
     if any(each == IDLE for each in active):
         raise Lost("the processes of the training do not record the same steps")

@@ -61,6 +61,8 @@ class Ranks:
     """Called where this process has run out of inputs and shadows a pass of the others, as under ``Join``."""
     spawned: Callable[[], None] | None = None
     """Called where the script is about to start processes that may train, and in which nobody records."""
+    _count: int | None = None
+    """Collectives of all processes before the last pass that averaged nothing; None where that cannot be told."""
     _known: weakref.WeakKeyDictionary[Any, _Known] = field(default_factory=weakref.WeakKeyDictionary)
 
     def install(self) -> None:
@@ -132,6 +134,23 @@ class Ranks:
             known.asked = True
             known.group = _together(process_group)
         return known.group
+
+    # Averages that the script makes itself
+
+    def before_pass(self) -> None:
+        """A backward() begins that averages nothing: perhaps the script will, before the step."""
+        if self._several():
+            self._announce(dist.group.WORLD)
+            self._count = _collectives()
+
+    def group_met(self) -> Group | None:
+        """The processes, where all of them record and have met in a collective since the last ``before_pass``."""
+        if not self._several() or self._count is None or _collectives() == self._count:
+            return None
+        return self._group(dist.group.WORLD)
+
+    def _several(self) -> bool:
+        return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
     # What the script does with its models
 
@@ -213,6 +232,14 @@ def uneven(models: Iterable[Any]) -> bool:
 def divides_by_all(model: Any) -> bool:
     """Whether its averages divide by the number of all processes, also where some have run out of inputs."""
     return bool(getattr(model, "_divide_by_initial_world_size", True))
+
+
+def _collectives() -> int | None:
+    """How many collectives all processes have taken part in."""
+    try:
+        return int(dist.group.WORLD._get_sequence_number_for_group())  # type: ignore[union-attr]
+    except RuntimeError:  # a backend that does not count
+        return None
 
 
 def _finalized(model: Any) -> bool:

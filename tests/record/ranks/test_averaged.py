@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import distributed_training as training
-import numpy as np
 import pytest
 import torch
 from launched import Launcher
-from torch import Tensor
+from ranked import Gradients, assert_untouched, by_hand, recorded
 
 from dominance import open_run
 
 SCRIPT = training.__file__
-
-Gradients = dict[str, dict[str, Tensor]]
-
-
-@pytest.fixture(scope="module")
-def launcher() -> Iterator[Launcher]:
-    with Launcher() as forks:
-        yield forks
 
 
 @pytest.fixture(scope="module")
@@ -39,48 +29,6 @@ def truth(launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("truth")
     assert launcher.run(folder, [SCRIPT, *training.FORMS], size=2, environment={"TRUTH": "1"}).codes == [0, 0]
     return folder
-
-
-def recorded(run: Path) -> dict[int, Gradients]:
-    """Step -> task -> parameter -> gradient."""
-    with open_run(run) as tree:
-        names = np.array([parameter["name"] for parameter in tree.attrs["parameters"]])
-        found = tree["gradient"].to_dataset()
-        of = found["parameter"].to_numpy()
-        return {
-            int(step): {
-                str(task): {name: torch.from_numpy(values[of == name]) for name in names}
-                for task, values in zip(found["task"].to_numpy(), rows, strict=True)
-            }
-            for step, rows in zip(found["step"].to_numpy(), found["gradient"].to_numpy(), strict=True)
-        }
-
-
-def by_hand(folder: Path, size: int, *, by_active: bool = False) -> dict[int, Gradients]:
-    """The means of what the processes have taken, each of its own batches; what one does not have is zero."""
-    each = [torch.load(folder / f"truth-{rank}.pt") for rank in range(size)]
-    steps: dict[int, Gradients] = {}
-    for step in each[0]:
-        there = [mine[step] for mine in each if step in mine]
-        count = len(there) if by_active else size
-        for mine in there:
-            for task, gradients in mine.items():
-                held = steps.setdefault(step, {}).setdefault(task, {})
-                for name, gradient in gradients.items():
-                    held[name] = held.get(name, torch.zeros_like(gradient)) + gradient / count
-    return steps
-
-
-def assert_untouched(plain: Path, recorded: Path, size: int) -> None:
-    """Weights, buffers, gradients and random states are the same to the bit, in every process."""
-    for rank in range(size):
-        before, after = (torch.load(folder / f"state-{rank}.pt") for folder in (plain, recorded))
-        for kind in ("weights", "gradients"):
-            for name, value in before[kind].items():
-                assert (value is None) == (after[kind][name] is None)
-                assert value is None or torch.equal(value, after[kind][name]), (rank, kind, name)
-        assert torch.equal(before["random"][0], after["random"][0])
-        assert before["random"][1] == after["random"][1]
 
 
 def factor(form: str, tasks: Gradients) -> float:
