@@ -92,7 +92,7 @@ def test_four_processes_write_one_run(launcher: Launcher, tmp_path: Path) -> Non
     assert_untouched(tmp_path / "plain" / "plain", tmp_path / "recorded" / "plain", 4)
     assert_true(tmp_path / "recorded" / "run", by_hand(tmp_path / "truth" / "plain", 4), "plain")
     assert made.said == [
-        "dominance: 2 tasks: price (x1), stars (x1)", "dominance: 4 steps recorded in run", "dominance report run"
+        "dominance: 2 tasks: price, stars", "dominance: 4 steps recorded in run", "dominance report run"
     ]  # fmt: skip
     with open_run(tmp_path / "recorded" / "run") as run:
         assert (run.attrs["ranks"], run.attrs["status"]) == (4, "complete")
