@@ -180,9 +180,13 @@ def _losses(runs: Mapping[str, xr.DataTree]) -> xr.Dataset:
 
 
 def _undirected(scores: xr.Dataset) -> list[str]:
-    there = np.isfinite(scores["value"]).any("run")
-    unknown = (scores["direction"].astype(str) == "") & there
-    return [str(metric) for metric in scores["metric"].values if bool(unknown.sel(metric=metric).any())]
+    found = []
+    for metric in scores["metric"].values.tolist():
+        there = np.isfinite(scores["value"].sel(metric=metric).transpose("task", "run").to_numpy()).any(axis=1)
+        ways = scores["direction"].sel(metric=metric).to_numpy().tolist()
+        if any(known and not str(way) for known, way in zip(there.tolist(), ways, strict=True)):
+            found.append(str(metric))
+    return found
 
 
 def _means(scores: xr.Dataset, names: Sequence[str]) -> Table:

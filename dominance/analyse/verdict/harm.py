@@ -143,11 +143,14 @@ def unknown(run: xr.DataTree, suspects: Sequence[str]) -> Finding:
     """What cannot be known from this run alone, and what to record."""
     who = listed(list(suspects))
     each = "" if "training" in run.attrs else ", with a --baseline for each run"
+    then = f"; then `dominance summary RUN --baseline THAT_RUN`{each}"
+    if run.attrs.get("recorded_by") == "dominance record":
+        then = ": Δ_M in its table compares them"
     return Finding(
         "harm unknown",
         f"Whether {who} would be better off alone cannot be known from this run.",
         tasks=tuple(suspects),
-        advice=(f"Train each task alone: {alone(run)}; then `dominance summary RUN --baseline THAT_RUN`{each}",),
+        advice=(f"Train each task alone: {alone(run)}{then}",),
     )
 
 

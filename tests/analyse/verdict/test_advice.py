@@ -15,6 +15,7 @@ from dominance import optim
 from dominance.analyse.verdict import advice
 from dominance.analyse.verdict.causes import Cause
 from dominance_cli.main import app
+from dominance_cli.trying import read_methods
 
 CAUSES = [
     Cause("scale", 9.0, 1.0, {"gradient_ratio": 3.0, "weight_ratio": 3.0}),
@@ -35,6 +36,7 @@ def all_of(run: Any) -> list[str]:
     return [
         *advice.against_dominance(run, "a", CAUSES),
         *advice.for_unheard(run, "a", CAUSES),
+        advice.balanced(run),
         *advice.against_conflict(run, ["a", "b"], ["trunk"]),
         advice.alone(run),
     ]
@@ -77,7 +79,7 @@ def test_the_commands_parse(optimizer: str) -> None:
     run.attrs |= {"training": {**options, "method": "equal-weight", "tasks": ["a", "b"]}, "method": "equal-weight"}
     run.attrs["optimizers"] = [{"class": {"adam": "Adam", "sgd": "SGD"}[optimizer], "groups": [{"lr": 0.01}]}]
     lines = [part for sentence in all_of(run) for part in re.findall(r"`(dominance [^`]+)`", sentence)]
-    assert len(lines) >= 4
+    assert len(lines) >= 3
     commands: Any = typer.main.get_command(app)
     for line in lines:
         _, name, *arguments = shlex.split(line)
@@ -94,13 +96,66 @@ def test_what_is_in_use_is_not_advised_again() -> None:
     assert "CAGrad" in advice.against_conflict(run, ["a", "b"], ["trunk"])[0]
 
 
-def test_a_recorded_script_is_named() -> None:
+def script(optimizer: str = "Adam") -> Any:
     run = planted_run(steps=2)
     run.attrs |= {"recorded_by": "dominance record", "argv": ["train.py", "--name", "two words"]}
-    assert (
-        "`dominance record train.py --name 'two words'` with the loss of one task alone, a run for each"
-        in advice.alone(run)
-    )
+    run.attrs["optimizers"] = [{"class": optimizer, "groups": [GROUPS[optimizer]]}]
+    return run
+
+
+def test_of_a_recorded_script_each_task_alone_is_one_command() -> None:
+    assert advice.alone(script()) == "`dominance try --alone train.py --name 'two words'`"
+
+
+def of_kind(name: str) -> list[Cause]:
+    return [cause for cause in CAUSES if cause.name == name]
+
+
+@pytest.mark.parametrize(
+    ("cause", "optimizer", "methods"),
+    [
+        ("scale", "Adam", "weights:price=0.333:rating=1,adatask"),
+        ("scale", "SGD", "weights:price=0.333:rating=1,imtl-g"),
+        ("noise", "AdamW", "adatask"),
+        ("frequency", "Adam", "weights:price=0.1:rating=1"),
+    ],
+)
+def test_a_script_is_tried_with_the_simplest_remedy_first(cause: str, optimizer: str, methods: str) -> None:
+    run = script(optimizer)
+    run.attrs["record_options"] = ["--tasks", "price,rating"]
+    (said,) = advice.against_dominance(run, "price", of_kind(cause))
+    assert f"`dominance try --methods {methods} --tasks price,rating train.py --name 'two words'`" in said
+
+
+def test_a_task_that_is_hardly_heard_gets_more_weight() -> None:
+    (said,) = advice.for_unheard(script(), "rating", of_kind("scale"))
+    assert "weights:price=1:rating=3,adatask" in said
+
+
+def test_what_is_said_of_a_script_parses() -> None:
+    every = [
+        *advice.against_dominance(script(), "a", of_kind("scale")),
+        *advice.for_unheard(script(), "a", of_kind("frequency")),
+        *advice.against_conflict(script(), ["a", "b"], ["trunk"]),
+        advice.alone(script()),
+    ]
+    lines = [part for sentence in every for part in re.findall(r"`(dominance [^`]+)`", sentence)]
+    assert len(lines) == 4
+    commands: Any = typer.main.get_command(app)
+    for line in lines:
+        _, name, *arguments = shlex.split(line)
+        made = commands.commands[name].make_context(name, arguments)
+        assert made.params["target"] == "train.py"
+        assert read_methods(made.params["methods"])
+
+
+@pytest.mark.parametrize("optimizer", ["Adam", "SGD"])
+def test_where_a_task_is_rare_no_optimizer_of_its_own_is_advised(optimizer: str) -> None:
+    run = planted_run(steps=2)
+    run.attrs["optimizers"] = [{"class": optimizer, "groups": [GROUPS[optimizer]]}]
+    said = " ".join(advice.against_dominance(run, "a", of_kind("frequency")))
+    assert "AdaTask" not in said
+    assert "IMTL" not in said
 
 
 def test_a_loop_with_a_recorder_is_not_a_script_to_record() -> None:
