@@ -55,11 +55,13 @@ class _Piece:
         self.coords = coords
         self._job = job
         code = job.code[coords]
-        self.layers, number = np.unique(code[code >= 0], return_inverse=True)
+        self.layers = np.unique(code[code >= 0])
         tasks, width = job.present.shape[1], len(code)
-        # (coord, layer) what each coordinate adds to the sum of its layer
-        self._share = np.zeros((width, len(self.layers)))
-        self._share[np.flatnonzero(code >= 0), number] = job.weight[coords][code >= 0]
+        self._weight = job.weight[coords]
+        # Neighbours are mostly of one layer: where its coordinates begin, and which of the layers it is.
+        self._starts = np.flatnonzero(np.diff(code, prepend=-2))
+        self._known = code[self._starts] >= 0
+        self._layer = np.searchsorted(self.layers, code[self._starts][self._known])
         self._sum, self._squares, self._scratch = (np.zeros((tasks, width)) for _ in range(3))
         self._found = np.zeros((2, job.windows, len(self.layers), tasks))
         self._window = -1
@@ -88,6 +90,8 @@ class _Piece:
         """Put the sums of a window into its layers."""
         if self._window >= 0:
             np.multiply(self._sum, self._sum, out=self._sum)
-            self._found[0, self._window] = (self._sum @ self._share).T
-            self._found[1, self._window] = (self._squares @ self._share).T
+            for found, sums in zip(self._found, (self._sum, self._squares), strict=True):
+                sums *= self._weight
+                by_stretch = np.add.reduceat(sums, self._starts, axis=1)[:, self._known]
+                np.add.at(found[self._window], self._layer, by_stretch.T)
         self._sum[...] = self._squares[...] = 0

@@ -114,7 +114,7 @@ def glossary(run: xr.DataTree) -> list[tuple[str, str]]:
         ("tasks", "Effective number of tasks: 1 where one moves a parameter alone, the number of tasks where all do."),
         ("GCD", "Gradient conflict degree, 1 − cosine of two tasks' gradients: over 1 they pull against each other."),
         ("untouched", "Parameters that no task has moved: dead units, embedding rows that have not been seen."),
-        ("weight", "What a loss is multiplied by before it is added to the others; record says it where not all are 1."),
+        ("weight", "What a loss is multiplied by before it is added to the others; record says it unless all are 1."),
     ]
     parts = inputs.group(run, "layer")
     if run.attrs.get("residual_terms") or _any(parts, "residual_gradient_sq"):

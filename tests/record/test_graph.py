@@ -291,7 +291,7 @@ def test_the_same_parameters_eaten_again_are_private_to_each() -> None:
     assert private_parameters(terms) == [{id(w)}, {id(w)}]
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_a_scripted_network_is_made_from_data_also_once_it_is_one_node() -> None:
     """The same node from its second run on: nothing of what it multiplies shows any more."""
     net = torch.jit.script(torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh()))
@@ -299,7 +299,7 @@ def test_a_scripted_network_is_made_from_data_also_once_it_is_one_node() -> None
         assert touches_data(net(torch.ones(4, 2)).abs().sum().grad_fn)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_the_head_below_a_scripted_trunk_is_the_same_in_every_run() -> None:
     trunk, own = torch.jit.script(nn.Sequential(nn.Linear(3, 4), nn.Tanh())), nn.Linear(4, 1)
     parameters = {id(p) for module in (trunk, own) for p in module.parameters()}
