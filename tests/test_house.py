@@ -6,6 +6,7 @@ Imports are read from the source, so those inside functions and under TYPE_CHECK
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -193,6 +194,12 @@ def test_the_rooms_are_there() -> None:
     assert {"schema", "store", "record", "analyse", "plots", "report", "papers", "cli"} <= {
         room for room, _, _ in rooms(ROOT)
     }
+
+
+def test_every_room_is_installed() -> None:
+    said = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["packages"]
+    folders = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "dominance").rglob("*.py")}
+    assert sorted(said) == sorted({*folders, "dominance_cli"})
 
 
 @pytest.mark.parametrize(
