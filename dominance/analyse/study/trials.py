@@ -135,14 +135,13 @@ def _row(
             if np.isfinite(values).any():
                 known[task, metric] = _mean(values[np.isfinite(values)])
     changes = [[_change(_means(scores, [name]), base, scores) for base in against(name)] for name in names]
-    delta, alone = (_mean(np.array(each)) for each in zip(*changes, strict=True))
     seconds = [float(run.attrs.get("seconds", np.nan)) for run in runs.values()]
     return Row(
         method,
         len(names),
         known,
-        delta,
-        alone,
+        _mean(np.array([change for change, _ in changes])),
+        _mean(np.array([change for _, change in changes])),
         float(np.mean(seconds)),
         float(np.mean([_memory(run) for run in runs.values()])),
         _owner(list(runs.values())),
