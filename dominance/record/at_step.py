@@ -12,11 +12,13 @@ from torch.optim import Optimizer
 from dominance.record import at_hand
 from dominance.record.announced import AnnouncedAttributor
 from dominance.record.at_backward import enter_open
+from dominance.record.attribution import Attributor
 from dominance.record.fed import Fed, fed
 from dominance.record.kept import NO_PASS, finish, row_of
 from dominance.record.ledger import Ledger
 from dominance.record.limits import unrecordable
 from dominance.record.recording import Recording
+from dominance.record.rows import Row
 from dominance.record.said import announce_once
 from dominance.record.sampling import DEFAULT_BURST
 from dominance.record.splits import GradientSplit
@@ -159,14 +161,22 @@ def _split(run: Recording, optimizer: Optimizer, attributor: Splits, used: Evalu
         if run.books.remark(text):
             run.say(f"from step {run.step.number} on, {text}")
     if not run.sink.silent:
-        for p, split in attributor.splits(found.splits, in_tiles=True):
-            if p in found.totals and row.holds(p):
-                row.add(p, float(rates[p]), found.totals[p], found.splits.get(p, GradientSplit({})), split)
-        if attributor.step_skipped:
-            row.skip()
+        _enter(row, attributor, found, rates)
     run.ledger.moved(found.parts)
     run.ledger.stepped([*found.totals, *run.copies.stepped(found.totals)])
     _of_nobody(run, optimizer, found)
+
+
+def _enter(row: Row, attributor: Splits, found: Fed, rates: Mapping[Tensor, float]) -> None:
+    """Put the parts of the step of each parameter into the row."""
+    if isinstance(attributor, Attributor):
+        for packed in attributor.packed(found.splits, found.totals.keys() & row.parameters):
+            row.add_packed(packed, rates)
+    for p, split in attributor.splits(found.splits, in_tiles=True):
+        if p in found.totals and row.holds(p):
+            row.add(p, float(rates[p]), found.totals[p], found.splits.get(p, GradientSplit({})), split)
+    if attributor.step_skipped:
+        row.skip()
 
 
 def _of_method(run: Recording, found: Fed) -> bool:

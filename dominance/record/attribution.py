@@ -8,7 +8,7 @@ momentum that was there before anybody looked) is fed through the same linear ma
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from dominance.record.momentum import Memory
+from dominance.record.packs import Member, Packed, Packs, can_be_packed
 from dominance.record.products import TILE
 from dominance.record.rules import rule_for, solo_for, traced_for
 from dominance.record.rules.lbfgs_parts import LBFGSParts
@@ -30,6 +31,8 @@ from dominance.record.tiles import can_be_cut, is_flat, tiles
 
 _CLOSES_TO = 1e-2
 """Error of the sum of the parts, beside the rounding of theta, from which on a step that was followed is not split."""
+
+_FEWEST_PACKED = 2
 
 _HALF_ROUNDINGS = 4
 """A step that is computed in half precision is known to about this many spacings of its numbers."""
@@ -74,6 +77,7 @@ class Attributor:
         self._before: dict[Tensor, _Before] = {}
         self._theta: dict[Tensor, Tensor] = {}
         self._room = Pool()
+        self._packs = Packs()
 
     @property
     def optimizer(self) -> Optimizer:
@@ -214,6 +218,32 @@ class Attributor:
         return self._splits(gradients, self._room, in_tiles=in_tiles)
 
     @torch.no_grad()
+    def packed(self, gradients: Mapping[Tensor, GradientSplit], wanted: Container[Tensor]) -> Iterator[Packed]:
+        """Of the step just taken, the splits of small parameters, many in one; ``splits`` has the others then.
+
+        Args:
+            gradients: as for ``after_step``.
+            wanted: parameters that may be split so.
+        """
+        rule = self._rule
+        if rule is None or not self._splits_additively or self._solo_way is not None or overflow_found(self.optimizer):
+            return
+        rule.room.restart()
+        members = []
+        for p, before in self._before.items():
+            gradient = gradients.get(p)
+            if gradient is not None and p in wanted and can_be_packed(p, before.theta, gradient):
+                members.append(
+                    Member(p, before.theta, self._linear(rule, p, before, gradient.total), before.memory, gradient)
+                )
+        if len(members) < _FEWEST_PACKED:
+            return
+        for together, packed in self._packs.split(members):
+            for member in together:
+                self._split_done(rule, member.parameter, self._before.pop(member.parameter), member.linear)
+            yield packed
+
+    @torch.no_grad()
     def _splits(
         self, gradients: Mapping[Tensor, GradientSplit], room: Pool, *, in_tiles: bool = False
     ) -> Iterator[tuple[Tensor, StepSplit]]:
@@ -259,6 +289,7 @@ class Attributor:
         self, rule: Rule, p: Tensor, split: StepSplit, before: _Before, gradient: GradientSplit | None, room: Pool
     ) -> None:
         theta = full(before.theta)
+        rule.room.restart()
         linear = self._linear(rule, p, before, None if gradient is None else gradient.total)
         self._split(split, linear, before.memory, theta, gradient or GradientSplit({}, p.grad), room)
         split.closure, split.rounding = closure_of(split, theta, torch.finfo(p.dtype).eps, room)
@@ -266,7 +297,6 @@ class Attributor:
 
     def _linear(self, rule: Rule, p: Tensor, before: _Before, total: Tensor | None) -> Linear:
         """The step just taken by a parameter that was fed this gradient in all."""
-        rule.room.restart()
         # What it is sparse in is known of .grad alone
         rule.fed = p.grad if total is None or (p.grad is not None and p.grad.is_sparse) else total
         linear = rule.linear(p, before.group, full(before.theta), before.state)
@@ -287,6 +317,7 @@ class Attributor:
             return None
         if gradient is None or p.numel() <= TILE or not is_flat(before.theta):
             return None
+        rule.room.restart()
         linear = self._linear(rule, p, before, gradient.total)
         return linear if can_be_cut(p, linear, before.memory, gradient) else None
 

@@ -23,6 +23,8 @@ class Memory:
     """Share of the unattributed momentum that is left, as far as known."""
     buffer: weakref.ref[Tensor] | None = None
     version: int = -1
+    pack: object = None
+    """What these tensors are views of, where several parameters' are held together."""
 
     def stamp(self, buffer: Tensor | None) -> None:
         self.buffer, self.version = (None, -1) if buffer is None else (weakref.ref(buffer), buffer._version)

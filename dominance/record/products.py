@@ -68,10 +68,11 @@ class Products:
         """Gram matrix of some tensors, and the sums of squares of others, to a few roundings of float32.
 
         Args:
-            flat: of one dimension and equal sizes, as many as ``TILE`` at most.
+            flat: of equal sizes, as many as ``TILE`` at most where they are quick.
             squared: the same; of these no products with others are needed.
         """
         if _quick((*flat, *squared)):
+            flat, squared = ([each.detach().reshape(-1) for each in some] for some in (flat, squared))
             gram, squares = self._by_blocks(flat), _squares_by_blocks(squared)
             sizes = np.append(np.diagonal(gram), squares)
             if np.isfinite(sizes).all() and (sizes >= _LEAST_SQUARE * len(flat[0])).all():

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dominance.record.packs import Pack, Packed
 from dominance.record.parameters import Named
-from dominance.record.products import Products, inner_products, products_and_squares
+from dominance.record.products import Products, inner_products
 from dominance.record.sampling import Sample
 from dominance.record.splits import GradientSplit, StepSplit
 from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, UPDATE_PARTS, Layout
@@ -32,6 +35,38 @@ class Place:
     index: Tensor
 
 
+@dataclass(frozen=True)
+class PackPlace:
+    """Where several parameters that are packed lie in the rows."""
+
+    layers: npt.NDArray[np.int64]
+    """Of each run of parameters of one layer."""
+    starts: npt.NDArray[np.int64]
+    """Where each run begins in the pack."""
+    first: list[Tensor]
+    """The first parameter of each run."""
+    columns: slice | npt.NDArray[np.int64]
+    """The kept coordinates in the rows, and in the pack."""
+    source: slice | npt.NDArray[np.int64]
+
+
+def _place_of(pack: Pack, places: Sequence[Place]) -> PackPlace:
+    layers = np.array([place.layer for place in places])
+    first = np.flatnonzero(np.diff(layers, prepend=-1))
+    columns = np.concatenate([np.arange(place.columns.start, place.columns.stop) for place in places])
+    source = np.concatenate([start + place.index.numpy() for start, place in zip(pack.starts, places, strict=False)])
+    return PackPlace(
+        layers[first], pack.starts[first], [pack.members[i] for i in first], _as_slice(columns), _as_slice(source)
+    )
+
+
+def _as_slice(numbers: npt.NDArray[np.int64]) -> slice | npt.NDArray[np.int64]:
+    """The same as a slice where they follow each other: it is read without a copy."""
+    if len(numbers) and (np.diff(numbers) == 1).all():
+        return slice(int(numbers[0]), int(numbers[-1]) + 1)
+    return numbers
+
+
 class RowShape:
     """Positions of everything in a row, fixed when the run is laid out; tasks may be added later."""
 
@@ -40,6 +75,7 @@ class RowShape:
         self.coords = len(sample.parameter)
         self.products = Products()
         self._tiles: dict[tuple[Tensor, int], Place] = {}
+        self._packs: WeakKeyDictionary[Pack, PackPlace] = WeakKeyDictionary()
         bounds = np.searchsorted(sample.parameter, np.arange(len(named) + 1))
         layers = {name: position for position, name in enumerate(layout.layers)}
         self.places = {
@@ -50,6 +86,13 @@ class RowShape:
             )
             for i, entry in enumerate(named)
         }
+
+    def pack(self, pack: Pack) -> PackPlace:
+        """Where the coordinates of several parameters lie."""
+        known = self._packs.get(pack)
+        if known is None:
+            known = self._packs[pack] = _place_of(pack, [self.places[p] for p in pack.members])
+        return known
 
     def tile(self, parameter: Tensor, place: slice) -> Place:
         """Where some of a parameter's coordinates lie."""
@@ -111,6 +154,11 @@ class Row:
     def knows(self, task: str) -> bool:
         """Whether the run has a task of this name."""
         return task in self._tasks
+
+    @property
+    def parameters(self) -> Set[Tensor]:
+        """Those that the run records."""
+        return self._shape.places.keys()
 
     def holds(self, parameter: Tensor) -> bool:
         """Whether the run records this parameter."""
@@ -201,6 +249,56 @@ class Row:
             known_to = 0.0 if np.isnan(step.rounding) else step.rounding
             self.values["closure"] = np.fmax(self.values["closure"], max(step.closure - known_to, 0.0))
 
+    def add_packed(self, packed: Packed, rates: Mapping[Tensor, Any]) -> None:
+        """``add``, of several parameters whose steps were split together."""
+        place, values = self._shape.pack(packed.pack), self.values
+        tasks = [self._tasks[name] for name in packed.pack.names]
+        values["learning_rate/value"][place.layers] = [float(rates[p]) for p in place.first]
+        columns, source = place.columns, place.source
+        for path, rows in (("gradient/gradient", packed.gradients), ("update/update", packed.shares)):
+            for task, row in zip(tasks, rows, strict=False):
+                values[path][task, columns] = row[source]
+        per_coord = ("gradient/total", "update/total", "update/residual", "update/unattributed", "update/decay")
+        for path, row in zip(per_coord, (*packed.numbers[:2], *packed.shares[len(tasks) :]), strict=True):
+            values[path][columns] = row[source]
+        self._packed_statistics(place, packed, tasks)
+        closure, rounding = packed.closures()
+        known = ~np.isnan(closure)
+        with np.errstate(invalid="ignore"):
+            # A step that is not far above the spacing of theta cannot be known better than that spacing.
+            excess = np.fmax(closure - rounding, 0.0)[known]
+        if len(excess):
+            values["closure"] = np.fmax(values["closure"], excess.max())
+        for i in np.flatnonzero(~known):
+            # Not finite: it has no parts.
+            known_place = self._shape.places[packed.pack.members[i]]
+            values["update/update"][:, known_place.columns] = np.nan
+            values["layer/task"][known_place.layer, :, _OF_TASK["update_sq"]] = np.nan
+
+    def _packed_statistics(self, place: PackPlace, packed: Packed, tasks: Sequence[int]) -> None:
+        wide = packed.numbers.astype(np.float64)
+        k, layers = len(tasks), place.layers
+        ends = [*place.starts[1:].tolist(), wide.shape[1]]
+        runs = [wide[: 2 + k, start:end] for start, end in zip(place.starts.tolist(), ends, strict=True)]
+        grams = np.stack([run @ run.T for run in runs])
+        squares = np.add.reduceat(np.square(wide[2 + k :]), place.starts, axis=1)
+        # Of what each part was fed, the tasks' are in the Gram matrix.
+        residual, _, _, unexplained, *shares = squares
+        of_total: dict[str, npt.NDArray[np.float64]] = {
+            "gradient_sq": grams[:, 0, 0], "update_sq": grams[:, 1, 1], "gradient_dot_update": grams[:, 0, 1],
+            "residual_gradient_sq": residual, "unexplained_gradient_sq": unexplained,
+            "residual_sq": shares[k], "unattributed_sq": shares[k + 1], "decay_sq": shares[k + 2],
+        }  # fmt: skip
+        for name, each in of_total.items():
+            np.add.at(self.values["layer/total"][:, _OF_TOTAL[name]], layers, each)
+        index = np.ix_(layers, np.array(tasks, dtype=np.int64))
+        products = {"gradient_sq": np.diagonal(grams, axis1=1, axis2=2)[:, 2:], "gradient_dot_update": grams[:, 1, 2:]}
+        products["update_sq"] = np.transpose(shares[:k]) if k else np.zeros((len(layers), 0))
+        for name, each in products.items():
+            np.add.at(self.values["layer/task"][:, :, _OF_TASK[name]], index, each)
+        each_pair = np.ix_(layers, np.array(tasks, dtype=np.int64), np.array(tasks, dtype=np.int64))
+        np.add.at(self.values["layer/gram"], each_pair, grams[:, 2:, 2:])
+
     def _statistics(
         self, layer: int, total: Tensor, gradient: GradientSplit, step: StepSplit, *, additive: bool
     ) -> None:
@@ -212,10 +310,7 @@ class Row:
         beside += [("part", "outside_sq", step.outside), ("part", "unexplained_gradient_sq", gradient.unexplained)]
         present = [(kind, name, tensor) for kind, name, tensor in beside if tensor is not None]
         flat, squared = [total, step.total, *gradient.tasks.values()], [tensor for _, _, tensor in present]
-        if step.place is None:
-            gram, squares = products_and_squares(flat, squared)
-        else:
-            gram, squares = self._shape.products.of(flat, squared)
+        gram, squares = self._shape.products.of(flat, squared)
         sums = self.values["layer/total"][layer]
         sums[_OF_TOTAL["gradient_sq"]] += gram[0, 0]
         sums[_OF_TOTAL["update_sq"]] += gram[1, 1]
