@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dominance.record import at_backward
-from dominance.record.attribution import Attributor, GradientSplit, StepSplit
 from dominance.record.books import Books
+from dominance.record.packs import Packed
 from dominance.record.recorder import Recorder
 from dominance.record.rows import Row
 from dominance.record.tasks import FoundTask
@@ -153,16 +154,13 @@ def test_a_term_that_is_missed_or_counted_twice_is_found(
 
 
 def test_a_rule_that_does_not_split_the_step_is_found(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = Attributor.splits
+    taken = Packed.closures
 
-    def wrong(
-        self: Attributor, gradients: Mapping[Tensor, GradientSplit], *, in_tiles: bool = False
-    ) -> Iterator[tuple[Tensor, StepSplit]]:
-        for p, split in taken(self, gradients, in_tiles=in_tiles):
-            split.closure = 0.5
-            yield p, split
+    def wrong(self: Packed) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        closure, rounding = taken(self)
+        return np.full_like(closure, 0.5), np.zeros_like(rounding)
 
-    monkeypatch.setattr(Attributor, "splits", wrong)
+    monkeypatch.setattr(Packed, "closures", wrong)
     assert "in 6 of 6 steps, the parts of the update do not add up to it, by up to 50%" in said()
 
 
