@@ -24,6 +24,7 @@ from dominance.errors import DominanceError
 from dominance.optim.engine import grad
 from dominance.optim.listeners import own_passes
 from dominance.record.limits import CannotLook
+from dominance.record.rules.solo import is_shadow
 from dominance.record.silence import batched, traced
 from dominance.record.watch import Look, Watch
 
@@ -215,6 +216,8 @@ class Applied:
         return None
 
     def _ours(self, optimizer: Optimizer) -> bool:
+        if is_shadow(optimizer):  # a copy on which the recorder tries what the step is like
+            return True
         companions = [model.companion for model in self._models.values() if model.companion is not None]
         return self._twins.owns(optimizer) or any(each.owns(optimizer) for each in companions)
 

@@ -38,6 +38,30 @@ def by_hand(each: Callable[[Shop, Any, Any, dict[str, Tensor]], None], make: Any
     return weights(model)
 
 
+class Handing(torch.optim.SGD):
+    """Hands its step to another; the recorder tries on a copy what its steps are like."""
+
+    def __init__(self, parameters: Any, lr: float) -> None:
+        super().__init__(parameters, lr=lr)
+        self.inner = torch.optim.SGD(self.param_groups, lr=lr)
+
+    def step(self, closure: Any = None) -> Any:
+        return self.inner.step(closure)
+
+
+def test_an_optimizer_in_an_optimizer(tmp_path: Path) -> None:
+    def make(parameters: Any) -> Handing:
+        return Handing(parameters, lr=0.01)
+
+    def each(model: Shop, optimizer: Any, combiner: Any, losses: dict[str, Tensor]) -> None:
+        combiner.backward({**losses, "stars_loss": 0.5 * losses["stars_loss"]}, model)
+        optimizer.step()
+
+    with method(tmp_path / "run", "pcgrad"):
+        found = script(STEPS, make)
+    assert same(found, by_hand(each, make))
+
+
 def test_losses_that_a_function_has_added_up(tmp_path: Path) -> None:
     def total(model: Shop, x: Tensor, y: Tensor) -> Tensor:
         price_loss, stars_loss, sold_loss = losses_of(model, x, y)
