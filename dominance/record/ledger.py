@@ -125,6 +125,14 @@ class Ledger:
         # All zero says nothing: one node of a compiled graph gives every head a gradient of every loss.
         return set(parts) & self.reached.get(parameter, set())
 
+    @property
+    def half_averaged(self) -> bool:
+        """Whether gradients of this process alone have been added to means over several."""
+        if not self.averaged:
+            return False
+        held = [account.held_by for account in self.accounts.values() if account.held]
+        return any(numbers & self.averaged and max(numbers) not in self.averaged for numbers in held)
+
     def held(self, parameter: Tensor) -> bool:
         """Whether anything is known of what lies in a parameter's ``.grad``."""
         account = self.accounts.get(parameter)

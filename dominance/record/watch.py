@@ -60,6 +60,11 @@ ALONE = (
     "are those of this process alone"
 )
 
+APART = (
+    "a backward() came after the one in which DistributedDataParallel averages the gradients: what it adds is of each "
+    "process alone, and the processes' weights drift apart; the run is that of rank 0"
+)
+
 OUT_OF_INPUTS = "steps that others take when rank 0 has no inputs left are not recorded"
 
 _ASKS = 3
@@ -224,8 +229,11 @@ class Watch:
                 ranks.announce(averaging)
             else:
                 ranks.before_pass()
-            meeting = meeting_for(nodes, ranks.known_group(averaging))
+            group = ranks.known_group(averaging)
+            meeting = None if group is None else meeting_for(nodes, group)
             self.hooks.look(nodes, recording.table.modules)
+            if group is None:
+                meeting_for(nodes, None)
             if meeting is not None:
                 meeting.hold(looks=True)
             recording.begin_theta()
@@ -282,6 +290,8 @@ class Watch:
             at_backward.close_pass(run)
             if models and run.books.remark(ALONE):
                 run.say(ALONE)
+            if run.ledger.half_averaged and run.books.remark(APART):
+                run.say(f"at step {run.step.number}: {APART}")
         else:
             parameters = [p for model in models for p in parameters_of(model)]
             by_all = all(map(divides_by_all, models))
@@ -328,8 +338,8 @@ class Watch:
             return lambda results: self._lines.on()
         try:
             nodes = {root.edge[0] for roots in starts for root in roots}
-            meeting_for(nodes, None)
             self.hooks.look(nodes, recording.table.modules)
+            meeting_for(nodes, None)
             at_hand.begin(recording, lambda: leaf)
             took = [at_grad.take(recording, roots, tensors) for roots in starts]
         except CannotLook as limit:
