@@ -107,7 +107,8 @@ def try_(
     (where / "table.txt").write_text(text + "\n", encoding="utf-8")
     figure = _figure(found, where)
     if not quiet:
-        say.note(f"{len(outcome.seconds)} runs made, {len(outcome.reused)} used again; {where / 'table.txt'}, {figure}")
+        made = len(outcome.seconds.keys() - outcome.failed.keys())
+        say.note(f"{made} runs made, {len(outcome.reused)} used again; {where / 'table.txt'}, {figure}")
         best = next((job for job in planned if job.label != AS_IT_IS and job.name not in outcome.failed), None)
         if best is not None:
             first = planned[0].name

@@ -246,7 +246,12 @@ class Applied:
         tasks = () if model.window is None else tuple(model.window.tasks)
         if self._choice.alone is not None:
             return
-        if not model.steps and len({*tasks, *(self._tasks or ())}) < 2:
+        known = {*tasks, *(self._tasks or ())}
+        if not model.steps and (
+            strange := [name for name in self._choice.options.get("weights", ()) if name not in known]
+        ):
+            raise Refused(f"no task {', '.join(strange)} was found in the first step, but {', '.join(tasks)}")
+        if not model.steps and len(known) < 2:
             raise Refused(
                 f"one task was found ({', '.join(tasks)}), and it needs two or more in a step; name them with --tasks,"
                 " or their outputs with --columns"

@@ -69,11 +69,11 @@ def choose(name: str, options: Sequence[str] = ()) -> Choice:
     Raises:
         BadOption: there is none, it cannot be used on a script, or an option cannot be read.
 
-    >>> choose("weights", ["la=1,lb=0.0256"]).options
-    {'weights': {'la': 1.0, 'lb': 0.0256}}
+    >>> choose("weights", ["lb=0.0256"]).options
+    {'weights': {'lb': 0.0256}, 'others': 1.0}
     """
     if name.lower() == WEIGHTS:
-        return Choice(METHODS["grid-search"], {"weights": _weights(options)}, typed=tuple(options))
+        return Choice(METHODS["grid-search"], {"weights": _weights(options), "others": 1.0}, typed=tuple(options))
     if name.lower() == ALONE:
         task = pairs(options, FLAG).get("task")
         if not task:
@@ -107,5 +107,5 @@ def _weights(texts: Sequence[str]) -> dict[str, float]:
         if not equals or not task.strip():
             raise BadOption(f"{FLAG} {part.strip()!r} is no weight of a task", fix=f"write it like {FLAG} a=1,b=0.5")
     if not found:
-        raise BadOption("weights needs a weight for each task", fix=f"give them, like {FLAG} a=1,b=0.5")
+        raise BadOption("weights needs a weight of a task", fix=f"give some, like {FLAG} a=1,b=0.5; others are 1")
     return found

@@ -22,6 +22,7 @@ class GridSearch(LossWeighting):
 
     Args:
         weights: task -> weight, zero or more.
+        others: the weight of tasks that are not among them; None: there may be no others.
 
     Raises:
         TypeError: a name is no string.
@@ -34,21 +35,25 @@ class GridSearch(LossWeighting):
     tensor([4.])
     """
 
-    def __init__(self, weights: Mapping[str, float]) -> None:
+    def __init__(self, weights: Mapping[str, float], *, others: float | None = None) -> None:
         super().__init__()
         named_by(weights, self)
         self.given = {task: float(weight) for task, weight in weights.items()}
-        wrong = {task: w for task, w in self.given.items() if not (w >= 0 and math.isfinite(w))}
-        if wrong or not any(self.given.values()):
+        self.others = others
+        every = self.given if others is None else self.given | {"others": float(others)}
+        wrong = {task: w for task, w in every.items() if not (w >= 0 and math.isfinite(w))}
+        if wrong or not any(every.values()):
             raise ValueError(f"weights must be finite, zero or more, and not all zero: {wrong or self.given}")
 
     def loss_weights(self, losses: Matrix, tasks: Sequence[str]) -> Matrix:
         """The given weights."""
-        known(tuple(self.given), tasks, self)
-        return np.array([self.given[task] for task in tasks])
+        if self.others is None:
+            known(tuple(self.given), tasks, self)
+        return np.array([self.given.get(task, self.others) for task in tasks], dtype=np.float64)
 
     def __repr__(self) -> str:
-        return f"GridSearch({self.given})"
+        others = "" if self.others is None else f", others={self.others}"
+        return f"GridSearch({self.given}{others})"
 
 
 def weight_grid(tasks: Sequence[str], divisions: int = 10) -> Iterator[dict[str, float]]:
