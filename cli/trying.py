@@ -271,6 +271,8 @@ def table(found: Trials, *, failed: dict[str, int]) -> str:
         listed = " ".join(f"--higher {metric}" for metric in found.undirected)
         of = ", ".join(found.undirected)
         lines.append(f"Of {of} nobody says which direction is better: say {listed}, or --lower.")
+    if found.scored:
+        lines.append(f"Metrics were logged of {', '.join(found.scored)} only: to be compared, every task needs one.")
     lines += [f"{method}: {number} of its runs failed." for method, number in failed.items()]
     return "\n".join(lines)
 

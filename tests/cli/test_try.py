@@ -137,6 +137,15 @@ def test_what_one_run_lacks_is_said_by_n_and_the_mean_is_of_the_others() -> None
     assert "+25.0%" in line
 
 
+def test_metrics_of_some_tasks_only_are_not_compared_and_that_is_said() -> None:
+    runs = runs_of({"0": (1.0, math.nan), "p0": (0.5, math.nan)})
+    for run in runs.values():
+        run["metric"] = run["metric"].to_dataset().isel(event=[0])
+    found = trials(runs, METHODS, reference=AS_IT_IS, seeds=SEEDS)
+    assert found.split == ""
+    assert "Metrics were logged of a only: to be compared, every task needs one." in table(found, failed={})
+
+
 def test_a_job_says_what_dominance_is_given() -> None:
     job = ScriptJob("n", "uw", ("--method", "uw"), ("-m", "pkg.train"))
     assert job.command(Path("out")) == ["record", "-q", "--force", "-o", "out", "--method", "uw", "-m", "pkg.train"]

@@ -59,12 +59,14 @@ class Trials:
         scores: in the form of ``final_scores``.
         undirected: metrics of which nobody says which direction is better: no Δ counts them.
         split: of the metrics; "" where losses are compared.
+        scored: where losses are compared, the tasks of which a metric was logged all the same, though not of all.
     """
 
     rows: list[Row]
     scores: xr.Dataset
     undirected: list[str] = field(default_factory=list)
     split: str = ""
+    scored: list[str] = field(default_factory=list)
 
 
 def trials(
@@ -118,7 +120,8 @@ def trials(
     for method in dict.fromkeys(methods[name] for name in mine):
         names = [name for name in mine if methods[name] == method]
         rows.append(_row(method, {name: named[name] for name in names}, scores, against))
-    return Trials(rows, scores.sel(run=mine), _undirected(scores), split)
+    scored = [] if split else _scored(named)
+    return Trials(rows, scores.sel(run=mine), _undirected(scores), split, scored)
 
 
 def _row(
@@ -159,6 +162,12 @@ def _scores(runs: Mapping[str, xr.DataTree], given: Directions | None) -> tuple[
         if whole:
             return final_scores(dict(runs), split=split, higher_is_better=given), split
     return _losses(runs), ""
+
+
+def _scored(runs: Mapping[str, xr.DataTree]) -> list[str]:
+    tasks = dict.fromkeys(str(task) for run in runs.values() for task in run.attrs["tasks"])
+    found = {str(task) for run in runs.values() for task in events(run)["task"].dropna()}
+    return [task for task in tasks if task in found]
 
 
 def _losses(runs: Mapping[str, xr.DataTree]) -> xr.Dataset:
