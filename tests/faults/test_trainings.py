@@ -18,7 +18,17 @@ def forks() -> Iterator[Forks]:
         yield server
 
 
-@pytest.mark.parametrize("kind", [kind for kind, what in KINDS.items() if not what.disk])
+QUICK = ("kill -9", "run deleted", "files stay small", "NaN", "no descriptors", "modules forgotten")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=() if kind in QUICK else pytest.mark.slow)
+        for kind, what in KINDS.items()
+        if not what.disk
+    ],
+)
 def test_a_fault_leaves_the_training_alone(kind: str, forks: Forks, tmp_path: Path) -> None:
     assert trial(forks, kind, 0, tmp_path).wrong == ""
 
