@@ -9,6 +9,9 @@ import pytest
 from runs import make_run
 from studies import small_study
 
+collect_ignore = ["tests/faults/script.py"]
+"""Scripts that tests run, which are no modules."""
+
 LONGEST = ("test_notebooks.py", "test_harmless.py")
 """Begun first: with two workers the other one would wait for them at the end."""
 

@@ -109,7 +109,7 @@ class Schedule:
     [0, 1, 20, 21, 40, 41]
     >>> schedule = Schedule(every=10, burst=20, dense_at_first=True)
     >>> [step for step in range(400) if schedule.records(step) and not schedule.records(step - 1)]
-    [0, 40, 80, 140, 220, 340]
+    [0, 40, 90, 165, 277]
     """
 
     def __init__(self, every: int, burst: int, *, start: int = 0, dense_at_first: bool = False) -> None:
