@@ -119,8 +119,21 @@ class Pack:
         shares = numbers[3 + self.parts :]
         if not np.isfinite(shares).all():
             for row, i in self._lacking:
-                shares[row, self.starts[i] : self.starts[i + 1]] = 0  # of zeros; the step may be infinite times as much
+                if not self._has(row, members[i].memory, linear):
+                    # Zeros, which a step may make infinitely much of.
+                    shares[row, self.starts[i] : self.starts[i + 1]] = 0
         return Packed(self, numbers, theta)
+
+    def _has(self, row: int, memory: Memory, linear: Linear) -> bool:
+        """Whether a part of a step that was not fed comes of what is remembered, or of decay."""
+        if row < len(self.names):
+            return self.names[row] in memory.tasks
+        beside = (
+            memory.residual is not None,
+            memory.unattributed is not None,
+            bool(linear.coupled or linear.decoupled),
+        )
+        return beside[row - len(self.names)]
 
     def _take_in(self, members: Sequence[Member]) -> None:
         into: list[Tensor] = []
@@ -143,7 +156,6 @@ class Pack:
             if gradient.unexplained is not None:
                 into.append(self._of(self._unexplained, i)[0])
                 given.append(gradient.unexplained)
-                lacking.discard((-1, i))
             if memory.pack is not self:
                 self._take_memory(i, memory)
             assert gradient.total is not None
@@ -245,8 +257,9 @@ class Packed:
         """Of each parameter, as ``Sizes.closure`` has them."""
         step, eps = self.numbers[1], float(np.finfo(np.float32).eps)
         off = -step
-        for share in self.shares:  # in this order: what was left by rounding was found in it
-            off += share
+        with np.errstate(invalid="ignore"):  # of a step that is not finite
+            for share in self.shares:  # in this order: what was left by rounding was found in it
+                off += share
         sizes = np.abs(np.stack([step, off, self.theta]))
         largest, error, theta = np.maximum.reduceat(sizes, self.pack.starts[:-1], axis=1).astype(np.float64)
         spacing = theta * eps

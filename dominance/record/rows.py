@@ -280,7 +280,8 @@ class Row:
         k, layers = len(tasks), place.layers
         ends = [*place.starts[1:].tolist(), wide.shape[1]]
         runs = [wide[: 2 + k, start:end] for start, end in zip(place.starts.tolist(), ends, strict=True)]
-        grams = np.stack([run @ run.T for run in runs])
+        with np.errstate(invalid="ignore"):  # of gradients that are not finite
+            grams = np.stack([run @ run.T for run in runs])
         squares = np.add.reduceat(np.square(wide[2 + k :]), place.starts, axis=1)
         # Of what each part was fed, the tasks' are in the Gram matrix.
         residual, _, _, unexplained, *shares = squares

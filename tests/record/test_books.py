@@ -189,6 +189,21 @@ def test_every_step_of_a_training_that_diverged_is_kept(tmp_path: Path, capsys: 
     assert "the training diverged at step 3" in capsys.readouterr().err
 
 
+def test_a_gradient_that_is_infinite_ends_no_recording(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    net, x = nn.Linear(3, 2), torch.randn(8, 3)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=0.1)
+    with Recorder(tmp_path / "run", net, optimizer):
+        for step in range(6):
+            depth, seg = net(x).square().mean(0)
+            optimizer.zero_grad()
+            (depth + seg).backward()
+            if step == 3 and net.bias.grad is not None:
+                net.bias.grad[0] = torch.inf
+            optimizer.step()
+    assert open_run(tmp_path / "run").sizes["step"] == 6
+    assert "recording stopped" not in capsys.readouterr().err
+
+
 def test_a_step_that_is_not_understood_is_counted(said: Said) -> None:
     def nest(net: nn.Linear, step: int) -> None:
         def hook(gradient: Tensor) -> None:

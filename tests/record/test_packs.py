@@ -39,7 +39,9 @@ def parts_of(split: StepSplit) -> Parts:
     return Parts({name: each.clone() for name, each in named.items() if each is not None}, split.closure)
 
 
-def fed(model: nn.Module, step: int, generator: torch.Generator) -> dict[Tensor, GradientSplit]:
+def fed(
+    model: nn.Module, step: int, generator: torch.Generator, *, overflow: int | None
+) -> dict[Tensor, GradientSplit]:
     """Gradients of two tasks, of which b does not reach the last parameter, and the first has a residual at times."""
     splits = {}
     *others, last = model.parameters()
@@ -47,13 +49,17 @@ def fed(model: nn.Module, step: int, generator: torch.Generator) -> dict[Tensor,
         tasks = {name: torch.randn(p.shape, generator=generator) for name in ("a", "b")}
         if p is last:
             del tasks["b"]
+        if p is others[1] and step == overflow:
+            tasks["a"][0] = torch.inf
         residual = torch.randn(p.shape, generator=generator) if p is others[0] and step % 2 else None
         p.grad = sum(tasks.values()) + (0 if residual is None else residual)
         splits[p] = GradientSplit(tasks, residual, total=p.grad.clone())
     return splits
 
 
-def steps(kind: str, *, packed: bool, count: int = 4, first: int = 0) -> list[dict[int, Parts]]:
+def steps(
+    kind: str, *, packed: bool, count: int = 4, first: int = 0, overflow: int | None = None
+) -> list[dict[int, Parts]]:
     """The parts of some steps of each parameter, by its position."""
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
@@ -63,7 +69,7 @@ def steps(kind: str, *, packed: bool, count: int = 4, first: int = 0) -> list[di
     attributor = Attributor(optimizer)
     found = []
     for step in range(count):
-        splits = fed(model, step, generator)
+        splits = fed(model, step, generator, overflow=overflow)
         if step >= first:
             attributor.before_step(list(position))
         optimizer.step()
@@ -95,6 +101,18 @@ def test_the_same_parts_as_one_by_one(kind: str, first: int) -> None:
             beside = here[i].shares.keys() - parts.shares.keys()
             assert not any(here[i].shares[name].any() for name in beside), "what is not there is zero"
             assert here[i].closure == pytest.approx(parts.closure, abs=1e-4)
+
+
+@pytest.mark.parametrize("first", [0, 2])
+@pytest.mark.parametrize("kind", list(OPTIMIZERS))
+def test_a_gradient_that_is_not_finite_leaves_the_other_parameters_as_they_are(kind: str, first: int) -> None:
+    together, single = (steps(kind, packed=packed, first=first, overflow=2) for packed in (True, False))
+    for here, truth in zip(together, single, strict=True):
+        for i, parts in truth.items():
+            for name, share in parts.shares.items():
+                if i != 1:
+                    torch.testing.assert_close(here[i].shares[name], share, rtol=2e-5, atol=1e-9)
+            assert here[i].closure == pytest.approx(parts.closure, abs=1e-4, nan_ok=True)
 
 
 def test_a_step_by_zero_divided_by_zero_is_of_no_task_that_was_not_there() -> None:
