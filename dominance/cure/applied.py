@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ from dominance.errors import DominanceError
 from dominance.optim.engine import grad
 from dominance.optim.listeners import own_passes
 from dominance.record.limits import CannotLook
+from dominance.record.patches import replace
 from dominance.record.rules.solo import is_shadow
 from dominance.record.silence import batched, traced
 from dominance.record.watch import Look, Watch
@@ -70,15 +71,13 @@ class Applied:
     def start(self) -> None:
         """From now on; the recording's hooks are in place."""
         self._watch.method = self._choice.name
-        autograd: Any = torch.autograd
-        original = autograd._engine_run_backward
-        ours = autograd._engine_run_backward = self._run_backward(original)
-        self._undo.append(lambda: _restore(autograd, "_engine_run_backward", ours, original))
+        self._undo.append(replace(torch.autograd, "_engine_run_backward", self._run_backward))
         self._undo.append(register_optimizer_step_pre_hook(self._before_step).remove)
         self._undo.append(register_optimizer_step_post_hook(self._after_step).remove)
         self._undo += self._twins.install()
         self._undo += self._epochs.install()
-        self._undo += self._keep_state()
+        self._undo.append(replace(Optimizer, "state_dict", self._state_dict))
+        self._undo.append(replace(Optimizer, "load_state_dict", self._load_state_dict))
 
     def stop(self) -> None:
         """The script has ended."""
@@ -278,9 +277,8 @@ class Applied:
 
     # Checkpoints
 
-    def _keep_state(self) -> list[Callable[[], None]]:
+    def _state_dict(self, save: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
         """What a method remembers goes with the state dict of the script's optimizer."""
-        save, load = Optimizer.state_dict, Optimizer.load_state_dict
 
         @functools.wraps(save)
         def state_dict(optimizer: Optimizer) -> dict[str, Any]:
@@ -291,6 +289,9 @@ class Applied:
                 state[KEY] = held
             return state
 
+        return state_dict
+
+    def _load_state_dict(self, load: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(load)
         def load_state_dict(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
             load(optimizer, {name: value for name, value in state.items() if name != KEY})
@@ -298,12 +299,7 @@ class Applied:
                 self._loaded.append((optimizer, dict(state[KEY])))
                 self._twins.load_state_dict(optimizer, state[KEY])
 
-        Optimizer.state_dict = state_dict  # type: ignore[method-assign,assignment]
-        Optimizer.load_state_dict = load_state_dict  # type: ignore[method-assign,assignment]
-        return [
-            lambda: _restore(Optimizer, "state_dict", state_dict, save),
-            lambda: _restore(Optimizer, "load_state_dict", load_state_dict, load),
-        ]
+        return load_state_dict
 
     def _go_on(self, model: Model, parameters: Sequence[Tensor]) -> None:
         """Hand what the script has loaded to the model that it is of."""
@@ -312,10 +308,3 @@ class Applied:
             if any(id(p) in ids for group in one[0].param_groups for p in group["params"]):
                 model.load_state_dict(one[1])
                 self._loaded.remove(one)
-
-
-def _restore(owner: Any, name: str, ours: Any, original: Any) -> None:
-    """Put back what was there, unless somebody else has put something in its place since."""
-    with suppress(AttributeError):
-        if getattr(owner, name) is ours:
-            setattr(owner, name, original)

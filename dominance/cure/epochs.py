@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +14,7 @@ from dominance.benchmarks.train.method_names import Method
 from dominance.cure.choice import FLAG
 from dominance.cure.refused import Refused
 from dominance.optim.combiner import Combiner
+from dominance.record.patches import replace
 
 
 class Epochs:
@@ -33,8 +33,9 @@ class Epochs:
 
     def install(self) -> list[Callable[[], None]]:
         """Look at DataLoaders from now on; returns what ends that."""
-        original: Any = DataLoader.__iter__
+        return [replace(DataLoader, "__iter__", self._begins)]
 
+    def _begins(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def begins(loader: Any) -> Any:
             if self._training is not None and self._training() is loader and self._steps and self._every is None:
@@ -43,13 +44,7 @@ class Epochs:
             self._last = weakref.ref(loader)
             return original(loader)
 
-        DataLoader.__iter__ = begins  # type: ignore[method-assign]
-
-        def undo() -> None:
-            if inspect.getattr_static(DataLoader, "__iter__") is begins:
-                DataLoader.__iter__ = original  # type: ignore[method-assign]
-
-        return [undo]
+        return begins
 
     def stepped(self) -> None:
         """A training step was taken."""

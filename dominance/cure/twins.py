@@ -87,6 +87,7 @@ class Twins:
                 continue
             original: Any = kind.step
             kind.step = self._stepping(original)  # type: ignore[method-assign]
+            # Whatever is there: torch may have put the hooks of a step around ours by then.
             undo.append(functools.partial(setattr, kind, "step", original))
         return undo
 

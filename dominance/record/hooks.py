@@ -23,6 +23,7 @@ from dominance.record.forward_hooks import left_out
 from dominance.record.grad_access import GradAccess
 from dominance.record.graph import Edge, Node, edge_of, leaves
 from dominance.record.limits import CannotLook, look_at, unaltered, unrecordable
+from dominance.record.patches import replace
 from dominance.record.ranks.parallel import Ranks
 from dominance.record.rows_of_batch import batch_of, outside
 from dominance.record.rules.solo import is_shadow
@@ -199,20 +200,7 @@ class Hooks:
         return self._inside
 
     def _patch(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
-        original, inherited = getattr(owner, name), name not in vars(owner)
-        ours = make(original)
-        setattr(owner, name, ours)
-
-        def undo() -> None:
-            # Patched by someone else since: theirs stays, and what is left of ours below it does nothing any more.
-            if getattr(owner, name) is not ours:
-                return
-            if inherited:
-                delattr(owner, name)
-            else:
-                setattr(owner, name, original)
-
-        self._undo.append(undo)
+        self._undo.append(replace(owner, name, make))
 
     def _run_backward(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
