@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-BASE = {"dominance", "schema", "errors", "config", "deltas", "command", "visible", "streams"}
+BASE = {"dominance", "schema", "errors", "config", "deltas", "command", "visible", "streams", "words"}
 """``dominance`` is the package itself, with its version; its lazy public names are "names"."""
 
 MAY_IMPORT = {
@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "command": set(),
     "visible": set(),
     "streams": set(),
+    "words": set(),
     "deltas": {"errors"},
     "store": BASE,
     "record": BASE | {"store", "optim"},

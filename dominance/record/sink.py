@@ -29,6 +29,7 @@ from dominance.store.lock import RunLock
 from dominance.store.writer import RunWriter
 from dominance.streams import write_line
 from dominance.visible import visible
+from dominance.words import weighted
 
 _SAMPLING_SEED = 0
 _MOST_EARLY = 10_000
@@ -133,19 +134,16 @@ class Sink:
             columns: how many columns the one output has that the only loss is computed of, and the path of the module
                 that puts it out, where that is known.
         """
+        weight_of = {name: weights.get(name) for name in tasks}
         told = {
-            "task_weights": {name: weights.get(name) for name in tasks},
+            "task_weights": weight_of,
             "residual_terms": list(residual),
             "separate_terms": list(separate),
         }
         self._attrs |= told
         if self._writer is not None:
             self._writer.set_attrs(**told)
-        plain = all(weights.get(name) == 1 for name in tasks)
-        listed = ", ".join(
-            name if plain or name not in weights else f"{name} (weight {weights[name]:.3g})" for name in tasks
-        )
-        found = f"{len(tasks)} task{'' if len(tasks) == 1 else 's'}" + (f": {listed}" if tasks else "")
+        found = f"{len(tasks)} task{'' if len(tasks) == 1 else 's'}" + (f": {weighted(weight_of)}" if tasks else "")
         found += f"; residual: {', '.join(residual)}" if residual else ""
         found += f"; sharing no parameter: {', '.join(separate)}" if separate else ""
         wanted = self._options.tasks
