@@ -83,36 +83,40 @@ def try_(
     where = output or Path("trials") / (target if module else Path(target).absolute().stem)
     script = (*(["-m"] if module else []), target, *(args or []))
     flags = _flags(tasks, columns, every, budget)
-    planned = plan(chosen, script, flags, seeds, seed_arg, stamp=_stamp(target, module))
+    stamp = _stamp(target, module)
+    planned = plan(chosen, script, flags, seeds, seed_arg, stamp=stamp)
     workers = jobs or os.cpu_count() or 1
     share_cores(workers)
-    outcome, runs, single = Outcome(), where / "runs", {}
+    outcome, runs = Outcome(), where / "runs"
+    single: dict[str, list[ScriptJob]] = {}
     came: list[int] = []
+
+    def run(some: Sequence[ScriptJob]) -> None:
+        with ended_by_signal(came), watching(len(some), quiet=quiet) as tell:
+            _add(outcome, run_jobs(some, runs, workers=workers, tell=tell, start=Fresh))
+
     try:
-        with ended_by_signal(came), watching(len(planned), quiet=quiet) as tell:
-            _add(outcome, run_jobs(planned, runs, workers=workers, tell=tell, start=Fresh))
+        run(planned)
         if alone:
-            single = _alone(planned, runs, outcome, script, flags, seeds, seed_arg, stamp=_stamp(target, module))
-            every_alone = [job for held in single.values() for job in held]
-            with ended_by_signal(came), watching(len(every_alone), quiet=quiet) as tell:
-                _add(outcome, run_jobs(every_alone, runs, workers=workers, tell=tell, start=Fresh))
+            single = _alone(planned, runs, outcome, script, flags, seeds, seed_arg, stamp=stamp)
+            run([job for held in single.values() for job in held])
     except KeyboardInterrupt:
         say.note(f"interrupted; {runs} holds the runs that are done: the same command goes on")
         return 128 + (came or [signal.SIGINT])[0]
+    all_jobs = [*planned, *(job for held in single.values() for job in held)]
     for name, why in outcome.failed.items():
         say.error(f"{name}: {why.removeprefix('dominance: error: ')} (log: {runs / name}.log)")
-    found = _compared(planned, single, runs, outcome, directions(higher, lower))
-    text = table(found, failed=_failed([*planned, *(j for held in single.values() for j in held)], outcome))
+    found = _compared(all_jobs, single, runs, outcome, directions(higher, lower))
+    text = table(found, failed=_failed(all_jobs, outcome))
     print(text)
     (where / "table.txt").write_text(text + "\n", encoding="utf-8")
     figure = _figure(found, where)
     if not quiet:
         made = len(outcome.seconds.keys() - outcome.failed.keys())
         say.note(f"{made} runs made, {len(outcome.reused)} used again; {where / 'table.txt'}, {figure}")
-        best = next((job for job in planned if job.label != AS_IT_IS and job.name not in outcome.failed), None)
-        if best is not None:
-            first = planned[0].name
-            say.say(f"dominance compare {shlex.quote(str(runs / first))} {shlex.quote(str(runs / best.name))}")
+        other = next((job for job in planned if job.label != AS_IT_IS and job.name not in outcome.failed), None)
+        if other is not None:
+            say.say(shlex.join(["dominance", "compare", str(runs / planned[0].name), str(runs / other.name)]))
     return 1 if outcome.failed else 0
 
 
@@ -219,7 +223,7 @@ def _failed(jobs: Sequence[ScriptJob], outcome: Outcome) -> dict[str, int]:
 
 
 def _compared(
-    planned: Sequence[ScriptJob],
+    jobs: Sequence[ScriptJob],
     single: dict[str, list[ScriptJob]],
     runs: Path,
     outcome: Outcome,
@@ -228,9 +232,8 @@ def _compared(
     from dominance.analyse.study.trials import trials
     from dominance_cli.rundir import opened
 
-    every = [*planned, *(job for held in single.values() for job in held)]
     named = {}
-    for job in every:
+    for job in jobs:
         if job.name in outcome.failed:
             continue
         try:
@@ -240,9 +243,9 @@ def _compared(
             say.error(f"{job.name}: left no run (log: {runs / job.name}.log)")
     return trials(
         named,
-        {job.name: job.label for job in every},
+        {job.name: job.label for job in jobs},
         reference=AS_IT_IS,
-        seeds={job.name: job.seed for job in every},
+        seeds={job.name: job.seed for job in jobs},
         single={task: [job.name for job in held] for task, held in single.items()},
         higher_is_better=higher_is_better,
     )

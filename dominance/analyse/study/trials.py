@@ -103,7 +103,7 @@ def trials(
     base = [name for name in mine if methods[name] == reference]
     if not base:
         raise NothingRecorded("the script as it is has left no run", fix="see the log beside where it would lie")
-    scores, split = _scores(named, higher_is_better)
+    scores, split, scored = _scores(named, higher_is_better)
     called = [methods.get(str(name), "") for name in scores["run"].values]
     scores = scores.assign_coords(method=("run", labels(called)))
     lone_of = {task: names for task, names in singles.items() if names}
@@ -120,7 +120,6 @@ def trials(
     for method in dict.fromkeys(methods[name] for name in mine):
         names = [name for name in mine if methods[name] == method]
         rows.append(_row(method, {name: named[name] for name in names}, scores, against))
-    scored = [] if split else _scored(named)
     return Trials(rows, scores.sel(run=mine), _undirected(scores), split, scored)
 
 
@@ -151,27 +150,26 @@ def _row(
     )
 
 
-def _scores(runs: Mapping[str, xr.DataTree], given: Directions | None) -> tuple[xr.Dataset, str]:
-    """Of the first split that has a metric of each task in each run; else the losses."""
-    tables = {name: events(run) for name, run in runs.items()}
+def _scores(runs: Mapping[str, xr.DataTree], given: Directions | None) -> tuple[xr.Dataset, str, list[str]]:
+    """Of the first split that has a metric of each task in each run; else the losses, and the tasks that have some."""
+    logged = {name: events(run)[["split", "task"]] for name, run in runs.items()}
     for split in SPLITS:
         whole = all(
-            set(map(str, run.attrs["tasks"])) <= set(tables[name].loc[tables[name]["split"] == split, "task"])
+            set(map(str, run.attrs["tasks"])) <= set(logged[name].loc[logged[name]["split"] == split, "task"])
             for name, run in runs.items()
         )
         if whole:
-            return final_scores(dict(runs), split=split, higher_is_better=given), split
-    return _losses(runs), ""
+            return final_scores(dict(runs), split=split, higher_is_better=given), split, []
+    found = {task for table in logged.values() for task in table["task"]}
+    return _losses(runs), "", [task for task in _tasks(runs) if task in found]
 
 
-def _scored(runs: Mapping[str, xr.DataTree]) -> list[str]:
-    tasks = dict.fromkeys(str(task) for run in runs.values() for task in run.attrs["tasks"])
-    found = {str(task) for run in runs.values() for task in events(run)["task"].dropna()}
-    return [task for task in tasks if task in found]
+def _tasks(runs: Mapping[str, xr.DataTree]) -> list[str]:
+    return list(dict.fromkeys(str(task) for run in runs.values() for task in run.attrs["tasks"]))
 
 
 def _losses(runs: Mapping[str, xr.DataTree]) -> xr.Dataset:
-    tasks = list(dict.fromkeys(str(task) for run in runs.values() for task in run.attrs["tasks"]))
+    tasks = _tasks(runs)
     value = np.full((len(runs), len(tasks), 1), np.nan)
     for i, run in enumerate(runs.values()):
         for task in map(str, run.attrs["tasks"]):
