@@ -15,6 +15,7 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from dominance.record.recorder import Recorder
 from dominance.store.reader import open_run
@@ -378,12 +379,12 @@ def test_what_an_optimizer_does_to_the_gradients_in_its_step(how: str, tmp_path:
 
 def test_an_optimizer_that_steps_within_backward(tmp_path: Path) -> None:
     """Gradient release: step(param=p) from a hook on each parameter; the script's own step does nothing."""
+    handles: list[RemovableHandle] = []
 
     class Release(Optimizer):
         def __init__(self, net: Net) -> None:
             super().__init__(net.parameters(), {"lr": 0.05})
-            for p in net.parameters():
-                p.register_post_accumulate_grad_hook(self.at_once)
+            handles.extend(p.register_post_accumulate_grad_hook(self.at_once) for p in net.parameters())
 
         def at_once(self, p: Tensor) -> None:
             self.step(param=p)
@@ -402,6 +403,8 @@ def test_an_optimizer_that_steps_within_backward(tmp_path: Path) -> None:
             optimizer.step()
 
     run(loop, Release, tmp_path / "run")
+    for handle in handles:  # else model and optimizer hold each other where Python's collector does not see it
+        handle.remove()
 
 
 def test_one_graph_gone_through_twice_for_different_parameters(tmp_path: Path) -> None:
