@@ -101,11 +101,6 @@ class Evidence:
         return name.startswith(_MATRIX_PRODUCTS) and any(child is None for child, _ in node.next_functions)
 
 
-def touches_data(start: Node, parameters: Container[int] | None = None) -> bool:
-    """The same of one node."""
-    return Evidence(parameters)(start)
-
-
 def _spread_over(node: Node) -> bool:
     """Whether a constant makes more of what it multiplies, as a batch does; weights of a penalty fit it as they are."""
     given = [edge for edge in node.next_functions if edge[0] is not None]

@@ -38,6 +38,12 @@ def by_hand(each: Callable[[Shop, Any, Any, dict[str, Tensor]], None], make: Any
     return weights(model)
 
 
+def combined(model: Shop, optimizer: Any, combiner: Any, losses: dict[str, Tensor]) -> None:
+    """A step as it is written by hand."""
+    combiner.backward(losses, model)
+    optimizer.step()
+
+
 class Handing(torch.optim.SGD):
     """Hands its step to another; the recorder tries on a copy what its steps are like."""
 
@@ -54,8 +60,7 @@ def test_an_optimizer_in_an_optimizer(tmp_path: Path) -> None:
         return Handing(parameters, lr=0.01)
 
     def each(model: Shop, optimizer: Any, combiner: Any, losses: dict[str, Tensor]) -> None:
-        combiner.backward({**losses, "stars_loss": 0.5 * losses["stars_loss"]}, model)
-        optimizer.step()
+        combined(model, optimizer, combiner, {**losses, "stars_loss": 0.5 * losses["stars_loss"]})
 
     with method(tmp_path / "run", "pcgrad"):
         found = script(STEPS, make)
@@ -75,11 +80,7 @@ def test_losses_that_a_function_has_added_up(tmp_path: Path) -> None:
             total(model, x, y).backward()
             optimizer.step()
 
-    def each(model: Shop, optimizer: Any, combiner: Any, losses: dict[str, Tensor]) -> None:
-        combiner.backward(losses, model)
-        optimizer.step()
-
-    assert same(weights(model), by_hand(each))
+    assert same(weights(model), by_hand(combined))
 
 
 @pytest.mark.parametrize("limit", [0.1, 100.0])
@@ -232,11 +233,7 @@ def test_a_closure(tmp_path: Path) -> None:
 
             optimizer.step(closure)
 
-    def each(model: Shop, optimizer: Any, combiner: Any, losses: dict[str, Tensor]) -> None:
-        combiner.backward(losses, model)
-        optimizer.step()
-
-    assert same(weights(model), by_hand(each, lambda p: torch.optim.SGD(p, lr=0.1)))
+    assert same(weights(model), by_hand(combined, lambda p: torch.optim.SGD(p, lr=0.1)))
 
 
 @pytest.mark.parametrize("name", ["adatask", "pub", "clippy", "uw"])

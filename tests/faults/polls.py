@@ -13,7 +13,7 @@ from forks import Forks
 
 from dominance.errors import NotARun
 from dominance.store.reader import open_run
-from faults.trainings import SCRIPT
+from faults.trainings import train
 
 BUDGET = 3_000_000  # bytes: less than the training would take, so the schedule has to stretch
 
@@ -42,12 +42,8 @@ def polls(folder: Path, wanted: int) -> Polls:
 
 def _one(forks: Forks, folder: Path, most: int) -> Polls:
     run = folder / "run"
-    files = [Path(os.devnull), folder / "out", folder / "errors"]
     options = ["--every", "1", "--exact", "--budget", f"{BUDGET // 1000}kB", "-o", str(run)]
-    arguments = [str(SCRIPT), str(folder), str(4 * most), "none", "0"]
-    training = threading.Thread(
-        target=forks.run, args=(arguments,), kwargs={"record": options, "files": files, "cwd": folder}
-    )
+    training = threading.Thread(target=train, args=(forks, folder), kwargs={"record": options, "steps": 4 * most})
     training.start()
     count, seen, wrong = 0, 0, []
     while training.is_alive():

@@ -12,7 +12,7 @@ from forks import Forks
 
 from dominance.store.reader import open_run
 from dominance.store.verify import verify
-from faults.trainings import SCRIPT
+from faults.trainings import train
 
 STEPS = 40
 
@@ -35,9 +35,7 @@ def races(folder: Path, count: int, writers: int = 2) -> list[str]:
 def _enter(forks: Forks, place: Path, number: int, how: list[str]) -> int:
     own = place / str(number)
     own.mkdir(parents=True)
-    files = [Path(os.devnull), own / "out", own / "errors"]
-    arguments = [str(SCRIPT), str(own), str(STEPS), "none", "0"]
-    return forks.run(arguments, record=["--every", "1", *how, "-o", str(place / "run")], files=files, cwd=own)
+    return train(forks, own, record=["--every", "1", *how, "-o", str(place / "run")], steps=STEPS)
 
 
 def _judged(place: Path, codes: list[int], how: list[str]) -> str:

@@ -175,6 +175,19 @@ def _disk(place: Path) -> Iterator[None]:
         subprocess.run(["umount", "-l", place], capture_output=True, check=False)
 
 
+def train(
+    forks: Forks, folder: Path, *, record: list[str] | None, steps: int = STEPS, fault: str = "none", at: int = 0
+) -> int:
+    """Run the training in a ``folder`` that gets its output; the exit code."""
+    return forks.run(
+        [str(SCRIPT), str(folder), str(steps), fault, str(at)],
+        record=record,
+        files=[Path(os.devnull), folder / "out", folder / "errors"],
+        cwd=folder,
+        environment={"PYTHONUNBUFFERED": "1"},
+    )
+
+
 def _train(forks: Forks, folder: Path, kind: str, at: int, *, record: list[str] | None) -> _Ended:
     folder.mkdir(exist_ok=True)
     progress, what = folder / "progress", KINDS[kind]
@@ -182,15 +195,14 @@ def _train(forks: Forks, folder: Path, kind: str, at: int, *, record: list[str] 
     done = threading.Event()
     watch = threading.Thread(target=_befall, args=(progress, at, what, folder / "disk" / "run", done, record is None))
     watch.start()
-    files = [Path(os.devnull), folder / "out", folder / "errors"]
-    arguments = [str(SCRIPT), str(folder), str(STEPS), kind if what.outside is None else "none", str(at)]
+    fault = kind if what.outside is None else "none"
     try:
-        code = forks.run(arguments, record=record, files=files, cwd=folder, environment={"PYTHONUNBUFFERED": "1"})
+        code = train(forks, folder, record=record, fault=fault, at=at)
     finally:
         done.set()
         watch.join()
     data = progress.read_bytes()
-    texts = [file.read_text(errors="replace") for file in files[1:]]
+    texts = [(folder / name).read_text(errors="replace") for name in ("out", "errors")]
     return _Ended(code, struct.unpack("qq", data[:16])[1], data[16:], *texts)
 
 

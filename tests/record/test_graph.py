@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from dominance.record.evidence import touches_data
+from dominance.record.evidence import Evidence
 from dominance.record.graph import (
     Edge,
     children,
@@ -47,7 +47,7 @@ def loss_like(edge: Edge) -> bool:
 
 def split(root: Tensor, named: tuple[Tensor, ...] = ()) -> list[Term]:
     edges = {edge_of(tensor) for tensor in named}
-    splitter = Splitter(touches_data, lambda edge, path, above: edge in edges, loss_like)
+    splitter = Splitter(Evidence(), lambda edge, path, above: edge in edges, loss_like)
     return splitter.terms(edge_of(root))
 
 
@@ -129,7 +129,7 @@ def test_learned_weights() -> None:
     terms = split(root)
     assert {edge_of(a), edge_of(b)} < {term.edge for term in terms}
     assert len(terms) == 3
-    assert [touches_data(term.node) for term in terms].count(False) == 1
+    assert [Evidence()(term.node) for term in terms].count(False) == 1
 
 
 def test_a_term_that_enters_twice_is_listed_once() -> None:
@@ -213,18 +213,18 @@ LOSSES: dict[str, Callable[[], Tensor]] = {
 
 @pytest.mark.parametrize("name", REGULARISERS)
 def test_a_regulariser_touches_no_data(name: str) -> None:
-    assert not touches_data(edge_of(REGULARISERS[name]())[0])
+    assert not Evidence()(edge_of(REGULARISERS[name]())[0])
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_loss_touches_data(name: str) -> None:
-    assert touches_data(edge_of(LOSSES[name]())[0])
+    assert Evidence()(edge_of(LOSSES[name]())[0])
 
 
 def test_the_script_goes_on_after_a_look() -> None:
     for make in (*REGULARISERS.values(), *LOSSES.values()):
         loss = make()
-        touches_data(edge_of(loss)[0])
+        Evidence()(edge_of(loss)[0])
         loss.sum().backward()
 
 
@@ -296,7 +296,7 @@ def test_a_scripted_network_is_made_from_data_also_once_it_is_one_node() -> None
     """The same node from its second run on: nothing of what it multiplies shows any more."""
     net = torch.jit.script(torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh()))
     for _ in range(3):
-        assert touches_data(net(torch.ones(4, 2)).abs().sum().grad_fn)
+        assert Evidence()(net(torch.ones(4, 2)).abs().sum().grad_fn)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit")
