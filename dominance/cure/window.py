@@ -66,10 +66,6 @@ class Window:
         """Whether ``.grad`` is as it was left."""
         return all(p.grad is grad and (grad is None or grad._version == seen) for p, grad, seen in self.written)
 
-    def cleared(self) -> bool:
-        """Whether the script has thrown the gradients away."""
-        return all(p.grad is None or not bool(p.grad.any()) for p in self.parameters)
-
 
 def rescaled(held: TaskGradients, left: dict[Tensor, Tensor]) -> TaskGradients | None:
     """The tasks' gradients with what the script has done to ``.grad`` since: a factor, as of clipping by norm, or one

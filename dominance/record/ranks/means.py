@@ -28,10 +28,6 @@ class Means:
     parameters: Sequence[Tensor]
     count: int
 
-    def reach(self, held: Held) -> dict[str, str]:
-        """Which of the parameters each name has a gradient of, for the other processes."""
-        return reach(held, self.parameters)
-
     def of(self, reached: Sequence[Mapping[str, str]], mine: Held) -> dict[str, dict[Tensor, Tensor]]:
         """The means of what the processes hold; what some of them do not have counts as zero there.
 
