@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from dominance.config import RecordOptions
     from dominance.cure.applied import Applied
     from dominance.cure.choice import Choice
-    from dominance.record.script import Outcome, Prepared
-    from dominance.record.session import ScriptSession
-    from dominance.record.watch import Watch
+    from dominance.record.script.running import Outcome, Prepared
+    from dominance.record.script.session import ScriptSession
+    from dominance.record.step_recorder import StepRecorder
 
 
 _MOST_LISTED = 4
@@ -108,9 +108,9 @@ def record(
     Example: dominance record --every 5 -o runs/first train.py --lr 1e-3
     """
     from dominance.config import record_options
-    from dominance.record.ranks.launch import of_rank
+    from dominance.record.launch import of_rank
     from dominance.record.ranks.launchers import refuse_launcher
-    from dominance.record.script import prepare
+    from dominance.record.script.running import prepare
 
     if force and resume:
         raise BadOption("--force and --resume exclude each other", fix="give one: overwrite, or append")
@@ -169,9 +169,9 @@ class Recording:
             RunExists: the run directory is there already; nothing of the script has run.
             BadScript: there is no such module.
         """
-        from dominance.record.beside import apart
-        from dominance.record.ranks.launch import rank
-        from dominance.record.session import ScriptSession
+        from dominance.record.launch import rank
+        from dominance.record.script.beside import apart
+        from dominance.record.script.session import ScriptSession
 
         path = self.path.absolute()  # the script may change its folder
         argv = [*(["-m"] if self.prepared.module else []), self.prepared.target, *self.args]
@@ -222,7 +222,7 @@ class Recording:
         of_method = {} if self.choice is None else self.choice.attributes()
         return {**of_method, "seed_run": self.seed_run, "record_options": recorded(self.options)}
 
-    def _apply(self, watch: Watch) -> Applied:
+    def _apply(self, watch: StepRecorder) -> Applied:
         """Begin to use the method."""
         from dominance.cure.applied import Applied
 
@@ -239,7 +239,7 @@ class Recording:
 
     def _finish(self, session: ScriptSession, outcome: Outcome | None, ready: bool) -> None:
         """Close the run and say what to type next."""
-        from dominance.record.ranks.launch import rank
+        from dominance.record.launch import rank
 
         try:
             result = session.finish(outcome.kind if outcome is not None else "failed")

@@ -74,7 +74,7 @@ def try_(
 
     Example: dominance try --methods pcgrad,adatask --seeds 3 train.py --epochs 5
     """
-    from dominance.record.script import prepare
+    from dominance.record.script.running import prepare
     from dominance_cli.fresh import Fresh, share_cores
     from dominance_cli.jobs import Outcome, run_jobs
 

@@ -49,14 +49,14 @@ from dominance.plots.scores import plot_scores as plot_scores
 from dominance.plots.tci import plot_tci as plot_tci
 from dominance.plots.tci_gcd import plot_tci_gcd as plot_tci_gcd
 from dominance.plots.verdict import plot_verdict as plot_verdict
-from dominance.record.columns import by_class as by_class
-from dominance.record.columns import by_column as by_column
-from dominance.record.columns import by_group as by_group
-from dominance.record.columns import by_part as by_part
 from dominance.record.evaluation import evaluate as evaluate
 from dominance.record.metrics import log as log
 from dominance.record.recorder import Recorder as Recorder
-from dominance.record.tasks_named import observe as observe
+from dominance.record.tasks.columns import by_class as by_class
+from dominance.record.tasks.columns import by_column as by_column
+from dominance.record.tasks.columns import by_group as by_group
+from dominance.record.tasks.columns import by_part as by_part
+from dominance.record.tasks.named import observe as observe
 from dominance.store.reader import open_run as open_run
 from dominance.store.reader import open_runs as open_runs
 

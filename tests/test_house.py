@@ -43,7 +43,32 @@ MAY_IMPORT = {
 """Rooms of dominance that a room may import from, besides itself."""
 
 CONTRACT = {"benchmark", "arguments", "setting_checks"}
+SEEN_BY_ALL = {"code_values", "compare", "evaluation", "fail_safe", "frames", "group", "launch", "parameters"}
+"""Of record: files that each of its rooms may import, and that import no room of it."""
+STEP = {
+    *("at_backward", "at_grad", "at_hand", "at_step", "by_hand", "following", "kept", "metrics", "optimizer_listener"),
+    *("recorder", "recording", "said", "step", "step_recorder"),
+}
+"""Of record: the life of a training step, from the hook that sees it to the row that is kept. Uses every room."""
 WITHIN = {
+    "record": {
+        **dict.fromkeys(SEEN_BY_ALL, SEEN_BY_ALL),
+        "tasks": SEEN_BY_ALL,
+        "guest": SEEN_BY_ALL | {"tasks"},
+        "rules": SEEN_BY_ALL | {"guest"},
+        "split": SEEN_BY_ALL | {"guest", "tasks", "rules"},
+        "ranks": SEEN_BY_ALL | {"guest", "tasks", "split", "recording"},
+        "write": SEEN_BY_ALL | {"rules", "split", "ranks"},
+        "probes": SEEN_BY_ALL | {"guest", "tasks", "rules", "split"},
+        **{file: SEEN_BY_ALL | STEP | {"guest", "tasks", "rules", "split", "ranks", "write"} for file in STEP},
+        "script": SEEN_BY_ALL | STEP | {"tasks", "write", "probes"},
+    },
+    "optim": {
+        "engine": set(),
+        "solvers": {"engine"},
+        "combiners": {"engine", "solvers"},
+        "optimizers": {"engine", "solvers", "combiners"},
+    },
     "benchmarks": {
         "benchmark": set(),
         "arguments": set(),
@@ -231,6 +256,9 @@ def test_every_room_is_installed() -> None:
         ("cli/bad.py", "from dominance.record.recorder import Recorder\n", 1),
         ("dominance/benchmarks/data/bad.py", "from dominance.benchmarks.problems.digits import Digits\n", 1),
         ("dominance/benchmarks/models/bad.py", "from dominance.benchmarks import train\n", 1),
+        ("dominance/record/tasks/bad.py", "from dominance.record.split.fed import Fed\n", 1),
+        ("dominance/record/guest/bad.py", "from dominance.record import recorder\n", 1),
+        ("dominance/optim/engine/bad.py", "from dominance.optim.solvers.simplex import min_norm\n", 1),
         ("dominance/benchmarks/attic.py", "from dominance.benchmarks.data.splits import split_rows\n", 1),
     ],
 )
@@ -252,7 +280,7 @@ def test_a_trespass_is_found(file: str, source: str, line: int, tmp_path: Path) 
         ("dominance/plots/good.py", "import seaborn\nfrom dominance.analyse import updates\n"),
         ("dominance/__init__.py", "from dominance.plots.gcd import plot_gcd\n"),
         ("cli/good.py", "import typer\n\n\ndef command():\n    import numpy\n    from dominance import open_run\n"),
-        ("cli/good.py", "if TYPE_CHECKING:\n    from dominance.record.session import Session\n"),
+        ("cli/good.py", "if TYPE_CHECKING:\n    from dominance.record.script.session import Session\n"),
     ],
 )
 def test_what_is_allowed_passes(file: str, source: str, tmp_path: Path) -> None:

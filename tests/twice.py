@@ -1,4 +1,4 @@
-"""Run a command twice: by the interpreter itself, and under ``dominance.record.script``."""
+"""Run a command twice: by the interpreter itself, and under ``dominance.record.script.running``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 DRIVER = """
 import sys
 from dominance.errors import DominanceError
-from dominance.record.script import run_target
+from dominance.record.script.running import run_target
 arguments = sys.argv[1:]
 module = arguments[0] == "-m"
 target, *rest = arguments[module:]

@@ -21,13 +21,13 @@ from dominance.cure.placed import placed, starts
 from dominance.cure.refused import Refused
 from dominance.cure.twins import Twins, options_of
 from dominance.errors import DominanceError
-from dominance.optim.engine import grad
-from dominance.optim.listeners import own_passes
-from dominance.record.limits import CannotLook
-from dominance.record.patches import replace
-from dominance.record.rules.solo import is_shadow
-from dominance.record.silence import batched, traced
-from dominance.record.watch import Look, Watch
+from dominance.optim.engine.listeners import own_passes
+from dominance.optim.engine.passes import grad
+from dominance.record.guest.hidden import is_hidden
+from dominance.record.guest.limits import CannotLook
+from dominance.record.guest.patches import replace
+from dominance.record.guest.silence import batched, traced
+from dominance.record.step_recorder import Look, StepRecorder
 
 KEY = "dominance"
 """Under which the state of a method lies in the state dict of the script's optimizer."""
@@ -48,7 +48,7 @@ class Applied:
     def __init__(
         self,
         choice: Choice,
-        watch: Watch,
+        watch: StepRecorder,
         *,
         say: Callable[[str], None],
         error: Callable[[str], None],
@@ -215,7 +215,7 @@ class Applied:
         return None
 
     def _ours(self, optimizer: Optimizer) -> bool:
-        if is_shadow(optimizer):  # a copy on which the recorder tries what the step is like
+        if is_hidden(optimizer):  # a copy on which the recorder tries what the step is like
             return True
         companions = [model.companion for model in self._models.values() if model.companion is not None]
         return self._twins.owns(optimizer) or any(each.owns(optimizer) for each in companions)

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from dominance.cure.placed import starts
 from dominance.cure.refused import Refused
-from dominance.optim.engine import grad
-from dominance.optim.places import Placed, start_of
-from dominance.record.found import FoundTask
-from dominance.record.weights import Root
+from dominance.optim.engine.passes import grad
+from dominance.optim.engine.places import Placed, start_of
+from dominance.record.tasks.found import FoundTask
+from dominance.record.tasks.weights import Root
 
 OFF = 1e-2
 """Of the gradient's norm: what rounding leaves, in half precision too."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from dominance.record.rules.shadow import hide
+from dominance.record.guest.hidden import hide
 
 
 class Companion:

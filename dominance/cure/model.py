@@ -15,13 +15,13 @@ from dominance.cure.choice import Choice
 from dominance.cure.companion import Companion
 from dominance.cure.placed import Scale
 from dominance.cure.window import Window
-from dominance.optim.combiner import Combiner, accumulate
-from dominance.optim.gradients import task_gradients
-from dominance.optim.listeners import listeners
-from dominance.optim.places import Placed
-from dominance.optim.rows import Sharing, TaskGradients
-from dominance.optim.scaling import finite, spoil, times
-from dominance.optim.taken import added, scaled
+from dominance.optim.engine.combiner import Combiner, accumulate
+from dominance.optim.engine.gradients import task_gradients
+from dominance.optim.engine.listeners import listeners
+from dominance.optim.engine.places import Placed
+from dominance.optim.engine.rows import Sharing, TaskGradients
+from dominance.optim.engine.scaling import finite, spoil, times
+from dominance.optim.engine.taken import added, scaled
 from dominance.record.parameters import ParameterTable
 
 Losses = dict[str, Placed]

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from dominance.cure.refused import Refused
-from dominance.optim.places import Placed
-from dominance.optim.start import Start
-from dominance.record.found import FoundTask
-from dominance.record.weights import Root
+from dominance.optim.engine.places import Placed
+from dominance.optim.engine.start import Start
+from dominance.record.tasks.found import FoundTask
+from dominance.record.tasks.weights import Root
 
 
 class Scale:

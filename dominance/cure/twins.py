@@ -18,7 +18,7 @@ from dominance.cure.choice import FLAG, Choice
 from dominance.cure.model import Model
 from dominance.cure.refused import Refused
 from dominance.cure.window import rescaled
-from dominance.optim.taken import scaled
+from dominance.optim.engine.taken import scaled
 
 _FAMILIES: dict[str, tuple[type[Optimizer], ...]] = {
     "adam": (torch.optim.Adam, torch.optim.AdamW),

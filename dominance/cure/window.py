@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dominance.optim.rows import TaskGradients
+from dominance.optim.engine.rows import TaskGradients
 
 
 @dataclass

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterable, Sequence
 from torch import Tensor, nn
 
 from dominance.record import at_hand
-from dominance.record.gradients import gradients_of
-from dominance.record.hooks import LeafCapture
+from dominance.record.guest.hooks import LeafCapture
+from dominance.record.guest.limits import CannotLook
 from dominance.record.kept import skipped
-from dominance.record.limits import CannotLook
-from dominance.record.naming import caller_frames, names_around
-from dominance.record.passes import Pass, pass_of
 from dominance.record.recording import Recording
-from dominance.record.roots import reached_by
+from dominance.record.split.gradients import gradients_of
+from dominance.record.split.passes import Pass, pass_of
 from dominance.record.step import Evaluation, OpenPass, StepInProgress
-from dominance.record.tasks import Found, Root, Unnamed
+from dominance.record.tasks.finder import Found, Root, Unnamed
+from dominance.record.tasks.naming import caller_frames, names_around
+from dominance.record.tasks.roots import reached_by
 
 UNNAMED = "a loss of a new structure has no names until a forward has kept its source lines"
 STEPS_WITHIN = "an optimizer steps inside the backward() that averages the gradients over the processes"

@@ -8,16 +8,16 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from dominance.record import at_hand
-from dominance.record.gradients import gradients_of
-from dominance.record.installed import is_installed
-from dominance.record.labels import entry_of
-from dominance.record.naming import Names, caller_frames, names_around
-from dominance.record.passes import pass_of
-from dominance.record.picked import may_be_losses
 from dominance.record.recording import Recording
-from dominance.record.roots import reached_by
+from dominance.record.split.gradients import gradients_of
+from dominance.record.split.passes import pass_of
 from dominance.record.step import StepInProgress
-from dominance.record.tasks import Found, Root, Unnamed
+from dominance.record.tasks.finder import Found, Root, Unnamed
+from dominance.record.tasks.installed import is_installed
+from dominance.record.tasks.labels import entry_of
+from dominance.record.tasks.naming import Names, caller_frames, names_around
+from dominance.record.tasks.picked import may_be_losses
+from dominance.record.tasks.roots import reached_by
 
 
 def begin_grad(

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from dominance.record import kept
 from dominance.record.by_hand import NOT_LINEAR, held_by_an_optimizer
-from dominance.record.fed import Fed, fed
 from dominance.record.kept import row_of
-from dominance.record.measured import Measured
 from dominance.record.recording import Recording
 from dominance.record.said import announce_once
-from dominance.record.sampling import DEFAULT_BURST
-from dominance.record.splits import GradientSplit
+from dominance.record.split.fed import Fed, fed
+from dominance.record.split.measured import Measured
+from dominance.record.split.splits import GradientSplit
+from dominance.record.write.sampling import DEFAULT_BURST
 
 UNREAD = "parameters moved and no optimizer moved them: what gradients they were moved by was not to be seen"
 

@@ -10,21 +10,21 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from dominance.record import at_hand
-from dominance.record.announced import AnnouncedAttributor
 from dominance.record.at_backward import enter_open
-from dominance.record.attribution import Attributor
-from dominance.record.fed import Fed, fed
+from dominance.record.guest.limits import unrecordable
 from dominance.record.kept import NO_PASS, finish, row_of
-from dominance.record.ledger import Ledger
-from dominance.record.limits import unrecordable
 from dominance.record.recording import Recording
-from dominance.record.rows import Row
 from dominance.record.said import announce_once
-from dominance.record.sampling import DEFAULT_BURST
-from dominance.record.splits import GradientSplit
+from dominance.record.split.attribution import Attributor
+from dominance.record.split.fed import Fed, fed
+from dominance.record.split.ledger import Ledger
+from dominance.record.split.self_reported import AnnouncedAttributor
+from dominance.record.split.splits import GradientSplit
+from dominance.record.split.steppers import Splits
+from dominance.record.split.theta import unmoved
 from dominance.record.step import Evaluation, StepInProgress, learning_rates
-from dominance.record.steppers import Splits
-from dominance.record.theta import unmoved
+from dominance.record.write.rows import Row
+from dominance.record.write.sampling import DEFAULT_BURST
 
 
 def may_step(run: Recording, optimizer: Optimizer) -> bool:

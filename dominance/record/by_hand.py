@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from dominance.record.compare import first_entries
-from dominance.record.fed import Fed
-from dominance.record.hooks import dense
-from dominance.record.measured import Candidate, Coefficients, Measured, measure
-from dominance.record.moves import Move, Moves
+from dominance.record.guest.hooks import dense
 from dominance.record.rules.linear import full
 from dominance.record.rules.pool import Pool
-from dominance.record.splits import GradientSplit, StepSplit, closure_of
+from dominance.record.split.fed import Fed
+from dominance.record.split.measured import Candidate, Coefficients, Measured, measure
+from dominance.record.split.moves import Move, Moves
+from dominance.record.split.splits import GradientSplit, StepSplit, closure_of
 from dominance.record.step import learning_rates
 
 NOT_LINEAR = "they are no fixed combination of the gradient, the weights and the last step"

@@ -10,7 +10,7 @@ from dominance.record import at_hand
 from dominance.record.parameters import ParameterTable
 from dominance.record.recording import Recording
 from dominance.record.said import close
-from dominance.record.sink import Sink
+from dominance.record.write.sink import Sink
 
 
 class Following:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dominance.record.fed import Fed, Losses, joined, losses_of, reach_of, tasks_of
 from dominance.record.recording import Recording
-from dominance.record.rows import Row
+from dominance.record.split.fed import Fed, Losses, joined, losses_of, reach_of, tasks_of
 from dominance.record.step import Step
+from dominance.record.write.rows import Row
 
 NO_PASS = "no backward() was seen whose gradients the optimizer was fed"
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
-from dominance.record.tasks_named import observers
+from dominance.record.tasks.named import observers
 
 
 def log(

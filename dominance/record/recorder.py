@@ -15,13 +15,13 @@ from torch.optim import Optimizer
 from dominance.config import RecordOptions, parse_size
 from dominance.errors import BadOption, RecordingFailed, RunExists
 from dominance.record.evaluation import Evaluation, hear_no_more, listen
+from dominance.record.guest.parallel import of_this_rank
 from dominance.record.metrics import told
 from dominance.record.parameters import ParameterTable
-from dominance.record.ranks.parallel import of_this_rank
 from dominance.record.said import close
-from dominance.record.sink import Sink, note
-from dominance.record.tasks_named import activate, deactivate
-from dominance.record.watch import Watch
+from dominance.record.step_recorder import StepRecorder
+from dominance.record.tasks.named import activate, deactivate
+from dominance.record.write.sink import Sink, note
 from dominance.schema import AFFINITY
 from dominance.store.lock import RunLock, occupied
 from dominance.store.metadata import check_told
@@ -130,7 +130,7 @@ class Recorder:
             first_step=first_step,
         )
         self._say = (lambda text: None) if quiet else note
-        self._watch = Watch(options, self._sink, table, self._say, list(optimizers))
+        self._watch = StepRecorder(options, self._sink, table, self._say, list(optimizers))
         self._open = False
         self._evaluation: Evaluation | None = None
 

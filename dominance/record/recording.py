@@ -9,23 +9,23 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from dominance.config import RecordOptions
-from dominance.record.attribution import Attributor
-from dominance.record.books import Books
 from dominance.record.by_hand import ByHand
-from dominance.record.copies import Copies
-from dominance.record.fed import Fed
-from dominance.record.hooks import Hooks
-from dominance.record.ledger import Ledger
-from dominance.record.limits import unrecordable
-from dominance.record.naming import caller_frames
+from dominance.record.guest.hooks import Hooks
+from dominance.record.guest.limits import unrecordable
 from dominance.record.parameters import Named, ParameterTable
 from dominance.record.rules.known import known_class
-from dominance.record.sampling import Schedule
-from dominance.record.sink import Sink
+from dominance.record.split.attribution import Attributor
+from dominance.record.split.copies import Copies
+from dominance.record.split.fed import Fed
+from dominance.record.split.ledger import Ledger
+from dominance.record.split.steppers import Steppers
+from dominance.record.split.theta import Theta
 from dominance.record.step import Step, StepInProgress, learning_rates
-from dominance.record.steppers import Steppers
-from dominance.record.tasks import TaskFinder
-from dominance.record.theta import Theta
+from dominance.record.tasks.finder import TaskFinder
+from dominance.record.tasks.naming import caller_frames
+from dominance.record.write.books import Books
+from dominance.record.write.sampling import Schedule
+from dominance.record.write.sink import Sink
 
 
 @dataclass

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from dominance.record.fed import Fed, fed
-from dominance.record.provenance import describe
 from dominance.record.recording import Recording
+from dominance.record.split.fed import Fed, fed
+from dominance.record.write.provenance import describe
 
 
 def close(run: Recording, *, ended: str, complete: bool | None = None, **attrs: Any) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from dominance.record.cut import Cut
-from dominance.record.fed import Fed
-from dominance.record.hooks import LeafCapture
-from dominance.record.ledger import Ledger
-from dominance.record.rows import Row
-from dominance.record.tasks import Found
+from dominance.record.guest.hooks import LeafCapture
+from dominance.record.split.fed import Fed
+from dominance.record.split.ledger import Ledger
+from dominance.record.tasks.cut import Cut
+from dominance.record.tasks.finder import Found
+from dominance.record.write.rows import Row
 
 
 @dataclass

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dominance.config import RecordOptions
 from dominance.cure.applied import Applied
 from dominance.cure.choice import choose
-from dominance.record.session import ScriptSession
+from dominance.record.script.session import ScriptSession
 
 TASKS = ("price_loss", "stars_loss", "sold_loss")
 

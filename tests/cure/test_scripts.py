@@ -13,9 +13,9 @@ from torch import Tensor
 
 import dominance
 from dominance import optim
-from dominance.optim.gradients import task_gradients
-from dominance.optim.mixture import accumulate
-from dominance.optim.rows import Sharing
+from dominance.optim.engine.gradients import task_gradients
+from dominance.optim.engine.mixture import accumulate
+from dominance.optim.engine.rows import Sharing
 
 STEPS = 5
 

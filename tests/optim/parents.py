@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from dominance.optim import TaskGradients
-from dominance.optim.taskwise import TaskwiseOptimizer
+from dominance.optim.engine.taskwise import TaskwiseOptimizer
 
 Named = list[tuple[str, Tensor]]
 

@@ -31,7 +31,7 @@ from programs.compose import Program
 TIMEOUT = 120
 HEAVY = (
     "torch._dynamo", "torch.utils.checkpoint", "torch.utils.flop_counter", "torch.profiler", "zarr", "xarray", "typer",
-    "dominance.record.watch", "dominance.record.session", "dominance.store.reader", "dominance_cli.main",
+    "dominance.record.step_recorder", "dominance.record.script.session", "dominance.store.reader", "dominance_cli.main",
 )  # fmt: skip
 PARTS = ("total", "residual", "unattributed", "decay", "outside")
 
@@ -108,7 +108,7 @@ def trial(
 
 
 def _plain(script: Path) -> dict[str, Any]:
-    from dominance.record.script import prepare
+    from dominance.record.script.running import prepare
 
     outcome = prepare(script.name, module=False).run([], on_torch=lambda: None)
     return {"code": outcome.code}

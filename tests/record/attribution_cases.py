@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dominance.record.attribution import Attributor
-from dominance.record.splits import GradientSplit, StepSplit
+from dominance.record.split.attribution import Attributor
+from dominance.record.split.splits import GradientSplit, StepSplit
 
 SHAPES = {"shared": (5, 4), "bias": (5,), "head": (3, 5), "lazy": (4, 3)}
 """Both tasks reach shared, bias and lazy; only task "a" reaches head; lazy has a gradient at two steps in three."""

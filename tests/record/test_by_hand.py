@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from dominance.config import RecordOptions
-from dominance.record.models import model_path
-from dominance.record.session import ScriptSession
+from dominance.record.script.models import model_path
+from dominance.record.script.session import ScriptSession
 from dominance.store.reader import open_run
 
 torch.set_num_threads(1)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from dominance.record.code_values import parameters_used
-from dominance.record.graph import leaves, reach
+from dominance.record.tasks.graph import leaves, reach
 
 
 class Net(nn.Module):

@@ -16,7 +16,7 @@ import dominance
 from dominance import Recorder, open_run
 from dominance.analyse.verdict.verdict import verdict
 from dominance.errors import BadOption, RunExists
-from dominance.record import gradients as gradients_module
+from dominance.record.split import gradients as gradients_module
 
 
 @pytest.fixture(autouse=True)

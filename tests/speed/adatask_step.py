@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dominance.optim import PUB, AdaTaskAdagrad, AdaTaskAdam, AdaTaskRMSprop, TaskGradients
-from dominance.optim.taskwise import TaskwiseOptimizer
+from dominance.optim.engine.taskwise import TaskwiseOptimizer
 
 SIZES = {
     "2.6 M in 14 tensors": [(512, 512)] * 10 + [(512,)] * 4,

@@ -13,8 +13,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dominance.record.attribution import Attributor
-from dominance.record.splits import GradientSplit
+from dominance.record.split.attribution import Attributor
+from dominance.record.split.splits import GradientSplit
 
 SHAPES = [(1024, 1024)] * 9 + [(512, 1024)] + [(1024,)] * 10
 ROUNDS = 15

@@ -17,9 +17,9 @@ import torch
 from task_gradients import NETS
 from torch import nn
 
-from dominance.optim.combiner import Combiner, accumulate
-from dominance.optim.gradients import task_gradients
-from dominance.optim.rows import Matrix
+from dominance.optim.engine.combiner import Combiner, accumulate
+from dominance.optim.engine.gradients import task_gradients
+from dominance.optim.engine.rows import Matrix
 
 
 class Mixing(Combiner):

@@ -17,11 +17,11 @@ import torch
 from torchjd.aggregation import CAGradWeighting, IMTLGWeighting, MGDAWeighting
 from torchjd.aggregation import NashMTL as TheirNashMTL
 
-from dominance.optim.cagrad import CAGrad
-from dominance.optim.combiner import Weighting
-from dominance.optim.imtl_g import IMTLG
-from dominance.optim.mgda import MGDA
-from dominance.optim.nash_mtl import NashMTL
+from dominance.optim.combiners.cagrad import CAGrad
+from dominance.optim.combiners.imtl_g import IMTLG
+from dominance.optim.combiners.mgda import MGDA
+from dominance.optim.combiners.nash_mtl import NashMTL
+from dominance.optim.engine.combiner import Weighting
 from dominance.optim.solvers.bargaining import solve
 from dominance.optim.solvers.sequential import solve_sequential
 

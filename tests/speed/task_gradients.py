@@ -17,7 +17,7 @@ from statistics import median
 import torch
 from torch import Tensor, nn
 
-from dominance.optim.gradients import task_gradients
+from dominance.optim.engine.gradients import task_gradients
 
 
 class Block(nn.Module):

@@ -8,7 +8,7 @@ from typing import Any, Protocol, cast
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from dominance.optim.combiner import Combiner
+from dominance.optim.engine.combiner import Combiner
 
 Representation = Tensor | Mapping[str, Tensor]
 Losses = Mapping[str, Tensor | None]

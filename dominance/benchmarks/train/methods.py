@@ -20,7 +20,7 @@ from dominance.benchmarks.train.method_names import Method, Step
 from dominance.benchmarks.train.method_names import method as method
 from dominance.benchmarks.train.method_step import MethodStep
 from dominance.errors import BadOption, DominanceError
-from dominance.optim.combiner import Combiner
+from dominance.optim.engine.combiner import Combiner
 
 OPTIMIZERS: dict[str, tuple[Callable[..., Optimizer], Mapping[str, Any]]] = {
     "sgd": (torch.optim.SGD, {}),

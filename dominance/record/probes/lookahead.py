@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dominance.errors import BadOption, ProbeFailed
-from dominance.record.gradients import task_gradients
-from dominance.record.graph import edge_of
 from dominance.record.probes.restore import LiveModel, restored
 from dominance.record.rules import solo_for
 from dominance.record.rules.linear import full
+from dominance.record.split.gradients import task_gradients
+from dominance.record.tasks.graph import edge_of
 
 Losses = Callable[[Any], Mapping[str, Tensor]]
 """From the model to each task's loss on a fixed batch, a scalar."""

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dominance.record.guest.preserve_state import expanded, undisturbed
 from dominance.record.parameters import ParameterTable, named_parameters
-from dominance.record.tasks_named import unwatched
-from dominance.record.undisturbed import expanded, undisturbed
+from dominance.record.tasks.named import unwatched
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dominance.record.hooks import dense
+from dominance.record.group import Group
+from dominance.record.guest.hooks import dense
 from dominance.record.ranks.earlier import Earlier
 from dominance.record.ranks.exchange import agree
-from dominance.record.ranks.group import Group
 from dominance.record.ranks.means import Means
 from dominance.record.recording import Recording
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from dominance.record.ledger import Account, Ledger
-from dominance.record.passes import Part, Pass
 from dominance.record.ranks.means import Means, reach
 from dominance.record.ranks.merging import averaged, told, with_gradients
+from dominance.record.split.ledger import Account, Ledger
+from dominance.record.split.passes import Part, Pass
 
 _LEFT = "left"
 

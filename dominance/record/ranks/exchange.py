@@ -13,12 +13,12 @@ from typing import Any
 
 from torch import Tensor
 
-from dominance.record.passes import Pass
+from dominance.record.group import Group, Lost
 from dominance.record.ranks.earlier import Earlier
-from dominance.record.ranks.group import Group, Lost
 from dominance.record.ranks.means import Means, reach
 from dominance.record.ranks.merging import averaged, told, with_gradients
 from dominance.record.recording import Recording
+from dominance.record.split.passes import Pass
 
 IDLE: dict[str, Any] = {"idle": True}
 """What a process tells whose pass is not recorded, where others may have run out of inputs."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dominance.record.ranks.group import Group
+from dominance.record.group import Group
 
 Held = Mapping[str, Mapping[Tensor, Tensor]]
 """Gradients of parameters, under names that are the same in all processes."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from dominance.record.passes import Pass
+from dominance.record.split.passes import Pass
 
 Gradients = Mapping[str, Mapping[Tensor, Tensor]]
 

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch.autograd.function import BackwardCFunction
 
-from dominance.record.graph import Node, walk
-from dominance.record.limits import CannotLook
-from dominance.record.ranks.group import Group
+from dominance.record.group import Group
+from dominance.record.guest.limits import CannotLook
+from dominance.record.tasks.graph import Node, walk
 
 _COLLECTIVES = {
     "all_reduce", "all_gather", "all_gather_into_tensor", "reduce_scatter", "reduce_scatter_tensor", "all_to_all",

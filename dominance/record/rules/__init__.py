@@ -47,7 +47,7 @@ def rule_for(optimizer: Optimizer) -> Rule | None:
 
 def _clippy(optimizer: Optimizer) -> type[Rule] | None:
     """The rule of ``dominance.optim.Clippy``, which is loaded only where a script has loaded the class."""
-    if type(optimizer).__module__ != "dominance.optim.clippy":
+    if type(optimizer).__module__ != "dominance.optim.optimizers.clippy":
         return None
     from dominance.record.rules.clippy import ClippyRule
 

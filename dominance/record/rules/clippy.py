@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dominance.optim.clippy import clipping
+from dominance.optim.optimizers.clippy import clipping
 from dominance.record.rules.adam import AdamRule
 from dominance.record.rules.linear import Group, Linear
 

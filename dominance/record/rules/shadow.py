@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from dominance.record import torch_internals as internals
+from dominance.record.guest import torch_internals as internals
+from dominance.record.guest.hidden import hide
 from dominance.record.rules.known import undecorated_step
 from dominance.record.rules.outside import reaches_outside
 
@@ -27,7 +28,6 @@ _DECAYS = ("weight_decay", "lambd")
 """Weight decay in parameter groups; ASGD has one of each."""
 _KERNELS = ("foreach", "fused")
 """Ways to compute a step of many parameters at once."""
-_MARK = "_dominance_shadow"
 
 
 class Shadow(NamedTuple):
@@ -35,16 +35,6 @@ class Shadow(NamedTuple):
 
     optimizer: Optimizer
     copies: dict[Tensor, Tensor]
-
-
-def is_shadow(optimizer: Optimizer) -> bool:
-    """Whether this optimizer is a copy made here; global hooks see one when a subclass calls its parent's step."""
-    return _MARK in optimizer.__dict__
-
-
-def hide(optimizer: Optimizer) -> None:
-    """Its steps are no training steps of the script, whatever they move."""
-    optimizer.__dict__[_MARK] = True
 
 
 def shadow_of(optimizer: Optimizer, *, decays: bool = False, wide: bool = False) -> Shadow:
@@ -89,7 +79,8 @@ def _left_behind(name: str) -> bool:
 
 def _mark(shadow: Optimizer, original: Optimizer) -> None:
     hooks = [name for name in original.__dict__ if name.endswith("_hooks")]
-    shadow.__dict__.update({_MARK: True, **{name: OrderedDict() for name in hooks}})
+    shadow.__dict__.update({name: OrderedDict() for name in hooks})
+    hide(shadow)
 
 
 def step_of(optimizer: Optimizer) -> None:

@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from dominance.record.rules.linear import full
-from dominance.record.rules.shadow import Fence, Shadow, is_shadow, shadow_of, step_of
+from dominance.record.rules.shadow import Fence, Shadow, shadow_of, step_of
 
-__all__ = ["ShadowSolo", "Solo", "TaskGradients", "TaskSteps", "is_shadow", "shadow_of"]
+__all__ = ["ShadowSolo", "Solo", "TaskGradients", "TaskSteps", "shadow_of"]
 
 TaskGradients = Mapping[Tensor, Mapping[str, Tensor]]
 TaskSteps = dict[Tensor, dict[str, Tensor]]

@@ -14,7 +14,7 @@ import dominance.optim
 from dominance.benchmarks.train.method_step import MethodStep
 from dominance.benchmarks.train.methods import METHODS, OPTIMIZERS, build, described, method
 from dominance.errors import BadOption
-from dominance.optim.combiner import Combiner
+from dominance.optim.engine.combiner import Combiner
 
 torch.set_num_threads(1)
 TASKS = ("a", "b", "c")

@@ -24,7 +24,7 @@ from dominance.benchmarks.train.training import Interrupted, Progress
 from dominance.config import RecordOptions
 from dominance.errors import BadOption, NotARun, RunExists, TrainingFailed
 from dominance.record.recorder import Recorder
-from dominance.record.sink import Sink
+from dominance.record.write.sink import Sink
 from dominance.store.reader import open_run
 
 torch.set_num_threads(1)

@@ -125,7 +125,7 @@ def test_a_recording_sees_nothing_of_it() -> None:
 
             return inside()
 
-    from dominance.record.tasks_named import activate, deactivate
+    from dominance.record.tasks.named import activate, deactivate
 
     watching = Watching()
     activate(watching)

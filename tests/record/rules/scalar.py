@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from dominance.record.attribution import Attributor
-from dominance.record.splits import GradientSplit
+from dominance.record.split.attribution import Attributor
+from dominance.record.split.splits import GradientSplit
 
 THETA = 1.5
 GRADIENTS = [(2.0, -0.5), (-0.1, 0.3), (0.0, 0.2)]

@@ -6,8 +6,8 @@ import pytest
 import torch
 from record.rules.scalar import assert_equal, recorded_parts, worked
 
-from dominance.record.attribution import Attributor
-from dominance.record.splits import GradientSplit
+from dominance.record.split.attribution import Attributor
+from dominance.record.split.splits import GradientSplit
 
 
 def test_by_hand() -> None:

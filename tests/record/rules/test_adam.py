@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from dominance.record.attribution import Attributor
-from dominance.record.splits import GradientSplit
+from dominance.record.split.attribution import Attributor
+from dominance.record.split.splits import GradientSplit
 
 torch.set_num_threads(1)
 LR, B1, B2, EPS = 0.1, 0.9, 0.99, 1e-3

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from dominance.optim import Clippy
-from dominance.record.attribution import Attributor
-from dominance.record.splits import GradientSplit
+from dominance.record.split.attribution import Attributor
+from dominance.record.split.splits import GradientSplit
 
 torch.set_num_threads(1)
 LR, B1, B2, EPS, REL, ABS = 0.5, 0.9, 0.99, 1e-3, 0.2, 0.05

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from dominance.record.attribution import Attributor
 from dominance.record.rules.lbfgs import two_loop
-from dominance.record.splits import GradientSplit
+from dominance.record.split.attribution import Attributor
+from dominance.record.split.splits import GradientSplit
 
 torch.set_num_threads(1)
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dominance.record.attribution import Attributor
-from dominance.record.splits import GradientSplit, StepSplit
+from dominance.record.split.attribution import Attributor
+from dominance.record.split.splits import GradientSplit, StepSplit
 
 torch.set_num_threads(1)
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from record.rules.scalar import assert_equal, recorded_parts, worked
 
-from dominance.record.attribution import Attributor
-from dominance.record.splits import GradientSplit
+from dominance.record.split.attribution import Attributor
+from dominance.record.split.splits import GradientSplit
 
 
 @pytest.mark.parametrize("beta2", [0.9, 0.01], ids=["never-rectified", "short-memory"])

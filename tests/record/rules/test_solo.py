@@ -13,9 +13,10 @@ from record.attribution_cases import LINEAR, Case, Problem, recorded
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from dominance.record.attribution import Attributor
-from dominance.record.rules.solo import is_shadow, shadow_of
-from dominance.record.splits import GradientSplit
+from dominance.record.guest.hidden import is_hidden
+from dominance.record.rules.solo import shadow_of
+from dominance.record.split.attribution import Attributor
+from dominance.record.split.splits import GradientSplit
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse invariant checks")
@@ -238,7 +239,7 @@ def test_a_subclass_with_a_step_of_its_own(calls: list[torch.optim.Optimizer]) -
     optimizer.step()
     split = attributor.after_step({p: GradientSplit({"a": torch.tensor([30.0, 0.0])})})[p]
     assert split.solo["a"] == pytest.approx(torch.tensor([-0.1, 0.0]))
-    assert [is_shadow(seen) for seen in calls if seen is not optimizer] == [True] * (len(calls) - 2)
+    assert [is_hidden(seen) for seen in calls if seen is not optimizer] == [True] * (len(calls) - 2)
 
 
 def test_processes_that_talk_to_each_other_are_not_run_twice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dominance.record.attribution import Attributor
-from dominance.record.splits import GradientSplit
+from dominance.record.split.attribution import Attributor
+from dominance.record.split.splits import GradientSplit
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse invariant checks")
 

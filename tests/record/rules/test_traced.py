@@ -11,11 +11,11 @@ from record.rules import foreign
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from dominance.record.attribution import Attributor
 from dominance.record.rules import rule_for, traced_for
 from dominance.record.rules.lbfgs_parts import LBFGSParts
 from dominance.record.rules.traced import Traced
-from dominance.record.splits import GradientSplit
+from dominance.record.split.attribution import Attributor
+from dominance.record.split.splits import GradientSplit
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse invariant checks")
@@ -68,7 +68,7 @@ def test_the_parts_are_those_of_the_rules(case: Case, monkeypatch: pytest.Monkey
                 optimizer.step()
         one = Attributor(optimizers[0])
         with monkeypatch.context() as patched:
-            patched.setattr("dominance.record.attribution.rule_for", lambda optimizer: None)
+            patched.setattr("dominance.record.split.attribution.rule_for", lambda optimizer: None)
             other = Attributor(optimizers[1])
         assert rule_for(optimizers[1]) is not None
         assert other.additive

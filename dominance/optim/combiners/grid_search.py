@@ -1,0 +1,81 @@
+"""GridSearch: fixed weights, and the grid that they are searched on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+
+from dominance.optim.engine.checks import known, named_by
+from dominance.optim.engine.combiner import LossWeighting
+from dominance.optim.engine.rows import Matrix
+
+
+class GridSearch(LossWeighting):
+    """Linear scalarisation with fixed weights: one point of a grid search.
+
+        L = Σ_k w_k L_k
+
+    ``weight_grid`` gives the points to try; each is a training of its own.
+
+    Args:
+        weights: task -> weight, zero or more.
+        others: the weight of tasks that are not among them; None: there may be no others.
+
+    Raises:
+        TypeError: a name is no string.
+        ValueError: a weight is negative or not finite, all are zero, or (later) a loss has a task without a weight.
+
+    >>> import torch
+    >>> w = torch.tensor([1.0], requires_grad=True)
+    >>> GridSearch({"a": 0.5, "b": 1.5}).backward({"a": 2 * w.sum(), "b": (w**2).sum()}, [w])
+    >>> w.grad
+    tensor([4.])
+    """
+
+    def __init__(self, weights: Mapping[str, float], *, others: float | None = None) -> None:
+        super().__init__()
+        named_by(weights, self)
+        self.given = {task: float(weight) for task, weight in weights.items()}
+        self.others = others
+        every = self.given if others is None else self.given | {"others": float(others)}
+        wrong = {task: w for task, w in every.items() if not (w >= 0 and math.isfinite(w))}
+        if wrong or not any(every.values()):
+            raise ValueError(f"weights must be finite, zero or more, and not all zero: {wrong or self.given}")
+
+    def loss_weights(self, losses: Matrix, tasks: Sequence[str]) -> Matrix:
+        """The given weights."""
+        if self.others is None:
+            known(tuple(self.given), tasks, self)
+        return np.array([self.given.get(task, self.others) for task in tasks], dtype=np.float64)
+
+    def __repr__(self) -> str:
+        others = "" if self.others is None else f", others={self.others}"
+        return f"GridSearch({self.given}{others})"
+
+
+def weight_grid(tasks: Sequence[str], divisions: int = 10) -> Iterator[dict[str, float]]:
+    """An even grid on the weights that are positive and sum to K, so that the learning rate keeps its meaning.
+
+    Args:
+        tasks: the K names.
+        divisions: each weight is a multiple of K / divisions, at least one of it; there are
+            C(divisions - 1, K - 1) points.
+
+    Yields:
+        The weights for a ``GridSearch``; the weight of the first task grows slowest.
+
+    Raises:
+        ValueError: fewer divisions than tasks.
+
+    >>> [tuple(weights.values()) for weights in weight_grid(("a", "b"), divisions=4)]
+    [(0.5, 1.5), (1.0, 1.0), (1.5, 0.5)]
+    """
+    k = len(tasks)
+    if not 0 < k <= divisions:
+        raise ValueError(f"{divisions} divisions cannot give {k} tasks a positive weight each")
+    for cuts in combinations(range(1, divisions), k - 1):
+        parts = np.diff((0, *cuts, divisions))
+        yield {task: float(part) * k / divisions for task, part in zip(tasks, parts, strict=True)}

@@ -1,0 +1,1 @@
+"""From the gradients of several tasks to what an optimizer is fed: what all methods have in common."""

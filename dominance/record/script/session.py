@@ -1,0 +1,225 @@
+"""``dominance record``: the recording of one unmodified script."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from dominance.config import RecordOptions
+from dominance.errors import NothingRecorded, RunExists
+from dominance.record.evaluation import Evaluation, hear_no_more, listen
+from dominance.record.script.memory import peak_memory
+from dominance.record.script.models import free_path, remove_models
+from dominance.schema import MODEL_NUMBER, MODEL_OF
+from dominance.store.first_look import check_replaceable, check_resumable
+from dominance.store.lock import RunLock, occupied
+
+if TYPE_CHECKING:
+    from dominance.record.parameters import ParameterTable
+    from dominance.record.probes import NoiseProbe
+    from dominance.record.step_recorder import StepRecorder
+    from dominance.record.tasks.named import Observer
+
+_TRANSFORMED = (
+    "gradients were taken inside a transform (torch.func.grad, vmap), where tasks cannot be told: "
+    "use torch.autograd.grad or backward() outside of it"
+)
+
+
+class Beside(Protocol):
+    """What works beside the recording of a script."""
+
+    def stop(self) -> None:
+        """The script has ended."""
+
+
+@dataclass(frozen=True)
+class SessionResult:
+    """What a session leaves behind."""
+
+    steps: dict[Path, int]
+    """Recorded steps of each run, in the order of the models that the script trained."""
+    message: str | None
+    """Something the user should know: why recording stopped early, which hooks were kept quiet."""
+    elsewhere: bool = False
+    """Whether another process of the training writes the run, and says all there is to say."""
+
+
+class ScriptSession:
+    """Records whatever trains in this process. Importing it loads no torch; ``start`` is called when the script has.
+
+    Args:
+        path: the run directory.
+        options: what to record.
+        script: the file or module.
+        argv: the script's own command line.
+        force: replace a run that is there.
+        resume: go on with a run that is there.
+        attrs: what else the run is to say of itself.
+        beside: starts what works beside the recording, like a method, as soon as that stands.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        options: RecordOptions,
+        *,
+        script: str,
+        argv: list[str],
+        force: bool,
+        resume: bool,
+        attrs: Mapping[str, Any] | None = None,
+        beside: Callable[[StepRecorder], Beside] | None = None,
+    ) -> None:
+        self.path = path
+        self._options = options
+        self._script = script
+        self._argv = argv
+        self._force = force
+        self._resume = resume
+        self._attrs = dict(attrs or {})
+        self._start_beside = beside
+        self._beside: Beside | None = None
+        self._began = time.monotonic()
+        self._watch: StepRecorder | None = None
+        self._deactivate: Callable[[Observer], None] | None = None
+        self._evaluation: Evaluation | None = None
+        self._table: ParameterTable | None = None
+        self._listening = False
+        self._lock: RunLock | None = None
+
+    def listen(self) -> None:
+        """From now on, until ``finish``, hear of ``dominance.evaluate``; no torch is needed yet."""
+        listen(self)
+        self._listening = True
+
+    def evaluation(self, registered: Evaluation) -> None:
+        """How the script's model is evaluated; see ``dominance.evaluate``."""
+        self._evaluation = registered
+
+    def check_output(self) -> None:
+        """Make the run directory and lock it, before the script starts.
+
+        Raises:
+            RunExists: the output is there and neither flag was given, or is no run; or another process writes it.
+            BadOption: it cannot be made or written; or the run that is to go on was recorded with other options.
+            CorruptRun: the run that is to go on cannot be read.
+        """
+        there = occupied(self.path)
+        if there and not (self._force or self._resume):
+            raise RunExists(
+                f"{self.path} exists", fix="give --force to replace it, --resume to go on with it, or another -o"
+            )
+        if there and self._force:
+            check_replaceable(self.path)
+        elif there:
+            exact, attribution = self._options.exact, self._options.attribution
+            check_resumable(self.path, exact=exact, attribution=attribution, records=self._options.records)
+        self._lock = RunLock(self.path)
+        if self._force:
+            remove_models(self.path)
+
+    def start(self) -> None:
+        """Install the hooks; torch is imported by now."""
+        from dominance.record.parameters import ParameterTable
+        from dominance.record.step_recorder import StepRecorder
+        from dominance.record.tasks.named import activate, deactivate
+        from dominance.record.write.sink import Sink, note
+
+        main = getattr(sys.modules.get("__main__"), "__file__", None)
+        attrs = {"recorded_by": "dominance record", "script": self._script, "argv": self._argv, "script_path": main}
+        attrs |= self._attrs
+        sink = Sink(self.path, self._options, attrs, overwrite=self._force, resume=self._resume, lock=self._lock)
+        say = (lambda text: None) if self._options.quiet else note
+
+        models = [self.path]
+
+        def another(number: int) -> Sink:
+            """The sink of one more model: its run lies beside the first."""
+            models.append(free_path(self.path, number))
+            told = {**attrs, MODEL_NUMBER: number, MODEL_OF: [path.name for path in models]}
+            return Sink(models[-1], self._options, told, overwrite=False, resume=False)
+
+        table = ParameterTable(keep=bool(self._options.probe))
+        watch = StepRecorder(self._options, sink, table, say, another=another)
+        watch.start()
+        activate(watch)
+        self._watch = watch
+        # Held, because a script may forget modules: imported anew, they would know of no recording.
+        self._deactivate = deactivate
+        if self._start_beside is not None:
+            self._beside = self._start_beside(watch)
+
+    def finish(self, status: Literal["complete", "failed", "interrupted"]) -> SessionResult:
+        """Take the hooks away and close the run."""
+        try:
+            return self._finish(status)
+        finally:
+            if self._lock is not None:
+                self._lock.release()
+
+    def _finish(self, status: Literal["complete", "failed", "interrupted"]) -> SessionResult:
+        if self._listening:
+            self._listening = False
+            hear_no_more(self)
+        watch = self._watch
+        if watch is None:
+            return SessionResult({}, None)
+        self._watch = None
+        if self._beside is not None:
+            self._beside.stop()
+        from dominance.record.said import close
+
+        if self._deactivate is not None:
+            self._deactivate(watch)
+        watch.stop()
+        attrs: dict[str, Any] = {} if watch.failure is None else {"failure": watch.failure}
+        attrs |= {"seconds": time.monotonic() - self._began, "peak_memory": peak_memory()}
+        for recording in watch.models.all:
+            said: dict[str, Any] = {}
+            if self._evaluation is not None and recording.sink.writer is not None:
+                said = self._evaluation.attributes(recording.sink.writer.tasks)
+            close(recording, ended=status, complete=status == "complete" and watch.failure is None, **attrs, **said)
+        if self._options.probe:
+            self._table = watch.recording.table
+        every = [*watch.models.over, *watch.models.all]
+        if any(recording.sink.silent for recording in every):
+            return SessionResult({}, None, elsewhere=True)
+        kept = {recording.sink.path: recording.books.kept for recording in every if recording.books.kept}
+        message = None
+        if watch.failure is not None and not kept:
+            message = "nothing was recorded: the recording stopped before the first step was over"
+        elif watch.hooks.kept_quiet:
+            message = (
+                f"{watch.hooks.kept_quiet} calls of the script's gradient hooks were left out of the task gradients; "
+                "a factor or a mask that one puts on gradients is found again, anything else is in the residual"
+            )
+        elif not kept:
+            steps = sum(recording.step.number for recording in every)
+            reasons = [reason for recording in every for reason in recording.books.unrecorded]
+            reasons += [recording.unfinished for recording in every if recording.unfinished is not None]
+            if not steps and not reasons and watch.hooks.transformed:
+                reasons = [_TRANSFORMED]
+            if steps or reasons:
+                counted = f" of {steps} steps that were taken" if steps else ""
+                message = f"nothing was recorded{counted}: {'; '.join(dict.fromkeys(reasons))}"
+        return SessionResult(kept, message)
+
+    def noise_probe(self) -> NoiseProbe:
+        """A probe of the model that was recorded; after ``finish``.
+
+        Raises:
+            NothingRecorded: the script did not say how its model is evaluated.
+        """
+        if self._evaluation is None or self._table is None:
+            raise NothingRecorded(
+                "the script does not say how its model is evaluated", fix="call dominance.evaluate(fn) in it"
+            )
+        from dominance.record.probes import NoiseProbe
+        from dominance.record.probes.restore import LiveModel
+
+        return NoiseProbe.of(LiveModel.recorded(self._table), self._evaluation)

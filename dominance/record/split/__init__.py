@@ -1,0 +1,1 @@
+"""A gradient, a remembered state and a step, split into the tasks' parts."""

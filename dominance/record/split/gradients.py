@@ -1,0 +1,76 @@
+"""Per-task gradients of the shared parameters, by the engine that ``dominance.optim`` takes them with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge
+
+from dominance.optim.engine.passes import CannotBatch, rows
+from dominance.optim.engine.start import Start
+from dominance.record.guest.hooks import dense
+from dominance.record.guest.limits import CannotLook
+from dominance.record.guest.silence import gathering
+from dominance.record.tasks.finder import FoundTask
+from dominance.record.tasks.graph import Edge, leaves
+
+
+def task_gradients(
+    edges: Sequence[Edge], weights: Sequence[Tensor], parameters: Sequence[Tensor]
+) -> list[Tensor | None]:
+    """Effective gradient of one task: the derivative of the sum of its weighted terms.
+
+    The graph is kept for the script's own backward pass.
+
+    Args:
+        edges: the task's terms.
+        weights: the derivative of the loss by each term, of the term's shape.
+        parameters: leaf tensors that need gradient.
+
+    Returns:
+        One dense tensor for each parameter (float32 for half precision), None where the task does not reach it.
+    """
+    return several([(edges, weights)], parameters)[0]
+
+
+def several(
+    tasks: Sequence[tuple[Sequence[Edge], Sequence[Tensor]]], parameters: Sequence[Tensor]
+) -> list[list[Tensor | None]]:
+    """The same of several tasks, given the terms and the weights of each."""
+    starts = [Start([GradientEdge(*edge) for edge in edges], list(weights)) for edges, weights in tasks]
+
+    def hidden(start: Start, nodes: Sequence[Any]) -> list[Tensor | None]:
+        # A re-entrant checkpoint refuses autograd.grad: it runs a backward() of its own that fills .grad. One that no
+        # parameter lies below would be passed over without a word, and the parameters inside it with it.
+        return _by_accumulation(start, parameters, leaves(nodes))
+
+    try:
+        found = rows(starts, parameters, retain_graph=True, hidden=hidden)
+    except CannotBatch:
+        found = rows(starts, parameters, retain_graph=True, hidden=hidden, how="loop")
+    return [[None if gradient is None else dense(gradient) for gradient in row] for row in found]
+
+
+def gradients_of(tasks: Sequence[FoundTask], parameters: Sequence[Tensor]) -> dict[str, dict[Tensor, Tensor]]:
+    """The same of several tasks, by name, and by parameter that a task reaches; what two of one name give is added."""
+    taken: dict[str, dict[Tensor, Tensor]] = {}
+    found = several([(task.edges, task.gradients) for task in tasks], parameters)
+    for task, per_parameter in zip(tasks, found, strict=True):
+        held = taken.setdefault(task.name, {})
+        for p, gradient in zip(parameters, per_parameter, strict=True):
+            if gradient is not None:
+                held[p] = held[p] + gradient if p in held else gradient
+    return taken
+
+
+def _by_accumulation(start: Start, parameters: Sequence[Tensor], beside: Sequence[Tensor]) -> list[Tensor | None]:
+    """``beside`` are other leaves that the pass reaches, like an input that was told to need gradient."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        raise CannotLook("a re-entrant checkpoint fills .grad, at which other processes may be waiting to average it")
+    with gathering() as leaves_held:
+        leaves_held.hold([*parameters, *beside])
+        torch.autograd.backward(list(start.outputs), list(start.gradients or ()), retain_graph=True)
+        return [p.grad for p in parameters]

@@ -1,0 +1,313 @@
+"""What each parameter's gradient is made of, from backward() until an optimizer has stepped by it.
+
+The books are kept by parameter, not by step: optimizers may step at different rates, gradients may never be zeroed, and
+what one optimizer's parameters were fed says nothing of another's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from dominance.record.compare import nonzero, same
+from dominance.record.guest.hooks import dense
+from dominance.record.split.passes import Part, Pass
+from dominance.record.split.rescaling import alike, factors
+
+
+@dataclass
+class Account:
+    """The gradient of one parameter. Tensors are dense and only read: sums are new tensors."""
+
+    held: dict[Part, Tensor] = field(default_factory=dict)
+    """Whose gradients lie in ``.grad``, as backward() put them there."""
+    aside: dict[Part, Tensor] = field(default_factory=dict)
+    """Whose gradients the script took out of ``.grad`` again before any step, or took with autograd.grad."""
+    held_by: set[int] = field(default_factory=set)
+    """The passes that put it there, by number."""
+    aside_by: set[int] = field(default_factory=set)
+    left: Tensor | None = None
+    """Copy of ``.grad`` as the last backward() left it."""
+    stepped: bool = False
+    """Whether an optimizer has stepped by what is held."""
+    known: bool = True
+    """Whether, when a pass began, ``.grad`` was what is held, up to a factor."""
+
+    def empty(self) -> None:
+        """``.grad`` was zeroed: what no optimizer has stepped by is set aside, in case the script puts it back."""
+        if not self.stepped:
+            add(self.aside, self.held)
+            self.aside_by |= self.held_by
+        self.drop()
+
+    def drop(self) -> None:
+        """What is held is of no use any more."""
+        self.held, self.held_by, self.left, self.stepped = {}, set(), None, False
+
+
+def add(sums: dict[Part, Tensor], parts: Mapping[Part, Tensor]) -> None:
+    for part, gradient in parts.items():
+        sums[part] = sums[part] + gradient if part in sums else gradient
+
+
+def _as_they_came(parameter: Tensor, parts: dict[Part, Tensor], account: Account, now: Tensor) -> dict[Part, Tensor]:
+    """The parts of a pass, with the factor that hooks of the script have put on their sum on its way."""
+    if account.held and (account.left is None or not account.known):
+        return parts
+    came = now if account.left is None else now - account.left
+    whole = torch.stack(list(parts.values())).sum(0)
+    factor = factors({parameter: came}, {parameter: whole})[parameter]
+    if factor is None or (isinstance(factor, float) and alike(factor, 1.0)):
+        return parts
+    return {part: gradient * factor for part, gradient in parts.items()}
+
+
+@dataclass
+class Ledger:
+    """An account for each parameter, and the passes of the training step in progress."""
+
+    accounts: dict[Tensor, Account] = field(default_factory=dict)
+    passes: dict[int, Pass] = field(default_factory=dict)
+    """By number, counted over the whole training."""
+    given: set[Tensor] = field(default_factory=set)
+    """Parameters whose step is given its gradients directly, whatever ``.grad`` holds."""
+    met: set[Part] = field(default_factory=set)
+    """Parts whose passes have been seen to reach a parameter of another's, whatever became of the gradients."""
+    shared: set[Part] = field(default_factory=set)
+    """Parts that have been seen to share a parameter that an optimizer stepped by both of them."""
+    moved_by: dict[Tensor, set[Part]] = field(default_factory=dict)
+    """Parts by whose gradients a parameter has been stepped."""
+    tasks: dict[str, set[str]] = field(default_factory=dict)
+    """Names of the tasks of each loss."""
+    expanded: set[str] = field(default_factory=set)
+    """Losses that are one named sum which was taken apart."""
+    originals: dict[Tensor, Tensor] = field(default_factory=dict)
+    """The parameters that copies stand for, which an optimizer steps in their place."""
+    reached: dict[Tensor, set[Part]] = field(default_factory=dict)
+    """Parts whose gradient of a parameter has been seen not to be zero."""
+    called: dict[str, str] = field(default_factory=dict)
+    """Tasks that go by another name than their passes have, and that."""
+    averaged: set[int] = field(default_factory=set)
+    """Passes whose gradients are means over the processes of a training."""
+    _number: int = 0
+
+    def __bool__(self) -> bool:
+        """Whether any gradient is known of that no step has used."""
+        return any((account.held and not account.stepped) or account.aside for account in self.accounts.values())
+
+    @property
+    def sharing(self) -> set[Part]:
+        """Parts that share a parameter with another: by the steps that were taken, before any by the passes made."""
+        return self.shared or self.met
+
+    def sharing_with(self, parts: Mapping[Tensor, Iterable[Part]]) -> set[Part]:
+        """The same when parameters are stepped by these parts now, whatever has stepped them before."""
+        together = []
+        for p, each in parts.items():
+            if now := self._reaching(p, each):
+                of = now | self.moved_by.get(p, set())
+                together += [of] if len(of) > 1 else []
+        return self.sharing.union(*together)
+
+    def moved(self, parts: Mapping[Tensor, Iterable[Part]]) -> None:
+        """An optimizer has stepped these parameters by the gradients of these parts."""
+        for p, each in parts.items():
+            known = self.moved_by.setdefault(p, set())
+            known |= self._reaching(p, each)
+            if len(known) > 1:
+                self.shared |= known
+
+    def _reaching(self, parameter: Tensor, parts: Iterable[Part]) -> set[Part]:
+        # All zero says nothing: one node of a compiled graph gives every head a gradient of every loss.
+        return set(parts) & self.reached.get(parameter, set())
+
+    @property
+    def half_averaged(self) -> bool:
+        """Whether gradients of this process alone have been added to means over several."""
+        if not self.averaged:
+            return False
+        held = [account.held_by for account in self.accounts.values() if account.held]
+        return any(numbers & self.averaged and max(numbers) not in self.averaged for numbers in held)
+
+    def held(self, parameter: Tensor) -> bool:
+        """Whether anything is known of what lies in a parameter's ``.grad``."""
+        account = self.accounts.get(parameter)
+        return account is not None and bool(account.held)
+
+    # What the script does to the gradients
+
+    def enter(
+        self,
+        made: Pass,
+        parameters: Iterable[Tensor],
+        *,
+        more: bool = False,
+        hooked: bool = False,
+        averaged: bool = False,
+    ) -> None:
+        """A backward() has added its gradients to ``.grad`` of these parameters.
+
+        Args:
+            made: the pass.
+            parameters: of the accounts that it touches.
+            more: the pass is known, and these are further parameters of it.
+            hooked: hooks of the script, which our own passes do not call, may have changed what came.
+            averaged: its gradients are means over the processes of the training.
+        """
+        if not more:
+            self._know(made)
+        if averaged:
+            self.averaged.add(self._number)
+        for p in parameters:
+            parts = made.parts(p)
+            if p.grad is None or not (parts or p in self.accounts):
+                continue
+            account = self.accounts.setdefault(p, Account())
+            now = dense(p.grad.detach())
+            if parts:
+                own = p._backward_hooks or p._post_accumulate_grad_hooks
+                add(account.held, _as_they_came(p, parts, account, now) if hooked or own else parts)
+                account.held_by.add(self._number)
+                account.stepped = False
+            if (parts or account.known) and (account.left is None or not same(account.left, now)):
+                account.left = now.clone()
+
+    def take(self, made: Pass) -> None:
+        """Gradients were taken with autograd.grad: ``.grad`` does not hold them."""
+        self._know(made)
+        for p in made.parameters:
+            account = self.accounts.setdefault(p, Account())
+            add(account.aside, made.parts(p))
+            account.aside_by.add(self._number)
+
+    def feed(self, made: Pass) -> None:
+        """A step is given these gradients and no others."""
+        self._know(made)
+        for p in made.parameters:
+            parts = made.parts(p)
+            account = self.accounts[p] = Account(parts, held_by={self._number})
+            account.left = torch.stack(list(parts.values())).sum(0) if len(parts) > 1 else next(iter(parts.values()))
+            self.given.add(p)
+
+    def look(self) -> bool:
+        """See what the script has done to ``.grad`` since the last pass: zeroed it, or rescaled it.
+
+        Returns whether gradients that are not finite were zeroed without a step, as GradScaler does.
+        """
+        overflow = False
+        for p, account in self.accounts.items():
+            left, now = account.left, None if p.grad is None else dense(p.grad.detach())
+            if left is None or p in self.given:
+                continue
+            if now is None or not nonzero(now):
+                if nonzero(left):
+                    overflow |= not account.stepped and not bool(torch.isfinite(left).all())
+                    account.empty()
+                else:
+                    # It was zero from the start: whether it was zeroed makes no difference to any gradient.
+                    account.drop()
+            elif not account.held or same(now, left):
+                account.known = True
+            else:
+                factor = factors({p: now}, {p: left})[p] if p.numel() > 1 else None
+                account.known = factor is not None
+                if factor is not None:
+                    account.held = {part: gradient * factor for part, gradient in account.held.items()}
+                    account.left = now.clone()
+        return overflow
+
+    def look_after(self, made: Pass) -> None:
+        """The same where the gradients of a pass are in ``.grad`` already: what was stepped by may have been zeroed."""
+        for p, account in self.accounts.items():
+            left, fresh = account.left, list(made.parts(p).values())
+            if account.stepped and left is not None and fresh and p.grad is not None:
+                new, now = torch.stack(fresh).sum(0), dense(p.grad.detach())
+                if torch.linalg.vector_norm(now - new) <= torch.linalg.vector_norm(now - new - left):
+                    account.drop()
+
+    def drop_held(self) -> None:
+        """Another evaluation of a closure begins: the gradients of the one before are no part of it."""
+        for p, account in self.accounts.items():
+            if account.left is not None and (p.grad is None or not p.grad.any()):
+                account.drop()
+
+    def stepped(self, parameters: Iterable[Tensor]) -> None:
+        """An optimizer has stepped by the gradients of these parameters."""
+        for p in parameters:
+            account = self.accounts.get(p)
+            if account is None:
+                continue
+            left = account.left
+            if p in self.given or left is None or p.grad is None or not same(left, dense(p.grad.detach())):
+                # What lies in .grad from here on is something else, or nothing.
+                del self.accounts[p]
+            else:
+                account.aside, account.aside_by, account.stepped = {}, set(), True
+        self.given.clear()
+
+    def close_step(self) -> None:
+        """The training step is over; what lies in ``.grad`` still may serve a later one."""
+        self.passes = {}
+        if self.averaged:
+            self.averaged &= {number for account in self.accounts.values() for number in account.held_by}
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.accounts, self.passes, self.given = {}, {}, set()
+
+    def copy(self) -> Ledger:
+        """The books as they stand."""
+        accounts = {
+            p: dataclasses.replace(
+                account,
+                held=dict(account.held),
+                aside=dict(account.aside),
+                held_by=set(account.held_by),
+                aside_by=set(account.aside_by),
+            )
+            for p, account in self.accounts.items()
+        }
+        return dataclasses.replace(self, accounts=accounts, passes=dict(self.passes), given=set(self.given))
+
+    def _know(self, made: Pass) -> None:
+        self._number += 1
+        self.passes[self._number] = made
+        for task, gradients in made.gradients.items():
+            for p, gradient in gradients.items():
+                self.reaches(made.part(task), p, gradient)
+        for task in made.gradients:
+            self.tasks.setdefault(made.part(task).root, set()).add(task)
+        if made.expanded:
+            self.expanded.add(made.root)
+
+    def reaches(self, part: Part, parameter: Tensor, gradient: Tensor) -> None:
+        """A pass has given a parameter this gradient."""
+        reached = self.reached.setdefault(parameter, set())
+        # All zero says nothing: one node of a compiled graph gives every head a gradient of every loss.
+        if part not in reached and nonzero(gradient):
+            reached.add(part)
+            if len(reached) > 1:
+                self.met |= reached
+
+    def read(self, parameters: Iterable[Tensor], grad_scale: float = 1.0) -> dict[Tensor, Tensor]:
+        """The gradients that a step now would be fed: copies, which the step cannot change.
+
+        Args:
+            parameters: those that the optimizer steps.
+            grad_scale: factor on ``.grad`` that the optimizer itself will take out of it (fused with GradScaler).
+        """
+        totals = {}
+        for p in parameters:
+            account = self.accounts.get(p)
+            left = None if account is None else account.left
+            if p in self.given and left is not None:
+                totals[p] = left
+            elif p.grad is not None:
+                now = dense(p.grad.detach())
+                kept = left if left is not None and same(now, left) else now.clone()
+                totals[p] = kept if grad_scale == 1.0 else kept / grad_scale
+        return totals

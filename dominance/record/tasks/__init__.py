@@ -1,0 +1,1 @@
+"""Which scalar of a training belongs to which task, as far as its graph and its source tell."""

@@ -1,0 +1,1 @@
+"""Rows of a recording, and where they go."""

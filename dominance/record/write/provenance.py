@@ -1,0 +1,90 @@
+"""Where a run comes from: versions, optimizers, and the commit of the script."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dominance.record.split.steppers import Splits
+from dominance.schema import STATE_DOMINATED
+
+_MOST_GROUPS = 20
+# Entries of a group that list its parameters.
+_LISTS = ("params", "param_names")
+
+
+def describe(attributor: Splits) -> dict[str, Any]:
+    """An optimizer: its class, the hyper-parameters of its groups, and how its steps are split."""
+    optimizer = attributor.optimizer
+    groups = [
+        {name: _plain(value) for name, value in group.items() if name not in _LISTS and _is_plain(value)}
+        for group in optimizer.param_groups[:_MOST_GROUPS]
+    ]
+    found = {"class": type(optimizer).__name__, "groups": groups, "note": attributor.note}
+    return found | ({STATE_DOMINATED: True} if getattr(attributor, "state_dominated", False) else {})
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a group's entry is a hyper-parameter; code and tensors of many numbers are none."""
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    if isinstance(value, Tensor):
+        return value.numel() == 1
+    return value is None or isinstance(value, (int, float, bool, str))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return value.item() if isinstance(value, Tensor) else value
+
+
+def versions() -> dict[str, str]:
+    """Versions of what made the run."""
+    found = {"python": platform.python_version(), "torch": torch.__version__}
+    for package in ("dominance", "numpy", "zarr"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            # Run from a source tree that is not installed.
+            found[package] = "unknown"
+    return found
+
+
+def git_commit(script: str | None) -> str | None:
+    """Commit of the repository that the script lies in; None where there is none.
+
+    Read from the repository's files: starting a process would touch the script's warning filters.
+    """
+    folder = Path(script).resolve().parent if script is not None and Path(script).exists() else None
+    for parent in () if folder is None else (folder, *folder.parents):
+        git = parent / ".git"
+        try:
+            if git.is_file():
+                git = parent / git.read_text().removeprefix("gitdir:").strip()
+            if git.is_dir():
+                return _head(git)
+        except (OSError, UnicodeDecodeError):
+            # A repository that cannot be read: the attribute is then empty.
+            return None
+    return None
+
+
+def _head(git: Path) -> str | None:
+    head = (git / "HEAD").read_text().strip()
+    if not head.startswith("ref: "):
+        return head
+    name = head.removeprefix("ref: ")
+    common = git / "commondir"
+    shared = (git / common.read_text().strip()).resolve() if common.exists() else git
+    for place in (git / name, shared / name):
+        if place.exists():
+            return place.read_text().strip()
+    packed = shared / "packed-refs"
+    lines = packed.read_text().splitlines() if packed.exists() else []
+    return next((line.split()[0] for line in lines if line.endswith(f" {name}")), None)

@@ -1,0 +1,337 @@
+"""One recorded step becomes one row: exact statistics per layer, and the kept coordinates."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from dominance.record.parameters import Named
+from dominance.record.split.packs import Pack, Packed
+from dominance.record.split.products import Products, inner_products
+from dominance.record.split.splits import GradientSplit, StepSplit
+from dominance.record.write.sampling import Sample
+from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, UPDATE_PARTS, Layout
+
+Array = npt.NDArray[np.generic]
+
+_OF_TOTAL = {name: position for position, name in enumerate(TOTAL_STATISTICS)}
+_OF_TASK = {name: position for position, name in enumerate(TASK_STATISTICS)}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one parameter lies in the rows: its layer, and its kept coordinates."""
+
+    layer: int
+    columns: slice
+    index: Tensor
+
+
+@dataclass(frozen=True)
+class PackPlace:
+    """Where several parameters that are packed lie in the rows."""
+
+    layers: npt.NDArray[np.int64]
+    """Of each run of parameters of one layer."""
+    starts: npt.NDArray[np.int64]
+    """Where each run begins in the pack."""
+    first: list[Tensor]
+    """The first parameter of each run."""
+    columns: slice | npt.NDArray[np.int64]
+    """The kept coordinates in the rows, and in the pack."""
+    source: slice | npt.NDArray[np.int64]
+
+
+def _place_of(pack: Pack, places: Sequence[Place]) -> PackPlace:
+    layers = np.array([place.layer for place in places])
+    first = np.flatnonzero(np.diff(layers, prepend=-1))
+    columns = np.concatenate([np.arange(place.columns.start, place.columns.stop) for place in places])
+    source = np.concatenate([start + place.index.numpy() for start, place in zip(pack.starts, places, strict=False)])
+    return PackPlace(
+        layers[first], pack.starts[first], [pack.members[i] for i in first], _as_slice(columns), _as_slice(source)
+    )
+
+
+def _as_slice(numbers: npt.NDArray[np.int64]) -> slice | npt.NDArray[np.int64]:
+    """The same as a slice where they follow each other: it is read without a copy."""
+    if len(numbers) and (np.diff(numbers) == 1).all():
+        return slice(int(numbers[0]), int(numbers[-1]) + 1)
+    return numbers
+
+
+class RowShape:
+    """Positions of everything in a row, fixed when the run is laid out; tasks may be added later."""
+
+    def __init__(self, layout: Layout, named: Sequence[Named], sample: Sample) -> None:
+        self.layout = layout
+        self.coords = len(sample.parameter)
+        self.products = Products()
+        self._tiles: dict[tuple[Tensor, int], Place] = {}
+        self._packs: WeakKeyDictionary[Pack, PackPlace] = WeakKeyDictionary()
+        bounds = np.searchsorted(sample.parameter, np.arange(len(named) + 1))
+        layers = {name: position for position, name in enumerate(layout.layers)}
+        self.places = {
+            entry.tensor: Place(
+                layers[entry.layer],
+                slice(int(bounds[i]), int(bounds[i + 1])),
+                torch.from_numpy(sample.index[bounds[i] : bounds[i + 1]]),
+            )
+            for i, entry in enumerate(named)
+        }
+
+    def pack(self, pack: Pack) -> PackPlace:
+        """Where the coordinates of several parameters lie."""
+        known = self._packs.get(pack)
+        if known is None:
+            known = self._packs[pack] = _place_of(pack, [self.places[p] for p in pack.members])
+        return known
+
+    def tile(self, parameter: Tensor, place: slice) -> Place:
+        """Where some of a parameter's coordinates lie."""
+        known = self._tiles.get((parameter, place.start))
+        if known is None:
+            whole = self.places[parameter]
+            first, last = np.searchsorted(whole.index.numpy(), [place.start, place.stop]).tolist()
+            start = whole.columns.start
+            columns, index = slice(start + first, start + last), whole.index[first:last] - place.start
+            known = self._tiles[parameter, place.start] = Place(whole.layer, columns, index)
+        return known
+
+
+def _cut(total: Tensor, gradient: GradientSplit, place: slice) -> tuple[Tensor, GradientSplit]:
+    """The same of some coordinates."""
+    residual, unexplained = (
+        None if each is None else each.reshape(-1)[place] for each in (gradient.residual, gradient.unexplained)
+    )
+    tasks = {name: each.reshape(-1)[place] for name, each in gradient.tasks.items()}
+    return total.reshape(-1)[place], GradientSplit(tasks, residual, unexplained)
+
+
+class Row:
+    """The row of one training step, filled one parameter at a time; what it has taken in can be let go."""
+
+    @property
+    def solo(self) -> bool:
+        """Whether it has a place for solo updates."""
+        return self._shape.layout.attribution != "additive"
+
+    def __init__(self, shape: RowShape, tasks: Sequence[str], *, step: int, epoch: int) -> None:
+        self._shape = shape
+        self._tasks = {name: position for position, name in enumerate(tasks)}
+        k, n, m = len(tasks), shape.coords, len(shape.layout.layers)
+        solo = shape.layout.attribution != "additive"
+        self._per_task = ["gradient/gradient", "update/update", *(["update/solo"] if solo else [])]
+        self._per_coord = ["gradient/total", "update/total", *(f"update/{part}" for part in UPDATE_PARTS)]
+        self.values: dict[str, Array] = {
+            **{path: np.zeros((k, n), np.float32) for path in self._per_task},
+            **{path: np.zeros(n, np.float32) for path in self._per_coord},
+            "layer/task": np.zeros((m, k, len(TASK_STATISTICS))),
+            "layer/total": np.zeros((m, len(TOTAL_STATISTICS))),
+            "layer/gram": np.zeros((m, k, k)),
+            "learning_rate/value": np.full(m, np.nan),
+            "loss/loss": np.full(k, np.nan),
+            "loss/weight": np.full(k, np.nan),
+            "loss/total": np.array(np.nan),
+            "closure": np.array(np.nan),
+            "skipped": np.array(0, np.int8),
+            "step": np.array(step, np.int64),
+            "epoch": np.array(epoch, np.int64),
+            "time": np.array(time.time()),
+        }
+        self._task_axes: dict[str, tuple[int, ...]] = {"layer/task": (1,), "layer/gram": (1, 2)}
+        self._task_axes |= dict.fromkeys((*self._per_task, "loss/loss", "loss/weight"), (0,))
+        if not solo:
+            self.values["layer/task"][:, :, _OF_TASK["solo_sq"]] = np.nan
+
+    def knows(self, task: str) -> bool:
+        """Whether the run has a task of this name."""
+        return task in self._tasks
+
+    @property
+    def parameters(self) -> Set[Tensor]:
+        """Those that the run records."""
+        return self._shape.places.keys()
+
+    def holds(self, parameter: Tensor) -> bool:
+        """Whether the run records this parameter."""
+        return parameter in self._shape.places
+
+    def losses(self, loss: Mapping[str, float], weight: Mapping[str, float], total: float) -> None:
+        """Each task's unweighted loss and its weight, and the sum that backward() was called on."""
+        for name, value in loss.items():
+            self.values["loss/loss"][self._tasks[name]] = value
+        for name, value in weight.items():
+            self.values["loss/weight"][self._tasks[name]] = value
+        self.values["loss/total"] = np.array(total)
+
+    def widen(self, tasks: Sequence[str]) -> None:
+        """Make room for tasks that came up after the row was begun."""
+        more = len(tasks) - len(self._tasks)
+        if more == 0:
+            return
+        self._tasks = {name: position for position, name in enumerate(tasks)}
+        for path, axes in self._task_axes.items():
+            old = self.values[path]
+            fill = np.nan if path.startswith("loss/") else 0
+            self.values[path] = np.pad(
+                old, [(0, more if axis in axes else 0) for axis in range(old.ndim)], constant_values=fill
+            )
+
+    def outside(self, parameter: Tensor, moved: Tensor, taken: Tensor, gradients: Sequence[GradientSplit]) -> None:
+        """Take in what else moved a parameter between the start of this step and the start of the next.
+
+        Args:
+            moved: by how much, beyond the steps of optimizers.
+            taken: the steps.
+            gradients: what was fed to it, split.
+        """
+        place = self._shape.places[parameter]
+        beside = np.asarray(self.values["update/outside"][place.columns], np.float32)  # a pull within the step
+        self.values["update/outside"][place.columns] = beside + _kept(moved, place.index)
+        self.values["update/total"][place.columns] = _kept(taken + moved, place.index)
+        tasks = [(name, g) for split in gradients for name, g in split.tasks.items()]
+        totals = [split.total for split in gradients if split.total is not None]
+        products = inner_products([moved, taken, *totals, *(g for _, g in tasks)])[0]
+        sums = self.values["layer/total"][place.layer]
+        sums[_OF_TOTAL["outside_sq"]] += products[0]
+        sums[_OF_TOTAL["update_sq"]] += products[0] + 2 * products[1]
+        sums[_OF_TOTAL["gradient_dot_update"]] += products[2 : 2 + len(totals)].sum()
+        for (name, _), product in zip(tasks, products[2 + len(totals) :], strict=True):
+            self.values["layer/task"][place.layer, self._tasks[name], _OF_TASK["gradient_dot_update"]] += product
+
+    def skip(self) -> None:
+        """The gradients of this step were thrown away: nothing moved, and the gradients mean nothing."""
+        self.values["skipped"] = np.array(1, np.int8)
+        for path in ("gradient/gradient", "gradient/total", "layer/task", "layer/total", "layer/gram"):
+            self.values[path] = np.full_like(self.values[path], np.nan)
+
+    def add(self, parameter: Tensor, rate: float, total: Tensor, gradient: GradientSplit, step: StepSplit) -> None:
+        """Take in one parameter: its gradient, split, and its step, split.
+
+        Args:
+            parameter: a recorded parameter.
+            rate: learning rate of its group.
+            total: the gradient that the optimizer was fed, dense.
+            gradient: the parts of all of it.
+            step: of all coordinates, or of a tile of them.
+        """
+        place = self._shape.places[parameter]
+        if step.place is not None:
+            place, total, gradient = self._shape.tile(parameter, step.place), *_cut(total, gradient, step.place)
+        additive = not np.isnan(step.closure) or step.place is not None
+        self.values["learning_rate/value"][place.layer] = rate
+        self._statistics(place.layer, total, gradient, step, additive=additive)
+        per_task = {"gradient/gradient": gradient.tasks, "update/update": step.tasks, "update/solo": step.solo}
+        index = place.index
+        for path in self._per_task:
+            for name, tensor in per_task[path].items():
+                self.values[path][self._tasks[name], place.columns] = _kept(tensor, index)
+            if path == "update/update" and not additive:
+                self.values[path][:, place.columns] = np.nan
+        per_coord = {
+            "gradient/total": total, "update/total": step.total, "update/residual": step.residual,
+            "update/unattributed": step.unattributed, "update/decay": step.decay, "update/outside": step.outside,
+        }  # fmt: skip
+        for path in self._per_coord:
+            part = per_coord[path]
+            if part is not None:
+                self.values[path][place.columns] = _kept(part, index)
+        if additive:
+            # A step that is not far above the spacing of theta cannot be known better than that spacing.
+            known_to = 0.0 if np.isnan(step.rounding) else step.rounding
+            self.values["closure"] = np.fmax(self.values["closure"], max(step.closure - known_to, 0.0))
+
+    def add_packed(self, packed: Packed, rates: Mapping[Tensor, Any]) -> None:
+        """``add``, of several parameters whose steps were split together."""
+        place, values = self._shape.pack(packed.pack), self.values
+        tasks = [self._tasks[name] for name in packed.pack.names]
+        values["learning_rate/value"][place.layers] = [float(rates[p]) for p in place.first]
+        columns, source = place.columns, place.source
+        for path, rows in (("gradient/gradient", packed.gradients), ("update/update", packed.shares)):
+            for task, row in zip(tasks, rows, strict=False):
+                values[path][task, columns] = row[source]
+        per_coord = ("gradient/total", "update/total", "update/residual", "update/unattributed", "update/decay")
+        for path, row in zip(per_coord, (*packed.numbers[:2], *packed.shares[len(tasks) :]), strict=True):
+            values[path][columns] = row[source]
+        self._packed_statistics(place, packed, tasks)
+        closure, rounding = packed.closures()
+        known = ~np.isnan(closure)
+        with np.errstate(invalid="ignore"):
+            # A step that is not far above the spacing of theta cannot be known better than that spacing.
+            excess = np.fmax(closure - rounding, 0.0)[known]
+        if len(excess):
+            values["closure"] = np.fmax(values["closure"], excess.max())
+        for i in np.flatnonzero(~known):
+            # Not finite: it has no parts.
+            known_place = self._shape.places[packed.pack.members[i]]
+            values["update/update"][:, known_place.columns] = np.nan
+            values["layer/task"][known_place.layer, :, _OF_TASK["update_sq"]] = np.nan
+
+    def _packed_statistics(self, place: PackPlace, packed: Packed, tasks: Sequence[int]) -> None:
+        wide = packed.numbers.astype(np.float64)
+        k, layers = len(tasks), place.layers
+        ends = [*place.starts[1:].tolist(), wide.shape[1]]
+        runs = [wide[: 2 + k, start:end] for start, end in zip(place.starts.tolist(), ends, strict=True)]
+        with np.errstate(invalid="ignore"):  # of gradients that are not finite
+            grams = np.stack([run @ run.T for run in runs])
+        squares = np.add.reduceat(np.square(wide[2 + k :]), place.starts, axis=1)
+        # Of what each part was fed, the tasks' are in the Gram matrix.
+        residual, _, _, unexplained, *shares = squares
+        of_total: dict[str, npt.NDArray[np.float64]] = {
+            "gradient_sq": grams[:, 0, 0], "update_sq": grams[:, 1, 1], "gradient_dot_update": grams[:, 0, 1],
+            "residual_gradient_sq": residual, "unexplained_gradient_sq": unexplained,
+            "residual_sq": shares[k], "unattributed_sq": shares[k + 1], "decay_sq": shares[k + 2],
+        }  # fmt: skip
+        for name, each in of_total.items():
+            np.add.at(self.values["layer/total"][:, _OF_TOTAL[name]], layers, each)
+        index = np.ix_(layers, np.array(tasks, dtype=np.int64))
+        products = {"gradient_sq": np.diagonal(grams, axis1=1, axis2=2)[:, 2:], "gradient_dot_update": grams[:, 1, 2:]}
+        products["update_sq"] = np.transpose(shares[:k]) if k else np.zeros((len(layers), 0))
+        for name, each in products.items():
+            np.add.at(self.values["layer/task"][:, :, _OF_TASK[name]], index, each)
+        each_pair = np.ix_(layers, np.array(tasks, dtype=np.int64), np.array(tasks, dtype=np.int64))
+        np.add.at(self.values["layer/gram"], each_pair, grams[:, 2:, 2:])
+
+    def _statistics(
+        self, layer: int, total: Tensor, gradient: GradientSplit, step: StepSplit, *, additive: bool
+    ) -> None:
+        """Add the inner products over all coordinates of the parameter to those of its layer."""
+        beside: list[tuple[str, str, Tensor | None]] = [("update", name, each) for name, each in step.tasks.items()]
+        beside += [("solo", name, tensor) for name, tensor in step.solo.items()]
+        beside += [("part", "residual_gradient_sq", gradient.residual), ("part", "residual_sq", step.residual)]
+        beside += [("part", "unattributed_sq", step.unattributed), ("part", "decay_sq", step.decay)]
+        beside += [("part", "outside_sq", step.outside), ("part", "unexplained_gradient_sq", gradient.unexplained)]
+        present = [(kind, name, tensor) for kind, name, tensor in beside if tensor is not None]
+        flat, squared = [total, step.total, *gradient.tasks.values()], [tensor for _, _, tensor in present]
+        gram, squares = self._shape.products.of(flat, squared)
+        sums = self.values["layer/total"][layer]
+        sums[_OF_TOTAL["gradient_sq"]] += gram[0, 0]
+        sums[_OF_TOTAL["update_sq"]] += gram[1, 1]
+        sums[_OF_TOTAL["gradient_dot_update"]] += gram[0, 1]
+        of_tasks = self.values["layer/task"][layer]
+        for (kind, name, _), square in zip(present, squares, strict=True):
+            if kind == "part":
+                sums[_OF_TOTAL[name]] += square
+            else:
+                of_tasks[self._tasks[name], _OF_TASK[f"{kind}_sq"]] += square
+        tasks = [self._tasks[name] for name in gradient.tasks]
+        of_tasks[tasks, _OF_TASK["gradient_sq"]] += gram.diagonal()[2:]
+        of_tasks[tasks, _OF_TASK["gradient_dot_update"]] += gram[1, 2:]
+        self.values["layer/gram"][layer][np.ix_(tasks, tasks)] += gram[2:, 2:]
+        if not additive:
+            self.values["layer/task"][layer, :, _OF_TASK["update_sq"]] = np.nan
+
+
+def _kept(tensor: Tensor, index: Tensor) -> npt.NDArray[np.float32]:
+    flat = tensor.detach().reshape(-1)
+    if len(index) != flat.numel():
+        flat = flat.index_select(0, index.to(flat.device))
+    return np.asarray(flat.float().cpu().numpy())

@@ -1,0 +1,355 @@
+"""Where rows go: lays the run out when the first one comes, and keeps it within its budget."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from dominance.config import RecordOptions
+from dominance.errors import BadOption, RecordingFailed
+from dominance.record.parameters import Named, ParameterTable
+from dominance.record.ranks.unwritten import Unwritten
+from dominance.record.split.steppers import Splits, Steppers
+from dominance.record.write.provenance import describe, git_commit, versions
+from dominance.record.write.rows import Row, RowShape
+from dominance.record.write.sampling import STEPS_IN_FIRST_HALF, Sample, Schedule, Stratum, sample_coordinates
+from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, UPDATE_PARTS, Layout, Parameter
+from dominance.store.lock import RunLock
+from dominance.store.writer import RunWriter
+from dominance.streams import write_line
+from dominance.visible import visible
+from dominance.words import weighted
+
+_SAMPLING_SEED = 0
+_MOST_EARLY = 10_000
+"""Metrics kept until a run is laid out: there may never be one."""
+
+
+class Sink:
+    """Owner of the run directory while it is recorded.
+
+    Args:
+        path: the run directory; made with the first row.
+        options: budget, rounding, glob over parameters.
+        attrs: what the caller knows of the run: script, argv.
+        overwrite, resume: as in ``RunWriter``.
+        first_step: number of the training step that comes first; None: 0, or the one after the last recorded.
+        lock: of the run directory, where the caller holds it; None: it is taken with the first row.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        options: RecordOptions,
+        attrs: Mapping[str, Any],
+        *,
+        overwrite: bool,
+        resume: bool,
+        first_step: int | None = None,
+        lock: RunLock | None = None,
+    ) -> None:
+        self.path = path
+        self.lock = lock
+        there = _recorded(path) if resume else None
+        self.first_step = first_step if first_step is not None else 0 if there is None else there.next_step
+        self._keep = None if there is None or first_step is None else there.before(first_step)
+        self._options = options
+        self._attrs = dict(attrs)
+        self._overwrite = overwrite
+        self._resume = resume
+        self._writer: RunWriter | Unwritten | None = None
+        self._silent = False
+        """Whether another process writes the run."""
+        self._shape: RowShape | None = None
+        self._tasks: list[str] = []
+        self._named: list[Named] = []
+        self._reach: dict[Tensor, list[str]] = {}
+        self._optimizers = 0
+        self._early: list[dict[str, Any]] = []
+        """Metrics that came before the run was laid out."""
+
+    @property
+    def laid_out(self) -> bool:
+        """Whether the run's shape is fixed."""
+        return self._writer is not None
+
+    @property
+    def spent(self) -> float:
+        """The share of the budget that rows have used."""
+        return 0.0 if self._writer is None else self._writer.spent
+
+    @property
+    def writer(self) -> RunWriter | Unwritten | None:
+        """The writer, once the run is laid out."""
+        return self._writer
+
+    @property
+    def silent(self) -> bool:
+        """Whether another process writes the run."""
+        return self._silent
+
+    def of_several(self, ranks: int, *, writes: bool) -> None:
+        """The run is that of several processes; all but one write nothing.
+
+        Args:
+            ranks: how many they are.
+            writes: whether it is this one that writes.
+        """
+        self._attrs["ranks"] = ranks
+        self._silent = not writes and self._writer is None
+        if self._silent and self.lock is not None:
+            self.lock.release()
+
+    def log(self, metrics: Mapping[str, float], *, step: int, epoch: int | None, task: str | None, split: str) -> None:
+        """Keep metrics of a task, or of all (None), at a step: in the run, or until it is laid out."""
+        for name, value in metrics.items():
+            event = {"step": step, "epoch": epoch, "task": task, "split": split, "name": name, "value": value}
+            if self._writer is not None:
+                self._writer.append_event(event)
+            elif len(self._early) < _MOST_EARLY:
+                self._early.append(event)
+
+    def announce(
+        self,
+        tasks: Sequence[str],
+        weights: Mapping[str, float],
+        residual: Sequence[str],
+        separate: Sequence[str],
+        columns: tuple[int, str | None] | None = None,
+    ) -> list[str]:
+        """What to tell the user of the tasks that were found; kept for the run's attributes.
+
+        Args:
+            columns: how many columns the one output has that the only loss is computed of, and the path of the module
+                that puts it out, where that is known.
+        """
+        weight_of = {name: weights.get(name) for name in tasks}
+        told = {
+            "task_weights": weight_of,
+            "residual_terms": list(residual),
+            "separate_terms": list(separate),
+        }
+        self._attrs |= told
+        if self._writer is not None:
+            self._writer.set_attrs(**told)
+        found = f"{len(tasks)} task{'' if len(tasks) == 1 else 's'}" + (f": {weighted(weight_of)}" if tasks else "")
+        found += f"; residual: {', '.join(residual)}" if residual else ""
+        found += f"; sharing no parameter: {', '.join(separate)}" if separate else ""
+        wanted = self._options.tasks
+        fix = 'name them before backward(): dominance.observe({"task_a": loss_a, "task_b": loss_b})'
+        if columns is not None and columns[1] is not None and self._attrs.get("recorded_by") == "dominance record":
+            line = shlex.join(["dominance", "record", "--columns", columns[1], *self._attrs["argv"]])
+            fix += f", or take the {columns[0]} columns of its output: {line}"
+        elif columns is not None:
+            fix += f", or the {columns[0]} columns of its output:"
+            fix += f" dominance.observe(columns=(OUTPUT, [{columns[0]} NAMES]))"
+        if wanted is not None and not set(wanted) <= set(tasks):
+            return [f"--tasks asks for {', '.join(wanted)}, found {found}; {fix}"]
+        return (
+            [found] if len(tasks) >= 2 or wanted is not None else [f"found {found}; dominance needs two or more; {fix}"]
+        )
+
+    def lay_out(
+        self,
+        table: ParameterTable,
+        tasks: Sequence[str],
+        reach: Mapping[Tensor, Sequence[str]],
+        steppers: Steppers,
+        schedule: Schedule,
+    ) -> None:
+        """Fix the parameters, layers and coordinates of the run.
+
+        Where the step of one optimizer is not linear, only solo updates exist for all, and the run is one of those.
+
+        Args:
+            tasks: names of the tasks that the first step is made of; more may be taken in later.
+            reach: tasks whose gradients lie in each parameter's ``.grad``, whether it is stepped by them or not.
+
+        Raises:
+            BadOption: no parameter matches the glob.
+        """
+        self._tasks = list(dict.fromkeys((*tasks, *(name for names in reach.values() for name in names))))
+        mine = [entry for entry in table.named.values() if entry.tensor not in table.copied]
+        self._named = [entry for entry in mine if self._options.records(entry.name)]
+        if not self._named:
+            raise BadOption(f"no parameter matches --params {self._options.params!r}", fix="give a glob like 'trunk.*'")
+        self._reach = {entry.tensor: [] for entry in self._named}
+        strata = [Stratum(e.layer, e.tensor.numel(), len(reach.get(e.tensor, ())) >= 2) for e in self._named]
+        count = self._affordable(len(self._tasks), solo=not steppers.linear)
+        sample = sample_coordinates(strata, count, seed=_SAMPLING_SEED)
+        layout = Layout(
+            tasks=self._tasks,
+            parameters=self._parameters(),
+            layers=list(dict.fromkeys(entry.layer for entry in self._named)),
+            coord_parameter=sample.parameter,
+            coord_index=sample.index,
+            coord_weight=sample.weight,
+            attribution=self._options.attribution if steppers.linear else "solo",
+            attrs={**self._attrs, **self._facts(sample, steppers.attributors, schedule)},
+        )
+        self._shape = RowShape(layout, [] if self._silent else self._named, sample)
+        self._optimizers = len(steppers.attributors)
+        self._writer = Unwritten() if self._silent else self._written(layout)
+        known = list(self._writer.tasks)
+        self._writer.grow_tasks([name for name in self._tasks if name not in known])
+        self._tasks = list(self._writer.tasks)
+        for event in self._early:
+            self._writer.append_event(event)
+        self._early = []
+
+    def _written(self, layout: Layout) -> RunWriter:
+        return RunWriter(
+            self.path,
+            layout,
+            budget=self._options.budget,
+            exact=self._options.exact,
+            overwrite=self._overwrite,
+            resume=self._resume,
+            keep=self._keep,
+            lock=self.lock,
+        )
+
+    @property
+    def tasks(self) -> list[str]:
+        """Names of the tasks of the run, in the order of its rows."""
+        return list(self._tasks)
+
+    @property
+    def optimizers(self) -> int:
+        """How many optimizers the run's attributes describe."""
+        return self._optimizers
+
+    def holds(self, parameter: Tensor) -> bool:
+        """Whether the run records this parameter."""
+        return parameter in self._reach
+
+    def row(self, step: int, epoch: int) -> Row:
+        """An empty row of the run's shape."""
+        assert self._shape is not None
+        return Row(self._shape, self._tasks, step=step, epoch=epoch)
+
+    def append(self, row: Row) -> bool:
+        """Write the row, in the background; False when it might not fit into the budget, and is left out."""
+        assert self._writer is not None
+        return self._writer.append(row.values)
+
+    def let_go(self) -> None:
+        """Hold no parameter any more; the run is over."""
+        self._shape, self._named, self._reach = None, [], {}
+
+    def close(self, *, complete: bool, **attrs: Any) -> None:
+        """Write what is left and end the run.
+
+        Raises:
+            RecordingFailed: the disk is full, or gone, and nobody has been told yet.
+        """
+        writer = self._writer
+        if writer is None:
+            return
+        try:
+            if not writer.failed:  # else it was said when it happened
+                writer.set_attrs(**attrs)
+                writer.close(complete=complete)
+        except OSError as error:
+            raise RecordingFailed(
+                f"{self.path}: could not be written to its end ({error.strerror})", fix="see whether the disk is full"
+            ) from error
+        finally:
+            writer.close(complete=False)
+
+    def take_in(self, tasks: Sequence[str], reach: Mapping[Tensor, Sequence[str]]) -> list[str]:
+        """Keep what a step shows: tasks that are new, which are returned, and which tasks reach each parameter."""
+        assert self._writer is not None
+        new = [name for name in tasks if name not in self._tasks]
+        if new:
+            self._writer.grow_tasks(new)
+            self._tasks += new
+        changed = False
+        for tensor, names in reach.items():
+            held = self._reach.get(tensor)
+            if held is not None and not set(names) <= set(held):
+                held += [name for name in names if name not in held]
+                changed = True
+        if changed:
+            self._writer.set_attrs(parameters=[parameter.to_json() for parameter in self._parameters()])
+        return new
+
+    def _parameters(self) -> list[Parameter]:
+        return [
+            Parameter(e.name, e.layer, tuple(e.tensor.shape), tuple(self._reach[e.tensor]), e.module)
+            for e in self._named
+        ]
+
+    def _affordable(self, tasks: int, *, solo: bool) -> int:
+        """Coordinates that each step can keep, so that half of the budget lasts for many steps."""
+        layers = len({entry.layer for entry in self._named})
+        exact = 8 * layers * (tasks * (len(TASK_STATISTICS) + tasks) + len(TOTAL_STATISTICS) + 1)
+        per_task = 3 if solo or self._options.attribution != "additive" else 2
+        per_coordinate = 4 * (per_task * tasks + 2 + len(UPDATE_PARTS))
+        room = self._options.budget / 2 / STEPS_IN_FIRST_HALF - exact
+        return max(int(room / per_coordinate), 4 * len(self._named))
+
+    def _facts(self, sample: Sample, attributors: Iterable[Splits], schedule: Schedule) -> dict[str, Any]:
+        """Attributes that say how the run was made."""
+        total = sum(entry.tensor.numel() for entry in self._named)
+        return {
+            "schedule": schedule.facts,
+            "sampling": {"kept": len(sample.parameter), "of": total, "seed": _SAMPLING_SEED},
+            "options": {k: v for k, v in dataclasses.asdict(self._options).items() if k != "quiet"},
+            "optimizers": [describe(attributor) for attributor in attributors],
+            "versions": versions(),
+            "seed": torch.initial_seed(),
+            "host": platform.node(),
+            "rank": int(os.environ.get("RANK", "0")),
+            "world_size": int(os.environ.get("WORLD_SIZE", "1")),
+            "git_commit": git_commit(self._attrs.get("script_path")),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Recorded:
+    """What a run holds already: the training steps of its rows, and of its events."""
+
+    steps: npt.NDArray[np.int64]
+    events: npt.NDArray[np.int64]
+
+    @property
+    def _sizes(self) -> tuple[int, int]:
+        return len(self.steps), len(self.events)
+
+    @property
+    def next_step(self) -> int:
+        """The training step that a resumed run goes on with."""
+        return int(self.steps[-1]) + 1 if len(self.steps) else 0
+
+    def before(self, step: int) -> tuple[int, int]:
+        """How many rows and events there are before those of this training step."""
+        later = [np.flatnonzero(numbers >= step) for numbers in (self.steps, self.events)]
+        rows, events = (int(at[0]) if len(at) else size for at, size in zip(later, self._sizes, strict=True))
+        return rows, events
+
+
+def _recorded(path: Path) -> _Recorded | None:
+    if not (path / "data.zarr").exists():
+        return None
+    from dominance.store.reader import open_run
+
+    run = open_run(path)
+    events = run["metric/event_step"].to_numpy() if "metric" in run.children else np.zeros(0, np.int64)
+    return _Recorded(run.dataset["step"].to_numpy(), events)
+
+
+def note(text: str) -> None:
+    """One line of ours on stderr."""
+    write_line(f"dominance: {visible(text)}", sys.stderr)

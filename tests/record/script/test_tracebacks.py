@@ -1,0 +1,53 @@
+"""Tracebacks show the script's frames and not the recorder's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from twice import python, wrapped
+
+# The recorder's hooks stand between a script and the code that it calls. A stand-in plays their part here; in the bare
+# script it is operator.call, which is written in C and leaves no frame.
+BETWEEN = """
+import operator, types
+module = types.ModuleType('dominance.record.guest.hooks')
+exec(compile('def call(function): return function()', 'hooks.py', 'exec'), vars(module))
+between = module.call if {through} else operator.call
+def deep():
+    return {{}}[1]
+"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "between(deep)",
+        "between(lambda: between(deep))",
+        "try:\n    between(deep)\nexcept KeyError as e:\n    raise ValueError(2) from e",
+        "try:\n    between(deep)\nexcept KeyError:\n    between(deep)",
+        "def kept():\n    try:\n        between(deep)\n    except KeyError as e:\n        return e\n"
+        "raise ExceptionGroup('g', [kept(), ExceptionGroup('h', [kept()])])",
+        "import threading\nt = threading.Thread(target=lambda: between(deep), name='w')\nt.start(); t.join()",
+    ],
+)
+def test_frames_of_the_hooks_are_left_out(tmp_path: Path, body: str) -> None:
+    (tmp_path / "train.py").write_text(BETWEEN.format(through=False) + body)
+    expected = python("train.py", cwd=tmp_path)
+    (tmp_path / "train.py").write_text(BETWEEN.format(through=True) + body)
+    assert "hooks.py" in python("train.py", cwd=tmp_path)[2]
+    code, out, err = wrapped("train.py", cwd=tmp_path)
+    assert (code, out, err.replace("through=True", "through=False")) == expected
+
+
+def test_a_fault_of_the_recorder_keeps_its_frames(tmp_path: Path) -> None:
+    (tmp_path / "with.py").write_text(
+        "import types\n"
+        "module = types.ModuleType('dominance.record.split.gradients')\n"
+        "exec(compile('def fails():\\n    raise TypeError(1)\\n', 'gradients.py', 'exec'), module.__dict__)\n"
+        "module.fails()\n"
+    )
+    code, _, err = wrapped("with.py", cwd=tmp_path)
+    assert code == 1
+    assert 'File "gradients.py", line 2, in fails' in err
+    assert "script.py" not in err

@@ -1,0 +1,74 @@
+"""Inner products of a tile, in float32 where that is good enough and in float64 where it is not."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from dominance.record.split.products import TILE, Products, single_precision
+
+torch.set_num_threads(1)
+
+SIZES = [1, 512, 4096, 4097, TILE]
+
+
+def randoms(size: int, count: int, scale: float = 1.0) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [scale * torch.randn(size, generator=generator) for _ in range(count)]
+
+
+def exact(tensors: list[Tensor]) -> np.ndarray:
+    wide = torch.stack(tensors).double()
+    return (wide @ wide.T).numpy()
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("scale", [1e-38, 1e-25, 1e-16, 1.0, 1e15, 1e25])
+def test_products_of_any_size_are_good_to_float32(size: int, scale: float) -> None:
+    tensors = randoms(size, 5, scale)
+    gram, squares = Products().of(tensors[:3], tensors[3:])
+
+    want = exact(tensors)
+    norms = np.sqrt(np.diag(want))
+    np.testing.assert_array_less(np.abs(gram - want[:3, :3]), 3e-7 * np.outer(norms[:3], norms[:3]))
+    np.testing.assert_allclose(squares, np.diag(want)[3:], rtol=3e-7)
+
+
+def test_one_small_tensor_among_large_ones_is_not_lost() -> None:
+    large, small = randoms(TILE, 2)
+    gram, squares = Products().of([large, 1e-30 * small], [1e-30 * small])
+
+    want = exact([large, 1e-30 * small])
+    np.testing.assert_allclose(gram[1, 1], want[1, 1], rtol=1e-6)
+    np.testing.assert_allclose(squares[0], want[1, 1], rtol=1e-6)
+
+
+def test_zeros_and_nan_are_what_they_are() -> None:
+    gram, squares = Products().of([torch.zeros(TILE)], [torch.full((TILE,), torch.nan)])
+
+    assert gram.tolist() == [[0]]
+    assert np.isnan(squares).all()
+
+
+def test_products_do_not_follow_what_the_script_asked_of_its_own() -> None:
+    tensors = randoms(TILE, 3)
+    torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+    try:
+        assert not single_precision()
+        gram, _ = Products().of(tensors)
+    finally:
+        torch.backends.mkldnn.matmul.fp32_precision = "none"
+    with torch.autocast("cpu", torch.bfloat16):
+        other, _ = Products().of(tensors)
+
+    assert single_precision()
+    np.testing.assert_allclose(gram, exact(tensors), rtol=1e-7)
+    np.testing.assert_allclose(other, exact(tensors), rtol=1e-7)
+
+
+def test_room_that_is_used_again_does_not_show() -> None:
+    products = Products()
+    products.of(randoms(TILE, 4))
+    gram, _ = products.of(randoms(4096, 2))
+
+    np.testing.assert_allclose(gram, exact(randoms(4096, 2)), atol=1e-3)
