@@ -24,6 +24,7 @@ from dominance_cli.reproduce import reproduce
 from dominance_cli.summary import summary
 from dominance_cli.train import train
 from dominance_cli.trying import try_
+from dominance_cli.watch import watch
 
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """The class of every mistake in the arguments; some versions of typer have it from click, others bring their own."""
@@ -71,6 +72,7 @@ app.command()(report)
 app.command()(summary)
 app.command()(compare)
 app.command()(info)
+app.command()(watch)
 app.command()(train)
 app.command()(reproduce)
 app.add_typer(figures)
@@ -99,7 +101,7 @@ def _commands() -> list[Any]:
     return list(app.registered_commands)
 
 
-_READERS = ("info", "report", "summary")
+_READERS = ("info", "report", "summary", "watch")
 
 
 def _leave_dask_out(command: str | None) -> None:
