@@ -1,7 +1,12 @@
+from dominance.optim.combiners.aligned_mtl import AlignedMTL as AlignedMTL
 from dominance.optim.combiners.bandit_mtl import BanditMTL as BanditMTL
 from dominance.optim.combiners.cagrad import CAGrad as CAGrad
+from dominance.optim.combiners.config import ConFIG as ConFIG
+from dominance.optim.combiners.db_mtl import DBMTL as DBMTL
 from dominance.optim.combiners.dwa import DWA as DWA
 from dominance.optim.combiners.equal_weight import EqualWeight as EqualWeight
+from dominance.optim.combiners.excess_mtl import ExcessMTL as ExcessMTL
+from dominance.optim.combiners.fairgrad import FairGrad as FairGrad
 from dominance.optim.combiners.famo import FAMO as FAMO
 from dominance.optim.combiners.graddrop import GradDrop as GradDrop
 from dominance.optim.combiners.gradnorm import GradNorm as GradNorm
@@ -15,8 +20,11 @@ from dominance.optim.combiners.nash_mtl import NashMTL as NashMTL
 from dominance.optim.combiners.pareto_mtl import ParetoMTL as ParetoMTL
 from dominance.optim.combiners.pcgrad import PCGrad as PCGrad
 from dominance.optim.combiners.rlw import RLW as RLW
+from dominance.optim.combiners.sdmgrad import SDMGrad as SDMGrad
 from dominance.optim.combiners.si import SI as SI
+from dominance.optim.combiners.stch import STCH as STCH
 from dominance.optim.combiners.torchjd import from_torchjd as from_torchjd
+from dominance.optim.combiners.upgrad import UPGrad as UPGrad
 from dominance.optim.combiners.uw import UW as UW
 from dominance.optim.engine.combiner import Combiner as Combiner
 from dominance.optim.engine.combiner import LossWeighting as LossWeighting

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dominance.optim.engine.checks import named_by
 from dominance.optim.engine.combiner import Combiner, Mixture
+from dominance.optim.engine.mixture import Rows
 from dominance.optim.engine.representation import Pull
 from dominance.optim.engine.rows import Matrix, Row, TaskGradients
 
@@ -95,23 +96,3 @@ class GradDrop(Combiner):
             kept = (side * signs > 0).to(gradient.dtype)
             rows.append(gradient * (kept.mul_(1 - leak).add_(leak) if leak else kept))
         return rows
-
-
-class Rows:
-    """Manipulated gradients that are there already, as a mixture.
-
-    Args:
-        gradients: of each task, manipulated.
-    """
-
-    def __init__(self, gradients: TaskGradients) -> None:
-        self.gradients = gradients
-
-    def total(self) -> Row:
-        return self.gradients.total()
-
-    def rows(self) -> TaskGradients:
-        return self.gradients
-
-    def weights(self) -> None:
-        return None

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from torch import Tensor
 
-from dominance.optim.engine.combiner import Combiner, Mixture
-from dominance.optim.engine.places import Loss
+from dominance.optim.engine.combiner import Mixture
+from dominance.optim.engine.histories import History, WithHistories
 from dominance.optim.engine.representation import Pull
 from dominance.optim.engine.rows import Matrix, Row, TaskGradients, gram_matrix, weighted_sum
 
 
-class MoCoGrad(Combiner):
+class MoCoGrad(WithHistories):
     """Where two gradients conflict, each gets some of the other's momentum (MoCoGrad paper, Algorithm 1, Eq. 8-9).
 
         for each task i:  ĝ_i = g_i + λ_t Σ_{j: GCD(g_i, g_j) > 1} ‖g_j‖ / ‖m_j‖ · m_j,    λ_t = λ / t^p
@@ -32,9 +31,7 @@ class MoCoGrad(Combiner):
       step, as the index t of Eq. 9 says; with K = 2 this is the same.
     - *Several conflicts.* Each j adds its term, and g_i is tested against g_j as it was (lines 6-10).
 
-    Momenta are kept for each task and shared parameter. That of a frozen parameter stays as it is, a new one begins at
-    zero. ``state_dict`` goes by the order in which parameters were first given: give all of the model's, with the
-    frozen ones. A task that is absent keeps its momentum; t counts steps, whoever is there.
+    Momenta are kept for each task and shared parameter, as ``WithHistories`` says. t counts steps, whoever is there.
 
     With ``representation`` (Sec. V of the paper, for speed) gradients, norms and momenta are those of the shared
     representation. A sample of one batch has nothing to do with the sample at its place in the next, so a momentum is
@@ -71,10 +68,9 @@ class MoCoGrad(Combiner):
         self.beta1 = beta1
         self.average = average
         self.decay_power = decay_power
-        self.momenta: dict[str, dict[int, Tensor]] = {}
-        """Task -> position of the parameter among all that were given, -1 for the representation -> its momentum."""
+        self.momenta: History = {}
+        """Of each task and parameter; of a representation at position -1."""
         self.steps = 0
-        self._given: list[weakref.ref[Tensor]] = []
 
     def mix(self, gradients: TaskGradients) -> Mixture:
         """Calibrate with the momenta that are there; then these move."""
@@ -107,29 +103,6 @@ class MoCoGrad(Combiner):
         )
         return Pull(total, np.ones(len(tasks)), None, parts)
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """As ``Combiner.load_state_dict``; momenta go to the parameters of the next step, by their order."""
-        super().load_state_dict(state)
-        self._given = []
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_given": []}
-
-    def _direct(
-        self, losses: Mapping[str, Loss], given: Sequence[Tensor], scale: float | None, *, retain_graph: bool
-    ) -> tuple[Sequence[Tensor], Row, Callable[[], None]] | None:
-        self._positions(given)  # the frozen ones have theirs, too
-        return super()._direct(losses, given, scale, retain_graph=retain_graph)
-
-    def _positions(self, parameters: Sequence[Tensor]) -> list[int]:
-        """The position of each parameter among all that were given by now."""
-        known = {id(p): i for i, ref in enumerate(self._given) if (p := ref()) is not None}
-        for p in parameters:
-            if id(p) not in known:
-                known[id(p)] = len(self._given)
-                self._given.append(weakref.ref(p))
-        return [known[id(p)] for p in parameters]
-
     def _calibration(
         self,
         gram: Matrix,
@@ -144,9 +117,9 @@ class MoCoGrad(Combiner):
             keys: positions of the parameters.
             points: where each momentum is spread over the samples, and has as many times its squared norm.
         """
-        self._need_finite(gram, tasks)
+        self.need_finite(np.diagonal(gram), tasks)
         self.steps += 1
-        momenta = [self._momentum(task, row, keys) for task, row in zip(tasks, rows, strict=True)]
+        momenta = [self._past(self.momenta, task, row, keys) for task, row in zip(tasks, rows, strict=True)]
         lengths = np.sqrt([float(np.diagonal(gram_matrix([row]))[0]) for row in momenta])
         if points is not None:
             lengths = lengths * np.sqrt([len(p) if p.dim() > 1 else 1 for p in points])
@@ -172,18 +145,6 @@ class MoCoGrad(Combiner):
                 moved = weighted_sum((*(m[i] for m in momenta), g), (*weights, 1 - self.beta1))
                 if moved is not None:
                     of_task[key] = moved
-
-    def _momentum(self, task: str, row: Row, keys: Sequence[int]) -> Row:
-        """The momentum of a task, None for zero, if it fits the gradient."""
-        momentum = [self.momenta.get(task, {}).get(key) for key in keys]
-        if any(m is not None and g is not None and m.shape != g.shape for m, g in zip(momentum, row, strict=True)):
-            raise ValueError(f"the momentum of {task} is of other parameters, or of another representation")
-        return momentum
-
-    def _need_finite(self, gram: Matrix, tasks: Sequence[str]) -> None:
-        broken = [task for task, norm in zip(tasks, np.diagonal(gram), strict=True) if not np.isfinite(norm)]
-        if broken:
-            raise FloatingPointError(f"the gradient of {', '.join(broken)} is not finite; nothing can be calibrated")
 
     def __repr__(self) -> str:
         return f"MoCoGrad(lam={self.lam}, beta1={self.beta1}, average={self.average!r})"

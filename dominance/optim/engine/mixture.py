@@ -54,6 +54,26 @@ class MatrixMixture:
         return None if self._diagonal is None else named(self.gradients.tasks, self._diagonal)
 
 
+class Rows:
+    """Manipulated gradients that are there already, as a mixture.
+
+    Args:
+        gradients: of each task, manipulated.
+    """
+
+    def __init__(self, gradients: TaskGradients) -> None:
+        self.gradients = gradients
+
+    def total(self) -> Row:
+        return self.gradients.total()
+
+    def rows(self) -> TaskGradients:
+        return self.gradients
+
+    def weights(self) -> None:
+        return None
+
+
 def tell(mixture: Mixture, scale: float | None) -> None:
     """Tell the listeners what is in ``.grad``."""
     if not listeners:

@@ -1,4 +1,4 @@
-"""Problems over the simplex of task weights, solved exactly: MGDA's min-norm point and CAGrad's."""
+"""Problems of task weights >= 0, solved exactly: MGDA's min-norm point, CAGrad's, and UPGrad's projections."""
 
 from __future__ import annotations
 
@@ -85,6 +85,39 @@ def conflict_averse(gram: Matrix, c: float) -> Matrix:
         lambda scaled: _follow(scaled, s, scaled @ part, c, highest), gram[np.ix_(used, used)] / sizes / sizes[:, None]
     )
     found[used] = y * length / sizes
+    return found
+
+
+def onto_dual_cone(gram: Matrix, part: Matrix) -> Matrix:
+    """The weights v >= part of the projection Σ v_i g_i of Σ part_i g_i onto the cone of all d with every g_i·d >= 0.
+
+    The dual of that projection is min vᵀGv over v >= part. It is the path of ``conflict_averse`` at λ = 0: the shortest
+    step after which no inner product is negative.
+
+    Args:
+        gram: G, shape (K, K), float64, symmetric positive semidefinite.
+        part: shape (K,).
+
+    Returns:
+        v, shape (K,), float64. Where gradients are linearly dependent other weights may make the same vector.
+
+    Raises:
+        SolverFailed: rounding kept the path from its end.
+
+    Source: Quinton and Rey 2024 (UPGrad), Proposition 1, of which this is the exact solution.
+    """
+    norms = np.sqrt(np.diagonal(gram))
+    found = part.astype(np.float64)
+    used = np.flatnonzero(norms)
+    start = gram @ part
+    length = math.sqrt(max(float(part @ start), 0.0))
+    if length <= 1e-15 * float(np.abs(part) @ norms):
+        return found
+    sizes = norms[used]
+    ones, of_unit = np.ones(len(used)), part[used] * sizes / length
+    unit = gram[np.ix_(used, used)] / sizes / sizes[:, None]
+    y = _repaired(lambda scaled: _follow(scaled, ones, scaled @ of_unit, math.inf, 0.0), unit)
+    found[used] += y * length / sizes
     return found
 
 
