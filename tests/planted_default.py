@@ -19,7 +19,7 @@ from planted_study import Outcome, outcome_of
 import dominance
 from dominance.analyse.verdict.finding import Verdict
 from dominance.config import RecordOptions
-from dominance.record.session import ScriptSession
+from dominance.record.script.session import ScriptSession
 
 STEPS = (100, 132, 200, 300, 500, 700)
 

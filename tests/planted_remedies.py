@@ -22,7 +22,7 @@ import dominance
 from dominance.config import RecordOptions
 from dominance.cure.applied import Applied
 from dominance.cure.choice import Choice, choose
-from dominance.record.session import ScriptSession
+from dominance.record.script.session import ScriptSession
 
 METHODS = "adatask,imtl-g,uw,pcgrad,mocograd,cagrad,db-mtl,fairgrad"
 CAUSES = [cause for cause, named in planted_script.CAUSES.items() if named]

@@ -22,15 +22,17 @@ from dominance.benchmarks.train.methods import build, method
 from dominance.config import RecordOptions
 from dominance.cure.applied import Applied
 from dominance.cure.choice import Choice, choose
-from dominance.record.session import ScriptSession
+from dominance.record.script.session import ScriptSession
 
 TASKS = ("first_loss", "second_loss")
 BATCH, RUN, TIMED = 256, 400, 30
 
 
-def cpu(action: Callable[[], None]) -> float:
+def cpu(step: Callable[[], None], count: int) -> float:
+    """Seconds of so many steps."""
     start = time.process_time()
-    action()
+    for _ in range(count):
+        step()
     return time.process_time() - start
 
 
@@ -80,26 +82,25 @@ def measure(name: str, width: int, depth: int, rounds: int) -> None:
     between: list[float] = []
     whole: list[float] = []
 
-    def several(step: Callable[[], None], count: int) -> Callable[[], None]:
-        return lambda: [step() for _ in range(count)] and None
-
     with TemporaryDirectory() as folder:
         for turn in range(rounds):
             step = by_hand(name, width, depth, x)
             step()
-            hand.append(cpu(several(step, TIMED)) / TIMED)
+            hand.append(cpu(step, TIMED) / TIMED)
             session = session_of(choose(name), Path(folder) / f"{turn}", every=10**6, burst=1)
             step = script(width, depth, x)
-            several(step, 3)()
-            between.append(cpu(several(step, TIMED)) / TIMED)
+            cpu(step, 3)
+            between.append(cpu(step, TIMED) / TIMED)
             session.finish("complete")
         for turn in range(max(1, rounds // 4)):
             step = by_hand(name, width, depth, x)
-            reference = cpu(several(step, RUN))
+            reference = cpu(step, RUN)
             path = Path(folder) / f"whole-{turn}"
             session = session_of(choose(name), path)
-            taken = cpu(several(script(width, depth, x), RUN))
-            taken += cpu(lambda session=session: session.finish("complete"))
+            taken = cpu(script(width, depth, x), RUN)
+            start = time.process_time()
+            session.finish("complete")
+            taken += time.process_time() - start
             whole.append(taken / reference)
     base = median(hand)
     print(f"{name:10} width {width:4}: by hand {base * 1e3:6.2f} ms a step; ", end="")
