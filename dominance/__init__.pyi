@@ -52,11 +52,11 @@ from dominance.plots.verdict import plot_verdict as plot_verdict
 from dominance.record.evaluation import evaluate as evaluate
 from dominance.record.metrics import log as log
 from dominance.record.recorder import Recorder as Recorder
-from dominance.record.tasks.columns import by_class as by_class
-from dominance.record.tasks.columns import by_column as by_column
-from dominance.record.tasks.columns import by_group as by_group
-from dominance.record.tasks.columns import by_part as by_part
 from dominance.record.tasks.named import observe as observe
+from dominance.record.tasks.shares import by_class as by_class
+from dominance.record.tasks.shares import by_column as by_column
+from dominance.record.tasks.shares import by_group as by_group
+from dominance.record.tasks.shares import by_part as by_part
 from dominance.store.reader import open_run as open_run
 from dominance.store.reader import open_runs as open_runs
 

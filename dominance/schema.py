@@ -202,6 +202,10 @@ METRIC_ARRAYS = [
 ]
 """The long table behind ``Recorder.log_metrics``; task, split, name are codes into the attribute ``metric_names``."""
 
+GROUPS = "groups"
+"""The split in metric/* of how many ``examples`` (or ``tokens``) of a recorded step are the event's task's, where tasks
+are groups of examples."""
+
 AFFINITY = "affinity"
 """The split of lookahead affinities in metric/*: of the event's task on the task that the metric is named after."""
 

@@ -59,6 +59,7 @@ def open_pass(run: Recording, roots: list[Root], inputs: Sequence[Tensor] | None
             run.step.spoiled = UNNAMED
             return
         run.step.open = _opened(run, found, roots, inputs) if found.tasks else None
+        run.step.count(found)
     _remark(run, found)
 
 
@@ -111,7 +112,10 @@ def _opened(run: Recording, found: Found, roots: Sequence[Root], inputs: Sequenc
         capture = LeafCapture([*trainable, *between])
         return OpenPass(found, {found.tasks[0].name: capture.gradients}, {}, capture)
     opened = OpenPass(
-        found, gradients_of(found.tasks, [*trainable, *between]), gradients_of(found.beside, trainable), None
+        found,
+        gradients_of(found.tasks, [*trainable, *between], run.apart if found.by_shares else None),
+        gradients_of(found.beside, trainable),
+        None,
     )
     for task in (*found.tasks, *found.beside):
         task.edges.clear()  # nodes: they would keep the graph alive until the step

@@ -6,6 +6,7 @@ from dominance.record.recording import Recording
 from dominance.record.split.fed import Fed, Losses, joined, losses_of, reach_of, tasks_of
 from dominance.record.step import Step
 from dominance.record.write.rows import Row
+from dominance.schema import GROUPS
 
 NO_PASS = "no backward() was seen whose gradients the optimizer was fed"
 
@@ -78,6 +79,18 @@ def row_of(run: Recording, found: Fed) -> Row:
 def _hand_over(run: Recording, row: Row) -> None:
     if run.sink.append(row):
         run.books.row(run.step.number, row)
+        _counts(run)
     elif not run.full:
         run.full = True
         run.say(f"the budget is used up at step {run.step.number}: steps are left out (--budget for more)")
+
+
+def _counts(run: Recording) -> None:
+    """How many examples of each group the step saw; of a group that none of its batches has, none."""
+    step = run.step
+    if step.counts:
+        run.announcement.groups |= dict.fromkeys(step.counts)
+        for name in run.announcement.groups:
+            run.sink.log(
+                {step.unit: step.counts.get(name, 0)}, step=step.number, epoch=run.epoch, task=name, split=GROUPS
+            )

@@ -18,6 +18,7 @@ from dominance.record.split.attribution import Attributor
 from dominance.record.split.copies import Copies
 from dominance.record.split.fed import Fed
 from dominance.record.split.ledger import Ledger
+from dominance.record.split.one_pass import Apart
 from dominance.record.split.steppers import Steppers
 from dominance.record.split.theta import Theta
 from dominance.record.step import Step, StepInProgress, learning_rates
@@ -41,6 +42,8 @@ class Announcement:
     """Losses that share no parameter with a task."""
     columns: tuple[int, str | None] | None = None
     """Columns of the output before the only loss, where there are such, and the path of the module that puts it out."""
+    groups: dict[str, None] = field(default_factory=dict)
+    """Tasks that are groups of examples, as far as they have come up."""
 
 
 class Recording:
@@ -88,6 +91,7 @@ class Recording:
         self.theta = Theta()
         self.hand = ByHand()
         self.copies = Copies(self.ledger, self.table)
+        self.apart = Apart()
         self.announcement = Announcement()
         self.not_as_asked: Callable[[], list[str]] = list
         """What the user asked for besides tasks and that is not there, in words."""

@@ -77,11 +77,21 @@ class Step:
     """The gradients that were taken between the losses and the parameters."""
     fed: list[Fed] = field(default_factory=list)
     row: Row | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    """How many examples or tokens each group has in the passes so far, where tasks are groups."""
+    unit: str = ""
+    """What is counted."""
 
     @property
     def over(self) -> bool:
         """Whether an optimizer has stepped: the next backward() belongs to another step."""
         return bool(self.stepped)
+
+    def count(self, found: Found) -> None:
+        """Add what a pass has of each group."""
+        self.unit = found.unit or self.unit
+        for name, number in found.counts.items():
+            self.counts[name] = self.counts.get(name, 0) + number
 
 
 def learning_rates(optimizer: Optimizer) -> dict[Tensor, Any]:

@@ -14,6 +14,7 @@ from dominance.optim.engine.start import Start
 from dominance.record.guest.hooks import dense
 from dominance.record.guest.limits import CannotLook
 from dominance.record.guest.silence import gathering
+from dominance.record.split.one_pass import Apart, sets_of
 from dominance.record.tasks.finder import FoundTask
 from dominance.record.tasks.graph import Edge, leaves
 
@@ -54,16 +55,33 @@ def several(
     return [[None if gradient is None else dense(gradient) for gradient in row] for row in found]
 
 
-def gradients_of(tasks: Sequence[FoundTask], parameters: Sequence[Tensor]) -> dict[str, dict[Tensor, Tensor]]:
-    """The same of several tasks, by name, and by parameter that a task reaches; what two of one name give is added."""
-    taken: dict[str, dict[Tensor, Tensor]] = {}
-    found = several([(task.edges, task.gradients) for task in tasks], parameters)
-    for task, per_parameter in zip(tasks, found, strict=True):
-        held = taken.setdefault(task.name, {})
-        for p, gradient in zip(parameters, per_parameter, strict=True):
-            if gradient is not None:
-                held[p] = held[p] + gradient if p in held else gradient
+def gradients_of(
+    tasks: Sequence[FoundTask], parameters: Sequence[Tensor], apart: Apart | None = None
+) -> dict[str, dict[Tensor, Tensor]]:
+    """The same of several tasks, by name, and by parameter that a task reaches; what two of one name give is added.
+
+    Args:
+        tasks: the tasks.
+        parameters: leaf tensors that need gradient.
+        apart: takes the gradients of tasks that are groups of examples, as far as it can, without a pass a group.
+    """
+    taken: dict[str, dict[Tensor, Tensor]] = {task.name: {} for task in tasks}
+    for together in [list(tasks)] if apart is None else sets_of(tasks):
+        known = {} if apart is None else apart.take(together, parameters)
+        for p, each in known.items():
+            for task, gradient in zip(together, each, strict=True):
+                _add(taken[task.name], p, dense(gradient))
+        left = [p for p in parameters if p not in known] if known else parameters
+        found = several([(task.edges, task.gradients) for task in together], left) if left else []
+        for task, per_parameter in zip(together, found, strict=bool(left)):
+            for p, reached in zip(left, per_parameter, strict=True):
+                if reached is not None:
+                    _add(taken[task.name], p, reached)
     return taken
+
+
+def _add(held: dict[Tensor, Tensor], parameter: Tensor, gradient: Tensor) -> None:
+    held[parameter] = held[parameter] + gradient if parameter in held else gradient
 
 
 def _by_accumulation(start: Start, parameters: Sequence[Tensor], beside: Sequence[Tensor]) -> list[Tensor | None]:

@@ -1,20 +1,15 @@
-"""Tasks as shares of the gradient through one tensor: the columns of an output that feeds one loss, groups of rows."""
+"""Losses that are computed entry by entry of one output: what each entry counts, and how many columns there are."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from math import prod
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
 
 from dominance.record.tasks.graph import Edge, Node, children, output_shape, saved_tensor, walk
-
-Shares = Mapping[str, Tensor]
-"""Task name -> its share of each entry of the tensor, of a shape that broadcasts to the tensor's."""
-MakesShares = Callable[[Tensor], Shares]
 
 MOST_COLUMNS = 1000
 """More are no tasks: classes of a vocabulary."""
@@ -36,149 +31,17 @@ _BY_ENTRY: dict[str, Callable[[Node], Tensor]] = {
     ),
 }
 _MEAN = 1
-_told: WeakIdKeyDictionary = WeakIdKeyDictionary()
-"""Tensor -> its shares, for as long as the tensor lives."""
-
-
-def by_column(names: Sequence[str]) -> MakesShares:
-    """Each column (entry of the last dimension) of a tensor is a task.
-
-    Args:
-        names: one for each column.
-
-    >>> sorted(by_column(["rain", "wind"])(torch.zeros(8, 2)))
-    ['rain', 'wind']
-    """
-    listed = [str(name) for name in names]
-
-    def shares(tensor: Tensor) -> Shares:
-        if tensor.dim() == 0 or tensor.shape[-1] != len(listed):
-            raise ValueError(
-                f"by_column was given {len(listed)} names for a tensor of shape {tuple(tensor.shape)}; "
-                "give one for each entry of its last dimension"
-            )
-        if len(set(listed)) != len(listed):
-            raise ValueError("by_column was given the same name twice; give each column one of its own")
-        eye = torch.eye(len(listed), dtype=tensor.dtype, device=tensor.device)
-        return dict(zip(listed, eye, strict=True))
-
-    return shares
-
-
-def by_group(ids: Sequence[object] | Tensor) -> MakesShares:
-    """The rows of each group (a data set, a domain, a user segment) are a task, named after its id.
-
-    Args:
-        ids: one for each row (entry of the first dimension).
-
-    >>> sorted(by_group(["news", "mail", "news"])(torch.zeros(3, 2)))
-    ['mail', 'news']
-    """
-    listed = [str(each) for each in (ids.tolist() if isinstance(ids, Tensor) else ids)]
-
-    def shares(tensor: Tensor) -> Shares:
-        if tensor.dim() == 0 or tensor.shape[0] != len(listed):
-            raise ValueError(
-                f"by_group was given {len(listed)} ids for a tensor of shape {tuple(tensor.shape)}; "
-                "give one for each entry of its first dimension"
-            )
-        shape = (-1, *[1] * (tensor.dim() - 1))
-        masks = {}
-        for name in dict.fromkeys(listed):
-            mask = torch.tensor([each == name for each in listed], dtype=tensor.dtype, device=tensor.device)
-            masks[name] = mask.reshape(shape)
-        return masks
-
-    return shares
-
-
-def by_class(target: Tensor, names: Sequence[str] | None = None) -> MakesShares:
-    """What belongs to each class of a target is a task: its rows, or its pixels.
-
-    Args:
-        target: the class of each entry of the tensor, whose dimension of classes (the second) it lacks; or of each
-            row. What is negative, as ``ignore_index``, is of no class.
-        names: of the classes, from 0 on; None for their numbers.
-
-    >>> sorted(by_class(torch.tensor([0, 2, 2]))(torch.zeros(3, 4)))
-    ['0', '2']
-    """
-
-    def shares(tensor: Tensor) -> Shares:
-        shape = tuple(target.shape)
-        if tensor.dim() < 1 or shape not in {tuple(tensor.shape[:1]), (*tensor.shape[:1], *tensor.shape[2:])}:
-            raise ValueError(
-                f"by_class was given a target of shape {shape} for a tensor of shape {tuple(tensor.shape)}; "
-                "give a class for each row, or for each entry without the dimension of classes, which is the second"
-            )
-        classes = [int(each) for each in torch.unique(target).tolist() if each >= 0]
-        if names is not None and classes and classes[-1] >= len(names):
-            raise ValueError(f"by_class was given {len(names)} names, and a target of class {classes[-1]}")
-        at = target if tensor.dim() == 1 else target.unsqueeze(1)
-        at = at.reshape(*at.shape, *[1] * (tensor.dim() - at.dim()))
-        called = [str(number) if names is None else names[number] for number in classes]
-        return {name: (at == number).to(tensor.dtype) for name, number in zip(called, classes, strict=True)}
-
-    return shares
-
-
-def by_part(**parts: Tensor) -> MakesShares:
-    """Parts of a tensor are tasks: regions of an image, stretches of a sequence, blocks of a vector.
-
-    Args:
-        parts: task name -> its share of each entry, of a shape that broadcasts to the tensor's; a mask of True and
-            False, or numbers.
-
-    >>> sorted(by_part(left=torch.tensor([True, False]), right=torch.tensor([False, True]))(torch.zeros(3, 2)))
-    ['left', 'right']
-    """
-
-    def shares(tensor: Tensor) -> Shares:
-        for name, part in parts.items():
-            try:
-                torch.broadcast_to(part, tensor.shape)
-            except RuntimeError:
-                raise ValueError(
-                    f"by_part was given {name} of shape {tuple(part.shape)} for a tensor of shape"
-                    f" {tuple(tensor.shape)}; give a shape that broadcasts to it"
-                ) from None
-        return {name: part.to(tensor.device, tensor.dtype) for name, part in parts.items()}
-
-    return shares
-
-
-def told(at: Tensor, shares: MakesShares | Shares) -> dict[str, Tensor]:
-    """Remember the shares of ``at``; returned is what to observe: the same tensor under each task's name.
-
-    Raises:
-        TypeError: ``at`` is no tensor that needs gradient, or the shares are none.
-        ValueError: the shares do not fit it.
-    """
-    if not isinstance(at, Tensor) or not at.requires_grad:
-        raise TypeError("observe(at=...) takes a tensor that needs gradient, like the logits before the loss")
-    made = shares(at) if callable(shares) else shares
-    if not isinstance(made, Mapping) or not all(isinstance(share, Tensor) for share in made.values()):
-        raise TypeError(
-            "shares takes by_column(names), by_group(ids), by_class(target), by_part(name=mask), or a mapping of"
-            " task names to share tensors"
-        )
-    masks = {str(name): share.detach().to(at.dtype).expand_as(at) for name, share in made.items()}
-    _told[at] = masks
-    return dict.fromkeys(masks, at)
-
-
-def shares_of(tensor: Tensor) -> Shares | None:
-    """The shares that the user told of this tensor."""
-    found: Shares | None = _told.get(tensor)  # type: ignore[no-untyped-call]
-    return found
 
 
 def share_of_loss(roots: Sequence[Node], at: Edge, weight_of: Callable[[Edge], Tensor | None]) -> Tensor | None:
     """The loss of each entry of the tensor at this edge, as it counts in the root; None where it cannot be known.
 
-    Known where losses that are computed entry by entry are all that takes in the tensor, as the shape tells.
+    Known where losses that are computed entry by entry are all that takes in the tensor, as the shape tells; and of a
+    cross-entropy, whose loss is of whole rows: it has one entry then where the tensor has the classes.
     """
     above = [node for node in walk(roots) if at in children(node)]
+    if len(above) == 1 and (rows := _rows_of_cross_entropy(roots, at, above[0], weight_of)) is not None:
+        return rows
     total: Tensor | None = None
     for node in above:
         made = _BY_ENTRY.get(node.name())
@@ -195,6 +58,47 @@ def share_of_loss(roots: Sequence[Node], at: Edge, weight_of: Callable[[Edge], T
         counted = entries * weight / (entries.numel() if weight.numel() == 1 and node._saved_reduction == _MEAN else 1)
         total = counted if total is None else total + counted
     return total
+
+
+_CROSS_ENTROPY = ("NllLossBackward0", "NllLoss2DBackward0")
+_ON_THE_WAY = {
+    "LogSoftmaxBackward0",
+    "ViewBackward0",
+    "UnsafeViewBackward0",
+    "ReshapeAliasBackward0",
+    "ToCopyBackward0",
+}
+
+
+def _rows_of_cross_entropy(
+    roots: Sequence[Node], at: Edge, node: Node, weight_of: Callable[[Edge], Tensor | None]
+) -> Tensor | None:
+    while node.name() in _ON_THE_WAY:
+        above = [other for other in walk(roots) if (node, 0) in children(other)]
+        if len(above) != 1:
+            return None
+        node = above[0]
+    shape, weight = output_shape(at), weight_of((node, 0)) if node.name() in _CROSS_ENTROPY else None
+    if weight is None or shape is None:
+        return None
+    try:
+        kept, target = _saved(node, "self"), _saved(node, "target")
+        weights, ignored = node._saved_weight, node._saved_ignore_index
+        entries = F.nll_loss(
+            kept, target, weights, ignore_index=ignored if ignored < 2**63 else ignored - 2**64, reduction="none"
+        )
+        if weight.numel() == 1:
+            entries = entries * weight / (_saved(node, "total_weight") if node._saved_reduction == _MEAN else 1)
+        else:
+            entries = entries * weight
+    except (AttributeError, RuntimeError, LookupError):
+        return None
+    of_class = next((dim for dim in (1, -1) if entries.numel() * shape[dim] == prod(shape)), None)
+    if of_class is None or (entries.dim() > 1 and of_class != 1):
+        return None
+    form = list(shape)
+    form[of_class if entries.dim() > 1 or len(shape) == 2 else -1] = 1
+    return entries.reshape(form) if entries.numel() == prod(form) else None
 
 
 def _saved(node: Node, name: str) -> Tensor:
@@ -244,4 +148,11 @@ def _output_before(start: Node) -> Edge | None:
 
 def share_sum(per_entry: Tensor | None, share: Tensor) -> float:
     """One task's part of the loss; NaN where it is not known."""
-    return math.nan if per_entry is None else float((per_entry.double() * share.double()).sum())
+    if per_entry is None:
+        return math.nan
+    for dim, (here, given) in enumerate(zip(per_entry.shape, share.shape, strict=True)):
+        if here == 1 < given:
+            if share.stride(dim) != 0:
+                return math.nan  # of classes, which share one loss
+            share = share.narrow(dim, 0, 1)
+    return float((per_entry.double() * share.to(per_entry.device).double()).sum())

@@ -13,6 +13,7 @@ from dominance.record.tasks.columns import below_columns, columns_before
 from dominance.record.tasks.evidence import Evidence
 from dominance.record.tasks.found import Found, FoundTask, task_of
 from dominance.record.tasks.graph import Edge, head, output_shape, reach
+from dominance.record.tasks.grouped import Place, found_of_shares, places_told
 from dominance.record.tasks.heads import Heads
 from dominance.record.tasks.labels import Label, Labeller, Unnamed, all_known, entry_of, groups, held_positions
 from dominance.record.tasks.naming import Names
@@ -76,6 +77,7 @@ class TaskFinder:
         names: Names,
         parameters: set[int],
         observed: Mapping[str, Tensor],
+        places: Sequence[Place] = (),
         *,
         taken: bool = False,
     ) -> Found:
@@ -86,16 +88,24 @@ class TaskFinder:
             names: the live tensors around the call.
             parameters: ids of the parameters that can get a gradient from the call.
             observed: task name -> loss, as the user told with ``observe``; empty when not told.
+            places: where groups of examples are told apart; none where they are not.
             taken: whether the script is handed the gradients, and ``.grad`` is not. What it takes the gradient of may
                 be anything then: a function of the parameters alone is no task beside losses that are made from data.
         """
         self._stacked.add_to(names, [root.edge for root in roots])
         total = sum(float((root.tensor.detach() * root.gradient).sum()) for root in roots if root.tensor is not None)
         root_name = self._live_name(roots[0].edge, names)
-        if observed:
+        places = [*places_told(observed), *places]
+
+        def whole() -> Found:
+            return self._from_graph(roots, names, parameters, root_name, taken=taken)
+
+        if places:
+            found = found_of_shares(roots, places, parameters, root_name, whole)
+        elif observed:
             found = found_of_observed(roots, parameters, observed, root_name)
         else:
-            found = self._from_graph(roots, names, parameters, root_name, taken=taken)
+            found = whole()
         found.total = total if any(root.tensor is not None for root in roots) else math.nan
         return found
 

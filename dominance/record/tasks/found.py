@@ -50,6 +50,12 @@ class Found:
     """Of a pass that starts below the losses: the loss that each task's gradient was taken of."""
     totals: dict[str, float] = field(default_factory=dict)
     """The values of those losses."""
+    by_shares: bool = False
+    """Whether tasks are shares of the gradient through one tensor."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """How many examples or tokens each task has, where tasks are groups of them."""
+    unit: str = ""
+    """What is counted."""
     nameless_sum: bool = False
     """Whether it is a sum of several losses of which neither it nor any of them has a name: told as one task."""
 

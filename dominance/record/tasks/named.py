@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from dominance.record.tasks.columns import MakesShares, Shares
+    from dominance.record.tasks.shares import MakesShares, Shares
 
 
 class Observer(Protocol):
@@ -57,7 +57,7 @@ def observe(
     if (losses is not None) + (at is not None) + (columns is not None) != 1 or (at is None) != (shares is None):
         raise TypeError("observe takes losses, or at= and shares=, or columns=(tensor, names)")
     if losses is None:
-        from dominance.record.tasks.columns import by_column, told
+        from dominance.record.tasks.shares import by_column, told
 
         if columns is not None:
             at, shares = columns[0], by_column(columns[1])

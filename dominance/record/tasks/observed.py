@@ -1,4 +1,4 @@
-"""Tasks that the user names with ``observe``: losses, of which one may hold others, or shares of a gradient."""
+"""Tasks that the user names with ``observe``: losses, of which one may hold others."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from dominance.record.tasks.columns import share_of_loss, share_sum, shares_of
 from dominance.record.tasks.found import Found, FoundTask, task_of
 from dominance.record.tasks.graph import Edge, edge_of, positions_above
+from dominance.record.tasks.grouped import reaches_past
 from dominance.record.tasks.weights import Root, exact_weights, exact_weights_of_all
 
 
@@ -26,8 +26,6 @@ def found_of_observed(
         observed: task name -> loss, as the user told with ``observe``.
         root_name: what the script calls the loss.
     """
-    if len(shares := [loss for loss in observed.values() if shares_of(loss) is not None]) == len(observed):
-        return Found(root_name or "loss", _shares_of_all(roots, list({id(at): at for at in shares}.values())), [])
     labels, edges = list(observed), [edge_of(loss) for loss in observed.values()]
     above = positions_above(edges)
     words, tasks = [], []
@@ -36,7 +34,7 @@ def found_of_observed(
     spare = {
         i
         for i in sums
-        if not _reaches_past(edges[i], {edges[j] for j in range(len(edges)) if i in above[j]}, parameters)
+        if not reaches_past(edges[i], {edges[j] for j in range(len(edges)) if i in above[j]}, parameters)
     }
     for i in sorted(spare):
         inside = ", ".join(labels[j] for j in range(len(edges)) if i in above[j])
@@ -53,49 +51,6 @@ def found_of_observed(
             _take_out(task, [edges[j] for j in within], [observed[labels[j]].detach() for j in within])
         tasks.append(task)
     return Found(root_name or "loss", tasks, [], words=words)
-
-
-def _shares_of_all(roots: Sequence[Root], tensors: Sequence[Tensor]) -> list[FoundTask]:
-    """As ``_shares``; shares of one name are one task, as where a network is called twice for one loss."""
-    found: dict[str, FoundTask] = {}
-    for task in (task for at in tensors for task in _shares(roots, at)):
-        if task.name in found:
-            held = found[task.name]
-            held.edges += task.edges
-            held.gradients += task.gradients
-            held.loss += task.loss
-        else:
-            found[task.name] = task
-    return list(found.values())
-
-
-def _shares(roots: Sequence[Root], at: Tensor) -> list[FoundTask]:
-    """Tasks that are shares of the gradient through one tensor."""
-    edge = edge_of(at)
-    (gradient,) = exact_weights(roots, [edge])
-    if gradient is None:
-        return []
-    nodes = [root.edge[0] for root in roots]
-    entries = share_of_loss(nodes, edge, lambda above: exact_weights(roots, [above])[0])
-    shares = shares_of(at) or {}
-    return [
-        FoundTask(name, [edge], [gradient * share], 1.0, share_sum(entries, share)) for name, share in shares.items()
-    ]
-
-
-def _reaches_past(edge: Edge, cut: set[Edge], parameters: set[int]) -> bool:
-    """Whether any of the parameters lies below an edge on a way that does not pass through ``cut``."""
-    stops = {node for node, _ in cut}
-    seen, stack = {edge[0]}, [edge[0]]
-    while stack:
-        node = stack.pop()
-        if hasattr(node, "variable") and id(node.variable) in parameters:
-            return True
-        for child, _ in node.next_functions:
-            if child is not None and child not in seen and child not in stops:
-                seen.add(child)
-                stack.append(child)
-    return False
 
 
 def _take_out(task: FoundTask, edges: list[Edge], values: list[Tensor]) -> None:

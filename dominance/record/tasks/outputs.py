@@ -19,9 +19,10 @@ from torch.utils.hooks import RemovableHandle
 from dominance.config import parse_columns
 from dominance.record.fail_safe import harmless
 from dominance.record.parameters import modules_by_path, script_variables
-from dominance.record.tasks.columns import MOST_COLUMNS, by_column, told
+from dominance.record.tasks.columns import MOST_COLUMNS
 from dominance.record.tasks.graph import edge_of, walk
 from dominance.record.tasks.naming import caller_frames
+from dominance.record.tasks.shares import by_column, told
 
 _MOST_HELD = 8
 """Outputs that wait for a backward(), of one module: their graphs stay alive so long."""

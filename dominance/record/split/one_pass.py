@@ -1,0 +1,231 @@
+"""Gradients of many groups of examples at once, where a pass a group would say the same.
+
+Groups are disjoint rows of one backward pass. Where the gradient D that enters an operator is apart by rows, each of
+one group alone, a weight's gradient of a group is that of its rows: the sum over them of D times what the operator was
+given, which it keeps for the script's own backward(). So all groups together cost about one weight gradient, and two
+passes through the activations: the second has each group's gradient times a power of two of its own, and where a row of
+D comes out as that multiple of itself, to rounding, nothing of another group is in it. Nothing is taken for granted of
+how a model is made: what mixes examples (BatchNorm, attention between the tokens of several groups) shows, and takes a
+pass a group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.autograd.function import BackwardCFunction
+from torch.autograd.graph import GradientEdge
+from torch.utils.weak import WeakIdKeyDictionary
+
+from dominance.record.split.group_rules import RULES, Rows, generic
+from dominance.record.tasks.found import FoundTask
+from dominance.record.tasks.graph import ACCUMULATE, SCRIPTED, Edge, Node, output_shape, walk
+
+_FEWEST = 3
+"""Of fewer groups a pass a group costs no more."""
+_ROUNDINGS = 64
+"""How many units in the last place a row may be off its multiple."""
+
+# Functions of one tensor that only say where its numbers are, or in which precision.
+_TRANSPARENT = {
+    "TBackward0", "ToCopyBackward0", "ViewBackward0", "UnsafeViewBackward0", "ReshapeAliasBackward0",
+    "TransposeBackward0", "PermuteBackward0", "UnsqueezeBackward0", "SqueezeBackward0", "SqueezeBackward1",
+    "ExpandBackward0", "SliceBackward0", "SelectBackward0", "CloneBackward0", "AliasBackward0", "SplitBackward0",
+    "UnbindBackward0", "ChunkBackward0",
+}  # fmt: skip
+_LOOK_UP = "EmbeddingBackward0"
+_ELEMENTWISE = {"AddBackward0", "SubBackward0", "MulBackward0", "DivBackward0"}
+
+
+@dataclass(frozen=True)
+class _Use:
+    """An operator that takes in a parameter, or what was only made of it."""
+
+    node: Node
+    place: int
+    """Which of its inputs."""
+
+
+@dataclass
+class Apart:
+    """Takes the gradients of groups, and remembers of which parameters a pass a group is needed."""
+
+    mixed: WeakIdKeyDictionary = field(default_factory=WeakIdKeyDictionary)
+
+    def take(self, tasks: Sequence[FoundTask], parameters: Sequence[Tensor]) -> dict[Tensor, Tensor]:
+        """The gradient of each task by these parameters, (task, ...); those that it cannot be known of are left out.
+
+        Args:
+            tasks: that start from the same places of the graph.
+            parameters: leaf tensors.
+        """
+        edges = list(dict.fromkeys(edge for task in tasks for edge in task.edges))
+        starts = _starts(tasks, edges)
+        if starts is None or len(tasks) < _FEWEST:
+            return {}
+        uses = _uses([edge[0] for edge in edges], [p for p in parameters if p not in self.mixed])
+        nodes = list(dict.fromkeys(use.node for each in uses.values() for use in each))
+        if 2 * sum(p.numel() for p in uses) < sum(p.numel() for p in parameters):
+            return {}  # most of them take a pass a group, which gives the others too
+        rows = _rows(nodes, edges, starts)
+        found: dict[Tensor, Tensor] = {}
+        with torch.no_grad():
+            for p, each in uses.items():
+                if any(use.node not in rows for use in each):
+                    self.mixed[p] = True
+                    continue
+                parts = [_down(_by_rule(use, rows[use.node]), use, p) for use in each]
+                found[p] = parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
+        return found
+
+
+def sets_of(tasks: Sequence[FoundTask]) -> list[list[FoundTask]]:
+    """Tasks that start from the same tensors, together."""
+    found: dict[frozenset[Edge], list[FoundTask]] = {}
+    for task in tasks:
+        found.setdefault(frozenset(task.edges), []).append(task)
+    return list(found.values())
+
+
+def _starts(tasks: Sequence[FoundTask], edges: Sequence[Edge]) -> list[list[Tensor]] | None:
+    """The gradient of each task at each edge; None where two tasks have a share of one entry."""
+    by_edge = []
+    for edge in edges:
+        gradients = [sum((g for e, g in zip(task.edges, task.gradients, strict=True) if e == edge)) for task in tasks]
+        tensors = [g for g in gradients if isinstance(g, Tensor)]
+        if len(tensors) < len(tasks) or any(g.dtype == torch.float16 for g in tensors):
+            return None  # of half precision, multiples overflow
+        taken = torch.zeros_like(tensors[0], dtype=torch.int32)
+        for gradient in tensors:
+            taken += gradient != 0
+        if bool((taken > 1).any()):
+            return None
+        by_edge.append(tensors)
+    return by_edge
+
+
+def _uses(starts: Sequence[Node], parameters: Sequence[Tensor]) -> dict[Tensor, list[_Use]]:
+    """What takes in each parameter; parameters are left out that something takes in of which too little is known."""
+    above: dict[Node, list[_Use]] = {}
+    leaves: dict[Tensor, Node] = {}
+    wanted = {id(p) for p in parameters}
+    for node in walk(starts):
+        for place, (child, _) in enumerate(node.next_functions):
+            if child is not None:
+                above.setdefault(child, []).append(_Use(node, place))
+        if node.name() == ACCUMULATE and id(node.variable) in wanted:
+            leaves[node.variable] = node
+    found = {}
+    for parameter, leaf in leaves.items():
+        uses = _above(leaf, above)
+        if uses and not any(_unknown(use.node) for use in uses):
+            found[parameter] = uses
+    return found
+
+
+def _above(leaf: Node, above: dict[Node, list[_Use]]) -> list[_Use]:
+    uses, stack, seen = [], [leaf], {leaf}
+    while stack:
+        for use in above.get(stack.pop(), ()):
+            through = use.node.name() in _TRANSPARENT or _is_spread(use.node, above)
+            if not through:
+                uses.append(use)
+            elif use.node not in seen:
+                seen.add(use.node)
+                stack.append(use.node)
+    return uses
+
+
+def _is_spread(node: Node, above: dict[Node, list[_Use]]) -> bool:
+    """Whether rows are looked up that all examples have alike, like embeddings of positions."""
+    if node.name() != _LOOK_UP:
+        return False
+    shape = output_shape((node, 0))
+    outer = [use.node for use in above.get(node, ())]
+    return bool(outer) and all(n.name() in _ELEMENTWISE and output_shape((n, 0)) != shape for n in outer)
+
+
+def _unknown(node: Node) -> bool:
+    """Whether an operator may not be asked by itself."""
+    if isinstance(node, BackwardCFunction) or node.name().endswith(SCRIPTED):
+        return True
+    raw = (getattr(node, name) for name in dir(node) if name.startswith("_raw_saved_"))
+    saved = [entry for each in raw for entry in (each if isinstance(each, list | tuple) else [each])]
+    return any(getattr(entry, "unpack_hook", None) is not None for entry in saved)  # a checkpoint, say
+
+
+def _rows(nodes: Sequence[Node], edges: Sequence[Edge], starts: Sequence[Sequence[Tensor]]) -> dict[Node, Rows]:
+    """Whose each row is of the gradients that enter these operators; operators are left out where groups are mixed."""
+    count = len(starts[0])
+    powers = [k - count // 2 for k in range(count)]
+    outputs = [GradientEdge(*edge) for edge in edges]
+    entering = [edge for node in nodes for edge in _outputs(node)]
+    inputs = [GradientEdge(*edge) for edge in entering]
+
+    def taken(scale: Sequence[float]) -> dict[Edge, Tensor | None]:
+        whole = [torch.stack([g * s for g, s in zip(each, scale, strict=True)]).sum(0) for each in starts]
+        found = torch.autograd.grad(outputs, inputs, whole, retain_graph=True, allow_unused=True)
+        return dict(zip(entering, found, strict=True))
+
+    once, scaled = taken([1.0] * count), taken([2.0**power for power in powers])
+    present = {k for k in range(count) if any(bool(each[k].any()) for each in starts)}
+    found = {}
+    for node in nodes:
+        pairs = [(once[edge], scaled[edge]) for edge in _outputs(node)]
+        codes = [None if d is None or s is None else _codes(d, s, powers, present) for d, s in pairs]
+        if any(code is None and d is not None for code, (d, _) in zip(codes, pairs, strict=True)):
+            continue
+        if any(d is not None for d, _ in pairs):
+            found[node] = Rows([d for d, _ in pairs], codes, count)
+    return found
+
+
+def _outputs(node: Node) -> list[Edge]:
+    return [(node, output) for output in range(len(node._input_metadata))]
+
+
+def _codes(once: Tensor, scaled: Tensor, powers: Sequence[int], present: set[int]) -> Tensor | None:
+    """The group of each row, -1 where there is no gradient; None where groups are mixed."""
+    if once.dtype == torch.float16 or not once.is_floating_point():
+        return None
+    rows = (once if once.dim() > 1 else once.unsqueeze(-1)).detach()
+    multiple = scaled.detach().reshape(rows.shape)
+    largest, larger = rows.abs().amax(-1), multiple.abs().amax(-1)
+    there = (largest > 0) & (larger > 0)
+    power = torch.where(there, torch.log2(larger.double() / largest.double()), 0.0).round()
+    codes = (power - powers[0]).long()
+    factor = torch.exp2(power).to(rows.dtype).unsqueeze(-1)
+    off = (multiple - rows * factor).abs().amax(-1)
+    fits = (off <= _ROUNDINGS * torch.finfo(rows.dtype).eps * larger) & (codes >= 0) & (codes < len(powers))
+    same_zero = (largest == 0) & (larger == 0)
+    if not bool((torch.where(there, fits, same_zero)).all()):
+        return None
+    codes = torch.where(there, codes, -1)
+    # Where everything is added up, one multiple of all could come out by chance: a group that is missing tells.
+    seen = set(torch.unique(codes).tolist()) - {-1}
+    return codes if seen == present else None
+
+
+def _by_rule(use: _Use, rows: Rows) -> Tensor:
+    rule = RULES.get((use.node.name(), use.place))
+    found = None if rule is None else rule(use.node, rows)
+    return generic(use.node, use.place, rows) if found is None else found
+
+
+def _down(gradients: Tensor, use: _Use, parameter: Tensor) -> Tensor:
+    """From where an operator takes the parameter in down to the parameter itself."""
+    child, output = use.node.next_functions[use.place]
+    if child.name() == "ToCopyBackward0":
+        gradients, (child, output) = gradients.to(parameter.dtype), child.next_functions[0]
+    if child.name() == "TBackward0" and gradients.dim() == 3:
+        gradients, (child, output) = gradients.transpose(1, 2), child.next_functions[0]
+    if child.name() == "ToCopyBackward0":
+        gradients, (child, output) = gradients.to(parameter.dtype), child.next_functions[0]
+    if child.name() == ACCUMULATE and child.variable is parameter:
+        return gradients.to(parameter.dtype)
+    edge = GradientEdge(child, output)
+    found = [torch.autograd.grad([edge], [parameter], [gradient], retain_graph=True)[0] for gradient in gradients]
+    return torch.stack([g.to_dense() if g.is_sparse else g for g in found])
