@@ -151,7 +151,7 @@ def test_classes_of_pixels_have_names() -> None:
 
 @pytest.mark.parametrize("shares", [by_class(torch.zeros(5, dtype=torch.long)), by_part(a=torch.ones(4))])
 def test_shares_that_do_not_fit(shares: MakesShares) -> None:
-    with pytest.raises(ValueError, match="do not fit|was given"):
+    with pytest.raises(ValueError, match=r"do not fit|was given"):
         shares(torch.zeros(12, 3))
 
 
