@@ -72,6 +72,7 @@ speed: setup
 	$(BIN)/python tests/speed/record_cost.py --table docs/cost.md
 
 trainers: .venv-trainers/.installed
+	nice .venv-trainers/bin/python -m pytest tests/integrations
 	nice .venv-trainers/bin/python tests/trainers/run.py
 
 .venv-trainers/.installed: tests/trainers/requirements.txt $(VENV)/.installed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -10,7 +11,10 @@ from runs import make_run
 from studies import small_study
 
 collect_ignore = ["tests/faults/script.py"]
-"""Scripts that tests run, which are no modules."""
+"""Scripts that tests run, which are no modules; and below, modules for packages that are not here."""
+collect_ignore += [
+    f"dominance/integrations/{name}.py" for name in ("lightning", "transformers") if find_spec(name) is None
+]
 
 LONGEST = ("test_notebooks.py", "test_harmless.py")
 """Begun first: with two workers the other one would wait for them at the end."""

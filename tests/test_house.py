@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "store": BASE,
     "record": BASE | {"store", "optim"},
     "probes": {"record"},
+    "integrations": BASE | {"store", "record"},
     "analyse": BASE | {"store"},
     "plots": BASE | {"store", "analyse"},
     "report": BASE | {"store", "analyse", "plots"},
@@ -83,7 +84,7 @@ WITHIN = {
 """Of a room with rooms of its own, what each of these may import from the others."""
 
 ONLY_IN = {
-    "torch": {"record", "optim", "benchmarks", "cure", "examples"},
+    "torch": {"integrations", "record", "optim", "benchmarks", "cure", "examples"},
     "matplotlib": {"plots", "report", "papers"},
     "seaborn": {"plots", "report", "papers"},
     "typer": {"cli"},
