@@ -47,6 +47,14 @@ def record(
             " heads.logits=rain,wind. May be repeated.",
         ),
     ] = None,
+    groups: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY[:N]",
+            help="Each group of examples is a task: KEY of the batch that the DataLoader gave holds their ids; or a"
+            " position in it, or target, its classes. At most N groups and the others together.",
+        ),
+    ] = None,
     every: Annotated[
         str | None,
         typer.Option(
@@ -118,6 +126,7 @@ def record(
         {
             "tasks": tasks,
             "columns": columns or None,
+            "groups": groups,
             "every": every,
             "burst": burst,
             "params": params,
@@ -145,7 +154,8 @@ def record(
 def recorded(options: RecordOptions) -> list[str]:
     """The flags that say what the tasks are, as they would be typed."""
     words = [] if options.tasks is None else ["--tasks", ",".join(options.tasks)]
-    return words + [word for columns in options.columns for word in ("--columns", columns)]
+    words += [word for columns in options.columns for word in ("--columns", columns)]
+    return words + ([] if options.groups is None else ["--groups", options.groups])
 
 
 @dataclass

@@ -60,6 +60,7 @@ def try_(
     ] = None,
     tasks: Annotated[str | None, typer.Option(metavar="A,B", help="As of record.")] = None,
     columns: Annotated[list[str] | None, typer.Option(metavar="MODULE[=A,B]", help="As of record.")] = None,
+    groups: Annotated[str | None, typer.Option(metavar="KEY[:N]", help="As of record.")] = None,
     every: Annotated[str | None, typer.Option(metavar="N", help="As of record.")] = None,
     budget: Annotated[str, typer.Option(metavar="SIZE", help="Bytes that each run may take.")] = "100MB",
     higher: Annotated[list[str] | None, typer.Option(metavar="METRIC", help=HIGHER)] = None,
@@ -82,7 +83,7 @@ def try_(
     prepare(target, module=module)
     where = output or Path("trials") / (target if module else Path(target).absolute().stem)
     script = (*(["-m"] if module else []), target, *(args or []))
-    flags = _flags(tasks, columns, every, budget)
+    flags = _flags(tasks, columns, groups, every, budget)
     stamp = _stamp(target, module)
     planned = plan(chosen, script, flags, seeds, seed_arg, stamp=stamp)
     workers = jobs or os.cpu_count() or 1
@@ -199,8 +200,11 @@ def _alone(
     return found
 
 
-def _flags(tasks: str | None, columns: Sequence[str] | None, every: str | None, budget: str) -> tuple[str, ...]:
-    named = [("--tasks", tasks), *(("--columns", each) for each in columns or []), ("--every", every)]
+def _flags(
+    tasks: str | None, columns: Sequence[str] | None, groups: str | None, every: str | None, budget: str
+) -> tuple[str, ...]:
+    named = [("--tasks", tasks), *(("--columns", each) for each in columns or []), ("--groups", groups)]
+    named.append(("--every", every))
     return tuple(word for flag, value in [*named, ("--budget", budget)] if value is not None for word in (flag, value))
 
 

@@ -55,6 +55,28 @@ def parse_columns(text: str) -> tuple[str, tuple[str, ...]]:
     return path.strip(), names
 
 
+MOST_GROUPS = 64
+"""Groups of examples that are told apart where nothing else is said."""
+
+
+def parse_groups(text: str) -> tuple[str, int]:
+    """Key of the groups in a batch, and how many are told apart at most, of "domain" or "domain:20".
+
+    Raises:
+        BadOption: it is neither.
+
+    >>> parse_groups("domain:20"), parse_groups("meta.lang")
+    (('domain', 20), ('meta.lang', 64))
+    """
+    key, given, most = text.strip().partition(":")
+    if not key or (given and not (most.isdigit() and int(most) > 0)):
+        raise BadOption(
+            f"--groups {text!r} cannot be read",
+            fix="write a key of the batch, a position in it, or target; domain:20 for the first 20 and all others",
+        )
+    return key, int(most) if given else MOST_GROUPS
+
+
 @dataclass(frozen=True)
 class RecordOptions:
     """How a run is recorded. Every field can be set by a flag, DOMINANCE_<FIELD>, or [tool.dominance] <field>."""
@@ -81,7 +103,12 @@ class RecordOptions:
     columns: tuple[str, ...] = ()
     """Modules of whose outputs each column is a task: "heads.logits", or with names "heads.logits=rain,wind"."""
 
+    groups: str | None = None
+    """Key of a batch that says which group each example is of: "domain", "domain:20", a position, or "target"."""
+
     def __post_init__(self) -> None:
+        if self.groups is not None:
+            parse_groups(self.groups)
         if self.every < 1:
             raise BadOption(f"every={self.every} records nothing", fix="give 1 (all steps) or more")
         if self.burst is not None and self.burst < 1:

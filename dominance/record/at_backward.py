@@ -15,7 +15,8 @@ from dominance.record.split.gradients import gradients_of
 from dominance.record.split.passes import Pass, pass_of
 from dominance.record.step import Evaluation, OpenPass, StepInProgress
 from dominance.record.tasks.finder import Found, Root, Unnamed
-from dominance.record.tasks.naming import caller_frames, names_around
+from dominance.record.tasks.grouped import Place
+from dominance.record.tasks.naming import Names, caller_frames, names_around
 from dominance.record.tasks.roots import reached_by
 
 UNNAMED = "a loss of a new structure has no names until a forward has kept its source lines"
@@ -80,11 +81,32 @@ def _find(run: Recording, roots: list[Root]) -> Found | None:
     names = names_around(caller_frames())
     run.announcement.loss_scale = names.loss_scale
     try:
-        found = _found_below(run, roots) or run.finder.find(roots, names, run.table.ids(), run.observed)
+        found = _found_below(run, roots)
+        if found is None:
+            places = _places(run, roots, names)
+            found = run.finder.find(roots, names, run.table.ids(), run.observed, places)
     except Unnamed:
         return None
     _call_anew(run)
     found.total /= names.loss_scale
+    return found
+
+
+def _places(run: Recording, roots: Sequence[Root], names: Names) -> list[Place]:
+    """Where the groups of the examples are told apart, where they are asked for.
+
+    Raises:
+        CannotLook: they cannot be, and could before: one loss more would be a task beside them.
+    """
+    if run.batches is None:
+        return []
+    split, found = run.batches.split, run.batches.before(roots, run.table.ids(), names.variables.get(roots[0].edge))
+    if isinstance(found, str):
+        if split is not None:
+            raise CannotLook(found)
+        return []
+    if split is None:
+        run.sink.know(groups=run.batches.split)
     return found
 
 

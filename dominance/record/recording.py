@@ -22,6 +22,7 @@ from dominance.record.split.one_pass import Apart
 from dominance.record.split.steppers import Steppers
 from dominance.record.split.theta import Theta
 from dominance.record.step import Step, StepInProgress, learning_rates
+from dominance.record.tasks.batches import Batches
 from dominance.record.tasks.finder import TaskFinder
 from dominance.record.tasks.naming import caller_frames
 from dominance.record.write.books import Books
@@ -93,6 +94,8 @@ class Recording:
         self.copies = Copies(self.ledger, self.table)
         self.apart = Apart()
         self.announcement = Announcement()
+        self.batches: Batches | None = None
+        """Where the groups of the loss's examples are known from; None: they are not asked for."""
         self.not_as_asked: Callable[[], list[str]] = list
         """What the user asked for besides tasks and that is not there, in words."""
         self.full = False

@@ -48,7 +48,8 @@ def announce(run: Recording, found: Fed | None = None) -> None:
     wanted = run.options.tasks
     right = len(found.tasks) >= 2 if wanted is None else set(wanted) <= set(found.tasks)
     missing = run.not_as_asked()
-    for line in (*missing, *lines):
+    split = [run.batches.split] if run.batches is not None and run.batches.split is not None else []
+    for line in (*missing, *split, *lines):
         run.say(line)
     if (missing or not right) and run.options.strict:
         raise SystemExit(2)

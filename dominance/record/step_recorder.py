@@ -28,6 +28,7 @@ from dominance.record.ranks.talking import Meeting, meeting_for
 from dominance.record.recording import Recording
 from dominance.record.split.passes import Pass
 from dominance.record.step import StepInProgress, learning_rates
+from dominance.record.tasks.batches import Batches
 from dominance.record.tasks.finder import Found, Root
 from dominance.record.tasks.graph import first_leaves
 from dominance.record.tasks.outputs import Outputs
@@ -98,6 +99,7 @@ class StepRecorder:
         self.models = Following(Recording(options, sink, table, self.hooks, said_once, optimizers), another)
         self._observed: dict[str, Tensor] = {}
         self._outputs = Outputs(options.columns, self.fail)
+        self._batches = Batches(options.groups, self.fail)
         self._say = say
         self._lines = SourceLines()
         self._asks_left, self._new_models = _ASKS, 1
@@ -113,6 +115,9 @@ class StepRecorder:
         """Of the model that trains now."""
         return self.models.now
 
+    def _not_as_asked(self) -> list[str]:
+        return self._outputs.missing() + self._batches.missing()
+
     # Life
 
     def start(self) -> None:
@@ -120,11 +125,13 @@ class StepRecorder:
         self.hooks.install()
         try:
             self._outputs.start()
+            self._batches.start()
             self._told.start()
             self._lines.on()
         except BaseException:
             self._lines.off()
             self._told.stop()
+            self._batches.stop()
             self._outputs.stop()
             self.hooks.remove()
             raise
@@ -132,6 +139,7 @@ class StepRecorder:
     def stop(self) -> None:
         """Take the hooks away and hand over the last row."""
         self._told.stop()
+        self._batches.stop()
         self._outputs.stop()
         self.hooks.remove()
         if os.getpid() == self.hooks._pid:
@@ -153,6 +161,7 @@ class StepRecorder:
         elif not isinstance(error, Lost):  # that of which another process is the cause is said there
             self._say(f"rank {this_rank()}: {text}")
         self._lines.off()
+        self._batches.stop()
         self._outputs.stop()
         for recording in self.models.all:
             recording.ledger.clear()
@@ -205,6 +214,7 @@ class StepRecorder:
         self, outputs: Sequence[Any], gradients: Sequence[Any], inputs: Sequence[Any]
     ) -> Callable[[], None] | None:
         self._lines.off()
+        self._batches.backward()
         roots = roots_of(outputs, gradients)
         # A walk through the whole graph, made once, and not where nobody asks.
         reached = functools.cache(lambda: reached_by(roots))
@@ -214,7 +224,8 @@ class StepRecorder:
         if self._inside is None and at_hand.look(recording):
             self._after_hand()
         recording.observed = self._observed or self._outputs.before([root.edge[0] for root in roots])
-        recording.not_as_asked = self._outputs.missing
+        recording.not_as_asked = self._not_as_asked
+        recording.batches = None if recording.observed or self.recording.options.groups is None else self._batches
         if recording.step.over and recording.beside(some) and recording.beside(reached()):
             return self._lines.on
         if not at_backward.begin(recording, self._inside) or not roots:
@@ -323,6 +334,7 @@ class StepRecorder:
         self, outputs: Sequence[Any], rows: Sequence[Sequence[Tensor | None]], inputs: Sequence[Any]
     ) -> Callable[[Sequence[Sequence[Tensor | None]]], None] | None:
         self._lines.off()
+        self._batches.backward()
         starts = [roots_of(outputs, row) for row in rows]
         if len(rows) > 1 or len(outputs) > 1:
             starts = [picked(roots) for roots in starts]
@@ -333,7 +345,8 @@ class StepRecorder:
             self.models.turn_to(first_leaves([root.edge[0] for roots in starts[:1] for root in roots]))
         recording = self.recording
         recording.observed = self._observed or self._outputs.before([r.edge[0] for start in starts for r in start])
-        recording.not_as_asked = self._outputs.missing
+        recording.not_as_asked = self._not_as_asked
+        recording.batches = None if recording.observed or self.recording.options.groups is None else self._batches
         if len(tensors) < len(inputs) or not at_grad.begin_grad(recording, self._inside, starts, tensors):
             return lambda results: self._lines.on()
         try:
@@ -466,12 +479,14 @@ class StepRecorder:
             CannotLook: a pass of our own might change the training.
         """
         self._lines.off()
+        self._batches.backward()
         roots = roots_of(outputs, gradients)
         reached = reached_by(roots)
         self.models.turn_to(reached, lambda: reached)
         recording = self.recording
         recording.observed = self._observed or self._outputs.before([root.edge[0] for root in roots])
-        recording.not_as_asked = self._outputs.missing
+        recording.not_as_asked = self._not_as_asked
+        recording.batches = None if recording.observed or self.recording.options.groups is None else self._batches
         recording.know(lambda: reached)
         self.hooks.look([root.edge[0] for root in roots], recording.table.modules)
         found = at_backward.look(recording, roots) if roots else None

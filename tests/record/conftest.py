@@ -6,7 +6,10 @@ import gc
 
 import pytest
 
-LOOKS_THROUGH = ("test_inner_optimizers.py", "test_parameters.py", "test_models.py", "test_cut.py", "test_outputs.py")
+LOOKS_THROUGH = (
+    "test_inner_optimizers.py", "test_parameters.py", "test_models.py", "test_cut.py", "test_outputs.py",
+    "test_batches.py",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

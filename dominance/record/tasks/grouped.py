@@ -16,6 +16,8 @@ from dominance.record.tasks.shares import Groups, shares_of
 from dominance.record.tasks.values import term_value
 from dominance.record.tasks.weights import Root, exact_weights
 
+_PRODUCTS = ("MmBackward0", "BmmBackward0")
+
 
 @dataclass(frozen=True)
 class Place:
@@ -95,10 +97,8 @@ def mixes_examples(places: Sequence[Place]) -> list[str]:
     said: dict[str, None] = {}
     seen: set[Node] = set()
     stack = [place.edge[0] for place in places]
-    for place in places:
-        shape = output_shape(place.edge)
-        if shape is not None and len(shape) == 2 and shape[0] == shape[1] > 1:
-            said["a loss over pairs of examples"] = None
+    if any(_of_pairs(place.edge) for place in places):
+        said["a loss over pairs of examples"] = None
     while stack:
         node = stack.pop()
         if node in seen:
@@ -108,6 +108,23 @@ def mixes_examples(places: Sequence[Place]) -> list[str]:
             said["BatchNorm"] = None
         stack += [child for child, _ in children(node)]
     return list(said)
+
+
+def _of_pairs(edge: Edge) -> bool:
+    """Whether a tensor has an entry for each two examples: a product of what was made of them with itself."""
+    shape = output_shape(edge)
+    node = edge[0]
+    while node.name() not in _PRODUCTS:
+        below = [child for child in children(node) if output_shape(child) == shape]
+        if len(below) != 1:
+            return False
+        node = below[0][0]
+    factors = []
+    for child, _ in node.next_functions:
+        while child is not None and child.name() in ("TBackward0", "TransposeBackward0", "ToCopyBackward0"):
+            child = child.next_functions[0][0]
+        factors.append(child)
+    return all(factor is not None and factor.name() != ACCUMULATE for factor in factors)
 
 
 def found_of_shares(

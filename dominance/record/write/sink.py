@@ -120,6 +120,12 @@ class Sink:
             elif len(self._early) < _MOST_EARLY:
                 self._early.append(event)
 
+    def know(self, **attrs: Any) -> None:
+        """Keep what else the run is to say of itself."""
+        self._attrs |= attrs
+        if self._writer is not None:
+            self._writer.set_attrs(**attrs)
+
     def announce(
         self,
         tasks: Sequence[str],
@@ -140,9 +146,7 @@ class Sink:
             "residual_terms": list(residual),
             "separate_terms": list(separate),
         }
-        self._attrs |= told
-        if self._writer is not None:
-            self._writer.set_attrs(**told)
+        self.know(**told)
         found = f"{len(tasks)} task{'' if len(tasks) == 1 else 's'}" + (f": {weighted(weight_of)}" if tasks else "")
         found += f"; residual: {', '.join(residual)}" if residual else ""
         found += f"; sharing no parameter: {', '.join(separate)}" if separate else ""

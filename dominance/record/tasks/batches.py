@@ -1,0 +1,319 @@
+"""``record --groups``: the group of each example of a batch, from the batches that the script's DataLoaders give."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.utils.data import dataloader
+from torch.utils.hooks import RemovableHandle
+
+from dominance.config import parse_groups
+from dominance.record.fail_safe import harmless
+from dominance.record.guest.patches import replace
+from dominance.record.tasks.graph import output_shape
+from dominance.record.tasks.grouped import Place, mixes_examples, places_of
+from dominance.record.tasks.shares import Groups, groups_of
+from dominance.record.tasks.weights import Root
+
+TARGET = "target"
+_TARGETS = ("target", "targets", "label", "labels", "y")
+OTHER = "other"
+_MOST_HELD = 16
+"""Batches that may be waiting, where a loop fetches them before it needs them."""
+_MOST_INPUTS = 8
+_MOST_SAID = 12
+
+NO_LOADER = (
+    "no DataLoader of torch has given a batch; name the groups with dominance.observe(at=..., shares=by_group(ids))"
+)
+AMBIGUOUS = "which of the batches that were fetched the loss is of cannot be told"
+NO_PLACE = "the groups of this batch fit no tensor before the loss"
+
+
+@dataclass
+class _Batch:
+    """One batch as a DataLoader gave it: its ids, and its tensors, to tell it again."""
+
+    ids: Any
+    problem: str | None
+    tensors: list[weakref.ref[Tensor]]
+    source: int
+    """Which iterator it is from, by its id."""
+
+    def holds(self, given: Tensor) -> bool:
+        """Whether a tensor is one of its own, a view of one, or a copy, on another device or in another precision."""
+        mine = [tensor for each in self.tensors if (tensor := each()) is not None]
+        memory = given.untyped_storage().data_ptr()
+        if any(memory and memory == tensor.untyped_storage().data_ptr() for tensor in mine):
+            return True
+        alike = [t for t in mine if t.shape == given.shape and t.is_floating_point() == given.is_floating_point()]
+        return any(torch.equal(t.to(given.device, given.dtype), given.detach()) for t in alike)
+
+
+@dataclass
+class Seats:
+    """Names of groups, as many as there may be; what comes up later is one group more."""
+
+    word: str
+    most: int
+    names: dict[Any, str] = field(default_factory=dict)
+
+    def fold(self, ids: Any, *, positive: bool) -> Groups:
+        """The groups of these ids.
+
+        Args:
+            ids: as ``groups_of`` takes them.
+            positive: numbers below zero are of no group.
+
+        Raises:
+            ValueError: they are no ids.
+        """
+        values: list[Any] = []
+        found = groups_of(ids, _Seen(values))
+        size = found.counts
+        out = {value for value in values if positive and isinstance(value, int) and value < 0}
+        for code in sorted(range(len(values)), key=lambda code: -size[str(code)]):
+            value = values[code]
+            if value not in out and value not in self.names and len(self.names) < self.most:
+                self.names[value] = value if isinstance(value, str) else f"{self.word} {int(value)}"
+        called = [None if value in out else self.names.get(value, OTHER) for value in values]
+        names = list(dict.fromkeys(name for name in called if name is not None))
+        place = torch.tensor([-1 if name is None else names.index(name) for name in called], dtype=torch.long)
+        return Groups(place[found.codes], names)
+
+
+class _Seen(Mapping[Any, str]):
+    """Names each value by its position, and keeps it."""
+
+    def __init__(self, values: list[Any]) -> None:
+        self._values = values
+
+    def __getitem__(self, value: Any) -> str:
+        self._values.append(value)
+        return str(len(self._values) - 1)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+class Batches:
+    """Knows the ids of the batch that a loss is of.
+
+    A loop that fetches each batch when it needs it has the last one. Where an iterator has given several batches before
+    one backward(), the one is meant that a module was called with since, in itself or as a copy.
+
+    Args:
+        asked: as ``--groups`` takes it; None: nothing is looked at.
+        fail: told of an error of ours; the script goes on.
+    """
+
+    def __init__(self, asked: str | None, fail: Callable[[BaseException], None]) -> None:
+        self.key, most = ("", 0) if asked is None else parse_groups(asked)
+        self._asked = asked
+        word = "class" if self.key == TARGET else "group" if self.key.isdigit() else self.key
+        self._seats = Seats(word, most)
+        self.failure: str | None = None
+        self._tell = fail
+        self._held: deque[_Batch] = deque(maxlen=_MOST_HELD)
+        self._fetched: list[int] = []
+        """Sources of the batches that came since the last backward()."""
+        self._ahead: set[int] = set()
+        """Sources of which several batches came before one backward()."""
+        self._since: tuple[list[int], list[weakref.ref[Tensor]]] = [], []
+        """Of the backward() that goes on: the batches, and what modules were called with."""
+        self._now: _Batch | None = None
+        self._inputs: list[weakref.ref[Tensor]] = []
+        self._hook: RemovableHandle | None = None
+        self._undo: Callable[[], None] | None = None
+        self._problem: str | None = None
+        self.split: str | None = None
+        """What was split, and where, in words; None as long as nothing was."""
+
+    # What the script does
+
+    def start(self) -> None:
+        """Look at every batch from now on, where groups are asked for."""
+        if self._asked is not None:
+            self._undo = replace(dataloader._BaseDataLoaderIter, "__next__", self._next)
+
+    def stop(self) -> None:
+        """Look no more, and let go of all batches."""
+        if self._undo is not None:
+            self._undo()
+            self._undo = None
+        if self._hook is not None:
+            self._hook.remove()
+            self._hook = None
+        self._held.clear()
+        self._now = None
+
+    def fail(self, error: BaseException) -> None:
+        """Look no more."""
+        self.failure = str(error)
+        self._tell(error)
+
+    def _next(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def fetched(iterator: Any) -> Any:
+            try:
+                batch = original(iterator)
+            except BaseException:
+                self._ahead.discard(id(iterator))  # it is over, or ended the script
+                raise
+            self._fetch(batch, id(iterator))
+            return batch
+
+        return fetched
+
+    @harmless
+    def _fetch(self, batch: Any, source: int) -> None:
+        ids, problem = None, None
+        try:
+            ids = ids_in(batch, self.key)
+        except LookupError as error:
+            problem = str(error.args[0])
+        self._held.append(_Batch(ids, problem, [weakref.ref(t) for t in _tensors(batch)], source))
+        if source in self._fetched and self._hook is None:
+            self._hook = register_module_forward_pre_hook(self._called)
+        self._fetched.append(source)
+
+    def _called(self, module: nn.Module, args: Any) -> None:
+        if len(self._inputs) < _MOST_INPUTS and not torch.compiler.is_compiling() and torch.is_grad_enabled():
+            self._inputs += [weakref.ref(tensor) for tensor in _tensors(args) if not tensor.requires_grad]
+
+    def backward(self) -> None:
+        """A backward() begins, whether it is recorded or not."""
+        if self._asked is None or not (self._fetched or self._inputs):
+            return  # one more of the same batch
+        self._ahead |= {source for source in self._fetched if self._fetched.count(source) > 1}
+        self._since, self._now = (self._fetched, self._inputs), None
+        self._fetched, self._inputs = [], []
+
+    # What a backward() asks
+
+    def before(self, roots: Sequence[Root], parameters: set[int], root_name: str | None) -> list[Place] | str:
+        """Where the groups of this loss are told apart; or why they cannot be.
+
+        Args:
+            roots: what backward() is called on.
+            parameters: ids of the parameters that can get a gradient from it.
+            root_name: what the script calls it.
+        """
+        found = self._places(roots, parameters)
+        if isinstance(found, str):
+            self._problem = self._problem or found
+        elif self.split is None:
+            self.split = self._in_words(found, root_name or "the loss")
+        return found
+
+    def _places(self, roots: Sequence[Root], parameters: set[int]) -> list[Place] | str:
+        batch = self._batch()
+        if isinstance(batch, str):
+            return batch
+        if batch.problem is not None:
+            return batch.problem
+        try:
+            groups = self._seats.fold(batch.ids, positive=self.key == TARGET)
+        except ValueError as error:
+            return str(error)
+        places = places_of(roots, groups, parameters)
+        shape = " x ".join(map(str, groups.codes.shape))
+        return places or f"{NO_PLACE}: none is of a batch of {shape}"
+
+    def _batch(self) -> _Batch | str:
+        """The batch that the loss is of."""
+        if not self._held:
+            return NO_LOADER
+        if self._now is None:
+            sources, inputs = self._since
+            called = [tensor for each in inputs if (tensor := each()) is not None]
+            sets = [each for t in called if (each := [batch for batch in self._held if batch.holds(t)])]
+            common = [batch for batch in sets[0] if all(batch in each for each in sets)] if sets else []
+            single = [source for source in dict.fromkeys(sources) if source not in self._ahead]
+            if not sets and len(single) == 1:
+                common = [batch for batch in self._held if batch.source == single[0]][-1:]
+            self._now = common[0] if len(common) == 1 else None
+        return self._now or AMBIGUOUS
+
+    def _in_words(self, places: Sequence[Place], root: str) -> str:
+        shapes = [" x ".join(map(str, output_shape(place.edge) or ())) for place in places]
+        kinds = [place.edge[0].name().partition("Backward")[0] for place in places]
+        where = " and ".join(dict.fromkeys(f"what {kind} makes ({s})" for kind, s in zip(kinds, shapes, strict=True)))
+        counts = sorted(places[0].counts.items(), key=lambda pair: -pair[1])
+        said = ", ".join(f"{name} {number}" for name, number in counts[:_MOST_SAID])
+        said += f" and {len(counts) - _MOST_SAID} more" if len(counts) > _MOST_SAID else ""
+        mixed = mixes_examples(places)
+        also = f"; examples act on each other through {', '.join(mixed)}: a group's is what enters by its own"
+        return f"{root} split by {self.key} at {where}; {places[0].unit}: {said}" + (also if mixed else "")
+
+    def missing(self) -> list[str]:
+        """What was asked for and has not been found, in words."""
+        if self._asked is None or self.split is not None:
+            return []
+        return [f"--groups {self._asked}: {self._problem or NO_LOADER}"]
+
+
+def ids_in(batch: Any, key: str) -> Any:
+    """What a batch has under a key: an entry of a mapping, an attribute, a position, or what is called a target.
+
+    Raises:
+        LookupError: it has nothing under that key; with what it has.
+    """
+    if key.isdigit() and isinstance(batch, list | tuple):
+        if int(key) < len(batch):
+            return batch[int(key)]
+    elif key == TARGET and isinstance(batch, list | tuple) and len(batch) > 1 and not isinstance(batch[-1], Mapping):
+        return batch[-1]
+    else:
+        for part in batch if isinstance(batch, list | tuple) else [batch]:
+            for name in _TARGETS if key == TARGET else (key,):
+                if (found := _under(part, name)) is not None:
+                    return found
+    raise LookupError(f"a batch has no {key!r}; it has {_described(batch)}")
+
+
+def _under(part: Any, name: str) -> Any:
+    for step in name.split("."):
+        if isinstance(part, Mapping) or (hasattr(part, "keys") and hasattr(part, "__getitem__")):
+            part = part[step] if step in part.keys() else None  # noqa: SIM118  BatchEncoding and the like are no mappings
+        else:
+            part = None if isinstance(part, Tensor) else getattr(part, step, None)
+        if part is None:
+            return None
+    return part
+
+
+def _described(batch: Any) -> str:
+    if hasattr(batch, "keys"):
+        return ", ".join(map(str, list(batch.keys())[:_MOST_SAID]))
+    if isinstance(batch, list | tuple):
+        return ", ".join(f"{i}: {_form(each)}" for i, each in enumerate(batch[:_MOST_SAID]))
+    return _form(batch)
+
+
+def _form(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} of {' x '.join(map(str, value.shape))}"
+    return f"{{{_described(value)}}}" if hasattr(value, "keys") else type(value).__name__
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif hasattr(value, "values") and callable(value.values):
+        for each in value.values():
+            yield from _tensors(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _tensors(each)
