@@ -44,7 +44,17 @@ MAY_IMPORT = {
 """Rooms of dominance that a room may import from, besides itself."""
 
 CONTRACT = {"benchmark", "arguments", "setting_checks"}
-SEEN_BY_ALL = {"code_values", "compare", "evaluation", "fail_safe", "frames", "group", "launch", "parameters"}
+SEEN_BY_ALL = {
+    "code_values",
+    "compare",
+    "evaluation",
+    "fail_safe",
+    "frames",
+    "group",
+    "launch",
+    "parameters",
+    "patches",
+}
 """Of record: files that each of its rooms may import, and that import no room of it."""
 STEP = {
     *("at_backward", "at_grad", "at_hand", "at_step", "by_hand", "following", "kept", "metrics", "optimizer_listener"),

@@ -25,8 +25,8 @@ from dominance.optim.engine.listeners import own_passes
 from dominance.optim.engine.passes import grad
 from dominance.record.guest.hidden import is_hidden
 from dominance.record.guest.limits import CannotLook
-from dominance.record.guest.patches import replace
 from dominance.record.guest.silence import batched, traced
+from dominance.record.patches import replace
 from dominance.record.step_recorder import Look, StepRecorder
 
 KEY = "dominance"

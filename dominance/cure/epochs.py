@@ -14,7 +14,7 @@ from dominance.benchmarks.train.method_names import Method
 from dominance.cure.choice import FLAG
 from dominance.cure.refused import Refused
 from dominance.optim.engine.combiner import Combiner
-from dominance.record.guest.patches import replace
+from dominance.record.patches import replace
 
 
 class Epochs:

@@ -24,12 +24,12 @@ from dominance.record.guest.grad_access import GradAccess
 from dominance.record.guest.hidden import is_hidden
 from dominance.record.guest.limits import CannotLook, look_at, unaltered, unrecordable
 from dominance.record.guest.parallel import Ranks
-from dominance.record.guest.patches import replace
 from dominance.record.guest.preserve_state import undisturbed
 from dominance.record.guest.rows_of_batch import batch_of, outside
 from dominance.record.guest.silence import Silence, batched, gathered_by, traced
 from dominance.record.guest.torch_internals import require
 from dominance.record.guest.unseen import unseen
+from dominance.record.patches import replace
 from dominance.record.tasks.graph import Edge, Node, edge_of, leaves
 
 Finish = Callable[[], None]

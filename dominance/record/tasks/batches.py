@@ -17,7 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from dominance.config import parse_groups
 from dominance.record.fail_safe import harmless
-from dominance.record.guest.patches import replace
+from dominance.record.patches import replace
 from dominance.record.tasks.graph import output_shape
 from dominance.record.tasks.grouped import Place, mixes_examples, places_of
 from dominance.record.tasks.shares import Groups, groups_of
