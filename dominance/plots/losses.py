@@ -62,7 +62,7 @@ def plot_losses(
         f"Pale: range within {MOST_POINTS} bins of steps." if len(x) > MOST_POINTS else "",
         *(f"No value recorded for {name}." for name, has in zip(names, known, strict=True) if not has),
     )
-    weights = [weight_words(data["weight"].sel(task=task).values) if "weight" in data else "" for task in chosen]
+    weights = weights_words(data["weight"].sel(task=chosen).values) if "weight" in data else [""] * len(chosen)
     around = sheets.Around((), note, "training step", "loss (unweighted)" if ax is None else "loss")
     sheet = sheets.panels(b, names, around, ax, subtitles=weights, own_y=0.42, most=4 if len(names) <= 8 else 5)
     limits, most = inputs.span(data), 6 if len(chosen) == 1 else 4
@@ -85,6 +85,17 @@ def weight_words(weight: Any) -> str:
         return ""
     low, high = series.number(float(known.min())), series.number(float(known.max()))
     return f"weight {low}" if low == high else f"weight {low} to {high}"
+
+
+def weights_words(weights: Any) -> list[str]:
+    """The same of each task, (step, task); nothing where all weights are 1 throughout.
+
+    >>> weights_words([[1.0, 1.0], [1.0, float("nan")]]), weights_words([[1.0, 0.5]])
+    (['', ''], ['weight 1', 'weight 0.5'])
+    """
+    columns = np.asarray(weights, dtype=float).T
+    known = columns[np.isfinite(columns)]
+    return [""] * len(columns) if (known == 1).all() else [weight_words(column) for column in columns]
 
 
 def raw_and_smooth(b: Backend, axes: Any, x: Any, y: Any, window: int, colour: str) -> None:

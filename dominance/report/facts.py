@@ -15,7 +15,7 @@ from dominance.plots import inputs
 from dominance.plots.backends import matplotlib_
 from dominance.plots.gradient_norms import gradient_shares
 from dominance.plots.labels import fit
-from dominance.plots.losses import weight_words
+from dominance.plots.losses import weights_words
 from dominance.schema import MODEL_NUMBER, MODEL_OF
 
 HEADER = (
@@ -79,8 +79,7 @@ def facts(run: xr.DataTree) -> list[tuple[str, str]]:
 
 def _tasks(run: xr.DataTree) -> str:
     loss = inputs.group(run, "loss")
-    weights = loss["weight"].transpose("step", "task").values
-    words = [weight_words(weights[:, i]) for i in range(weights.shape[1])]
+    words = weights_words(loss["weight"].transpose("step", "task").values)
     names = [str(name) for name in loss["task"].values]
     return ", ".join(f"{name} ({says})" if says else name for name, says in zip(names, words, strict=True))
 

@@ -76,8 +76,11 @@ def test_a_run_and_a_choice_of_tasks():
         plot_losses(run, tasks="depth", backend="none")
 
 
-def test_given_axes_get_titles():
-    axes = plot_losses(losses(np.ones((3, 1)), ["a"]), backend="none").axes[0]
+@pytest.mark.parametrize(("weight", "title"), [(1.0, "a"), (0.5, "a, weight 0.5")])
+def test_given_axes_get_titles_with_weights_that_are_not_all_one(weight: float, title: str):
+    data = losses(np.ones((3, 1)), ["a"])
+    data["weight"] = data["loss"] * weight
+    axes = plot_losses(data, backend="none").axes[0]
     axes.calls.clear()
-    plot_losses(losses(np.ones((3, 1)), ["a"]), ax=[axes], backend="none")
-    assert axes.called("title")[0]["text"] == "a, weight 1"
+    plot_losses(data, ax=[axes], backend="none")
+    assert axes.called("title")[0]["text"] == title
