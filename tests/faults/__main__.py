@@ -93,12 +93,23 @@ TRIALS: dict[str, tuple[Callable[[int, Path], list[Tried]], int]] = {
 }
 
 
+def with_rows(text: str, found: list[Tried]) -> str:
+    """The page with these rows in its table; those of other promises stay."""
+    before, old, after = text.partition(BEGIN)[0], text.partition(BEGIN)[2].partition(END)[0], text.partition(END)[2]
+    rows = {line.split("|")[1].strip(): line for line in old.splitlines() if line.startswith("|")}
+    for heading in ("promise", "---"):
+        rows.pop(heading, None)
+    rows |= {each.promise: f"| {each.promise} | {each.trials:,} | {each.failures} | {each.note} |" for each in found}
+    table = "\n".join(["| promise | trials | failures | |", "| --- | --- | --- | --- |", *rows.values()])
+    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
     parser.add_argument("kind", nargs="?", choices=[*TRIALS, "all"], default="all")
     parser.add_argument("count", nargs="?", type=int, help="how many [default: as many as docs/reliability.md says]")
     parser.add_argument("--show", type=int, metavar="NUMBER", help="one damage of metadata, and how it ended")
-    parser.add_argument("--table", type=Path, metavar="FILE", help="write the table into this file")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="write the rows into the table of this file")
     options = parser.parse_args()
     if options.show is not None:
         return 1 if run([options.show], show=True) else 0
@@ -114,11 +125,7 @@ def main() -> int:
             flush=True,
         )
     if options.table is not None:
-        text = options.table.read_text()
-        before, after = text.partition(BEGIN)[0], text.partition(END)[2]
-        rows = [f"| {each.promise} | {each.trials:,} | {each.failures} | {each.note} |" for each in found]
-        table = "\n".join(["| promise | trials | failures | |", "| --- | --- | --- | --- |", *rows])
-        options.table.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")
+        options.table.write_text(with_rows(options.table.read_text(), found))
     return 1 if any(each.failures for each in found if "beside it" not in each.promise) else 0
 
 
