@@ -1,58 +1,55 @@
 """Which remedy helps against which planted cause, and by how much: python tests/planted_remedies.py
 
-Trains ``planted_script`` with each cause and seed as it is and by each remedy, as ``dominance record --method`` does,
-and prints a table: the change of the R² of the task that suffers, in how many trainings it rose; and that of the other
-task. The weights are those that the verdict on the script as it is prints.
+Trains ``planted_script`` with each cause and seed as it is and with each remedy, written by hand: to the bit what
+``dominance record --method`` does. Prints a table: the change of the R² of the task that suffers, in how many trainings
+it rose, and the change of the other task's. The weights are those that the verdict on the script as it is prints.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import planted_script
 import torch
+from torch import Tensor, nn
 
 import dominance
+from dominance.benchmarks.train.methods import build
 from dominance.config import RecordOptions
-from dominance.cure.applied import Applied
 from dominance.cure.choice import Choice, choose
 from dominance.record.script.session import ScriptSession
 
-METHODS = "adatask,imtl-g,uw,pcgrad,mocograd,cagrad,db-mtl,fairgrad"
+METHODS = "adatask,imtl-g,uw,pcgrad,cagrad,mocograd,fairgrad"
 CAUSES = [cause for cause, named in planted_script.CAUSES.items() if named]
 COPY = "a copy of the layers"
 WEIGHTS = "loss weight"
 
 
-def trained(choice: Choice | None, cause: str, seed: int, steps: int, path: Path, **how: Any) -> dict[str, float]:
-    """R² of each task, trained by a method; or as it is, and recorded with default options."""
-
-    def apply(watch: Any) -> Applied:
-        applied = Applied(choice, watch, say=print, error=print)  # type: ignore[arg-type]
-        applied.start()
-        return applied
-
-    session = ScriptSession(
-        path,
-        RecordOptions(quiet=True) if choice is None else RecordOptions(quiet=True, every=steps),
-        script="train.py",
-        argv=["train.py"],
-        force=False,
-        resume=False,
-        beside=None if choice is None else apply,
-    )
+def recorded(cause: str, seed: int, steps: int, path: Path) -> dict[str, float]:
+    """R² of each task of the script as it is, recorded with default options."""
+    options = RecordOptions(quiet=True)
+    session = ScriptSession(path, options, script="train.py", argv=["train.py"], force=False, resume=False)
     session.check_output()
     session.start()
     try:
-        return planted_script.train(cause, seed, steps, **how)
+        return planted_script.train(cause, seed, steps)
     finally:
         session.finish("complete")
+
+
+def trained(choice: Choice, cause: str, seed: int, steps: int) -> dict[str, float]:
+    """R² of each task of the script with a method written into it."""
+
+    def stepping(model: nn.Module, lr: float) -> Callable[[dict[str, Tensor | None]], object]:
+        made = build(choice.method, model, planted_script.TASKS, optimizer="adam", lr=lr, options=choice.options)
+        return made.step
+
+    return planted_script.train(cause, seed, steps, stepping=stepping)
 
 
 def advised(path: Path) -> list[str]:
@@ -65,12 +62,12 @@ def advised(path: Path) -> list[str]:
 def of_cause(cause: str, seed: int, steps: int, methods: Sequence[str]) -> dict[str, dict[str, float]]:
     """Remedy -> R² of each task; "" is the script as it is."""
     with TemporaryDirectory() as folder:
-        found = {"": trained(None, cause, seed, steps, Path(folder) / "run")}
-        for number, text in enumerate([*advised(Path(folder) / "run"), *methods]):
+        found = {"": recorded(cause, seed, steps, Path(folder) / "run")}
+        for text in [*advised(Path(folder) / "run"), *methods]:
             name, *options = text.split(":")
             label = WEIGHTS if name == "weights" else name
             if label not in found:
-                found[label] = trained(choose(name, options), cause, seed, steps, Path(folder) / str(number))
+                found[label] = trained(choose(name, options), cause, seed, steps)
         if cause == "conflict":
             found[COPY] = planted_script.train(cause, seed, steps, copies=("trunk.0", "trunk.2", "price"))
         return found

@@ -217,16 +217,19 @@ def _scale_and_noise(
     softer: list[int],
     taken: float,
 ) -> Floats:
-    """Sums over the windows: most is added by those with the largest gradients, where all tasks have yet to learn.
+    """Signals are compared where the softer ones have theirs, and squares of updates over all windows.
 
-    Later the one that has learned has no signal left, whatever its scale. Of the louder one's signal counts what is
-    surely there, the rest of its gradient is noise.
+    A task that has learned has no signal left, whatever its scale: a window counts as much for scale as the softer
+    ones' signal in it. Of the louder one's signal counts what is surely there, the rest of its gradient is noise.
     """
-    steps = np.where(loud.steps[windows] > 1, loud.steps[windows], 0).sum(axis=0)
+    count = np.where(loud.steps[windows] > 1, loud.steps[windows], 0)
+    steps = count.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        s, v = signal.sum(axis=0) / steps, noise.sum(axis=0) / steps
-        error = _error(signal, noise, loud.steps[windows]) / steps
-        total = np.maximum(s, 0) + loud.through * v
+        total = np.maximum(signal.sum(axis=0) / steps, 0) + loud.through * noise.sum(axis=0) / steps
+        yet = np.maximum(np.nan_to_num(signal / count)[:, softer].mean(axis=1, keepdims=True), 0)
+        yet = yet if yet.any() else np.ones_like(yet)
+        weight = (yet * count).sum(axis=0)
+        s, error = (yet * signal).sum(axis=0) / weight, _error(yet * signal, yet * noise, count) / weight
         seen = np.where(s > 0, s * np.maximum(0, 1 - (SEEN * error / s) ** 2), 0)
         both = float(np.log(total[louder].mean() / total[softer].mean())) - taken
         scale = float(np.log(seen[louder].mean() / np.maximum(s, error)[softer].mean())) - taken

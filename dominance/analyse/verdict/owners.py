@@ -14,7 +14,7 @@ from dominance.analyse.verdict import advice, words
 from dominance.analyse.verdict.causes import Cause, Loudness, causes, loudness
 from dominance.analyse.verdict.finding import Finding
 from dominance.analyse.verdict.holdings import minor
-from dominance.analyse.verdict.rules import CAUSE, LIKELY, OWNED
+from dominance.analyse.verdict.rules import CAUSE, LIKELY, MAIN, OWNED
 
 
 class Owners:
@@ -131,7 +131,7 @@ class Owners:
         if self._loud is None:
             self._loud = loudness(self.run, self.rows)
         found = causes(self._loud, task, layers, quiet=quiet) if self._loud is not None else []
-        return [cause for cause in found if cause.factor >= CAUSE]
+        return [cause for cause in found if cause.factor >= CAUSE] or [c for c in found[:1] if c.factor >= MAIN]
 
     def _why(self, found: list[Cause], name: str, *, quiet: bool = False) -> str:
         if self._loud is None:

@@ -40,6 +40,10 @@ CAUSE = 2.0
 """A cause counts when it makes the squared updates this many times as large as the others'. An owner has four times
 theirs: half of that on the scale on which factors multiply."""
 
+MAIN = 4 ** (1 / 3)
+"""Where no cause counts, the largest is named from here on. An owner's four times are a product of three factors, of
+which the largest is at least this."""
+
 CHANCE = 0.5
 """Probability below which a cause is said to be perhaps none: its factor is then more likely under ``CAUSE``."""
 

@@ -68,6 +68,16 @@ def test_a_signal_that_cannot_be_told_from_none_is_noise() -> None:
     assert found["noise"] == pytest.approx(20, rel=0.05)
 
 
+def test_scale_is_compared_where_the_softer_ones_have_yet_to_learn() -> None:
+    """Equal signals in the first windows; later noise keeps one going to and fro, and the other has learned."""
+    loud = heard([4.0, 4.0], [76.0, 1.0])
+    signal = loud.signal.copy()
+    signal[3:, :, 0], signal[3:, :, 1] = 8.0, 1e-3
+    found = named(causes(replace(loud, signal=signal), 0, ["low", "top"]))
+    assert found["scale"] == pytest.approx(1, rel=0.02)
+    assert found["noise"] > 4
+
+
 def test_a_signal_counts_as_far_as_it_is_seen() -> None:
     """s = 2 with an error of 0.663, three of them: 2 (1 - (2 / 3.02)²) of it is sure."""
     loud = heard([2.0, 1.0], [100.0, 1.0])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from planted import Case, train
+from planted import Case, run_of, train
 from planted_cases import harmless_case, planted_case
 from planted_study import Outcome, outcome
 from runs import as_tree, make_run, planted_rows, planted_run, write_run
@@ -220,6 +220,16 @@ def test_a_training_is_compared_with_itself_alone_by_its_own_command() -> None:
     found = verdict(run)
     assert "`dominance train digits --method stl --optimizer adam --seed 3`" in str(found.of("harm unknown")[0].advice)
     assert "`dominance train digits --method adatask --optimizer adam --seed 3`" in str(found.of("dominance")[0].advice)
+
+
+def test_where_no_cause_counts_alone_the_largest_is_named_with_its_doubt() -> None:
+    """Targets 1.3 times as large and some noise: neither doubles the squared updates, together they own the trunk."""
+    run = run_of(Case(seed=0, kind="noise", scale=(1.3, 1.0), noise=(5.0, 0.3), steps=160))
+    (found,) = verdict(run).of("dominance")
+    (cause,) = found.causes
+    assert cause.name == "noise"
+    assert 1.59 < cause.factor < 2
+    assert "this may be chance" in found.why
 
 
 def test_json_is_plain() -> None:
