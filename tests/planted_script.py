@@ -104,6 +104,7 @@ def train(
     *,
     lr: float = 3e-3,
     copies: Sequence[str] = (),
+    rarity: int = 20,
     stepping: Stepping | None = None,
 ) -> dict[str, float]:
     """Train, log each task's R² on fresh samples, and return it."""
@@ -118,7 +119,7 @@ def train(
         price_loss = (price - world.targets[0, at]).square().mean()
         stars_loss = ((stars - world.targets[1, at]).square() * world.labelled[at]).mean()
         loss = 40 * price_loss if cause == "weight" else price_loss
-        is_there = cause != "rare" or step % 20 == 0
+        is_there = cause != "rare" or step % rarity == 0
         if by_hand is not None:
             by_hand({"price_loss": loss, "stars_loss": stars_loss if is_there else None})
             continue
@@ -144,5 +145,6 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--copies", type=lambda text: text.split(","), default=[])
-    options = parser.parse_args()
-    print(train(options.cause, options.seed, options.steps, copies=options.copies))
+    parser.add_argument("--rarity", type=int, default=20, help="rare: in one step of so many")
+    given = vars(parser.parse_args())
+    print(train(**given))

@@ -10,11 +10,15 @@ import xarray as xr
 
 from dominance.analyse.optimizers import usual
 from dominance.analyse.verdict.causes import Cause
+from dominance.analyse.verdict.evidence import TRIED
+from dominance.analyse.verdict.rules import CAUSE
 from dominance.analyse.verdict.words import listed
 from dominance.command import NOT_FLAGS, command
 
 _ADATASK = {"Adam": "AdaTaskAdam", "AdamW": "AdaTaskAdam", "RMSprop": "AdaTaskRMSprop", "Adagrad": "AdaTaskAdagrad"}
 _COMBINERS = {"imtl-g": "IMTLG", "mocograd": "MoCoGrad", "cagrad": "CAGrad"}
+_WORDS = {"weights": "a loss weight from what was measured", "adatask": "AdaTask", "uw": "learnt weights (UW)"}
+_WORDS |= {"imtl-g": "IMTL-G"}
 _IMPORT = "`from dominance import optim`"
 _ARGUMENTS = ("lr", "betas", "weight_decay")
 
@@ -23,7 +27,7 @@ def against_dominance(run: xr.DataTree, owner: str, causes: Sequence[Cause]) -> 
     """What to try when one task owns what it should share."""
     said = []
     if _is_script(run):
-        return (tried(run, owner, causes),)
+        return tried(run, owner, causes)
     numbers = {cause.name: cause.evidence for cause in causes}
     if numbers.get("scale", {}).get("weight_ratio", 1.0) >= 2:
         said.append(f"Lower the weight of {owner}'s loss, or raise the others'.")
@@ -39,7 +43,7 @@ def for_unheard(run: xr.DataTree, task: str, causes: Sequence[Cause]) -> tuple[s
     """What to try when one task is hardly heard."""
     said = []
     if _is_script(run):
-        return (tried(run, task, causes, quiet=True),)
+        return tried(run, task, causes, quiet=True)
     numbers = {cause.name: cause.evidence for cause in causes}
     if numbers.get("scale", {}).get("weight_ratio", 1.0) >= 2:
         said.append(f"Raise the weight of {task}'s loss.")
@@ -48,40 +52,80 @@ def for_unheard(run: xr.DataTree, task: str, causes: Sequence[Cause]) -> tuple[s
     return (*said, *([] if "frequency" in numbers else [balanced(run)]))
 
 
-def tried(run: xr.DataTree, task: str, causes: Sequence[Cause], *, quiet: bool = False) -> str:
-    """The command that tries the remedies for these causes on the run's own script, the simplest first.
+def tried(run: xr.DataTree, task: str, causes: Sequence[Cause], *, quiet: bool = False) -> tuple[str, ...]:
+    """What to try on the run's own script, the simplest first: commands, with what came of them in planted trainings.
 
-    A loss weight from what was measured, then a method: AdaTask, or IMTL-G where the optimizer has no such form.
-    Neither where a task takes part more seldom than others: there both make it worse, and a weight helps.
+    A loss weight from what was measured, then a method. Where a task takes part in few steps neither helped, and some
+    methods hurt: there it must take part more often.
 
     Args:
         quiet: the task is quieter than the others, not louder.
     """
-    numbers = {cause.name: cause.evidence for cause in causes}
-    methods, words = [], []
+    numbers = {cause.name: cause for cause in causes}
+    said, methods = [], []
+    if (seldom := _seldom(numbers)) > 1:
+        said.append(_more_often(task, quiet=quiet))
     weight = _weight(numbers)
     named = [str(name) for name in run["task"].to_numpy()]
     if weight > 1 and not any(set(name) & set(",:=") for name in named):
         factor = weight if quiet else 1 / weight
-        given = ":".join(f"{name}={factor if name == task else 1:.3g}" for name in named)
-        methods.append(f"weights:{given}")
-        words.append(f"a loss weight from the measured {'steps' if 'frequency' in numbers else 'norms'}")
-    if "frequency" not in numbers or not methods:
-        adatask = _optimizer(run)[0] in _ADATASK and "frequency" not in numbers
-        methods.append("adatask" if adatask else "uw" if "frequency" in numbers else "imtl-g")
-        words.append({"adatask": "AdaTask", "uw": "learnt weights (UW)", "imtl-g": "IMTL-G"}[methods[-1]])
-    return f"{' and '.join(words)}, beside the run as it is: `{_try(run, methods)}`"
+        methods.append(":".join(["weights", *(f"{name}={factor if name == task else 1:.3g}" for name in named)]))
+    if seldom <= 1:
+        methods.append(_method(run, causes))
+    if methods:
+        said.append(_beside(run, methods, [cause.name for cause in causes if seldom <= 1 or cause.name != "frequency"]))
+    return tuple(said)
 
 
-def _weight(numbers: Mapping[str, Mapping[str, float]]) -> float:
-    """By how much the louder task's gradient is too long, as far as the causes say."""
-    if "frequency" in numbers:
-        evidence = numbers["frequency"]
-        seldom = evidence.get("present", 1.0) / max(evidence.get("others", 1.0), 1e-12)
-        return max(seldom * evidence.get("rows_ratio", 1.0), 1.0)
+def _beside(run: xr.DataTree, methods: Sequence[str], causes: Sequence[str]) -> str:
+    """The command, with what came of its methods where the first of these causes was planted."""
+    known = TRIED.get(causes[0] if causes else "", {})
+    names = [method.partition(":")[0] for method in methods]
+    parts = [f"{_WORDS[name]} ({known[name]})" if name in known else _WORDS[name] for name in names]
+    both = " and ".join(parts)
+    line = f"{both[0].upper()}{both[1:]}, beside the run as it is: `{_try(run, methods)}`"
+    if any(name in known for name in names):
+        line += ". In brackets: in how many trainings with this cause planted the weaker task got better"
+    return line
+
+
+def _method(run: xr.DataTree, causes: Sequence[Cause]) -> str:
+    """The method against the strongest of these causes."""
+    first = causes[0].name if causes else ""
+    if first == "noise":
+        return "uw"
+    return "adatask" if first != "frequency" and _optimizer(run)[0] in _ADATASK else "imtl-g"
+
+
+def _seldom(numbers: Mapping[str, Cause]) -> float:
+    """How many times as many steps the louder task takes part in, where that is a cause."""
+    if "frequency" not in numbers:
+        return 1.0
+    evidence = numbers["frequency"].evidence
+    ratio = evidence.get("present", 1.0) / max(evidence.get("others", 1.0), 1e-12)
+    return ratio if ratio >= CAUSE else 1.0
+
+
+def _more_often(task: str, *, quiet: bool) -> str:
+    who = f"{task} take" if quiet else "the others take"
+    no = TRIED["seldom"]
+    return (
+        f"Let {who} part more often: sample their examples more, or give them a part of every batch. Where a task took"
+        f" part in one step of 20, no loss weight and no method made up for it: a weight helped in {no['weights']},"
+        f" AdaTask in {no['adatask']}, IMTL-G in {no['imtl-g']}"
+    )
+
+
+def _weight(numbers: Mapping[str, Cause]) -> float:
+    """By how much the louder task's gradient is too long, as far as a weight makes up for that."""
+    weight = 1.0
     if "scale" in numbers:
-        return max(numbers["scale"].get("gradient_ratio", 1.0), 1.0)
-    return 1.0
+        weight *= max(numbers["scale"].evidence.get("gradient_ratio", 1.0), 1.0)
+    if "noise" in numbers:
+        weight *= max(numbers["noise"].factor, 1.0) ** 0.5
+    if "frequency" in numbers:
+        weight *= numbers["frequency"].evidence.get("rows_ratio", 1.0)
+    return weight
 
 
 def _try(run: xr.DataTree, methods: Sequence[str], *flags: str) -> str:
@@ -100,12 +144,17 @@ def against_conflict(run: xr.DataTree, tasks: Sequence[str], layers: Sequence[st
     now = str(run.attrs.get("method", ""))
     method = "cagrad" if now == "mocograd" else "mocograd"
     what = "calibrates conflicting gradients" if method == "mocograd" else "looks for a step that serves the worst-off"
-    branch = f"Give {listed(list(tasks))} a copy each of {listed(list(layers))}: branch the network there."
+    known = TRIED["conflict"]
+    branch = (
+        f"Give {listed(list(tasks))} a copy each of {listed(list(layers))}: branch the network there. Where one output"
+        f" had to serve two opposed targets, that made the worse task better ({known['copy']}), and no method did"
+        f" (MoCoGrad {known['mocograd']}; CAGrad {known['cagrad']})"
+    )
     name = {"mocograd": "MoCoGrad", "cagrad": "CAGrad"}[method]
     if _is_script(run):
-        first = f"methods for gradients that conflict, beside the run as it is: `{_try(run, ['mocograd', 'cagrad'])}`"
-        return first, branch
-    return f"{name}, which {what}: {_combiner(run, method)}", branch
+        more = f"Methods for gradients that conflict, beside the run as it is: `{_try(run, ['mocograd', 'cagrad'])}`"
+        return branch, more
+    return branch, f"{name}, which {what}: {_combiner(run, method)}"
 
 
 def balanced(run: xr.DataTree) -> str:
