@@ -91,10 +91,9 @@ def _beside(run: xr.DataTree, methods: Sequence[str], causes: Sequence[str]) -> 
 
 def _method(run: xr.DataTree, causes: Sequence[Cause]) -> str:
     """The method against the strongest of these causes."""
-    first = causes[0].name if causes else ""
-    if first == "noise":
+    if causes and causes[0].name == "noise":
         return "uw"
-    return "adatask" if first != "frequency" and _optimizer(run)[0] in _ADATASK else "imtl-g"
+    return "adatask" if _optimizer(run)[0] in _ADATASK else "imtl-g"
 
 
 def _seldom(numbers: Mapping[str, Cause]) -> float:

@@ -27,8 +27,9 @@ class Tried:
 TRIED: Mapping[str, Mapping[str, Tried]] = {
     "scale": {"weights": Tried(5, 5, 0.06), "adatask": Tried(5, 5, 0.09), "imtl-g": Tried(5, 5, 0.09)},
     "noise": {"weights": Tried(5, 5, 0.01), "uw": Tried(5, 5, 0.04)},
+    "frequency": {"weights": Tried(5, 5, 0.18), "adatask": Tried(5, 5, 0.16), "imtl-g": Tried(5, 5, 0.10)},
     "seldom": {"weights": Tried(2, 5, -0.00), "adatask": Tried(0, 5, -0.13), "imtl-g": Tried(0, 5, -0.03)},
     "conflict": {"copy": Tried(5, 5, 0.98), "mocograd": Tried(4, 5, 0.00), "cagrad": Tried(2, 5, -0.00)},
 }
-"""Cause -> method -> what came of it. "seldom" is frequency of steps; "copy" is of the layers in conflict, of which the worse
-task is the one that suffers."""
+"""Cause -> method -> what came of it. "frequency" is of rows and labels, "seldom" of steps; "copy" is of the layers in
+conflict, where the worse task is the one that suffers."""

@@ -144,7 +144,7 @@ def test_where_a_task_takes_part_seldom_it_is_to_take_part_more_often(quiet: boo
 def test_rows_that_a_task_seldom_sees_are_made_up_for_by_a_weight() -> None:
     rows = [Cause("frequency", 100.0, 1.0, {"present": 1.0, "others": 1.0, "rows_ratio": 10.0})]
     (said,) = advice.against_dominance(script(), "price", rows)
-    assert "--methods weights:price=0.1:rating=1" in said
+    assert "--methods weights:price=0.1:rating=1,adatask" in said
 
 
 def test_a_task_that_is_hardly_heard_gets_more_weight() -> None:
