@@ -54,7 +54,10 @@ class Following:
     def _begin(self, another: Callable[[int], Sink]) -> Recording:
         before = self.now
         sink = another(len(self.all) + len(self.over) + 1)
-        begun = Recording(before.options, sink, ParameterTable(), before.hooks, before.say)
+        others = list(self.all)
+        # Other models have optimizers as well, by which this one would find their parameters.
+        table = ParameterTable(elsewhere=lambda tensor: any(other.holds((tensor,)) for other in others))
+        begun = Recording(before.options, sink, table, before.hooks, before.say)
         for each in [each for each in self.all if each.gone]:
             at_hand.finish(each)
             close(each, ended="complete")

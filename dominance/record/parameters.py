@@ -5,7 +5,7 @@ from __future__ import annotations
 import dis
 import gc
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import CodeType, FrameType
@@ -73,9 +73,11 @@ class ParameterTable:
 
     Args:
         keep: keep them all the same, for probes after the training.
+        elsewhere: whether a tensor is in another table: optimizers' parameters that are do not come into this one.
     """
 
-    def __init__(self, *, keep: bool = False) -> None:
+    def __init__(self, *, keep: bool = False, elsewhere: Callable[[Tensor], bool] | None = None) -> None:
+        self._elsewhere = elsewhere
         self.named: dict[Tensor, Named] = {}
         self._modules: list[weakref.ref[nn.Module]] = []
         self._owner: dict[Tensor, weakref.ref[nn.Module]] = {}
@@ -155,6 +157,8 @@ class ParameterTable:
         # First what optimizers hold, in their order; then what the loss reaches besides.
         tensors = [p for opt in optimizers for group in getattr(opt, "param_groups", []) for p in group["params"]]
         held = {id(tensor) for tensor in tensors}
+        if self._elsewhere is not None:
+            tensors = [tensor for tensor in tensors if not self._elsewhere(tensor)]
         wanted = list(wanted)
         tensors += wanted
         inner = {id(child) for module in modules for child in module._modules.values() if child is not None}

@@ -150,11 +150,11 @@ def test_parameters_that_come_up_at_every_step_do_not_have_all_source_lines_kept
 
 
 def test_models_that_take_turns(tmp_path: Path) -> None:
-    """The second is made when the first has trained already; both go on."""
+    """Each is made when those before have trained already; all go on."""
 
     def turns() -> None:
         nets = []
-        for _ in range(2):
+        for _ in range(3):
             net = nn.ModuleDict({"trunk": nn.Linear(4, 6), "a": nn.Linear(6, 1), "b": nn.Linear(6, 1)})
             nets.append((net, torch.optim.SGD(net.parameters(), lr=0.01)))
             for net, optimizer in nets:
@@ -165,7 +165,7 @@ def test_models_that_take_turns(tmp_path: Path) -> None:
                 optimizer.step()
 
     recorded(tmp_path / "run", turns)
-    assert [open_run(model_path(tmp_path / "run", n)).attrs["steps_taken"] for n in (1, 2)] == [2, 1]
+    assert [open_run(model_path(tmp_path / "run", n)).attrs["steps_taken"] for n in (1, 2, 3)] == [3, 2, 1]
 
 
 def test_a_model_that_the_script_lets_go_is_let_go(tmp_path: Path) -> None:
