@@ -19,7 +19,7 @@ from dominance.record.split.attribution import Attributor
 from dominance.record.split.fed import Fed, fed
 from dominance.record.split.ledger import Ledger
 from dominance.record.split.self_reported import AnnouncedAttributor
-from dominance.record.split.splits import GradientSplit
+from dominance.record.split.splits import GradientSplit, StepSplit
 from dominance.record.split.steppers import Splits
 from dominance.record.split.theta import unmoved
 from dominance.record.step import Evaluation, StepInProgress, learning_rates
@@ -119,6 +119,8 @@ def after_step(run: Recording, going: StepInProgress) -> None:
     optimizer = going.optimizer
     if not going.recorded or going.wraps:
         _stepped(run, going)
+        if going.recorded:
+            _left_over(run, going)
         return
     moved = run.theta.after_step(going.parameters)
     if not moved and going.first is None and _manipulated(run, going):
@@ -177,6 +179,27 @@ def _enter(row: Row, attributor: Splits, found: Fed, rates: Mapping[Tensor, floa
             row.add(p, float(rates[p]), found.totals[p], found.splits.get(p, GradientSplit({})), split)
     if attributor.step_skipped:
         row.skip()
+
+
+def _left_over(run: Recording, going: StepInProgress) -> None:
+    """What an optimizer is fed and the ones within it do not step: another process does, say; that moves it outside."""
+    row, stepped = run.step.row, {p for one in run.step.fed for p in one.totals}
+    if row is None or run.step.spoiled is not None:
+        return
+    used = going.fed or Evaluation(run.ledger, run.ledger.read(going.parameters, _grad_scale(going.optimizer)))
+    totals = {p: total for p, total in used.totals.items() if p not in stepped and row.holds(p)}
+    if not totals:
+        return
+    found = fed(used.books, totals, run.sink.tasks)
+    run.feed(found)
+    row = row_of(run, found)
+    if not run.sink.silent:
+        rates = learning_rates(going.optimizer)
+        for p, total in totals.items():
+            still = StepSplit(torch.zeros_like(total), closure=0.0)
+            row.add(p, float(rates[p]), total, found.splits.get(p, GradientSplit({})), still)
+    run.ledger.moved(found.parts)
+    run.ledger.stepped(totals)
 
 
 def _of_method(run: Recording, found: Fed) -> bool:

@@ -238,8 +238,7 @@ class StepRecorder:
             averaging = ranks.reached(reached)
             if averaging:
                 ranks.announce(averaging)
-            else:
-                ranks.before_pass()
+            ranks.before_pass(averages=bool(averaging))
             group = ranks.known_group(averaging)
             meeting = None if group is None else meeting_for(nodes, group)
             self.hooks.look(nodes, recording.table.modules)
@@ -301,8 +300,6 @@ class StepRecorder:
             at_backward.close_pass(run)
             if models and run.books.remark(ALONE):
                 run.say(ALONE)
-            if run.ledger.half_averaged and run.books.remark(APART):
-                run.say(f"at step {run.step.number}: {APART}")
         else:
             parameters = [p for model in models for p in parameters_of(model)]
             by_all = all(map(divides_by_all, models))
@@ -409,7 +406,7 @@ class StepRecorder:
         outer = [other for other in self._going if other.counts]
         self._going.append(going)
         if going.counts:
-            if closure is None and recording.records and not self.hooks.in_backward:
+            if closure is None and recording.records and not outer and not self.hooks.in_backward:
                 self._average_by_hand(held)
             at_step.before_step(recording, going, outer, closure=closure is not None)
         return closure
@@ -420,6 +417,8 @@ class StepRecorder:
         group = self.hooks.ranks.group_met()
         if group is not None:
             by_hand.average(run, group, [p for p in held if p.requires_grad])
+        elif run.ledger.half_averaged(held) and run.books.remark(APART):
+            run.say(f"at step {run.step.number}: {APART}")
 
     def _watched(self, closure: Callable[..., Any], going: StepInProgress) -> Callable[..., Any]:
         @functools.wraps(closure)

@@ -132,9 +132,16 @@ def momentum(parameters: Any) -> torch.optim.Optimizer:
     return torch.optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=0.01)
 
 
+def sharded(parameters: Any) -> torch.optim.Optimizer:
+    from torch.distributed.optim import ZeroRedundancyOptimizer
+
+    return ZeroRedundancyOptimizer(parameters, torch.optim.Adam, lr=0.05)
+
+
 FORMS = {
     "plain": Form(),
     "momentum": Form(optimizer=momentum),
+    "sharded_optimizer": Form(optimizer=sharded),
     "accumulated": Form(micro=3),
     "averaged_each_time": Form(micro=3, no_sync=False),
     "static_graph": Form({"static_graph": True}),

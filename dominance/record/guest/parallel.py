@@ -31,6 +31,8 @@ _SOON = 60.0
 
 _LOOK = 0.01
 
+_PATIENCE = timedelta(seconds=60)
+
 Patch = Callable[[Any, str, Callable[[Any], Any]], None]
 Tell = Callable[..., Any]
 
@@ -62,7 +64,7 @@ class Ranks:
     spawned: Callable[[], None] | None = None
     """Called where the script is about to start processes that may train, and in which nobody records."""
     _count: int | None = None
-    """Collectives of all processes before the last pass that averaged nothing; None where that cannot be told."""
+    """Collectives of all processes before the last pass; None where it averages, or that cannot be told."""
     _known: weakref.WeakKeyDictionary[Any, _Known] = field(default_factory=weakref.WeakKeyDictionary)
 
     def install(self) -> None:
@@ -137,9 +139,10 @@ class Ranks:
 
     # Averages that the script makes itself
 
-    def before_pass(self) -> None:
-        """A backward() begins that averages nothing: perhaps the script will, before the step."""
-        if self._several():
+    def before_pass(self, *, averages: bool) -> None:
+        """A backward() begins; where it averages nothing, perhaps the script will, before the step."""
+        self._count = None
+        if not averages and self._several():
             self._announce(dist.group.WORLD)
             self._count = _collectives()
 
@@ -270,8 +273,11 @@ def _together(process_group: Any) -> Group | None:
 
 
 def _patience(process_group: Any) -> timedelta:
-    """Half of what the script's own collectives wait: where ours hang, the others do not yet."""
+    """How long one waits for the others, which are where it is: they have met in a collective just before.
+
+    At most half of what the script's own collectives wait: where ours hang, the others do not yet.
+    """
     kind = "cpu" if dist.get_backend(process_group) == "gloo" else torch.accelerator.current_accelerator()
     options = getattr(process_group._get_backend(torch.device(kind or "cpu")), "options", None)
     timeout: timedelta = getattr(options, "_timeout", timedelta(minutes=10))
-    return timeout / 2
+    return min(timeout / 2, _PATIENCE)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from dominance.record.group import Group, Lost
@@ -42,6 +43,7 @@ def average(
         Lost: another process is gone, or is at another step.
     """
     earlier = Earlier(run.ledger, parameters)
+    _wait_for_averages(parameters)
     everyone = group.gather(
         {
             "step": run.step.number,
@@ -72,6 +74,13 @@ def average(
             for name, gradients in mine.items():
                 means_of[name] = {**gradients, **means_of.get(name, {})}
     return with_gradients(whole, tasks, beside)
+
+
+def _wait_for_averages(parameters: Sequence[Tensor]) -> None:
+    """Until the script's own averages are there, and so all processes are here: a GPU makes them after the call."""
+    devices = {p.device for p in parameters if p.device.type != "cpu"}
+    for device in devices:
+        torch.accelerator.synchronize(device)
 
 
 def shadow(group: Group, parameters: Sequence[Tensor], *, by_all: bool) -> bool:

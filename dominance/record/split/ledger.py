@@ -125,12 +125,12 @@ class Ledger:
         # All zero says nothing: one node of a compiled graph gives every head a gradient of every loss.
         return set(parts) & self.reached.get(parameter, set())
 
-    @property
-    def half_averaged(self) -> bool:
-        """Whether gradients of this process alone have been added to means over several."""
+    def half_averaged(self, parameters: Iterable[Tensor]) -> bool:
+        """Whether gradients of this process alone have been added to means over several, in any of these."""
         if not self.averaged:
             return False
-        held = [account.held_by for account in self.accounts.values() if account.held]
+        known = [self.accounts[p] for p in parameters if p in self.accounts]
+        held = [account.held_by for account in known if account.held]
         return any(numbers & self.averaged and max(numbers) not in self.averaged for numbers in held)
 
     def held(self, parameter: Tensor) -> bool:

@@ -100,14 +100,21 @@ class Sink:
         return self._silent
 
     def of_several(self, ranks: int, *, writes: bool) -> None:
-        """The run is that of several processes; all but one write nothing.
+        """The run is that of several processes; all but one write nothing more.
 
         Args:
             ranks: how many they are.
             writes: whether it is this one that writes.
         """
         self._attrs["ranks"] = ranks
-        self._silent = not writes and self._writer is None
+        self._silent = not writes
+        if self._writer is not None and writes:
+            self._writer.set_attrs(ranks=ranks)
+        elif self._writer is not None:
+            # Steps that this process has taken alone, before.
+            self._writer.close(complete=True)
+            self._writer = Unwritten()
+            self._writer.grow_tasks(self._tasks)
         if self._silent and self.lock is not None:
             self.lock.release()
 

@@ -225,3 +225,39 @@ def test_a_temperature_that_is_trained_first_is_no_task_of_the_model(tmp_path: P
             (depth + temperature.exp().detach() * seg).backward()
             of_net.step()
     assert open_run(tmp_path / "run").attrs["tasks"] == ["depth", "seg"]
+
+
+class Partly(Optimizer):
+    """Has an optimizer within for some of its parameters, and moves the others itself."""
+
+    def __init__(self, params: Any, inner: Optimizer) -> None:
+        super().__init__(params, {"lr": 0.1})
+        self.inner = inner
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        self.inner.step()
+        own = {p for group in self.inner.param_groups for p in group["params"]}
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p not in own and p.grad is not None:
+                    p.sub_(0.5 * p.grad.sign())
+
+
+def test_what_only_the_outer_optimizer_steps_has_its_gradient_and_moves_outside(tmp_path: Path) -> None:
+    data, net = Data(), Net()
+    with recording(tmp_path / "run"):
+        optimizer = Partly(net.parameters(), torch.optim.SGD(net.trunk.parameters(), lr=0.1))
+        out = net(data.x)
+        depth_loss, seg_loss = data.mse(out), data.ce(out)
+        (depth_loss + seg_loss).backward()
+        optimizer.step()
+    fed = net.depth_head.weight.grad
+    assert fed is not None
+    with open_run(tmp_path / "run") as run:
+        gradient, update = (run[name].to_dataset().isel(step=0) for name in ("gradient", "update"))
+        head = gradient["parameter"].to_numpy() == "depth_head.weight"
+        assert np.array_equal(gradient["total"].to_numpy()[head], fed.flatten())
+        assert np.array_equal(gradient["gradient"].sel(task="depth_loss").to_numpy()[head], fed.flatten())
+        for part in ("outside", "total"):
+            np.testing.assert_allclose(update[part].to_numpy()[head], -0.5 * fed.sign().flatten(), rtol=1e-5)
