@@ -100,6 +100,19 @@ def like(edge: Edge) -> Tensor:
     return torch.zeros(tuple(int(size) for size in form.shape), dtype=form.dtype, device=form.device)
 
 
+DDP_SINK = "_DDPSinkBackward"
+"""DistributedDataParallel(find_unused_parameters=True) puts it over what the model returns; it hands on its inputs."""
+
+
+def below_sink(edge: Edge) -> list[tuple[int, Edge]]:
+    """The input that a sink of DistributedDataParallel hands on as this output, and its position among the tensors."""
+    node, output = edge
+    # Of every argument; the first is the model, which is no output.
+    needed = node.needs_input_grad[1:]
+    inputs = [(i, below) for i, below in enumerate(node.next_functions) if below[0] is not None]
+    return [inputs[sum(needed[:output])]] if needed[output] else []
+
+
 def children(node: Node) -> list[Edge]:
     """The edges that a node passes gradient on to, with inputs that need none left out."""
     return [(child, output) for child, output in node.next_functions if child is not None]

@@ -9,12 +9,14 @@ from itertools import islice
 from dominance.record.tasks.graph import (
     ACCUMULATE,
     COPY_SLICES,
+    DDP_SINK,
     ELEMENTWISE,
     LINEAR,
     PRODUCTS,
     QUOTIENTS,
     Edge,
     Node,
+    below_sink,
     output_shape,
     output_size,
 )
@@ -170,6 +172,8 @@ class Splitter:
         """The children that a node is linear in; where one entry of a vector is meant, those that make that entry."""
         node, output = edge
         name = node.name()
+        if name == DDP_SINK:
+            return [(i, child, entry) for i, child in below_sink(edge)]
         below = [(i, node.next_functions[i]) for i in self._linear_inputs(node)]
         below = [(i, (child, number)) for i, (child, number) in below if child is not None]
         if name in ("SelectBackward0", "UnbindBackward0") and entry is None and len(below) == 1:
