@@ -75,11 +75,19 @@ def try_(
 
     Example: dominance try --methods pcgrad,adatask --seeds 3 train.py --epochs 5
     """
+    from dominance.record.ranks.launch import several
+    from dominance.record.ranks.launchers import refuse_launcher
     from dominance.record.script.running import prepare
     from dominance_cli.fresh import Fresh, share_cores
     from dominance_cli.jobs import Outcome, run_jobs
 
     chosen = read_methods(methods)
+    if several():
+        raise BadOption(
+            "a launcher has started several processes, and each would try all methods",
+            fix="start it by itself; methods combine gradients in one process only",
+        )
+    refuse_launcher(target, args or [], module=module)
     prepare(target, module=module)
     where = output or Path("trials") / (target if module else Path(target).absolute().stem)
     script = (*(["-m"] if module else []), target, *(args or []))

@@ -81,10 +81,16 @@ def before_step(run: Recording, going: StepInProgress, outer: Sequence[StepInPro
 
 
 def _strangers(run: Recording, optimizer: Optimizer, held: Iterable[Tensor]) -> None:
+    """Say once of which parameters nothing is recorded."""
+    trained = [p for p in held if p.requires_grad]
+    if (count := sum(p.is_complex() for p in trained)) and run.books.remark(
+        text := f"{count} parameter tensors are complex: nothing is recorded of them"
+    ):
+        run.say(text)
     if not run.sink.laid_out or run.fixed:
         return
-    others = sum(1 for p in held if not run.sink.holds(p) and p.requires_grad and p in run.table.named)
-    unknown = sum(1 for p in held if p not in run.table.named and p.requires_grad)
+    others = sum(not run.sink.holds(p) and p in run.table.named for p in trained if not p.is_complex())
+    unknown = sum(p not in run.table.named for p in trained)
     if others + unknown and run.options.params == "*":
         text = (
             f"{others + unknown} parameter tensors that {type(optimizer).__name__} got after the run was laid out "

@@ -6,11 +6,15 @@ import os
 from pathlib import Path
 
 
+def several() -> bool:
+    """Whether a launcher has started more processes than this one."""
+    return os.environ.get("WORLD_SIZE", "1") not in ("", "1")
+
+
 def rank() -> int:
     """This process's number among those that were launched together; 0 where there is one."""
-    several = os.environ.get("WORLD_SIZE", "1") not in ("", "1")
     number = os.environ.get("RANK", "0")
-    return int(number) if several and number.isdigit() else 0
+    return int(number) if several() and number.isdigit() else 0
 
 
 def of_rank(run: Path) -> Path:

@@ -58,7 +58,7 @@ SPAWNED = (
 
 ALONE = (
     "the training averages its gradients over several processes, of which not all are recorded: the tasks' gradients "
-    "are those of this process alone"
+    "are those of this process alone; torchrun --nproc-per-node N -m dominance record SCRIPT records them all"
 )
 
 APART = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -149,3 +150,19 @@ def test_metrics_of_some_tasks_only_are_not_compared_and_that_is_said() -> None:
 def test_a_job_says_what_dominance_is_given() -> None:
     job = ScriptJob("n", "uw", ("--method", "uw"), ("-m", "pkg.train"))
     assert job.command(Path("out")) == ["record", "-q", "--force", "-o", "out", "--method", "uw", "-m", "pkg.train"]
+
+
+@pytest.mark.parametrize(
+    ("world", "words"),
+    [("2", ["train.py"]), ("1", ["-m", "torch.distributed.run", "--nproc-per-node", "2", "train.py"])],
+)
+def test_processes_of_a_launcher_are_refused_before_anything_runs(tmp_path: Path, world: str, words: list[str]) -> None:
+    (tmp_path / "train.py").write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, "-m", "dominance", "try", *words],
+        cwd=tmp_path, capture_output=True, text=True, check=False, env={**os.environ, "WORLD_SIZE": world, "RANK": "0"},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "process" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["train.py"]

@@ -313,3 +313,20 @@ def test_embeddings_are_told_apart_in_a_recorded_run(tmp_path: Path) -> None:
     run = dominance.open_run(tmp_path / "run")
     assert [each["module"] for each in run.attrs["parameters"]] == ["Embedding", "Linear", "Linear"]
     assert dominance.rau_buckets(run, by="kind").layer.values.tolist() == ["embedding", "mlp"]
+
+
+def test_complex_parameters_are_said_not_to_be_recorded(tmp_path: Path) -> None:
+    trunk, heads = nn.Linear(2, 3, dtype=torch.complex64), nn.ModuleList([nn.Linear(3, 1), nn.Linear(3, 1)])
+    middle = nn.Linear(3, 3)
+    net = nn.ModuleList([trunk, middle, *heads])
+    optimizer = Adam(net.parameters(), lr=0.1)
+    with dominance.Recorder(tmp_path / "run", net, optimizer, every=1) as recorder:
+        z = middle(trunk(torch.ones(4, 2, dtype=torch.complex64)).abs())
+        losses = {"a": heads[0](z).square().mean(), "b": (heads[1](z) - 1).square().mean()}
+        recorder.observe(losses)
+        sum(losses.values()).backward()
+        optimizer.step()
+    with dominance.open_run(tmp_path / "run") as run:
+        assert run.attrs["remarks"] == ["2 parameter tensors are complex: nothing is recorded of them"]
+        assert {each["layer"] for each in run.attrs["parameters"]} == {"1", "2", "3"}
+        assert (run["update/update"].to_numpy() != 0).any()

@@ -191,7 +191,7 @@ class Sink:
             BadOption: no parameter matches the glob.
         """
         self._tasks = list(dict.fromkeys((*tasks, *(name for names in reach.values() for name in names))))
-        mine = [entry for entry in table.named.values() if entry.tensor not in table.copied]
+        mine = [e for e in table.named.values() if e.tensor not in table.copied and not e.tensor.is_complex()]
         self._named = [entry for entry in mine if self._options.records(entry.name)]
         if not self._named:
             raise BadOption(f"no parameter matches --params {self._options.params!r}", fix="give a glob like 'trunk.*'")
