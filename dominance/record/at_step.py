@@ -14,6 +14,7 @@ from dominance.record.at_backward import enter_open
 from dominance.record.guest.limits import unrecordable
 from dominance.record.kept import NO_PASS, finish, row_of
 from dominance.record.recording import Recording
+from dominance.record.replaced import follow
 from dominance.record.said import announce_once
 from dominance.record.split.attribution import Attributor
 from dominance.record.split.fed import Fed, fed
@@ -54,7 +55,7 @@ def before_step(run: Recording, going: StepInProgress, outer: Sequence[StepInPro
         return
     if run.step.spoiled is None:
         # Before anything of them is read: the memory of a shard may not be there.
-        run.step.spoiled = unrecordable(going.parameters, run.table.modules)
+        run.step.spoiled = unrecordable(going.parameters, run.table.modules) or _replaced(run, held)
     if run.step.spoiled is not None:
         run.steppers.missed(optimizer)
         return
@@ -78,6 +79,13 @@ def before_step(run: Recording, going: StepInProgress, outer: Sequence[StepInPro
         going.fed = Evaluation(run.ledger, run.ledger.read(going.parameters, _grad_scale(optimizer)))
     if not run.sink.silent:
         attributor.before_step(going.parameters, run.theta.now(going.parameters))
+
+
+def _replaced(run: Recording, held: Iterable[Tensor]) -> str | None:
+    reason = follow(run, held)
+    if reason is not None and run.books.remark(reason):
+        run.say(f"step {run.step.number} is not recorded: {reason}")
+    return reason
 
 
 def _strangers(run: Recording, optimizer: Optimizer, held: Iterable[Tensor]) -> None:

@@ -120,6 +120,17 @@ class ParameterTable:
         named = self.named.get(tensor)
         return named is not None and named.module != "Tensor"
 
+    def owned_by(self, module: nn.Module) -> list[Named]:
+        """The parameters that this model had when they were found."""
+        return [self.named[p] for p, owner in self._owner.items() if owner() is module and p in self.named]
+
+    def put(self, old: Tensor, new: Tensor) -> None:
+        """``new`` is in the place of ``old``, which the model has no more."""
+        self.named = {
+            new if p is old else p: replace(named, tensor=new) if p is old else named for p, named in self.named.items()
+        }
+        self._owner[new] = self._owner.pop(old)
+
     def linear(self, parameters: Iterable[Tensor]) -> str | None:
         """Path of the linear map whose parameters these are, where there is one."""
         named = [self.named.get(parameter) for parameter in parameters]

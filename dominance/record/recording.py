@@ -100,6 +100,8 @@ class Recording:
         """What the user asked for besides tasks and that is not there, in words."""
         self.full = False
         """Whether the budget has been used up."""
+        self.strange: frozenset[int] = frozenset()
+        """Ids of parameters that an optimizer holds and the run does not know, when that was looked into last."""
         self.ranks = 1
         """Of how many processes the gradients are means."""
 

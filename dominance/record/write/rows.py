@@ -87,6 +87,12 @@ class RowShape:
             for i, entry in enumerate(named)
         }
 
+    def put(self, old: Tensor, new: Tensor) -> None:
+        """The place of a parameter is that of another now."""
+        if old in self.places:
+            self.places[new] = self.places.pop(old)
+            self._tiles = {key: place for key, place in self._tiles.items() if key[0] is not old}
+
     def pack(self, pack: Pack) -> PackPlace:
         """Where the coordinates of several parameters lie."""
         known = self._packs.get(pack)

@@ -245,6 +245,14 @@ class Sink:
         """Whether the run records this parameter."""
         return parameter in self._reach
 
+    def put(self, old: Tensor, new: Tensor) -> None:
+        """``new`` is in the place of ``old``, under the same name and in the same columns."""
+        if old in self._reach:
+            self._reach[new] = self._reach.pop(old)
+            self._named = [dataclasses.replace(e, tensor=new) if e.tensor is old else e for e in self._named]
+            if self._shape is not None:
+                self._shape.put(old, new)
+
     def row(self, step: int, epoch: int) -> Row:
         """An empty row of the run's shape."""
         assert self._shape is not None
