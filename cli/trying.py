@@ -75,7 +75,7 @@ def try_(
 
     Example: dominance try --methods pcgrad,adatask --seeds 3 train.py --epochs 5
     """
-    from dominance.record.ranks.launch import several
+    from dominance.record.launch import several
     from dominance.record.ranks.launchers import refuse_launcher
     from dominance.record.script.running import prepare
     from dominance_cli.fresh import Fresh, share_cores

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dominance import open_run
 from dominance.config import RecordOptions
-from dominance.record.session import ScriptSession
+from dominance.record.script.session import ScriptSession
 
 STEPS, AT = 6, 3
 Replace = Callable[[nn.ModuleDict, torch.optim.Optimizer], torch.optim.Optimizer]

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from dominance import open_run
 from dominance.config import RecordOptions
-from dominance.record.session import ScriptSession
+from dominance.record.script.session import ScriptSession
 
 
 @pytest.fixture(autouse=True)
