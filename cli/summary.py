@@ -74,6 +74,7 @@ def summary(
     Example: dominance summary runs/latest --fail-on 'effective_tasks < 1.5'
     """
     conditions = [parse(text) for text in fail_on or []]
+    from dominance.analyse.group_shares import group_shares
     from dominance.analyse.summary import overview
     from dominance.analyse.summary import summary as summarise
     from dominance.analyse.verdict.doubts import distrust
@@ -100,12 +101,13 @@ def summary(
                 unsure.append(f"{run}: {condition} cannot be judged: {'; '.join(why)}")
             else:
                 crossed += [f"{run}: {row}" for row in rows]
-        documents.append({**_document(run, table, said), "state": state(run, tree)})
+        documents.append({**_document(run, table, said, group_shares(tree)), "state": state(run, tree)})
         if not as_json:
             print("\n" * (number > 0) + _heading(run, tree, table) + "\n")
             width = max(min(shutil.get_terminal_size((80, 24)).columns, MOST_COLUMNS), 40)
             print(said.head(width) if named != runs else said.text(width) + "\n")
             if named == runs:
+                _print_groups(tree)
                 _print_table(table, whole=whole)
     shown = {run: trees[run] for run in views}
     beside = comparison.rows(shown, views, alone, joint, better) if len(shown) > 1 or alone or joint else []
@@ -156,13 +158,31 @@ def _heading(run: str, tree: Any, table: pd.DataFrame) -> str:
     return "; ".join(filter(None, (f"{run}, step {table.attrs['step']}", ended, models(run, tree.attrs))))
 
 
-def _document(run: str, table: pd.DataFrame, said: Verdict) -> dict[str, Any]:
+def _document(run: str, table: pd.DataFrame, said: Verdict, groups: pd.DataFrame | None) -> dict[str, Any]:
     rows = []
     for row in table.reset_index().to_dict("records"):
         rau = {bucket: row[bucket] for bucket in BUCKETS}
         rest = {name: row[name] for name in UNITS if name != "rau"}
         rows.append({"layer": row["layer"], "task": row["task"], "rau": rau, **rest})
-    return {"path": str(run), **{str(key): value for key, value in table.attrs.items()}, **said.to_dict(), "rows": rows}
+    told = {"path": str(run), **{str(key): value for key, value in table.attrs.items()}, **said.to_dict(), "rows": rows}
+    return told if groups is None else {**told, "groups": groups.reset_index().to_dict("records")}
+
+
+def _print_groups(tree: Any, most: int = 12) -> None:
+    """What groups of examples have of the batches, and what they make of them."""
+    from dominance.analyse.group_shares import group_shares
+
+    shares = group_shares(tree)
+    if shares is None:
+        return
+    print(f"Share of the {shares.attrs['unit']}, and of the tasks' squared gradients and updates, in %:\n")
+    rows = [[str(task), *map(_percent, row)] for task, row in zip(shares.index, shares.to_numpy(), strict=True)]
+    if len(rows) > most:
+        rest = shares.iloc[most - 1 :].sum(min_count=1)
+        rows = [*rows[: most - 1], [f"{len(shares) - most + 1} more", *map(_percent, rest)]]
+    print(
+        aligned([["task", shares.attrs["unit"], "gradient", "update"], *rows], right=[False, True, True, True]) + "\n"
+    )
 
 
 def _print_table(table: pd.DataFrame, *, whole: bool) -> None:

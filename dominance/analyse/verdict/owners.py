@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from dominance.analyse.group_shares import group_shares
 from dominance.analyse.groups import ALL_SHARED
 from dominance.analyse.summary import percent
 from dominance.analyse.verdict import advice, words
@@ -30,6 +31,7 @@ class Owners:
         both = np.stack([held.owned_probability.to_numpy(), held.held_probability.to_numpy()])
         self.probability = np.nan_to_num(both).max(axis=0)  # (layer, task), "all shared" last
         self._loud: Loudness | None = None
+        self.shares = group_shares(run)
 
     def findings(self) -> list[Finding]:
         by_layer = [self._owner(i) for i in range(len(self.layers))]
@@ -136,4 +138,8 @@ class Owners:
     def _why(self, found: list[Cause], name: str, *, quiet: bool = False) -> str:
         if self._loud is None:
             return "cannot be told: no two gradients of a task were recorded near each other; record with --burst."
-        return words.why(found, name, quiet=quiet)
+        said = words.why(found, name, quiet=quiet)
+        if self.shares is None or not np.isfinite(self.shares.examples[name]):
+            return said
+        scale = next((cause.evidence["gradient_ratio"] for cause in found if cause.name == "scale"), None)
+        return f"{said} {words.of_examples(self.shares, name, scale, quiet=quiet)}"

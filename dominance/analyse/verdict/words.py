@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import pandas as pd
+
 from dominance.analyse.groups import ALL_SHARED
+from dominance.analyse.summary import percent
 from dominance.analyse.verdict.causes import Cause
-from dominance.analyse.verdict.rules import CHANCE
+from dominance.analyse.verdict.rules import CAUSE, CHANCE
 
 MOST_NAMES = 4
+ALIKE = 2.0
+"""Up to this factor, a gradient is as long as the number of its examples makes it."""
 
 
 def listed(names: Sequence[str], most: int = MOST_NAMES) -> str:
@@ -48,6 +53,40 @@ def why(causes: Sequence[Cause], task: str, *, quiet: bool = False) -> str:
         )
     said = [_one(cause, task, quiet=quiet) + _unsure(cause) for cause in causes]
     return "; and ".join(said) + "."
+
+
+def of_examples(shares: pd.DataFrame, task: str, scale: float | None, *, quiet: bool) -> str:
+    """What a group has of the batches, and how far that explains how long its gradient is.
+
+    Args:
+        shares: see ``group_shares``.
+        task: the group.
+        scale: how much longer its gradient is than the others', or theirs where it is the quiet one; None: not known.
+        quiet: whether it is.
+
+    >>> shares = pd.DataFrame({"examples": [0.9, 0.1]}, ["de", "fr"])
+    >>> shares.attrs["unit"] = "tokens"
+    >>> of_examples(shares, "fr", 8.0, quiet=True)
+    "fr has 10 % of the tokens: it is rare, which alone would make the others' gradients 9 times as long."
+    >>> of_examples(shares, "de", 36.0, quiet=False)
+    "de has 90 % of the tokens: one for one, its tokens pull 4 times as hard as the others'."
+    """
+    unit, mine = shares.attrs["unit"], float(shares.examples[task])
+    others = float(shares.examples.drop(task).mean())
+    has = f"{task} has {percent(mine)} of the {unit}"
+    if scale is None or not min(mine, others, scale) > 0:
+        return f"{has}."
+    many = others / mine if quiet else mine / others
+    each = scale / many
+    if 1 / ALIKE <= each <= ALIKE:
+        if many < CAUSE:
+            return f"{has}."
+        if quiet:
+            return f"{has}: it is rare, which alone would make the others' gradients {times(many)} as long."
+        return f"{has}, {times(many)} as many as another: that alone makes its gradient so long."
+    if quiet == (each < 1):
+        return f"{has}: one for one, its {unit} pull {times(max(each, 1 / each))} as hard as the others'."
+    return f"{has}: one for one, the others' {unit} pull {times(max(each, 1 / each))} as hard as its own."
 
 
 def _unsure(cause: Cause) -> str:
