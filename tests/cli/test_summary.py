@@ -466,11 +466,11 @@ def test_long_names_are_whole_on_a_terminal(large: Path) -> None:
     assert any(re.match(r"task_number_3 +\d+ ", line) for line in table)
 
 
-def test_groups_of_examples_stand_beside_what_they_make(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_groups_of_examples_stand_beside_what_they_make(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     counts = [
         {"step": 0, "epoch": 0, "task": task, "split": "groups", "name": "tokens", "value": number}
         for task, number in (("price", 40), ("rating", 960))
     ]
     layout, rows = planted_rows(share=0.9, metrics=counts)
-    assert main(["summary", str(write_run(tmp_path / "run", layout, rows))]) == 0
-    assert re.search(r"price +4 +90 +90\n", capsys.readouterr().out)
+    assert leave("summary", str(write_run(tmp_path / "run", layout, rows))) == 0
+    assert re.search(r"price +4 +90 +90\n", capfd.readouterr().out)
