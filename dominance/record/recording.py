@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from dominance.config import RecordOptions
 from dominance.record.by_hand import ByHand
+from dominance.record.guest.batches import Batches
 from dominance.record.guest.hooks import Hooks
 from dominance.record.guest.limits import unrecordable
 from dominance.record.parameters import Named, ParameterTable
@@ -22,7 +23,6 @@ from dominance.record.split.one_pass import Apart
 from dominance.record.split.steppers import Steppers
 from dominance.record.split.theta import Theta
 from dominance.record.step import Step, StepInProgress, learning_rates
-from dominance.record.tasks.batches import Batches
 from dominance.record.tasks.finder import TaskFinder
 from dominance.record.tasks.naming import caller_frames
 from dominance.record.write.books import Books

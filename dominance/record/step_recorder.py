@@ -18,6 +18,7 @@ from dominance.record import at_backward, at_grad, at_hand, at_step, said
 from dominance.record.fail_safe import harmless
 from dominance.record.following import Following
 from dominance.record.group import Group, Lost
+from dominance.record.guest.batches import Batches
 from dominance.record.guest.hooks import Hooks
 from dominance.record.guest.limits import CannotLook
 from dominance.record.guest.parallel import divides_by_all, of_first, parameters_of, this_rank, uneven
@@ -28,7 +29,6 @@ from dominance.record.ranks.talking import Meeting, meeting_for
 from dominance.record.recording import Recording
 from dominance.record.split.passes import Pass
 from dominance.record.step import StepInProgress, learning_rates
-from dominance.record.tasks.batches import Batches
 from dominance.record.tasks.finder import Found, Root
 from dominance.record.tasks.graph import first_leaves
 from dominance.record.tasks.outputs import Outputs

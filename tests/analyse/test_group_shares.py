@@ -59,7 +59,7 @@ def test_the_verdict_says_how_many_examples_an_owner_has() -> None:
     [
         ("rare", 9.0, True, "it is rare, which alone would make the others' gradients 9 times as long."),
         ("rare", 90.0, True, "one for one, the others' tokens pull 10 times as hard as its own."),
-        ("rare", 1.8, True, "one for one, its tokens pull 5 times as hard as the others'."),
+        ("rare", 1.8, True, "it is rare, though one for one its tokens pull 5 times as hard as the others'."),
         ("common", 9.0, False, "9 times as many as another: that alone makes its gradient so long."),
         ("common", 45.0, False, "one for one, its tokens pull 5 times as hard as the others'."),
         ("rare", 2.0, False, "one for one, its tokens pull 18 times as hard as the others'."),

@@ -84,6 +84,8 @@ def of_examples(shares: pd.DataFrame, task: str, scale: float | None, *, quiet: 
         if quiet:
             return f"{has}: it is rare, which alone would make the others' gradients {times(many)} as long."
         return f"{has}, {times(many)} as many as another: that alone makes its gradient so long."
+    if quiet and each < 1 and many >= CAUSE:
+        return f"{has}: it is rare, though one for one its {unit} pull {times(1 / each)} as hard as the others'."
     if quiet == (each < 1):
         return f"{has}: one for one, its {unit} pull {times(max(each, 1 / each))} as hard as the others'."
     return f"{has}: one for one, the others' {unit} pull {times(max(each, 1 / each))} as hard as its own."

@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader, TensorDataset, dataloader
 
 from dominance.config import RecordOptions, parse_groups, record_options
 from dominance.errors import BadOption
+from dominance.record.guest.batches import Seats
 from dominance.record.script.session import ScriptSession
-from dominance.record.tasks.batches import Seats
 from dominance.store.reader import open_run
 
 torch.set_num_threads(1)
