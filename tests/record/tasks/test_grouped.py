@@ -128,6 +128,13 @@ KINDS = {
         lambda seed: drawn(BATCH, 6, seed=seed),
         False,
     ),
+    "compiled": Kind(
+        lambda: nn.Sequential(
+            torch.compile(nn.Sequential(nn.Linear(6, 8), nn.Tanh()), backend="aot_eager"), nn.Linear(8, 3)
+        ),
+        lambda seed: drawn(BATCH, 6, seed=seed),
+        False,
+    ),
     "a weight that is made of others": Kind(
         lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(6, 8)), nn.Tanh(), nn.Linear(8, 3)),
         lambda seed: drawn(BATCH, 6, seed=seed),
