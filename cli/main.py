@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
+import typer.completion
 import typer.main
 
 from dominance import __version__
@@ -128,6 +129,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _leave_dask_out(sys.argv[1] if len(sys.argv) > 1 else None)
     try:
         _check_folder()
+        if "_DOMINANCE_COMPLETE" in os.environ:  # a shell asks what may come next
+            typer.completion.completion_init()  # type: ignore[attr-defined]
         # Not app(): that would put typer's own hook into sys.excepthook, which the recorded script would see.
         command: Any = typer.main.get_command(app)
         result = command.main(

@@ -31,6 +31,8 @@ def gcd(run: PreparedRun, *, by: ByLayer = "layer") -> xr.Dataset:
             such part.
 
     Returns:
+        Along ``step``, ``layer`` and the pairs of tasks:
+
         - ``gcd`` (step, layer, task, task_other): 0 same direction, 1 at right angles, 2 opposite. NaN where a task has
           no gradient in the layer (or none that is finite), at steps that the optimizer skipped, and on the diagonal:
           the degree is defined for two different tasks.
