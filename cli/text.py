@@ -9,6 +9,9 @@ from typing import Any
 
 from dominance.visible import visible
 
+JSON_VERSION = 1
+"""Of every document of ``--json``, as docs/json.md has it: raised where a key goes, or means something else."""
+
 
 def size(count: int) -> str:
     """Bytes in decimal units.
@@ -37,9 +40,9 @@ def plain(value: Any) -> Any:
     return value
 
 
-def print_json(document: Any) -> None:
+def print_json(document: dict[str, Any]) -> None:
     """One document on stdout, NaN as null."""
-    print(json.dumps(plain(document), indent=2, allow_nan=False))
+    print(json.dumps(plain({"json_version": JSON_VERSION, **document}), indent=2, allow_nan=False))
 
 
 def aligned(rows: Iterable[Sequence[str]], *, right: Sequence[bool], gap: int = 2) -> str:

@@ -25,7 +25,7 @@ from dominance import optim
 from dominance.benchmarks.train.plan import TrainOptions
 from dominance.benchmarks.train.trainer import train
 from dominance.config import RecordOptions, record_options
-from dominance_cli.main import app
+from dominance_cli.main import app, main
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -133,6 +133,10 @@ def test_configuration_is_accepted(tmp_path: Path) -> None:
     assert options.budget == 500_000_000
 
 
+READERS = ("summary", "info", "compare", "train --list", "figures list")
+"""Commands that a test types; the others train for minutes, and have tests of their own."""
+
+
 def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     mpl.use("agg")
@@ -149,6 +153,14 @@ def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
             _as_it_says(names, capsys.readouterr().out)
     assert (tmp_path / "trunk.pdf").stat().st_size > 1000
     names["run"].close()
+    for name, run in (("latest", "mine"), ("before", "joint-0"), ("after", "joint-1")):
+        (tmp_path / f"runs/{name}").symlink_to(run)
+    whole = [line for line in commands("dominance") if not re.search(r"\[|\b[A-Z]{3,}\b", line)]
+    ready = [line for line in whole if line.removeprefix("dominance ").startswith(READERS) and len(line.split()) > 2]
+    assert len(ready) >= 6
+    for line in ready:
+        with pytest.raises(SystemExit, match="0"):
+            main(shlex.split(line)[1:])
 
 
 def _as_it_says(names: dict[str, Any], printed: str) -> None:
