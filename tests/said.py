@@ -30,7 +30,8 @@ def stems() -> dict[str, str]:
         known = dict(constants)
         for name, value in _assigned(tree):
             known[name] = [*known.get(name, ()), value]
-        for node in _said(tree):
+        sentences = [value for name, value in _assigned(tree) if name.strip("_").isupper() and _words(value) > 3]
+        for node in (*_said(tree), *sentences):
             for text in _texts(node, known):
                 if len(text) >= SHORTEST and " " in text:
                     found.setdefault(text, str(path.relative_to(ROOT)))
@@ -49,6 +50,10 @@ def _assigned(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             yield node.targets[0].id, node.value
+
+
+def _words(node: ast.expr) -> int:
+    return len(node.value.split()) if isinstance(node, ast.Constant) and isinstance(node.value, str) else 0
 
 
 def _said(tree: ast.AST) -> Iterator[ast.expr]:
