@@ -1,0 +1,57 @@
+"""The pictures of the pages on concepts: drawn when the site is built, of the loop that docs/recording.md shows."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+HERE = Path(__file__).parent
+DRAWN = HERE / "_pictures"
+PLOTS = ("plot_rau_buckets", "plot_effective_tasks", "plot_lr_dominance", "plot_gcd", "plot_alignment")
+
+
+class Picture(SphinxDirective):
+    """``{picture} plot_gcd``, with what is to be seen on it below."""
+
+    required_arguments = 1
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        said = " ".join(self.content)
+        image = nodes.image(uri=f"/_pictures/{self.arguments[0]}.png", alt=said)
+        return [nodes.figure("", image, nodes.caption(said, "", *self.parse_inline(said)[0]))]
+
+
+def draw(app: Sphinx) -> None:
+    """Train for a few seconds, and draw; what was drawn before stays."""
+    if all((DRAWN / f"{name}.png").exists() for name in PLOTS):
+        return
+    import matplotlib as mpl
+    import torch
+
+    import dominance
+
+    mpl.use("agg")
+    torch.manual_seed(0)
+    page = (HERE / "recording.md").read_text("utf-8")
+    (loop,) = (block for block in re.findall(r"(?ms)^```python\n(.*?)^```", page) if "with Recorder" in block)
+    DRAWN.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        exec(loop.replace("range(2)", "range(20)").replace("10 * x", "0.5 * x"), {})
+        run = dominance.open_run(os.path.join(folder, "runs/mine"))
+        for name in PLOTS:
+            getattr(dominance, name)(run).savefig(DRAWN / f"{name}.png", overwrite=True)
+        run.close()
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_directive("picture", Picture)
+    app.connect("builder-inited", draw)
+    return {"parallel_read_safe": True}
