@@ -143,8 +143,8 @@ def test_a_term_that_is_missed_or_counted_twice_is_found(
 ) -> None:
     taken = at_backward.gradients_of
 
-    def wrong(tasks: Sequence[FoundTask], parameters: Sequence[Tensor]) -> dict[str, dict[Tensor, Tensor]]:
-        found = taken(tasks, parameters)
+    def wrong(tasks: Sequence[FoundTask], *others: Any) -> dict[str, dict[Tensor, Tensor]]:
+        found = taken(tasks, *others)
         for name in list(found)[:1]:
             found[name] = {p: g * times for p, g in found[name].items()}
         return found
