@@ -67,7 +67,7 @@ def _look(path: Path, seen: int) -> tuple[int, str]:
     if (np.diff(steps) <= 0).any():
         return len(steps), "steps out of order"
     last = run["update"].dataset.isel(step=slice(-20, None)).load()
-    parts = last["update"].sum("task") + last["residual"]
+    parts = last["update"].sum("task") + last["residual"] + last["unattributed"] + last["decay"]
     if not np.allclose(parts, last["total"], rtol=0, atol=5e-4 * float(np.abs(last["total"]).max())):
         return len(steps), "parts that do not add up: half a row"
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
