@@ -20,7 +20,7 @@ from dominance.record.fail_safe import harmless
 from dominance.record.patches import replace
 from dominance.record.tasks.graph import output_shape
 from dominance.record.tasks.grouped import Place, mixes_examples, places_of
-from dominance.record.tasks.shares import Groups, groups_of
+from dominance.record.tasks.shares import Groups, codes_of
 from dominance.record.tasks.weights import Root
 
 TARGET = "target"
@@ -70,41 +70,23 @@ class Seats:
         """The groups of these ids.
 
         Args:
-            ids: as ``groups_of`` takes them.
+            ids: as ``codes_of`` takes them.
             positive: numbers below zero are of no group.
 
         Raises:
             ValueError: they are no ids.
         """
-        values: list[Any] = []
-        found = groups_of(ids, _Seen(values))
-        size = found.counts
+        codes, values = codes_of(ids)
+        size = torch.bincount(codes.flatten(), minlength=len(values)).tolist()
         out = {value for value in values if positive and isinstance(value, int) and value < 0}
-        for code in sorted(range(len(values)), key=lambda code: -size[str(code)]):
+        for code in sorted(range(len(values)), key=lambda code: -size[code]):
             value = values[code]
             if value not in out and value not in self.names and len(self.names) < self.most:
                 self.names[value] = value if isinstance(value, str) else f"{self.word} {int(value)}"
         called = [None if value in out else self.names.get(value, OTHER) for value in values]
         names = list(dict.fromkeys(name for name in called if name is not None))
         place = torch.tensor([-1 if name is None else names.index(name) for name in called], dtype=torch.long)
-        return Groups(place[found.codes], names)
-
-
-class _Seen(Mapping[Any, str]):
-    """Names each value by its position, and keeps it."""
-
-    def __init__(self, values: list[Any]) -> None:
-        self._values = values
-
-    def __getitem__(self, value: Any) -> str:
-        self._values.append(value)
-        return str(len(self._values) - 1)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
+        return Groups(place[codes], names)
 
 
 class Batches:

@@ -11,7 +11,7 @@ from torch import Tensor
 from dominance.record.tasks.columns import share_of_loss, share_sum
 from dominance.record.tasks.evidence import Evidence
 from dominance.record.tasks.found import Found, FoundTask
-from dominance.record.tasks.graph import ACCUMULATE, Edge, Node, children, edge_of, output_shape, output_size
+from dominance.record.tasks.graph import ACCUMULATE, Edge, children, edge_of, output_shape, output_size, walk
 from dominance.record.tasks.shares import Groups, shares_of
 from dominance.record.tasks.values import term_value
 from dominance.record.tasks.weights import Root, exact_weights
@@ -67,15 +67,7 @@ def places_of(roots: Sequence[Root], groups: Groups, parameters: set[int]) -> li
 
 def _above(upper: Edge, lower: Edge) -> bool:
     """Whether one edge lies on the way to another."""
-    seen, stack = {upper[0]}, [upper[0]]
-    while stack:
-        for child in children(stack.pop()):
-            if child == lower:
-                return True
-            if child[0] not in seen:
-                seen.add(child[0])
-                stack.append(child[0])
-    return False
+    return any(lower in children(node) for node in walk([upper[0]]))
 
 
 def _lists(edge: Edge, size: int) -> bool:
@@ -95,18 +87,11 @@ def _lists(edge: Edge, size: int) -> bool:
 def mixes_examples(places: Sequence[Place]) -> list[str]:
     """What below these places, or in them, makes the gradient of one example depend on others."""
     said: dict[str, None] = {}
-    seen: set[Node] = set()
-    stack = [place.edge[0] for place in places]
     if any(_of_pairs(place.edge) for place in places):
         said["a loss over pairs of examples"] = None
-    while stack:
-        node = stack.pop()
-        if node in seen:
-            continue
-        seen.add(node)
+    for node in walk([place.edge[0] for place in places]):
         if "BatchNorm" in node.name() and getattr(node, "_saved_training", getattr(node, "_saved_train", True)):
             said["BatchNorm"] = None
-        stack += [child for child, _ in children(node)]
     return list(said)
 
 

@@ -93,13 +93,11 @@ class Groups:
         return None
 
 
-def groups_of(ids: Any, names: Names | None = None, *, none: Sequence[int] = ()) -> Groups:
-    """The groups of these ids, in the order of their first members.
+def codes_of(ids: Any) -> tuple[Tensor, list[Any]]:
+    """Which of the values each id is, and the values: those of tensors in order, others as they first come.
 
     Args:
         ids: a tensor or array of whole numbers, or (nested) sequences of strings or whole numbers.
-        names: what the group of each id is called; None: as the id is written.
-        none: numbers that are of no group.
 
     Raises:
         ValueError: they are no ids: broken numbers, nothing at all, or rows of different lengths.
@@ -110,19 +108,10 @@ def groups_of(ids: Any, names: Names | None = None, *, none: Sequence[int] = ())
         if ids.is_floating_point() or ids.is_complex():
             raise ValueError(f"ids of groups are whole numbers or strings, not {str(ids.dtype).removeprefix('torch.')}")
         known, codes = torch.unique(ids.detach().cpu(), return_inverse=True)
-        values: list[Any] = known.tolist()
-        out = [values.index(number) for number in none if number in values]
-        codes = codes.reshape(ids.shape)
-    else:
-        flat, shape = _flat(ids)
-        values = list(dict.fromkeys(flat))
-        place = {value: code for code, value in enumerate(values)}
-        codes = torch.tensor([place[value] for value in flat], dtype=torch.long).reshape(shape)
-        out = [place[number] for number in none if number in place]
-    kept = [code for code in range(len(values)) if code not in out]
-    moved = torch.full((len(values),), -1)
-    moved[kept] = torch.arange(len(kept))
-    return Groups(moved[codes], [_name(values[code], names) for code in kept])
+        return codes.reshape(ids.shape), known.tolist()
+    flat, shape = _flat(ids)
+    place = {value: code for code, value in enumerate(dict.fromkeys(flat))}
+    return torch.tensor([place[value] for value in flat], dtype=torch.long).reshape(shape), list(place)
 
 
 def by_column(names: Sequence[str]) -> MakesShares:
@@ -163,7 +152,8 @@ def by_group(ids: Sequence[object] | Tensor, names: Names | None = None) -> Make
     >>> by_group(torch.tensor([[0, 0, 1], [1, 1, 1]]), names=["de", "fr"])(torch.zeros(2, 3, 8)).counts
     {'de': 2, 'fr': 4}
     """
-    groups = groups_of(ids, names)
+    codes, values = codes_of(ids)
+    groups = Groups(codes, [_name(value, names) for value in values])
     return lambda tensor: groups.shares(tensor)
 
 
@@ -179,11 +169,13 @@ def by_class(target: Tensor, names: Sequence[str] | None = None, *, ignore_index
     >>> sorted(by_class(torch.tensor([0, 2, 2]))(torch.zeros(3, 4)))
     ['0', '2']
     """
-    known = torch.unique(target).tolist() if not target.is_floating_point() else []
+    codes, known = codes_of(target)
     if names is not None and known and known[-1] >= len(names):
         raise ValueError(f"by_class was given {len(names)} names, and a target of class {known[-1]}")
-    out = [number for number in known if number < 0 or number == ignore_index]
-    groups = groups_of(target, names, none=out)
+    kept = [code for code, number in enumerate(known) if number >= 0 and number != ignore_index]
+    moved = torch.full((len(known),), -1)
+    moved[kept] = torch.arange(len(kept))
+    groups = Groups(moved[codes], [_name(known[code], names) for code in kept])
     return lambda tensor: groups.shares(tensor, classes=True)
 
 
