@@ -74,7 +74,6 @@ def summary(
     Example: dominance summary runs/latest --fail-on 'effective_tasks < 1.5'
     """
     conditions = [parse(text) for text in fail_on or []]
-    from dominance.analyse.group_shares import group_shares
     from dominance.analyse.summary import overview
     from dominance.analyse.summary import summary as summarise
     from dominance.analyse.verdict.doubts import distrust
@@ -101,13 +100,13 @@ def summary(
                 unsure.append(f"{run}: {condition} cannot be judged: {'; '.join(why)}")
             else:
                 crossed += [f"{run}: {row}" for row in rows]
-        documents.append({**_document(run, table, said, group_shares(tree)), "state": state(run, tree)})
+        documents.append({**_document(run, table, said, seen.groups), "state": state(run, tree)})
         if not as_json:
             print("\n" * (number > 0) + _heading(run, tree, table) + "\n")
             width = max(min(shutil.get_terminal_size((80, 24)).columns, MOST_COLUMNS), 40)
             print(said.head(width) if named != runs else said.text(width) + "\n")
             if named == runs:
-                _print_groups(tree)
+                _print_groups(seen.groups)
                 _print_table(table, whole=whole)
     shown = {run: trees[run] for run in views}
     beside = comparison.rows(shown, views, alone, joint, better) if len(shown) > 1 or alone or joint else []
@@ -168,11 +167,8 @@ def _document(run: str, table: pd.DataFrame, said: Verdict, groups: pd.DataFrame
     return told if groups is None else {**told, "groups": groups.reset_index().to_dict("records")}
 
 
-def _print_groups(tree: Any, most: int = 12) -> None:
+def _print_groups(shares: pd.DataFrame | None, most: int = 12) -> None:
     """What groups of examples have of the batches, and what they make of them."""
-    from dominance.analyse.group_shares import group_shares
-
-    shares = group_shares(tree)
     if shares is None:
         return
     print(f"Share of the {shares.attrs['unit']}, and of the tasks' squared gradients and updates, in %:\n")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dominance.analyse.glance import glance
 from dominance.analyse.runs import only_run
-from dominance.analyse.summary import overview
+from dominance.analyse.summary import known_medians, overview
 from dominance.errors import NothingRecorded
 
 MOST_BYTES = 1 << 26
@@ -85,10 +85,7 @@ def _norms(run: xr.DataTree) -> NDArray[np.float64]:
     squares = table["gradient_sq"].isel(step=slice(-RECENT, None), layer=shared).to_numpy()  # (step, layer, task)
     lengths = np.sqrt(np.nansum(squares, axis=1))
     lengths[np.isnan(squares).all(axis=1)] = np.nan
-    medians = np.full(lengths.shape[1], np.nan)
-    known = np.isfinite(lengths).any(axis=0)
-    medians[known] = np.nanmedian(np.where(np.isfinite(lengths), lengths, np.nan)[:, known], axis=0)
-    return medians
+    return known_medians(lengths)
 
 
 def _rate(run: xr.DataTree, steps: NDArray[np.int64]) -> float:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from dominance.analyse.conflict import degrees
 from dominance.analyse.grams import grams, grouped
+from dominance.analyse.group_shares import group_shares
 from dominance.analyse.groups import ALL_SHARED
 from dominance.analyse.prepared import PreparedRun, prepare
 from dominance.analyse.updates import bucket_tables
@@ -32,6 +36,11 @@ class Overview:
     trunk_conflict: xr.Dataset
     norms: xr.Dataset
     run: PreparedRun
+
+    @cached_property
+    def groups(self) -> pd.DataFrame | None:
+        """See ``group_shares``."""
+        return group_shares(self.run)
 
 
 def overview(run: xr.DataTree | PreparedRun) -> Overview:
@@ -104,13 +113,22 @@ def _norms(run: PreparedRun) -> xr.Dataset:
     for name, statistic in names.items():
         squares = table[statistic].isel(step=rows, layer=shared).to_numpy()
         squares = np.concatenate([squares, squares.sum(axis=1, keepdims=True)], axis=1)
-        squares = np.where(np.isfinite(squares), squares, np.nan)
-        known = np.isfinite(squares).any(axis=0)
-        medians = np.full(squares.shape[1:], np.nan)
-        medians[known] = np.nanmedian(np.sqrt(squares[:, known]), axis=0)
-        found[name] = (("layer", "task"), medians)
+        found[name] = (("layer", "task"), known_medians(np.sqrt(squares)))
     layers = [*(run.layers[i] for i in shared), ALL_SHARED]
     return xr.Dataset(found, coords={"layer": layers, "task": run.tasks})
+
+
+def known_medians(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Medians over the first axis of what is finite; NaN where nothing is.
+
+    >>> known_medians(np.array([[1.0, np.nan], [3.0, np.nan], [np.inf, np.nan]]))
+    array([ 2., nan])
+    """
+    values = np.where(np.isfinite(values), values, np.nan)
+    known = np.isfinite(values).any(axis=0)
+    medians = np.full(values.shape[1:], np.nan)
+    medians[known] = np.nanmedian(values[:, known], axis=0)
+    return medians
 
 
 def percent(share: float) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from dominance.analyse.group_shares import group_shares
 from dominance.analyse.groups import ALL_SHARED
 from dominance.analyse.summary import percent
 from dominance.analyse.verdict import advice, words
@@ -21,7 +21,9 @@ from dominance.analyse.verdict.rules import CAUSE, LIKELY, MAIN, OWNED
 class Owners:
     """Who owns what, and why: the gradients are looked at once, and only if somebody does."""
 
-    def __init__(self, run: xr.DataTree, rows: NDArray[np.int64], held: xr.Dataset) -> None:
+    def __init__(
+        self, run: xr.DataTree, rows: NDArray[np.int64], held: xr.Dataset, shares: pd.DataFrame | None
+    ) -> None:
         self.run, self.rows, self.held = run, rows, held
         self.tasks = [str(task) for task in held.task.to_numpy()]
         # A loss of a net beside them, a generator's say, cannot be heard there.
@@ -31,7 +33,7 @@ class Owners:
         both = np.stack([held.owned_probability.to_numpy(), held.held_probability.to_numpy()])
         self.probability = np.nan_to_num(both).max(axis=0)  # (layer, task), "all shared" last
         self._loud: Loudness | None = None
-        self.shares = group_shares(run)
+        self.shares = shares
 
     def findings(self) -> list[Finding]:
         by_layer = [self._owner(i) for i in range(len(self.layers))]

@@ -104,7 +104,7 @@ def _judged(
     known: bool,
     done: bool,
 ) -> list[Finding]:
-    found = Owners(run, rows, held).findings()
+    found = Owners(run, rows, held, seen.groups).findings()
     found += conflict_findings(run, pairs, harm.learning(run, rows))
     suspects = _suspects(run, found)
     if known:
