@@ -30,7 +30,7 @@ from dominance.record.recording import Recording
 from dominance.record.split.passes import Pass
 from dominance.record.step import StepInProgress, learning_rates
 from dominance.record.tasks.finder import Found, Root
-from dominance.record.tasks.graph import first_leaves
+from dominance.record.tasks.graph import Node, first_leaves
 from dominance.record.tasks.outputs import Outputs
 from dominance.record.tasks.picked import picked
 from dominance.record.tasks.roots import reached_by, roots_of
@@ -114,6 +114,13 @@ class StepRecorder:
     def recording(self) -> Recording:
         """Of the model that trains now."""
         return self.models.now
+
+    def _hand_on(self, nodes: Sequence[Node]) -> None:
+        """What the user has said of the tasks of a pass that starts from these nodes."""
+        recording = self.recording
+        recording.observed = self._observed or self._outputs.before(nodes)
+        recording.not_as_asked = self._not_as_asked
+        recording.batches = None if recording.observed or recording.options.groups is None else self._batches
 
     def _not_as_asked(self) -> list[str]:
         return self._outputs.missing() + self._batches.missing()
@@ -223,9 +230,7 @@ class StepRecorder:
         recording = self.recording
         if self._inside is None and at_hand.look(recording):
             self._after_hand()
-        recording.observed = self._observed or self._outputs.before([root.edge[0] for root in roots])
-        recording.not_as_asked = self._not_as_asked
-        recording.batches = None if recording.observed or self.recording.options.groups is None else self._batches
+        self._hand_on([root.edge[0] for root in roots])
         if recording.step.over and recording.beside(some) and recording.beside(reached()):
             return self._lines.on
         if not at_backward.begin(recording, self._inside) or not roots:
@@ -341,9 +346,7 @@ class StepRecorder:
         else:
             self.models.turn_to(first_leaves([root.edge[0] for roots in starts[:1] for root in roots]))
         recording = self.recording
-        recording.observed = self._observed or self._outputs.before([r.edge[0] for start in starts for r in start])
-        recording.not_as_asked = self._not_as_asked
-        recording.batches = None if recording.observed or self.recording.options.groups is None else self._batches
+        self._hand_on([root.edge[0] for roots in starts for root in roots])
         if len(tensors) < len(inputs) or not at_grad.begin_grad(recording, self._inside, starts, tensors):
             return lambda results: self._lines.on()
         try:
@@ -483,9 +486,7 @@ class StepRecorder:
         reached = reached_by(roots)
         self.models.turn_to(reached, lambda: reached)
         recording = self.recording
-        recording.observed = self._observed or self._outputs.before([root.edge[0] for root in roots])
-        recording.not_as_asked = self._not_as_asked
-        recording.batches = None if recording.observed or self.recording.options.groups is None else self._batches
+        self._hand_on([root.edge[0] for root in roots])
         recording.know(lambda: reached)
         self.hooks.look([root.edge[0] for root in roots], recording.table.modules)
         found = at_backward.look(recording, roots) if roots else None
