@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -134,36 +135,34 @@ class Terminal:
             self.process.send_signal(signal.SIGINT)
 
 
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[tuple[Path, subprocess.Popen[bytes], Terminal]]:
+    """A run that another process holds, that process, and a terminal that shows the run."""
+    path = write_run(tmp_path / "run", *planted_rows(steps=30, layers={"trunk": 40}, attrs={"host": platform.node()}))
+    set_status(path, "recording")
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        terminal = Terminal(path)
+        terminal.wait_for(b"q: leave")
+        yield path, writer, terminal
+        writer.kill()
+
+
 @pytest.mark.parametrize("key", ["q", "Ctrl-C"])
-def test_a_key_leaves_and_the_run_goes_on(tmp_path: Path, key: str) -> None:
-    path = write_run(tmp_path / "run", *planted_rows(steps=30, layers={"trunk": 40}, attrs={"host": platform.node()}))
-    set_status(path, "recording")
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as writer:
-        assert writer.stdout is not None
-        writer.stdout.readline()
-        terminal = Terminal(path)
-        terminal.wait_for(b"q: leave")
-        terminal.press(key)
-        assert terminal.process.wait(60) == 0
-        terminal.wait_for(b"dominance summary")
-        assert b"Traceback" not in terminal.screen
-        assert writer.poll() is None
-        writer.kill()
+def test_a_key_leaves_and_the_run_goes_on(watched: tuple[Path, subprocess.Popen[bytes], Terminal], key: str) -> None:
+    _, writer, terminal = watched
+    terminal.press(key)
+    assert terminal.process.wait(60) == 0
+    terminal.wait_for(b"dominance summary")
+    assert b"Traceback" not in terminal.screen
+    assert writer.poll() is None
 
 
-def test_the_end_of_the_training_ends_it(tmp_path: Path) -> None:
-    path = write_run(tmp_path / "run", *planted_rows(steps=30, layers={"trunk": 40}, attrs={"host": platform.node()}))
-    set_status(path, "recording")
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as writer:
-        assert writer.stdout is not None
-        writer.stdout.readline()
-        terminal = Terminal(path)
-        terminal.wait_for(b"q: leave")
-        set_status(path, "complete")
-        assert terminal.process.wait(60) == 0
-        terminal.wait_for(b"complete")
-        writer.kill()
+def test_the_end_of_the_training_ends_it(watched: tuple[Path, subprocess.Popen[bytes], Terminal]) -> None:
+    path, _, terminal = watched
+    set_status(path, "complete")
+    assert terminal.process.wait(60) == 0
+    terminal.wait_for(b"complete")
