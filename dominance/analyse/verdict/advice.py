@@ -85,7 +85,8 @@ def _beside(run: xr.DataTree, methods: Sequence[str], causes: Sequence[str]) -> 
     both = " and ".join(parts)
     line = f"{both[0].upper()}{both[1:]}, beside the run as it is: `{_try(run, methods)}`"
     if any(name in known for name in names):
-        line += ". In brackets: in how many trainings with this cause planted the weaker task got better"
+        line += ". In brackets: in how many trainings with this cause planted the weaker task got better,"
+        line += " and the mean change"
     return line
 
 
