@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shop import TASKS, adam, batches, losses_of, made, method, same, script
+from cure.shop import TASKS, adam, batches, losses_of, made, method, same, script
 from torch import Tensor
 
 import dominance

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from shop import Shop, adam, batches, losses_of, made, method, same
+from cure.shop import Shop, adam, batches, losses_of, made, method, same
 from torch import Tensor
 
 from dominance.cure.choice import choose

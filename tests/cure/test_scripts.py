@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from shop import TASKS, Shop, adam, batches, losses_of, made, method, same, script
+from cure.shop import TASKS, Shop, adam, batches, losses_of, made, method, same, script
 from torch import Tensor
 
 import dominance

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from matrices import Matrix
+from optim.matrices import Matrix
 
 from dominance.optim.solvers.simplex import min_norm
 

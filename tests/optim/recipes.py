@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from problems import TASKS
+from optim.problems import TASKS
 
 import dominance.optim as optim
 from dominance.optim import Combiner, LossWeighting, Weighting

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from losses import WAYS, Data, Expected, Net, Step, Way
+from record.losses import WAYS, Data, Expected, Net, Step, Way
 from torch import Tensor, nn
 
 MORE: dict[str, Way] = {}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from losses import Data, Net
+from record.losses import Data, Net
 
 from dominance import Recorder, open_run
 from dominance.optim import PUB, AdaTask, AdaTaskAdam, AdaTaskRMSprop, Clippy

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from losses import Data, Net
+from record.losses import Data, Net
 from torch import Tensor, nn
 from xarray import DataTree
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from runs import make_rows, write_run
 
 from dominance.errors import BadOption
 from dominance.store.reader import open_run, open_runs
 from dominance.store.verify import verify
 from dominance.store.writer import RunWriter
-from tests.runs import make_rows, write_run
 
 UPDATES = np.ones((3, 2, 4))
 

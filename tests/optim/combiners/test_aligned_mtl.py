@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from matrices import Matrix, matrices
+from optim.matrices import Matrix, matrices
 
 from dominance.optim import AlignedMTL
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from problems import Problem, flat_grad
+from optim.problems import Problem, flat_grad
 
 from dominance.optim import BanditMTL
 from dominance.optim.combiners.bandit_mtl import project

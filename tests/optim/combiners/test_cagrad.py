@@ -3,8 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from matrices import INDEPENDENT, matrices
-from properties import assert_equivariant, assert_same_sum, assert_scale_free, conflict_averse_objective, stationary
+from optim.matrices import INDEPENDENT, matrices
+from optim.properties import (
+    assert_equivariant,
+    assert_same_sum,
+    assert_scale_free,
+    conflict_averse_objective,
+    stationary,
+)
 
 from dominance.optim import CAGrad
 from dominance.optim.engine.rows import Matrix

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from problems import Problem, flat_grad
+from optim.problems import Problem, flat_grad
 from torch import Tensor
 
 from dominance.optim import DBMTL

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import torch
-from problems import Problem
+from optim.problems import Problem
 
 from dominance.optim import EqualWeight
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from problems import Problem, flat_grad
+from optim.problems import Problem, flat_grad
 
 from dominance.optim import ExcessMTL
 

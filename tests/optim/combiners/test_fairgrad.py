@@ -5,8 +5,8 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from matrices import INDEPENDENT, Matrix, matrices
-from properties import assert_no_conflict
+from optim.matrices import INDEPENDENT, Matrix, matrices
+from optim.properties import assert_no_conflict
 
 from dominance.errors import SolverFailed
 from dominance.optim import FairGrad, NashMTL

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from problems import Problem, flat_grad
+from optim.problems import Problem, flat_grad
 
 from dominance.optim import FAMO
 from dominance.optim.engine.scalar_adam import ScalarAdam, State

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from problems import Problem, flat_grad
-from sampling import jacobians
+from optim.problems import Problem, flat_grad
+from optim.sampling import jacobians
 from torch import Tensor
 
 from dominance.optim import EqualWeight, GradDrop

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from problems import TASKS, Problem, flat_grad
-from sampling import far, jacobians
+from optim.problems import TASKS, Problem, flat_grad
+from optim.sampling import far, jacobians
 from torch import Tensor
 
 from dominance.optim import GradVac, PCGrad

@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 import torch
-from problems import Problem, flat_grad
+from optim.problems import Problem, flat_grad
 
 from dominance.optim import GridSearch
 from dominance.optim.combiners.grid_search import weight_grid

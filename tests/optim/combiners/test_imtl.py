@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from problems import TASKS, Problem, flat_grad
+from optim.problems import TASKS, Problem, flat_grad
 from torch import Tensor, nn
 
 from dominance.optim import IMTL, IMTLG

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from matrices import INDEPENDENT, matrices
-from problems import Problem
+from optim.matrices import INDEPENDENT, matrices
+from optim.problems import Problem
 
 from dominance.optim import MGDA
 from dominance.optim.engine.gradients import task_gradients

@@ -7,9 +7,9 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from matrices import INDEPENDENT, Matrix, matrices
-from problems import Problem, flat_grad
-from properties import assert_no_conflict, bargaining_residual
+from optim.matrices import INDEPENDENT, Matrix, matrices
+from optim.problems import Problem, flat_grad
+from optim.properties import assert_no_conflict, bargaining_residual
 
 from dominance.optim import NashMTL
 

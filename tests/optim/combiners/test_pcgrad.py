@@ -6,8 +6,8 @@ from itertools import permutations
 import numpy as np
 import pytest
 import torch
-from problems import TASKS, Problem, flat_grad
-from sampling import far, grams, jacobians
+from optim.problems import TASKS, Problem, flat_grad
+from optim.sampling import far, grams, jacobians
 from torch import Tensor
 
 from dominance.optim import PCGrad

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from problems import TASKS, Problem, flat_grad
+from optim.problems import TASKS, Problem, flat_grad
 
 from dominance.optim import RLW
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from matrices import INDEPENDENT, Matrix, matrices
-from properties import assert_equivariant, assert_scale_free
+from optim.matrices import INDEPENDENT, Matrix, matrices
+from optim.properties import assert_equivariant, assert_scale_free
 
 from dominance.optim import MGDA, SDMGrad
 

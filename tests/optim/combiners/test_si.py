@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from problems import Problem, flat_grad
+from optim.problems import Problem, flat_grad
 
 from dominance.optim import SI
 

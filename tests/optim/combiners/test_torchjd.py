@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from problems import Problem
+from optim.problems import Problem
 
 from dominance.errors import MissingData
 from dominance.optim import from_torchjd

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from matrices import INDEPENDENT, Matrix, matrices
-from properties import assert_no_conflict
+from optim.matrices import INDEPENDENT, Matrix, matrices
+from optim.properties import assert_no_conflict
 
 from dominance.optim import UPGrad
 from dominance.optim.solvers.simplex import onto_dual_cone

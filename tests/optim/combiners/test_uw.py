@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from problems import TASKS, Problem, flat_grad
+from optim.problems import TASKS, Problem, flat_grad
 
 from dominance.optim import UW
 from dominance.optim.engine.gradients import task_gradients

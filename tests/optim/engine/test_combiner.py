@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from architectures import ARCHITECTURES, TASKS, mlp, own_inputs
+from optim.architectures import ARCHITECTURES, TASKS, mlp, own_inputs
 from torch import Tensor, nn
 
 from dominance.optim import UW, GridSearch, PCGrad, task_gradients

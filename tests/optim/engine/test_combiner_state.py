@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from problems import TASKS, Problem, flat_grad
-from recipes import ALL, exported, make
+from optim.problems import TASKS, Problem, flat_grad
+from optim.recipes import ALL, exported, make
 from torch import Tensor
 
 import dominance.optim as optim

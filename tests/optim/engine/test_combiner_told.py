@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from problems import Problem, flat_grad
-from recipes import ALL, make
+from optim.problems import Problem, flat_grad
+from optim.recipes import ALL, make
 from torch import Tensor
 
 from dominance.optim import GradDrop, LossWeighting, MoCoGrad, TaskGradients

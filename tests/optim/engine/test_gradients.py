@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from architectures import ARCHITECTURES, TASKS, mlp
+from optim.architectures import ARCHITECTURES, TASKS, mlp
 from torch import Tensor, nn
 
 from dominance.optim.engine import batched

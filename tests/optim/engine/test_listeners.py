@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from architectures import ARCHITECTURES
+from optim.architectures import ARCHITECTURES
 from torch import Tensor
 
 from dominance.optim.engine.combiner import Combiner, Weighting

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from architectures import TASKS
+from optim.architectures import TASKS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 

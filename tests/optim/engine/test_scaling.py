@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from problems import Problem, flat_grad
-from recipes import ALL, make
+from optim.problems import Problem, flat_grad
+from optim.recipes import ALL, make
 from torch import Tensor
 from torch.amp import GradScaler
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from problems import Problem
+from optim.problems import Problem
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 

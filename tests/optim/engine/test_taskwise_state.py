@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from problems import Problem
+from optim.problems import Problem
 from torch import Tensor, nn
 
 from dominance.optim import PUB, AdaTask, AdaTaskAdagrad, AdaTaskAdam, AdaTaskRMSprop, Clippy

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from random_rows import PRESENT, Stream, as_arrays
+from optim.random_rows import PRESENT, Stream, as_arrays
 
 from dominance.optim import AdaTaskAdagrad, AdaTaskAdam, AdaTaskRMSprop
 from dominance.optim.engine.listeners import listeners

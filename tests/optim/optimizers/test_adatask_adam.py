@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from parents import Named, same_steps
+from optim.parents import Named, same_steps
 
 from dominance.optim import AdaTaskAdam, TaskGradients
 

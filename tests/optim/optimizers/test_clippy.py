@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from problems import Problem
+from optim.problems import Problem
 
 from dominance.optim import UW, Clippy, Combiner, NashMTL, PCGrad
 from dominance.optim.optimizers.clippy import clipping

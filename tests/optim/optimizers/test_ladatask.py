@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from random_rows import PRESENT, SHAPES, Stream, as_arrays
+from optim.random_rows import PRESENT, SHAPES, Stream, as_arrays
 from torch import nn
 
 from dominance.optim import AdaTaskAdagrad, AdaTaskAdam, AdaTaskRMSprop

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from random_rows import PRESENT, Stream, as_arrays
+from optim.random_rows import PRESENT, Stream, as_arrays
 
 from dominance.optim import PUB, AdaTask, Clippy, TaskGradients
 from dominance.optim.engine.listeners import listeners

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from matrices import INDEPENDENT, in_float32, matrices
-from properties import assert_equivariant, bargaining_residual, norms, stationary
+from optim.matrices import INDEPENDENT, in_float32, matrices
+from optim.properties import assert_equivariant, bargaining_residual, norms, stationary
 
 from dominance.errors import SolverFailed
 from dominance.optim.solvers.bargaining import bargain, solve

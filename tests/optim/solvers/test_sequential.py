@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from matrices import INDEPENDENT, matrices
-from properties import bargaining_residual
+from optim.matrices import INDEPENDENT, matrices
+from optim.properties import bargaining_residual
 
 from dominance.errors import SolverFailed
 from dominance.optim.solvers.bargaining import solve

@@ -4,8 +4,8 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from matrices import INDEPENDENT, KINDS, Matrix, in_float32, matrices
-from properties import (
+from optim.matrices import INDEPENDENT, KINDS, Matrix, in_float32, matrices
+from optim.properties import (
     assert_equivariant,
     assert_no_conflict,
     conflict_averse_gap,

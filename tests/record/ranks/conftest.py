@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from launched import Launcher
+from record.launched import Launcher
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from launched import Launcher
-from ranked import assert_untouched, by_hand, recorded
+from record.launched import Launcher
+from record.ranked import assert_untouched, by_hand, recorded
 
 from dominance import open_run
 

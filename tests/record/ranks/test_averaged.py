@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import distributed_training as training
 import pytest
 import torch
-from launched import Launcher
-from ranked import Gradients, assert_untouched, by_hand, recorded
+from record import distributed_training as training
+from record.launched import Launcher
+from record.ranked import Gradients, assert_untouched, by_hand, recorded
 
 from dominance import open_run
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import averaging_by_hand as training
 import pytest
 import torch
-from launched import Launcher
-from ranked import assert_untouched, by_hand, recorded
+from record import averaging_by_hand as training
+from record.launched import Launcher
+from record.ranked import assert_untouched, by_hand, recorded
 
 from dominance import open_run
 

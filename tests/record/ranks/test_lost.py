@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from launched import Launcher
+from record.launched import Launcher
 
 from dominance import open_run
 

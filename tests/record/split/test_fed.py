@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from losses import Data, Net
-from test_tasks_of_a_run import recorded
+from record.losses import Data, Net
+from record.test_tasks_of_a_run import recorded
 from torch import nn
 
 DATA = Data()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from losses import Data, Net
+from record.losses import Data, Net
 from torch import Tensor
 from torch.optim import Optimizer
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch.nn.functional as F
-from losses import Data, Net
-from test_tasks_of_a_run import recorded
+from record.losses import Data, Net
+from record.test_tasks_of_a_run import recorded
 from torch import Tensor, nn
 
 DATA = Data()

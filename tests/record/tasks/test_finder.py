@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from losses import WAYS, Data, Net
-from more_losses import CURVED, MORE
+from record.losses import WAYS, Data, Net
+from record.more_losses import CURVED, MORE
 from torch import Tensor
 
 from dominance import Recorder, open_run

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from losses import Data, Net
+from record.losses import Data, Net
 
 import dominance
 from dominance import Recorder, open_run

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from losses import Data, Net
-from test_tasks_of_a_run import recorded, residual
+from record.losses import Data, Net
+from record.test_tasks_of_a_run import recorded, residual
 from torch import Tensor, nn
 
 DATA = Data()

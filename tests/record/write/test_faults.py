@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from losses import Data, Net
+from record.losses import Data, Net
 
 from dominance import Recorder, open_run
 from dominance.errors import RecordingFailed, RunExists
