@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from dominance.errors import BadOption
-from dominance_cli import say
+from dominance_cli import stderr
 
 if TYPE_CHECKING:
     from dominance.benchmarks.train.plan import Plan
@@ -35,7 +35,7 @@ def comparable(made: Plan, baselines: list[TrainResult], *, quiet: bool) -> list
             path = shlex.quote(str(each.path))
             raise BadOption(f"the baseline {each.path} is not over", fix=f"see `dominance train --resume {path}`")
         if (differs := _differs(made, theirs)) and not quiet:
-            say.note(f"the baseline {each.path} was trained otherwise: {', '.join(differs)}")
+            stderr.note(f"the baseline {each.path} was trained otherwise: {', '.join(differs)}")
     return baselines
 
 

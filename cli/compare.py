@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dominance_cli import say
+from dominance_cli import stderr
 from dominance_cli.folded import shortened
 from dominance_cli.rundir import RUNS, expanded, opened, place
-from dominance_cli.singles import directions
+from dominance_cli.single_tasks import directions
 from dominance_cli.text import aligned, print_json
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ def compare(
         from dominance.plots.change import plot_change
 
         for path in plot_change(found).savefig(output, overwrite=force):
-            say.say(f"drawn in {path}")
-    say.say(f"dominance report {shlex.quote(before)} {shlex.quote(after)}")
+            stderr.line(f"drawn in {path}")
+    stderr.line(f"dominance report {shlex.quote(before)} {shlex.quote(after)}")
     return 0
 
 

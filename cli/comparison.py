@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dominance_cli.text import aligned
 
 if TYPE_CHECKING:
-    from dominance.analyse.study.comparison import Row, Spread
+    from dominance.analyse.study.comparison import Repeats, Spread
 
 JOINT = "A run of several tasks, to compare scores with."
 
@@ -34,7 +34,7 @@ def split(baselines: Sequence[Any] | None) -> tuple[list[Any] | None, list[Any] 
     return alone or None, joint or None
 
 
-def rows(trees: dict[str, Any], seen: dict[str, Any], alone: Any, joint: Any, better: Any) -> list[Row]:
+def rows(trees: dict[str, Any], seen: dict[str, Any], alone: Any, joint: Any, better: Any) -> list[Repeats]:
     """The comparison of the runs with one another, and with both kinds of baselines."""
     from dominance.analyse.study.comparison import comparison
 
@@ -48,7 +48,7 @@ def rows(trees: dict[str, Any], seen: dict[str, Any], alone: Any, joint: Any, be
     return found
 
 
-def text(compared: list[Row], *, most: int) -> str:
+def text(compared: list[Repeats], *, most: int) -> str:
     """A table with a row for each training; turned round where that is wider than ``most`` characters."""
     headings, columns = ["", *(row.label for row in compared)], []
     if any(len(row.runs) > 1 for row in compared):

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from dominance.errors import BadOption
-from dominance_cli import say
+from dominance_cli import stderr
 from dominance_cli.text import aligned, print_json
 
 FORMATS = ("pdf", "png", "svg")
@@ -58,7 +58,7 @@ def list_figures(
         print(
             "\n* on data that can be had; the paper's own is used where `dominance reproduce --data` names its folder"
         )
-    say.say(f"dominance reproduce {next(iter(known))}")
+    stderr.line(f"dominance reproduce {next(iter(known))}")
     return 0
 
 
@@ -89,5 +89,5 @@ def make_figure(
     print("\n".join(map(str, made.files)))
     for claim, judged in made.judged:
         print(f"{judged.outcome}: {claim.says} ({judged.evidence})")
-    say.say(f"dominance reproduce {shlex.quote(found[0].name)}")
+    stderr.line(f"dominance reproduce {shlex.quote(found[0].name)}")
     return 0

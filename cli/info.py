@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from dominance.command import command
-from dominance_cli import say
+from dominance.train_command import command
+from dominance_cli import stderr
 from dominance_cli.rundir import expanded, models, opened, place
 from dominance_cli.state import idle, state
 from dominance_cli.text import aligned, print_json, size
@@ -55,10 +55,10 @@ def info(
         if verify:
             print("\n".join(problems) or _sound(run))
     if problems:
-        say.error(f"{run}: {len(problems)} {'problem' if len(problems) == 1 else 'problems'}")
+        stderr.error(f"{run}: {len(problems)} {'problem' if len(problems) == 1 else 'problems'}")
         return 1
     if facts["shared_layers"]:
-        say.say(f"dominance summary {shlex.quote(str(run))}")
+        stderr.line(f"dominance summary {shlex.quote(str(run))}")
     return 0
 
 
@@ -74,9 +74,9 @@ def _folder(folder: str, runs: list[str], *, as_json: bool, verify: bool) -> int
             print("\n".join(f"{run}: {each}" for each in all_of) or f"{run}: {_sound(run)}")
     bad = sum(map(len, problems.values()))
     if bad:
-        say.error(f"{folder}: {bad} {'problem' if bad == 1 else 'problems'}")
+        stderr.error(f"{folder}: {bad} {'problem' if bad == 1 else 'problems'}")
         return 1
-    say.say(f"dominance summary {shlex.quote(folder)}")
+    stderr.line(f"dominance summary {shlex.quote(folder)}")
     return 0
 
 

@@ -38,7 +38,7 @@ _IMPORTED = (
 
 
 @dataclass
-class Outcome:
+class JobResults:
     """What became of the jobs, by name.
 
     Attributes:
@@ -97,9 +97,9 @@ def run_jobs(
     folder: Path,
     *,
     workers: int,
-    tell: Callable[[Outcome, Sequence[Running]], None],
+    tell: Callable[[JobResults, Sequence[Running]], None],
     start: Callable[[Any, Path], Running] | None = None,
-) -> Outcome:
+) -> JobResults:
     """Run the jobs that are not done, ``workers`` at a time, in the order given.
 
     A job's outcome is ``folder/<name>``; beside it are ``<name>.log`` and, when it is done, ``<name>.done``.
@@ -113,7 +113,7 @@ def run_jobs(
         KeyboardInterrupt: after the processes have been told and have ended; the same call goes on with what they kept.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    outcome = Outcome()
+    outcome = JobResults()
     waiting = []
     for job in jobs:
         if _mark(folder / job.name).exists() and (folder / job.name).exists():

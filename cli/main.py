@@ -15,11 +15,11 @@ import typer.main
 
 from dominance import __version__
 from dominance.errors import BadOption, DominanceError
-from dominance_cli import say
+from dominance_cli import stderr
 from dominance_cli.compare import compare
 from dominance_cli.figures import figures
 from dominance_cli.info import info
-from dominance_cli.record import Recording, record
+from dominance_cli.record import RecordedScript, record
 from dominance_cli.report import report
 from dominance_cli.reproduce import reproduce
 from dominance_cli.summary import summary
@@ -136,14 +136,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         result = command.main(
             args=list(sys.argv[1:] if arguments is None else arguments), prog_name="dominance", standalone_mode=False
         )
-        if isinstance(result, Recording):  # run from here, so that the frames of typer are not below the script's
+        if isinstance(result, RecordedScript):  # run from here, so that the frames of typer are not below the script's
             result.run()
         sys.stdout.flush()
     except DominanceError as error:
-        say.error(str(error))
+        stderr.error(str(error))
         result = 2
     except _UsageError as error:
-        say.error(_explain(error))
+        stderr.error(_explain(error))
         result = 2
     except BrokenPipeError:
         # Whoever read our output has gone, as in `dominance summary RUN | head`: no word about it.

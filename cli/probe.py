@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dominance.errors import DominanceError
-from dominance_cli import say
+from dominance_cli import stderr
 
 if TYPE_CHECKING:
     from dominance.analyse.noise import Probe
@@ -28,23 +28,23 @@ def noise(path: Path, make: Callable[[], Probe], *, quiet: bool) -> None:
         with counting(quiet, "noise probe") as progress:
             found = noise_importance(open_run(path), probe, progress=progress)
     except DominanceError as error:
-        say.error(f"no noise probe: {error}")
+        stderr.error(f"no noise probe: {error}")
         return
     except KeyboardInterrupt:
-        say.error("the noise probe was interrupted, and nothing of it is kept")
+        stderr.error("the noise probe was interrupted, and nothing of it is kept")
         return
     if found.attrs["stored"]:
         _tell(found.attrs, quiet=quiet)
     else:
-        say.error(f"the noise probe is not kept: {found.attrs['not_stored']}")
+        stderr.error(f"the noise probe is not kept: {found.attrs['not_stored']}")
 
 
 def _tell(attrs: dict[Any, Any], *, quiet: bool) -> None:
     if quiet:
         return
-    say.note(f"noise probe: {attrs['evaluations']} evaluations")
+    stderr.note(f"noise probe: {attrs['evaluations']} evaluations")
     if attrs["tasks_not_of_the_run"]:
-        say.note(f"the evaluation of {', '.join(attrs['tasks_not_of_the_run'])} is left out: no task of the run")
+        stderr.note(f"the evaluation of {', '.join(attrs['tasks_not_of_the_run'])} is left out: no task of the run")
     if attrs["directions_missing"]:
         asked = ", ".join(f'"{metric}": True' for metric in attrs["directions_missing"])
-        say.note(f"to tell harm from good: dominance.evaluate(fn, higher_is_better={{{asked}}}), or False")
+        stderr.note(f"to tell harm from good: dominance.evaluate(fn, higher_is_better={{{asked}}}), or False")

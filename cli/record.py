@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from dominance.errors import BadOption, DominanceError
-from dominance_cli import say
+from dominance_cli import stderr
 from dominance_cli.rundir import Latest, default_folder
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def record(
     ] = None,
     quiet: Annotated[bool | None, typer.Option("-q", "--quiet", help="Say nothing but errors.")] = None,
     module: Annotated[bool, typer.Option("-m", "--module", help="TARGET is a module, as in python -m.")] = False,
-) -> Recording:
+) -> RecordedScript:
     """Record a training script that needs no change.
 
     The script's output, exit code and weights are the ones it has without us.
@@ -148,7 +148,7 @@ def record(
     refuse_launcher(target, args or [], module=module)
     prepared = prepare(target, module=module)
     path = of_rank(output) if output is not None else default_folder(target, module=module)
-    return Recording(prepared, args or [], path, output is None, options, force, resume, choice, seed_run)
+    return RecordedScript(prepared, args or [], path, output is None, options, force, resume, choice, seed_run)
 
 
 def recorded(options: RecordOptions) -> list[str]:
@@ -159,7 +159,7 @@ def recorded(options: RecordOptions) -> list[str]:
 
 
 @dataclass
-class Recording:
+class RecordedScript:
     """A script that is ready to run. ``run`` is called once the option parser has left the stack."""
 
     prepared: Prepared
@@ -239,11 +239,11 @@ class Recording:
         assert self.choice is not None
         try:
             applied = Applied(
-                self.choice, watch, say=self._note, error=say.error, tasks=self.options.tasks, seed=self.seed_run
+                self.choice, watch, say=self._note, error=stderr.error, tasks=self.options.tasks, seed=self.seed_run
             )
             applied.start()
         except BadOption as error:
-            say.error(str(error))
+            stderr.error(str(error))
             raise SystemExit(2) from None
         return applied
 
@@ -254,7 +254,7 @@ class Recording:
         try:
             result = session.finish(outcome.kind if outcome is not None else "failed")
         except KeyboardInterrupt:
-            say.error("interrupted while the run was being written; what was written before can be read")
+            stderr.error("interrupted while the run was being written; what was written before can be read")
             return
         if result.elsewhere or (rank() and not result.steps):
             return
@@ -268,7 +268,7 @@ class Recording:
                 with _shielded():
                     self._probe(session, outcome)
             if not self.options.quiet:
-                say.say(f"dominance report {shlex.join(str(path) for path in runs)}")
+                stderr.line(f"dominance report {shlex.join(str(path) for path in runs)}")
         elif outcome is not None and not outcome.torch:
             self._note("nothing was recorded: the script's own process never imported torch")
         elif outcome is not None and ready and not result.message and not (self.options.strict and outcome.code == 2):
@@ -287,13 +287,13 @@ class Recording:
         from dominance_cli.probe import noise
 
         if outcome is None or outcome.kind != "complete":
-            say.error("no noise probe: the script did not come to its end")
+            stderr.error("no noise probe: the script did not come to its end")
             return
         noise(session.path, session.noise_probe, quiet=self.options.quiet)
 
     def _note(self, text: str) -> None:
         if not self.options.quiet:
-            say.note(text)
+            stderr.note(text)
 
 
 @contextlib.contextmanager
@@ -302,7 +302,7 @@ def _shielded() -> Iterator[None]:
     try:
         yield
     except DominanceError as error:
-        say.error(str(error))
+        stderr.error(str(error))
     except Exception:  # noqa: BLE001  a fault of ours must not end a training that is well: show it, and go on
-        say.error("the recorder failed and left the script alone; please report this:")
-        say.say(traceback.format_exc().rstrip())
+        stderr.error("the recorder failed and left the script alone; please report this:")
+        stderr.line(traceback.format_exc().rstrip())

@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from dominance.errors import BadOption
-from dominance_cli import say
+from dominance_cli import stderr
 from dominance_cli.progress import counting
 from dominance_cli.rundir import RUNS, expanded, opened, place
-from dominance_cli.singles import HELP, HIGHER, LOWER, directions, singles
+from dominance_cli.single_tasks import HELP, HIGHER, LOWER, directions, singles
 
 FORMATS = ("pdf", "png", "svg", "html")
 
@@ -74,9 +74,9 @@ def report(
         measured = measured and written.verdict is not None
         for reason in dict.fromkeys(written.missing.values()):
             names = [name for name, why in written.missing.items() if why == reason]
-            say.note(f"{', '.join(names)} {'was' if len(names) == 1 else 'were'} not drawn: {reason}")
+            stderr.note(f"{', '.join(names)} {'was' if len(names) == 1 else 'were'} not drawn: {reason}")
     named = [shlex.quote(str(run)) for run in runs]
-    say.say(f"dominance summary {' '.join(named)}" if measured else f"dominance info {named[0]}")
+    stderr.line(f"dominance summary {' '.join(named)}" if measured else f"dominance info {named[0]}")
     return 0
 
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 
 from dominance.errors import BadOption, DominanceError
-from dominance_cli import say
+from dominance_cli import stderr
 
 if TYPE_CHECKING:
     from dominance.papers.item import Item
     from dominance.papers.jobs import Job
     from dominance.papers.write import Made
-    from dominance_cli.jobs import Outcome, Running
+    from dominance_cli.jobs import JobResults, Running
 
 FORMATS = ("pdf", "png", "svg")
 
@@ -65,7 +65,7 @@ def reproduce(
     wanted = _needs(items, cast(Literal["quick", "full"], scale), folders)
     if not quiet:
         for benchmark in folders.keys() - _used(wanted, folders):
-            say.note(f"nothing that is asked for is made from {benchmark}: --data {benchmark}=... is not used")
+            stderr.note(f"nothing that is asked for is made from {benchmark}: --data {benchmark}=... is not used")
     every = list({job.name: job for needed in wanted.values() for job in needed}.values())
     runs = output / "runs"
     came: list[int] = []
@@ -73,11 +73,11 @@ def reproduce(
         with ended_by_signal(came), watching(len(every), quiet=quiet) as tell:
             outcome = run_jobs(every, runs, workers=jobs or os.cpu_count() or 1, tell=tell)
     except KeyboardInterrupt:
-        say.note(f"interrupted; {runs} holds what was trained so far")
-        say.say(f"dominance reproduce {shlex.quote(name)} --scale {scale} -o {shlex.quote(str(output))}")
+        stderr.note(f"interrupted; {runs} holds what was trained so far")
+        stderr.line(f"dominance reproduce {shlex.quote(name)} --scale {scale} -o {shlex.quote(str(output))}")
         return 128 + (came or [signal.SIGINT])[0]
     for failed, why in outcome.failed.items():
-        say.error(f"{failed}: {why.removeprefix('dominance: error: ')}")
+        stderr.error(f"{failed}: {why.removeprefix('dominance: error: ')}")
     again = "".join(f" --data {shlex.quote(text)}" for text in data or []) + (
         f" --scale {scale}" if scale != "quick" else ""
     )
@@ -85,9 +85,9 @@ def reproduce(
     if made:
         _report(output)
     for item, why in missing.items():
-        say.error(f"{item} was not made: {why}")
+        stderr.error(f"{item} was not made: {why}")
     if not quiet:
-        say.note(f"{len(outcome.seconds)} jobs run, {len(outcome.reused)} used again")
+        stderr.note(f"{len(outcome.seconds)} jobs run, {len(outcome.reused)} used again")
     return 1 if missing else 0
 
 
@@ -121,7 +121,7 @@ def _used(wanted: dict[str, list[Job]], folders: dict[str, Path]) -> set[str]:
 def _make(
     items: Sequence[Item],
     wanted: dict[str, list[Job]],
-    outcome: Outcome,
+    outcome: JobResults,
     runs: Path,
     output: Path,
     kind: str,
@@ -178,7 +178,7 @@ def ended_by_signal(came: list[int]) -> Iterator[None]:
 
 
 @contextmanager
-def watching(total: int, *, quiet: bool) -> Iterator[Callable[[Outcome, Sequence[Running]], None]]:
+def watching(total: int, *, quiet: bool) -> Iterator[Callable[[JobResults, Sequence[Running]], None]]:
     """A bar on a terminal; nothing in a pipe."""
     import sys
 
@@ -198,7 +198,7 @@ def watching(total: int, *, quiet: bool) -> Iterator[Callable[[Outcome, Sequence
     with Progress(*columns, console=Console(file=sys.__stderr__), transient=True, refresh_per_second=4) as bar:
         shown = bar.add_task("training", total=total, now="")
 
-        def tell(outcome: Outcome, running: Sequence[Running]) -> None:
+        def tell(outcome: JobResults, running: Sequence[Running]) -> None:
             done = len(outcome.reused) + len(outcome.seconds)
             bar.update(shown, completed=done, now=", ".join(each.job.name for each in running))
 

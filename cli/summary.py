@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dominance.errors import NothingRecorded
-from dominance_cli import comparison, say
+from dominance_cli import comparison, stderr
 from dominance_cli.folded import folded, shortened
 from dominance_cli.rundir import RUNS, expanded, models, opened, place
-from dominance_cli.singles import HELP, HIGHER, LOWER, directions, singles
+from dominance_cli.single_tasks import HELP, HIGHER, LOWER, directions, singles
 from dominance_cli.state import state
 from dominance_cli.text import aligned, print_json
 from dominance_cli.threshold import QUANTITIES, parse
@@ -116,8 +116,8 @@ def summary(
     elif beside:
         print(f"\n{comparison.text(beside, most=MOST_COLUMNS)}")
     for row in (*crossed, *unsure):
-        say.note(row)
-    say.say(f"dominance report {' '.join(shlex.quote(str(run)) for run in runs)}")
+        stderr.note(row)
+    stderr.line(f"dominance report {' '.join(shlex.quote(str(run)) for run in runs)}")
     return 3 if crossed else 1 if unsure else 0
 
 

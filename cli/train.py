@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dominance.command import command
 from dominance.errors import BadOption, DominanceError, TrainingFailed
 from dominance.schema import DATA_NAME
-from dominance_cli import say
+from dominance.train_command import command
+from dominance_cli import stderr
 from dominance_cli.baselines import comparable
 from dominance_cli.flags import RecordingFlags, TrainingFlags
 from dominance_cli.grouped import grouped
@@ -72,7 +72,7 @@ def train(
         from dominance.benchmarks.train.methods import described as method_described
 
         print(method_described(method))
-        say.say(f"dominance train {shlex.quote(benchmark or 'adatask-synthetic')} --method {shlex.quote(method)}")
+        stderr.line(f"dominance train {shlex.quote(benchmark or 'adatask-synthetic')} --method {shlex.quote(method)}")
         return 0
     if benchmark is None:
         raise BadOption("no benchmark is named", fix="see `dominance train --list`")
@@ -80,7 +80,7 @@ def train(
         from dominance.benchmarks.problems.registry import describe as described
 
         print(described(benchmark))
-        say.say(f"dominance train {shlex.quote(benchmark)} --method equal-weight")
+        stderr.line(f"dominance train {shlex.quote(benchmark)} --method equal-weight")
         return 0
     if method is None:
         raise BadOption("no method is named", fix="give --method equal-weight, or another of `dominance train --list`")
@@ -111,7 +111,7 @@ def _train(
     path = output or default_folder(f"{options.benchmark}-{made.method.name}", module=True)
     latest = Latest(path) if output is None else None
     if latest is not None and (message := latest.point()) and not quiet:
-        say.note(message)
+        stderr.note(message)
     signals: list[signal.Signals] = []
     try:
         with _watching(quiet, signals) as progress:
@@ -153,13 +153,13 @@ def _probe(done: TrainResult, *, quiet: bool) -> None:
     from dominance_cli.probe import noise
 
     if not (done.path / DATA_NAME).exists():
-        say.error("no noise probe: nothing was recorded of tasks that share parameters")
+        stderr.error("no noise probe: nothing was recorded of tasks that share parameters")
         return
     try:
         with noise_probe(done.path) as probe:
             noise(done.path, lambda: probe, quiet=quiet)
     except DominanceError as error:
-        say.error(f"no noise probe: {error}")
+        stderr.error(f"no noise probe: {error}")
 
 
 def _alone(context: typer.Context) -> None:
@@ -187,15 +187,15 @@ def _typed(context: typer.Context, name: str | None) -> bool:
 def _ended(path: Path, error: KeyboardInterrupt | TrainingFailed, signals: list[signal.Signals], *, quiet: bool) -> int:
     """Say how it ended before its end, and how to go on; returns the exit code."""
     if isinstance(error, TrainingFailed):
-        say.error(str(error))
+        stderr.error(str(error))
         return 1
     from dominance.benchmarks.train.checkpoint import there
 
     if not there(path):
-        say.error(f"interrupted before there was anything to resume in {path}")
+        stderr.error(f"interrupted before there was anything to resume in {path}")
     elif not quiet:
-        say.note(f"interrupted; {path} holds what was trained so far")
-        say.say(f"dominance train --resume {shlex.quote(str(path))}")
+        stderr.note(f"interrupted; {path} holds what was trained so far")
+        stderr.line(f"dominance train --resume {shlex.quote(str(path))}")
     return 128 + (signals[-1] if signals else signal.SIGINT)
 
 
@@ -210,9 +210,9 @@ def _show(done: TrainResult, earlier: list[TrainResult], *, quiet: bool) -> None
     path = shlex.quote(str(done.path))
     if done.plan.method.alone:
         again = {**done.plan.options.to_plain(), "method": "equal-weight", "options": {}}
-        say.say(f"{command(again)} --baseline {path}")
+        stderr.line(f"{command(again)} --baseline {path}")
     elif (done.path / DATA_NAME).exists():
-        say.say(f"dominance {'report' if len(done.tasks) > 1 else 'info'} {path}")
+        stderr.line(f"dominance {'report' if len(done.tasks) > 1 else 'info'} {path}")
 
 
 @contextmanager
@@ -251,4 +251,4 @@ def _list() -> None:
     print(aligned([(f"  {name}", benchmark_class(name).title) for name in BENCHMARKS], right=[False, False]))
     print("\nMethods")
     print(aligned([(f"  {each.name}", each.title) for each in METHODS.values()], right=[False, False]))
-    say.say("dominance train adatask-synthetic --describe")
+    stderr.line("dominance train adatask-synthetic --describe")

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dominance.errors import BadOption, DominanceError
-from dominance_cli import say
+from dominance_cli import stderr
 from dominance_cli.reproduce import ended_by_signal, watching
-from dominance_cli.singles import directions
+from dominance_cli.single_tasks import directions
 from dominance_cli.text import aligned, size
 
 if TYPE_CHECKING:
-    from dominance.analyse.study.trials import Estimate, Row, Trials
+    from dominance.analyse.study.trials import Estimate, Trials, TriedMethod
     from dominance.cure.choice import Choice
     from dominance_cli.fresh import ScriptJob
-    from dominance_cli.jobs import Outcome
+    from dominance_cli.jobs import JobResults
 
 DEFAULT = "uw,pcgrad,cagrad"
 AS_IT_IS = "as it is"
@@ -79,7 +79,7 @@ def try_(
     from dominance.record.ranks.launchers import refuse_launcher
     from dominance.record.script.running import prepare
     from dominance_cli.fresh import Fresh, share_cores
-    from dominance_cli.jobs import Outcome, run_jobs
+    from dominance_cli.jobs import JobResults, run_jobs
 
     chosen = read_methods(methods)
     if several():
@@ -96,7 +96,7 @@ def try_(
     planned = plan(chosen, script, flags, seeds, seed_arg, stamp=stamp)
     workers = jobs or os.cpu_count() or 1
     share_cores(workers)
-    outcome, runs = Outcome(), where / "runs"
+    outcome, runs = JobResults(), where / "runs"
     single: dict[str, list[ScriptJob]] = {}
     came: list[int] = []
 
@@ -110,11 +110,11 @@ def try_(
             single = _alone(planned, runs, outcome, script, flags, seeds, seed_arg, stamp=stamp)
             run([job for held in single.values() for job in held])
     except KeyboardInterrupt:
-        say.note(f"interrupted; {runs} holds the runs that are done: the same command goes on")
+        stderr.note(f"interrupted; {runs} holds the runs that are done: the same command goes on")
         return 128 + (came or [signal.SIGINT])[0]
     all_jobs = [*planned, *(job for held in single.values() for job in held)]
     for name, why in outcome.failed.items():
-        say.error(f"{name}: {why.removeprefix('dominance: error: ')} (log: {runs / name}.log)")
+        stderr.error(f"{name}: {why.removeprefix('dominance: error: ')} (log: {runs / name}.log)")
     found = _compared(all_jobs, single, runs, outcome, directions(higher, lower))
     text = table(found, failed=_failed(all_jobs, outcome))
     print(text)
@@ -122,10 +122,10 @@ def try_(
     figure = _figure(found, where)
     if not quiet:
         made = len(outcome.seconds.keys() - outcome.failed.keys())
-        say.note(f"{made} runs made, {len(outcome.reused)} used again; {where / 'table.txt'}, {figure}")
+        stderr.note(f"{made} runs made, {len(outcome.reused)} used again; {where / 'table.txt'}, {figure}")
         other = next((job for job in planned if job.label != AS_IT_IS and job.name not in outcome.failed), None)
         if other is not None:
-            say.say(shlex.join(["dominance", "compare", str(runs / planned[0].name), str(runs / other.name)]))
+            stderr.line(shlex.join(["dominance", "compare", str(runs / planned[0].name), str(runs / other.name)]))
     return 1 if outcome.failed else 0
 
 
@@ -185,7 +185,7 @@ def _job(
 def _alone(
     planned: Sequence[ScriptJob],
     runs: Path,
-    outcome: Outcome,
+    outcome: JobResults,
     script: tuple[str, ...],
     flags: tuple[str, ...],
     seeds: int,
@@ -222,13 +222,13 @@ def _stamp(target: str, module: bool) -> str:
     return "" if module or not path.is_file() else hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _add(outcome: Outcome, more: Outcome) -> None:
+def _add(outcome: JobResults, more: JobResults) -> None:
     outcome.reused += more.reused
     outcome.failed |= more.failed
     outcome.seconds |= more.seconds
 
 
-def _failed(jobs: Sequence[ScriptJob], outcome: Outcome) -> dict[str, int]:
+def _failed(jobs: Sequence[ScriptJob], outcome: JobResults) -> dict[str, int]:
     """Method -> how many of its runs failed."""
     labels = [job.label for job in jobs if job.name in outcome.failed]
     return {label: labels.count(label) for label in labels}
@@ -238,7 +238,7 @@ def _compared(
     jobs: Sequence[ScriptJob],
     single: dict[str, list[ScriptJob]],
     runs: Path,
-    outcome: Outcome,
+    outcome: JobResults,
     higher_is_better: Any,
 ) -> Trials:
     from dominance.analyse.study.trials import trials
@@ -252,7 +252,7 @@ def _compared(
             named[job.name] = opened(str(runs / job.name))
         except DominanceError as error:
             outcome.failed[job.name] = str(error)
-            say.error(f"{job.name}: left no run (log: {runs / job.name}.log)")
+            stderr.error(f"{job.name}: left no run (log: {runs / job.name}.log)")
     return trials(
         named,
         {job.name: job.label for job in jobs},
@@ -310,7 +310,7 @@ def _seconds(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.1f} s" if value < 100 else f"{value / 60:.1f} min"
 
 
-def _owner(row: Row) -> str:
+def _owner(row: TriedMethod) -> str:
     task, share = row.owner
     return "-" if not task or math.isnan(share) else f"{task} {share:.0%}"
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dominance.errors import BadOption
-from dominance_cli import say
+from dominance_cli import stderr
 from dominance_cli.folded import shortened
 from dominance_cli.rundir import opened, place
 from dominance_cli.state import state
@@ -59,7 +59,7 @@ def watch(
         _follow(run, every)
     else:
         _list(run, every)
-    say.say(f"dominance summary {shlex.quote(run)}")
+    stderr.line(f"dominance summary {shlex.quote(run)}")
     return 0
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-Groups = dict[str, list[str]]
+LayerGroups = dict[str, list[str]]
 
 
-def fold(names: Sequence[str], most: int) -> Groups:
+def fold(names: Sequence[str], most: int) -> LayerGroups:
     """Layers in at most ``most`` groups, in their order: those of one module together, at the deepest level that does.
 
     Where that level has far fewer groups, as in a long stack of blocks, neighbours of the next level go together.
@@ -41,14 +41,14 @@ def fold(names: Sequence[str], most: int) -> Groups:
     return {_range(chunk): [name for label in chunk for name in deeper[label]] for chunk in chunks}
 
 
-def _at(parts: Mapping[str, list[str]], depth: int) -> Groups:
-    found: Groups = {}
+def _at(parts: Mapping[str, list[str]], depth: int) -> LayerGroups:
+    found: LayerGroups = {}
     for name, part in parts.items():
         found.setdefault(".".join(part[:depth]), []).append(name)
     return found
 
 
-def _named(groups: Groups) -> Groups:
+def _named(groups: LayerGroups) -> LayerGroups:
     """A group of one layer has the layer's name."""
     return {each[0] if len(each) == 1 else label: each for label, each in groups.items()}
 

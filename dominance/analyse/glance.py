@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from dominance.analyse.conflict import gcd
-from dominance.analyse.folding import Groups, fold, folded, populations, worst
+from dominance.analyse.folding import LayerGroups, fold, folded, populations, worst
 from dominance.analyse.groups import ALL_SHARED
 from dominance.analyse.summary import Overview
 
@@ -17,7 +17,7 @@ MOST_ROWS, MOST_WORST = 20, 4
 """Groups of layers, and single layers above them where there are more layers than that."""
 
 
-def rows_of(table: xr.Dataset, layers: Sequence[str]) -> tuple[list[str], Groups]:
+def rows_of(table: xr.Dataset, layers: Sequence[str]) -> tuple[list[str], LayerGroups]:
     """The worst of the layers, where there are too many, and all of them in groups of neighbours."""
     if len(layers) <= MOST_ROWS:
         return [], {name: [name] for name in layers}

@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from dominance.analyse.joining import over_runs
-from dominance.analyse.kernels.second_moment import Rule, SecondMoment, closeness
+from dominance.analyse.kernels.second_moment import MomentRule, SecondMoment, closeness
 from dominance.analyse.optimizers import Accumulation, Optimizer, accumulation
 from dominance.analyse.prepared import PreparedRun
 from dominance.analyse.steps import UsableSteps, sort_steps
@@ -153,7 +153,7 @@ def choice(run: PreparedRun, per_layer: int, seed: int) -> NDArray[np.bool_]:
 class _Job:
     """One tile: the rates of its chosen coordinates at the wanted steps, (point, task and whole, coord)."""
 
-    rule: Rule
+    rule: MomentRule
     steps: UsableSteps
     nominal: Floats
     at: NDArray[np.int64]

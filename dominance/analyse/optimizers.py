@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 
 import xarray as xr
 
-from dominance.analyse.kernels.second_moment import Rule
+from dominance.analyse.kernels.second_moment import MomentRule
 from dominance.errors import BadOption, NothingRecorded
 
 _FAMILY = {
@@ -42,7 +42,7 @@ class Accumulation:
 
     name: str
     family: str
-    rule: Rule
+    rule: MomentRule
     own: bool
     coupled: bool
 
@@ -128,12 +128,12 @@ def _of(name: str, groups: Sequence[Mapping[str, Any]], where: str) -> Accumulat
     return Accumulation(name, family, rules.pop(), name.startswith("AdaTask"), coupled)
 
 
-def _rule(family: str, options: Mapping[str, Any]) -> Rule:
+def _rule(family: str, options: Mapping[str, Any]) -> MomentRule:
     eps = float(options["eps"])
     if family == "adagrad":
         start, decay = float(options["initial_accumulator_value"]), float(options["lr_decay"])
-        return Rule(eps, start=start, rate_decay=decay)
+        return MomentRule(eps, start=start, rate_decay=decay)
     if family == "rmsprop":
-        return Rule(eps, decay=float(options["alpha"]), centered=bool(options["centered"]))
+        return MomentRule(eps, decay=float(options["alpha"]), centered=bool(options["centered"]))
     highest = bool(options.get("amsgrad", False))
-    return Rule(eps, decay=float(options["betas"][1]), corrected=True, highest=highest)
+    return MomentRule(eps, decay=float(options["betas"][1]), corrected=True, highest=highest)

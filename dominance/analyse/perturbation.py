@@ -17,7 +17,7 @@ from dominance.errors import BadOption
 SELECTIONS = ("top", "random", "least")
 """The highest rAU of the owner; as many random coordinates; the lowest rAU of the owner."""
 
-Place = tuple[int, int, int, int, int]
+AnswerPlace = tuple[int, int, int, int, int]
 """Where an answer belongs: owner, setting, selection, repeat, layer."""
 
 
@@ -75,7 +75,7 @@ class Question:
     coords: Indices
     deviation: float
     seed: int
-    places: list[Place]
+    places: list[AnswerPlace]
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def questions(
     lots = np.random.default_rng([seed, 0]).random((rau.shape[1],))
     seeds = np.random.SeedSequence([seed, 1]).generate_state(repeats).tolist()
 
-    def ask(coords: Indices, s: int, repeat: int, places: list[Place]) -> None:
+    def ask(coords: Indices, s: int, repeat: int, places: list[AnswerPlace]) -> None:
         deviation = settings[s].deviation
         key = (blake2b(coords.tobytes(), digest_size=16).digest(), deviation, repeat)
         asked.setdefault(key, Question(coords, deviation, int(seeds[repeat]), [])).places.extend(places)

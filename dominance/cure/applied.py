@@ -16,7 +16,7 @@ from dominance.benchmarks.train.methods import Divided
 from dominance.cure.checks import adds_up, refuse_script
 from dominance.cure.choice import Choice
 from dominance.cure.epochs import Epochs
-from dominance.cure.model import Model
+from dominance.cure.model import ModelCombiner
 from dominance.cure.placed import placed, starts
 from dominance.cure.refused import Refused
 from dominance.cure.twins import Twins, options_of
@@ -58,7 +58,7 @@ class Applied:
         self._choice, self._watch, self._say, self._error = choice, watch, say, error
         self._tasks, self._seed = tasks, seed
         self._given: Divided = options_of(choice)
-        self._models: dict[int, Model] = {}
+        self._models: dict[int, ModelCombiner] = {}
         self._busy = False
         self._undo: list[Callable[[], None]] = []
         self._known: set[tuple[int, tuple[str, ...]]] = set()
@@ -191,10 +191,10 @@ class Applied:
         table = look.recording.table
         return lambda: self._watch.hooks.own_pass(table.modules, table.named)
 
-    def _model(self, look: Look) -> Model:
+    def _model(self, look: Look) -> ModelCombiner:
         key = id(look.recording)
         if key not in self._models:
-            self._models[key] = Model(
+            self._models[key] = ModelCombiner(
                 self._choice,
                 self._given,
                 look.recording.table,
@@ -206,7 +206,7 @@ class Applied:
 
     # The script's optimizers
 
-    def _model_of(self, optimizer: Optimizer) -> Model | None:
+    def _model_of(self, optimizer: Optimizer) -> ModelCombiner | None:
         """Whose gradients this optimizer is about to step from."""
         held = {id(p) for group in optimizer.param_groups for p in group["params"]}
         for model in reversed(self._models.values()):
@@ -229,7 +229,7 @@ class Applied:
         with self._at_work():
             self._check(model, optimizer)
 
-    def _check(self, model: Model | None, optimizer: Optimizer) -> None:
+    def _check(self, model: ModelCombiner | None, optimizer: Optimizer) -> None:
         """Whether the method has had its say in this step; of the first steps, before they change anything."""
         if self._choice.method.step == "clippy":
             self._twins.check(optimizer)
@@ -301,7 +301,7 @@ class Applied:
 
         return load_state_dict
 
-    def _go_on(self, model: Model, parameters: Sequence[Tensor]) -> None:
+    def _go_on(self, model: ModelCombiner, parameters: Sequence[Tensor]) -> None:
         """Hand what the script has loaded to the model that it is of."""
         ids = {id(p) for p in parameters}
         for one in list(self._loaded):

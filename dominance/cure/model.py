@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from dominance.benchmarks.train.methods import Divided, combiner_of
 from dominance.cure.choice import Choice
 from dominance.cure.companion import Companion
-from dominance.cure.placed import Scale
+from dominance.cure.placed import FixedScaler
 from dominance.cure.window import Window
 from dominance.optim.engine.combiner import Combiner, accumulate
 from dominance.optim.engine.gradients import task_gradients
@@ -27,7 +27,7 @@ from dominance.record.parameters import ParameterTable
 Losses = dict[str, Placed]
 
 
-class Model:
+class ModelCombiner:
     """Combines the gradients of one model's tasks.
 
     With one backward() a step it is ``combiner.backward(losses, parameters)``. With several, of micro-batches or of
@@ -132,7 +132,7 @@ class Model:
                 with self._quiet():
                     window.held = self._taken(losses, parameters, scale, retain_graph=True)
             assert self.combiner is not None
-            scaler = None if scale is None else Scale(scale)
+            scaler = None if scale is None else FixedScaler(scale)
             self.combiner.backward(losses, parameters, scaler=scaler, retain_graph=retain_graph)
             window.wrote(parameters)
         window.passes += 1

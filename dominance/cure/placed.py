@@ -17,7 +17,7 @@ from dominance.record.tasks.found import FoundTask
 from dominance.record.tasks.weights import Root
 
 
-class Scale:
+class FixedScaler:
     """The factor that a GradScaler has put on the losses, in the place of the GradScaler."""
 
     def __init__(self, scale: float) -> None:

@@ -15,7 +15,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from dominance.benchmarks.arguments import arguments
 from dominance.benchmarks.train.methods import Divided, divided, manipulation_of, task_wise
 from dominance.cure.choice import FLAG, Choice
-from dominance.cure.model import Model
+from dominance.cure.model import ModelCombiner
 from dominance.cure.refused import Refused
 from dominance.cure.window import rescaled
 from dominance.optim.engine.taken import scaled
@@ -67,7 +67,7 @@ class Twins:
         model_of: whose gradients an optimizer is about to step from.
     """
 
-    def __init__(self, choice: Choice, given: Divided, model_of: Callable[[Optimizer], Model | None]) -> None:
+    def __init__(self, choice: Choice, given: Divided, model_of: Callable[[Optimizer], ModelCombiner | None]) -> None:
         self._method, self._given, self._model_of = choice.method, given, model_of
         self._made: Any = WeakIdKeyDictionary()
         self._loaded: Any = WeakIdKeyDictionary()
@@ -164,7 +164,7 @@ class Twins:
             )
         return families[0]
 
-    def _twin(self, optimizer: Optimizer, model: Model | None) -> Any:
+    def _twin(self, optimizer: Optimizer, model: ModelCombiner | None) -> Any:
         """The optimizer that steps, with what the script's holds now."""
         family = self._family(optimizer)
         twin = self._made.get(optimizer)
@@ -190,7 +190,7 @@ class Twins:
             chosen["manipulation"] = manipulation_of(self._method, self._given)
         return call(groups, **chosen)
 
-    def _groups(self, optimizer: Optimizer, family: str, model: Model | None) -> list[dict[str, Any]]:
+    def _groups(self, optimizer: Optimizer, family: str, model: ModelCombiner | None) -> list[dict[str, Any]]:
         known = {} if model is None else model.table.named
         groups = []
         for number, group in enumerate(optimizer.param_groups):

@@ -17,7 +17,7 @@ from dominance.errors import RunExists
 from dominance.record.recorder import Recorder
 from dominance.store.lock import occupied
 
-Named = Mapping[str, tuple[str | None, str]]
+MetricNames = Mapping[str, tuple[str | None, str]]
 """What a trainer calls a metric -> the task it is of, or None, and what the metric is called."""
 
 
@@ -33,7 +33,7 @@ class Fitting:
         RunExists: ``path`` is there, and neither ``overwrite`` nor ``resume`` is given.
     """
 
-    def __init__(self, path: str | PathLike[str], metrics: Named | None, options: Mapping[str, Any]) -> None:
+    def __init__(self, path: str | PathLike[str], metrics: MetricNames | None, options: Mapping[str, Any]) -> None:
         if occupied(Path(path)) and not (options.get("overwrite") or options.get("resume")):
             raise RunExists(f"{path} exists", fix="give overwrite=True, resume=True, or another path")
         self.path = Path(path)

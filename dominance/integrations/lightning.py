@@ -6,7 +6,7 @@ import sys
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from dominance.integrations.fitting import Fitting, Named
+from dominance.integrations.fitting import Fitting, MetricNames
 
 if TYPE_CHECKING:
     Callback = object
@@ -43,7 +43,7 @@ class DominanceCallback(Callback):
         print(dominance.verdict(dominance.open_run("runs/first")))
     """
 
-    def __init__(self, path: str | PathLike[str], *, metrics: Named | None = None, **options: Any) -> None:
+    def __init__(self, path: str | PathLike[str], *, metrics: MetricNames | None = None, **options: Any) -> None:
         self._fitting = Fitting(path, metrics, options)
         self._before: dict[str, Any] = {}
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from dominance.integrations.fitting import Fitting, Named
+from dominance.integrations.fitting import Fitting, MetricNames
 
 if TYPE_CHECKING:
     TrainerCallback = object
@@ -41,7 +41,7 @@ class DominanceCallback(TrainerCallback):
         print(dominance.verdict(dominance.open_run("runs/first")))
     """
 
-    def __init__(self, path: str | PathLike[str], *, metrics: Named | None = None, **options: Any) -> None:
+    def __init__(self, path: str | PathLike[str], *, metrics: MetricNames | None = None, **options: Any) -> None:
         self._fitting = Fitting(path, metrics, options)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -15,7 +15,7 @@ from dominance.plots.palette import GREY, INK, TASKS
 
 
 @dataclass(frozen=True)
-class Group:
+class Dots:
     """One column of dots: its values, their mean, and the interval of the mean (NaN: none)."""
 
     values: Any
@@ -41,7 +41,7 @@ def column_names(
 
 
 def draw(
-    b: Backend, axes: Any, groups: Sequence[Group], names: Sequence[str], *, upright: bool, zero: bool = False
+    b: Backend, axes: Any, groups: Sequence[Dots], names: Sequence[str], *, upright: bool, zero: bool = False
 ) -> None:
     """Draw the groups at 0, 1, 2... of the x axis, the dots left of the mean; no names: none below the axis.
 

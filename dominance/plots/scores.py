@@ -14,7 +14,7 @@ from dominance.analyse.study.scores import final_scores
 from dominance.errors import BadOption, NothingRecorded
 from dominance.plots import backends, inputs, sheets
 from dominance.plots.backends import Entry
-from dominance.plots.dots import Group, column_names, draw
+from dominance.plots.dots import Dots, column_names, draw
 from dominance.plots.inputs import joined
 from dominance.plots.labels import Labeller, relabel
 from dominance.plots.palette import INK, TASKS
@@ -86,11 +86,11 @@ def plot_scores(
     return Plot(sheet.figures, sheet.axes, data, note, b)
 
 
-def _groups(values: NDArray[np.float64], of_run: Sequence[str], methods: Sequence[str]) -> list[Group]:
+def _groups(values: NDArray[np.float64], of_run: Sequence[str], methods: Sequence[str]) -> list[Dots]:
     """The runs of each method, and their mean with its interval."""
     groups = []
     for method in methods:
         own = np.array([v for v, name in zip(values, of_run, strict=True) if name == method and np.isfinite(v)])
         mean = t_test.mean(own)
-        groups.append(Group(own, mean.value, *mean.interval(LEVEL)))
+        groups.append(Dots(own, mean.value, *mean.interval(LEVEL)))
     return groups

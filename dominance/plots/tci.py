@@ -11,7 +11,7 @@ import xarray as xr
 from dominance.errors import BadOption, NothingRecorded
 from dominance.plots import backends, inputs, series, sheets
 from dominance.plots.backends import Backend, Entry
-from dominance.plots.dots import Group, column_names, draw
+from dominance.plots.dots import Dots, column_names, draw
 from dominance.plots.inputs import joined
 from dominance.plots.labels import Labeller, relabel
 from dominance.plots.palette import INK, TASKS
@@ -74,7 +74,7 @@ def _at_the_end(
         one = data.sel(task=task, metric=metric)
         scale = 100 * float(one["relative"] / one["tci"]) if float(one["tci"]) else np.nan
         limits = (100 * float(one[f"relative_{side}"]) for side in ("low", "high"))
-        groups.append(Group(one["tci_by_run"].to_numpy() * scale, 100 * float(one["relative"]), *limits))
+        groups.append(Dots(one["tci_by_run"].to_numpy() * scale, 100 * float(one["relative"]), *limits))
     level = float(data.attrs.get("level", 0.95))
     several = data.sizes["run"] > 1
     note = joined(

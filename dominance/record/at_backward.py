@@ -13,9 +13,9 @@ from dominance.record.kept import skipped
 from dominance.record.recording import Recording
 from dominance.record.split.gradients import gradients_of
 from dominance.record.split.passes import Pass, pass_of
-from dominance.record.step import Evaluation, OpenPass, StepInProgress
+from dominance.record.step import ClosureRun, OpenPass, StepInProgress
 from dominance.record.tasks.finder import Found, Root, Unnamed
-from dominance.record.tasks.grouped import Place
+from dominance.record.tasks.grouped import GroupedTensor
 from dominance.record.tasks.naming import Names, caller_frames, names_around
 from dominance.record.tasks.roots import reached_by
 
@@ -92,7 +92,7 @@ def _find(run: Recording, roots: list[Root]) -> Found | None:
     return found
 
 
-def _places(run: Recording, roots: Sequence[Root], names: Names) -> list[Place]:
+def _places(run: Recording, roots: Sequence[Root], names: Names) -> list[GroupedTensor]:
     """Where the groups of the examples are told apart, where they are asked for.
 
     Raises:
@@ -257,4 +257,4 @@ def enter(run: Recording, made: Pass, inside: StepInProgress | None) -> None:
         run.ledger.enter(made, run.table.named)
     else:
         run.ledger.feed(made)
-        inside.fed = Evaluation(run.ledger, run.ledger.read(inside.parameters))
+        inside.fed = ClosureRun(run.ledger, run.ledger.read(inside.parameters))

@@ -23,7 +23,7 @@ from dominance.record.split.self_reported import AnnouncedAttributor
 from dominance.record.split.splits import GradientSplit, StepSplit
 from dominance.record.split.steppers import Splits
 from dominance.record.split.theta import unmoved
-from dominance.record.step import Evaluation, StepInProgress, learning_rates
+from dominance.record.step import ClosureRun, StepInProgress, learning_rates
 from dominance.record.write.rows import Row
 from dominance.record.write.sampling import DEFAULT_BURST
 
@@ -76,7 +76,7 @@ def before_step(run: Recording, going: StepInProgress, outer: Sequence[StepInPro
     run.theta.before_step(going.parameters)
     run.copies.fill(going.parameters)
     if not closure:
-        going.fed = Evaluation(run.ledger, run.ledger.read(going.parameters, _grad_scale(optimizer)))
+        going.fed = ClosureRun(run.ledger, run.ledger.read(going.parameters, _grad_scale(optimizer)))
     if not run.sink.silent:
         attributor.before_step(going.parameters, run.theta.now(going.parameters))
 
@@ -115,7 +115,7 @@ def evaluated(run: Recording, going: StepInProgress, result: Any) -> None:
     again = going.first is not None
     if again and not run.looks_again(going):
         return
-    here = Evaluation(run.ledger.copy(), run.ledger.read(going.parameters, _grad_scale(going.optimizer)))
+    here = ClosureRun(run.ledger.copy(), run.ledger.read(going.parameters, _grad_scale(going.optimizer)))
     attributor = run.adds_up(going)
     if attributor is not None:
         loss = result.detach() if isinstance(result, Tensor) else result
@@ -156,7 +156,7 @@ def after_step(run: Recording, going: StepInProgress) -> None:
     _split(run, optimizer, attributor, used, beside=beside)
 
 
-def _split(run: Recording, optimizer: Optimizer, attributor: Splits, used: Evaluation, *, beside: bool) -> None:
+def _split(run: Recording, optimizer: Optimizer, attributor: Splits, used: ClosureRun, *, beside: bool) -> None:
     """Split the step into tasks, by what the optimizer was fed, and add it to the row."""
     run.steppers.recorded(optimizer)
     found = fed(used.books, used.totals, run.sink.tasks)
@@ -200,7 +200,7 @@ def _left_over(run: Recording, going: StepInProgress) -> None:
     row, stepped = run.step.row, {p for one in run.step.fed for p in one.totals}
     if row is None or run.step.spoiled is not None:
         return
-    used = going.fed or Evaluation(run.ledger, run.ledger.read(going.parameters, _grad_scale(going.optimizer)))
+    used = going.fed or ClosureRun(run.ledger, run.ledger.read(going.parameters, _grad_scale(going.optimizer)))
     totals = {p: total for p, total in used.totals.items() if p not in stepped and row.holds(p)}
     if not totals:
         return
@@ -257,7 +257,7 @@ def step_parts(run: Recording, optimizer: Optimizer, task: str, parts: Mapping[T
         attributor.take(task, parts)
 
 
-def _used(going: StepInProgress, books: Ledger) -> Evaluation:
+def _used(going: StepInProgress, books: Ledger) -> ClosureRun:
     """The gradients that the step was made of.
 
     Of several evaluations of a closure it is the last, from which the step went on (SAM: the gradient at the disturbed
@@ -267,7 +267,7 @@ def _used(going: StepInProgress, books: Ledger) -> Evaluation:
     if going.first is None or going.last is None:
         if going.fed is not None and not going.passes:
             return going.fed
-        return going.fed if going.fed is not None and books.given else Evaluation(books, books.read(going.parameters))
+        return going.fed if going.fed is not None and books.given else ClosureRun(books, books.read(going.parameters))
     stays = bool(going.theta) and all(torch.equal(p, going.theta[p]) for p in going.parameters)
     return going.first if stays else going.last
 

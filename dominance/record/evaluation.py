@@ -25,13 +25,13 @@ class Evaluation:
         return {"metrics": {task: dict(words) for task in tasks}} if words else {}
 
 
-class Listener(Protocol):
+class EvaluationListener(Protocol):
     """A recording in progress that wants to know how the model is evaluated."""
 
     def evaluation(self, registered: Evaluation) -> None: ...
 
 
-_listening: list[Listener] = []
+_listening: list[EvaluationListener] = []
 
 
 @overload
@@ -83,11 +83,11 @@ def evaluate(fn: F | None = None, *, higher_is_better: Mapping[str, bool] | None
     return fn
 
 
-def listen(listener: Listener) -> None:
+def listen(listener: EvaluationListener) -> None:
     """Tell ``listener`` of every call from now on."""
     _listening.append(listener)
 
 
-def hear_no_more(listener: Listener) -> None:
+def hear_no_more(listener: EvaluationListener) -> None:
     """Stop telling ``listener``."""
     _listening.remove(listener)

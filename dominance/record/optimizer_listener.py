@@ -27,7 +27,7 @@ _ROOT = "losses"
 """There is no one loss that backward() is called on; this stands for it."""
 
 
-class Watched(Protocol):
+class Listening(Protocol):
     """Who is told, and has the recording that it is about."""
 
     failure: str | None
@@ -57,12 +57,12 @@ class Watched(Protocol):
 
 
 class Told:
-    """Enters what it is told in the recording of a ``Watched``.
+    """Enters what it is told in the recording of a ``Listening``.
 
     Implements ``dominance.optim.engine.listeners.Listener``.
     """
 
-    def __init__(self, watch: Watched) -> None:
+    def __init__(self, watch: Listening) -> None:
         self._watch = watch
         self.losses: Mapping[str, float] = {}
         """What the script's losses are, where a method is told them times the script's weights."""

@@ -29,7 +29,7 @@ class OpenPass:
 
 
 @dataclass
-class Evaluation:
+class ClosureRun:
     """What a closure left: the books, and the gradients that a step now would be fed."""
 
     books: Ledger
@@ -46,10 +46,10 @@ class StepInProgress:
     recorded: bool = False
     parameters: list[Tensor] = field(default_factory=list)
     """The recorded parameters that it steps."""
-    fed: Evaluation | None = None
+    fed: ClosureRun | None = None
     """The gradients before the step; None where a closure is still to make them."""
-    first: Evaluation | None = None
-    last: Evaluation | None = None
+    first: ClosureRun | None = None
+    last: ClosureRun | None = None
     theta: dict[Tensor, Tensor] = field(default_factory=dict)
     """The parameters at the last evaluation of the closure."""
     wraps: bool = False

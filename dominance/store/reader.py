@@ -16,8 +16,8 @@ import xarray as xr
 from dominance.errors import BadOption
 from dominance.store.files import Files, LocalFiles, RunPath, files_of
 from dominance.store.lazy import RunArray, behind
-from dominance.store.source import Source
-from dominance.store.stacked import Stacked
+from dominance.store.source import StoredRun
+from dominance.store.stacked import StackedRuns
 from dominance.store.tree import build
 
 
@@ -63,7 +63,7 @@ def open_run(
         Unreachable: the store does not answer, or needs a package that is not installed.
         BadOption: ``path`` is none of these, or ``chunks`` names another dim, or needs dask, which is missing.
     """
-    run = build(Source.open(files_of(path, storage_options)))
+    run = build(StoredRun.open(files_of(path, storage_options)))
     return run if chunks is None else _chunked(run, chunks)
 
 
@@ -85,7 +85,7 @@ def open_runs(
         NotARun, SchemaTooNew, CorruptRun, Unreachable: as open_run.
     """
     named = _named(paths, storage_options)
-    return build(Stacked.of({name: Source.open(files) for name, files in named.items()}))
+    return build(StackedRuns.of({name: StoredRun.open(files) for name, files in named.items()}))
 
 
 def _chunked(run: xr.DataTree, chunks: Mapping[str, int]) -> xr.DataTree:

@@ -23,7 +23,7 @@ from dominance.visible import all_visible
 
 
 @dataclass(frozen=True)
-class Source:
+class StoredRun:
     """``coordinates`` has the arrays of directory.COORDINATES; ``arrays`` every array of the schema, by path."""
 
     files: Files
@@ -33,7 +33,7 @@ class Source:
     arrays: dict[str, StoredArray]
 
     @classmethod
-    def open(cls, files: Files) -> Source:
+    def open(cls, files: Files) -> StoredRun:
         """Raises NotARun, SchemaTooNew, CorruptRun, Unreachable, as open_run says."""
         # The attributes are read first: while the run grows, the arrays are at least as long as they say.
         attrs = read_attributes(files)

@@ -12,21 +12,21 @@ import xarray as xr
 from dominance.errors import BadOption
 from dominance.schema import Parameter
 from dominance.store.lazy import StackedArray
-from dominance.store.source import Source
+from dominance.store.source import StoredRun
 
 
 @dataclass(frozen=True)
-class Stacked:
-    """The interface of Source, for several of them; ``names`` and ``runs`` go together."""
+class StackedRuns:
+    """The interface of StoredRun, for several of them; ``names`` and ``runs`` go together."""
 
     names: tuple[str, ...]
-    runs: tuple[Source, ...]
+    runs: tuple[StoredRun, ...]
     steps: npt.NDArray[np.int64]
     coordinates: dict[str, npt.NDArray[Any]] | None
     _places: tuple[dict[str, npt.NDArray[np.int64]], ...]
 
     @classmethod
-    def of(cls, runs: dict[str, Source]) -> Stacked:
+    def of(cls, runs: dict[str, StoredRun]) -> StackedRuns:
         """Raises BadOption when the tasks or layers of two runs have different names."""
         first_name, first = next(iter(runs.items()))
         for name, run in runs.items():
@@ -109,7 +109,7 @@ def _positions(have: list[str], want: list[str]) -> npt.NDArray[np.int64]:
     return np.array([have.index(name) for name in want], np.int64)
 
 
-def _same_coordinates(first: Source, other: Source) -> bool:
+def _same_coordinates(first: StoredRun, other: StoredRun) -> bool:
     ours, theirs = first.coordinates, other.coordinates
     names = [[(p.name, p.layer, p.shape) for p in run.parameters] for run in (first, other)]
     return names[0] == names[1] and all(np.array_equal(ours[name], theirs[name]) for name in ours)

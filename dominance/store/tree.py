@@ -11,16 +11,16 @@ import xarray as xr
 
 from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, UPDATE_PARTS, Parameter
 from dominance.store.probes import read_probes
-from dominance.store.source import Source
-from dominance.store.stacked import Stacked
+from dominance.store.source import StoredRun
+from dominance.store.stacked import StackedRuns
 
 _AMBIGUOUS = ("gradient_sq", "update_sq", "gradient_dot_update")
 """Total statistics that would bear the name of a task statistic; they get the prefix total_."""
 
 
-def build(source: Source | Stacked) -> xr.DataTree:
-    """The tree; a Stacked source gives every step variable a leading dim "run"."""
-    lead = ("run",) if isinstance(source, Stacked) else ()
+def build(source: StoredRun | StackedRuns) -> xr.DataTree:
+    """The tree; a StackedRuns source gives every step variable a leading dim "run"."""
+    lead = ("run",) if isinstance(source, StackedRuns) else ()
     root = _root(source)
     nodes = {
         "/": root,
@@ -48,12 +48,12 @@ def build(source: Source | Stacked) -> xr.DataTree:
         names = {name: f"event_{name}" for name in ("step", "epoch", "task")} | {"name": "metric"}
         table = {names.get(name, name): ((*lead, "event"), column) for name, column in events.items()}
         nodes["/metric"] = xr.Dataset(table)
-    if isinstance(source, Source):
+    if isinstance(source, StoredRun):
         nodes |= {f"/probe/{name}": found for name, found in read_probes(source.files, source.tasks).items()}
     return xr.DataTree.from_dict(nodes)
 
 
-def _root(source: Source | Stacked) -> xr.Dataset:
+def _root(source: StoredRun | StackedRuns) -> xr.Dataset:
     coords: dict[str, Any] = {
         "step": source.steps,
         "epoch": source.variable("epoch", ("step",)).load(),
@@ -61,7 +61,7 @@ def _root(source: Source | Stacked) -> xr.Dataset:
         "task": ("task", _names(source.tasks)),
         "task_other": ("task_other", _names(source.tasks)),
     }
-    if isinstance(source, Stacked):
+    if isinstance(source, StackedRuns):
         coords["run"] = ("run", _names(source.names))
     if source.coordinates is not None:
         codes = source.coordinates["parameter"]
@@ -77,7 +77,7 @@ def _root(source: Source | Stacked) -> xr.Dataset:
 
 
 def _per_coordinate(
-    source: Source | Stacked, group: str, per_task: tuple[str, ...], others: tuple[str, ...]
+    source: StoredRun | StackedRuns, group: str, per_task: tuple[str, ...], others: tuple[str, ...]
 ) -> xr.Dataset:
     dims = dict.fromkeys(per_task, ("step", "task", "coord")) | dict.fromkeys(others, ("step", "coord"))
     return xr.Dataset(
@@ -85,7 +85,7 @@ def _per_coordinate(
     )
 
 
-def _layer(source: Source | Stacked) -> xr.Dataset:
+def _layer(source: StoredRun | StackedRuns) -> xr.Dataset:
     task = source.variable("layer/task", ("step", "layer", "task", "statistic"))
     total = source.variable("layer/total", ("step", "layer", "total_statistic"))
     variables: dict[str, Any] = {name: task.isel(statistic=number) for number, name in enumerate(TASK_STATISTICS)} | {
@@ -103,7 +103,7 @@ def _layer(source: Source | Stacked) -> xr.Dataset:
     return xr.Dataset(variables, _layer_names(source))
 
 
-def _layer_names(source: Source | Stacked) -> dict[str, Any]:
+def _layer_names(source: StoredRun | StackedRuns) -> dict[str, Any]:
     # Not at the root: a tree cannot hold a variable and a group of the same name.
     return {"layer": ("layer", _names(source.layers))}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from runs import make_run
 
-from dominance.analyse.kernels.second_moment import Rule
+from dominance.analyse.kernels.second_moment import MomentRule
 from dominance.analyse.optimizers import accumulation
 from dominance.errors import BadOption, NothingRecorded
 
@@ -26,11 +26,11 @@ def one(name: str, **options: Any) -> dict[str, Any]:
 def test_what_is_recorded() -> None:
     found = of(one("Adam", **ADAM))
     assert (found.name, found.family, found.own, found.coupled) == ("Adam", "adam", False, False)
-    assert found.rule == Rule(1e-6, decay=0.9, corrected=True)
+    assert found.rule == MomentRule(1e-6, decay=0.9, corrected=True)
     assert of(one("Adam", **{**ADAM, "amsgrad": True})).rule.highest
-    assert of(one("RMSprop", alpha=0.5, eps=1e-3, centered=True)).rule == Rule(1e-3, decay=0.5, centered=True)
+    assert of(one("RMSprop", alpha=0.5, eps=1e-3, centered=True)).rule == MomentRule(1e-3, decay=0.5, centered=True)
     adagrad = one("Adagrad", eps=1e-3, initial_accumulator_value=0.1, lr_decay=0.2)
-    assert of(adagrad).rule == Rule(1e-3, start=0.1, rate_decay=0.2)
+    assert of(adagrad).rule == MomentRule(1e-3, start=0.1, rate_decay=0.2)
 
 
 @pytest.mark.parametrize(
@@ -63,8 +63,8 @@ def test_groups_and_optimizers_that_agree() -> None:
 
 
 def test_as_if() -> None:
-    assert of(one("SGD"), optimizer="RMSprop").rule == Rule(1e-8, decay=0.99)
-    assert of(one("SGD"), optimizer="Adagrad").rule == Rule(1e-10)
+    assert of(one("SGD"), optimizer="RMSprop").rule == MomentRule(1e-8, decay=0.99)
+    assert of(one("SGD"), optimizer="Adagrad").rule == MomentRule(1e-10)
     assert of(one("Adam", **ADAM), optimizer={"class": "Adam", "betas": (0.0, 0.5)}).rule.decay == 0.5
 
 

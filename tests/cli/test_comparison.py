@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from runs import make_rows, write_run
 
-from dominance.analyse.study.comparison import Row, Spread
+from dominance.analyse.study.comparison import Repeats, Spread
 from dominance_cli.comparison import text
 from dominance_cli.main import main
 
@@ -90,9 +90,9 @@ def test_one_run_alone_is_compared_with_nothing(folder: Path, capfd: pytest.Capt
     assert "Side by side" not in summary(capfd, folder / "pub-0")
 
 
-def row(label: str, tasks: int = 1) -> Row:
+def row(label: str, tasks: int = 1) -> Repeats:
     scores = {(f"task{i}", "auc"): Spread(0.5, NAN) for i in range(tasks)}
-    return Row(label, ["one"], scores, {}, Spread(1.0, NAN), Spread(2.0, NAN), Spread(NAN, NAN))
+    return Repeats(label, ["one"], scores, {}, Spread(1.0, NAN), Spread(2.0, NAN), Spread(NAN, NAN))
 
 
 def test_wide_tables_are_turned_round() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dominance_cli.jobs import Outcome, Running, run_jobs
+from dominance_cli.jobs import JobResults, Running, run_jobs
 
 SCRIPT = """
 import pathlib, signal, sys, time
@@ -65,11 +65,11 @@ def _fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
 
 
-def quietly(outcome: Outcome, running: Sequence[Running]) -> None:
+def quietly(outcome: JobResults, running: Sequence[Running]) -> None:
     pass
 
 
-def run(tmp_path: Path, *jobs: Fake, workers: int = 1) -> Outcome:
+def run(tmp_path: Path, *jobs: Fake, workers: int = 1) -> JobResults:
     return run_jobs(jobs, tmp_path / "runs", workers=workers, tell=quietly)
 
 
@@ -101,7 +101,7 @@ def test_after_ctrl_c_the_processes_have_ended_and_the_same_call_goes_on(tmp_pat
     ready = [tmp_path / f"runs/long-{number}/ready" for number in (0, 1)]
     processes = []
 
-    def tell(outcome: Outcome, running: Sequence[Running]) -> None:
+    def tell(outcome: JobResults, running: Sequence[Running]) -> None:
         processes[:] = [each.process for each in running]
         if all(path.exists() for path in ready):
             raise KeyboardInterrupt
@@ -131,7 +131,7 @@ def test_a_job_that_was_killed_is_gone_on_with(tmp_path):
 
     pids: list[int] = []
 
-    def tell(outcome: Outcome, running: Sequence[Running]) -> None:
+    def tell(outcome: JobResults, running: Sequence[Running]) -> None:
         if running and not pids:
             pids.append(running[0].process.pid)
             threading.Thread(target=kill).start()

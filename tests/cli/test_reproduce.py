@@ -87,7 +87,7 @@ def test_folders_and_scale_reach_the_trainings_and_the_command_that_is_noted(tmp
 
     def run(jobs, folder, **rest):
         asked.extend(jobs)
-        return dominance_cli.jobs.Outcome(failed={job.name: "it failed" for job in jobs})
+        return dominance_cli.jobs.JobResults(failed={job.name: "it failed" for job in jobs})
 
     monkeypatch.setattr(dominance_cli.jobs, "run_jobs", run)
     assert leave("reproduce", "pub-table6", "--scale", "full", "--data", "toy-2d=some where", "-o", str(tmp_path)) == 0

@@ -11,7 +11,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Rule:
+class MomentRule:
     """How an optimizer accumulates squared gradients, in the terms of torch.
 
     Attributes:
@@ -43,7 +43,7 @@ class SecondMoment:
         count: t, the steps that were taken in.
         seen: whether any gradient was not 0.
 
-    >>> g = SecondMoment(Rule(eps=0.0, decay=0.75, corrected=True), (2,))
+    >>> g = SecondMoment(MomentRule(eps=0.0, decay=0.75, corrected=True), (2,))
     >>> g.take(np.array([2.0, 0.0]))
     >>> g.take(np.array([4.0, 1.0]), np.array([True, False]))
     >>> g.square, g.count  # 0.75 * (0.25 * 4) + 0.25 * 16
@@ -52,7 +52,7 @@ class SecondMoment:
     array([0.0303,    nan])
     """
 
-    def __init__(self, rule: Rule, shape: tuple[int, ...]) -> None:
+    def __init__(self, rule: MomentRule, shape: tuple[int, ...]) -> None:
         self.rule = rule
         self.square: Floats = np.full(shape, rule.start)
         self.mean: Floats = np.zeros(shape)

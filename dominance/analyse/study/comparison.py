@@ -38,7 +38,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Row:
+class Repeats:
     """Repeats of one training, together.
 
     Attributes:
@@ -82,7 +82,7 @@ def comparison(
     baseline: Any = None,
     higher_is_better: Directions | None = None,
     seen: Mapping[str, Overview] | None = None,
-) -> list[Row]:
+) -> list[Repeats]:
     """A row for each training, with the runs that differ in their seeds alone taken together.
 
     Args:
@@ -117,7 +117,7 @@ def _row(
     baseline: Any,
     higher_is_better: Directions | None,
     seen: Mapping[str, Overview],
-) -> Row:
+) -> Repeats:
     notes: list[str] = []
     scores: dict[tuple[str, str], Spread] = {}
     ways: dict[tuple[str, str], bool] = {}
@@ -142,7 +142,7 @@ def _row(
                 break
             deltas[kind] = Spread.of(found["delta_by_run"].to_numpy().tolist())
     views = [seen.get(name) or overview(run) for name, run in group.items()]
-    return Row(
+    return Repeats(
         label,
         list(group),
         scores,

@@ -21,13 +21,13 @@ SPLITS = ("final", "test", "val", "valid", "validation", "eval", "train")
 LAST = 5
 """The last part of the recorded steps over which a loss is averaged: a fifth."""
 
-Table = dict[str, dict[str, float]]
+TaskScores = dict[str, dict[str, float]]
 Estimate = tuple[float, float]
 """A mean over runs, and half of its 95 % interval (Student's t): NaN with one run."""
 
 
 @dataclass(frozen=True)
-class Row:
+class TriedMethod:
     """One method.
 
     Attributes:
@@ -62,7 +62,7 @@ class Trials:
         scored: where losses are compared, the tasks of which a metric was logged all the same, though not of all.
     """
 
-    rows: list[Row]
+    rows: list[TriedMethod]
     scores: xr.Dataset
     undirected: list[str] = field(default_factory=list)
     split: str = ""
@@ -113,7 +113,7 @@ def trials(
         own = [name for name in names if seeds is not None and seeds.get(name) == seeds.get(run, -1)]
         return own or list(names)
 
-    def against(run: str) -> tuple[Table, Table]:
+    def against(run: str) -> tuple[TaskScores, TaskScores]:
         alone = {task: _means(scores, of_seed(names, run)).get(task, {}) for task, names in lone_of.items()}
         return ({} if methods[run] == reference else _means(scores, of_seed(base, run))), alone
 
@@ -127,8 +127,8 @@ def _row(
     method: str,
     runs: Mapping[str, xr.DataTree],
     scores: xr.Dataset,
-    against: Callable[[str], tuple[Table, Table]],
-) -> Row:
+    against: Callable[[str], tuple[TaskScores, TaskScores]],
+) -> TriedMethod:
     names = list(runs)
     known = {}
     for task in scores["task"].values.tolist():
@@ -138,7 +138,7 @@ def _row(
                 known[task, metric] = _mean(values[np.isfinite(values)])
     changes = [[_change(_means(scores, [name]), base, scores) for base in against(name)] for name in names]
     seconds = [float(run.attrs.get("seconds", np.nan)) for run in runs.values()]
-    return Row(
+    return TriedMethod(
         method,
         len(names),
         known,
@@ -197,8 +197,8 @@ def _undirected(scores: xr.Dataset) -> list[str]:
     return found
 
 
-def _means(scores: xr.Dataset, names: Sequence[str]) -> Table:
-    found: Table = {}
+def _means(scores: xr.Dataset, names: Sequence[str]) -> TaskScores:
+    found: TaskScores = {}
     for task in scores["task"].values.tolist() if names else []:
         for metric in scores["metric"].values.tolist():
             values = scores["value"].sel(task=task, metric=metric, run=list(names)).to_numpy()
@@ -207,7 +207,7 @@ def _means(scores: xr.Dataset, names: Sequence[str]) -> Table:
     return found
 
 
-def _change(ours: Table, theirs: Table, scores: xr.Dataset) -> float:
+def _change(ours: TaskScores, theirs: TaskScores, scores: xr.Dataset) -> float:
     """Mean relative change for the better, over all metrics with a direction: the formula of Δp and of Δ_M."""
     gains = []
     for task, metrics in theirs.items():

@@ -13,7 +13,7 @@ from dominance.analyse.verdict.causes import Cause
 from dominance.analyse.verdict.evidence import TRIED
 from dominance.analyse.verdict.rules import CAUSE
 from dominance.analyse.verdict.words import listed
-from dominance.command import NOT_FLAGS, command
+from dominance.train_command import NOT_FLAGS, command
 
 _ADATASK = {"Adam": "AdaTaskAdam", "AdamW": "AdaTaskAdam", "RMSprop": "AdaTaskRMSprop", "Adagrad": "AdaTaskAdagrad"}
 _COMBINERS = {"imtl-g": "IMTLG", "mocograd": "MoCoGrad", "cagrad": "CAGrad"}

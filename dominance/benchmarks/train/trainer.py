@@ -14,7 +14,7 @@ import torch
 from dominance.benchmarks.benchmark import Scores, Task
 from dominance.benchmarks.train import checkpoint
 from dominance.benchmarks.train.plan import Plan, TrainOptions, plan
-from dominance.benchmarks.train.training import Progress, Training, Watcher
+from dominance.benchmarks.train.training import Callbacks, Progress, Training
 from dominance.config import RecordOptions
 from dominance.errors import BadOption, RunExists
 from dominance.schema import DATA_NAME
@@ -82,8 +82,8 @@ def train(
         made.benchmark.load(options.seed)
         if made.method.alone:
             _clear(folder)
-            return _train_alone(made, folder, record, Watcher(progress, stop))
-        training = Training(made, folder, record, Watcher(progress, stop))
+            return _train_alone(made, folder, record, Callbacks(progress, stop))
+        training = Training(made, folder, record, Callbacks(progress, stop))
         _clear(folder, keep_data=record is not None)
         training.run(overwrite=overwrite)
         return _result(training)
@@ -110,12 +110,12 @@ def resume(
     state = checkpoint.load(folder)
     made = plan(TrainOptions.from_plain(state["options"]))
     record = _record_options(state["record"])
-    watcher = Watcher(progress, stop)
+    callbacks = Callbacks(progress, stop)
     with seeded(made.options):
         made.benchmark.load(made.options.seed)
         if "model" not in state:
-            return _train_alone(made, folder, record, watcher)
-        return _result(_resumed(made, folder, record, watcher, state))
+            return _train_alone(made, folder, record, callbacks)
+        return _result(_resumed(made, folder, record, callbacks, state))
 
 
 def result(path: str | Path) -> TrainResult:
@@ -134,7 +134,7 @@ def result(path: str | Path) -> TrainResult:
     return TrainResult(folder, made, place["scores"], chosen, place["step"], place["done"])
 
 
-def _train_alone(made: Plan, folder: Path, record: RecordOptions | None, watcher: Watcher) -> TrainResult:
+def _train_alone(made: Plan, folder: Path, record: RecordOptions | None, callbacks: Callbacks) -> TrainResult:
     """A model for each task, from the same seed. What is there of them already is kept, and gone on with."""
     checkpoint.save(folder, _head(made, record))
     found = []
@@ -142,18 +142,18 @@ def _train_alone(made: Plan, folder: Path, record: RecordOptions | None, watcher
         alone, path = made.alone(task), folder / task
         torch.manual_seed(made.options.seed)
         if checkpoint.there(path):
-            training = _resumed(alone, path, record, watcher, checkpoint.load(path))
+            training = _resumed(alone, path, record, callbacks, checkpoint.load(path))
         else:
-            training = Training(alone, path, record, watcher)
+            training = Training(alone, path, record, callbacks)
             training.run(overwrite=path.exists())  # a kill may have come before the first checkpoint
         found.append(_result(training))
     return _together(made, folder, found)
 
 
 def _resumed(
-    made: Plan, folder: Path, record: RecordOptions | None, watcher: Watcher, state: dict[str, Any]
+    made: Plan, folder: Path, record: RecordOptions | None, callbacks: Callbacks, state: dict[str, Any]
 ) -> Training:
-    training = Training(made, folder, record, watcher)
+    training = Training(made, folder, record, callbacks)
     training.restore(state)
     if not training.place.done:
         training.run(resume=True)

@@ -52,7 +52,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Watcher:
+class Callbacks:
     """Who looks on while it trains: is told of every step, and asked after it whether to stop."""
 
     progress: Callable[[Progress], None] | None = None
@@ -69,7 +69,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 @dataclass
-class Place:
+class Position:
     """How far a training has come.
 
     Attributes:
@@ -97,10 +97,10 @@ class Training:
     Torch's global generator is used, for the first weights and for dropout: the caller seeds it, or ``restore`` does.
     """
 
-    def __init__(self, plan: Plan, path: Path, record: RecordOptions | None, watcher: Watcher) -> None:
+    def __init__(self, plan: Plan, path: Path, record: RecordOptions | None, callbacks: Callbacks) -> None:
         self.plan = plan
         self.path = path
-        self.place = Place()
+        self.place = Position()
         self.model = plan.benchmark.model(plan.architecture, plan.names).to(plan.options.device)
         if plan.representation and not (hasattr(self.model, "encode") and hasattr(self.model, "decode")):
             why, fix = f"{plan.options.benchmark} has no shared representation", "leave --representation out"
@@ -119,7 +119,7 @@ class Training:
         )
         self._record = record
         self._recorder: Recorder | None = None
-        self._watcher = watcher
+        self._watcher = callbacks
         self._batches = derived_generator(plan.options.seed, "batches")
         self._epoch_began = self._batches.get_state()
         self._saved = time.monotonic()
@@ -131,7 +131,7 @@ class Training:
         self._batches.set_state(state["batches"])
         self._epoch_began = state["batches"]
         torch.set_rng_state(state["torch"])
-        self.place = Place(**state["place"])
+        self.place = Position(**state["place"])
 
     def run(self, *, overwrite: bool = False, resume: bool = False) -> None:
         """Train until the end.
@@ -139,7 +139,7 @@ class Training:
         Raises:
             BadOption: see ``_check_patience``.
             TrainingFailed: a loss or gradient is not finite, or the method found no weights.
-            Interrupted: the watcher said so; there is a checkpoint.
+            Interrupted: the callbacks said so; there is a checkpoint.
         """
         self._check_patience()
         with self._recording(overwrite=overwrite, resume=resume):

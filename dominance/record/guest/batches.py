@@ -19,7 +19,7 @@ from dominance.config import parse_groups
 from dominance.record.fail_safe import harmless
 from dominance.record.patches import replace
 from dominance.record.tasks.graph import output_shape
-from dominance.record.tasks.grouped import Place, mixes_examples, places_of
+from dominance.record.tasks.grouped import GroupedTensor, mixes_examples, places_of
 from dominance.record.tasks.shares import Groups, codes_of
 from dominance.record.tasks.weights import Root
 
@@ -184,7 +184,7 @@ class Batches:
 
     # What a backward() asks
 
-    def before(self, roots: Sequence[Root], parameters: set[int], root_name: str | None) -> list[Place] | str:
+    def before(self, roots: Sequence[Root], parameters: set[int], root_name: str | None) -> list[GroupedTensor] | str:
         """Where the groups of this loss are told apart; or why they cannot be.
 
         Args:
@@ -199,7 +199,7 @@ class Batches:
             self.split = self._in_words(found, root_name or "the loss")
         return found
 
-    def _places(self, roots: Sequence[Root], parameters: set[int]) -> list[Place] | str:
+    def _places(self, roots: Sequence[Root], parameters: set[int]) -> list[GroupedTensor] | str:
         batch = self._batch()
         if isinstance(batch, str):
             return batch
@@ -228,7 +228,7 @@ class Batches:
             self._now = common[0] if len(common) == 1 else None
         return self._now or AMBIGUOUS
 
-    def _in_words(self, places: Sequence[Place], root: str) -> str:
+    def _in_words(self, places: Sequence[GroupedTensor], root: str) -> str:
         shapes = [" x ".join(map(str, output_shape(place.edge) or ())) for place in places]
         kinds = [place.edge[0].name().partition("Backward")[0] for place in places]
         where = " and ".join(dict.fromkeys(f"what {kind} makes ({s})" for kind, s in zip(kinds, shapes, strict=True)))

@@ -11,18 +11,18 @@ from torch import Tensor
 
 from dominance.record.guest import torch_internals as internals
 
-Row = list[Tensor | None]
+BatchRow = list[Tensor | None]
 
 
 @dataclass
 class Batch:
     """The batch of the call that is going on: its size, and what each row of it starts from."""
 
-    rows: list[Row]
+    rows: list[BatchRow]
     legacy: bool
     """Whether it is that of ``is_grads_batched``, which has a vmap of its own."""
 
-    def of(self, result: Sequence[Tensor | None]) -> list[Row]:
+    def of(self, result: Sequence[Tensor | None]) -> list[BatchRow]:
         """What each row comes to, one tensor for each input."""
         size = len(self.rows)
         whole = [None if each is None else _physical(each, size, legacy=self.legacy) for each in result]

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from dominance.record.rules.linear import learning_rate
-from dominance.record.rules.solo import TaskGradients, TaskSteps
+from dominance.record.rules.solo import ByParameter, TaskSteps
 
 
 class LBFGSSolo:
@@ -42,7 +42,7 @@ class LBFGSSolo:
         # the lists are changed in place by the step, the tensors in them are not
         self._state = {name: list(value) if isinstance(value, list) else value for name, value in state.items()}
 
-    def after_step(self, gradients: TaskGradients) -> TaskSteps:
+    def after_step(self, gradients: ByParameter) -> TaskSteps:
         steps: TaskSteps = {p: {} for p in self._recorded}
         for task in dict.fromkeys(task for split in gradients.values() for task in split):
             direction = self._step({p: split[task] for p, split in gradients.items() if task in split})

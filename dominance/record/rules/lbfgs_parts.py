@@ -16,7 +16,7 @@ from dominance.record.rules.known import undecorated_step
 from dominance.record.rules.lbfgs import two_loop
 from dominance.record.rules.parts import Parts
 
-Fed = Mapping[Tensor, tuple[Tensor, Parts]]
+FedParts = Mapping[Tensor, tuple[Tensor, Parts]]
 """By parameter, the whole gradient and its parts, which sum to it."""
 _SAME_TO = 1e-3
 """Largest distance of a direction that is computed again from the one taken: float32 rounding of a long history."""
@@ -27,7 +27,7 @@ class _Evaluation:
     """What the closure left: the loss, and the gradients."""
 
     loss: float
-    fed: Fed
+    fed: FedParts
 
 
 class LBFGSParts:
@@ -72,12 +72,12 @@ class LBFGSParts:
             copies = [p.detach().clone(memory_format=torch.contiguous_format) for p in parameters]
             self._before = _Before(copies, state, optimizer)
 
-    def evaluated(self, loss: float, fed: Fed) -> None:
+    def evaluated(self, loss: float, fed: FedParts) -> None:
         """The closure has returned this loss, with these gradients."""
         self._evaluations.append(_Evaluation(loss, {p: (whole.clone(), parts) for p, (whole, parts) in fed.items()}))
 
     @torch.no_grad()
-    def after_step(self, fed: Fed) -> dict[Tensor, Parts]:
+    def after_step(self, fed: FedParts) -> dict[Tensor, Parts]:
         """The parts of the step just taken, by parameter: empty where an evaluation of the closure is not known.
 
         Args:
@@ -153,7 +153,7 @@ class _Replica(torch.optim.LBFGS):
         ]
         return torch.cat(pieces)
 
-    def add(self, sums: Mapping[Tensor, Parts], name: Hashable, fed: Fed, moved: Tensor) -> None:
+    def add(self, sums: Mapping[Tensor, Parts], name: Hashable, fed: FedParts, moved: Tensor) -> None:
         """Add what a part of the gradient moves to its part of the step, in every parameter."""
         for p, piece in zip(self.parameters, torch.split(moved, [p.numel() for p in self.parameters]), strict=True):
             part = piece.view(p.shape)

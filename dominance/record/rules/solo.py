@@ -18,9 +18,9 @@ from torch.optim import Optimizer
 from dominance.record.rules.linear import full
 from dominance.record.rules.shadow import Fence, Shadow, shadow_of, step_of
 
-__all__ = ["ShadowSolo", "Solo", "TaskGradients", "TaskSteps", "shadow_of"]
+__all__ = ["ByParameter", "ShadowSolo", "Solo", "TaskSteps", "shadow_of"]
 
-TaskGradients = Mapping[Tensor, Mapping[str, Tensor]]
+ByParameter = Mapping[Tensor, Mapping[str, Tensor]]
 TaskSteps = dict[Tensor, dict[str, Tensor]]
 
 
@@ -38,7 +38,7 @@ class Solo(Protocol):
     def before_step(self, parameters: Sequence[Tensor]) -> None:
         """Keep the optimizer's state as it is before the step."""
 
-    def after_step(self, gradients: TaskGradients) -> TaskSteps:
+    def after_step(self, gradients: ByParameter) -> TaskSteps:
         """Solo update of every task on the parameters that it reaches, in their shape (float32 for half precision).
 
         Empty where none can be computed; ``note`` says why.
@@ -75,7 +75,7 @@ class ShadowSolo:
         assert optimizer is not None
         self._kept = self._fence.run(lambda: shadow_of(optimizer))
 
-    def after_step(self, gradients: TaskGradients) -> TaskSteps:
+    def after_step(self, gradients: ByParameter) -> TaskSteps:
         kept, self._kept = self._kept, None
         steps: TaskSteps = {}
         if kept is None:

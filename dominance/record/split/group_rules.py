@@ -16,7 +16,7 @@ from dominance.record.tasks.graph import Node, output_shape
 
 
 @dataclass(frozen=True)
-class Rows:
+class OutputRows:
     """The gradient that enters an operator at each of its outputs, and whose the rows are.
 
     Attributes:
@@ -44,10 +44,10 @@ class Rows:
         return member.to(rows.dtype) @ rows
 
 
-Rule = Callable[[Node, Rows], Tensor | None]
+GroupRule = Callable[[Node, OutputRows], Tensor | None]
 
 
-def generic(node: Node, place: int, rows: Rows) -> Tensor:
+def generic(node: Node, place: int, rows: OutputRows) -> Tensor:
     """The operator's own backward, once for each group, of that group's rows alone."""
     below = output_shape(node.next_functions[place])
     found = []
@@ -67,7 +67,7 @@ def _of(gradient: Tensor | None, codes: Tensor | None, group: int) -> Tensor | N
     return gradient * (mine if gradient.dim() == mine.dim() else mine.unsqueeze(-1))
 
 
-def _product(given: Tensor, rows: Rows, factor: float) -> Tensor | None:
+def _product(given: Tensor, rows: OutputRows, factor: float) -> Tensor | None:
     """Of a matrix that ``given`` (row, input) is multiplied by: (group, input, output)."""
     gradient, codes = rows.only
     if given.dim() != 2 or given.is_complex():
@@ -82,14 +82,14 @@ def _product(given: Tensor, rows: Rows, factor: float) -> Tensor | None:
     return (found if factor == 1 else found.mul_(factor)).transpose(1, 2)
 
 
-def _added(node: Node, rows: Rows) -> Tensor | None:
+def _added(node: Node, rows: OutputRows) -> Tensor | None:
     gradient, _ = rows.only
     if output_shape(node.next_functions[0]) != (gradient.shape[1],):
         return None
     return rows.summed(gradient) * float(node._saved_beta)
 
 
-def _looked_up(node: Node, rows: Rows) -> Tensor | None:
+def _looked_up(node: Node, rows: OutputRows) -> Tensor | None:
     if node._saved_sparse or node._saved_scale_grad_by_freq:
         return None
     gradient, codes = rows.only
@@ -112,17 +112,17 @@ def _normalised(node: Node) -> Tensor | None:
     return rows
 
 
-def _layer_norm_weight(node: Node, rows: Rows) -> Tensor | None:
+def _layer_norm_weight(node: Node, rows: OutputRows) -> Tensor | None:
     gradient, given = rows.only[0], _normalised(node)
     return None if given is None else rows.summed(gradient * given)
 
 
-def _layer_norm_bias(node: Node, rows: Rows) -> Tensor | None:
+def _layer_norm_bias(node: Node, rows: OutputRows) -> Tensor | None:
     return rows.summed(rows.only[0]) if len(node._saved_normalized_shape) == 1 else None
 
 
-def _convolution(place: int) -> Rule:
-    def rule(node: Node, rows: Rows) -> Tensor | None:
+def _convolution(place: int) -> GroupRule:
+    def rule(node: Node, rows: OutputRows) -> Tensor | None:
         gradient, codes = rows.gradients[0], rows.codes[0]
         assert gradient is not None
         assert codes is not None
@@ -146,7 +146,7 @@ def _convolution(place: int) -> Rule:
     return rule
 
 
-RULES: dict[tuple[str, int], Rule] = {
+RULES: dict[tuple[str, int], GroupRule] = {
     ("AddmmBackward0", 0): _added,
     ("AddmmBackward0", 2): lambda node, rows: _product(node._saved_mat1, rows, node._saved_alpha),
     ("MmBackward0", 1): lambda node, rows: _product(node._saved_self, rows, 1),

@@ -30,7 +30,7 @@ class Move:
 
 
 @dataclass
-class Watched:
+class Watching:
     """One parameter since the start of the training step."""
 
     value: Tensor
@@ -57,14 +57,14 @@ class Moves:
     """
 
     def __init__(self) -> None:
-        self.watched: dict[Tensor, Watched] = {}
+        self.watched: dict[Tensor, Watching] = {}
         self._last: Tensor | None = None
 
     def begin(self, values: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Look at these parameters as well, which had these values at the start of the training step."""
         for p, value in values:
             if p not in self.watched:
-                self.watched[p] = Watched(value)
+                self.watched[p] = Watching(value)
 
     @torch.no_grad()
     def touched(self, p: Tensor) -> None:

@@ -20,7 +20,7 @@ from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import GradientEdge
 from torch.utils.weak import WeakIdKeyDictionary
 
-from dominance.record.split.group_rules import RULES, Rows, generic
+from dominance.record.split.group_rules import RULES, OutputRows, generic
 from dominance.record.tasks.found import FoundTask
 from dominance.record.tasks.graph import ACCUMULATE, SCRIPTED, Edge, Node, output_shape, walk
 
@@ -157,7 +157,7 @@ def _unknown(node: Node) -> bool:
     return any(getattr(entry, "unpack_hook", None) is not None for entry in saved)  # a checkpoint, say
 
 
-def _rows(nodes: Sequence[Node], edges: Sequence[Edge], starts: Sequence[Sequence[Tensor]]) -> dict[Node, Rows]:
+def _rows(nodes: Sequence[Node], edges: Sequence[Edge], starts: Sequence[Sequence[Tensor]]) -> dict[Node, OutputRows]:
     """Whose each row is of the gradients that enter these operators; operators are left out where groups are mixed."""
     count = len(starts[0])
     powers = [k - count // 2 for k in range(count)]
@@ -179,7 +179,7 @@ def _rows(nodes: Sequence[Node], edges: Sequence[Edge], starts: Sequence[Sequenc
         if any(code is None and d is not None for code, (d, _) in zip(codes, pairs, strict=True)):
             continue
         if any(d is not None for d, _ in pairs):
-            found[node] = Rows([d for d, _ in pairs], codes, count)
+            found[node] = OutputRows([d for d, _ in pairs], codes, count)
     return found
 
 
@@ -209,7 +209,7 @@ def _codes(once: Tensor, scaled: Tensor, powers: Sequence[int], present: set[int
     return codes if seen == present else None
 
 
-def _by_rule(use: _Use, rows: Rows) -> Tensor:
+def _by_rule(use: _Use, rows: OutputRows) -> Tensor:
     rule = RULES.get((use.node.name(), use.place))
     found = None if rule is None else rule(use.node, rows)
     return generic(use.node, use.place, rows) if found is None else found

@@ -13,7 +13,7 @@ from dominance.record.tasks.columns import below_columns, columns_before
 from dominance.record.tasks.evidence import Evidence
 from dominance.record.tasks.found import Found, FoundTask, task_of
 from dominance.record.tasks.graph import Edge, head, output_shape, reach
-from dominance.record.tasks.grouped import Place, found_of_shares, places_told
+from dominance.record.tasks.grouped import GroupedTensor, found_of_shares, places_told
 from dominance.record.tasks.heads import Heads
 from dominance.record.tasks.labels import Label, Labeller, Unnamed, all_known, entry_of, groups, held_positions
 from dominance.record.tasks.naming import Names
@@ -77,7 +77,7 @@ class TaskFinder:
         names: Names,
         parameters: set[int],
         observed: Mapping[str, Tensor],
-        places: Sequence[Place] = (),
+        places: Sequence[GroupedTensor] = (),
         *,
         taken: bool = False,
     ) -> Found:

@@ -20,7 +20,7 @@ _PRODUCTS = ("MmBackward0", "BmmBackward0")
 
 
 @dataclass(frozen=True)
-class Place:
+class GroupedTensor:
     """A tensor of the graph, and whose the gradient through it is."""
 
     edge: Edge
@@ -31,17 +31,17 @@ class Place:
     unit: str = ""
 
 
-def places_told(observed: Mapping[str, Tensor]) -> list[Place]:
+def places_told(observed: Mapping[str, Tensor]) -> list[GroupedTensor]:
     """Those that the user told of with ``observe(at=...)``."""
     places = {}
     for at in observed.values():
         told = shares_of(at)
         if told is not None:
-            places[id(at)] = Place(edge_of(at), told.shares, told.counts, told.unit)
+            places[id(at)] = GroupedTensor(edge_of(at), told.shares, told.counts, told.unit)
     return list(places.values())
 
 
-def places_of(roots: Sequence[Root], groups: Groups, parameters: set[int]) -> list[Place]:
+def places_of(roots: Sequence[Root], groups: Groups, parameters: set[int]) -> list[GroupedTensor]:
     """The first tensors before the losses that have the form of a batch of these ids; none where there are none.
 
     Below a place no other is looked for: together they are what of the loss goes through examples.
@@ -57,7 +57,7 @@ def places_of(roots: Sequence[Root], groups: Groups, parameters: set[int]) -> li
         codes = None if shape is None else groups.placed(shape, classes=True)
         if codes is not None and shape is not None and not _lists(edge, len(codes)) and from_data(edge[0]):
             shares = {name: codes == code for code, name in enumerate(groups.names)}
-            found[edge] = Place(edge, shares, groups.counts, groups.unit)
+            found[edge] = GroupedTensor(edge, shares, groups.counts, groups.unit)
         else:
             stack += children(edge[0])
     # What lies below another one counts there.
@@ -84,7 +84,7 @@ def _lists(edge: Edge, size: int) -> bool:
     return False
 
 
-def mixes_examples(places: Sequence[Place]) -> list[str]:
+def mixes_examples(places: Sequence[GroupedTensor]) -> list[str]:
     """What below these places, or in them, makes the gradient of one example depend on others."""
     said: dict[str, None] = {}
     if any(_of_pairs(place.edge) for place in places):
@@ -114,7 +114,7 @@ def _of_pairs(edge: Edge) -> bool:
 
 def found_of_shares(
     roots: Sequence[Root],
-    places: Sequence[Place],
+    places: Sequence[GroupedTensor],
     parameters: set[int],
     root_name: str | None,
     whole: Callable[[], Found],
@@ -162,7 +162,7 @@ def found_of_shares(
     return terms
 
 
-def _shares(roots: Sequence[Root], places: Sequence[Place]) -> list[FoundTask]:
+def _shares(roots: Sequence[Root], places: Sequence[GroupedTensor]) -> list[FoundTask]:
     nodes = [root.edge[0] for root in roots]
     gradients = exact_weights(roots, [place.edge for place in places])
     found: dict[str, FoundTask] = {}
@@ -190,7 +190,7 @@ def _own_value(roots: Sequence[Root], edge: Edge, gradient: Tensor) -> Tensor | 
     return counted if math.isclose(float(counted.double().sum()), total, rel_tol=1e-4) else None
 
 
-def _rest(task: FoundTask, starts: Sequence[Root], places: Sequence[Place]) -> FoundTask:
+def _rest(task: FoundTask, starts: Sequence[Root], places: Sequence[GroupedTensor]) -> FoundTask:
     """What of a loss goes by none of these places."""
     through = exact_weights(starts, [place.edge for place in places])
     known = [(place.edge, -gradient) for place, gradient in zip(places, through, strict=True) if gradient is not None]

@@ -12,7 +12,7 @@ from dominance.record.tasks.labels import distinct
 from dominance.record.tasks.naming import Names
 from dominance.record.tasks.splitting import Term
 
-Groups = list[tuple[str, list[int]]]
+_Named = list[tuple[str, list[int]]]
 """Name, and the positions of its terms."""
 Ids = frozenset[int]
 """Ids of parameters."""
@@ -24,7 +24,7 @@ class Heads:
     def __init__(self) -> None:
         self._known: dict[str, list[tuple[Ids, str]]] = {}
 
-    def told_apart(self, found: Groups, terms: Sequence[Term], names: Names, made_at: Sequence[object] = ()) -> Groups:
+    def told_apart(self, found: _Named, terms: Sequence[Term], names: Names, made_at: Sequence[object] = ()) -> _Named:
         """Give each of the groups that share a name one of its own: its head's, or a number.
 
         One that is alone today, of those that shared a name before, keeps the one that it had then.
@@ -58,7 +58,7 @@ class Heads:
             self._known.setdefault(name, held)
         return renamed
 
-    def _of_one_line(self, found: Groups, terms: Sequence[Term], names: Names, made_at: Sequence[object]) -> Groups:
+    def _of_one_line(self, found: _Named, terms: Sequence[Term], names: Names, made_at: Sequence[object]) -> _Named:
         """Call groups that one line made by different functions after their heads, where all have one."""
         renamed = list(found)
         made = [{made_at[i] for i in members} if made_at else {None} for _, members in found]

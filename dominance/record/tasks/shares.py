@@ -12,7 +12,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 Shares = Mapping[str, Tensor]
 """Task name -> its share of each entry of the tensor, of a shape that broadcasts to the tensor's."""
-Names = Sequence[str] | Mapping[Any, str]
+TaskNames = Sequence[str] | Mapping[Any, str]
 
 _OFF = 1e-4
 """How far the shares of an entry may add up to something else than 1, relative to the largest of them: rounding."""
@@ -139,7 +139,7 @@ def by_column(names: Sequence[str]) -> MakesShares:
     return shares
 
 
-def by_group(ids: Sequence[object] | Tensor, names: Names | None = None) -> MakesShares:
+def by_group(ids: Sequence[object] | Tensor, names: TaskNames | None = None) -> MakesShares:
     """The examples of each group (a data set, a language, a user segment) are a task, named after its id.
 
     Args:
@@ -228,7 +228,7 @@ def told(at: Tensor, shares: MakesShares | Shares) -> dict[str, Tensor]:
             " task names to share tensors"
         )
     _add_up(at, made)
-    _told[at] = Told(
+    _told[at] = AboutTensor(
         {str(name): share.detach().to(at.dtype).expand_as(at) for name, share in made.items()},
         made.counts if isinstance(made, Counted) else {},
         made.unit if isinstance(made, Counted) else "",
@@ -237,7 +237,7 @@ def told(at: Tensor, shares: MakesShares | Shares) -> dict[str, Tensor]:
 
 
 @dataclass(frozen=True)
-class Told:
+class AboutTensor:
     """What is known of one tensor."""
 
     shares: dict[str, Tensor]
@@ -251,9 +251,9 @@ _told: WeakIdKeyDictionary = WeakIdKeyDictionary()
 """Tensor -> what was told of it, for as long as the tensor lives."""
 
 
-def shares_of(tensor: Tensor) -> Told | None:
+def shares_of(tensor: Tensor) -> AboutTensor | None:
     """The shares that the user told of this tensor."""
-    found: Told | None = _told.get(tensor)  # type: ignore[no-untyped-call]
+    found: AboutTensor | None = _told.get(tensor)  # type: ignore[no-untyped-call]
     return found
 
 
@@ -279,7 +279,7 @@ def _add_up(at: Tensor, shares: Shares) -> None:
         )
 
 
-def _name(value: Any, names: Names | None) -> str:
+def _name(value: Any, names: TaskNames | None) -> str:
     if names is None:
         return str(value)
     try:

@@ -44,8 +44,8 @@ class Term:
 # A function of losses is made of a handful of nodes; a network is not.
 _FEW_NODES = 200
 
-Named = Callable[[Edge, tuple[int, ...], Node | None], bool]
-Step = tuple[int, Edge, int | None]
+IsNamed = Callable[[Edge, tuple[int, ...], Node | None], bool]
+Descent = tuple[int, Edge, int | None]
 """Which child, its edge, and which entry of the vector there is meant (None: all of it)."""
 
 
@@ -82,9 +82,9 @@ class Splitter:
     def __init__(
         self,
         carries_loss: Callable[[Node], bool],
-        named: Named,
+        named: IsNamed,
         loss_like: Callable[[Edge], bool],
-        lifts: Named | None = None,
+        lifts: IsNamed | None = None,
         joins: Joins | None = None,
     ) -> None:
         self._carries_loss = carries_loss
@@ -143,7 +143,7 @@ class Splitter:
             return False
         return output_size(visit.edge) == 1 or not self._deeper(visit.edge)
 
-    def _several(self, below: list[Step]) -> bool:
+    def _several(self, below: list[Descent]) -> bool:
         """Whether more than one of the summands carries a loss."""
         if self._joins is None or len(below) < 2:
             return False
@@ -155,7 +155,7 @@ class Splitter:
             return False
         return output_size(visit.edge) == 1 and self._joins(self, visit.edge, visit.path, visit.above.edge[0])
 
-    def _summands(self, edge: Edge, entry: int | None = None) -> list[Step]:
+    def _summands(self, edge: Edge, entry: int | None = None) -> list[Descent]:
         """The children to go on to, with their positions; none where the walk must stop."""
         node, _ = edge
         below = self._entries(edge, entry)
@@ -168,7 +168,7 @@ class Splitter:
             return []
         return below
 
-    def _entries(self, edge: Edge, entry: int | None) -> list[Step]:
+    def _entries(self, edge: Edge, entry: int | None) -> list[Descent]:
         """The children that a node is linear in; where one entry of a vector is meant, those that make that entry."""
         node, output = edge
         name = node.name()
@@ -211,7 +211,7 @@ class Splitter:
         below = self._summands(edge)
         return len(below) > 1 or (len(below) == 1 and (output_size(below[0][1]) == 1 or self._deeper(below[0][1])))
 
-    def _vector_comes_apart(self, node: Node, below: list[Step]) -> bool:
+    def _vector_comes_apart(self, node: Node, below: list[Descent]) -> bool:
         """A vector is a sum of losses when it stacks scalars, or adds losses per sample; never inside a network."""
         if node.name() == COPY_SLICES:
             return all(output_size(child) == 1 or child[0].name() == COPY_SLICES for _, child, _ in below)

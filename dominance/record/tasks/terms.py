@@ -20,7 +20,7 @@ from dominance.record.tasks.graph import (
 )
 from dominance.record.tasks.means import is_mean
 from dominance.record.tasks.naming import Names
-from dominance.record.tasks.splitting import Named, Splitter, Term
+from dominance.record.tasks.splitting import IsNamed, Splitter, Term
 from dominance.record.tasks.stacked import stacks_below
 from dominance.record.tasks.weights import Root
 
@@ -111,7 +111,7 @@ class TermFinder:
 
         return Splitter(touches, named, lambda edge: False, self._lifts(names))
 
-    def _lifts(self, names: Names) -> Named:
+    def _lifts(self, names: Names) -> IsNamed:
         """Whether a scalar is a value of its own: what was put into a vector that has a name is the loss, whatever it
         was computed from."""
         stacks = {node for vector in names.vectors for node in stacks_below(vector[0])}

@@ -27,7 +27,7 @@ _OF_TASK = {name: position for position, name in enumerate(TASK_STATISTICS)}
 
 
 @dataclass(frozen=True)
-class Place:
+class KeptPlace:
     """Where one parameter lies in the rows: its layer, and its kept coordinates."""
 
     layer: int
@@ -50,7 +50,7 @@ class PackPlace:
     source: slice | npt.NDArray[np.int64]
 
 
-def _place_of(pack: Pack, places: Sequence[Place]) -> PackPlace:
+def _place_of(pack: Pack, places: Sequence[KeptPlace]) -> PackPlace:
     layers = np.array([place.layer for place in places])
     first = np.flatnonzero(np.diff(layers, prepend=-1))
     columns = np.concatenate([np.arange(place.columns.start, place.columns.stop) for place in places])
@@ -74,12 +74,12 @@ class RowShape:
         self.layout = layout
         self.coords = len(sample.parameter)
         self.products = Products()
-        self._tiles: dict[tuple[Tensor, int], Place] = {}
+        self._tiles: dict[tuple[Tensor, int], KeptPlace] = {}
         self._packs: WeakKeyDictionary[Pack, PackPlace] = WeakKeyDictionary()
         bounds = np.searchsorted(sample.parameter, np.arange(len(named) + 1))
         layers = {name: position for position, name in enumerate(layout.layers)}
         self.places = {
-            entry.tensor: Place(
+            entry.tensor: KeptPlace(
                 layers[entry.layer],
                 slice(int(bounds[i]), int(bounds[i + 1])),
                 torch.from_numpy(sample.index[bounds[i] : bounds[i + 1]]),
@@ -100,7 +100,7 @@ class RowShape:
             known = self._packs[pack] = _place_of(pack, [self.places[p] for p in pack.members])
         return known
 
-    def tile(self, parameter: Tensor, place: slice) -> Place:
+    def tile(self, parameter: Tensor, place: slice) -> KeptPlace:
         """Where some of a parameter's coordinates lie."""
         known = self._tiles.get((parameter, place.start))
         if known is None:
@@ -108,7 +108,7 @@ class RowShape:
             first, last = np.searchsorted(whole.index.numpy(), [place.start, place.stop]).tolist()
             start = whole.columns.start
             columns, index = slice(start + first, start + last), whole.index[first:last] - place.start
-            known = self._tiles[parameter, place.start] = Place(whole.layer, columns, index)
+            known = self._tiles[parameter, place.start] = KeptPlace(whole.layer, columns, index)
         return known
 
 

@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dominance.analyse.kernels.second_moment import Rule, SecondMoment, closeness
+from dominance.analyse.kernels.second_moment import MomentRule, SecondMoment, closeness
 
 FINITE = st.floats(-1e6, 1e6, width=32)
 
 
-def after(rule: Rule, *gradients: float) -> SecondMoment:
+def after(rule: MomentRule, *gradients: float) -> SecondMoment:
     moment = SecondMoment(rule, (1,))
     for gradient in gradients:
         moment.take(np.array([gradient], dtype=np.float32))
@@ -21,37 +21,38 @@ def after(rule: Rule, *gradients: float) -> SecondMoment:
 @pytest.mark.parametrize(
     ("rule", "truth"),
     [
-        (Rule(eps=1.0), 0.6 / (5 + 1)),  # 9 + 16
-        (Rule(eps=1.0, start=11.0), 0.6 / (6 + 1)),
-        (Rule(eps=1.0, rate_decay=0.5), 0.6 / 1.5 / (5 + 1)),
-        (Rule(eps=0.0, decay=0.5), 0.6 / np.sqrt(10.25)),  # 0.5 * 4.5 + 8
-        (Rule(eps=0.5, decay=0.5, corrected=True), 0.6 / (np.sqrt(10.25 / 0.75) + 0.5)),
-        (Rule(eps=0.5, decay=0.5, centered=True), 0.6 / (np.sqrt(10.25 - 2.75**2) + 0.5)),  # mean: 0.75 + 2
+        (MomentRule(eps=1.0), 0.6 / (5 + 1)),  # 9 + 16
+        (MomentRule(eps=1.0, start=11.0), 0.6 / (6 + 1)),
+        (MomentRule(eps=1.0, rate_decay=0.5), 0.6 / 1.5 / (5 + 1)),
+        (MomentRule(eps=0.0, decay=0.5), 0.6 / np.sqrt(10.25)),  # 0.5 * 4.5 + 8
+        (MomentRule(eps=0.5, decay=0.5, corrected=True), 0.6 / (np.sqrt(10.25 / 0.75) + 0.5)),
+        (MomentRule(eps=0.5, decay=0.5, centered=True), 0.6 / (np.sqrt(10.25 - 2.75**2) + 0.5)),  # mean: 0.75 + 2
     ],
 )
-def test_by_hand(rule: Rule, truth: float) -> None:
+def test_by_hand(rule: MomentRule, truth: float) -> None:
     assert after(rule, 3.0, 4.0).rate(0.6) == pytest.approx(truth, rel=1e-14)
 
 
 def test_the_maximum_of_amsgrad() -> None:
-    rule = Rule(eps=0.0, decay=0.5, corrected=True, highest=True)
+    rule = MomentRule(eps=0.0, decay=0.5, corrected=True, highest=True)
     # averages 8, 4, 2: the highest is 8, and the correction that of the third step
     assert after(rule, 4.0, 0.0, 0.0).rate(1.0) == pytest.approx(1 / np.sqrt(8 / 0.875))
 
 
 def test_squares_of_small_gradients_do_not_vanish() -> None:
-    assert after(Rule(eps=0.0), 1e-30).rate(1.0) == pytest.approx(1e30, rel=1e-6)
+    assert after(MomentRule(eps=0.0), 1e-30).rate(1.0) == pytest.approx(1e30, rel=1e-6)
 
 
 def test_no_gradient_yet() -> None:
-    for rule in (Rule(eps=1e-8), Rule(eps=1e-8, start=1.0), Rule(eps=1e-8, decay=0.9, corrected=True)):
+    adam = MomentRule(eps=1e-8, decay=0.9, corrected=True)
+    for rule in (MomentRule(eps=1e-8), MomentRule(eps=1e-8, start=1.0), adam):
         assert np.isnan(SecondMoment(rule, (2,)).rate(1.0)).all()
         assert np.isnan(after(rule, 0.0, 0.0).rate(1.0)).all()
         assert np.isfinite(after(rule, 0.0, 1.0, 0.0).rate(1.0)).all()
 
 
 def test_what_is_not_taken_in_leaves_no_trace() -> None:
-    rule = Rule(eps=0.1, decay=0.7, corrected=True, centered=True, highest=True)
+    rule = MomentRule(eps=0.1, decay=0.7, corrected=True, centered=True, highest=True)
     moment = SecondMoment(rule, (2,))
     for gradient, where in (([1.0, 1.0], True), ([np.nan, 5.0], [False, True]), ([2.0, 2.0], [True, False])):
         moment.take(np.array(gradient), np.array(where))
@@ -68,9 +69,9 @@ def test_against_the_definition(gradients: np.ndarray, decay: float, eps: float)
     g = gradients.astype(np.float64)
     weights = (1 - decay) * decay ** np.arange(5)[::-1]
     truths = {
-        Rule(eps): (g**2).sum(axis=0),
-        Rule(eps, decay=decay): weights @ g**2,
-        Rule(eps, decay=decay, corrected=True): (weights @ g**2) / weights.sum(),
+        MomentRule(eps): (g**2).sum(axis=0),
+        MomentRule(eps, decay=decay): weights @ g**2,
+        MomentRule(eps, decay=decay, corrected=True): (weights @ g**2) / weights.sum(),
     }
     for rule, square in truths.items():
         moment = SecondMoment(rule, (3,))

@@ -9,7 +9,7 @@ from dominance.streams import write_line
 from dominance.visible import visible
 
 
-def say(text: str) -> None:
+def line(text: str) -> None:
     """One line on the process's own stderr, also when a script has put another in its place.
 
     What was printed before it comes out first, also when both go into one pipe.
@@ -20,8 +20,8 @@ def say(text: str) -> None:
 
 
 def error(text: str) -> None:
-    say(f"dominance: error: {' '.join(text.split())}")
+    line(f"dominance: error: {' '.join(text.split())}")
 
 
 def note(text: str) -> None:
-    say(f"dominance: {text}")
+    line(f"dominance: {text}")
