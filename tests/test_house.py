@@ -103,6 +103,9 @@ ONLY_IN = {
 }
 """Packages that only these rooms may import."""
 
+SAME_THING = {"DominanceCallback"}
+"""Classes of one name that are one thing: of each trainer, what its users call the callback."""
+
 HEAVY = {"torch", "numpy", "pandas", "xarray", "zarr", "matplotlib", "seaborn"}
 """What `dominance --help` must not wait for: the command line imports them inside its commands, if at all."""
 
@@ -225,6 +228,15 @@ def test_every_import_goes_down_the_river() -> None:
 
 def test_no_modules_import_each_other() -> None:
     assert circles(ROOT) == []
+
+
+def test_a_class_name_has_one_meaning() -> None:
+    homes: dict[str, list[str]] = {}
+    for _, module, path in rooms(ROOT):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(module)
+    assert {name: found for name, found in homes.items() if len(found) > 1 and name not in SAME_THING} == {}
 
 
 def test_the_rooms_are_there() -> None:

@@ -59,7 +59,7 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Books:
+class RunBooks:
     """What :func:`books` returns.
 
     Attributes:
@@ -100,7 +100,7 @@ class Books:
         return found
 
 
-def books(run: xr.DataTree | PreparedRun) -> Books:
+def books(run: xr.DataTree | PreparedRun) -> RunBooks:
     """Read a run's books, from the exact statistics of its layers; steps that count nowhere else do not count here.
 
     Raises:
@@ -119,7 +119,7 @@ def books(run: xr.DataTree | PreparedRun) -> Books:
     lengths = _Lengths(run, kept)
     missing = [(str(each["reason"]), int(each["steps"]), int(each["first"])) for each in attrs.get(UNRECORDED, ())]
     taken = attrs.get("steps_taken")
-    return Books(
+    return RunBooks(
         taken=None if taken is None else int(taken),
         recorded=len(numbers),
         skipped=int((skipped == SKIPPED).sum()),

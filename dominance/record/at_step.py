@@ -24,7 +24,7 @@ from dominance.record.split.splits import GradientSplit, StepSplit
 from dominance.record.split.steppers import Splits
 from dominance.record.split.theta import unmoved
 from dominance.record.step import ClosureRun, StepInProgress, learning_rates
-from dominance.record.write.rows import Row
+from dominance.record.write.rows import StepRow
 from dominance.record.write.sampling import DEFAULT_BURST
 
 
@@ -183,7 +183,7 @@ def _split(run: Recording, optimizer: Optimizer, attributor: Splits, used: Closu
     _of_nobody(run, optimizer, found)
 
 
-def _enter(row: Row, attributor: Splits, found: Fed, rates: Mapping[Tensor, float]) -> None:
+def _enter(row: StepRow, attributor: Splits, found: Fed, rates: Mapping[Tensor, float]) -> None:
     """Put the parts of the step of each parameter into the row."""
     if isinstance(attributor, Attributor):
         for packed in attributor.packed(found.splits, found.totals.keys() & row.parameters):

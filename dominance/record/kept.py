@@ -5,7 +5,7 @@ from __future__ import annotations
 from dominance.record.recording import Recording
 from dominance.record.split.fed import Fed, Losses, joined, losses_of, reach_of, tasks_of
 from dominance.record.step import Step
-from dominance.record.write.rows import Row
+from dominance.record.write.rows import StepRow
 from dominance.schema import GROUPS
 
 NO_PASS = "no backward() was seen whose gradients the optimizer was fed"
@@ -54,14 +54,14 @@ def skipped(run: Recording) -> None:
     _next(run)
 
 
-def _losses(row: Row, losses: Losses) -> None:
+def _losses(row: StepRow, losses: Losses) -> None:
     loss, weight = (
         {name: value for name, value in each.items() if row.knows(name)} for each in (losses.loss, losses.weight)
     )
     row.losses(loss, weight, losses.total)
 
 
-def row_of(run: Recording, found: Fed) -> Row:
+def row_of(run: Recording, found: Fed) -> StepRow:
     """The row of this step; it, and the run, take in what this optimizer's step shows."""
     if not run.sink.laid_out:
         reach = reach_of(run.ledger)
@@ -76,7 +76,7 @@ def row_of(run: Recording, found: Fed) -> Row:
     return run.step.row
 
 
-def _hand_over(run: Recording, row: Row) -> None:
+def _hand_over(run: Recording, row: StepRow) -> None:
     if run.sink.append(row):
         run.books.row(run.step.number, row)
         _counts(run)

@@ -13,7 +13,7 @@ from dominance.record.split.fed import Fed
 from dominance.record.split.ledger import Ledger
 from dominance.record.tasks.cut import Cut
 from dominance.record.tasks.finder import Found
-from dominance.record.write.rows import Row
+from dominance.record.write.rows import StepRow
 
 
 @dataclass
@@ -76,7 +76,7 @@ class Step:
     cut: Cut = field(default_factory=Cut)
     """The gradients that were taken between the losses and the parameters."""
     fed: list[Fed] = field(default_factory=list)
-    row: Row | None = None
+    row: StepRow | None = None
     counts: dict[str, int] = field(default_factory=dict)
     """How many examples or tokens each group has in the passes so far, where tasks are groups."""
     unit: str = ""

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from dominance.analyse.books import Books, Share, books
+from dominance.analyse.books import RunBooks, Share, books
 from dominance.analyse.prepared import prepare
 from dominance.analyse.summary import percent
 from dominance.analyse.verdict.finding import Finding
@@ -37,7 +37,7 @@ _OF_GRADIENTS = ("unexplained", "not finite", "unrecorded")
 """What takes the trust from a finding about gradients alone."""
 
 
-def doubts(run: xr.DataTree, kept: Books, rows: NDArray[np.int64]) -> list[Finding]:
+def doubts(run: xr.DataTree, kept: RunBooks, rows: NDArray[np.int64]) -> list[Finding]:
     """What does not add up in a run, too often or too much to be passed over; empty for a run that is understood.
 
     Args:
@@ -48,7 +48,7 @@ def doubts(run: xr.DataTree, kept: Books, rows: NDArray[np.int64]) -> list[Findi
     return [finding for finding in found if finding is not None]
 
 
-def diverged(run: xr.DataTree, kept: Books) -> list[Finding]:
+def diverged(run: xr.DataTree, kept: RunBooks) -> list[Finding]:
     """That the training ended in numbers that are not finite, and since when."""
     if kept.diverged is None:
         return []
@@ -84,7 +84,7 @@ def accounts(run: xr.DataTree) -> list[str]:
     return remarks(kept) + [finding.text for finding in (*diverged(run, kept), *doubts(run, kept, rows))]
 
 
-def distrust(kept: Books | None, found: Iterable[Finding], *, of_gradients: bool = False) -> tuple[str, ...]:
+def distrust(kept: RunBooks | None, found: Iterable[Finding], *, of_gradients: bool = False) -> tuple[str, ...]:
     """Why the numbers of a run cannot be trusted, a clause each; empty where they can.
 
     Args:
@@ -119,7 +119,7 @@ def taken_back(finding: Finding, because: Sequence[Finding]) -> Finding:
     return replace(finding, doubt=clauses, probability=float("nan"), advice=(), alarm=False)
 
 
-def remarks(kept: Books) -> list[str]:
+def remarks(kept: RunBooks) -> list[str]:
     """What a reader should know about a run's books beside ``doubts``: a sentence each; empty for one understood."""
     said = []
     if kept.failure:
@@ -142,7 +142,7 @@ _SLIGHT = {
 }
 
 
-def _unexplained(kept: Books) -> Finding | None:
+def _unexplained(kept: RunBooks) -> Finding | None:
     share = kept.shares.get("unexplained")
     if share is None or not share.grave:
         return None
@@ -162,7 +162,7 @@ def _unexplained(kept: Books) -> Finding | None:
     )
 
 
-def _not_closed(kept: Books) -> Finding | None:
+def _not_closed(kept: RunBooks) -> Finding | None:
     share = kept.closure
     if share is None or not share.grave:
         return None
@@ -181,7 +181,7 @@ def _not_closed(kept: Books) -> Finding | None:
     )
 
 
-def _not_finite(kept: Books) -> Finding | None:
+def _not_finite(kept: RunBooks) -> Finding | None:
     if not kept.not_finite or not kept.recorded:
         return None
     worst = max(kept.not_finite.values())
@@ -200,7 +200,7 @@ def _not_finite(kept: Books) -> Finding | None:
     )
 
 
-def _unattributed(kept: Books) -> Finding | None:
+def _unattributed(kept: RunBooks) -> Finding | None:
     share = kept.shares.get("unattributed")
     if share is None or not share.grave:
         return None
@@ -217,7 +217,7 @@ def _unattributed(kept: Books) -> Finding | None:
     )
 
 
-def _outside(kept: Books) -> Finding | None:
+def _outside(kept: RunBooks) -> Finding | None:
     share = kept.shares.get("outside")
     if share is None or not share.grave:
         return None
@@ -269,7 +269,7 @@ def _state(run: xr.DataTree, rows: NDArray[np.int64]) -> Finding | None:
     )
 
 
-def _unrecorded(kept: Books) -> Finding | None:
+def _unrecorded(kept: RunBooks) -> Finding | None:
     if not _often(kept):
         return None
     wanted = kept.missing + kept.recorded - kept.not_understood
@@ -283,11 +283,11 @@ def _unrecorded(kept: Books) -> Finding | None:
     )
 
 
-def _often(kept: Books) -> bool:
+def _often(kept: RunBooks) -> bool:
     return kept.missing > SOME * (kept.missing + kept.recorded - kept.not_understood)
 
 
-def _missing(kept: Books) -> str:
+def _missing(kept: RunBooks) -> str:
     wanted = kept.missing + kept.recorded - kept.not_understood
     said = "; ".join(f"{steps:,} since step {first:,}: {reason}" for reason, steps, first in kept.unrecorded)
     return f"Not recorded, or not understood: {kept.missing:,} of {wanted:,} steps that should have been ({said})."

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from dominance.analyse.books import Books
+from dominance.analyse.books import RunBooks
 from dominance.analyse.verdict.causes import Cause
 from dominance.analyse.verdict.rules import certainty
 
@@ -130,7 +130,7 @@ class Verdict:
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
     data: xr.Dataset
-    books: Books | None = None
+    books: RunBooks | None = None
     remarks: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Finding]:

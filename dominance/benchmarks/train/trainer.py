@@ -14,7 +14,7 @@ import torch
 from dominance.benchmarks.benchmark import Scores, Task
 from dominance.benchmarks.train import checkpoint
 from dominance.benchmarks.train.plan import Plan, TrainOptions, plan
-from dominance.benchmarks.train.training import Callbacks, Progress, Training
+from dominance.benchmarks.train.training import Callbacks, Progress, TrainingLoop
 from dominance.config import RecordOptions
 from dominance.errors import BadOption, RunExists
 from dominance.schema import DATA_NAME
@@ -83,7 +83,7 @@ def train(
         if made.method.alone:
             _clear(folder)
             return _train_alone(made, folder, record, Callbacks(progress, stop))
-        training = Training(made, folder, record, Callbacks(progress, stop))
+        training = TrainingLoop(made, folder, record, Callbacks(progress, stop))
         _clear(folder, keep_data=record is not None)
         training.run(overwrite=overwrite)
         return _result(training)
@@ -144,7 +144,7 @@ def _train_alone(made: Plan, folder: Path, record: RecordOptions | None, callbac
         if checkpoint.there(path):
             training = _resumed(alone, path, record, callbacks, checkpoint.load(path))
         else:
-            training = Training(alone, path, record, callbacks)
+            training = TrainingLoop(alone, path, record, callbacks)
             training.run(overwrite=path.exists())  # a kill may have come before the first checkpoint
         found.append(_result(training))
     return _together(made, folder, found)
@@ -152,15 +152,15 @@ def _train_alone(made: Plan, folder: Path, record: RecordOptions | None, callbac
 
 def _resumed(
     made: Plan, folder: Path, record: RecordOptions | None, callbacks: Callbacks, state: dict[str, Any]
-) -> Training:
-    training = Training(made, folder, record, callbacks)
+) -> TrainingLoop:
+    training = TrainingLoop(made, folder, record, callbacks)
     training.restore(state)
     if not training.place.done:
         training.run(resume=True)
     return training
 
 
-def _result(training: Training) -> TrainResult:
+def _result(training: TrainingLoop) -> TrainResult:
     place = training.place
     epoch = _chosen(training.plan, place.epoch, place.best_epoch)
     return TrainResult(training.path, training.plan, place.scores, epoch, place.step)

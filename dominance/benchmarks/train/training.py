@@ -91,7 +91,7 @@ class Position:
     done: bool = False
 
 
-class Training:
+class TrainingLoop:
     """Makes the model and the method of a plan whose data is loaded; ``run`` trains.
 
     Torch's global generator is used, for the first weights and for dropout: the caller seeds it, or ``restore`` does.

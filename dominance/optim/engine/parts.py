@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from dominance.optim.engine.rows import TaskGradients
 
 Group = dict[str, Any]
+State = dict[str, Any]
 _IN_CACHE = 1 << 18
 """Numbers."""
 
@@ -74,3 +76,11 @@ def fed(part: Part, k: int, theta: list[Tensor], weight_decay: float) -> list[Te
     if weight_decay == 0:
         return part.rows[k]
     return list(torch._foreach_add(part.rows[k], theta, alpha=weight_decay / len(part.tasks)))
+
+
+def buffers(states: Sequence[State], name: str, parameters: Sequence[Tensor], start: float = 0.0) -> list[Tensor]:
+    """One tensor of the state for each parameter, made when first asked for."""
+    for state, parameter in zip(states, parameters, strict=True):
+        if name not in state:
+            state[name] = torch.full_like(parameter, start, memory_format=torch.preserve_format)
+    return [state[name] for state in states]

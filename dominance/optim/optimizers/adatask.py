@@ -9,12 +9,10 @@ import torch
 from torch import Tensor
 
 from dominance.optim.engine.listeners import listeners
-from dominance.optim.engine.parts import Group, Part, coupled, fed, parts_of
+from dominance.optim.engine.parts import Group, Part, State, coupled, fed, parts_of
 from dominance.optim.engine.rows import TaskGradients
 from dominance.optim.engine.taskwise import Parameters, TaskwiseOptimizer
-from dominance.optim.optimizers.ladatask import Aggregate, Granularity, Layers, Shares
-
-State = dict[str, Any]
+from dominance.optim.optimizers.ladatask import Aggregate, Granularity, SharedLayers, Shares
 
 
 class AdaTaskOptimizer(TaskwiseOptimizer):
@@ -32,7 +30,7 @@ class AdaTaskOptimizer(TaskwiseOptimizer):
         if aggregate not in ("mean", "sum"):
             raise ValueError(f"aggregate is {aggregate!r}; give 'mean' or 'sum'")
         self._granularity, self._aggregate = granularity, aggregate
-        self._layers: Layers | None = None
+        self._layers: SharedLayers | None = None
         super().__init__(params, defaults)
 
     @property
@@ -111,29 +109,9 @@ class AdaTaskOptimizer(TaskwiseOptimizer):
     def _find_layers(self) -> None:
         self._layers = None
         if self._granularity != "parameter":
-            self._layers = Layers(self.param_groups, self._granularity, self._aggregate, corrected=self.corrects_bias)
-
-
-def buffers(states: Sequence[State], name: str, parameters: Sequence[Tensor], start: float = 0.0) -> list[Tensor]:
-    """One tensor of the state for each parameter, made when first asked for."""
-    for state, parameter in zip(states, parameters, strict=True):
-        if name not in state:
-            state[name] = torch.full_like(parameter, start, memory_format=torch.preserve_format)
-    return [state[name] for state in states]
-
-
-def nonnegative(**options: float) -> None:
-    """Raise ValueError for an option that is below zero (or NaN)."""
-    for name, value in options.items():
-        if not value >= 0:
-            raise ValueError(f"{name} is {value}; it must be >= 0")
-
-
-def fraction(**options: float) -> None:
-    """Raise ValueError for an option that is not in [0, 1)."""
-    for name, value in options.items():
-        if not 0 <= value < 1:
-            raise ValueError(f"{name} is {value}; it must be in [0, 1)")
+            self._layers = SharedLayers(
+                self.param_groups, self._granularity, self._aggregate, corrected=self.corrects_bias
+            )
 
 
 def _counted(states: list[State]) -> list[State]:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dominance.optim.engine.parts import Group
+from dominance.optim.engine.checks import fraction, nonnegative
+from dominance.optim.engine.parts import Group, State, buffers
 from dominance.optim.engine.taskwise import Parameters
-from dominance.optim.optimizers.adatask import AdaTaskOptimizer, State, buffers, fraction, nonnegative
+from dominance.optim.optimizers.adatask import AdaTaskOptimizer
 from dominance.optim.optimizers.ladatask import Aggregate, Granularity
 
 

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from dominance.optim.combiners.equal_weight import EqualWeight
+from dominance.optim.engine.checks import fraction, nonnegative
 from dominance.optim.engine.combiner import Combiner
-from dominance.optim.engine.parts import Group, coupled
+from dominance.optim.engine.parts import Group, buffers, coupled
 from dominance.optim.engine.places import Loss
 from dominance.optim.engine.scaling import Scaler
 from dominance.optim.engine.taskwise import Parameters
-from dominance.optim.optimizers.adatask import buffers, fraction, nonnegative
 
 
 class Clippy(torch.optim.Optimizer):

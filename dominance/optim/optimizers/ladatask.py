@@ -32,7 +32,7 @@ Shares = Callable[[Tensor, str], float]
 """C^k_l / sum_k' C^k'_l for a parameter in layer l and a task k."""
 
 
-class Layers:
+class SharedLayers:
     """Which parameters share C, over all parameter groups. C lies in the state of a layer's first parameter.
 
     Args:

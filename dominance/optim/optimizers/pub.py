@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dominance.optim.engine.checks import fraction, nonnegative
 from dominance.optim.engine.listeners import listeners
-from dominance.optim.engine.parts import Group, Part, coupled, fed, parts_of
+from dominance.optim.engine.parts import Group, Part, State, coupled, fed, parts_of
 from dominance.optim.engine.rows import TaskGradients, gram_matrix
 from dominance.optim.engine.taskwise import Parameters, TaskwiseOptimizer
-from dominance.optim.optimizers.adatask import State, fraction, nonnegative
 from dominance.optim.optimizers.clippy import Clippy, clipping
 from dominance.optim.solvers.bargaining import bargain, solve
 from dominance.optim.solvers.sequential import solve_sequential

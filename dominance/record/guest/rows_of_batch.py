@@ -15,7 +15,7 @@ BatchRow = list[Tensor | None]
 
 
 @dataclass
-class Batch:
+class RunningBatch:
     """The batch of the call that is going on: its size, and what each row of it starts from."""
 
     rows: list[BatchRow]
@@ -29,7 +29,7 @@ class Batch:
         return [[None if each is None else each[i] for each in whole] for i in range(size)]
 
 
-def batch_of(outputs: Sequence[Any], gradients: Sequence[Any]) -> Batch | None:
+def batch_of(outputs: Sequence[Any], gradients: Sequence[Any]) -> RunningBatch | None:
     """The rows of a batched call; None where it is nested, or inside another transform of torch.func."""
     given = [g for g in gradients if isinstance(g, Tensor)]
     if len(given) < len(gradients) or any(_wrapped(o) for o in outputs if isinstance(o, Tensor)):
@@ -46,7 +46,7 @@ def batch_of(outputs: Sequence[Any], gradients: Sequence[Any]) -> Batch | None:
         whole = [_physical(g, size, legacy=legacy) for g in given]
         if any(_wrapped(each) for each in whole):
             return None
-        return Batch([[each[i] for each in whole] for i in range(size)], legacy)
+        return RunningBatch([[each[i] for each in whole] for i in range(size)], legacy)
 
 
 def outside() -> AbstractContextManager[Any]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from dominance.record.ranks.means import Means, reach
 from dominance.record.ranks.merging import averaged, told, with_gradients
 from dominance.record.split.ledger import Account, Ledger
-from dominance.record.split.passes import Part, Pass
+from dominance.record.split.passes import GradientOf, Pass
 
 _LEFT = "left"
 
@@ -101,7 +101,7 @@ class Earlier:
             assert whole is not None
             for made in there:
                 for task in made["weight"]:
-                    old = Part(made["losses"].get(task, made["root"]), task)
+                    old = GradientOf(made["losses"].get(task, made["root"]), task)
                     roots[json.dumps(old)] = json.dumps(old._replace(root=whole.root_of(task)))
             if number is not None:
                 made_here: Pass = self._passes[number]
@@ -113,6 +113,6 @@ def _renamed(by_name: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, 
     return {names.get(name, name): value for name, value in by_name.items()}
 
 
-def _part(name: str) -> Part:
+def _part(name: str) -> GradientOf:
     root, task, beside = json.loads(name)
-    return Part(root, task, beside)
+    return GradientOf(root, task, beside)

@@ -14,7 +14,7 @@ from dominance.record.compare import nonzero
 from dominance.record.split.changes import factor_beneath
 from dominance.record.split.ledger import Account, Ledger, add
 from dominance.record.split.mixtures import closed, nearer_than_mixtures, rest, unmixed
-from dominance.record.split.passes import Part, Pass
+from dominance.record.split.passes import GradientOf, Pass
 from dominance.record.split.rescaling import ALIKE, Factor, alike, factors, uniform, within
 from dominance.record.split.splits import GradientSplit
 
@@ -47,7 +47,7 @@ class Fed:
     """Whether the script put a mixture of its own into ``.grad`` of some parameters."""
     roots: set[str]
     """Names of the losses whose gradients it is made of."""
-    parts: dict[Tensor, list[Part]]
+    parts: dict[Tensor, list[GradientOf]]
     """The parts of each parameter's gradient that are tasks'."""
     separate: list[str]
     """Losses that are no tasks where others are: they share no parameter with another."""
@@ -200,7 +200,7 @@ def _beneath(totals: Mapping[Tensor, Tensor], accounts: Mapping[Tensor, Account]
     return {}
 
 
-def _together(account: Account) -> dict[Part, Tensor]:
+def _together(account: Account) -> dict[GradientOf, Tensor]:
     """What is held and what was set aside."""
     parts = dict(account.aside)
     add(parts, account.held)
@@ -208,7 +208,7 @@ def _together(account: Account) -> dict[Part, Tensor]:
 
 
 def _scaled(
-    parameter: Tensor, total: Tensor, account: Account, name: Mapping[Part, str], changed: Factor, beneath: float
+    parameter: Tensor, total: Tensor, account: Account, name: Mapping[GradientOf, str], changed: Factor, beneath: float
 ) -> GradientSplit:
     """A gradient that was changed in another way than by a factor keeps its shares, and the change is residual."""
     held, change = account.held, None
@@ -249,22 +249,22 @@ def _explain(ledger: Ledger, splits: Mapping[Tensor, GradientSplit], sharing: se
     return list(dict.fromkeys(moved))
 
 
-def _names(ledger: Ledger, roots: set[str], sharing_parts: set[Part] | None = None) -> dict[Part, str]:
+def _names(ledger: Ledger, roots: set[str], sharing_parts: set[GradientOf] | None = None) -> dict[GradientOf, str]:
     """What each part is called: where several losses had a pass each, each is a task, and none is taken apart."""
     known = ledger.sharing if sharing_parts is None else sharing_parts
     sharing = {part.root for part in known} & roots or roots
-    names: dict[Part, str] = {}
+    names: dict[GradientOf, str] = {}
     for root in roots:
         tasks = ledger.tasks[root]
         several = len(sharing) > 1 and root in sharing and len(tasks) > 1
         # Unless one of the tasks that it adds up is called on in other passes: in some batches it is the only one.
         together = several and root in ledger.expanded and not roots & tasks
         called = {task: root if together else task for task in tasks}
-        names |= {Part(root, task): ledger.called.get(name, name) for task, name in called.items()}
+        names |= {GradientOf(root, task): ledger.called.get(name, name) for task, name in called.items()}
     return names
 
 
-def _by_task(parts: Mapping[Part, Tensor], name: Mapping[Part, str]) -> dict[str, Tensor]:
+def _by_task(parts: Mapping[GradientOf, Tensor], name: Mapping[GradientOf, str]) -> dict[str, Tensor]:
     tasks: dict[str, Tensor] = {}
     for part, gradient in parts.items():
         if part.beside:
@@ -274,7 +274,9 @@ def _by_task(parts: Mapping[Part, Tensor], name: Mapping[Part, str]) -> dict[str
     return tasks
 
 
-def _losses(ledger: Ledger, name: Mapping[Part, str], accounts: Mapping[Tensor, Account], mixed: set[Tensor]) -> Losses:
+def _losses(
+    ledger: Ledger, name: Mapping[GradientOf, str], accounts: Mapping[Tensor, Account], mixed: set[Tensor]
+) -> Losses:
     """Weights and losses over the passes that the accounts are made of.
 
     Passes may fill some parameters only, as backward(inputs=) does: a task's are those of the parameter that most of
@@ -298,7 +300,7 @@ def _losses(ledger: Ledger, name: Mapping[Part, str], accounts: Mapping[Tensor, 
 
 
 def _longest(
-    found: dict[str, set[int]], ledger: Ledger, name: Mapping[Part, str], parameter: Tensor, numbers: set[int]
+    found: dict[str, set[int]], ledger: Ledger, name: Mapping[GradientOf, str], parameter: Tensor, numbers: set[int]
 ) -> None:
     """For each task, the most passes that filled one parameter with it."""
     here: dict[str, set[int]] = {}
@@ -323,7 +325,7 @@ def _total(ledger: Ledger, accounts: Mapping[Tensor, Account]) -> float:
     return sum(sum(totals) for totals in most.values())
 
 
-def _over(passes: Iterable[tuple[bool, Pass]], name: Mapping[Part, str]) -> Losses:
+def _over(passes: Iterable[tuple[bool, Pass]], name: Mapping[GradientOf, str]) -> Losses:
     """Weights and losses over these passes: sums, and means with the weights.
 
     Args:
@@ -346,7 +348,7 @@ def _over(passes: Iterable[tuple[bool, Pass]], name: Mapping[Part, str]) -> Loss
     return Losses(weight, loss, total if passes else math.nan)
 
 
-def _named_losses(made: Pass, name: Mapping[Part, str]) -> list[tuple[str, float, float]]:
+def _named_losses(made: Pass, name: Mapping[GradientOf, str]) -> list[tuple[str, float, float]]:
     """Task, weight and loss of everything that a pass is made of; of the loss itself where it is not taken apart."""
     names = {name.get(made.part(task), task) for task in made.gradients}
     if len(made.gradients) > 1 and names == {made.root}:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dominance.record.compare import nonzero, same
 from dominance.record.guest.hooks import dense
-from dominance.record.split.passes import Part, Pass
+from dominance.record.split.passes import GradientOf, Pass
 from dominance.record.split.rescaling import alike, factors
 
 
@@ -23,9 +23,9 @@ from dominance.record.split.rescaling import alike, factors
 class Account:
     """The gradient of one parameter. Tensors are dense and only read: sums are new tensors."""
 
-    held: dict[Part, Tensor] = field(default_factory=dict)
+    held: dict[GradientOf, Tensor] = field(default_factory=dict)
     """Whose gradients lie in ``.grad``, as backward() put them there."""
-    aside: dict[Part, Tensor] = field(default_factory=dict)
+    aside: dict[GradientOf, Tensor] = field(default_factory=dict)
     """Whose gradients the script took out of ``.grad`` again before any step, or took with autograd.grad."""
     held_by: set[int] = field(default_factory=set)
     """The passes that put it there, by number."""
@@ -49,12 +49,14 @@ class Account:
         self.held, self.held_by, self.left, self.stepped = {}, set(), None, False
 
 
-def add(sums: dict[Part, Tensor], parts: Mapping[Part, Tensor]) -> None:
+def add(sums: dict[GradientOf, Tensor], parts: Mapping[GradientOf, Tensor]) -> None:
     for part, gradient in parts.items():
         sums[part] = sums[part] + gradient if part in sums else gradient
 
 
-def _as_they_came(parameter: Tensor, parts: dict[Part, Tensor], account: Account, now: Tensor) -> dict[Part, Tensor]:
+def _as_they_came(
+    parameter: Tensor, parts: dict[GradientOf, Tensor], account: Account, now: Tensor
+) -> dict[GradientOf, Tensor]:
     """The parts of a pass, with the factor that hooks of the script have put on their sum on its way."""
     if account.held and (account.left is None or not account.known):
         return parts
@@ -75,11 +77,11 @@ class Ledger:
     """By number, counted over the whole training."""
     given: set[Tensor] = field(default_factory=set)
     """Parameters whose step is given its gradients directly, whatever ``.grad`` holds."""
-    met: set[Part] = field(default_factory=set)
+    met: set[GradientOf] = field(default_factory=set)
     """Parts whose passes have been seen to reach a parameter of another's, whatever became of the gradients."""
-    shared: set[Part] = field(default_factory=set)
+    shared: set[GradientOf] = field(default_factory=set)
     """Parts that have been seen to share a parameter that an optimizer stepped by both of them."""
-    moved_by: dict[Tensor, set[Part]] = field(default_factory=dict)
+    moved_by: dict[Tensor, set[GradientOf]] = field(default_factory=dict)
     """Parts by whose gradients a parameter has been stepped."""
     tasks: dict[str, set[str]] = field(default_factory=dict)
     """Names of the tasks of each loss."""
@@ -87,7 +89,7 @@ class Ledger:
     """Losses that are one named sum which was taken apart."""
     originals: dict[Tensor, Tensor] = field(default_factory=dict)
     """The parameters that copies stand for, which an optimizer steps in their place."""
-    reached: dict[Tensor, set[Part]] = field(default_factory=dict)
+    reached: dict[Tensor, set[GradientOf]] = field(default_factory=dict)
     """Parts whose gradient of a parameter has been seen not to be zero."""
     called: dict[str, str] = field(default_factory=dict)
     """Tasks that go by another name than their passes have, and that."""
@@ -100,11 +102,11 @@ class Ledger:
         return any((account.held and not account.stepped) or account.aside for account in self.accounts.values())
 
     @property
-    def sharing(self) -> set[Part]:
+    def sharing(self) -> set[GradientOf]:
         """Parts that share a parameter with another: by the steps that were taken, before any by the passes made."""
         return self.shared or self.met
 
-    def sharing_with(self, parts: Mapping[Tensor, Iterable[Part]]) -> set[Part]:
+    def sharing_with(self, parts: Mapping[Tensor, Iterable[GradientOf]]) -> set[GradientOf]:
         """The same when parameters are stepped by these parts now, whatever has stepped them before."""
         together = []
         for p, each in parts.items():
@@ -113,7 +115,7 @@ class Ledger:
                 together += [of] if len(of) > 1 else []
         return self.sharing.union(*together)
 
-    def moved(self, parts: Mapping[Tensor, Iterable[Part]]) -> None:
+    def moved(self, parts: Mapping[Tensor, Iterable[GradientOf]]) -> None:
         """An optimizer has stepped these parameters by the gradients of these parts."""
         for p, each in parts.items():
             known = self.moved_by.setdefault(p, set())
@@ -121,7 +123,7 @@ class Ledger:
             if len(known) > 1:
                 self.shared |= known
 
-    def _reaching(self, parameter: Tensor, parts: Iterable[Part]) -> set[Part]:
+    def _reaching(self, parameter: Tensor, parts: Iterable[GradientOf]) -> set[GradientOf]:
         # All zero says nothing: one node of a compiled graph gives every head a gradient of every loss.
         return set(parts) & self.reached.get(parameter, set())
 
@@ -284,7 +286,7 @@ class Ledger:
         if made.expanded:
             self.expanded.add(made.root)
 
-    def reaches(self, part: Part, parameter: Tensor, gradient: Tensor) -> None:
+    def reaches(self, part: GradientOf, parameter: Tensor, gradient: Tensor) -> None:
         """A pass has given a parameter this gradient."""
         reached = self.reached.setdefault(parameter, set())
         # All zero says nothing: one node of a compiled graph gives every head a gradient of every loss.

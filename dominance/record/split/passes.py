@@ -11,7 +11,7 @@ from torch import Tensor
 from dominance.record.tasks.finder import Found, FoundTask
 
 
-class Part(NamedTuple):
+class GradientOf(NamedTuple):
     """Whose gradient: a task, and the loss that backward() was called on."""
 
     root: str
@@ -45,16 +45,16 @@ class Pass:
     nameless_sum: bool = False
     """Whether it is of a sum of several losses that have no names."""
 
-    def part(self, task: str) -> Part:
+    def part(self, task: str) -> GradientOf:
         """What the books call a task of this pass."""
-        return Part(self.losses.get(task, self.root), task)
+        return GradientOf(self.losses.get(task, self.root), task)
 
     @property
     def called(self) -> dict[str, float]:
         """The losses that it goes back to, and their values."""
         return self.totals or {self.root: self.total}
 
-    def parts(self, parameter: Tensor) -> dict[Part, Tensor]:
+    def parts(self, parameter: Tensor) -> dict[GradientOf, Tensor]:
         """The gradients of one parameter."""
         return {
             self.part(name)._replace(beside=no_task): gradients[parameter]

@@ -15,7 +15,7 @@ from dominance.record.tasks.found import Found, FoundTask, task_of
 from dominance.record.tasks.graph import Edge, head, output_shape, reach
 from dominance.record.tasks.grouped import GroupedTensor, found_of_shares, places_told
 from dominance.record.tasks.heads import Heads
-from dominance.record.tasks.labels import Label, Labeller, Unnamed, all_known, entry_of, groups, held_positions
+from dominance.record.tasks.labels import Label, TermLabeller, Unnamed, all_known, entry_of, groups, held_positions
 from dominance.record.tasks.naming import Names
 from dominance.record.tasks.observed import found_of_observed
 from dominance.record.tasks.sources import GENERIC
@@ -56,7 +56,7 @@ class TaskFinder:
         self._heads: dict[str, dict[frozenset[int], str]] = {}
         self._reached: dict[str, frozenset[int]] = {}
         self._terms = TermFinder()
-        self._labeller = Labeller()
+        self._labeller = TermLabeller()
         self._loaded = False
         """Whether any loss that came up is made from data."""
         self._told_apart = Heads()

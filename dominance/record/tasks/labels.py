@@ -40,7 +40,7 @@ class Label:
     """The innermost place of the script that made it, where no statement names it there."""
 
 
-class Labeller:
+class TermLabeller:
     """Names terms, and calls a term that looks the same the same in every step."""
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class Labeller:
         self._steps.clear()
         return labels
 
-    def _entry(self, term: Term, entry: Entry, trace: tuple[Place, ...] | None, parameters: set[int]) -> Label:
+    def _entry(self, term: Term, entry: VectorEntry, trace: tuple[Place, ...] | None, parameters: set[int]) -> Label:
         """The label of an entry of a vector; of one that the script holds no more, what it was called once."""
         label = Label(entry.name, True, trace)
         if entry.live:
@@ -164,16 +164,16 @@ def held_positions(terms: Sequence[Term], names: Names) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Entry:
+class VectorEntry:
     """The name of an entry of a vector, and whether the script holds the vector now."""
 
     name: str
     live: bool
 
 
-def vector_entries(edges: Sequence[Edge], names: Names) -> dict[Edge, Entry]:
+def vector_entries(edges: Sequence[Edge], names: Names) -> dict[Edge, VectorEntry]:
     """Names like ``losses[1]`` for terms that are entries of a named vector."""
-    entries: dict[Edge, Entry] = {}
+    entries: dict[Edge, VectorEntry] = {}
     for vector, name in names.vectors.items():
         shape = output_shape(vector)
         if shape is None or len(shape) != 1 or shape[0] > MOST_ENTRIES:
@@ -182,7 +182,7 @@ def vector_entries(edges: Sequence[Edge], names: Names) -> dict[Edge, Entry]:
         lists = [words for words in names.task_lists if len(words) == shape[0]]
         for edge, place in _places(vector, [edge for edge in edges if edge != vector]).items():
             called = lists[0][place] if len(lists) == 1 else f"{name}[{place}]"
-            entries.setdefault(edge, Entry(called, vector in names.tensors))
+            entries.setdefault(edge, VectorEntry(called, vector in names.tensors))
     return entries
 
 

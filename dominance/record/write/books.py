@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from dominance.record.write.rows import Row
+from dominance.record.write.rows import StepRow
 from dominance.schema import TOTAL_STATISTICS
 
 UNEXPLAINED = 0.05
@@ -63,7 +63,7 @@ class Books:
         self.remarks.append(text)
         return True
 
-    def row(self, step: int, row: Row) -> None:
+    def row(self, step: int, row: StepRow) -> None:
         """A row is complete."""
         self.kept += 1
         if row.values["skipped"]:

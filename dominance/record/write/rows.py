@@ -121,7 +121,7 @@ def _cut(total: Tensor, gradient: GradientSplit, place: slice) -> tuple[Tensor, 
     return total.reshape(-1)[place], GradientSplit(tasks, residual, unexplained)
 
 
-class Row:
+class StepRow:
     """The row of one training step, filled one parameter at a time; what it has taken in can be let go."""
 
     @property

@@ -22,7 +22,7 @@ from dominance.record.parameters import Named, ParameterTable
 from dominance.record.ranks.unwritten import Unwritten
 from dominance.record.split.steppers import Splits, Steppers
 from dominance.record.write.provenance import describe, git_commit, versions
-from dominance.record.write.rows import Row, RowShape
+from dominance.record.write.rows import RowShape, StepRow
 from dominance.record.write.sampling import STEPS_IN_FIRST_HALF, Sample, Schedule, Stratum, sample_coordinates
 from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, UPDATE_PARTS, Layout, Parameter
 from dominance.store.lock import RunLock
@@ -253,12 +253,12 @@ class Sink:
             if self._shape is not None:
                 self._shape.put(old, new)
 
-    def row(self, step: int, epoch: int) -> Row:
+    def row(self, step: int, epoch: int) -> StepRow:
         """An empty row of the run's shape."""
         assert self._shape is not None
-        return Row(self._shape, self._tasks, step=step, epoch=epoch)
+        return StepRow(self._shape, self._tasks, step=step, epoch=epoch)
 
-    def append(self, row: Row) -> bool:
+    def append(self, row: StepRow) -> bool:
         """Write the row, in the background; False when it might not fit into the budget, and is left out."""
         assert self._writer is not None
         return self._writer.append(row.values)

@@ -14,7 +14,7 @@ from dominance.record.parameters import Named
 from dominance.record.split.attribution import Attributor
 from dominance.record.split.products import TILE
 from dominance.record.split.splits import GradientSplit, StepSplit
-from dominance.record.write.rows import Row, RowShape
+from dominance.record.write.rows import RowShape, StepRow
 from dominance.record.write.sampling import Sample
 from dominance.schema import Layout, Parameter
 
@@ -44,16 +44,16 @@ def gradients(parameter: Tensor, step: int, *, residual: bool = True) -> Gradien
     return GradientSplit({"a": a, "b": b}, rest if residual else None, total=parameter.grad)
 
 
-def row_of(parameter: Tensor) -> Row:
+def row_of(parameter: Tensor) -> StepRow:
     kept = np.sort(np.random.default_rng(0).choice(parameter.numel(), LARGEST_KEPT, replace=False))
     sample = Sample(np.zeros(LARGEST_KEPT, np.int32), kept, np.ones(LARGEST_KEPT))
     layout = Layout(
         ["a", "b"], [Parameter("w", "w", tuple(parameter.shape))], ["w"], sample.parameter, sample.index, sample.weight
     )
-    return Row(RowShape(layout, [Named(parameter, "w", "w")], sample), ("a", "b"), step=0, epoch=0)
+    return StepRow(RowShape(layout, [Named(parameter, "w", "w")], sample), ("a", "b"), step=0, epoch=0)
 
 
-def rows(make: Callable[[list[Tensor]], Optimizer], parameter: Tensor, *, in_tiles: bool) -> tuple[list[Row], int]:
+def rows(make: Callable[[list[Tensor]], Optimizer], parameter: Tensor, *, in_tiles: bool) -> tuple[list[StepRow], int]:
     """Of four steps; and into how many pieces the last was cut."""
     attributor, found = Attributor(make([parameter])), []
     for step in range(4):

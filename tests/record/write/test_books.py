@@ -17,7 +17,7 @@ from dominance.record.recorder import Recorder
 from dominance.record.split.packs import Packed
 from dominance.record.tasks.finder import FoundTask
 from dominance.record.write.books import Books
-from dominance.record.write.rows import Row
+from dominance.record.write.rows import StepRow
 from dominance.schema import TOTAL_STATISTICS
 from dominance.store.reader import open_run
 
@@ -31,8 +31,8 @@ class Statistics:
         self.values = {"layer/total": np.array([layer]), "skipped": np.array(skipped), "closure": np.array(closure)}
 
 
-def row(**values: Any) -> Row:
-    return cast(Row, Statistics(**values))
+def row(**values: Any) -> StepRow:
+    return cast(StepRow, Statistics(**values))
 
 
 def test_nothing_is_said_of_a_run_that_adds_up() -> None:

@@ -13,7 +13,7 @@ from dominance.record.parameters import Named
 from dominance.record.split import products
 from dominance.record.split.products import inner_products
 from dominance.record.split.splits import GradientSplit, StepSplit
-from dominance.record.write.rows import Row, RowShape
+from dominance.record.write.rows import RowShape, StepRow
 from dominance.record.write.sampling import Sample
 from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, Layout, Parameter
 
@@ -27,12 +27,12 @@ SAMPLE = Sample(
 )
 
 
-def row(attribution: str = "additive", tasks: tuple[str, ...] = ("a", "b")) -> Row:
+def row(attribution: str = "additive", tasks: tuple[str, ...] = ("a", "b")) -> StepRow:
     parameters = [Parameter(n.name, n.layer, tuple(n.tensor.shape)) for n in NAMED]
     layout = Layout(
         list(tasks), parameters, ["trunk", "head"], SAMPLE.parameter, SAMPLE.index, SAMPLE.weight, attribution
     )
-    return Row(RowShape(layout, NAMED, SAMPLE), tasks, step=7, epoch=2)
+    return StepRow(RowShape(layout, NAMED, SAMPLE), tasks, step=7, epoch=2)
 
 
 def randoms(like: Tensor, count: int, seed: int) -> list[Tensor]:
@@ -40,7 +40,7 @@ def randoms(like: Tensor, count: int, seed: int) -> list[Tensor]:
     return [torch.randn(like.shape, generator=generator) for _ in range(count)]
 
 
-def filled(row: Row, parameter: Tensor, seed: int, **changes: object) -> tuple[Tensor, GradientSplit, StepSplit]:
+def filled(row: StepRow, parameter: Tensor, seed: int, **changes: object) -> tuple[Tensor, GradientSplit, StepSplit]:
     """Add this parameter with random parts; returned for the truth."""
     total, *g, rest = randoms(parameter, 4, seed)
     *u, update, residual, unattributed, decay, solo = randoms(parameter, 7, seed + 100)
