@@ -80,6 +80,10 @@ class RecordingFlags:
     budget: Annotated[str | None, typer.Option(metavar="SIZE", help="Bytes that the run may take. [default: 1GB]")] = (
         None
     )
+    averages: Annotated[
+        bool | None,
+        typer.Option("--averages", help="Keep AU of every shared coordinate in the end; --probe noise does."),
+    ] = None
     exact: Annotated[bool | None, typer.Option("--exact", help="Keep float32 to the last bit.")] = None
     attribution: Annotated[
         str | None, typer.Option(metavar="KIND", help="additive, solo or both. [default: additive]")

@@ -104,9 +104,11 @@ def _facts(tree: Any, run: str) -> dict[str, Any]:
     """Everything that is known about the run; the keys are stable."""
     from dominance.analyse.books import books
     from dominance.analyse.verdict.doubts import accounts
+    from dominance.schema import AVERAGE
     from dominance.store.files import files_of
 
     attrs = dict(tree.attrs)
+    kept = set(tree["probe"].children) if "probe" in tree.children else set()
     layers = tree["layer"].to_dataset()
     steps = tree["step"].to_numpy()
     weights = tree["loss"].to_dataset()["weight"].to_numpy()
@@ -132,7 +134,8 @@ def _facts(tree: Any, run: str) -> dict[str, Any]:
         "books": books(tree).to_dict(),
         "accounts": accounts(tree),
         "models": models(run, attrs),
-        "probes": sorted(tree["probe"].children) if "probe" in tree.children else [],
+        "probes": sorted(kept - {AVERAGE}),
+        "averages": AVERAGE in kept,
         "attributes": {name: attrs[name] for name in attrs if name not in ("tasks", "layers", "parameters", "path")},
     }
 
@@ -180,6 +183,8 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(("optimizer", ", learning rate ".join([optimizer["class"], ", ".join(rates)][: 1 + bool(rates)])))
     kind = str(attrs["attribution"])
     lines.append(("attribution", f"{kind}: {_ATTRIBUTIONS[kind]}" if kind in _ATTRIBUTIONS else kind))
+    if facts["averages"]:
+        lines.append(("AU", "of every shared parameter at the last step: au(run, exact=True)"))
     if facts["probes"]:
         lines.append(("probes", ", ".join(facts["probes"])))
     budget = f" of {size(attrs['budget'])}" if attrs.get("budget") else ""

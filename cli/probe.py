@@ -34,15 +34,18 @@ def noise(path: Path, make: Callable[[], Probe], *, quiet: bool) -> None:
         stderr.error("the noise probe was interrupted, and nothing of it is kept")
         return
     if found.attrs["stored"]:
-        _tell(found.attrs, quiet=quiet)
+        _tell(found.attrs, float(found["share_perturbed"].max()), quiet=quiet)
     else:
         stderr.error(f"the noise probe is not kept: {found.attrs['not_stored']}")
 
 
-def _tell(attrs: dict[Any, Any], *, quiet: bool) -> None:
+def _tell(attrs: dict[Any, Any], share: float, *, quiet: bool) -> None:
     if quiet:
         return
-    stderr.note(f"noise probe: {attrs['evaluations']} evaluations")
+    kept, shared = attrs["coords_kept"], attrs["coords_shared"]
+    among = "" if kept == shared else f", chosen among {kept:,} that were kept"
+    noisy = f"noise on up to {100 * share:.2g} % of {shared:,} shared parameters{among}"
+    stderr.note(f"noise probe: {attrs['evaluations']} evaluations; {noisy}")
     if attrs["tasks_not_of_the_run"]:
         stderr.note(f"the evaluation of {', '.join(attrs['tasks_not_of_the_run'])} is left out: no task of the run")
     if attrs["directions_missing"]:

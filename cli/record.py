@@ -76,6 +76,10 @@ def record(
     budget: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Bytes that the run may take, like 500MB. [default: 1GB]")
     ] = None,
+    averages: Annotated[
+        bool | None,
+        typer.Option("--averages", help="Keep AU of every shared coordinate in the end; --probe noise does."),
+    ] = None,
     exact: Annotated[
         bool | None, typer.Option("--exact", help="Keep float32 to the last bit; the run is twice as large.")
     ] = None,
@@ -131,6 +135,7 @@ def record(
             "burst": burst,
             "params": params,
             "budget": budget,
+            "averages": averages,
             "exact": exact,
             "attribution": attribution,
             "probe": probe,

@@ -105,6 +105,8 @@ class RecordOptions:
 
     groups: str | None = None
     """Key of a batch that says which group each example is of: "domain", "domain:20", a position, or "target"."""
+    averages: bool = False
+    """Keep AU of every shared coordinate in the end, not only of the sample that each step keeps."""
 
     def __post_init__(self) -> None:
         if self.groups is not None:
@@ -129,6 +131,11 @@ class RecordOptions:
             if name not in PROBES:
                 raise BadOption(f"probe {name!r} is unknown", fix=f"choose from {', '.join(PROBES)}")
 
+    @property
+    def keeps_averages(self) -> bool:
+        """Whether AU of every shared coordinate is kept: noise is put on the highest of all of them."""
+        return self.averages or "noise" in self.probe
+
     def records(self, parameter: str) -> bool:
         """Whether the glob ``params`` admits this parameter name."""
         return re.match(translate(self.params), parameter) is not None
@@ -150,7 +157,7 @@ def _convert(name: str, value: Any, where: str) -> Any:
             return int(value)
         if name == "budget":
             return parse_size(value)
-        if name in ("exact", "strict", "quiet"):
+        if name in ("averages", "exact", "strict", "quiet"):
             if isinstance(value, bool):
                 return value
             if str(value).lower() in ("1", "true", "yes", "on"):

@@ -35,6 +35,8 @@ loss/total          step                            float64  the scalar(s) that 
 learning_rate/value step, layer                     float64  nominal learning rate of the layer's parameter group
 metric/*            event                           mixed    step, epoch, task, split, name (codes), value
 probe/*             as its result                   mixed    results of probes, after the fact (dominance.store.probes)
+probe/average/au    task, every_coord               float64  AU of every shared coordinate at the last usable step, the
+                                                             parameters one after the other, each flat (--averages)
 ==================  ==============================  =======  ===========================================================
 
 NaN in a float array means "not recorded"; a task that took no part in a step has weight NaN there and update 0. A chunk
@@ -88,6 +90,11 @@ UPDATE_PARTS = ("residual", "unattributed", "decay", "outside")
 """Parts of ``update/total`` beside the tasks' updates: arrays of the group update, dims (step, coord)."""
 
 ATTRIBUTIONS = ("additive", "solo", "both")
+
+AVERAGE = "average"
+"""Name of the group below ``probe/`` that holds AU of every shared coordinate, where a run keeps it."""
+AVERAGE_DECAY = 0.99
+"""Its decay: that of the analysers, where nothing else is asked."""
 
 # Chunk lengths along step and coord that were measured best (8-16 MB a chunk of a large run).
 STEP_CHUNK = 64

@@ -54,11 +54,13 @@ def test_a_flag_switches_off_what_the_environment_switched_on(tmp_path: Path) ->
 
 
 def test_every_field_can_be_set_from_every_place(tmp_path: Path) -> None:
-    expected = RecordOptions(("a", "b"), 3, 4, "enc.*", 5_000_000, True, "both", True, True, ("noise",), ("head=x,y",))
+    expected = RecordOptions(
+        ("a", "b"), 3, 4, "enc.*", 5_000_000, True, "both", True, True, ("noise",), ("head=x,y",), "lang", True
+    )
     texts = {
         "tasks": "a, b", "every": "3", "burst": "4", "params": "enc.*", "budget": "5MB",
         "exact": "yes", "attribution": "both", "strict": "on", "quiet": "true", "probe": "noise",
-        "columns": "head=x,y",
+        "columns": "head=x,y", "groups": "lang", "averages": "on",
     }  # fmt: skip
     environ = {f"DOMINANCE_{name.upper()}": value for name, value in texts.items()}
     assert record_options(texts, environ={}, folder=tmp_path) == expected
@@ -66,7 +68,8 @@ def test_every_field_can_be_set_from_every_place(tmp_path: Path) -> None:
     project(
         tmp_path,
         '[tool.dominance]\ntasks = ["a", "b"]\nevery = 3\nburst = 4\nparams = "enc.*"\nbudget = 5000000\n'
-        'exact = true\nattribution = "both"\nstrict = true\nquiet = true\nprobe = ["noise"]\ncolumns = ["head=x,y"]\n',
+        'exact = true\nattribution = "both"\nstrict = true\nquiet = true\nprobe = ["noise"]\ncolumns = ["head=x,y"]\n'
+        'groups = "lang"\naverages = true\n',
     )
     assert record_options({}, environ={}, folder=tmp_path) == expected
 
@@ -112,7 +115,7 @@ def test_values_that_cannot_be_used(tmp_path: Path, flags: dict[str, object], sa
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[tool.dominance]\nevry = 3\n", "[tool.dominance] knows no 'evry'; use one of attribution, budget"),
+        ("[tool.dominance]\nevry = 3\n", "[tool.dominance] knows no 'evry'; use one of attribution, averages, budget"),
         ("[tool.dominance]\nevery = 'x'\n", "[tool.dominance]: every cannot be 'x'"),
         ("[tool.dominance\n", "pyproject.toml: cannot be read"),
         ("tool = 3\n", "tool is no table"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from dominance.analyse.averages import Streamed, Visit
+from dominance.analyse.averages import Visit
 from dominance.analyse.groups import Strata
 from dominance.analyse.kernels.buckets import bucket_counts
 from dominance.analyse.kernels.effective import effective_tasks
@@ -54,11 +55,11 @@ class Counter:
         units = np.rint(np.where(touched, effective, 0) * np.float32(_UNIT))
         found[-1] += np.add.reduceat(units, starts, dtype=np.float64).astype(np.int64)  # exact: whole numbers < 2^53
 
-    def totals(self, found: Streamed, strata: int) -> list[Totals]:
+    def totals(self, rooms: Sequence[NDArray[Any]], tiles: Sequence[slice], strata: int) -> list[Totals]:
         """For each attribution what was counted, by stratum."""
-        parts, points, rows, _ = found.rooms[0].shape
+        parts, points, rows, _ = rooms[0].shape
         total = np.zeros((strata, parts, points, rows), dtype=np.int64)
-        for tile, room in zip(found.tiles, found.rooms, strict=True):
+        for tile, room in zip(tiles, rooms, strict=True):
             _, codes = self._code.within(tile)
             kept = np.flatnonzero(codes >= 0)
             np.add.at(total, codes[kept], np.moveaxis(room[..., kept], -1, 0))
@@ -73,7 +74,7 @@ Totals = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 def shares(
     run: PreparedRun,
-    rows: NDArray[np.int64],
+    steps: NDArray[np.int64],
     totals: Totals,
     parts: Strata,
     labels: list[Any],
@@ -108,7 +109,7 @@ def shares(
             "effective_tasks": (("step", "layer"), mean_effective),
         },
         coords={
-            "step": run.numbers[rows],
+            "step": steps,
             "layer": labels,
             "task": tasks,
             "bucket": names,

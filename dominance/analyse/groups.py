@@ -75,7 +75,7 @@ def kind(module: str) -> str:
     return "conv" if module.startswith(("Conv", "LazyConv")) else "other"
 
 
-def strata(run: xr.DataTree, shared: NDArray[np.bool_]) -> Strata:
+def strata(run: xr.DataTree | xr.Dataset, shared: NDArray[np.bool_]) -> Strata:
     """Strata of the shared coordinates, in the order in which they first appear."""
     names = run["parameter"].to_numpy()[shared]
     weight = run["coord_weight"].to_numpy()[shared]

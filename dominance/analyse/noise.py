@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from dominance.analyse.exact_averages import has_averages
 from dominance.analyse.kernels.perturbation import mean_interval, relative_change
 from dominance.analyse.noise_specificity import add_specificity
 from dominance.analyse.noise_stored import owners_of, save_noise, stored_noise
@@ -18,6 +19,7 @@ from dominance.analyse.study.about import directions, labels
 from dominance.analyse.updates import rau as shares
 from dominance.deltas import Directions
 from dominance.errors import BadOption, NothingRecorded
+from dominance.schema import AVERAGE_DECAY
 
 FRACTIONS = (0.01, 0.05, 0.1, 0.2)
 VARIANCES = (0.01, 0.02, 0.03, 0.04, 0.05)
@@ -53,8 +55,9 @@ def noise_importance(
     by_layer: bool = False,
     tasks: str | Sequence[str] | None = None,
     higher_is_better: Directions | None = None,
-    decay: float = 0.99,
+    decay: float = AVERAGE_DECAY,
     attribution: str = "additive",
+    exact: bool | None = None,
     progress: Callable[[int, int], None] | None = None,
     save: bool = True,
 ) -> xr.Dataset:
@@ -63,7 +66,8 @@ def noise_importance(
     For each owner k, Gaussian noise is added to the top x % of the shared parameters by rAU(i, T, k) at the last step
     T, and the model is evaluated: if these parameters are k's, k suffers most. Two controls that the paper lacks: as
     many parameters drawn at random, and those with the lowest rAU of k. All three are chosen among the coordinates that
-    the run kept and some task has moved, ties at random; in each repeat they get the same numbers for noise. The paper
+    some task has moved: of all shared ones where the run has their AU (``record --averages``, ``--probe noise``), else
+    of those that it kept at each step; ties at random. In each repeat they get the same numbers for noise. The paper
     speaks of variances; ``deviations`` are standard deviations, and labelled so.
 
     The noise's randomness is all that the intervals speak of: one model, one set to evaluate it on.
@@ -84,6 +88,7 @@ def noise_importance(
         higher_is_better: direction of metrics that neither run nor probe declares: {metric: bool}, or {task: {metric:
             bool}}. Only ``specificity`` depends on it.
         decay, attribution: as in :func:`dominance.rau`.
+        exact: choose among all shared coordinates; None: where the run has their AU, with these options.
         progress: is told (evaluations done, evaluations in all).
         save: put the result into the run, as /probe/noise (/probe/noise_layers with ``by_layer``). A run that is not on
             disk, or whose budget is used up, stays as it is, and ``attrs["stored"]`` is empty.
@@ -121,8 +126,8 @@ def noise_importance(
     array([0.05, 0.1 ])
     """
     if probe is None:
-        asked = (tuple(fractions), tuple(variances), tuple(deviations), full, repeats, seed, decay, attribution)
-        if asked != (FRACTIONS, VARIANCES, (), False, 5, 0, 0.99, "additive"):
+        asked = (tuple(fractions), tuple(variances), tuple(deviations), full, repeats, seed, decay, attribution, exact)
+        if asked != (FRACTIONS, VARIANCES, (), False, 5, 0, AVERAGE_DECAY, "additive", None):
             raise BadOption(
                 "noise_importance has no probe to try other settings", fix="give one: NoiseProbe(model, fn)"
             )
@@ -135,7 +140,9 @@ def noise_importance(
     owners = owners_of(run, tasks)
     declared: dict[str, Any] = {**probe.higher_is_better, **(higher_is_better or {})}
     ways = directions(run, declared)
-    kept = _Kept(run, shares(run, decay=decay, attribution=attribution), by_layer=by_layer)
+    if exact is None:
+        exact = has_averages(run) and (decay, attribution) == (AVERAGE_DECAY, "additive")
+    kept = _Kept(run, shares(run, decay=decay, attribution=attribution, exact=exact), by_layer=by_layer)
     wanted = questions(kept.rau_of(owners), kept.members, settings, repeats, seed)
 
     def tell(done: int) -> None:

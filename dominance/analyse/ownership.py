@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from dominance.analyse.groups import By
 from dominance.analyse.joining import over_runs
 from dominance.analyse.prepared import PreparedRun
-from dominance.analyse.updates import bucket_tables
+from dominance.analyse.updates import rau_buckets
 from dominance.errors import BadOption
+from dominance.unattributed import MOST_UNATTRIBUTED
 
 NOBODY = ""
 """Stands for the owner of a layer that has none."""
@@ -28,7 +29,8 @@ def ownership(
     decay: float = 0.99,
     attribution: str = "additive",
     points: int = 200,
-    max_unattributed: float = 0.1,
+    max_unattributed: float = MOST_UNATTRIBUTED,
+    exact: bool = False,
 ) -> xr.Dataset:
     """The task that owns most of the parameters of each layer, over training, and since when it has.
 
@@ -44,6 +46,7 @@ def ownership(
         threshold: rAU, from 0.5 to below 1.
         decay, attribution, max_unattributed: as in ``au``.
         points: steps at which to look: this many of the usable ones, evenly spread, the last included.
+        exact: look at every shared coordinate, not at a sample, and at the last usable step only; as in ``au``.
 
     Returns:
         Along ``step``, ``layer`` and ``task``:
@@ -67,14 +70,15 @@ def ownership(
     for name, value in (("owns", owns), ("threshold", threshold)):
         if not 0.5 <= value < 1:
             raise BadOption(f"{name}={value} allows two owners, or none", fix="give a number from 0.5 to below 1")
-    (table,) = bucket_tables(
+    table = rau_buckets(
         run,
-        [by],
+        by=by,
         edges=(0, threshold, 1),
         decay=decay,
         attribution=attribution,
         points=points,
         max_unattributed=max_unattributed,
+        exact=exact,
     )
     return owners(table, owns=owns)
 

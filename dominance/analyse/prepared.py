@@ -14,6 +14,7 @@ from dominance.analyse.runs import Runs, only_run
 from dominance.analyse.steps import UsableSteps, absent_tasks, blocks, sort_steps, steps_taken, superseded
 from dominance.errors import BadOption, NothingRecorded
 from dominance.schema import NOT_UNDERSTOOD, SKIPPED
+from dominance.unattributed import MOST_UNATTRIBUTED, unattributed_share
 
 PATHS = {"additive": "update/update", "solo": "update/solo"}
 """Attribution -> where a run has its updates."""
@@ -140,11 +141,11 @@ class PreparedRun:
             )
         return tuple(PATHS) if asked == BOTH else (asked,)
 
-    def usable(self, attribution: str = "additive", max_unattributed: float = 0.1) -> UsableSteps:
+    def usable(self, attribution: str = "additive", max_unattributed: float = MOST_UNATTRIBUTED) -> UsableSteps:
         """Sort the steps by the exact per-layer statistics of the shared layers.
 
-        The unattributed share of a step is ‖unattributed‖² / (Σ_k ‖Δ^k‖² + ‖residual‖² + ‖unattributed‖²) over the
-        layers: parts, not their sum, in which they may cancel. A solo update has no unattributed part.
+        What share of a step is unattributed says ``unattributed_share``, over the shared layers; a solo update has no
+        unattributed part.
 
         Args:
             attribution: "additive", "solo", or "both": the steps that each of them can use, so that they are compared
@@ -191,10 +192,8 @@ class PreparedRun:
             squares = part[_STATISTIC[attribution]].to_numpy()  # (step, layer, task)
             finite[rows] = (np.isfinite(squares) | (self.absent[rows, None, :] & np.isnan(squares))).all(axis=(1, 2))
             if attribution == "additive":
-                unseen = np.nansum(part["unattributed_sq"].to_numpy(), axis=1)
-                seen = np.nansum(squares, axis=(1, 2)) + np.nansum(part["residual_sq"].to_numpy(), axis=1)
-                with np.errstate(invalid="ignore"):
-                    unattributed[rows] = np.where(unseen > 0, unseen / (seen + unseen), 0)
+                of_total = [part[f"{name}_sq"].to_numpy() for name in ("unattributed", "residual")]
+                unattributed[rows] = unattributed_share(of_total[0], squares, of_total[1])
         return finite, unattributed
 
     def _unshared(self, what: str) -> NothingRecorded:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from dominance.analyse.averages import Visit, averages
 from dominance.analyse.counting import Counter, shares
+from dominance.analyse.exact_averages import exact_averages, exact_buckets, exact_ratio
 from dominance.analyse.groups import By, group
 from dominance.analyse.joining import over_runs
 from dominance.analyse.kernels.ratio import ratio
@@ -34,6 +35,7 @@ from dominance.analyse.prepared import BOTH, PreparedRun, prepare
 from dominance.analyse.steps import UsableSteps
 from dominance.analyse.tiling import DEFAULT, TilePlan
 from dominance.errors import BadOption
+from dominance.unattributed import MOST_UNATTRIBUTED
 
 EDGES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """The paper's five buckets."""
@@ -46,7 +48,8 @@ def au(
     decay: float = 0.99,
     attribution: str = "additive",
     at: Sequence[int] | int | None = None,
-    max_unattributed: float = 0.1,
+    max_unattributed: float = MOST_UNATTRIBUTED,
+    exact: bool = False,
 ) -> xr.Dataset:
     """Exponentially decaying average of the squared updates of every shared coordinate (AdaTask, Eq. 2).
 
@@ -59,6 +62,8 @@ def au(
             ``attribution``, over the steps that both can use.
         at: numbers of recorded training steps at which to give it; default the last usable one.
         max_unattributed: a step with a larger share of unattributed momentum is left out.
+        exact: of every shared coordinate, not of a sample: kept by ``record --averages`` and ``--probe noise``, for the
+            last usable step and with the other options as they are by default.
 
     Returns:
         ``au`` (task, coord), or (step, task, coord) with ``at``; float64, in squared units of the parameters. ``coord``
@@ -73,6 +78,8 @@ def au(
     array([[2.25],
            [0.5 ]])
     """
+    if exact:
+        return exact_averages(run, decay=decay, attribution=attribution, at=at, max_unattributed=max_unattributed)
     return _per_coord(run, "au", decay, attribution, at, max_unattributed)
 
 
@@ -83,7 +90,8 @@ def rau(
     decay: float = 0.99,
     attribution: str = "additive",
     at: Sequence[int] | int | None = None,
-    max_unattributed: float = 0.1,
+    max_unattributed: float = MOST_UNATTRIBUTED,
+    exact: bool = False,
 ) -> xr.Dataset:
     """Each task's share of AU at every shared coordinate (AdaTask, Eq. 3).
 
@@ -102,6 +110,9 @@ def rau(
            [[0.818],
             [0.182]]])
     """
+    if exact:
+        averaged = au(run, decay=decay, attribution=attribution, at=at, max_unattributed=max_unattributed, exact=True)
+        return exact_ratio(averaged)
     return _per_coord(run, "rau", decay, attribution, at, max_unattributed)
 
 
@@ -114,7 +125,8 @@ def rau_buckets(
     decay: float = 0.99,
     attribution: str = "additive",
     points: int = 200,
-    max_unattributed: float = 0.1,
+    max_unattributed: float = MOST_UNATTRIBUTED,
+    exact: bool = False,
 ) -> xr.Dataset:
     """How many of the shared coordinates each task moves to what extent, over training (AdaTask, Fig. 2).
 
@@ -131,6 +143,7 @@ def rau_buckets(
             module that owns it.
         decay, attribution, max_unattributed: as in :func:`au`.
         points: steps at which to count: this many of the usable ones, evenly spread, the last included.
+        exact: count every shared coordinate, not a sample, at the last usable step only; as in :func:`au`.
 
     Returns:
         Along ``step`` (numbers of training steps), ``layer`` (the groups) and ``task``:
@@ -157,6 +170,9 @@ def rau_buckets(
     >>> found.effective_tasks.sel(layer="trunk").values.round(2)
     array([1.  , 1.61])
     """
+    if exact:
+        averaged = au(run, decay=decay, attribution=attribution, max_unattributed=max_unattributed, exact=True)
+        return exact_buckets(prepare(run), averaged, by, _checked_edges(edges))
     (found,) = bucket_tables(
         run, [by], edges=edges, decay=decay, attribution=attribution, points=points, max_unattributed=max_unattributed
     )
@@ -171,7 +187,7 @@ def bucket_tables(
     decay: float = 0.99,
     attribution: str = "additive",
     points: int = 200,
-    max_unattributed: float = 0.1,
+    max_unattributed: float = MOST_UNATTRIBUTED,
     plan: TilePlan = DEFAULT,
 ) -> list[xr.Dataset]:
     """:func:`rau_buckets` for several groupings at the price of one: the run is read once."""
@@ -196,10 +212,10 @@ def bucket_tables(
         "coords_sampled": int(parts.sampled.sum()),
         "coords_shared": round(float(parts.population.sum())),
     }
-    counted = counter.totals(found, len(parts.sampled))
+    counted = counter.totals(found.rooms, found.tiles, len(parts.sampled))
     tables = []
     for by, (labels, group_of) in zip(bys, groups, strict=True):
-        each = [shares(run, found.points, total, parts, labels, group_of, edges) for total in counted]
+        each = [shares(run, run.numbers[found.points], total, parts, labels, group_of, edges) for total in counted]
         about = {"by": by if isinstance(by, str) else "custom", "parameters_left_out": parts.outside(group_of)}
         tables.append(_side_by_side(each, chosen, attribution).assign_attrs(attrs | about))
     return tables

@@ -67,6 +67,8 @@ def row_of(run: Recording, found: Fed) -> StepRow:
         reach = reach_of(run.ledger)
         tasks = [*tasks_of(run.ledger), *found.tasks]
         run.sink.lay_out(run.table, tasks, reach, run.steppers, run.schedule)
+        for note in run.sink.told():
+            run.say(note)
     for name in run.sink.take_in(found.tasks, found.reach):
         run.say(f"one more task at step {run.step.number}: {name}")
     if run.step.row is None:

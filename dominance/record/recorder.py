@@ -46,6 +46,7 @@ class Recorder:
             to 100 for optimizers with momentum, 1 for others, and more often at first.
         params: glob over parameter names.
         budget: bytes on disk that the run may take, like "500MB", whatever its length.
+        averages: keep AU of every shared coordinate in the end, for ``au(run, exact=True)`` and ``noise_importance``.
         exact: keep all mantissa bits of the stored coordinates; otherwise 10 (relative error 4.9e-4).
         attribution: "additive", "solo" or "both".
         overwrite: replace the run at ``path``.
@@ -90,6 +91,7 @@ class Recorder:
         burst: int | None = None,
         params: str = "*",
         budget: str | int = "1GB",
+        averages: bool = False,
         exact: bool = False,
         attribution: str = "additive",
         overwrite: bool = False,
@@ -111,6 +113,7 @@ class Recorder:
             burst=burst,
             params=params,
             budget=parse_size(budget),
+            averages=averages,
             exact=exact,
             attribution=attribution,
         )

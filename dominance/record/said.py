@@ -14,7 +14,7 @@ def close(run: Recording, *, ended: str, complete: bool | None = None, **attrs: 
     """End the run, and say what does not add up in it."""
     whole = ended == "complete" if complete is None else complete
     run.sink.close(complete=whole, **{**_closing(run), "ended": ended, **attrs})
-    for line in run.books.lines():
+    for line in (*run.sink.told(), *run.books.lines()):
         run.say(line)
 
 

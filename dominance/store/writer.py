@@ -47,6 +47,7 @@ class RunWriter:
         overwrite: replace the run that is there. Nothing but its ``data.zarr`` is deleted.
         resume: go on after the last committed step of the run that is there; start one where there is none.
         keep: with ``resume``, how many rows of steps and of events to keep; those behind them are dropped. None: all.
+        reserve: bytes of the budget that rows leave free for what is put into the run when it is over.
         lock: of this run directory, where the caller holds it already, and goes on holding it; None: the writer's own.
         flush_seconds: a row is on disk at most this long after it was appended, plus the time to write it.
 
@@ -70,12 +71,14 @@ class RunWriter:
         overwrite: bool = False,
         resume: bool = False,
         keep: tuple[int, int] | None = None,
+        reserve: int = 0,
         lock: RunLock | None = None,
         flush_seconds: float = 10.0,
     ) -> None:
         self.path = Path(path)
         self.budget = budget
         self.refused = 0
+        self._free = _SLACK + reserve
         self._pid = os.getpid()
         self._closed = False
         self._error: BaseException | None = None
@@ -116,7 +119,7 @@ class RunWriter:
         self._settle()
         rows = sum(self._disk.size(key) for key in self._disk.files() if "/c/" in key and not key.startswith("coord/"))
         self._empty = self._disk.total - rows
-        self._fixed = self._empty + self._attributes.size + self._metadata_size + _NUMBERS + _SLACK
+        self._fixed = self._empty + self._attributes.size + self._metadata_size + _NUMBERS + self._free
         self._thread.start()
         if found is not None:
             self.grow_tasks(layout.tasks[len(found["tasks"]) :])
@@ -330,7 +333,7 @@ class RunWriter:
         largest = max(
             root, self._steps.largest_file(steps), self._events.largest_file(events)
         )  # stands beside the old one
-        return need + self._metadata_size + root + largest
+        return need + self._metadata_size + root + largest + self._free - _SLACK
 
     def _hand_over(self, stream: Stream, head: Head) -> None:
         # Both as they are now: rows and events that were appended together become readable together.

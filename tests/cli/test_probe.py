@@ -78,7 +78,9 @@ def information(run: Path) -> dict[str, Any]:
 def test_a_script_with_several_models_is_probed(forks: Forks, tmp_path: Path) -> None:
     code, said = record(forks, tmp_path, "evaluates", "up", "down", "sideways")
     assert code == 0
-    assert re.fullmatch(r"dominance: noise probe: \d+ evaluations", said[-4])
+    assert re.fullmatch(
+        r"dominance: noise probe: \d+ evaluations; noise on up to 20 % of \d+ shared parameters", said[-4]
+    )
     assert said[-3] == "dominance: the evaluation of sideways is left out: no task of the run"
     assert 'higher_is_better={"fit": True}), or False' in said[-2]
     assert said[-1] == "dominance report run"
@@ -90,6 +92,7 @@ def test_a_script_with_several_models_is_probed(forks: Forks, tmp_path: Path) ->
     assert "specificity" in noise_importance(run, higher_is_better={"fit": True})
     facts = information(tmp_path / "run")
     assert facts["probes"] == ["noise"]
+    assert facts["averages"]
     assert facts["problems"] == []
 
 
@@ -107,14 +110,14 @@ def test_what_keeps_it_from_being_made_is_said(arguments: list[str], says: str, 
     code, said = record(forks, tmp_path, *arguments)
     assert code == 0
     assert says in said[-2]
-    assert "probe" not in open_run(tmp_path / "run").children
+    assert "noise" not in open_run(tmp_path / "run")["probe"].children
 
 
 def test_a_script_that_fails_is_not_probed(forks: Forks, tmp_path: Path) -> None:
     code, said = record(forks, tmp_path, "evaluates", "exits")
     assert code == 3
     assert said[-2:] == ["dominance: error: no noise probe: the script did not come to its end", "dominance report run"]
-    assert "probe" not in open_run(tmp_path / "run").children
+    assert "noise" not in open_run(tmp_path / "run")["probe"].children
 
 
 def test_only_known_probes(capfd: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ from dominance.record.parameters import Named
 from dominance.record.split.packs import Pack, Packed
 from dominance.record.split.products import Products, inner_products
 from dominance.record.split.splits import GradientSplit, StepSplit
+from dominance.record.write.averages import Averages
 from dominance.record.write.sampling import Sample
 from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, UPDATE_PARTS, Layout
 
@@ -129,8 +130,11 @@ class StepRow:
         """Whether it has a place for solo updates."""
         return self._shape.layout.attribution != "additive"
 
-    def __init__(self, shape: RowShape, tasks: Sequence[str], *, step: int, epoch: int) -> None:
+    def __init__(
+        self, shape: RowShape, tasks: Sequence[str], *, step: int, epoch: int, averages: Averages | None = None
+    ) -> None:
         self._shape = shape
+        self._averages = averages
         self._tasks = {name: position for position, name in enumerate(tasks)}
         k, n, m = len(tasks), shape.coords, len(shape.layout.layers)
         solo = shape.layout.attribution != "additive"
@@ -184,6 +188,8 @@ class StepRow:
         if more == 0:
             return
         self._tasks = {name: position for position, name in enumerate(tasks)}
+        if self._averages is not None:
+            self._averages.widen(len(tasks))
         for path, axes in self._task_axes.items():
             old = self.values[path]
             fill = np.nan if path.startswith("loss/") else 0
@@ -233,6 +239,9 @@ class StepRow:
         if step.place is not None:
             place, total, gradient = self._shape.tile(parameter, step.place), *_cut(total, gradient, step.place)
         additive = not np.isnan(step.closure) or step.place is not None
+        if self._averages is not None:
+            for name, update in step.tasks.items():
+                self._averages.take(parameter, self._tasks[name], update, step.place)
         self.values["learning_rate/value"][place.layer] = rate
         self._statistics(place.layer, total, gradient, step, additive=additive)
         per_task = {"gradient/gradient": gradient.tasks, "update/update": step.tasks, "update/solo": step.solo}
@@ -264,6 +273,8 @@ class StepRow:
         for path, rows in (("gradient/gradient", packed.gradients), ("update/update", packed.shares)):
             for task, row in zip(tasks, rows, strict=False):
                 values[path][task, columns] = row[source]
+        if self._averages is not None:
+            self._averages.take_packed(packed, tasks)
         per_coord = ("gradient/total", "update/total", "update/residual", "update/unattributed", "update/decay")
         for path, row in zip(per_coord, (*packed.numbers[:2], *packed.shares[len(tasks) :]), strict=True):
             values[path][columns] = row[source]

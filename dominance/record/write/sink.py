@@ -21,10 +21,11 @@ from dominance.errors import BadOption, RecordingFailed
 from dominance.record.parameters import Named, ParameterTable
 from dominance.record.ranks.unwritten import Unwritten
 from dominance.record.split.steppers import Splits, Steppers
+from dominance.record.write.averages import Averages
 from dominance.record.write.provenance import describe, git_commit, versions
 from dominance.record.write.rows import RowShape, StepRow
 from dominance.record.write.sampling import STEPS_IN_FIRST_HALF, Sample, Schedule, Stratum, sample_coordinates
-from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, UPDATE_PARTS, Layout, Parameter
+from dominance.schema import AVERAGE, TASK_STATISTICS, TOTAL_STATISTICS, UPDATE_PARTS, Layout, Parameter
 from dominance.store.lock import RunLock
 from dominance.store.writer import RunWriter
 from dominance.streams import write_line
@@ -32,6 +33,8 @@ from dominance.visible import visible
 from dominance.words import weighted
 
 _SAMPLING_SEED = 0
+_MOST_FOR_AVERAGES = 0.5
+"""Share of the budget that AU of every coordinate may take."""
 _MOST_EARLY = 10_000
 """Metrics kept until a run is laid out: there may never be one."""
 
@@ -64,6 +67,7 @@ class Sink:
         there = _recorded(path) if resume else None
         self.first_step = first_step if first_step is not None else 0 if there is None else there.next_step
         self._keep = None if there is None or first_step is None else there.before(first_step)
+        self._resumed_after = None if there is None else there.last(self._keep)
         self._options = options
         self._attrs = dict(attrs)
         self._overwrite = overwrite
@@ -76,6 +80,10 @@ class Sink:
         self._named: list[Named] = []
         self._reach: dict[Tensor, list[str]] = {}
         self._optimizers = 0
+        self._averages: Averages | None = None
+        self._reserve = 0
+        """Bytes of the budget that are left for them."""
+        self._notes: list[str] = []
         self._early: list[dict[str, Any]] = []
         """Metrics that came before the run was laid out."""
 
@@ -211,6 +219,8 @@ class Sink:
         )
         self._shape = RowShape(layout, [] if self._silent else self._named, sample)
         self._optimizers = len(steppers.attributors)
+        if self._options.keeps_averages and not self._silent:
+            self._keep_averages(layout)
         self._writer = Unwritten() if self._silent else self._written(layout)
         known = list(self._writer.tasks)
         self._writer.grow_tasks([name for name in self._tasks if name not in known])
@@ -218,6 +228,11 @@ class Sink:
         for event in self._early:
             self._writer.append_event(event)
         self._early = []
+        if self._averages is not None and self._resume:
+            self._averages.widen(len(self._tasks))
+            last = self._resumed_after
+            if last is not None and not self._averages.resume(self.path, self._tasks, last):
+                self._notes.append("AU of every coordinate is of the steps from here on: there is none of those before")
 
     def _written(self, layout: Layout) -> RunWriter:
         return RunWriter(
@@ -228,8 +243,22 @@ class Sink:
             overwrite=self._overwrite,
             resume=self._resume,
             keep=self._keep,
+            reserve=self._reserve,
             lock=self.lock,
         )
+
+    def _keep_averages(self, layout: Layout) -> None:
+        """Begin to keep AU of every coordinate, where there is room for it; else the run says why not."""
+        size = Averages.size(self._named, len(self._tasks))
+        why = ""
+        if layout.attribution == "solo":
+            why = "the updates of this optimizer have no parts that add up"
+        elif size > self._options.budget * _MOST_FOR_AVERAGES:
+            why = f"it may take {size} bytes, more than {_MOST_FOR_AVERAGES:.0%} of the budget"
+        if why:
+            self._notes.append(f"AU is known of the kept coordinates only: {why}")
+            return
+        self._averages, self._reserve = Averages(self._named, len(self._tasks)), size
 
     @property
     def tasks(self) -> list[str]:
@@ -252,20 +281,32 @@ class Sink:
             self._named = [dataclasses.replace(e, tensor=new) if e.tensor is old else e for e in self._named]
             if self._shape is not None:
                 self._shape.put(old, new)
+            if self._averages is not None:
+                self._averages.replace(old, new)
 
     def row(self, step: int, epoch: int) -> StepRow:
         """An empty row of the run's shape."""
         assert self._shape is not None
-        return StepRow(self._shape, self._tasks, step=step, epoch=epoch)
+        if self._averages is not None:
+            self._averages.widen(len(self._tasks))
+            self._averages.begin()
+        return StepRow(self._shape, self._tasks, step=step, epoch=epoch, averages=self._averages)
 
     def append(self, row: StepRow) -> bool:
         """Write the row, in the background; False when it might not fit into the budget, and is left out."""
         assert self._writer is not None
+        if self._averages is not None:
+            self._averages.end(row.values, self._shared_layers())
         return self._writer.append(row.values)
+
+    def told(self) -> list[str]:
+        """What the user is to be told, and has not been."""
+        notes, self._notes = self._notes, []
+        return notes
 
     def let_go(self) -> None:
         """Hold no parameter any more; the run is over."""
-        self._shape, self._named, self._reach = None, [], {}
+        self._shape, self._named, self._reach, self._averages = None, [], {}, None
 
     def close(self, *, complete: bool, **attrs: Any) -> None:
         """Write what is left and end the run.
@@ -280,12 +321,33 @@ class Sink:
             if not writer.failed:  # else it was said when it happened
                 writer.set_attrs(**attrs)
                 writer.close(complete=complete)
+                self._put_averages()
         except OSError as error:
             raise RecordingFailed(
                 f"{self.path}: could not be written to its end ({error.strerror})", fix="see whether the disk is full"
             ) from error
         finally:
             writer.close(complete=False)
+
+    def _put_averages(self) -> None:
+        """Keep AU of every shared coordinate in the run, which is over."""
+        if self._averages is None:
+            return
+        from dominance.store.probes import write_probe
+
+        shared = [entry.name for entry in self._named if len(self._reach[entry.tensor]) >= 2]
+        found = self._averages.dataset(self._tasks, shared)
+        if found is None:
+            return
+        try:
+            write_probe(self.path, AVERAGE, found)
+        except RecordingFailed as error:
+            self._notes.append(f"AU is known of the kept coordinates only: {error.message}")
+
+    def _shared_layers(self) -> list[int]:
+        """Places of the layers with a parameter that two tasks reach."""
+        layers = {name: place for place, name in enumerate(dict.fromkeys(entry.layer for entry in self._named))}
+        return sorted({layers[entry.layer] for entry in self._named if len(self._reach[entry.tensor]) >= 2})
 
     def take_in(self, tasks: Sequence[str], reach: Mapping[Tensor, Sequence[str]]) -> list[str]:
         """Keep what a step shows: tasks that are new, which are returned, and which tasks reach each parameter."""
@@ -351,6 +413,11 @@ class _Recorded:
     def next_step(self) -> int:
         """The training step that a resumed run goes on with."""
         return int(self.steps[-1]) + 1 if len(self.steps) else 0
+
+    def last(self, keep: tuple[int, int] | None) -> int | None:
+        """Number of the last step, of the first ``keep[0]`` rows where only these are kept."""
+        steps = self.steps if keep is None else self.steps[: keep[0]]
+        return int(steps[-1]) if len(steps) else None
 
     def before(self, step: int) -> tuple[int, int]:
         """How many rows and events there are before those of this training step."""

@@ -1,0 +1,212 @@
+"""AU of every recorded coordinate, kept while the training goes on (AdaTask, Eq. 2): in the end no sample is needed.
+
+It is what a reader works out of the rows, had they kept all coordinates: over the same steps, with the same decay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from dominance.record.parameters import Named
+from dominance.record.split.packs import Packed
+from dominance.schema import AVERAGE, AVERAGE_DECAY, TASK_STATISTICS, TOTAL_STATISTICS
+from dominance.unattributed import MOST_UNATTRIBUTED, unattributed_share
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+BYTES_STORED = 7
+"""Of one number in the store, at most: 24 bits of mantissa, sign and exponent, and what does not compress."""
+_FLOOR, _LEAST = 1e-200, 1e-90
+"""Sums under the first are scaled back to it before they fade by less than the second: ratios outlive the decay."""
+_UPDATE_SQ = TASK_STATISTICS.index("update_sq")
+_UNATTRIBUTED_SQ, _RESIDUAL_SQ = (TOTAL_STATISTICS.index(f"{part}_sq") for part in ("unattributed", "residual"))
+
+
+@dataclass
+class _Held:
+    """One parameter, flat."""
+
+    sums: Tensor
+    """(task, coordinate) float64, S_t = γ S_{t-1} + Δ_t²: AU = (1 - γ) S."""
+    step: Tensor
+    """(task, coordinate) Δ of the step in progress."""
+
+
+class Averages:
+    """The running averages of one run. For K tasks and N coordinates they take 12 K N bytes, where the parameters are.
+
+    Args:
+        named: the recorded parameters.
+        tasks: how many tasks there are.
+    """
+
+    def __init__(self, named: Sequence[Named], tasks: int) -> None:
+        self._held = {entry.tensor: _empty(entry.tensor, tasks) for entry in named}
+        self._names = {entry.tensor: entry.name for entry in named}
+        self._tasks = tasks
+        self._last: int | None = None
+        """The last step that was used."""
+        self._recorded: int | None = None
+        """The last step of all."""
+        self._used = 0
+        self._seen = self._every = 0.0
+        """Σ γ^(t - s) over the steps s that were used, and over all from the first of them on."""
+        self._left = 1.0
+        """By what the sums have faded since they were last held."""
+
+    @staticmethod
+    def size(named: Sequence[Named], tasks: int) -> int:
+        """Bytes that they take in the store, at most."""
+        return BYTES_STORED * tasks * sum(entry.tensor.numel() for entry in named) + 2**14
+
+    def replace(self, old: Tensor, new: Tensor) -> None:
+        """``new`` is in the place of ``old``."""
+        if old in self._held:
+            self._held[new], self._names[new] = self._held.pop(old), self._names.pop(old)
+
+    def widen(self, tasks: int) -> None:
+        """Make room for tasks that came up later: until then they have moved nothing."""
+        if tasks == self._tasks:
+            return
+        more, self._tasks = tasks - self._tasks, tasks
+        for held in self._held.values():
+            held.sums, held.step = (torch.cat([each, each.new_zeros(more, each.shape[1])]) for each in _both(held))
+
+    def begin(self) -> None:
+        """A step begins, of which nothing is known yet."""
+        for held in self._held.values():
+            held.step.zero_()
+
+    def take(self, parameter: Tensor, task: int, update: Tensor, place: slice | None = None) -> None:
+        """A task's update of a parameter, or of a tile of it."""
+        row = self._held[parameter].step[task]
+        (row if place is None else row[place]).copy_(update.detach().reshape(-1))
+
+    def take_packed(self, packed: Packed, tasks: Sequence[int]) -> None:
+        """``take``, of several parameters whose steps were split together."""
+        ends = packed.pack.starts.tolist()
+        for parameter, first, last in zip(packed.pack.members, ends[:-1], ends[1:], strict=True):
+            for task, share in zip(tasks, packed.shares, strict=False):
+                self.take(parameter, task, torch.from_numpy(share[first:last]))
+
+    def end(self, values: Mapping[str, npt.NDArray[Any]], shared: Sequence[int]) -> None:
+        """The step is over: S_t = γ^d S + Δ², d steps after the one before. One that a reader leaves out is left out.
+
+        Args:
+            values: its row.
+            shared: places of the layers that two tasks reach.
+        """
+        step = self._recorded = int(values["step"])
+        if not _usable(values, shared):
+            return
+        fade = 1.0 if self._last is None else AVERAGE_DECAY ** (step - self._last)
+        self._seen = self._seen * fade + 1
+        self._every = 1.0 if self._last is None else self._every * fade + (1 - fade) / (1 - AVERAGE_DECAY)
+        self._last, self._used = step, self._used + 1
+        fade = max(fade, _LEAST)
+        self._left *= fade
+        if self._left < _LEAST:
+            self._left = fade
+            for held in self._held.values():
+                _hold(held.sums)
+        for held in self._held.values():
+            held.sums.mul_(fade)
+            for row, update in zip(held.sums, held.step, strict=True):
+                wide = update.to(torch.float64)  # a float32 update below 1e-19 has no float32 square
+                row.addcmul_(wide, wide)
+
+    def dataset(self, tasks: Sequence[str], shared: Sequence[str]) -> xr.Dataset | None:
+        """What the run keeps of it: AU of every coordinate of the parameters that two tasks reach.
+
+        Args:
+            tasks: names of the tasks.
+            shared: names of these parameters.
+
+        Returns:
+            ``au`` (task, every_coord), the parameters one after the other, each flat, in their order in ``attrs``.
+            None where no step was used or nothing is shared.
+        """
+        import xarray as xr
+
+        chosen = [parameter for parameter, name in self._names.items() if name in set(shared)]
+        if self._last is None or not chosen:
+            return None
+        sums = np.concatenate([self._held[parameter].sums.cpu().numpy() for parameter in chosen], axis=1)
+        sums *= (1 - AVERAGE_DECAY) * self._every / self._seen
+        return xr.Dataset(
+            {"au": (("task", "every_coord"), _rounded(sums))},
+            coords={"task": np.array(tasks, dtype=object)},
+            attrs={
+                "parameters": [self._names[parameter] for parameter in chosen],
+                "sizes": [parameter.numel() for parameter in chosen],
+                "step": self._last,
+                "recorded": self._recorded,
+                "decay": AVERAGE_DECAY,
+                "max_unattributed": MOST_UNATTRIBUTED,
+                "steps_used": self._used,
+                "weights": [self._seen, self._every],
+            },
+        )
+
+    def resume(self, path: Path, tasks: Sequence[str], last: int) -> bool:
+        """Go on with what a run has kept; False, and from nothing, where that does not end where the run goes on from.
+
+        Args:
+            last: number of the last step that the run keeps.
+        """
+        from dominance.store.probes import read_probes
+
+        found = read_probes(path, tasks).get(AVERAGE)
+        if found is None or found.attrs["recorded"] != last:
+            return False
+        names, sizes = found.attrs["parameters"], found.attrs["sizes"]
+        by_name = {self._names[parameter]: held for parameter, held in self._held.items()}
+        if any(name not in by_name or by_name[name].sums.shape[1] != n for name, n in zip(names, sizes, strict=True)):
+            return False
+        self._last, self._used = found.attrs["step"], found.attrs["steps_used"]
+        self._seen, self._every = found.attrs["weights"]
+        values = np.nan_to_num(found["au"].to_numpy()) / ((1 - AVERAGE_DECAY) * self._every / self._seen)
+        for name, part in zip(names, np.split(values, np.cumsum(sizes)[:-1], axis=1), strict=True):
+            by_name[name].sums.copy_(torch.from_numpy(np.ascontiguousarray(part)))
+        return True
+
+
+def _empty(parameter: Tensor, tasks: int) -> _Held:
+    device = torch.device("cpu") if parameter.device.type == "mps" else parameter.device  # it has no float64
+    size = (tasks, parameter.numel())
+    return _Held(*(torch.zeros(size, dtype=dtype, device=device) for dtype in (torch.float64, torch.float32)))
+
+
+def _both(held: _Held) -> tuple[Tensor, Tensor]:
+    return held.sums, held.step
+
+
+def _usable(values: Mapping[str, npt.NDArray[Any]], shared: Sequence[int]) -> bool:
+    """Whether a reader uses the step, too: see ``analyse.prepared``."""
+    tasks = values["layer/task"][shared, :, _UPDATE_SQ]
+    totals = values["layer/total"][shared]
+    if values["skipped"] or not np.isfinite(tasks).all():
+        return False
+    share = unattributed_share(totals[:, _UNATTRIBUTED_SQ], tasks, totals[:, _RESIDUAL_SQ])
+    return bool(share <= MOST_UNATTRIBUTED)
+
+
+def _hold(sums: Tensor) -> None:
+    total = sums.sum(0)
+    faint = (total < _FLOOR) & (total > 0)
+    sums.mul_(torch.where(faint, _FLOOR / total, 1.0))
+
+
+def _rounded(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """With as many bits as float32 has, in the range of float64: the zeros at the end compress."""
+    bits = np.ascontiguousarray(values).view(np.int64) + (1 << 28)
+    return (bits & ~np.int64((1 << 29) - 1)).view(np.float64)
