@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # Two workers on two cores: torch and numpy must not start threads of their own on top.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test docs lowest data lint speed trainers programs faults setup clean
+.PHONY: help demo test docs lowest data lint speed trainers programs faults mutation setup clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,10 +19,11 @@ help:
 	@echo "make lowest  the tests on the lowest versions that pyproject.toml declares, in an environment of their own"
 	@echo "make data    the tests that read data which other packages bring, with these packages beside $(VENV)"
 	@echo "make lint    ruff and mypy alone"
-	@echo "make speed   the speed measurements; docs/cost.md gets its table"
+	@echo "make speed   the speed measurements; docs/cost.md gets its table, tests/speed/history.jsonl a line"
 	@echo "make trainers  real trainers under record, in an environment of their own"
 	@echo "make programs  2,000 generated training programs, recorded and judged by gradients taken by hand"
 	@echo "make faults    what befalls trainings, disks and runs, tried; docs/reliability.md gets its table"
+	@echo "make mutation  small changes to the code, of which tests should see each; what they do not is listed"
 	@echo "make setup   the environment in $(VENV), which the others make when it is missing"
 	@echo "make clean   remove $(VENV) and what the tools left behind; runs/ stays"
 
@@ -73,11 +74,12 @@ lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.toml
 
 speed: setup
-	@for file in $(filter-out tests/speed/record_cost.py,$(wildcard tests/speed/*.py)); do \
+	@for file in $(filter-out %/record_cost.py %/history.py,$(wildcard tests/speed/*.py)); do \
 		echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
-	$(BIN)/python tests/speed/record_cost.py --table docs/cost.md
+	$(BIN)/python tests/speed/record_cost.py --table docs/cost.md --history tests/speed/history.jsonl
 
 trainers: .venv-trainers/.installed
 	nice .venv-trainers/bin/python -m pytest tests/integrations
@@ -93,6 +95,13 @@ programs: setup
 # One kind by `make faults WHAT="kills 20"`; what there is: `make faults WHAT=--help`.
 faults: setup
 	PYTHONPATH=tests $(BIN)/python -m faults $(or $(WHAT),--table docs/reliability.md)
+
+# Others by `make mutation WHAT="dominance/analyse/kernels/gcd.py --most 50"`; what there is: `make mutation WHAT=--help`.
+mutation: .venv-mutation/.installed
+	PYTHONPATH=tests nice .venv-mutation/bin/python -m mutation $(WHAT)
+
+.venv-mutation/.installed: tests/mutation/requirements.txt $(VENV)/.installed
+	$(beside)
 
 setup: $(VENV)/.installed
 
@@ -111,5 +120,5 @@ $(VENV)/.installed: pyproject.toml $(VENV)/.dependencies
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-trainers .venv-lowest .venv-data .venv-docs .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .venv-trainers .venv-lowest .venv-data .venv-docs .venv-mutation .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -126,7 +126,7 @@ def make_rows(
     if solo is not None:
         rows["update/solo"] = np.asarray(solo, dtype=np.float32)
 
-    layer_of_coord = np.array([names.index(parameters[c].layer) for c in code], dtype=np.int64)
+    layer_of_coord = np.array([names.index(parameters[c].layer) for c in code.tolist()], dtype=np.int64)
     members = [np.flatnonzero(layer_of_coord == layer) for layer in range(len(names))]
 
     def per_layer(values: np.ndarray) -> np.ndarray:
@@ -216,7 +216,9 @@ def as_tree(layout: Layout, rows: Rows) -> xr.DataTree:
     if events:
         columns = {"step": np.int64, "epoch": np.int64, "task": str, "split": str, "name": str, "value": np.float64}
         called = {key: f"event_{key}" for key in ("step", "epoch", "task")} | {"name": "metric"}
-        table = {key: np.array([event[key] for event in events], dtype=dtype) for key, dtype in columns.items()}
+        table: dict[str, Any] = {
+            key: np.array([event[key] for event in events], dtype=dtype) for key, dtype in columns.items()
+        }
         groups["/metric"] = xr.Dataset({called.get(key, key): ("event", column) for key, column in table.items()})
     return xr.DataTree.from_dict(groups)
 

@@ -73,4 +73,4 @@ def test_a_killed_script_leaves_a_run_that_opens(number: signal.Signals, tmp_pat
     total = run["update/total"].values
     assert np.isfinite(total).all()
     assert np.abs(parts - total).max() <= 5e-4 * np.abs(total).max()
-    assert summary(run).loc[("all shared", "far"), "effective_tasks"] > 1
+    assert summary(run)["effective_tasks"]["all shared", "far"] > 1

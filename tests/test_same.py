@@ -8,7 +8,7 @@ import torch
 from same import differences
 
 nan = float("nan")
-sparse = torch.sparse_coo_tensor([[0, 0, 2]], [1.0, 2.0, 3.0], (4,), check_invariants=True)
+sparse = torch.sparse_coo_tensor(torch.tensor([[0, 0, 2]]), [1.0, 2.0, 3.0], (4,), check_invariants=True)
 
 
 @pytest.mark.parametrize(

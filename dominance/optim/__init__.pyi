@@ -37,3 +37,5 @@ from dominance.optim.optimizers.adatask_rmsprop import AdaTaskRMSprop as AdaTask
 from dominance.optim.optimizers.clippy import Clippy as Clippy
 from dominance.optim.optimizers.pub import PUB as PUB
 from dominance.optim.optimizers.pub import AdaTask as AdaTask
+
+__all__: list[str]

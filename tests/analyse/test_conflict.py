@@ -111,7 +111,7 @@ def test_ranked_by_hand() -> None:
     assert found.layer.values.tolist() == ["y", "x"]
     assert (found.task == "a").all()
     assert (found.task_other == "b").all()
-    degrees = 1 - np.cos(np.radians([[170, 10, 150, 120], [60, 60, 90.001, 120]]))
+    degrees = 1 - np.cos(np.radians([[170.0, 10, 150, 120], [60, 60, 90.001, 120]]))
     np.testing.assert_allclose(found.mean_gcd, degrees.mean(axis=1), atol=1e-6)
     np.testing.assert_allclose(found.conflict_share, [0.75, 0.5])
     np.testing.assert_allclose(found.mean_gcd_se, degrees.std(axis=1, ddof=1) / 2, atol=1e-6)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from runs import make_run, planted_run
@@ -54,7 +56,8 @@ def test_folded_shares_are_those_of_the_groups():
     run = make_run(updates, layers=sizes)
     groups = {"a": ["a.0", "a.1"], "b.0": ["b.0"]}
     found = folded(rau_buckets(run), groups, populations(run))
-    expected = rau_buckets(run, by={"a": ["a.*"], "b.0": ["b.*"]})
+    patterns: dict[str, Any] = {"a": ["a.*"], "b.0": ["b.*"]}
+    expected = rau_buckets(run, by=patterns)
     for name in ("share", "effective_tasks", "untouched"):
         np.testing.assert_allclose(found[name].values, expected[name].values, err_msg=name)
     assert found["layer"].values.tolist() == ["a", "b.0"]

@@ -33,8 +33,8 @@ def test_shares_by_hand() -> None:
     shares = group_shares(make_run(updates, gradients, tasks=["rare", "common"], metrics=metrics))
     assert shares is not None
     assert shares.attrs["unit"] == "tokens"
-    assert shares.loc["rare"].tolist() == [0.1, 0.25, 0.9]
-    assert shares.loc["common"].tolist() == [0.9, 0.75, pytest.approx(0.1)]
+    assert shares.loc["rare"].to_numpy().tolist() == [0.1, 0.25, 0.9]
+    assert shares.loc["common"].to_numpy().tolist() == [0.9, 0.75, pytest.approx(0.1)]
 
 
 def test_a_loss_beside_the_groups_has_no_examples() -> None:

@@ -180,10 +180,9 @@ def test_several_runs_inside_a_mapping(tmp_path: Path) -> None:
 
 
 @over_runs
-def measured(run: xr.DataTree, *, factor: float = 1.0) -> xr.Dataset:
+def measured(run: Any, *, factor: float = 1.0) -> xr.Dataset:
     """Numbers, counts, truth values and names along step and layer."""
-    tree: Any = run
-    loss, layers = tree["loss"].to_dataset(inherit=True)["loss"], tree["layer"].to_dataset()
+    loss, layers = run["loss"].to_dataset(inherit=True)["loss"], run["layer"].to_dataset()
     return xr.Dataset(
         {
             "loss": loss * factor,

@@ -21,7 +21,7 @@ def test_the_table_holds_what_the_analysers_say() -> None:
         buckets, conflict = rau_buckets(run, by=by).isel(step=-1), gcd(run, by=by)
         for layer in layers:
             for task in "xyz":
-                row = table.loc[(layer, task)]
+                row: Any = table.loc[(layer, task)]
                 where = {"layer": layer, "task": task}
                 np.testing.assert_array_equal(row[COLUMNS].astype(float), buckets.share.sel(where))
                 assert row["share_se"] == buckets.share_se.sel(where).max()

@@ -4,6 +4,7 @@ import threading
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,8 @@ PATHS = ["update/update", "update/total"]
 
 
 def collect(coords: slice, blocks: Blocks) -> tuple[slice, dict[str, np.ndarray], list[slice]]:
-    steps, parts = [], {path: [] for path in PATHS}
+    steps: list[Any] = []
+    parts: dict[str, list[Any]] = {path: [] for path in PATHS}
     for rows, arrays in blocks:
         steps.append(rows)
         for path in PATHS:

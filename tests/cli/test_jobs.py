@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -99,7 +100,7 @@ def test_as_many_run_at_the_same_time_as_there_are_workers(tmp_path):
 def test_after_ctrl_c_the_processes_have_ended_and_the_same_call_goes_on(tmp_path, can_resume):
     jobs = [Fake("long", number, can_resume) for number in (0, 1)]
     ready = [tmp_path / f"runs/long-{number}/ready" for number in (0, 1)]
-    processes = []
+    processes: list[Any] = []
 
     def tell(outcome: JobResults, running: Sequence[Running]) -> None:
         processes[:] = [each.process for each in running]

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,7 +103,7 @@ def test_no_method() -> None:
         read_methods("equal-weight")
 
 
-def runs_of(errors: dict[str, tuple[float, float]]) -> dict:
+def runs_of(errors: dict[str, tuple[float, float]]) -> dict[str, Any]:
     made = {}
     for name, (a, b) in errors.items():
         metrics = [

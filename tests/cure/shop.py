@@ -71,7 +71,8 @@ def script(steps: int = 6, make: Makes = adam) -> list[Tensor]:
 @contextmanager
 def method(path: Path, name: str, *options: str, tasks: Sequence[str] | None = None) -> Iterator[list[str]]:
     """What runs inside is trained by the method, and recorded; gives what is said as an error."""
-    choice, said = choose(name, options), []
+    choice = choose(name, options)
+    said: list[str] = []
 
     def apply(watch: Any) -> Applied:
         applied = Applied(choice, watch, say=said.append, error=said.append, tasks=tasks)

@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from unicodedata import category
 
@@ -34,7 +35,7 @@ def judge(path: Path) -> dict[str, Outcome]:
     """Open the run, and run every command on it; by what was done."""
     found = {"open_run": _judged(lambda: _open(path))}
     for words in COMMANDS:
-        found[" ".join(words)] = _judged(lambda words=words: main([words[0], str(path), *words[1:]]))
+        found[" ".join(words)] = _judged(partial(main, [words[0], str(path), *words[1:]]))
     return found
 
 
@@ -54,7 +55,7 @@ def _judged(work: Callable[[], None]) -> Outcome:
     import sys
 
     before = sys.__stderr__
-    sys.__stderr__ = errors
+    sys.__stderr__ = errors  # type: ignore[misc,assignment]
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
             work()
@@ -64,7 +65,7 @@ def _judged(work: Callable[[], None]) -> Outcome:
         last = traceback.extract_tb(error.__traceback__)[-1]
         return Outcome(1, f"{type(error).__name__}: {str(error)[:120]} ({Path(last.filename).name}:{last.lineno})")
     finally:
-        sys.__stderr__ = before
+        sys.__stderr__ = before  # type: ignore[misc]
     return Outcome(code, _wrong(code, out.getvalue(), errors.getvalue(), time.monotonic() - start))
 
 

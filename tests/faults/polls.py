@@ -7,6 +7,7 @@ import shutil
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from forks import Forks
@@ -29,7 +30,8 @@ class Polls:
 
 def polls(folder: Path, wanted: int) -> Polls:
     """Trainings, one after the other, until they were polled so often."""
-    count, steps, wrong = 0, 0, []
+    count, steps = 0, 0
+    wrong: list[Any] = []
     with Forks(os.environ | {"OMP_NUM_THREADS": "1"}) as forks:
         while count < wanted:
             place = folder / f"training-{count}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from optim.matrices import Matrix
@@ -42,7 +42,7 @@ def conflict_averse_objective(gram: Matrix, weights: Matrix, c: float) -> float:
     """F(w) = g_w·g0 + c |g0| |g_w|, on the simplex, of CAGrad's Algorithm 1."""
     k = len(gram)
     length = np.sqrt(max(gram.sum(), 0)) / k
-    return float(weights @ gram.sum(axis=1) / k + c * length * np.sqrt(max(weights @ gram @ weights, 0)))
+    return float(weights @ gram.sum(axis=1) / k + c * length * np.sqrt(max(float(weights @ gram @ weights), 0)))
 
 
 def conflict_averse_gap(gram: Matrix, v: Matrix, c: float) -> float:
@@ -61,7 +61,7 @@ def conflict_averse_gap(gram: Matrix, v: Matrix, c: float) -> float:
     bounds = [0.0] if stationary(gram) else []
     if v.sum() > 0:
         bounds.append(conflict_averse_objective(gram, v / v.sum(), c))
-    outside = np.sqrt(max(v @ gram @ v, 0)) / length - c
+    outside = np.sqrt(max(float(v @ gram @ v), 0)) / length - c
     return max((min(bounds) - lower) / (length * size[size > 0].min()), outside)
 
 
@@ -77,10 +77,11 @@ def assert_same_sum(gradients: Matrix, a: Matrix, b: Matrix, tolerance: float) -
     assert np.linalg.norm((a - b) @ gradients) <= tolerance * scale
 
 
-def assert_equivariant(rule: Rule, gradients: Matrix, order: Sequence[int], tolerance: float = 1e-9) -> None:
+def assert_equivariant(rule: Rule, gradients: Matrix, order: Iterable[int], tolerance: float = 1e-9) -> None:
     """Tasks in another order get the same weights in that order."""
-    moved = gradients[list(order)]
-    assert_same_sum(moved, rule(gradients @ gradients.T)[list(order)], rule(moved @ moved.T), tolerance)
+    order = list(order)
+    moved = gradients[order]
+    assert_same_sum(moved, rule(gradients @ gradients.T)[order], rule(moved @ moved.T), tolerance)
 
 
 def assert_scale_free(rule: Rule, gradients: Matrix, tolerance: float = 1e-9) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
@@ -83,10 +84,10 @@ def test_every_job_is_one_that_can_be_trained(scale, data):
 )
 def test_the_papers_own_data_takes_the_place_of_what_stands_in(name, benchmark):
     (item,) = find(name)
-    for job in item.needs(Wish("quick", OWN)):
+    for job in cast(Any, item).needs(Wish("quick", OWN)):
         assert job.benchmark == benchmark
         assert job.settings["data"] == str(OWN[benchmark])
-    assert not any("data" in job.settings for job in item.needs(Wish()))
+    assert not any("data" in job.settings for job in cast(Any, item).needs(Wish()))
     assert f"--data {benchmark}=" in item.stands_for or benchmark == "cityscapes"
 
 
@@ -99,7 +100,7 @@ def boards() -> list[Board]:
 @pytest.mark.parametrize("board", boards(), ids=lambda board: board.name)
 def test_published_numbers_have_their_columns(board):
     """One for each column, then Δ; and the columns are tasks and metrics of the paper's data."""
-    own = benchmark_class(board.own)(data="/data")
+    own = cast(Any, benchmark_class(board.own))(data="/data")
     known = {(task.name, metric.name) for task in own.tasks for metric in task.metrics}
     for task, metric in board.columns:
         assert (task, metric) in known or (task == AVERAGE and metric in {name for _, name in known})
@@ -122,7 +123,7 @@ def test_published_averages_are_those_of_the_published_scores(name, task_mean):
 def test_published_deltas_are_those_of_the_published_scores(name):
     """The papers' own formulas, within half a point: their Δ are means of runs, or of more digits."""
     (board,) = [board for board in boards() if board.name == name]
-    own = benchmark_class(board.own)(data="/data")
+    own = cast(Any, benchmark_class(board.own))(data="/data")
     higher = {(task.name, metric.name): metric.higher_is_better for task in own.tasks for metric in task.metrics}
     base = next(row.published for row in board.rows if row.against is None)
     for row in board.rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any, cast
 
 from dominance.papers.jobs import Timing, Training
 
@@ -30,7 +31,7 @@ def test_names_are_those_of_folders_and_differ_in_all_that_matters():
         Timing("digits", ("equal-weight", "pub:every=10")),
         Timing("digits", ("equal-weight", "pub:every=10"), batch_size=8),
     ]
-    names = [job.name for job in jobs]
+    names = [cast(Any, job).name for job in jobs]
     assert len(set(names)) == len(names)
     assert all(re.fullmatch(r"[\w.+-]+", name) for name in names)
     again = Training("digits", "uw", seed=1)

@@ -9,6 +9,7 @@ from papers.made import trained
 
 from dominance.errors import NothingRecorded
 from dominance.papers.item import Wish
+from dominance.papers.jobs import Training
 from dominance.papers.material import Material
 from dominance.papers.scoreboard import Board, Row
 from dominance.papers.values import AVERAGE
@@ -43,11 +44,15 @@ def stood_in(tmp_path_factory: pytest.TempPathFactory) -> Material:
     return material(tmp_path_factory.mktemp("runs"), "small")
 
 
+def trainings(board: Board, wish: Wish) -> list[Training]:
+    return [job for job in board.needs(wish) if isinstance(job, Training)]
+
+
 def test_what_is_trained():
-    jobs = board().needs(Wish())
+    jobs = trainings(board(), Wish())
     assert [(job.method, job.seed) for job in jobs] == [(m, s) for m in SCORES for s in (0, 1, 2)]
     assert all(job.benchmark == "small" and job.epochs == 2 and job.lr is None for job in jobs)
-    own = board().needs(Wish(data={"own": Path("/d")}))
+    own = trainings(board(), Wish(data={"own": Path("/d")}))
     assert all(job.benchmark == "own" and job.settings == {"data": "/d", "deep": 1} and job.lr == 0.1 for job in own)
     assert board(stand_in="").needs(Wish()) == []
 
@@ -78,12 +83,12 @@ def test_rows_that_are_not_always_trained(stood_in, tmp_path):
         Row("Own", {"method": "si"}, when="own"),
     )
     several = board(name="several", rows=rows)
-    assert {job.method for job in several.needs(Wish())} == set(SCORES)
-    assert {job.method for job in several.needs(Wish("full"))} == {*SCORES, "dwa"}
-    own = several.needs(Wish(data={"own": Path("/d")}))
+    assert {job.method for job in trainings(several, Wish())} == set(SCORES)
+    assert {job.method for job in trainings(several, Wish("full"))} == {*SCORES, "dwa"}
+    own = trainings(several, Wish(data={"own": Path("/d")}))
     assert {job.method for job in own} == {*SCORES, "dwa", "si"}
     assert {job.epochs for job in own if job.method == "dwa"} == {9}
-    assert {job.epochs for job in several.needs(Wish("full")) if job.method == "dwa"} == {None}
+    assert {job.epochs for job in trainings(several, Wish("full")) if job.method == "dwa"} == {None}
     made = several.table(stood_in, "none")
     assert [row[0] for row in made.rows] == ["EW", "UW", "Ours"]
     assert several.judge(stood_in).evidence.endswith("2 of the paper's rows were not trained")
@@ -125,7 +130,7 @@ def test_data_in_the_form_of_the_papers_is_its_own_where_it_is_given(tmp_path):
         runs = Material([trained(tmp_path / name, "small", scores=scores, higher=True, settings=settings)])
         assert same.on_its_data(runs) is own
         assert ("\npaper" in same.table(runs, "none").header) is own
-    given = same.needs(Wish(data={"small": Path("/d")}))
+    given = trainings(same, Wish(data={"small": Path("/d")}))
     assert all(job.epochs == 2 and job.settings == {"data": "/d"} for job in given)  # as the scale says
 
 
@@ -134,7 +139,7 @@ def test_data_that_comes_with_a_package(monkeypatch):
     assert shipped.needs(Wish()) == []
     assert shipped.needs(Wish(data={"small": Path("/d")}))
     monkeypatch.setattr("dominance.papers.scoreboard.find_spec", lambda name: name == "no_such_package")
-    assert {job.epochs for job in shipped.needs(Wish())} == {2}
+    assert {job.epochs for job in trainings(shipped, Wish())} == {2}
 
 
 def test_the_hero_is_best_and_surely_better(stood_in, tmp_path):

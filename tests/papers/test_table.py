@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from plots.overlap import problems
@@ -83,7 +84,7 @@ def test_type_shrinks_a_little_then_columns_go_below_with_those_of_their_heading
     words = [call["string"] for call in texts]
     assert words.count("the first") == words.count("method") == 4
     assert words.count("0.1234 ± 0.0123") == 14
-    of_heading = {}
+    of_heading: dict[str, Any] = {}
     for call in texts:
         if call["string"].startswith("column"):
             of_heading.setdefault(call["string"], set()).add(call["y"])

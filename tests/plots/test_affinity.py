@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 import pytest
 from plots.overlap import problems
@@ -45,7 +47,7 @@ def test_bad_input():
     with pytest.raises(NothingRecorded, match="there is one"):
         plot_affinity(run(), tasks="a", backend="none")
     with pytest.raises(BadOption, match="whole trunk"):
-        plot_affinity(run(), layers="each", backend="none")
+        plot_affinity(run(), layers=cast(Any, "each"), backend="none")
     with pytest.raises(NothingRecorded, match="no affinity is known"):
         plot_affinity(make_run(np.ones((2, 2, 3)), loss=np.full((2, 2), np.nan)), backend="none")
 

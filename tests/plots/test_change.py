@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 import pytest
 from plots.overlap import problems
@@ -54,6 +56,6 @@ def test_many_layers_and_long_names_are_legible():
 
 def test_only_a_change_is_drawn(found):
     with pytest.raises(BadOption, match="as a change"):
-        plot_change(planted_run(steps=3), backend="none")
+        plot_change(cast(Any, planted_run(steps=3)), backend="none")
     with pytest.raises(BadOption, match="several panels"):
-        plot_change(found, ax=object(), backend="none")
+        plot_change(found, ax=cast(Any, object()), backend="none")

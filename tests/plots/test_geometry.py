@@ -46,8 +46,9 @@ def test_many_pairs_become_their_range():
     (band,) = axes.called("band")
     (line,) = axes.called("line")
     values = data.cosine.isel(layer=0).values.reshape(10, 25)
-    for found, truth in zip((band["low"], line["y"], band["high"]), (np.nanmin, np.nanmedian, np.nanmax), strict=True):
-        np.testing.assert_allclose(found, truth(values, axis=1))
+    np.testing.assert_allclose(band["low"], np.nanmin(values, axis=1))
+    np.testing.assert_allclose(line["y"], np.nanmedian(values, axis=1))
+    np.testing.assert_allclose(band["high"], np.nanmax(values, axis=1))
 
 
 def test_a_table_of_layers():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 import pytest
 from plots.overlap import problems
@@ -106,4 +108,4 @@ def test_nothing_to_draw():
     with pytest.raises(NothingRecorded, match="no task has moved"):
         plot_overview(make_run(np.zeros((3, 2, 4))), backend="none")
     with pytest.raises(BadOption, match="as an overview"):
-        plot_overview(gcd(planted_run(steps=3)), backend="none")
+        plot_overview(cast(Any, gcd(planted_run(steps=3))), backend="none")

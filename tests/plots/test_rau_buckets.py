@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 import pytest
 from plots.shares import buckets
@@ -250,7 +252,7 @@ def test_a_result_by_layer_is_no_trunk():
 
 def test_what_is_no_run_is_refused():
     with pytest.raises(BadOption, match="no 'share'"):
-        plot_rau_buckets({"share": 1}, backend="none")
+        plot_rau_buckets(cast(Any, {"share": 1}), backend="none")
     with pytest.raises(BadOption, match="untouched"):
         plot_rau_buckets(buckets()[["untouched"]], backend="none")
 

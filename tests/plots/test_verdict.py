@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -63,7 +65,8 @@ def test_tasks_layers_and_labels_are_chosen(run):
     assert plot.data.layer.values.tolist() == ["all shared", "trunk.1"]
     (names,) = (call["labels"] for call in plot.axes[0].called("axis") if call["which"] == "x")
     assert names == ["stars"]
-    for wrong in ({"tasks": "nobody"}, {"layers": "none.*"}):
+    wrongs: list[dict[str, Any]] = [{"tasks": "nobody"}, {"layers": "none.*"}]
+    for wrong in wrongs:
         with pytest.raises(BadOption):
             plot_verdict(run, backend="none", **wrong)
     with pytest.raises(BadOption, match="as a verdict"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 
@@ -68,7 +69,7 @@ class Program:
     axes: dict[str, str]
     text: str
     """Its source, with the lines that make the truth."""
-    names: dict[str, tuple[str, ...]]
+    names: Mapping[str, tuple[str, ...]]
     """For each task the names that are right for it."""
     free: tuple[str, ...] = ()
     """Beginnings of the names of parameters whose task gradients are not judged: weights of losses that are trained."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
@@ -23,7 +23,7 @@ class Form:
     """Statements that make the losses, up to what ``backward`` stands on."""
     note: str
     """The tasks' losses for ``hand.note``, each alone or with its weight."""
-    names: dict[str, tuple[str, ...]]
+    names: Mapping[str, tuple[str, ...]]
     """For each task the names that are right for it."""
     loss: str = "loss"
     """The expression that backward() is called on."""

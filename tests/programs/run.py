@@ -138,11 +138,13 @@ def _forked(folder: Path, run: Callable[[], dict[str, Any]]) -> Ran:
     if child == 0:
         _child(folder, out, err, result, run)
     _, status = os.waitpid(child, 0)
-    texts = [path.read_text(errors="replace") if path.exists() else "" for path in (out, err)]
+    out_text, error_text = [path.read_text(errors="replace") if path.exists() else "" for path in (out, err)]
     if not result.exists():
-        return Ran(os.waitstatus_to_exitcode(status), *texts, fault="died")
+        return Ran(os.waitstatus_to_exitcode(status), out_text, error_text, fault="died")
     done = pickle.loads(result.read_bytes())
-    return Ran(done["code"], *texts, done["kept"], done["rows"], done["runs"], done["imported"], done["fault"])
+    return Ran(
+        done["code"], out_text, error_text, done["kept"], done["rows"], done["runs"], done["imported"], done["fault"]
+    )
 
 
 def _child(folder: Path, out: Path, err: Path, result: Path, run: Callable[[], dict[str, Any]]) -> None:

@@ -54,7 +54,7 @@ class Problem:
                 kept = torch.zeros(len(p), 1, dtype=self.dtype).index_fill_(0, rows, 1)
                 tasks = {t: g * kept for t, g in tasks.items()}
                 residual = None if residual is None else residual * kept
-            total = sum(tasks.values()) + (0 if residual is None else residual)
+            total: Tensor = sum(tasks.values()) + (0 if residual is None else residual)
             if name == "lazy" and self.step % 3 == 2:
                 p.grad = None
                 continue

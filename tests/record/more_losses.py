@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ MORE: dict[str, Way] = {}
 ENTRIES = ["losses[0]", "losses[1]"]
 
 
-def _truth(names: list[str], weights: tuple[float, float] = (1, 1)) -> Expected:
+def _truth(names: list[str], weights: tuple[float, ...] = (1, 1)) -> Expected:
     def truth(net: Net, data: Data) -> dict[str, Tensor]:
         out = net(data.x)
         return {names[0]: weights[0] * data.mse(out), names[1]: weights[1] * data.ce(out)}
@@ -26,7 +26,7 @@ def _truth(names: list[str], weights: tuple[float, float] = (1, 1)) -> Expected:
 
 def _way(names: list[str], *weights: float):
     def add(step: Step) -> Step:
-        MORE[step.__name__] = Way(step, _truth(names, weights or (1, 1)))
+        MORE[step.__name__] = Way(step, _truth(names, weights or (1.0, 1.0)))
         return step
 
     return add
@@ -83,7 +83,7 @@ def unpacked(net: Net, data: Data) -> None:
 @_way(ENTRIES, 0.7, 0.2)
 def a_loop_with_weights(net: Net, data: Data) -> None:
     losses = _vector(net, data)
-    loss = 0
+    loss: Any = 0
     for weight, current in zip((0.7, 0.2), losses, strict=True):
         loss = loss + weight * current
     loss.backward()
@@ -212,8 +212,8 @@ def _curves(function) -> Step:
     return step
 
 
-for _name, _function in CURVED.items():
-    MORE[f"{_name}_of_each"] = Way(_curves(_function), _curved(_function))
+for _name, _of_each in CURVED.items():
+    MORE[f"{_name}_of_each"] = Way(_curves(_of_each), _curved(_of_each))
 
 
 # Sums in helpers

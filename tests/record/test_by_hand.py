@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from dominance.store.reader import open_run
 torch.set_num_threads(1)
 RATE = 0.05
 STEPS = 5
-Step = Callable[[list[Tensor]], None]
+Step = Callable[[Iterable[Tensor]], None]
 
 
 @pytest.fixture(autouse=True)
@@ -153,34 +153,34 @@ def trained(step: Step, before: Step = lambda params: None, factor: float = 1.0)
     return program
 
 
-def subtracted(params: list[Tensor]) -> None:
+def subtracted(params: Iterable[Tensor]) -> None:
     with torch.no_grad():
         for p in params:
             p -= RATE * p.grad  # type: ignore[operator]
 
 
-def through_data(params: list[Tensor]) -> None:
+def through_data(params: Iterable[Tensor]) -> None:
     for p in params:
         p.data.add_(p.grad.data, alpha=-RATE)  # type: ignore[union-attr]
 
 
-def replaced_data(params: list[Tensor]) -> None:
+def replaced_data(params: Iterable[Tensor]) -> None:
     for p in params:
         p.data = p.data - RATE * p.grad  # type: ignore[operator]
 
 
-def copied(params: list[Tensor]) -> None:
+def copied(params: Iterable[Tensor]) -> None:
     with torch.no_grad():
         new = [p - RATE * p.grad for p in params]  # type: ignore[operator]
         for p, value in zip(params, new, strict=True):
             p.copy_(value)
 
 
-def at_once(params: list[Tensor]) -> None:
+def at_once(params: Iterable[Tensor]) -> None:
     torch._foreach_sub_([p.data for p in params], [p.grad for p in params], alpha=RATE)
 
 
-def and_emptied(params: list[Tensor]) -> None:
+def and_emptied(params: Iterable[Tensor]) -> None:
     """As tutorials do: the gradient is set to zero in place, right after the step."""
     with torch.no_grad():
         for p in params:
@@ -199,12 +199,12 @@ def test_plain_descent_however_it_is_written(step: Step, tmp_path: Path) -> None
     assert "split additively" in told["note"]
 
 
-def halved(params: list[Tensor]) -> None:
+def halved(params: Iterable[Tensor]) -> None:
     for p in params:
         p.grad.mul_(0.5)  # type: ignore[union-attr]
 
 
-def put_back_halved(params: list[Tensor]) -> None:
+def put_back_halved(params: Iterable[Tensor]) -> None:
     for p in params:
         p.grad = p.grad / 2  # type: ignore[operator]
 
@@ -216,7 +216,7 @@ def test_the_gradient_is_the_one_that_the_step_used(before: Step, tmp_path: Path
     assert_rates(tree)
 
 
-def with_decay(params: list[Tensor]) -> None:
+def with_decay(params: Iterable[Tensor]) -> None:
     with torch.no_grad():
         for p in params:
             p -= RATE * (p.grad + 0.1 * p)  # type: ignore[operator]
@@ -234,7 +234,7 @@ class Momentum:
         self.velocity: dict[int, Tensor] = {}
 
     @torch.no_grad()
-    def __call__(self, params: list[Tensor]) -> None:
+    def __call__(self, params: Iterable[Tensor]) -> None:
         for i, p in enumerate(params):
             v = self.velocity.get(i, torch.zeros_like(p)) * 0.9 + p.grad  # type: ignore[operator]
             self.velocity[i] = v
@@ -278,7 +278,7 @@ class SignOfMean:
     """As Lion: no split exists."""
 
     @torch.no_grad()
-    def __call__(self, params: list[Tensor]) -> None:
+    def __call__(self, params: Iterable[Tensor]) -> None:
         for p in params:
             p -= 0.01 * p.grad.sign()  # type: ignore[union-attr]
 
@@ -292,7 +292,7 @@ def test_a_step_that_is_not_linear_is_not_split_and_the_gradients_are_right(tmp_
 
 def test_a_clamp_after_the_step_is_outside(tmp_path: Path) -> None:
     def program(net: Net, truth: Truth) -> None:
-        def step(params: list[Tensor]) -> None:
+        def step(params: Iterable[Tensor]) -> None:
             subtracted(params)
             with torch.no_grad():
                 for p in params:
@@ -308,7 +308,7 @@ def test_a_clamp_after_the_step_is_outside(tmp_path: Path) -> None:
 
 def test_a_decay_before_the_step_is_outside(tmp_path: Path) -> None:
     def program(net: Net, truth: Truth) -> None:
-        def before(params: list[Tensor]) -> None:
+        def before(params: Iterable[Tensor]) -> None:
             for p in params:
                 p.data.mul_(0.99)
 
@@ -323,7 +323,7 @@ def test_a_rate_for_each_layer(tmp_path: Path) -> None:
     rates = [0.05, 0.1, 0.02, 0.02, 0.3, 0.3]
 
     def program(net: Net, truth: Truth) -> None:
-        def step(params: list[Tensor]) -> None:
+        def step(params: Iterable[Tensor]) -> None:
             for p, rate in zip(params, rates, strict=True):
                 p.data -= rate * p.grad  # type: ignore[operator]
 
@@ -368,7 +368,7 @@ def test_gradients_taken_with_autograd_grad(tmp_path: Path) -> None:
             gradients = torch.autograd.grad(depth + seg, params)
             with torch.no_grad():
                 for p, g in zip(params, gradients, strict=True):
-                    p -= RATE * g
+                    p.sub_(RATE * g)
 
     tree = recorded(tmp_path / "run", program)
     assert_additive(tree)
@@ -513,7 +513,7 @@ def test_steps_whose_gradients_cannot_be_known_are_counted_with_the_reason(tmp_p
             held = [p.grad for p in params]
             with torch.no_grad():
                 for p, g in zip(params, held, strict=True):
-                    p -= RATE * g  # type: ignore[operator]
+                    p.sub_(RATE * g)
                 for g in held:
                     g.zero_()  # type: ignore[union-attr]
 
@@ -525,7 +525,7 @@ def test_steps_whose_gradients_cannot_be_known_are_counted_with_the_reason(tmp_p
 
 
 def test_steps_up_the_gradient_are_said(tmp_path: Path) -> None:
-    def up(params: list[Tensor]) -> None:
+    def up(params: Iterable[Tensor]) -> None:
         for p in params:
             p.data += 1e-3 * p.grad  # type: ignore[operator]
 

@@ -276,8 +276,8 @@ def test_what_is_found_later_is_added() -> None:
 class Proxy:
     """Says it is a tensor only when asked, and must not be asked."""
 
-    @property
-    def __class__(self) -> type:
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:  # type: ignore[override]
         raise AssertionError("woken up")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -163,7 +164,7 @@ def test_a_loss_that_comes_to_share_parameters_joins(tmp_path: Path) -> None:
     net.update({name: nn.Linear(8, 3) for name in ("click", "buy", "rate")})
     net["backbone"].requires_grad_(False)
 
-    def train(net: nn.Module, step: int) -> None:
+    def train(net: Any, step: int) -> None:
         if step == 2:
             net["backbone"].requires_grad_(True)
         h = net["backbone"](DATA.x).tanh()

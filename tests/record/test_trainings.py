@@ -334,7 +334,7 @@ class Halving(Optimizer):
 def test_a_line_search_is_made_of_the_first_gradient(tmp_path: Path) -> None:
     def loop(net: Net, optimizer: Any, truth: Truth) -> None:
         for x in batches():
-            calls = []
+            calls: list[Any] = []
 
             def closure(x: Tensor = x, calls: list[int] = calls) -> Tensor:
                 depth, seg = net.losses(x)

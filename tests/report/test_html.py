@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,10 @@ class Page(HTMLParser):
 
     def __init__(self, source):
         super().__init__()
-        self.open, self.rows, self.text, self.links = [], [], "", []
+        self.open: list[str] = []
+        self.rows: list[Any] = []
+        self.links: list[str] = []
+        self.text = ""
         self.feed(source)
         assert self.open == []
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -55,7 +56,7 @@ def numbers(state: Any) -> int:
     return state.numel() if isinstance(state, Tensor) else 1
 
 
-def fresh(shapes: list[tuple[int, ...]], device: str) -> list[tuple[str, Tensor]]:
+def fresh(shapes: Sequence[tuple[int, ...]], device: str) -> list[tuple[str, Tensor]]:
     return [
         (f"layer{i // 2}.{i % 2}", torch.randn(shape, device=device).requires_grad_()) for i, shape in enumerate(shapes)
     ]
@@ -84,7 +85,7 @@ def main() -> None:
         line = []
         for _, p in named:
             p.grad = torch.randn_like(p)
-        one = parent([p for _, p in named])
+        one = parent([p for _, p in named])  # type: ignore[call-arg]
         one.step()
         line.append(f"{name} {sum(numbers(s) for s in one.state.values()) / total:.2f}")
         for granularity in ("parameter", "layer"):
@@ -99,7 +100,7 @@ def measure(
     name: str,
     parent: type[torch.optim.Optimizer],
     ours: type[TaskwiseOptimizer],
-    shapes: list[tuple[int, ...]],
+    shapes: Sequence[tuple[int, ...]],
     tasks: int,
     device: str,
 ) -> None:
@@ -116,7 +117,7 @@ def measure(
     calls: dict[str, Callable[[], object]] = {"parent": parent([*alone], foreach=True).step}  # type: ignore[call-arg]
     for form, chosen in options.items():
         optimizer = ours(named, lr=1e-4, **chosen)  # type: ignore[call-arg]
-        calls[form] = lambda optimizer=optimizer: optimizer.step(rows)
+        calls[form] = partial(optimizer.step, rows)
     if name == "Adam":
         pub = PUB(named, lr=1e-4)
         calls["PUB"] = lambda: pub.step(rows)

@@ -14,7 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -22,7 +24,7 @@ from long_runs import size_on_disk, write_long_run
 
 from dominance import au, open_run, rau_buckets
 
-ANALYSES = {"rau_buckets": rau_buckets, "au": au}
+ANALYSES: dict[str, Callable[[Any], object]] = {"rau_buckets": rau_buckets, "au": au}
 
 
 def peak() -> float:

@@ -47,7 +47,7 @@ def measured(name: str, k: int, rounds: int) -> str:
                 combiner.backward(losses, parameters)
                 parts = ["backward"]
             else:
-                gradients = task_gradients(losses, parameters, sharing=combiner._sharing)
+                gradients = task_gradients(losses, parameters, sharing=combiner.sharing)
                 laps.append(time.process_time())
                 gradients.gram()
                 laps.append(time.process_time())

@@ -118,8 +118,8 @@ def opacus(steps: Steps) -> Callable[[], None] | None:
         loss_of(wrapped(steps.x), steps.y).backward()
         member = torch.stack(steps.masks).float()
         for p in steps.parameters:
-            torch.tensordot(member, p.grad_sample, 1)
-            p.grad_sample = None
+            torch.tensordot(member, p.grad_sample, 1)  # type: ignore[attr-defined]
+            p.grad_sample = None  # type: ignore[attr-defined]
         steps.optimizer.step()
 
     return step

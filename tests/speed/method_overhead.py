@@ -16,7 +16,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from record_overhead import losses, net
+from record_cost import losses, mlp
+from torch import nn
 
 from dominance.benchmarks.train.methods import build, method
 from dominance.config import RecordOptions
@@ -36,8 +37,13 @@ def cpu(step: Callable[[], None], count: int) -> float:
     return time.process_time() - start
 
 
+def net(width: int, depth: int) -> nn.ModuleDict:
+    heads = nn.ModuleList(nn.Linear(width, 1) for _ in TASKS)
+    return nn.ModuleDict({"trunk": mlp(width, depth), "heads": heads})
+
+
 def by_hand(name: str, width: int, depth: int, x: torch.Tensor) -> Callable[[], None]:
-    model = net(width, depth, 2)
+    model = net(width, depth)
     stepping = build(method(name), model, TASKS, optimizer="adam", lr=1e-4)
 
     def step() -> None:
@@ -48,7 +54,7 @@ def by_hand(name: str, width: int, depth: int, x: torch.Tensor) -> Callable[[], 
 
 
 def script(width: int, depth: int, x: torch.Tensor) -> Callable[[], None]:
-    model = net(width, depth, 2)
+    model = net(width, depth)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
 
     def step() -> None:

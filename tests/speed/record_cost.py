@@ -1,6 +1,6 @@
 """What a recorded step costs: over the floor of K + 1 backward passes, by CPU time, on four nets; K = 2, 4, 8.
 
-    python tests/speed/record_cost.py [--rounds N] [--against CHECKOUT] [--table FILE]
+    python tests/speed/record_cost.py [--rounds N] [--against CHECKOUT] [--table FILE] [--history FILE]
 
 Each build is a process of its own, and they take turns, as do the floor and the recorded steps in each: what else the
 machine does meets all of them. Medians over the rounds of the ratio within a round. It asserts nothing.
@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
+import history
 import torch
 from torch import Tensor, nn
 
@@ -54,6 +55,7 @@ class Transformer(nn.Module):
 def net(kind: str, tasks: int) -> tuple[nn.ModuleDict, Tensor]:
     """A trunk with a head for each task, and a batch."""
     torch.manual_seed(0)
+    trunk: nn.Module
     if kind == "tiny MLP":
         trunk, out, x = mlp(32, 2), 32, torch.randn(64, 32)
     elif kind == "MLP 6x1024":
@@ -159,6 +161,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--against", type=Path, help="another checkout of the project, measured in turn with this one")
     parser.add_argument("--table", type=Path, help="a file with the marks that the table is to stand between")
+    parser.add_argument("--history", type=Path, help="a file that gets the ratios, a line of JSON each time")
     parser.add_argument("--nets", nargs="+", default=NETS)
     parser.add_argument("--tasks", nargs="+", type=int, default=(2, 4, 8))
     parser.add_argument("--optimizers", nargs="+", default=("Adam", "SGD"))
@@ -173,34 +176,38 @@ def main() -> None:
     lines = ["| net | K | optimizer | plain, ms | floor / plain | recorded / floor | between bursts / plain |" + more]
     lines.append("|---|---|---|---|---|---|---|" + "---|---|" * bool(given.against))
     print(*lines, sep="\n")
+    ratios: dict[str, dict[str, float]] = {}
     for kind in given.nets:
         for tasks in given.tasks:
             for optimizer in given.optimizers:
                 question = json.dumps([kind, tasks, optimizer])
                 rounds = [[build.ask(question) for build in builds] for _ in range(given.rounds)]
-                lines.append(row(kind, tasks, optimizer, rounds))
+                own, *others = [ratios_of([each[which] for each in rounds]) for which in range(len(builds))]
+                ratios[f"{kind}, K = {tasks}, {optimizer}"] = own
+                cells = [kind, str(tasks), optimizer, f"{1e3 * median(each[0]['plain'] for each in rounds):.2f}"]
+                cells += [f"{value:.2f}" for value in own.values()]
+                for other in others:
+                    both = median(mine["recorded"] / theirs["recorded"] for mine, theirs in rounds)
+                    cells += [f"{other['recorded / floor']:.2f}", f"{both:.2f}"]
+                lines.append(f"| {' | '.join(cells)} |")
                 print(lines[-1], flush=True)
     if given.table:
         text = given.table.read_text()
         start, end = text.index(TABLE) + len(TABLE), text.index(TABLE_ENDS)
         made = f"Medians over {given.rounds} rounds, torch {torch.__version__}, one thread.\n\n" + "\n".join(lines)
         given.table.write_text(f"{text[:start]}\n{made}\n{text[end:]}")
+    if given.history:
+        history.append(given.history, ratios, given.rounds)
     for build in builds:
         assert build.process.stdin is not None
         build.process.stdin.close()
         build.process.wait()
 
 
-def row(kind: str, tasks: int, optimizer: str, rounds: list[list[dict[str, float]]]) -> str:
-    def ratio(one: str, other: str, which: int = 0) -> float:
-        return median(each[which][one] / each[which][other] for each in rounds)
-
-    cells = [kind, str(tasks), optimizer, f"{1e3 * median(each[0]['plain'] for each in rounds):.2f}"]
-    cells += [f"{ratio('floor', 'plain'):.2f}", f"{ratio('recorded', 'floor'):.2f}", f"{ratio('between', 'plain'):.2f}"]
-    if len(rounds[0]) > 1:
-        both = median(each[0]["recorded"] / each[1]["recorded"] for each in rounds)
-        cells += [f"{ratio('recorded', 'floor', 1):.2f}", f"{both:.2f}"]
-    return "| " + " | ".join(cells) + " |"
+def ratios_of(rounds: list[dict[str, float]]) -> dict[str, float]:
+    """Medians of the ratio within a round."""
+    pairs = (("floor", "plain"), ("recorded", "floor"), ("between", "plain"))
+    return {f"{one} / {other}": median(each[one] / each[other] for each in rounds) for one, other in pairs}
 
 
 if __name__ == "__main__":

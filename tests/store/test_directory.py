@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from store_rows import files_of, make_layout, write_run
@@ -23,7 +24,7 @@ def test_an_existing_run_is_not_touched_without_a_flag(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("flags", [{}, {"overwrite": True}, {"resume": True}])
 @pytest.mark.parametrize("content", ["note.txt", "data.zarr/zarr.json", "data.zarr/.zgroup"])
-def test_what_is_no_run_is_never_deleted(tmp_path: Path, content: str, flags: dict[str, bool]) -> None:
+def test_what_is_no_run_is_never_deleted(tmp_path: Path, content: str, flags: dict[str, Any]) -> None:
     path = tmp_path / "mine" / content
     path.parent.mkdir(parents=True)
     path.write_text('{"attributes": {}, "zarr_format": 3, "node_type": "group"}')

@@ -127,7 +127,8 @@ def test_chunks_come_through_the_same_reader(url: str, path: Path) -> None:
     for coords in (slice(0, far.shape[-1]), slice(3, 600)):
         readers = ChunkReader(far, coords), ChunkReader(near, coords)
         for steps in (slice(0, 64), slice(64, STEPS)):
-            np.testing.assert_array_equal(*(reader.read(steps) for reader in readers))
+            one, other = (reader.read(steps) for reader in readers)
+    np.testing.assert_array_equal(one, other)
 
 
 def test_several_runs_from_urls(url: str, path: Path) -> None:

@@ -34,7 +34,7 @@ def test_data_that_is_a_link_is_not_written_through(tmp_path: Path, outside: Pat
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "data.zarr").symlink_to(outside)
     with pytest.raises(RunExists, match="is a link"):
-        RunWriter(tmp_path / "run", make_layout(), **{how: True})
+        RunWriter(tmp_path / "run", make_layout(), overwrite=how == "overwrite", resume=how == "resume")
     assert untouched(outside)
 
 

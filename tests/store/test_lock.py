@@ -48,7 +48,7 @@ def test_a_run_that_is_being_written_is_neither_replaced_nor_resumed(tmp_path: P
     before = (path / "data.zarr" / "zarr.json").read_bytes()
     with hold(path) as process:
         with pytest.raises(RunExists, match="in progress"):
-            RunWriter(path, make_layout(), exact=True, **{how: True})
+            RunWriter(path, make_layout(), exact=True, overwrite=how == "overwrite", resume=how == "resume")
         process.kill()
     assert (path / "data.zarr" / "zarr.json").read_bytes() == before
     assert open_run(path).sizes["step"] == 3

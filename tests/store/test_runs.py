@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from dominance.store.reader import array, open_run, open_runs
 from dominance.store.writer import RunWriter
 
 
-def write_steps(path: Path, steps: list[int], **options: int) -> Path:
+def write_steps(path: Path, steps: list[int], **options: Any) -> Path:
     layout = make_layout(**options)
     with RunWriter(path, layout, exact=True) as writer:
         for step in steps:

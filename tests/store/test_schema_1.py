@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from dominance.store.writer import RunWriter
 UPDATES = np.ones((3, 2, 4))
 
 
-def _written(path: Path, **options: object) -> Path:
+def _written(path: Path, **options: Any) -> Path:
     return write_run(path, *make_rows(UPDATES, **options))
 
 

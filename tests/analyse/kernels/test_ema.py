@@ -67,7 +67,7 @@ def test_hold_leaves_the_untouched_and_the_lively_alone() -> None:
 
 
 def test_a_pause_fades_as_its_steps_would_have_done() -> None:
-    updates = np.float32([[3.0], [1.0], [2.0]])
+    updates = np.array([[3.0], [1.0], [2.0]], np.float32)
     total, scratch = np.zeros(1), np.empty(1)
     for update, fade in zip(updates, fades(np.array([1, 4, 1]), 0.5), strict=True):
         accumulate(total, update, fade, scratch)
@@ -91,5 +91,5 @@ def test_the_weight_seen_of_constant_updates_gives_their_average_back() -> None:
     for gap, seen in zip(gaps.tolist(), weight_seen(gaps, decay).tolist(), strict=True):
         if gap:
             steps += gap
-            accumulate(total, np.float32([2.0]), decay**gap, scratch)
+            accumulate(total, np.array([2.0], np.float32), decay**gap, scratch)
         assert (1 - decay) * total[0] / seen == pytest.approx(4 * (1 - decay**steps))

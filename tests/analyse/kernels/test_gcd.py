@@ -54,5 +54,13 @@ def test_a_gradient_that_is_not_finite_has_no_angle(bad: float) -> None:
     assert found[1, 2] == pytest.approx(0.5)
 
 
+def test_each_gram_matrix_of_many_is_taken_by_itself() -> None:
+    g = np.random.default_rng(0).standard_normal((4, 3, 2, 5))  # step, layer, task, coordinate
+    found = gcd(g @ np.swapaxes(g, -1, -2))
+    for step in range(4):
+        for layer in range(3):
+            np.testing.assert_array_equal(found[step, layer], gcd(g[step, layer] @ g[step, layer].T))
+
+
 def test_rounding_does_not_lead_outside() -> None:
     assert gcd(np.array([[1.0, 1.0 + 1e-15], [1.0 + 1e-15, 1.0]]))[0, 1] == 0

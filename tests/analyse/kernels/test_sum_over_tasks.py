@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from dominance.analyse.kernels.sum_over_tasks import sum_over_tasks
 
 @pytest.mark.parametrize("tasks", [1, 2, 8, 9, 40])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_sum_is_the_same_for_one_coordinate_and_for_many(tasks: int, dtype: type) -> None:
+def test_a_sum_is_the_same_for_one_coordinate_and_for_many(tasks: int, dtype: type[np.floating[Any]]) -> None:
     values = (np.random.default_rng(0).random((tasks, 300)) ** 8).astype(dtype)
     whole = sum_over_tasks(values)
     for laid_out in (values, np.asfortranarray(values)):

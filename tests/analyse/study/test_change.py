@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from runs import as_tree, make_run, planted_rows, planted_run
@@ -131,7 +133,7 @@ def test_a_run_that_cannot_be_trusted_takes_the_judgement_away():
 
 
 def test_better_needs_a_direction_and_more_than_noise():
-    sides = {"before": Side(1.0), "after": Side(2.0)}
+    sides: dict[str, Any] = {"before": Side(1.0), "after": Side(2.0)}
     known = Line("score", "", "a", "", "auc", **sides, beyond_noise=True, higher_is_better=True)
     assert known.better
     assert Line("score", "", "a", "", "auc", **sides, beyond_noise=True).better is None

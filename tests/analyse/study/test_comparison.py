@@ -14,6 +14,8 @@ from dominance.analyse.conflict import gcd
 from dominance.analyse.study.comparison import Spread, comparison
 from dominance.analyse.summary import overview
 
+close: Any = pytest.approx
+
 
 def made(a: float, b: float, seed: int = 0, method: str = "pub", **options: Any) -> Any:
     """Tasks a (error) and b (auc), gradients that depend on the seed."""
@@ -34,10 +36,10 @@ def test_seeds_are_taken_together() -> None:
     first, second = comparison(runs, baseline=[alone("a", 2.0), alone("b", 0.5)])
     assert (first.label, first.runs) == ("pub", ["one", "two"])
     assert (second.label, second.runs) == ("mgda", ["other"])
-    assert first.scores["a", "error"] == Spread(2.0, pytest.approx(2**0.5))
+    assert first.scores["a", "error"] == Spread(2.0, close(2**0.5))
     assert first.directions == {("a", "error"): False, ("b", "auc"): True}
     # one: error +50 %, auc 0; two: error -50 %, auc +40 %
-    assert first.deltas["mocograd"] == Spread(pytest.approx(0.1), pytest.approx(0.3 / 2**0.5))
+    assert first.deltas["mocograd"] == Spread(close(0.1), close(0.3 / 2**0.5))
     assert first.deltas["pub"].mean == pytest.approx(-0.1)
     assert "adatask" not in first.deltas
     assert np.isnan(second.scores["a", "error"].std)
@@ -58,7 +60,7 @@ def test_what_was_measured_is_what_the_analysers_say() -> None:
 
 def test_a_joint_baseline_is_adatasks() -> None:
     (row,) = comparison({"one": made(1.0, 0.5)}, baseline=made(2.0, 0.5, method="equal-weight"))
-    assert row.deltas == {"adatask": Spread(pytest.approx(0.25), pytest.approx(np.nan, nan_ok=True))}
+    assert row.deltas == {"adatask": Spread(close(0.25), close(np.nan, nan_ok=True))}
 
 
 def test_other_options_are_another_row() -> None:

@@ -46,7 +46,8 @@ def test_directions_by_task_go_before_those_of_all() -> None:
     run = scored({"a": {"x": 1.0}, "b": {"x": 1.0}})
     found = final_scores(run, higher_is_better={"x": True})
     assert found.direction.values.ravel().tolist() == ["higher", "higher"]
-    found = final_scores(run, higher_is_better={"a": {"x": False}, "x": True})  # type: ignore[dict-item]
+    mixed: Any = {"a": {"x": False}, "x": True}
+    found = final_scores(run, higher_is_better=mixed)
     assert found.direction.values.ravel().tolist() == ["lower", "higher"]
 
 

@@ -38,7 +38,7 @@ def test_positive_is_conflict_in_both_directions() -> None:
 
 
 def test_a_negative_loss_is_relative_to_its_size() -> None:
-    run, single = (scored({"a": {"error": v}, **more}, **SAME) for v, more in ((-2.0, {"b": {}}), (-4.0, {})))
+    run, single = scored({"a": {"error": -2.0}, "b": {}}, **SAME), scored({"a": {"error": -4.0}}, **SAME)
     found = tci(run, {"a": single, "b": scored({"b": {"error": 1.0}}, **SAME)})
     assert found.relative.sel(task="a", metric="error") == 0.5
 

@@ -140,7 +140,7 @@ def test_the_order_of_the_tasks_makes_no_difference() -> None:
         assert one.strength == pytest.approx(two.strength, nan_ok=True)
 
 
-def trained(scores: dict[str, float], *, metric: str, higher: bool | None = None, steps: int = 1, **attrs: int) -> Any:
+def trained(scores: dict[str, float], *, metric: str, higher: bool | None = None, steps: int = 1, **attrs: Any) -> Any:
     """A balanced run that logged these scores after its last step."""
     gradients = np.random.default_rng(0).standard_normal((steps, len(scores), 8))
     table = {task: {metric: value} for task, value in scores.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -102,7 +103,7 @@ def test_every_architecture(sample: Path, architecture: str) -> None:
     ],
 )
 def test_bad_rows(sample: Path, tmp_path: Path, row: int, values: dict[str, object], message: str) -> None:
-    frame = pd.read_csv(sample / "train.csv").astype(object)
+    frame: Any = pd.read_csv(sample / "train.csv").astype(object)
     for column, value in values.items():
         frame.loc[row, column] = value
     frame.to_csv(tmp_path / "train.csv", index=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -168,7 +168,7 @@ def test_the_published_towers(clips: Path) -> None:
     shapes = [tuple(p.shape) for p in problem.head("like").parameters() if p.dim() == 2]
     assert shapes == [(128, 128), (64, 128), (32, 64), (1, 32)]
     assert problem.settings.optimizer == "rmsprop"
-    assert all(table.embedding_dim == 10 for table in problem.encoder()[0][0].tables)
+    assert all(table.embedding_dim == 10 for table in cast(Any, problem.encoder())[0][0].tables)
 
 
 @pytest.mark.parametrize("name", ["tiktok", "wechat"])

@@ -65,7 +65,7 @@ def test_by_hand(tmp_path: Path) -> None:
             (F.mse_loss(out["y"], batch.targets["y"]) + F.cross_entropy(out["z"], batch.targets["z"])).backward()
             with torch.no_grad():
                 for p in model.parameters():
-                    p -= lr * p.grad  # type: ignore[operator]
+                    p.sub_(lr * p.grad)
     for name, value in state(tmp_path / "run")["model"].items():
         torch.testing.assert_close(value, model.state_dict()[name])
     x, y, z = problem.data["test"]

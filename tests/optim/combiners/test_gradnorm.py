@@ -61,7 +61,7 @@ def test_as_the_paper_over_ten_steps(through: str, alpha: float) -> None:
             w.grad = slope
         adam.step()
         with torch.no_grad():
-            scale = 3 / torch.stack(weights).sum()
+            scale = 3 / torch.stack([*weights]).sum()
             for w in weights:
                 w.mul_(scale)
         np.testing.assert_allclose([gradnorm.learnt[t] for t in TASKS], [w.item() for w in weights], rtol=1e-9)
@@ -96,7 +96,11 @@ def test_which_layer() -> None:
     for absent in ((), ("a", "b")):  # known to be shared also where one task is alone
         losses = {task: loss for task, loss in problem.losses(absent).items() if loss is not None}
         reached = gradnorm._reached(losses, problem.parameters, problem.parameters)
-        (layer,) = gradnorm._layer(problem.parameters, "c", lambda reached=reached: reached)
+
+        def reaches(found: Any = reached) -> Any:
+            return found
+
+        (layer,) = gradnorm._layer(problem.parameters, "c", reaches)
         assert layer is problem.net.trunk[2].weight
     found = []
     for given in ([problem.net.trunk[0].weight], problem.net.trunk[0].parameters, None):

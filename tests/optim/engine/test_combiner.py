@@ -49,12 +49,12 @@ def _one_thread() -> None:
     torch.manual_seed(0)
 
 
-def plainly(losses: dict[str, Tensor], parameters: list[Tensor]) -> list[Tensor | None]:
+def plainly(losses: dict[str, Tensor], parameters: Sequence[Tensor]) -> list[Tensor | None]:
     total = torch.stack([float(FACTORS[TASKS.index(task)]) * loss for task, loss in losses.items()]).sum()
     return list(torch.autograd.grad(total, parameters, retain_graph=True, allow_unused=True))
 
 
-def compare(parameters: list[Tensor], expected: list[Tensor | None]) -> None:
+def compare(parameters: Sequence[Tensor], expected: list[Tensor | None]) -> None:
     for p, truth in zip(parameters, expected, strict=True):
         assert (p.grad is None) == (truth is None)
         if p.grad is not None and truth is not None:
@@ -132,7 +132,7 @@ def test_an_absent_task_adds_nothing() -> None:
 
 def test_one_task_s_parameters_are_fed_its_plain_gradient_unless_the_method_says_otherwise() -> None:
     class Plain(Fixed):
-        heads = "plain"
+        heads = "plain"  # type: ignore[assignment]
 
     for combiner, factor in ((Plain(), 1.0), (Fixed(), 2.0)):
         w, head = torch.ones(1, requires_grad=True), torch.ones(1, requires_grad=True)

@@ -10,9 +10,11 @@ import torch
 from optim.problems import Problem, flat_grad
 from optim.recipes import ALL, make
 from torch import Tensor
+from torch.optim import Optimizer
 
 from dominance.optim import GradDrop, LossWeighting, MoCoGrad, TaskGradients
 from dominance.optim.engine.listeners import listeners
+from dominance.optim.engine.places import Loss
 
 torch.set_num_threads(1)
 
@@ -35,7 +37,7 @@ class Told:
 
     def weighted(
         self,
-        losses: Mapping[str, Tensor],
+        losses: Mapping[str, Loss],
         weights: Mapping[str, float],
         beside: Mapping[str, float],
         trunk: Sequence[Tensor],
@@ -45,6 +47,9 @@ class Told:
 
     def effective(self, gradients: TaskGradients, weights: Mapping[str, float] | None) -> None:
         self.gradients = gradients
+
+    def updates(self, optimizer: Optimizer, parameters: Sequence[Tensor], task: str, updates: Sequence[Tensor]) -> None:
+        pass
 
 
 @contextmanager

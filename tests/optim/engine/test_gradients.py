@@ -27,7 +27,7 @@ def _one_thread() -> None:
     torch.manual_seed(0)
 
 
-def plainly(losses: dict[str, Tensor], parameters: list[Tensor]) -> list[list[Tensor | None]]:
+def plainly(losses: dict[str, Tensor], parameters: Sequence[Tensor]) -> list[list[Tensor | None]]:
     return [
         list(torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)) for loss in losses.values()
     ]

@@ -21,7 +21,7 @@ class Doubling(Weighting):
     """1, 2, 3 ..."""
 
     def weights(self, gram: Matrix, losses: Matrix, tasks: Sequence[str]) -> Matrix:
-        return 1.0 + np.arange(len(tasks))
+        return np.arange(1, len(tasks) + 1, dtype=np.float64)
 
 
 class Mixing(Combiner):

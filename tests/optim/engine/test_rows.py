@@ -202,10 +202,10 @@ def test_numbers_whose_squares_float32_cannot_hold(factors: tuple[float, ...]) -
     rows = [[None if g is None else g * f for g in row] for row, f in zip(gradients.rows, factors, strict=True)]
     exact = [[None if g is None else g.double() for g in row] for row in rows]
     np.testing.assert_allclose(gram_matrix(rows), gram_matrix(exact), rtol=1e-4)
-    with_zero = [*rows, [None] * len(SHAPES), [torch.zeros(shape) for shape in SHAPES]]
+    with_zero: list[Row] = [*rows, [None] * len(SHAPES), [torch.zeros(shape) for shape in SHAPES]]
     np.testing.assert_allclose(gram_matrix(with_zero)[:3, :3], gram_matrix(exact), rtol=1e-4)
     assert not gram_matrix(with_zero)[3:].any()
-    broken = [*rows, [torch.full(shape, torch.inf) for shape in SHAPES]]
+    broken: list[Row] = [*rows, [torch.full(shape, torch.inf) for shape in SHAPES]]
     assert not np.isfinite(gram_matrix(broken)[3, 3])
     assert np.isfinite(np.diagonal(gram_matrix(broken))[:3]).all()
 

@@ -122,6 +122,9 @@ class Told:
     def effective(self, gradients: TaskGradients, weights: Mapping[str, float] | None) -> None:
         self.gradients, self.weights = gradients, weights
 
+    def updates(self, *_: object) -> None:
+        pass
+
 
 def test_listeners_are_told_of_what_lies_in_grad() -> None:
     for name in ("PCGrad", "IMTLG", "MoCoGrad"):

@@ -364,6 +364,8 @@ def test_what_is_not_supported_says_so() -> None:
         AdaTaskAdam([torch.ones(2, dtype=torch.complex64, requires_grad=True)])
     table = nn.Embedding(3, 2, sparse=True)
     sparse = AdaTaskAdam(table.parameters())
-    row: list[Tensor | None] = [torch.sparse_coo_tensor([[1]], [[1.0, 1.0]], (3, 2), check_invariants=True)]
+    row: list[Tensor | None] = [
+        torch.sparse_coo_tensor(torch.tensor([[1]]), [[1.0, 1.0]], (3, 2), check_invariants=True)
+    ]
     with pytest.raises(TypeError, match="sparse=False"):
         sparse.step(TaskGradients(("a",), (table.weight,), [row], (torch.tensor(0.0),), (False,)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from dominance.optim.optimizers.adatask import AdaTaskOptimizer
 torch.set_num_threads(1)
 
 LR, B1, B2, ALPHA, LR_DECAY, START, EPS = 0.01, 0.8, 0.9, 0.95, 0.1, 0.3, 1e-3
-MAKE: dict[str, tuple[type[AdaTaskOptimizer], dict[str, Any]]] = {
+MAKE: dict[str, tuple[Callable[..., AdaTaskOptimizer], dict[str, Any]]] = {
     "adam": (AdaTaskAdam, {"betas": (B1, B2)}),
     "amsgrad": (AdaTaskAdam, {"betas": (B1, B2), "amsgrad": True}),
     "adamw": (AdaTaskAdam, {"betas": (B1, B2), "decoupled_weight_decay": True}),
@@ -119,7 +120,7 @@ def test_the_order_of_the_tasks_does_not_matter(base: str, granularity: Any) -> 
         for _ in range(20):
             optimizer.step(stream.rows(order))
         results.append(stream.values())
-    np.testing.assert_allclose(*results, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize("base", ["adam", "amsgrad", "rmsprop", "adagrad"])
@@ -136,7 +137,7 @@ def test_multiplying_one_loss_by_a_thousand_changes_nothing(base: str) -> None:
         for _ in range(20):
             optimizer.step(stream.rows(factors={"b": factor}))
         results.append(stream.values())
-    np.testing.assert_allclose(*results, rtol=1e-11)
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-11)
 
 
 class Sums:
@@ -183,7 +184,7 @@ def test_the_announced_updates_are_the_step_and_announcing_changes_no_bit(base: 
                     announced = announced - np.where(moved, optimizer.param_groups[0]["lr"] * 0.1 * before, 0)
                 np.testing.assert_allclose(stream.values() - before, announced, rtol=1e-4, atol=1e-6)
         ends.append(stream.values())
-    np.testing.assert_array_equal(*ends)
+    np.testing.assert_array_equal(ends[0], ends[1])
 
 
 def elements(state: Any) -> int:

@@ -115,6 +115,7 @@ def algorithm_1(
 @pytest.mark.parametrize("base", ["adam", "adagrad", "rmsprop"])
 def test_is_algorithm_1(base: Any, every: int, normalise: bool, manipulation: str, form: Any) -> None:
     stream = Stream()
+    manipulations: dict[str, Clippy | AdaTask | None] = {"clippy": Clippy(), "adatask": AdaTask(), "": None}
     optimizer = PUB(
         stream.named.values(),
         base,
@@ -124,12 +125,13 @@ def test_is_algorithm_1(base: Any, every: int, normalise: bool, manipulation: st
         eps=EPS,
         weight_decay=DECAY,
         every=every,
-        manipulation={"clippy": Clippy(), "adatask": AdaTask(), "": None}[manipulation],
+        manipulation=manipulations[manipulation],
         form=form,
         normalise=normalise,
     )
     theta = [p.detach().numpy().copy() for p in stream.named.values()]
-    seen, shared = [], ()
+    seen: list[Any] = []
+    shared: tuple[bool, ...] = ()
     for step in range(24):
         gradients = stream.rows(PRESENT[step % len(PRESENT)], common=COMMON)
         shared = gradients.shared
@@ -251,7 +253,8 @@ def test_alpha_is_solved_every_few_steps_and_for_a_new_task() -> None:
     p = torch.ones(3, dtype=torch.float64, requires_grad=True)
     optimizer = PUB([p], every=10)
     generator = torch.Generator().manual_seed(0)
-    changes, last = [], {}
+    changes: list[Any] = []
+    last: dict[str, float] = {}
     for step in range(25):
         gs = [(torch.rand(3, generator=generator, dtype=torch.float64) + 0.5).tolist() for _ in range(3)]
         optimizer.step(one_step(p, *gs[: 3 if step == 15 else 2]))
@@ -288,7 +291,7 @@ def test_the_announced_updates_are_the_step_and_announcing_changes_no_bit() -> N
         finally:
             listeners.clear()
         ends.append(stream.values())
-    np.testing.assert_array_equal(*ends)
+    np.testing.assert_array_equal(ends[0], ends[1])
 
 
 @pytest.mark.parametrize("manipulation", [None, AdaTask(), Clippy()])

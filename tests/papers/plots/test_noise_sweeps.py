@@ -42,7 +42,7 @@ def test_the_interval_is_over_runs_and_of_one_run_over_the_draws():
 def test_two_sweeps_each_in_order_for_both_tasks_and_the_control():
     plot = plot_noise_sweeps(result(), owner="B", backend="none")
     assert len(plot.axes) == 2
-    for axes, x in zip(plot.axes, ([0.01, 0.05], [1, 5, 20]), strict=True):
+    for axes, x in zip(plot.axes, ([0.01, 0.05], [1.0, 5.0, 20.0]), strict=True):
         lines = [call for call in axes.called("line") if not call["marker"]]
         assert len(lines) == 4
         for line in lines:

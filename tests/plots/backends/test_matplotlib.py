@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any, cast
 
 import matplotlib
 import numpy as np
@@ -18,7 +19,7 @@ from dominance.plots.rau_buckets import plot_rau_buckets
 
 @pytest.fixture
 def odd_settings():
-    odd = {
+    odd: dict[Any, Any] = {
         "font.size": 30.0,
         "axes.facecolor": "black",
         "text.usetex": True,
@@ -58,7 +59,7 @@ def test_the_width_of_words_is_what_matplotlib_draws():
     figure.dpi = 600  # on a coarser grid glyphs are widened to whole pixels
     for words in ("reconstruction", "encoder.layers.10", "WWWWiiii", "(80, 100] %"):
         text = figure.text(0, 0, words, fontsize=9, fontfamily="DejaVu Sans")
-        drawn = text.get_window_extent(figure.canvas.get_renderer()).width / figure.dpi
+        drawn = text.get_window_extent(cast(Any, figure.canvas).get_renderer()).width / figure.dpi
         assert matplotlib_.text_width(words, 9.0) == pytest.approx(drawn, rel=0.02, abs=0.01)
 
 

@@ -202,7 +202,7 @@ def test_losses_that_are_as_many_as_the_batch_are_no_examples(tmp_path: Path) ->
     """Three columns, averaged over a batch of three, are a vector of three too."""
 
     def program() -> None:
-        batches = DataLoader(data(), 3)  # type: ignore[arg-type]
+        batches: DataLoader[Any] = DataLoader(data(), 3)  # type: ignore[arg-type]
         train(network(), lambda: iter(batches), lambda net, b: (net(b["x"]) - 1).square().mean(0).sum())
 
     run = recorded(tmp_path / "run", program, "lang")

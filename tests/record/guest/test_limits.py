@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -220,7 +220,7 @@ def test_what_a_function_scales_in_place_is_put_back() -> None:
 
 def test_a_compiled_pass_that_gives_its_buffers_away() -> None:
     class Compiled(torch.autograd.Function):
-        metadata = SimpleNamespace(bw_donated_idxs=[0])
+        metadata = cast(Any, SimpleNamespace(bw_donated_idxs=[0]))
 
         @staticmethod
         def forward(ctx, x):

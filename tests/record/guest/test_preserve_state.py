@@ -6,7 +6,7 @@ import random
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def ours(request: pytest.FixtureRequest) -> Callable[..., None]:
 
 def test_random_states(ours: Callable[..., None]) -> None:
     def states() -> list[Any]:
-        legacy = np.random.get_state()
+        legacy: Any = np.random.get_state()
         return [torch.get_rng_state().tolist(), random.getstate(), [legacy[1].tolist(), *legacy[2:]]]
 
     np.random.standard_normal()  # leaves the second number of a pair in the state
@@ -87,6 +87,7 @@ class Counting(nn.Module):
         self.inner = nn.Linear(2, 2)
         self.calls = 0
         self.last: Tensor | None = None
+        self.average: Tensor
         self.register_buffer("average", torch.zeros(2))
         self.register_buffer("nothing", None)
         self.register_buffer("expanded", torch.zeros(1).expand(3))
@@ -141,6 +142,7 @@ class Scriptable(nn.Module):
         super().__init__()
         self.count = 0
         self.norm = nn.BatchNorm1d(2)
+        self.average: Tensor
         self.register_buffer("average", torch.zeros(2))
 
     def forward(self, x):
@@ -193,7 +195,7 @@ class Retained:
 def test_each_piece_is_put_back_whatever_becomes_of_the_others(error: BaseException, raised: type) -> None:
     """An interrupt comes after all are."""
     net = nn.Sequential(nn.BatchNorm1d(2), Logging())
-    statistics, state = net[0].running_mean.clone(), np.random.get_state()
+    statistics, state = net[0].running_mean.clone(), cast(Any, np.random.get_state())
     retained: Any = Retained(error)
 
     def disturb() -> None:
@@ -206,7 +208,7 @@ def test_each_piece_is_put_back_whatever_becomes_of_the_others(error: BaseExcept
         disturb()
     assert net[1].seen == []
     assert torch.equal(net[0].running_mean, statistics)
-    assert np.array_equal(np.random.get_state()[1], state[1])
+    assert np.array_equal(cast(Any, np.random.get_state())[1], state[1])
     if raised is RecordingFailed:
         assert "a retained gradient (AttributeError: no) could not be put back" in str(caught.value)
     else:

@@ -144,9 +144,14 @@ def test_every_forward_draws_the_same_mask_and_leaves_no_trace() -> None:
 
 def test_bad_losses() -> None:
     model = Quadratics(0)
-    for wrong in (None, {"a": model.theta.sum()}, {"a": 1.0, "b": 2.0}, {"a": model.theta, "b": model.theta}):
+    wrongs: list[Any] = [None, {"a": model.theta.sum()}, {"a": 1.0, "b": 2.0}, {"a": model.theta, "b": model.theta}]
+    for wrong in wrongs:
+
+        def losses(_: Any, found: Any = wrong) -> Any:
+            return found
+
         with pytest.raises(ProbeFailed, match="scalar tensor for each of two tasks"):
-            lookahead(model, lambda _, wrong=wrong: wrong, lr=0.1)
+            lookahead(model, losses, lr=0.1)
     with pytest.raises(BadOption, match="lr or optimizer"):
         lookahead(model, model.losses)
     with pytest.raises(BadOption, match="lr or optimizer"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from record.rules.scalar import assert_equal, recorded_parts, worked
@@ -20,5 +21,5 @@ def test_by_hand() -> None:
         seen["a"] = rho * seen["a"] + (1 - rho) * (rate * u) ** 2
         return {part: -lr * rate * value for part, value in inputs.items()}
 
-    options = {"lr": lr, "rho": rho, "eps": eps, "weight_decay": decay}
+    options: dict[str, Any] = {"lr": lr, "rho": rho, "eps": eps, "weight_decay": decay}
     assert_equal(recorded_parts(lambda p: torch.optim.Adadelta(p, **options)), worked(step))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from record.rules.scalar import assert_equal, recorded_parts, worked
@@ -22,7 +24,7 @@ def test_by_hand() -> None:
         clip = max(1.0, abs(g / below) / d)
         return {**{task: -alpha * x / below / clip for task, x in gradients.items()}, "decay": -lr * decay * theta}
 
-    options = {"lr": lr, "eps": (eps1, eps2), "d": d, "weight_decay": decay, "beta2_decay": exponent}
+    options: dict[str, Any] = {"lr": lr, "eps": (eps1, eps2), "d": d, "weight_decay": decay, "beta2_decay": exponent}
     assert_equal(recorded_parts(lambda p: torch.optim.Adafactor(p, **options)), worked(step))
 
 

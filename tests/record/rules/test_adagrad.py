@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from record.rules.scalar import assert_equal, recorded_parts, worked
@@ -18,5 +19,11 @@ def test_by_hand() -> None:
         rate = lr / (1 + (t - 1) * lr_decay)
         return {part: -rate * u / (math.sqrt(seen["sum"]) + eps) for part, u in inputs.items()}
 
-    options = {"lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": decay, "initial_accumulator_value": start}
+    options: dict[str, Any] = {
+        "lr": lr,
+        "lr_decay": lr_decay,
+        "eps": eps,
+        "weight_decay": decay,
+        "initial_accumulator_value": start,
+    }
     assert_equal(recorded_parts(lambda p: torch.optim.Adagrad(p, **options)), worked(step))

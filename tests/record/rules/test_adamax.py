@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from record.rules.scalar import assert_equal, recorded_parts, worked
 
@@ -18,5 +20,5 @@ def test_by_hand() -> None:
             m[part] = beta1 * m[part] + (1 - beta1) * u
         return {part: -lr / (1 - beta1**t) * value / seen["norm"] for part, value in m.items()}
 
-    options = {"lr": lr, "betas": (beta1, beta2), "eps": eps, "weight_decay": decay}
+    options: dict[str, Any] = {"lr": lr, "betas": (beta1, beta2), "eps": eps, "weight_decay": decay}
     assert_equal(recorded_parts(lambda p: torch.optim.Adamax(p, **options)), worked(step))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from record.rules.scalar import assert_equal, recorded_parts, worked
 
@@ -14,5 +16,5 @@ def test_by_hand() -> None:
         eta = torch.tensor(lr / (1 + lambd * lr * (t - 1)) ** alpha if t > 1 else lr).item()
         return {**{task: -eta * g for task, g in gradients.items()}, "decay": -eta * (decay + lambd) * theta}
 
-    options = {"lr": lr, "lambd": lambd, "alpha": alpha, "weight_decay": decay}
+    options: dict[str, Any] = {"lr": lr, "lambd": lambd, "alpha": alpha, "weight_decay": decay}
     assert_equal(recorded_parts(lambda p: torch.optim.ASGD(p, **options)), worked(step))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -13,17 +14,25 @@ from dominance.record.split.splits import GradientSplit
 
 torch.set_num_threads(1)
 LR, B1, B2, EPS, REL, ABS = 0.5, 0.9, 0.99, 1e-3, 0.2, 0.05
+GRADIENTS: list[dict[str, list[float]]] = [{"a": [2, 1], "b": [-0.5, 0.1]}, {"a": [-0.1, 3], "b": [0.3, 0]}]
 
 
 @pytest.mark.parametrize("decoupled", [False, True])
 @pytest.mark.parametrize("decay", [0.0, 0.2])
 def test_two_tasks_for_three_steps(decay: float, decoupled: bool) -> None:
     p = torch.tensor([1.5, -0.1], dtype=torch.float64, requires_grad=True)
-    options = {"lr": LR, "betas": (B1, B2), "eps": EPS, "weight_decay": decay, "lambda_rel": REL, "lambda_abs": ABS}
+    options: dict[str, Any] = {
+        "lr": LR,
+        "betas": (B1, B2),
+        "eps": EPS,
+        "weight_decay": decay,
+        "lambda_rel": REL,
+        "lambda_abs": ABS,
+    }
     attributor = Attributor(Clippy([p], decoupled_weight_decay=decoupled, **options))
     theta, v, clipped = [1.5, -0.1], [0.0, 0.0], 0
     m = {part: [0.0, 0.0] for part in ("a", "b", "decay")}
-    for t, gradients in enumerate([{"a": [2, 1], "b": [-0.5, 0.1]}, {"a": [-0.1, 3], "b": [0.3, 0]}], start=1):
+    for t, gradients in enumerate(GRADIENTS, start=1):
         coupled = [0.0 if decoupled else decay * x for x in theta]
         for part, g in {**gradients, "decay": coupled}.items():
             m[part] = [B1 * before + (1 - B1) * new for before, new in zip(m[part], g, strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -30,7 +31,13 @@ def test_by_hand(decoupled: bool) -> None:
             parts[part] = -lr * (ahead + (1 - mu(t)) * u / (1 - seen["product"])) / root
         return {**parts, "decay": -lr * decay * theta} if decoupled else parts
 
-    options = {"lr": lr, "betas": (beta1, beta2), "eps": eps, "weight_decay": decay, "momentum_decay": psi}
+    options: dict[str, Any] = {
+        "lr": lr,
+        "betas": (beta1, beta2),
+        "eps": eps,
+        "weight_decay": decay,
+        "momentum_decay": psi,
+    }
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)  # the product of the mu is kept in the default dtype
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ def test_plain_momentum_while_the_average_is_short(beta2: float) -> None:
             m[part] = beta1 * m[part] + (1 - beta1) * u
         return {part: -lr / (1 - beta1**t) * value for part, value in m.items()}
 
-    options = {"lr": lr, "betas": (beta1, beta2), "weight_decay": decay}
+    options: dict[str, Any] = {"lr": lr, "betas": (beta1, beta2), "weight_decay": decay}
     assert_equal(recorded_parts(lambda p: torch.optim.RAdam(p, **options)), worked(step))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -26,5 +27,12 @@ def test_by_hand(centered: bool, momentum: float) -> None:
             buffer[part] = momentum * buffer[part] + value / root
         return {part: -lr * value for part, value in buffer.items()}
 
-    options = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": decay, "momentum": momentum, "centered": centered}
+    options: dict[str, Any] = {
+        "lr": lr,
+        "alpha": alpha,
+        "eps": eps,
+        "weight_decay": decay,
+        "momentum": momentum,
+        "centered": centered,
+    }
     assert_equal(recorded_parts(lambda p: torch.optim.RMSprop(p, **options)), worked(step))

@@ -78,10 +78,10 @@ def test_tasks_of_a_burst_are_worth_what_they_did_in_the_burst(case: Case) -> No
                 p.grad = p.grad.to_sparse(1)
         attributor.before_step(problem.parameters.values())
         attributor.optimizer.step()
-        for split in attributor.after_step(gradients).values():
-            assert set(split.tasks) == {"a"}
-            assert split.unattributed is not None
-            assert gap(split) <= 1e-10
+        for step in attributor.after_step(gradients).values():
+            assert set(step.tasks) == {"a"}
+            assert step.unattributed is not None
+            assert gap(step) <= 1e-10
 
 
 @ALL

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def two_tasks() -> tuple[Ledger, Tensor]:
     return ledger, p
 
 
-def parts(split: object) -> dict[str, list[float]]:
+def parts(split: Any) -> dict[str, list[float]]:
     return {name: g.tolist() for name, g in split.tasks.items()}
 
 
@@ -502,7 +503,7 @@ def test_half_and_sparse_gradients() -> None:
     p = torch.zeros(2, 2, dtype=torch.bfloat16, requires_grad=True)
     p.grad = torch.ones(2, 2, dtype=torch.bfloat16)
     q = leaf(0, 0)
-    q.grad = torch.sparse_coo_tensor([[1]], [3.0], (2,), check_invariants=True).coalesce()
+    q.grad = torch.sparse_coo_tensor(torch.tensor([[1]]), [3.0], (2,), check_invariants=True).coalesce()
     ledger = Ledger()
     ledger.enter(call("loss", {"a": {p: torch.ones(2, 2), q: torch.tensor([0.0, 3.0])}}), [p, q])
     found = fed(ledger, [p, q])

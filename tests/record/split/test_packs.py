@@ -43,7 +43,7 @@ def fed(
     model: nn.Module, step: int, generator: torch.Generator, *, overflow: int | None
 ) -> dict[Tensor, GradientSplit]:
     """Gradients of two tasks, of which b does not reach the last parameter, and the first has a residual at times."""
-    splits = {}
+    splits: dict[Tensor, GradientSplit] = {}
     *others, last = model.parameters()
     for p in model.parameters():
         tasks = {name: torch.randn(p.shape, generator=generator) for name in ("a", "b")}
@@ -64,7 +64,7 @@ def steps(
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 5), nn.LayerNorm(5), nn.Linear(5, 2))
-    position = {p: i for i, p in enumerate(model.parameters())}
+    position: dict[Tensor, int] = {p: i for i, p in enumerate(model.parameters())}
     optimizer = OPTIMIZERS[kind](model.parameters())
     attributor = Attributor(optimizer)
     found = []
@@ -124,7 +124,7 @@ def test_a_step_by_zero_divided_by_zero_is_of_no_task_that_was_not_there() -> No
     weight.grad, bias.grad = torch.ones(2, 2), torch.tensor([0.0, 1.0])
     attributor.before_step([weight, bias])
     optimizer.step()
-    gradients = {
+    gradients: dict[Tensor, GradientSplit] = {
         weight: GradientSplit({"a": torch.ones(2, 2)}, total=weight.grad),
         bias: GradientSplit({"b": bias.grad.clone()}, total=bias.grad),
     }
@@ -145,7 +145,7 @@ def test_large_parameters_and_other_formats_are_split_by_themselves(other: str) 
         p.grad = torch.ones_like(p)
     attributor.before_step(held)
     optimizer.step()
-    gradients = {p: GradientSplit({"a": torch.ones_like(p)}, total=p.grad) for p in held}
+    gradients: dict[Tensor, GradientSplit] = {p: GradientSplit({"a": torch.ones_like(p)}, total=p.grad) for p in held}
     (packed,) = attributor.packed(gradients, set(held))
     assert packed.pack.members == tuple(held[1:])
     assert [p is held[0] for p, _ in attributor.splits(gradients)] == [True]

@@ -1,5 +1,7 @@
 """Inner products of a tile, in float32 where that is good enough and in float64 where it is not."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -52,12 +54,13 @@ def test_zeros_and_nan_are_what_they_are() -> None:
 
 def test_products_do_not_follow_what_the_script_asked_of_its_own() -> None:
     tensors = randoms(TILE, 3)
-    torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+    asked: Any = torch.backends.mkldnn
+    asked.matmul.fp32_precision = "bf16"
     try:
         assert not single_precision()
         gram, _ = Products().of(tensors)
     finally:
-        torch.backends.mkldnn.matmul.fp32_precision = "none"
+        asked.matmul.fp32_precision = "none"
     with torch.autocast("cpu", torch.bfloat16):
         other, _ = Products().of(tensors)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -77,12 +78,13 @@ def test_rows_are_the_same_to_rounding(name: str, size: int) -> None:
 
     assert pieces == -(-size // TILE)
     for one, other in zip(whole, tiled, strict=True):
-        for path, value in one.values.items():
+        values: dict[str, Any] = other.values
+        for path, value in cast(dict[str, Any], one.values).items():
             if path.startswith(("gradient/", "update/", "closure")):
-                np.testing.assert_array_equal(other.values[path], value, err_msg=path)
+                np.testing.assert_array_equal(values[path], value, err_msg=path)
             elif path.startswith("layer/"):
                 scale = np.nanmax(np.abs(value))
-                np.testing.assert_allclose(other.values[path], value, rtol=1e-6, atol=1e-7 * scale, err_msg=path)
+                np.testing.assert_allclose(values[path], value, rtol=1e-6, atol=1e-7 * scale, err_msg=path)
 
 
 def test_a_tile_says_its_place() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -157,7 +158,7 @@ def cross_entropy(out: Tensor, seed: int) -> Tensor:
 
 
 def recorded(
-    path: Path, net: nn.Module, batches: list[tuple[Tensor, object]], loss_of: Callable[[Tensor, int], Tensor]
+    path: Path, net: nn.Module, batches: Iterable[tuple[Tensor, Any]], loss_of: Callable[[Tensor, int], Tensor]
 ):
     """One step of these micro-batches, each with its ids."""
     optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr=1e-3)
@@ -327,7 +328,7 @@ def test_classes_and_what_is_of_none(tmp_path: Path) -> None:
 
 def test_groups_of_one_loss_beside_another(tmp_path: Path) -> None:
     """Groups bear the name of their loss; the other loss is whole, and a regulariser is no task."""
-    net = made("perceptron")
+    net: Any = made("perceptron")
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     x = KINDS["perceptron"].inputs(0)
     with Recorder(tmp_path / "run", net, optimizer, exact=True):
@@ -348,7 +349,7 @@ def test_groups_of_one_loss_beside_another(tmp_path: Path) -> None:
 
 
 def test_a_group_that_a_batch_lacks(tmp_path: Path) -> None:
-    net = made("perceptron")
+    net: Any = made("perceptron")
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     with Recorder(tmp_path / "run", net, optimizer, exact=True):
         for ids in (IDS, ["de"] * BATCH):
@@ -434,7 +435,7 @@ def test_rewards_of_a_policy(tmp_path: Path) -> None:
         (-advantage * net(x).log_softmax(1)[torch.arange(BATCH), action]).mean().backward()
         return torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None]).numpy()
 
-    net = made("perceptron")
+    net: Any = made("perceptron")
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     with Recorder(tmp_path / "run", net, optimizer, exact=True):
         chosen = net(x).log_softmax(1)[torch.arange(BATCH), action]

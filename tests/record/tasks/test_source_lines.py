@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 from torch._C import is_anomaly_check_nan_enabled, is_anomaly_enabled, set_anomaly_enabled
 
 from dominance.record.tasks.source_lines import SourceLines
@@ -29,8 +29,8 @@ def seen() -> tuple[bool, bool]:
 
 
 def has_line() -> bool:
-    loss: Tensor = torch.ones(1, requires_grad=True) * 2
-    return "traceback_" in loss.grad_fn.metadata
+    node: Any = (torch.ones(1, requires_grad=True) * 2).grad_fn
+    return "traceback_" in node.metadata
 
 
 def test_lines_are_kept_and_the_script_does_not_see_it() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -104,7 +105,7 @@ def test_statistics_of_a_layer_of_two_parameters() -> None:
     }
     np.testing.assert_allclose(total, [want[s] for s in TOTAL_STATISTICS], rtol=1e-9)
     assert (made.values["layer/total"][1] == 0).all(), "the other layer"
-    np.testing.assert_allclose(made.values["learning_rate/value"], [0.2, np.nan])
+    np.testing.assert_allclose(cast(Any, made.values["learning_rate/value"]), [0.2, np.nan])
 
 
 def test_kept_coordinates() -> None:
@@ -115,14 +116,14 @@ def test_kept_coordinates() -> None:
         for path, tp, tq in (("gradient/gradient", p, q), ("update/update", sp, sq)):
             want = [*tp.tasks[name].flatten()[[1, 4]].tolist(), *tq.tasks[name].tolist(), 0, 0, 0]
             assert made.values[path][k].tolist() == want
-    for path, tp, tq in (
+    for path, whole_p, whole_q in (
         ("gradient/total", gp, gq),
         ("update/total", sp.total, sq.total),
         ("update/residual", sp.residual, sq.residual),
         ("update/unattributed", sp.unattributed, sq.unattributed),
         ("update/decay", sp.decay, sq.decay),
     ):
-        assert made.values[path].tolist() == [*tp.flatten()[[1, 4]].tolist(), *tq.tolist(), 0, 0, 0]
+        assert made.values[path].tolist() == [*whole_p.flatten()[[1, 4]].tolist(), *whole_q.tolist(), 0, 0, 0]
     assert all(made.values[spec.path].shape == spec.shape for spec in made._shape.layout.arrays())
 
 
@@ -154,7 +155,7 @@ def test_a_step_that_is_not_split_additively() -> None:
     statistics = made.values["layer/task"][:, :, TASK_STATISTICS.index("update_sq")]
     assert np.isnan(statistics).tolist() == [[True, True], [False, False]]
     assert made.values["update/solo"][1, :2].tolist() == step.solo["b"].flatten()[[1, 4]].tolist()
-    solo = made.values["layer/task"][:, 1, TASK_STATISTICS.index("solo_sq")]
+    solo: Any = made.values["layer/task"][:, 1, TASK_STATISTICS.index("solo_sq")]
     assert (solo > 0).all()
     assert made.values["closure"] == 1e-7
 
@@ -165,7 +166,7 @@ def test_losses() -> None:
     np.testing.assert_array_equal(made.values["loss/loss"], [1, 2, np.nan])
     np.testing.assert_array_equal(made.values["loss/weight"], [np.nan, 0.5, np.nan])
     assert made.values["loss/total"] == 3
-    assert (made.values["step"], made.values["epoch"], made.values["skipped"]) == (7, 2, 0)
+    assert [made.values[name].item() for name in ("step", "epoch", "skipped")] == [7, 2, 0]
 
 
 def test_a_skipped_step() -> None:

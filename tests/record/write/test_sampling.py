@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def test_counts_order_and_weights(strata: list[Stratum], total: int, seed: int) 
         assert (np.diff(index) > 0).all(), "sorted, and none twice"
         assert ((index >= 0) & (index < size)).all()
         np.testing.assert_allclose(sample.weight[sample.parameter == p].sum(), size)
-    assert (sample.parameter.dtype, sample.index.dtype, sample.weight.dtype) == (np.int32, np.int64, np.float64)
+    assert [each.dtype for each in (sample.parameter, sample.index, sample.weight)] == ["int32", "int64", "float64"]
 
 
 @settings(max_examples=80, deadline=None)
@@ -67,12 +68,13 @@ def test_the_seed_decides_and_no_global_state_is_touched() -> None:
     torch.manual_seed(1)
     np.random.seed(1)
     random.seed(1)
-    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+    of_numpy: Any = np.random.get_state()
+    before = torch.get_rng_state(), of_numpy[1].copy(), random.getstate()
     first, again, other = (sample_coordinates(strata, 100, seed=seed).index for seed in (0, 0, 1))
     assert (first == again).all()
     assert (first != other).any()
     assert torch.equal(torch.get_rng_state(), before[0])
-    assert (np.random.get_state()[1] == before[1]).all()
+    assert (cast(Any, np.random.get_state())[1] == before[1]).all()
     assert random.getstate() == before[2]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -67,7 +67,7 @@ class Program:
     def reach(self, *tasks: str) -> dict[Tensor, list[str]]:
         """Of a sum of these losses; the head is the last one's."""
         trunk = {p: list(tasks) for p in self.net["trunk"].parameters()}
-        return trunk | {p: [tasks[-1]] for p in self.net["head"].parameters()}
+        return trunk | {cast(Tensor, p): [tasks[-1]] for p in self.net["head"].parameters()}
 
     def lay_out(self, made: Sink, *tasks: str) -> None:
         reach = self.reach(*tasks)
