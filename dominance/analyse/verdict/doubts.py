@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -43,8 +43,8 @@ def doubts(run: xr.DataTree, kept: RunBooks, rows: NDArray[np.int64]) -> list[Fi
     Args:
         rows: the usable recorded steps.
     """
-    found = [_unexplained(kept), _not_closed(kept), _not_finite(kept), _unattributed(kept), _outside(kept)]
-    found += [_state(run, rows), _unrecorded(kept)]
+    found = [_part(kept, "unexplained"), _not_closed(kept), _not_finite(kept)]
+    found += [_part(kept, "unattributed"), _part(kept, "outside"), _state(run, rows), _unrecorded(kept)]
     return [finding for finding in found if finding is not None]
 
 
@@ -142,24 +142,46 @@ _SLIGHT = {
 }
 
 
-def _unexplained(kept: RunBooks) -> Finding | None:
-    share = kept.shares.get("unexplained")
+def _part(kept: RunBooks, name: str) -> Finding | None:
+    """A part of the gradient, the updates or the movement that is no task's, and too large for that."""
+    share = kept.shares.get(name)
     if share is None or not share.grave:
         return None
+    what, text, advice = _PARTS[name]
     return Finding(
-        "unexplained",
-        f"{_when(share)} {_how_much(share)} of the gradient of {_where(share)}, by length, is nobody's: no task's, and"
-        " no regulariser's that has a name. A loss may be missing, or counted twice.",
+        name,
+        f"{_when(share)} {_how_much(share)} of the {what} of {_where(share)}, by length, {text}",
         where=share.layers,
         since=share.first,
         strength=share.typical,
-        meaning="median share, where it is too much, of the gradient, by length",
+        meaning=f"median share, where it is too much, of the {what}, by length",
         evidence=_evidence(share),
-        advice=(
+        advice=advice,
+    )
+
+
+_PARTS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
+    "unexplained": (
+        "gradient",
+        "is nobody's: no task's, and no regulariser's that has a name. A loss may be missing, or counted twice.",
+        (
             "Compare the tasks and weights that `dominance info RUN` lists with the script, and name the losses"
             ' yourself: `dominance.observe({"name": loss, ...})` before `backward()`.',
         ),
-    )
+    ),
+    "unattributed": (
+        "updates",
+        "is momentum of gradients that nobody saw.",
+        ("Record every step (`--every 1`), or longer bursts (`--burst`).",),
+    ),
+    "outside": (
+        "movement",
+        "happens outside the optimizer's step, and is no task's: a pull towards slow weights, a clamp, weights swapped"
+        " or loaded.",
+        (),
+    ),
+}
+"""Part -> what it is a part of, what of it is said, and what can be done."""
 
 
 def _not_closed(kept: RunBooks) -> Finding | None:
@@ -197,39 +219,6 @@ def _not_finite(kept: RunBooks) -> Finding | None:
         meaning="share of the recorded steps",
         evidence=dict(kept.not_finite),
         advice=("Look for a root, a logarithm or a division at 0 in that loss, which a mask hides in the sum.",),
-    )
-
-
-def _unattributed(kept: RunBooks) -> Finding | None:
-    share = kept.shares.get("unattributed")
-    if share is None or not share.grave:
-        return None
-    return Finding(
-        "unattributed",
-        f"{_when(share)} {_how_much(share)} of the updates of {_where(share)}, by length, is momentum of gradients that"
-        " nobody saw.",
-        where=share.layers,
-        since=share.first,
-        strength=share.typical,
-        meaning="median share, where it is too much, of the updates, by length",
-        evidence=_evidence(share),
-        advice=("Record every step (`--every 1`), or longer bursts (`--burst`).",),
-    )
-
-
-def _outside(kept: RunBooks) -> Finding | None:
-    share = kept.shares.get("outside")
-    if share is None or not share.grave:
-        return None
-    return Finding(
-        "outside",
-        f"{_when(share)} {_how_much(share)} of the movement of {_where(share)}, by length, happens outside the"
-        " optimizer's step, and is no task's: a pull towards slow weights, a clamp, weights swapped or loaded.",
-        where=share.layers,
-        since=share.first,
-        strength=share.typical,
-        meaning="median share, where it is too much, of the movement, by length",
-        evidence=_evidence(share),
     )
 
 
