@@ -153,7 +153,8 @@ def record(
     refuse_launcher(target, args or [], module=module)
     prepared = prepare(target, module=module)
     path = of_rank(output) if output is not None else default_folder(target, module=module)
-    return RecordedScript(prepared, args or [], path, output is None, options, force, resume, choice, seed_run)
+    first = output if output is not None and path != output else None
+    return RecordedScript(prepared, args or [], path, output is None, options, force, resume, choice, seed_run, first)
 
 
 def recorded(options: RecordOptions) -> list[str]:
@@ -176,6 +177,8 @@ class RecordedScript:
     resume: bool
     choice: Choice | None = None
     seed_run: int = 0
+    first: Path | None = None
+    """The run directory of the first process of a training, where this is another."""
 
     def run(self) -> NoReturn:
         """Run the script under recording and leave the process as the script left.
@@ -199,6 +202,7 @@ class RecordedScript:
             resume=self.resume,
             attrs=self._attributes(),
             beside=None if self.choice is None or self.choice.as_it_is else self._apply,
+            first=None if self.first is None else self.first.absolute(),
         )
         session.check_output()
         session.listen()

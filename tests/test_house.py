@@ -66,6 +66,7 @@ SEEN_BY_ALL = {
     "launch",
     "parameters",
     "patches",
+    "pieces",
 }
 """Of record: files that each of its rooms may import, and that import no room of it."""
 STEP = {

@@ -39,7 +39,7 @@ def begin(run: Recording, inside: StepInProgress | None) -> bool:
         if not run.looks_again(inside):
             return False
         run.ledger.drop_held()
-    if run.ledger.look() and inside is None and not run.step.over:
+    if run.ledger.look() and inside is None and not run.step.over and run.sharing is None:
         skipped(run)
     return run.records
 

@@ -10,11 +10,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from dominance.record import at_hand
-from dominance.record.at_backward import enter_open
+from dominance.record.at_backward import STEPS_WITHIN, enter_open
 from dominance.record.guest.limits import unrecordable
 from dominance.record.kept import NO_PASS, finish, row_of
 from dominance.record.recording import Recording
 from dominance.record.replaced import follow
+from dominance.record.rules.known import known_class
 from dominance.record.said import announce_once
 from dominance.record.split.attribution import Attributor
 from dominance.record.split.fed import Fed, fed
@@ -26,6 +27,9 @@ from dominance.record.split.theta import unmoved
 from dominance.record.step import ClosureRun, StepInProgress, learning_rates
 from dominance.record.write.rows import StepRow
 from dominance.record.write.sampling import DEFAULT_BURST
+
+_BY_ENTRY = {"SGD", "Adam", "AdamW", "NAdam", "RAdam", "Adagrad", "Adadelta", "RMSprop", "Adamax", "ASGD"}
+"""Classes of torch.optim whose step of one number is made of what is known of that number."""
 
 
 def may_step(run: Recording, optimizer: Optimizer) -> bool:
@@ -46,7 +50,7 @@ def before_step(run: Recording, going: StepInProgress, outer: Sequence[StepInPro
     optimizer = going.optimizer
     held = learning_rates(optimizer)
     at_hand.optimizer_steps(run)
-    going.parameters = [p for p in held if p in run.table.named] if len(run.table) else list(held)
+    going.parameters = [p for p in held if p in run.table.named and p.numel()] if len(run.table) else list(held)
     again = id(optimizer) in run.step.stepped or any(p in run.step.moved for p in going.parameters)
     if again and not run.hooks.in_backward and not run.beside(held):
         finish(run)
@@ -55,7 +59,9 @@ def before_step(run: Recording, going: StepInProgress, outer: Sequence[StepInPro
         return
     if run.step.spoiled is None:
         # Before anything of them is read: the memory of a shard may not be there.
-        run.step.spoiled = unrecordable(going.parameters, run.table.modules) or _replaced(run, held)
+        run.step.spoiled = (
+            unrecordable(going.parameters, run.table.modules) or _in_pieces(run, optimizer) or _replaced(run, held)
+        )
     if run.step.spoiled is not None:
         run.steppers.missed(optimizer)
         return
@@ -77,8 +83,17 @@ def before_step(run: Recording, going: StepInProgress, outer: Sequence[StepInPro
     run.copies.fill(going.parameters)
     if not closure:
         going.fed = ClosureRun(run.ledger, run.ledger.read(going.parameters, _grad_scale(optimizer)))
-    if not run.sink.silent:
+    if run.splits_steps:
         attributor.before_step(going.parameters, run.theta.now(going.parameters))
+
+
+def _in_pieces(run: Recording, optimizer: Optimizer) -> str | None:
+    """Why the step of an optimizer cannot be split by what each process has of the parameters; None: it can."""
+    if not run.table.in_pieces:
+        return None
+    if known_class(optimizer) not in _BY_ENTRY or run.options.attribution != "additive":
+        return f"steps of {type(optimizer).__name__} on pieces of the parameters, as of a sharded model, are not split"
+    return STEPS_WITHIN if run.hooks.in_backward else None
 
 
 def _replaced(run: Recording, held: Iterable[Tensor]) -> str | None:
@@ -176,7 +191,7 @@ def _split(run: Recording, optimizer: Optimizer, attributor: Splits, used: Closu
         text = f"steps of {type(optimizer).__name__} are not split: {attributor.note}"
         if run.books.remark(text):
             run.say(f"from step {run.step.number} on, {text}")
-    if not run.sink.silent:
+    if run.splits_steps:
         _enter(row, attributor, found, rates)
     run.ledger.moved(found.parts)
     run.ledger.stepped([*found.totals, *run.copies.stepped(found.totals)])
@@ -207,7 +222,7 @@ def _left_over(run: Recording, going: StepInProgress) -> None:
     found = fed(used.books, totals, run.sink.tasks)
     run.feed(found)
     row = row_of(run, found)
-    if not run.sink.silent:
+    if run.splits_steps:
         rates = learning_rates(going.optimizer)
         for p, total in totals.items():
             still = StepSplit(torch.zeros_like(total), closure=0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dominance.record.ranks.sums import add_up
 from dominance.record.recording import Recording
 from dominance.record.split.fed import Fed, Losses, joined, losses_of, reach_of, tasks_of
 from dominance.record.step import Step
@@ -16,12 +17,17 @@ def finish(run: Recording) -> None:
     step = run.step
     if not step.over:
         return
-    row = step.row
-    if row is not None and step.spoiled is None:
+    row = step.row if step.spoiled is None else None
+    if row is not None:
         _losses(row, joined(step.fed))
         for p, moved, taken in run.theta.outside():
             if row.holds(p):
                 row.outside(p, moved, taken, [one.splits[p] for one in step.fed if p in one.splits])
+    if run.sharing is not None and run.records:
+        without = step.spoiled or (NO_PASS if row is None else None)
+        step.spoiled = add_up(run.sharing, step.number, without, {} if row is None else row.values)
+        row = row if step.spoiled is None else None
+    if row is not None:
         _hand_over(run, row)
         if run.ranks == 1:
             run.spend(run.sink.spent)  # else all hear of it in their next pass

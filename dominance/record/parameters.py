@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dominance.record.frames import variables_of
+from dominance.record.pieces import Piece, leaf_of, meet, piece_of, views
 
 # Modules that put a name of their own in front of every parameter of the model they wrap.
 _WRAPPERS = {
@@ -37,9 +38,11 @@ class Named:
 
 def named_parameters(module: nn.Module, prefix: str = "") -> Iterator[Named]:
     """The parameters of ``module`` by path, each once, without the prefixes of wrappers."""
+    meet(module.modules())
     seen: set[int] = set()
     for path, owner, host in _modules(module, prefix):
-        for name, parameter in owner._parameters.items():
+        for name, held in owner._parameters.items():
+            parameter = None if held is None else piece_of(held)
             if parameter is not None and id(parameter) not in seen:
                 seen.add(id(parameter))
                 yield Named(parameter, f"{path}.{name}" if path else name, path or name, module_class(host))
@@ -107,9 +110,14 @@ class ParameterTable:
     def __len__(self) -> int:
         return len(self.named)
 
+    @property
+    def in_pieces(self) -> bool:
+        """Whether each process has a piece of every parameter."""
+        return any(isinstance(tensor, Piece) for tensor in self.named)
+
     def ids(self) -> set[int]:
-        """The ids of the parameter tensors."""
-        return {id(tensor) for tensor in self.named}
+        """The ids of the parameter tensors, as they lie in a graph."""
+        return {id(leaf_of(tensor)) for tensor in self.named}
 
     def trainable(self) -> list[Tensor]:
         """Parameters that need gradient now: freezing and unfreezing may change them."""
@@ -133,7 +141,7 @@ class ParameterTable:
 
     def linear(self, parameters: Iterable[Tensor]) -> str | None:
         """Path of the linear map whose parameters these are, where there is one."""
-        named = [self.named.get(parameter) for parameter in parameters]
+        named = [self.named.get(piece_of(parameter)) for parameter in parameters]
         paths = {each.layer if each and each.module == "Linear" and each.layer != each.name else None for each in named}
         return paths.pop() if len(paths) == 1 else None
 
@@ -165,6 +173,8 @@ class ParameterTable:
                 modules.append(thing)
             elif issubclass(kind, Optimizer):
                 optimizers.append(thing)
+        meet(modules)
+        optimizers = views(optimizers)
         # First what optimizers hold, in their order; then what the loss reaches besides.
         tensors = [p for opt in optimizers for group in getattr(opt, "param_groups", []) for p in group["params"]]
         held = {id(tensor) for tensor in tensors}

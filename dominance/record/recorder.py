@@ -18,12 +18,13 @@ from dominance.record.evaluation import Evaluation, hear_no_more, listen
 from dominance.record.guest.parallel import of_this_rank
 from dominance.record.metrics import told
 from dominance.record.parameters import ParameterTable
+from dominance.record.pieces import views
 from dominance.record.said import close
 from dominance.record.step_recorder import StepRecorder
 from dominance.record.tasks.named import activate, deactivate
 from dominance.record.write.sink import Sink, note
 from dominance.schema import AFFINITY
-from dominance.store.lock import RunLock, occupied
+from dominance.store.lock import RunLock, left_by_another, occupied
 from dominance.store.metadata import check_told
 
 
@@ -33,8 +34,8 @@ class Recorder:
     Use it as a context manager around the training loop. Tasks are found in the autograd graph of what ``backward()``
     is called on; ``observe`` names them where the graph cannot tell.
 
-    In a training of several processes that ``DistributedDataParallel`` averages, each makes a Recorder with the same
-    path: rank 0 writes the run, of the averaged gradients, and the others nothing.
+    In a training of several processes, under ``DistributedDataParallel`` or ``fully_shard``, each makes a Recorder with
+    the same path: rank 0 writes the run, of the averaged gradients, and the others nothing.
 
     Args:
         path: the run directory, which must not exist unless ``overwrite`` or ``resume`` is given.
@@ -118,8 +119,10 @@ class Recorder:
             attribution=attribution,
         )
         self.path = of_this_rank(Path(path))
-        if occupied(self.path) and not (overwrite or resume):
-            raise RunExists(f"{self.path} exists", fix="give overwrite=True, resume=True, or another path")
+        # Of several processes the one that writes the run ends by it, and the others would wait for it.
+        there = occupied(self.path) or (self.path != Path(path) and left_by_another(Path(path)))
+        if there and not (overwrite or resume):
+            raise RunExists(f"{path} exists", fix="give overwrite=True, resume=True, or another path")
         check_told(attrs or {})
         table = ParameterTable()
         table.add_model(model)
@@ -133,7 +136,7 @@ class Recorder:
             first_step=first_step,
         )
         self._say = (lambda text: None) if quiet else note
-        self._watch = StepRecorder(options, self._sink, table, self._say, list(optimizers))
+        self._watch = StepRecorder(options, self._sink, table, self._say, views(optimizers))
         self._open = False
         self._evaluation: Evaluation | None = None
 
@@ -228,7 +231,7 @@ class Recorder:
     def _close(self, ended: str) -> None:
         deactivate(self._watch)
         hear_no_more(self)
-        self._watch.stop()
+        self._watch.stop(whole=ended == "complete")
         failure = self._watch.failure
         recording = self._watch.recording
         attrs: dict[str, Any] = {}

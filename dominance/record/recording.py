@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from dominance.config import RecordOptions
 from dominance.record.by_hand import ByHand
+from dominance.record.group import Group
 from dominance.record.guest.batches import Batches
 from dominance.record.guest.hooks import Hooks
 from dominance.record.guest.limits import unrecordable
@@ -104,6 +105,8 @@ class Recording:
         """Ids of parameters that an optimizer holds and the run does not know, when that was looked into last."""
         self.ranks = 1
         """Of how many processes the gradients are means."""
+        self.sharing: Group | None = None
+        """The processes, where each has a piece of every parameter: rows are sums over them."""
 
     def _schedule(self, start: int) -> Schedule:
         options = self.options
@@ -118,6 +121,11 @@ class Recording:
     def records_next(self) -> bool:
         """Whether the next one is."""
         return self.schedule.records(self.step.number + 1)
+
+    @property
+    def splits_steps(self) -> bool:
+        """Whether this process works out the parts of a step: another does that writes the run, but of pieces."""
+        return not self.sink.silent or self.sharing is not None
 
     @property
     def begun(self) -> bool:

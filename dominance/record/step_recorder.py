@@ -22,9 +22,12 @@ from dominance.record.guest.batches import Batches
 from dominance.record.guest.hooks import Hooks
 from dominance.record.guest.limits import CannotLook
 from dominance.record.guest.parallel import divides_by_all, of_first, parameters_of, this_rank, uneven
+from dominance.record.guest.sharded import gathered, groups_below, to_be_gathered
 from dominance.record.optimizer_listener import Told
 from dominance.record.parameters import ParameterTable
+from dominance.record.pieces import meet_any, piece_of, refresh, view
 from dominance.record.ranks import by_hand, exchange
+from dominance.record.ranks.shards import Sharded, Shards
 from dominance.record.ranks.talking import Meeting, meeting_for
 from dominance.record.recording import Recording
 from dominance.record.split.passes import Pass
@@ -66,6 +69,8 @@ APART = (
     "process alone, and the processes' weights drift apart; the run is that of rank 0"
 )
 
+ONLY_BACKWARD = "of a sharded model, gradients are known by backward() only: the script takes them otherwise"
+
 OUT_OF_INPUTS = "steps that others take when rank 0 has no inputs left are not recorded"
 
 _ASKS = 3
@@ -105,6 +110,9 @@ class StepRecorder:
         self._asks_left, self._new_models = _ASKS, 1
         self._going: list[StepInProgress] = []
         self._told = Told(self)
+        self._shards = Shards()
+        self._sharded: Sharded | None = None
+        """The model that the pass in progress goes through, where it is sharded."""
         self.method = ""
         """The method that takes the place of the script's backward(); "" where there is none."""
         self.hooks.ranks.joined = self._shadow
@@ -143,15 +151,19 @@ class StepRecorder:
             self.hooks.remove()
             raise
 
-    def stop(self) -> None:
-        """Take the hooks away and hand over the last row."""
+    def stop(self, *, whole: bool = True) -> None:
+        """Take the hooks away and hand over the last row.
+
+        Args:
+            whole: the script has come to its end, and so will the other processes of a training.
+        """
         self._told.stop()
         self._batches.stop()
         self._outputs.stop()
         self.hooks.remove()
         if os.getpid() == self.hooks._pid:
             for recording in self.models.all:
-                self._finish(recording)
+                self._finish_last(recording, whole=whole)
             self.hooks.ranks.close()
         self._lines.end()
 
@@ -177,13 +189,23 @@ class StepRecorder:
             raise SystemExit(2)
 
     @harmless
-    def _finish(self, recording: Recording) -> None:
-        at_hand.finish(recording)
+    def _finish_last(self, recording: Recording, *, whole: bool) -> None:
+        try:
+            if recording.sharing is not None and not whole:
+                raise Lost("the training ended before the processes had put together what each has of it")
+            at_hand.finish(recording)
+        except Lost as error:
+            if recording.step.over:
+                recording.books.missed(str(error), recording.step.number)
+                recording.step.number += 1
 
     @harmless
     def settle(self) -> None:
-        """Between two training steps: hand over the last one's row now, not when the next one begins."""
-        if not self._going:
+        """Between two training steps: hand over the last one's row now, not when the next one begins.
+
+        Nothing is done where that takes all processes: perhaps only this one is asked.
+        """
+        if not self._going and self.recording.sharing is None:
             at_hand.finish(self.recording)
 
     def observe(self, losses: Mapping[str, Tensor]) -> None:
@@ -224,10 +246,13 @@ class StepRecorder:
         self._batches.backward()
         roots = roots_of(outputs, gradients)
         # A walk through the whole graph, made once, and not where nobody asks.
-        reached = functools.cache(lambda: reached_by(roots))
+        reached = functools.cache(lambda: [piece_of(leaf) for leaf in reached_by(roots)])
         some = first_leaves([root.edge[0] for root in roots])
+        meet_any(some)
+        some = [piece_of(leaf) for leaf in some]
         self.models.turn_to(some, reached)
         recording = self.recording
+        refresh(recording.table.named)
         if self._inside is None and at_hand.look(recording):
             self._after_hand()
         self._hand_on([root.edge[0] for root in roots])
@@ -237,15 +262,11 @@ class StepRecorder:
             return self._lines.on
         recording.know(reached)
         only = [tensor for tensor in inputs if isinstance(tensor, Tensor)] if len(inputs) else None
-        ranks, nodes = self.hooks.ranks, [root.edge[0] for root in roots]
+        nodes = [root.edge[0] for root in roots]
         meeting: Meeting | None = None
         try:
-            averaging = ranks.reached(reached)
-            if averaging:
-                ranks.announce(averaging)
-            ranks.before_pass(averages=bool(averaging))
-            group = ranks.known_group(averaging)
-            meeting = None if group is None else meeting_for(nodes, group)
+            group, gathers = self._who_passes(reached)
+            meeting = None if group is None else meeting_for(nodes, group, gathers)
             self.hooks.look(nodes, recording.table.modules)
             if group is None:
                 meeting_for(nodes, None)
@@ -253,7 +274,8 @@ class StepRecorder:
                 meeting.hold(looks=True)
             recording.begin_theta()
             at_hand.begin(recording, reached)
-            at_backward.open_pass(recording, roots, only)
+            with gathered([] if self._sharded is None else self._sharded.groups):
+                at_backward.open_pass(recording, roots, only)
         except CannotLook as limit:
             at_backward.cannot_look(recording, limit.reason)
             if meeting is not None:
@@ -262,6 +284,24 @@ class StepRecorder:
         except Exception as error:  # noqa: BLE001  a graph that was freed, say: then the script's own call fails as well
             return functools.partial(self.fail, error)
         return self._after_backward
+
+    def _who_passes(self, reached: Callable[[], Sequence[Tensor]]) -> tuple[Group | None, str | None]:
+        """The processes that make this pass together, as far as they are known, and what they gather for it.
+
+        Raises:
+            CannotLook: of which nothing can be recorded.
+        """
+        ranks, self._sharded = self.hooks.ranks, None
+        sharded = groups_below(reached(), self.recording.table.modules)
+        if sharded:
+            ranks.before_pass(averages=True)
+            self._sharded = self._shards.begin(ranks, sharded)
+            return self._sharded.group, to_be_gathered(sharded)
+        averaging = ranks.reached(reached)
+        if averaging:
+            ranks.announce(averaging)
+        ranks.before_pass(averages=bool(averaging))
+        return ranks.known_group(averaging), None
 
     def _over_ranks(self, finish: Callable[[], None] | None) -> Callable[[], None] | None:
         """The same, where the pass may average the gradients over processes that then have to take part in it all."""
@@ -301,7 +341,11 @@ class StepRecorder:
         ranks, run = self.hooks.ranks, self.recording
         models = ranks.averaged()
         group = ranks.group_of(models)
-        if group is None:
+        refresh(run.table.named)
+        sharded, self._sharded = self._sharded, None
+        if sharded is not None:
+            at_backward.close_averaged(run, functools.partial(self._shards.over, run, sharded), hooked=False)
+        elif group is None:
             at_backward.close_pass(run)
             if models and run.books.remark(ALONE):
                 run.say(ALONE)
@@ -351,6 +395,8 @@ class StepRecorder:
             return lambda results: self._lines.on()
         try:
             nodes = {root.edge[0] for roots in starts for root in roots}
+            if recording.table.in_pieces:
+                raise CannotLook(ONLY_BACKWARD)
             self.hooks.look(nodes, recording.table.modules)
             meeting_for(nodes, None)
             at_hand.begin(recording, lambda: leaf)
@@ -396,10 +442,12 @@ class StepRecorder:
         self, optimizer: Optimizer, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Callable[..., Any] | None:
         closure = next((a for a in (*args, *kwargs.values()) if callable(a) and not isinstance(a, Tensor)), None)
+        optimizer = view(optimizer)
         held = list(learning_rates(optimizer))
         # A closure makes the first pass of a new model within its optimizer's step.
         self.models.turn_to(held, None if closure is None else lambda: held)
         recording = self.recording
+        refresh(held)
         if recording.ledger:
             self._lines.end()
         if any(going.optimizer is optimizer for going in self._going):
@@ -438,6 +486,7 @@ class StepRecorder:
 
     def after_step(self, optimizer: Optimizer) -> None:
         """Split the step that was taken."""
+        optimizer = view(optimizer)
         going = next((going for going in reversed(self._going) if going.optimizer is optimizer), None)
         if going is None:
             return
@@ -453,6 +502,7 @@ class StepRecorder:
 
     @harmless
     def _after_step(self, going: StepInProgress) -> None:
+        refresh(going.parameters)
         at_step.after_step(self.recording, going)
 
     def _after_hand(self) -> None:

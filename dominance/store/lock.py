@@ -31,6 +31,11 @@ def occupied(path: Path) -> bool:
         raise BadOption(f"{path}: cannot be made or written ({error.strerror})", fix=fix) from None
 
 
+def left_by_another(path: Path) -> bool:
+    """Whether there is something at ``path``, and no recording in progress that writes into it."""
+    return occupied(path) and held(path) is not True
+
+
 def _key(file: Path) -> tuple[int, int] | None:
     try:
         found = os.stat(file, follow_symlinks=False)

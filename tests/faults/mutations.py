@@ -167,6 +167,6 @@ def _of_the_tree(document: Any, rng: Random) -> str:
     elif what == "scaled" and isinstance(value, int | float):
         holder[key] = value * rng.choice([-1, 0, 1000, 10**9])
     else:
-        holder[key] = rng.choice(VALUES)
+        holder[key] = copy.deepcopy(rng.choice(VALUES))
         return f"{where} is {str(holder[key])[:40]!r}"
     return f"{where} {what}"

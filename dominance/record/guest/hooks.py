@@ -30,6 +30,7 @@ from dominance.record.guest.silence import Silence, batched, gathered_by, traced
 from dominance.record.guest.torch_internals import require
 from dominance.record.guest.unseen import unseen
 from dominance.record.patches import replace
+from dominance.record.pieces import leaf_of
 from dominance.record.tasks.graph import Edge, Node, edge_of, leaves
 
 Finish = Callable[[], None]
@@ -348,7 +349,7 @@ class LeafCapture:
         self._accumulators: list[Node] = []
         self._handles: list[RemovableHandle] = []
         for parameter in parameters:
-            edge: Edge = edge_of(parameter)
+            edge: Edge = edge_of(leaf_of(parameter))
             self._accumulators.append(edge[0])
             # The hook must not hold this object: its end takes the hook away.
             self._handles.append(edge[0].register_prehook(functools.partial(_keep, self.gradients, parameter)))

@@ -13,6 +13,8 @@ from torch.autograd.function import BackwardCFunction
 
 from dominance.record.guest.forward_hooks import forward_hooks, may_be_left_out
 from dominance.record.guest.repeatable import Effect, effect, filled, trusted
+from dominance.record.guest.sharded import cannot_gather
+from dominance.record.pieces import groups_of, refusal
 from dominance.record.tasks.graph import ACCUMULATE, Node, walk
 
 
@@ -84,7 +86,9 @@ def _function(node: Any, doubtful: list[Node]) -> None:
 
 def _of_torch(node: Any, function: Any) -> None:
     if function.__module__.startswith("torch.distributed.fsdp."):
-        raise CannotLook(_FSDP2)
+        group = getattr(node, "param_group", None)
+        if (reason := _FSDP2 if group is None else cannot_gather([group])) is not None:
+            raise CannotLook(reason)
     if function.__name__ == "_DDPSink":
         parallel = node.ddp_weakref()
         if parallel is not None and parallel.static_graph and not parallel._static_graph_delay_allreduce_enqueued:
@@ -201,9 +205,13 @@ def unrecordable(parameters: Iterable[Tensor], modules: Iterable[nn.Module] = ()
         parameters: those that the loss reaches, and those that the optimizer steps.
         modules: the models.
     """
-    kinds = {kind.__name__ for module in modules for inner in module.modules() for kind in type(inner).__mro__}
+    inside = [inner for module in modules for inner in module.modules()]
+    kinds = {kind.__name__ for inner in inside for kind in type(inner).__mro__}
     if "FSDPModule" in kinds:
-        return _FSDP2
+        groups = groups_of(inside)
+        reason = refusal([held for group in groups for held in group.fsdp_params]) if groups else _FSDP2
+        if reason is not None:
+            return reason
     if "FullyShardedDataParallel" in kinds:
         return _FSDP1
     return _DTENSOR if any(map(is_dtensor, parameters)) else None

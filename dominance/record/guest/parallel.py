@@ -124,17 +124,22 @@ class Ranks:
         found = {id(known.group): known.group for model in models if (known := self._known.get(model.process_group))}
         return next(iter(found.values())) if len(found) == 1 else None
 
+    def together(self, process_group: Any) -> Group | None:
+        """These processes, where all of them record; asked where all are about to make one pass."""
+        self._announce(process_group)
+        return self._group(process_group, _SOON)
+
     def _announce(self, process_group: Any) -> None:
         known = self._known.setdefault(process_group, _Known())
         if not known.announced and process_group.size() > 1:
             _store(process_group).set(str(process_group.rank()), "records")
             known.announced = True
 
-    def _group(self, process_group: Any) -> Group | None:
+    def _group(self, process_group: Any, wait: float = _HERE) -> Group | None:
         known = self._known.setdefault(process_group, _Known())
         if known.announced and not known.asked:
             known.asked = True
-            known.group = _together(process_group)
+            known.group = _together(process_group, wait)
         return known.group
 
     # Averages that the script makes itself
@@ -260,16 +265,21 @@ def _store(process_group: Any) -> Any:
     return _store_of("dominance", process_group.get_group_store())
 
 
-def _together(process_group: Any) -> Group | None:
-    """The group of these processes, if all of them record."""
+def _together(process_group: Any, wait: float) -> Group | None:
+    """The group of these processes, if all of them record.
+
+    Args:
+        process_group: the script's.
+        wait: seconds that the others may take, on the CPU.
+    """
     store, size = _store(process_group), process_group.size()
-    on_cpu = dist.get_backend(process_group) == "gloo"
-    until = time.monotonic() + (_HERE if on_cpu else _SOON)
+    on_cpu, patience = dist.get_backend(process_group) == "gloo", _patience(process_group)
+    until = time.monotonic() + min(wait if on_cpu else _SOON, patience.total_seconds())
     while not store.check([str(rank) for rank in range(size)]):
         if time.monotonic() > until:
             return None
         time.sleep(_LOOK)
-    return Group(_store_of("group", store), process_group.rank(), size, _patience(process_group))
+    return Group(_store_of("group", store), process_group.rank(), size, patience)
 
 
 def _patience(process_group: Any) -> timedelta:

@@ -54,8 +54,13 @@ class Meeting:
             raise CannotLook(f"{self._name} talks to other processes in its backward, and their graphs are not alike")
 
 
-def meeting_for(nodes: Collection[Node], group: Group | None) -> Meeting | None:
+def meeting_for(nodes: Collection[Node], group: Group | None, gathers: str | None = None) -> Meeting | None:
     """The meeting that passes through the graph below ``nodes`` need; None where nothing in it talks.
+
+    Args:
+        nodes: where they start.
+        group: the processes, where all of them are known to record.
+        gathers: what is gathered from all processes for the passes; None: nothing.
 
     Raises:
         CannotLook: something talks, and not all of the processes are known to record.
@@ -64,10 +69,10 @@ def meeting_for(nodes: Collection[Node], group: Group | None) -> Meeting | None:
         return None
     name = next(_talking(nodes), None) if torch.distributed.get_world_size() > 1 else None
     if name is None:
-        return None
+        return None if gathers is None or group is None else Meeting(group, "FSDP2", zlib.crc32(gathers.encode()))
     if group is None:
         raise CannotLook(f"{name} talks to other processes in its backward, and would in a pass of the recorder")
-    graph = zlib.crc32(" ".join(node.name() for node in walk(nodes)).encode())
+    graph = zlib.crc32(" ".join((gathers or "", *(node.name() for node in walk(nodes)))).encode())
     return Meeting(group, name, graph)
 
 
@@ -82,6 +87,8 @@ def _talking(nodes: Collection[Node]) -> Iterator[str]:
 
 
 def _talks(function: Any) -> bool:
+    if function.__module__.startswith("torch.distributed.fsdp."):
+        return False  # it is kept quiet in a pass of ours
     if function.__module__.startswith("torch."):
         return bool(function.__module__.startswith("torch.distributed.") or function.__name__ == "SyncBatchNorm")
     backward = function.vjp if function.backward is torch.autograd.Function.backward else function.backward

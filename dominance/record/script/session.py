@@ -16,7 +16,7 @@ from dominance.record.script.memory import peak_memory
 from dominance.record.script.models import free_path, remove_models
 from dominance.schema import MODEL_NUMBER, MODEL_OF
 from dominance.store.first_look import check_replaceable, check_resumable
-from dominance.store.lock import RunLock, occupied
+from dominance.store.lock import RunLock, left_by_another, occupied
 
 if TYPE_CHECKING:
     from dominance.record.parameters import ParameterTable
@@ -61,6 +61,7 @@ class ScriptSession:
         resume: go on with a run that is there.
         attrs: what else the run is to say of itself.
         beside: starts what works beside the recording, like a method, as soon as that stands.
+        first: the run directory of the first process of a training, where this is another.
     """
 
     def __init__(
@@ -74,8 +75,10 @@ class ScriptSession:
         resume: bool,
         attrs: Mapping[str, Any] | None = None,
         beside: Callable[[StepRecorder], Beside] | None = None,
+        first: Path | None = None,
     ) -> None:
         self.path = path
+        self._first = path if first is None else first
         self._options = options
         self._script = script
         self._argv = argv
@@ -109,19 +112,26 @@ class ScriptSession:
             BadOption: it cannot be made or written; or the run that is to go on was recorded with other options.
             CorruptRun: the run that is to go on cannot be read.
         """
-        there = occupied(self.path)
-        if there and not (self._force or self._resume):
-            raise RunExists(
-                f"{self.path} exists", fix="give --force to replace it, --resume to go on with it, or another -o"
-            )
-        if there and self._force:
-            check_replaceable(self.path)
-        elif there:
-            exact, attribution = self._options.exact, self._options.attribution
-            check_resumable(self.path, exact=exact, attribution=attribution, records=self._options.records)
+        if self._first != self.path and left_by_another(self._first):
+            # The first process ends by this: the others would wait for it in their first collective.
+            self._check(self._first)
+        if occupied(self.path):
+            self._check(self.path)
         self._lock = RunLock(self.path)
         if self._force:
             remove_models(self.path)
+
+    def _check(self, path: Path) -> None:
+        """Make sure that what is there may be replaced, or gone on with, as asked."""
+        if not (self._force or self._resume):
+            raise RunExists(
+                f"{path} exists", fix="give --force to replace it, --resume to go on with it, or another -o"
+            )
+        if self._force:
+            check_replaceable(path)
+        else:
+            exact, attribution = self._options.exact, self._options.attribution
+            check_resumable(path, exact=exact, attribution=attribution, records=self._options.records)
 
     def start(self) -> None:
         """Install the hooks; torch is imported by now."""
@@ -176,7 +186,7 @@ class ScriptSession:
 
         if self._deactivate is not None:
             self._deactivate(watch)
-        watch.stop()
+        watch.stop(whole=status == "complete")
         attrs: dict[str, Any] = {} if watch.failure is None else {"failure": watch.failure}
         attrs |= {"seconds": time.monotonic() - self._began, "peak_memory": peak_memory()}
         for recording in watch.models.all:
@@ -219,6 +229,8 @@ class ScriptSession:
             raise NothingRecorded(
                 "the script does not say how its model is evaluated", fix="call dominance.evaluate(fn) in it"
             )
+        if self._table.in_pieces:
+            raise NothingRecorded("no process has the whole of a sharded model", fix="leave --probe away")
         from dominance.record.probes import NoiseProbe
         from dominance.record.probes.restore import LiveModel
 

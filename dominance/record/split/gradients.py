@@ -14,6 +14,7 @@ from dominance.optim.engine.start import Start
 from dominance.record.guest.hooks import dense
 from dominance.record.guest.limits import CannotLook
 from dominance.record.guest.silence import gathering
+from dominance.record.pieces import leaf_of
 from dominance.record.split.one_pass import Apart, sets_of
 from dominance.record.tasks.finder import FoundTask
 from dominance.record.tasks.graph import Edge, leaves
@@ -65,6 +66,8 @@ def gradients_of(
         parameters: leaf tensors that need gradient.
         apart: takes the gradients of tasks that are groups of examples, as far as it can, without a pass a group.
     """
+    known_as = {leaf_of(p): p for p in parameters}
+    parameters = list(known_as)
     taken: dict[str, dict[Tensor, Tensor]] = {task.name: {} for task in tasks}
     for together in [list(tasks)] if apart is None else sets_of(tasks):
         known = {} if apart is None else apart.take(together, parameters)
@@ -77,7 +80,7 @@ def gradients_of(
             for p, reached in zip(left, per_parameter, strict=True):
                 if reached is not None:
                     _add(taken[task.name], p, reached)
-    return taken
+    return {name: {known_as[p]: gradient for p, gradient in of.items()} for name, of in taken.items()}
 
 
 def _add(held: dict[Tensor, Tensor], parameter: Tensor, gradient: Tensor) -> None:

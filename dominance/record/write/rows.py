@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dominance.record.parameters import Named
+from dominance.record.pieces import Piece
 from dominance.record.split.packs import Pack, Packed
 from dominance.record.split.products import Products, inner_products
 from dominance.record.split.splits import GradientSplit, StepSplit
@@ -68,10 +69,27 @@ def _as_slice(numbers: npt.NDArray[np.int64]) -> slice | npt.NDArray[np.int64]:
     return numbers
 
 
-class RowShape:
-    """Positions of everything in a row, fixed when the run is laid out; tasks may be added later."""
+def _place(parameter: Tensor, layer: int, sample: Sample, columns: slice) -> KeptPlace:
+    """Where a parameter lies whose kept coordinates are in these columns: of a piece, those that are in it."""
+    index = sample.index[columns]
+    if not isinstance(parameter, Piece):
+        return KeptPlace(layer, columns, torch.from_numpy(index))
+    first, last = np.searchsorted(index, [parameter.start, parameter.start + parameter.numel()]).tolist()
+    mine = slice(columns.start + first, columns.start + last)
+    return KeptPlace(layer, mine, torch.from_numpy(index[first:last] - parameter.start))
 
-    def __init__(self, layout: Layout, named: Sequence[Named], sample: Sample) -> None:
+
+class RowShape:
+    """Positions of everything in a row, fixed when the run is laid out; tasks may be added later.
+
+    Args:
+        layout: of the run.
+        named: its parameters.
+        sample: the coordinates that are kept.
+        held: those of the parameters whose rows this process works out; None: all.
+    """
+
+    def __init__(self, layout: Layout, named: Sequence[Named], sample: Sample, held: Set[Tensor] | None = None) -> None:
         self.layout = layout
         self.coords = len(sample.parameter)
         self.products = Products()
@@ -80,12 +98,9 @@ class RowShape:
         bounds = np.searchsorted(sample.parameter, np.arange(len(named) + 1))
         layers = {name: position for position, name in enumerate(layout.layers)}
         self.places = {
-            entry.tensor: KeptPlace(
-                layers[entry.layer],
-                slice(int(bounds[i]), int(bounds[i + 1])),
-                torch.from_numpy(sample.index[bounds[i] : bounds[i + 1]]),
-            )
+            entry.tensor: _place(entry.tensor, layers[entry.layer], sample, slice(int(bounds[i]), int(bounds[i + 1])))
             for i, entry in enumerate(named)
+            if held is None or entry.tensor in held
         }
 
     def put(self, old: Tensor, new: Tensor) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 from dominance.config import RecordOptions
 from dominance.errors import BadOption, RecordingFailed
 from dominance.record.parameters import Named, ParameterTable
+from dominance.record.pieces import Piece, whole_shape, whole_size
 from dominance.record.ranks.unwritten import Unwritten
 from dominance.record.split.steppers import Splits, Steppers
 from dominance.record.write.averages import Averages
@@ -204,7 +205,7 @@ class Sink:
         if not self._named:
             raise BadOption(f"no parameter matches --params {self._options.params!r}", fix="give a glob like 'trunk.*'")
         self._reach = {entry.tensor: [] for entry in self._named}
-        strata = [Stratum(e.layer, e.tensor.numel(), len(reach.get(e.tensor, ())) >= 2) for e in self._named]
+        strata = [Stratum(e.layer, whole_size(e.tensor), len(reach.get(e.tensor, ())) >= 2) for e in self._named]
         count = self._affordable(len(self._tasks), solo=not steppers.linear)
         sample = sample_coordinates(strata, count, seed=_SAMPLING_SEED)
         layout = Layout(
@@ -217,7 +218,8 @@ class Sink:
             attribution=self._options.attribution if steppers.linear else "solo",
             attrs={**self._attrs, **self._facts(sample, steppers.attributors, schedule)},
         )
-        self._shape = RowShape(layout, [] if self._silent else self._named, sample)
+        held = [e for e in self._named if not self._silent or isinstance(e.tensor, Piece)]
+        self._shape = RowShape(layout, self._named, sample, {e.tensor for e in held})
         self._optimizers = len(steppers.attributors)
         if self._options.keeps_averages and not self._silent:
             self._keep_averages(layout)
@@ -368,7 +370,7 @@ class Sink:
 
     def _parameters(self) -> list[Parameter]:
         return [
-            Parameter(e.name, e.layer, tuple(e.tensor.shape), tuple(self._reach[e.tensor]), e.module)
+            Parameter(e.name, e.layer, whole_shape(e.tensor), tuple(self._reach[e.tensor]), e.module)
             for e in self._named
         ]
 
@@ -383,7 +385,7 @@ class Sink:
 
     def _facts(self, sample: Sample, attributors: Iterable[Splits], schedule: Schedule) -> dict[str, Any]:
         """Attributes that say how the run was made."""
-        total = sum(entry.tensor.numel() for entry in self._named)
+        total = sum(whole_size(entry.tensor) for entry in self._named)
         return {
             "schedule": schedule.facts,
             "sampling": {"kept": len(sample.parameter), "of": total, "seed": _SAMPLING_SEED},

@@ -237,21 +237,29 @@ def test_a_compiled_pass_that_gives_its_buffers_away() -> None:
 
 
 @pytest.mark.usefixtures("alone")
-def test_a_model_of_shards_is_named() -> None:
+def test_a_model_of_shards_is_named_where_it_is_not_of_rows_over_all_processes() -> None:
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.fsdp import CPUOffloadPolicy, fully_shard
+    from torch.distributed.tensor import Shard
     from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_module
 
     mesh = init_device_mesh("cpu", (1,))
-    plain = nn.Sequential(nn.Linear(2, 2))
-    assert unrecordable(plain.parameters(), [plain]) is None
-    sharded = nn.Sequential(nn.Linear(2, 2))
-    fully_shard(sharded, mesh=mesh)
-    assert "FSDP2" in str(unrecordable([], [nn.ModuleDict({"inner": sharded})]))
-    assert "FSDP2" in str(unrecordable(sharded.parameters()))
-    split = parallelize_module(nn.Sequential(nn.Linear(2, 2)), mesh, {"0": ColwiseParallel()})
+
+    def model() -> nn.Module:
+        return nn.Sequential(nn.Linear(2, 2))
+
+    assert unrecordable(model().parameters(), [model()]) is None
+    sharded = fully_shard(model(), mesh=mesh)
+    assert unrecordable([], [sharded]) is None
+    split = parallelize_module(model(), mesh, {"0": ColwiseParallel()})
     assert "DTensors" in str(unrecordable(split.parameters()))
     assert "DTensors" in refusal(split(torch.ones(1, 2)).sum())
+    by_columns = fully_shard(model(), mesh=mesh, shard_placement_fn=lambda p: Shard(p.dim() - 1))
+    assert "only whole parameters, sharded by rows" in str(unrecordable([], [by_columns]))
+    hybrid = fully_shard(model(), mesh=init_device_mesh("cpu", (1, 1), mesh_dim_names=("copies", "pieces")))
+    assert "over a part of the processes" in str(unrecordable([], [hybrid]))
+    offloaded = fully_shard(model(), mesh=mesh, offload_policy=CPUOffloadPolicy())
+    assert "with offloading" in str(unrecordable([], [offloaded]))
 
 
 SHARDED = """
@@ -278,13 +286,13 @@ dist.destroy_process_group()
 """
 
 
-def test_a_sharded_training_is_left_alone_from_the_first_step_to_the_last(tmp_path: Path) -> None:
-    """Between passes the memory of its parameters is given back: nobody may read it."""
+def test_a_model_sharded_over_one_process_is_recorded(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(SHARDED)
     runs = [
         subprocess.run([sys.executable, *command, "train.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
         for command in ([], ["-m", "dominance", "record", "--every", "1", "-o", "run"])
     ]
     assert runs[0].stdout == runs[1].stdout
-    assert runs[1].stderr.splitlines()[-1].startswith("dominance: nothing was recorded: the model is sharded by FSDP2")
-    assert not (tmp_path / "run").exists()
+    assert runs[1].stderr.splitlines() == [
+        "dominance: 2 tasks: a_loss, b_loss", "dominance: 4 steps recorded in run", "dominance report run"
+    ]  # fmt: skip

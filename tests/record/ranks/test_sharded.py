@@ -1,0 +1,84 @@
+"""FSDP2: one run of the whole parameters, as of one process on the joined batches, and the training untouched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sharded_training as training
+from launched import Launcher
+from ranked import assert_untouched
+
+from dominance import open_run
+
+SCRIPT = training.__file__
+RECORD = ["--every", "1", "--exact", "-o", "run"]
+REFUSED = {"by_signs": "steps of OfSigns on pieces of the parameters, as of a sharded model, are not split"}
+"""Forms of which nothing is recorded, and why."""
+
+
+@pytest.fixture(scope="module")
+def plain(launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trainings of two processes as they are."""
+    folder = tmp_path_factory.mktemp("plain")
+    assert launcher.run(folder, [SCRIPT, *training.FORMS], size=2).codes == [0, 0]
+    return folder
+
+
+def joined(launcher: Launcher, folder: Path, form: str, size: int) -> Path:
+    """The run of one process that has the batches of them all."""
+    folder.mkdir()
+    made = launcher.run(folder, [SCRIPT, form], record=RECORD, size=1, environment={"JOINED": str(size)})
+    assert made.codes == [0]
+    return folder / "run"
+
+
+def assert_same_run(run: Path, other: Path, *, close: float) -> None:
+    """Every number of the rows, of layers and of coordinates, is the same to rounding; so are the names."""
+    with open_run(run) as one, open_run(other) as two:
+        assert one.attrs["parameters"] == two.attrs["parameters"]
+        for group in ("gradient", "update", "layer", "loss", "learning_rate"):
+            here, there = one[group].to_dataset(), two[group].to_dataset()
+            for name in (name for name in here.data_vars if here[name].dtype.kind == "f"):
+                where = f"{group}/{name}"
+                np.testing.assert_allclose(here[name], there[name], rtol=close, atol=close / 20, err_msg=where)
+        assert float(one["closure"].max()) < 1e-5
+
+
+@pytest.mark.parametrize("form", [form for form in training.FORMS if form not in REFUSED])
+def test_a_sharded_model_is_recorded_as_one_process_on_all_batches_would_be(
+    launcher: Launcher, tmp_path: Path, form: str, plain: Path
+) -> None:
+    made = launcher.run(tmp_path, [SCRIPT, form], record=RECORD, size=2)
+    assert made.codes == [0, 0]
+    assert_untouched(plain / form, tmp_path / form, 2)
+    assert made.said[1:] == [f"dominance: {training.STEPS} steps recorded in run", "dominance report run"]
+    low = training.FORMS[form].low is not None
+    assert_same_run(tmp_path / "run", joined(launcher, tmp_path / "one", form, 2), close=2e-3 if low else 2e-5)
+
+
+@pytest.mark.parametrize("form", ["plain", "accumulated"])
+def test_four_processes_of_which_some_have_nothing_of_a_head(launcher: Launcher, tmp_path: Path, form: str) -> None:
+    for name in ("plain", "recorded"):
+        (tmp_path / name).mkdir()
+    assert launcher.run(tmp_path / "plain", [SCRIPT, form], size=4).codes == [0] * 4
+    made = launcher.run(tmp_path / "recorded", [SCRIPT, form], record=RECORD, size=4)
+    assert made.codes == [0] * 4
+    assert_untouched(tmp_path / "plain" / form, tmp_path / "recorded" / form, 4)
+    assert_same_run(tmp_path / "recorded" / "run", joined(launcher, tmp_path / "one", form, 4), close=2e-5)
+    with open_run(tmp_path / "recorded" / "run") as run:
+        assert (run.attrs["ranks"], run.attrs["status"]) == (4, "complete")
+
+
+@pytest.mark.parametrize("form", REFUSED)
+def test_what_cannot_be_split_by_pieces_is_said_and_left_alone(
+    launcher: Launcher, tmp_path: Path, form: str, plain: Path
+) -> None:
+    made = launcher.run(tmp_path, [SCRIPT, form], record=RECORD, size=2)
+    assert made.codes == [0, 0]
+    assert_untouched(plain / form, tmp_path / form, 2)
+    assert (
+        made.said[-1] == f"dominance: nothing was recorded of {training.STEPS} steps that were taken: {REFUSED[form]}"
+    )
+    assert not (tmp_path / "run").exists()
