@@ -203,6 +203,7 @@ class RecordedScript:
             attrs=self._attributes(),
             beside=None if self.choice is None or self.choice.as_it_is else self._apply,
             first=None if self.first is None else self.first.absolute(),
+            flags=None if self.choice is not None or self.seed_run else self._flags(),
         )
         session.check_output()
         session.listen()
@@ -235,6 +236,16 @@ class RecordedScript:
                 if latest is not None and not path.exists():
                     latest.restore()
         outcome.leave()
+
+    def _flags(self) -> list[str]:
+        """The flags of this recording, but where it goes, for another process of the same training."""
+        options = self.options
+        words = [*recorded(options), "--every", str(options.every), "--params", options.params]
+        words += ["--budget", str(options.budget), "--attribution", options.attribution]
+        words += [] if options.burst is None else ["--burst", str(options.burst)]
+        given = {"--exact": options.exact, "--strict": options.strict, "--quiet": options.quiet}
+        given |= {"--force": self.force, "--resume": self.resume}
+        return words + [flag for flag, wanted in given.items() if wanted]
 
     def _attributes(self) -> dict[str, Any]:
         """What the run says of the command that recorded it."""

@@ -13,7 +13,8 @@ def several() -> bool:
 
 def rank() -> int:
     """This process's number among those that were launched together; 0 where there is one."""
-    number = os.environ.get("RANK", "0")
+    # Lightning tells the processes that it starts itself their number among those of the machine.
+    number = os.environ.get("RANK") or os.environ.get("LOCAL_RANK", "0")
     return int(number) if several() and number.isdigit() else 0
 
 
@@ -22,4 +23,9 @@ def of_rank(run: Path) -> Path:
 
     It stays empty where the gradients are averaged over the processes: then that of rank 0 holds the run of them all.
     """
-    return run.with_name(f"{run.name}-rank{rank()}") if rank() else run
+    return with_rank(run, rank()) if rank() else run
+
+
+def with_rank(run: Path, number: int) -> Path:
+    """The run directory of the process of this number, other than 0."""
+    return run.with_name(f"{run.name}-rank{number}")

@@ -5,6 +5,8 @@ Lightning is installed by ``make trainers``, which runs these.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +119,50 @@ def test_a_run_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(RunExists, match="overwrite=True"):
         callback(tmp_path / "run")
     fit(Module(), callback(tmp_path / "run", overwrite=True))
+
+
+OF_ITS_OWN = """
+import lightning, sys, torch, warnings
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
+
+warnings.simplefilter("ignore")
+
+
+class Module(lightning.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.trunk, self.price, self.rating = nn.Linear(6, 8), nn.Linear(8, 1), nn.Linear(8, 1)
+
+    def training_step(self, batch, index):
+        z = self.trunk(batch[0]).tanh()
+        price_loss = functional.mse_loss(self.price(z), batch[0][:, :1])
+        rating_loss = functional.mse_loss(self.rating(z), batch[0][:, 1:2])
+        return price_loss + rating_loss
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), lr=0.01)
+
+
+lightning.seed_everything(0)
+model, data = Module(), TensorDataset(torch.randn(32, 6))
+quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+trainer = lightning.Trainer(max_epochs=2, devices=2, accelerator="cpu", strategy="ddp", **quiet)
+trainer.fit(model, DataLoader(data, batch_size=8))
+torch.save([trainer.global_rank, model.state_dict()], f"{sys.argv[1]}-{trainer.global_rank}.pt")
+"""
+
+
+def test_processes_that_lightning_starts_itself_are_recorded_together(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(OF_ITS_OWN)
+    record = ["-m", "dominance", "record", "--every", "1", "-o", "run"]
+    for command, name in (([], "plain"), (record, "recorded")):
+        subprocess.run([sys.executable, *command, "train.py", name], cwd=tmp_path, capture_output=True, check=True)
+    for rank in range(2):
+        one, other = (torch.load(tmp_path / f"{name}-{rank}.pt")[1] for name in ("plain", "recorded"))
+        assert all(torch.equal(value, other[at]) for at, value in one.items())
+    with dominance.open_run(tmp_path / "run") as run:
+        assert (run.attrs["ranks"], run.sizes["step"], run.attrs["status"]) == (2, 4, "complete")
+        assert run["gradient"]["task"].values.tolist() == ["price_loss", "rating_loss"]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["run"]

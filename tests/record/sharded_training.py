@@ -189,7 +189,7 @@ def train(form: Form, model: Sharded | Joined) -> None:
             price_is, stars_is = (torch.cat(of) for of in list(zip(*together, strict=True))[1:])
             counts = torch.tensor([0.0 if form.absent(rank, step) else 0.5 for rank in model.ranks])
             price_loss = F.mse_loss(price, price_is)
-            stars_loss = (counts.repeat_interleave(BATCH)[:, None] * (stars - stars_is).abs()).mean()
+            stars_loss = (counts.repeat_interleave(BATCH)[:, None] * (stars - stars_is).square()).mean()
             if form.apart:
                 price_loss.backward(retain_graph=True)
                 stars_loss.backward()

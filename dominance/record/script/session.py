@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -21,6 +21,7 @@ from dominance.store.lock import RunLock, left_by_another, occupied
 if TYPE_CHECKING:
     from dominance.record.parameters import ParameterTable
     from dominance.record.probes import NoiseProbe
+    from dominance.record.script.children import Children
     from dominance.record.step_recorder import StepRecorder
     from dominance.record.tasks.named import Observer
 
@@ -62,6 +63,7 @@ class ScriptSession:
         attrs: what else the run is to say of itself.
         beside: starts what works beside the recording, like a method, as soon as that stands.
         first: the run directory of the first process of a training, where this is another.
+        flags: with which the command line would record in the same way; None: it would not.
     """
 
     def __init__(
@@ -76,9 +78,12 @@ class ScriptSession:
         attrs: Mapping[str, Any] | None = None,
         beside: Callable[[StepRecorder], Beside] | None = None,
         first: Path | None = None,
+        flags: Sequence[str] | None = None,
     ) -> None:
         self.path = path
         self._first = path if first is None else first
+        self._flags = flags
+        self._children: Children | None = None
         self._options = options
         self._script = script
         self._argv = argv
@@ -159,6 +164,10 @@ class ScriptSession:
         watch.start()
         activate(watch)
         self._watch = watch
+        if self._flags is not None:
+            from dominance.record.script.children import Children
+
+            self._children = Children(self.path, self._flags)
         # Held, because a script may forget modules: imported anew, they would know of no recording.
         self._deactivate = deactivate
         if self._start_beside is not None:
@@ -180,6 +189,8 @@ class ScriptSession:
         if watch is None:
             return SessionResult({}, None)
         self._watch = None
+        if self._children is not None:
+            self._children.stop()
         if self._beside is not None:
             self._beside.stop()
         from dominance.record.said import close
