@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import distributed_training as training
 import pytest
-from launched import Launcher
+import record.distributed_training as training
+from record.launched import Launcher
 
 
 def what_is_no_run(path: Path) -> None:

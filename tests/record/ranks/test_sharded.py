@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import sharded_training as training
-from launched import Launcher
-from ranked import assert_untouched
+import record.sharded_training as training
+from record.launched import Launcher
+from record.ranked import assert_untouched
 
 from dominance import open_run
 
