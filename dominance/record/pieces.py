@@ -36,6 +36,8 @@ class Piece(nn.Parameter):
 
 _known: dict[int, weakref.ref[Any]] = {}
 """By the ids of the sharded and of the whole parameter."""
+_plain: dict[int, weakref.ref[Tensor]] = {}
+"""Parameters that no sharded model was found to have: looking through the program takes its time."""
 _pieces: weakref.WeakKeyDictionary[Any, Piece] = weakref.WeakKeyDictionary()
 _views: weakref.WeakKeyDictionary[Optimizer, Optimizer] = weakref.WeakKeyDictionary()
 
@@ -69,9 +71,11 @@ def meet_any(leaves: Iterable[Tensor]) -> None:
     """The same of all models there are, where one of these leaf tensors may be of a sharded one."""
     if _fsdp_module() is None or not (dist.is_available() and dist.is_initialized()):
         return
-    if any(isinstance(leaf, nn.Parameter) and _held(leaf) is None for leaf in leaves):
+    strange = [leaf for leaf in leaves if isinstance(leaf, nn.Parameter) and _held(leaf) is None]
+    if any((seen := _plain.get(id(leaf))) is None or seen() is not leaf for leaf in strange):
         # type(), because isinstance() asks a lazy proxy for its class, which may wake it up.
         meet(thing for thing in gc.get_objects() if issubclass(type(thing), nn.Module))
+        _plain.update((id(leaf), weakref.ref(leaf)) for leaf in strange if _held(leaf) is None)
 
 
 def piece_of(tensor: Tensor) -> Tensor:
