@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # Two workers on two cores: torch and numpy must not start threads of their own on top.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test docs lowest data lint speed trainers programs faults mutation setup clean
+.PHONY: help demo test docs lowest data sinks lint speed trainers programs faults mutation setup clean
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make docs    the pages of docs as a site, in an environment of its own beside $(VENV)"
 	@echo "make lowest  the tests on the lowest versions that pyproject.toml declares, in an environment of their own"
 	@echo "make data    the tests that read data which other packages bring, with these packages beside $(VENV)"
+	@echo "make sinks   the tests of --to with TensorBoard, W&B and MLflow, in an environment of their own"
 	@echo "make lint    ruff and mypy alone"
 	@echo "make speed   the speed measurements; docs/cost.md gets its table, tests/speed/history.jsonl a line"
 	@echo "make trainers  real trainers under record, in an environment of their own"
@@ -70,6 +71,14 @@ data: .venv-data/.installed
 .venv-data/.installed: tests/benchmarks/data_requirements.txt $(VENV)/.installed
 	$(beside)
 
+sinks: .venv-sinks/.installed
+	nice .venv-sinks/bin/python -m pytest -p no:cacheprovider tests/sinks
+
+.venv-sinks/.installed: tests/sinks/requirements.txt .ci/requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv-sinks
+	.venv-sinks/bin/python -m pip install --quiet -c .ci/requirements.txt -r tests/sinks/requirements.txt -e ".[test]"
+	@touch $@
+
 lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -120,5 +129,5 @@ $(VENV)/.installed: pyproject.toml $(VENV)/.dependencies
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-trainers .venv-lowest .venv-data .venv-docs .venv-mutation .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .venv-trainers .venv-lowest .venv-data .venv-docs .venv-sinks .venv-mutation .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -10,11 +10,14 @@ import pytest
 from runs import make_run
 from studies import small_study
 
+from dominance.config import SINKS
+
 collect_ignore = ["tests/faults/script.py"]
 """Scripts that tests run, which are no modules; and below, modules for packages that are not here."""
 collect_ignore += [
     f"dominance/integrations/{name}.py" for name in ("lightning", "transformers") if find_spec(name) is None
 ]
+collect_ignore += [f"dominance/sinks/{name}.py" for name, package in SINKS.items() if find_spec(package) is None]
 
 LONGEST = ("test_notebooks.py", "test_harmless.py")
 """Begun first: with two workers the other one would wait for them at the end."""

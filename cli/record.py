@@ -101,6 +101,10 @@ def record(
     method_option: Annotated[
         list[str] | None, typer.Option(metavar="K=V", help="Of the method; may be repeated.")
     ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="SINK", help="Send the numbers on meanwhile: to tensorboard, wandb or mlflow."),
+    ] = None,
     seed_run: Annotated[
         int, typer.Option(metavar="N", min=0, help="Move the seeds that the script sets: repeat number N of it.")
     ] = 0,
@@ -139,6 +143,7 @@ def record(
             "exact": exact,
             "attribution": attribution,
             "probe": probe,
+            "to": to,
             "strict": strict,
             "quiet": quiet,
         }

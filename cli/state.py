@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from typing import Any
 
@@ -22,12 +21,9 @@ def idle(run: str, tree: Any) -> float | None:
 
 
 def state(run: str, tree: Any) -> str:
-    """The run's status, and of one that says that it is being recorded whether that is so.
-
-    The lock of its writer, which the system gives up with the process, is known on the machine that records it.
-    """
+    """The run's status, and of one that says that it is being recorded whether that is so."""
+    from dominance.store.ended import written
     from dominance.store.files import LocalFiles, files_of
-    from dominance.store.lock import held
 
     status = str(tree.attrs.get("status"))
     seconds = idle(run, tree) if status == "recording" else None
@@ -36,8 +32,7 @@ def state(run: str, tree: Any) -> str:
     unit, length = next(pair for pair in _UNITS if seconds >= 2 * pair[1] or pair[1] == 1)
     text = f"{status}, last written {seconds / length:.0f} {unit} ago"
     files = files_of(run)
-    here = isinstance(files, LocalFiles) and tree.attrs.get("host") == platform.node()
-    writing = held(files.root) if isinstance(files, LocalFiles) and here else None
+    writing = written(files.root, tree.attrs) if isinstance(files, LocalFiles) else None
     if writing is False:
         return f"{text}: killed"
     return text + (": killed, or waiting" if writing is None and seconds > _LONG else "")

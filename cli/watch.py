@@ -6,6 +6,7 @@ import contextlib
 import math
 import shlex
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dominance.errors import BadOption
+from dominance.errors import BadOption, DominanceError
 from dominance_cli import stderr
 from dominance_cli.folded import shortened
 from dominance_cli.rundir import opened, place
@@ -42,6 +43,10 @@ def watch(
     ],
     every: Annotated[float, typer.Option(metavar="SECONDS", help="Time between two looks.")] = 2.0,
     once: Annotated[bool, typer.Option("--once", help="Look once, and leave.")] = False,
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="SINK", help="Show nothing, and send the numbers on: to tensorboard, wandb or mlflow."),
+    ] = None,
 ) -> int:
     """Follow a run while it is recorded: losses, owners and effective tasks by layer, conflicts, speed.
 
@@ -53,6 +58,8 @@ def watch(
         raise BadOption(f"--every {every:g} is out of range", fix="give from 0.1 to 3600 seconds")
     if "://" not in run:  # runs/latest may come to point at another run meanwhile
         run = str(Path(run).resolve()) if Path(run).is_symlink() else run
+    if to is not None:
+        return _send(run, to, every, follow=not once)
     if once:
         _print(_view(run, _look(run)))
     elif sys.stdout.isatty():
@@ -60,6 +67,25 @@ def watch(
     else:
         _list(run, every)
     stderr.line(f"dominance summary {shlex.quote(run)}")
+    return 0
+
+
+def _send(run: str, to: str, every: float, *, follow: bool) -> int:
+    """Send the run on until it is over; what a logger cannot do is said in a line."""
+    from dominance.sinks.sending import send
+
+    opened(run).close()
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # loggers greet
+            where = send(run, to, follow=follow, every=every)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except DominanceError:
+        raise
+    except Exception as error:  # noqa: BLE001  what a stranger's logger raises can be anything
+        stderr.error(f"{to} failed, and is sent nothing more: {type(error).__name__}: {error}")
+        return 1
+    stderr.note(f"sent to {to}: {where}")
     return 0
 
 

@@ -57,6 +57,7 @@ from dominance.record.tasks.shares import by_class as by_class
 from dominance.record.tasks.shares import by_column as by_column
 from dominance.record.tasks.shares import by_group as by_group
 from dominance.record.tasks.shares import by_part as by_part
+from dominance.sinks.sending import send as send
 from dominance.store.reader import open_run as open_run
 from dominance.store.reader import open_runs as open_runs
 

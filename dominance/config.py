@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from fnmatch import translate
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,21 @@ _UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 MINIMUM_BUDGET = 10**6
 PROBES = ("noise",)
 """What ``--probe`` can name."""
+
+SINKS = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
+"""What ``--to`` can name, each a module of ``dominance.sinks`` -> the package that it needs."""
+
+
+def check_sink(name: str) -> None:
+    """Loads nothing of the sink.
+
+    Raises:
+        BadOption: no sink has this name, or its package is not installed.
+    """
+    if name not in SINKS:
+        raise BadOption(f"no sink is called {name!r}", fix=f"choose from {', '.join(SINKS)}")
+    if find_spec(SINKS[name]) is None:
+        raise BadOption(f"{SINKS[name]} is not installed", fix=f"pip install 'dominance[{name}]'")
 
 
 def parse_size(text: str | int) -> int:
@@ -103,6 +119,9 @@ class RecordOptions:
     columns: tuple[str, ...] = ()
     """Modules of whose outputs each column is a task: "heads.logits", or with names "heads.logits=rain,wind"."""
 
+    to: str | None = None
+    """A logger that is sent the run's numbers while it is recorded: "tensorboard", "wandb" or "mlflow"."""
+
     groups: str | None = None
     """Key of a batch that says which group each example is of: "domain", "domain:20", a position, or "target"."""
     averages: bool = False
@@ -127,6 +146,8 @@ class RecordOptions:
             raise BadOption(f"a task is named twice in {','.join(self.tasks)}", fix="name each task once")
         for text in self.columns:
             parse_columns(text)
+        if self.to is not None:
+            check_sink(self.to)
         for name in self.probe:
             if name not in PROBES:
                 raise BadOption(f"probe {name!r} is unknown", fix=f"choose from {', '.join(PROBES)}")

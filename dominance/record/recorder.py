@@ -56,6 +56,7 @@ class Recorder:
             Names that dominance uses itself, such as "seed", have the values that it gives them.
         first_step: number of the training step that comes first; by default 0, with ``resume`` the one after the last
             recorded. What the run holds of this step and later ones is dropped: it goes on from an older checkpoint.
+        to: a logger that is sent the run's numbers meanwhile: "tensorboard", "wandb" or "mlflow"; see ``send``.
         quiet: say nothing on stderr.
 
     Raises:
@@ -99,6 +100,7 @@ class Recorder:
         resume: bool = False,
         attrs: Mapping[str, Any] | None = None,
         first_step: int | None = None,
+        to: str | None = None,
         quiet: bool = False,
     ) -> None:
         if isinstance(model, type) or not isinstance(model, nn.Module):
@@ -117,6 +119,7 @@ class Recorder:
             averages=averages,
             exact=exact,
             attribution=attribution,
+            to=to,
         )
         self.path = of_this_rank(Path(path))
         # Of several processes the one that writes the run ends by it, and the others would wait for it.
@@ -240,6 +243,8 @@ class Recorder:
         if self._evaluation is not None and self._sink.writer is not None:
             attrs |= self._evaluation.attributes(self._sink.writer.tasks)
         close(recording, ended=ended, complete=ended == "complete" and failure is None, **attrs)
+        for line in self._sink.sent():
+            self._say(line)
 
 
 def _kind(thing: object) -> str:

@@ -208,6 +208,8 @@ class ScriptSession:
         if self._options.probe:
             self._table = watch.recording.table
         every = [*watch.models.over, *watch.models.all]
+        for line in (line for recording in every for line in recording.sink.sent()):
+            watch.recording.say(line)
         if any(recording.sink.silent for recording in every):
             return SessionResult({}, None, elsewhere=True)
         kept = {recording.sink.path: recording.books.kept for recording in every if recording.books.kept}

@@ -23,6 +23,7 @@ from dominance.record.pieces import Piece, whole_shape, whole_size
 from dominance.record.ranks.unwritten import Unwritten
 from dominance.record.split.steppers import Splits, Steppers
 from dominance.record.write.averages import Averages
+from dominance.record.write.follower import Follower
 from dominance.record.write.provenance import describe, git_commit, versions
 from dominance.record.write.rows import RowShape, StepRow
 from dominance.record.write.sampling import STEPS_IN_FIRST_HALF, Sample, Schedule, Stratum, sample_coordinates
@@ -85,6 +86,7 @@ class Sink:
         self._reserve = 0
         """Bytes of the budget that are left for them."""
         self._notes: list[str] = []
+        self._follower: Follower | None = None
         self._early: list[dict[str, Any]] = []
         """Metrics that came before the run was laid out."""
 
@@ -224,6 +226,8 @@ class Sink:
         if self._options.keeps_averages and not self._silent:
             self._keep_averages(layout)
         self._writer = Unwritten() if self._silent else self._written(layout)
+        if self._options.to is not None and not self._silent:
+            self._follower = Follower(self.path, self._options.to)
         known = list(self._writer.tasks)
         self._writer.grow_tasks([name for name in self._tasks if name not in known])
         self._tasks = list(self._writer.tasks)
@@ -351,6 +355,11 @@ class Sink:
         layers = {name: place for place, name in enumerate(dict.fromkeys(entry.layer for entry in self._named))}
         return sorted({layers[entry.layer] for entry in self._named if len(self._reach[entry.tensor]) >= 2})
 
+    def sent(self) -> list[str]:
+        """What the logger has to say that the run is sent to, once it has all of a run that is over."""
+        follower, self._follower = self._follower, None
+        return [] if follower is None else follower.wait()
+
     def take_in(self, tasks: Sequence[str], reach: Mapping[Tensor, Sequence[str]]) -> list[str]:
         """Keep what a step shows: tasks that are new, which are returned, and which tasks reach each parameter."""
         assert self._writer is not None
@@ -389,7 +398,7 @@ class Sink:
         return {
             "schedule": schedule.facts,
             "sampling": {"kept": len(sample.parameter), "of": total, "seed": _SAMPLING_SEED},
-            "options": {k: v for k, v in dataclasses.asdict(self._options).items() if k != "quiet"},
+            "options": {k: v for k, v in dataclasses.asdict(self._options).items() if k not in ("quiet", "to")},
             "optimizers": [describe(attributor) for attributor in attributors],
             "versions": versions(),
             "seed": torch.initial_seed(),
