@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # Two workers on two cores: torch and numpy must not start threads of their own on top.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test docs lowest data sinks lint speed trainers programs faults mutation setup clean
+.PHONY: help demo test docs lowest data sinks wheel-tests lint speed trainers programs faults mutation setup clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make lowest  the tests on the lowest versions that pyproject.toml declares, in an environment of their own"
 	@echo "make data    the tests that read data which other packages bring, with these packages beside $(VENV)"
 	@echo "make sinks   the tests of --to with TensorBoard, W&B and MLflow, in an environment of their own"
+	@echo "make wheel-tests  the tests, outside of the checkout, of the wheel that is built of it, in a fresh environment"
 	@echo "make lint    ruff and mypy alone"
 	@echo "make speed   the speed measurements; docs/cost.md gets its table, tests/speed/history.jsonl a line"
 	@echo "make trainers  real trainers under record, in an environment of their own"
@@ -79,6 +80,24 @@ sinks: .venv-sinks/.installed
 	.venv-sinks/bin/python -m pip install --quiet -c .ci/requirements.txt -r tests/sinks/requirements.txt -e ".[test]"
 	@touch $@
 
+# A part by `make wheel-tests WHAT=tests/analyse`. What reads the checkout itself (its docs, its layout) is left out.
+wheel-tests: .venv-wheel/.installed
+	@outside=$$(mktemp -d) && cp -r tests docs conftest.py pyproject.toml "$$outside" && cd "$$outside" \
+		&& $(CURDIR)/.venv-wheel/bin/python -c "import dominance; assert 'site-packages' in dominance.__file__" \
+		&& nice $(CURDIR)/.venv-wheel/bin/python -m pytest -n $(WORKERS) --dist worksteal -p no:cacheprovider \
+			$(or $(WHAT),tests) $(addprefix --ignore=tests/,$(OF_THE_CHECKOUT)); \
+		status=$$?; rm -rf "$$outside"; exit $$status
+
+OF_THE_CHECKOUT := test_docs.py test_house.py test_public.py test_contributing.py test_notebooks.py test_versions.py \
+	programs faults trainers integrations
+
+.venv-wheel/.installed: pyproject.toml .ci/requirements.txt $(shell find dominance cli -name '*.py*' -not -path '*/__pycache__/*')
+	$(PYTHON) -m venv --clear .venv-wheel
+	rm -rf build dist
+	.venv-wheel/bin/python -m pip wheel --quiet --no-deps -w dist .
+	.venv-wheel/bin/python -m pip install --quiet -c .ci/requirements.txt "$$(ls dist/dominance-*.whl)[test,examples]"
+	@touch $@
+
 lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -129,5 +148,5 @@ $(VENV)/.installed: pyproject.toml $(VENV)/.dependencies
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-trainers .venv-lowest .venv-data .venv-docs .venv-sinks .venv-mutation .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .venv-trainers .venv-lowest .venv-data .venv-docs .venv-sinks .venv-wheel .venv-mutation .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

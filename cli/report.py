@@ -22,12 +22,16 @@ def report(
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="DIR", help="Where the files go. [default: RUN/report; of a URL: NAME-report]"
+            "-o",
+            "--output",
+            metavar="DIR",
+            help="Where the files go. [default: RUN/report; of a URL: NAME-report; of several runs side by side:"
+            " runs-report]",
         ),
     ] = None,
     kind: Annotated[
         str,
-        typer.Option("--format", metavar="FORMAT", help="pdf, png or svg; html: one file for a browser, nothing else."),
+        typer.Option("--format", metavar="FORMAT", help="pdf, png or svg; html: one file for a browser, of all runs."),
     ] = "pdf",
     html: Annotated[bool, typer.Option("--html", help="Short for --format html.")] = False,
     figures: Annotated[
@@ -40,21 +44,34 @@ def report(
     higher_is_better: Annotated[list[str] | None, typer.Option(metavar="METRIC", help=HIGHER)] = None,
     lower_is_better: Annotated[list[str] | None, typer.Option(metavar="METRIC", help=LOWER)] = None,
 ) -> int:
-    """Draw the figures of a run, and report.pdf with all of them.
+    """Draw the figures of a run, and report.pdf with all of them; or, with --html, runs side by side for a browser.
 
     Example: dominance report runs/latest --figures 'rau*' --format png
     """
     kind = "html" if html else kind
     if kind not in FORMATS:
         raise BadOption(f"format {kind!r} is unknown", fix=f"choose from {', '.join(FORMATS)}")
-    from dominance.report.write import write_report
+    from dominance.report import moving
+    from dominance.report.write import write_report, write_side_by_side
 
     runs = expanded(runs)
+    alone, better = singles(baseline), directions(higher_is_better, lower_is_better)
+    if kind == "html" and not moving.installed():
+        stderr.note("without Plotly the drawings do not move; pip install 'dominance[html]'")
+    named = [shlex.quote(str(run)) for run in runs]
+    if kind == "html" and len(runs) > 1:
+        trees = [opened(run) for run in runs]
+        with counting(False, f"report of {len(runs)} runs") as tell:
+            beside = output or Path("runs-report")
+            print(
+                write_side_by_side(trees, beside, overwrite=force, single=alone, higher_is_better=better, progress=tell)
+            )
+        stderr.line(f"dominance summary {' '.join(named)}")
+        return 0
     folders = [_folder(run, output, several=len(runs) > 1) for run in runs]
     if len(set(folders)) < len(folders):
         raise BadOption("two of the runs have the same name", fix="report them one by one, each with its own -o")
     measured = True
-    alone, better = singles(baseline), directions(higher_is_better, lower_is_better)
     for run, folder in zip(runs, folders, strict=True):
         tree = opened(run)
         with counting(False, f"report of {PurePath(run).name}") as tell:
@@ -75,7 +92,6 @@ def report(
         for reason in dict.fromkeys(written.missing.values()):
             names = [name for name, why in written.missing.items() if why == reason]
             stderr.note(f"{', '.join(names)} {'was' if len(names) == 1 else 'were'} not drawn: {reason}")
-    named = [shlex.quote(str(run)) for run in runs]
     stderr.line(f"dominance summary {' '.join(named)}" if measured else f"dominance info {named[0]}")
     return 0
 

@@ -1,12 +1,13 @@
-"""The report of a run as one HTML file: no network, no library; light and dark, by keyboard, and on paper."""
+"""The report of a run as one HTML file that needs no network: light and dark, by keyboard, and on paper."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from dominance.analyse.folding import worst
 from dominance.analyse.glance import MOST_ROWS, worst_pair
@@ -15,16 +16,17 @@ from dominance.analyse.summary import percent
 from dominance.analyse.verdict.doubts import accounts
 from dominance.errors import NothingRecorded
 from dominance.plots import inputs, series
-from dominance.plots.palette import DASHES, lines_of, of_tasks
-from dominance.report import facts
+from dominance.plots.palette import of_tasks
+from dominance.report import facts, moving
+from dominance.report.charts import Chart, charts
 from dominance.report.figures import ReportData
 from dominance.report.html_style import SCRIPT, STYLE
-from dominance.report.svg import Curve, chart, strip
+from dominance.report.svg import drawn, strip
 from dominance.report.text_flow import runs
 
 _SORTED = ' aria-sort="ascending"'
-COLUMNS, MOST_PAIRS, MOST_CURVES = 80, 4, 12
-"""Of the map; pairs and tasks that have lines."""
+COLUMNS, MOST_CELLS = 80, 4000
+"""Of a map: at most so many columns, fewer where the strips of all layers would have more cells."""
 
 
 def html(material: ReportData) -> str:
@@ -32,31 +34,40 @@ def html(material: ReportData) -> str:
     run = material.run
     name = facts.name_of(run)
     try:
-        body = [_verdict(material), _map(material), _charts(material)]
+        body = [found(material), _map(material), _charts(material)]
     except NothingRecorded as error:
         said = "".join(f"<p>{_code(remark)}</p>" for remark in accounts(run))
         body = [
             f"<section><h2>What was found</h2><p>Nothing could be measured: {escape(str(error))}.</p>{said}</section>"
         ]
-    body += [_list("What was recorded", facts.facts(run)), _list("Words", facts.glossary(run))]
+    title = f"<h1>Who trains the shared parameters?</h1><p>{escape(name)}: {escape(facts.in_one_line(run))}</p>"
+    return page(name, title, body + about(run))
+
+
+def about(run: xr.DataTree) -> list[str]:
+    """How it was recorded, and what the words mean."""
+    return [_list("What was recorded", facts.facts(run)), _list("Words", facts.glossary(run))]
+
+
+def page(name: str, title: str, body: Sequence[str]) -> str:
+    """A whole file."""
     head = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>dominance: {escape(name)}</title><style>{STYLE}</style></head>"
     )
-    title = f"<h1>Who trains the shared parameters?</h1><p>{escape(name)}: {escape(facts.in_one_line(run))}</p>"
     return f"{head}<body><main>{title}{''.join(body)}</main><script>{SCRIPT}</script></body></html>\n"
 
 
-def _verdict(material: ReportData) -> str:
-    found = material.verdict
+def found(material: ReportData) -> str:
+    verdict = material.verdict
     items = []
-    for finding in found:
+    for finding in verdict:
         said = [f"<strong>{_code(text)}</strong>" if not word else f"<em>{word}:</em> {_code(text)}"
                 for word, text in finding.lines()]  # fmt: skip
         items.append(f'<li class="{"alarm" if finding.alarm else "calm"}">{"<br>".join(said)}</li>')
-    remarks = "".join(f"<p>{_code(remark)}</p>" for remark in found.remarks)
-    notes = "".join(f"<p><small>Note: {escape(note)}.</small></p>" for note in found.notes)
+    remarks = "".join(f"<p>{_code(remark)}</p>" for remark in verdict.remarks)
+    notes = "".join(f"<p><small>Note: {escape(note)}.</small></p>" for note in verdict.notes)
     return f"<section><h2>What was found</h2>{remarks}<ol>{''.join(items)}</ol>{notes}</section>"
 
 
@@ -64,9 +75,6 @@ def _map(material: ReportData) -> str:
     seen = material.seen
     tasks = [str(task) for task in seen.trunk["task"].values]
     colours = of_tasks(len(tasks))[0]
-    legend = "".join(
-        f'<li><i style="--c:{colour}"></i>{escape(task)}</li>' for task, colour in zip(tasks, colours, strict=True)
-    )
     rows = [_row(material, ALL_SHARED, 0, colours)]
     layers = [str(name) for name in seen.layers["layer"].values]
     order = {name: place for place, name in enumerate(layers, start=1)}
@@ -81,11 +89,18 @@ def _map(material: ReportData) -> str:
         "<section><h2>Who owns which layer</h2>"
         "<p>Colour: the task that owns most of a layer's parameters (rAU over 80 %), the stronger the more. Beside it, "
         f"at the last step. Training steps {limits[0]:,.0f} to {limits[1]:,.0f}, left to right.</p>"
-        f'<ul class="legend">{legend}</ul>'
+        f"{legend(tasks, colours)}"
         '<label>Layers that contain <input id="filter" type="search" autocomplete="off"></label>'
         f'<div class="wide"><table id="map"><thead><tr>{"".join(cells)}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div></section>"
     )
+
+
+def legend(tasks: Sequence[str], colours: Sequence[str]) -> str:
+    """Which colour is whose."""
+    pairs = zip(tasks, colours, strict=True)
+    items = "".join(f'<li><i style="--c:{colour}"></i>{escape(task)}</li>' for task, colour in pairs)
+    return f'<ul class="legend">{items}</ul>'
 
 
 def _heading(name: str, kind: str, column: int, *, sorted_by: bool) -> str:
@@ -100,8 +115,9 @@ def _row(material: ReportData, layer: str, order: int, colours: Sequence[str]) -
     table = (seen.trunk if whole else seen.layers).sel(layer=layer)
     owned = table["share"].isel(bucket=-1).transpose("step", "task").values
     tasks = [str(task) for task in table["task"].values]
-    place = series.columns(table["step"].values, inputs.span(seen.trunk), COLUMNS)
-    cells = [None if i < 0 else _cell(owned[i], int(table["step"].values[i]), tasks, colours) for i in place]
+    count = min(COLUMNS, max(MOST_CELLS // seen.layers.sizes["layer"], 8))
+    place = series.columns(table["step"].values, inputs.span(seen.trunk), count)
+    cells = [None if i < 0 else cell(owned[i], int(table["step"].values[i]), tasks, colours) for i in place]
     last = np.nan_to_num(owned[-1])
     best = int(last.argmax())
     owner = f"{tasks[best]} {percent(float(last[best]))}" if last[best] > 0 else "nobody"
@@ -117,7 +133,7 @@ def _row(material: ReportData, layer: str, order: int, colours: Sequence[str]) -
     return f'<tr data-order="{order}"><th scope="row" data-v="{order}">{escape(layer)}</th>{said}{shown}</tr>'
 
 
-def _cell(owned: Any, step: int, tasks: Sequence[str], colours: Sequence[str]) -> tuple[str, float, str] | None:
+def cell(owned: Any, step: int, tasks: Sequence[str], colours: Sequence[str]) -> tuple[str, float, str] | None:
     if not np.isfinite(owned).any():
         return None
     share = np.nan_to_num(owned)
@@ -131,42 +147,49 @@ def _number(value: float) -> str:
 
 
 def _charts(material: ReportData) -> str:
-    drawn = _conflict(material) + _losses(material)
-    return f'<section class="charts"><h2>Do they conflict, do they learn?</h2>{drawn}</section>'
+    title = "Effective tasks, and what each task owns, by layer"
+    return over_training(charts(material), title, lambda: layer_map(material))
 
 
-def _conflict(material: ReportData) -> str:
-    data = material.seen.trunk_conflict.sel(layer=ALL_SHARED)
-    tasks = [str(task) for task in data["task"].values]
-    mean = data["mean_gcd"].transpose("task", "task_other").values
-    pairs = [(i, j) for i, j in zip(*np.triu_indices(len(tasks), 1), strict=True) if np.isfinite(mean[i, j])]
-    pairs = sorted(pairs, key=lambda pair: -mean[pair])[:MOST_PAIRS]
-    values = data["gcd"].transpose("task", "task_other", "step").values
-    x = data["step"].values.astype(float)
-    window = series.window_of(len(x))
-    colours = ("#8a8a8a", "#a83a0c", "#5a8cc4", "#6f8f3a")
-    curves = [
-        Curve(f"{tasks[i]} × {tasks[j]}", series.smooth(values[i, j], window), colour, dashes)
-        for (i, j), colour, dashes in zip(pairs, colours, DASHES, strict=False)
-    ]
-    return chart(
-        "GCD of the pairs that conflict most: over 1 they pull apart", x, curves, inputs.span(data), reference=1
+def over_training(lines: Sequence[Chart], title: str, map_of: Callable[[], moving.Figure]) -> str:
+    """Lines; where Plotly is installed they move, and above them stands a map of the layers, to be pointed at."""
+    if not moving.installed():
+        return f'<section class="charts"><h2>Over training</h2>{"".join(map(drawn, lines))}</section>'
+    figures = {"layers": map_of()} | {f"lines-{i}": moving.lines(chart) for i, chart in enumerate(lines)}
+    places = moving.place("layers", title, "The table above says it in words.")
+    below = (moving.place(f"lines-{i}", line.title, f"In the end: {line.last}") for i, line in enumerate(lines))
+    return (
+        f"<section><h2>Over training</h2><p>{TO_EXPLORE}</p>{places}"
+        f'<div class="charts">{"".join(below)}</div></section>{moving.packed(figures)}'
     )
 
 
-def _losses(material: ReportData) -> str:
-    data = inputs.group(material.run, "loss")
-    x = data["step"].values.astype(float)
-    window = series.window_of(len(x))
-    tasks = [str(task) for task in data["task"].values]
-    curves = []
-    for task, (colour, dashes) in list(zip(tasks, lines_of(len(tasks)), strict=True))[:MOST_CURVES]:
-        loss = data["loss"].sel(task=task).values
-        first = loss[: max(1, len(loss) // 10)]
-        start = float(np.mean(first[np.isfinite(first)])) if np.isfinite(first).any() else float("nan")
-        if start > 0:
-            curves.append(Curve(task, series.smooth(100 * loss / start, window), colour, dashes))
-    return chart("Losses, % of their start", x, curves, inputs.span(data), reference=100)
+TO_EXPLORE = (
+    "From left to right: training steps. Point at a drawing for its numbers, drag to enlarge a part, double-click for "
+    "all of it again. A click on a name in a legend hides a line."
+)
+
+
+def layer_map(material: ReportData) -> moving.Figure:
+    """Layers over training, at every layer of the model."""
+    layers, steps, place = columns_of(material)
+    tables = {"effective tasks": material.seen.layers["effective_tasks"].transpose("layer", "step").values}
+    owned = material.seen.layers["share"].isel(bucket=-1).transpose("task", "layer", "step").values
+    tables |= {
+        f"owned by {task}": table for task, table in zip(material.seen.layers["task"].values, owned, strict=True)
+    }
+    shown = {name: np.where(place < 0, np.nan, table[:, place]) for name, table in tables.items()}
+    order = worst(material.seen.layers, len(layers))
+    return moving.layer_map(layers, steps, shown, list(dict.fromkeys([*order, *layers])))
+
+
+def columns_of(material: ReportData) -> tuple[list[str], list[float], Any]:
+    """Layers; the steps of the columns of a map; and for each column the sample that it shows, or -1."""
+    table = material.seen.layers
+    limits = inputs.span(material.seen.trunk)
+    place = series.columns(table["step"].values, limits, COLUMNS)
+    edges = np.linspace(limits[0] - 0.5, limits[1] + 0.5, len(place) + 1)
+    return [str(name) for name in table["layer"].values], np.round((edges[1:] + edges[:-1]) / 2, 1).tolist(), place
 
 
 def _list(title: str, pairs: Sequence[tuple[str, str]]) -> str:

@@ -17,15 +17,18 @@ label{font-size:.9rem}input{font:inherit;background:var(--paper);color:inherit;b
 .wide{overflow:auto;max-height:75vh}table{border-collapse:collapse;width:100%;font-size:.85rem;margin-top:.5rem}
 th,td{text-align:left;padding:.1rem .5rem;white-space:nowrap;font-weight:normal;border-bottom:1px solid var(--pale)}
 thead th{position:sticky;top:0;background:var(--paper)}
-td.map{width:50%;min-width:12rem}tbody tr:first-child>*{border-bottom:2px solid var(--rule)}
+td.map{width:50%;min-width:12rem}
+.runs td.map{width:auto;min-width:4rem}.runs td{white-space:normal}
+tbody tr:first-child>*{border-bottom:2px solid var(--rule)}
 .strip{display:block;width:100%;height:1.1rem;background:#e9e6de;shape-rendering:crispEdges}
 button{font:inherit;font-weight:600;background:none;border:0;padding:0;color:inherit;cursor:pointer}
 button{text-decoration:underline dotted}
 [aria-sort=ascending] button::after{content:" \\25b2"}[aria-sort=descending] button::after{content:" \\25bc"}
 .charts{display:flex;flex-wrap:wrap;gap:1rem}.charts h2{width:100%}figure{flex:1 1 24rem;margin:0;min-width:18rem}
-figcaption{font-weight:600;font-size:.9rem}figure svg{width:100%;height:auto}
-svg text{font-size:11px;fill:var(--ink)}.axis,.ref{stroke:var(--rule);fill:none}.ref{stroke-dasharray:4 3}
+figcaption{font-weight:600;font-size:.9rem}figure>svg{width:100%;height:auto}
+figure>svg text{font-size:11px;fill:var(--ink)}.axis,.ref{stroke:var(--rule);fill:none}.ref{stroke-dasharray:4 3}
 .line{fill:none;stroke-width:1.6}.line:hover{stroke-width:3}
+details summary{cursor:pointer;font-weight:600}figure{break-inside:avoid}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem;font-size:.9rem}dd{margin:0}
 @media print{label,.wide{overflow:visible;max-height:none}label{display:none}body{font-size:11px}tr{break-inside:avoid}}
 """

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 import numpy as np
 
 from dominance.plots import series
+from dominance.report.charts import Chart
 
 WIDTH, HEIGHT, LEFT, BELOW = 460, 180, 46, 22
 MOST_POINTS = 240
 
 _DASHES = {"-": "", "--": "6 3", ":": "1.5 2.5", "-.": "7 3 1.5 3"}
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One line of a chart."""
-
-    name: str
-    y: Any
-    colour: str
-    dashes: str = "-"
 
 
 def strip(cells: Sequence[tuple[str, float, str] | None]) -> str:
@@ -50,48 +40,45 @@ def strip(cells: Sequence[tuple[str, float, str] | None]) -> str:
     return f'<svg class="strip" {box} aria-hidden="true">{"".join(parts)}</svg>'
 
 
-def chart(
-    title: str, x: Any, curves: Sequence[Curve], limits: tuple[float, float], *, reference: float | None = None
-) -> str:
-    """Lines over training steps with their legend; a gap where steps were not recorded.
-
-    Args:
-        limits: of the x axis.
-        reference: a level line.
-    """
-    known = np.concatenate([np.asarray(curve.y, dtype=float) for curve in curves] or [np.zeros(0)])
+def drawn(chart: Chart) -> str:
+    """Lines over training steps with their legend; a gap where steps were not recorded."""
+    known = np.concatenate([np.asarray(curve.y, dtype=float) for curve in chart.curves] or [np.zeros(0)])
     known = known[np.isfinite(known)]
-    known = known if reference is None else np.append(known, reference)
+    known = known if chart.reference is None else np.append(known, chart.reference)
+    scaled: Any = np.log10 if chart.log else np.asarray
+    known = scaled(known)
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
     pad = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
-    low, high = low - pad, high + pad
+    low, high, limits = low - pad, high + pad, chart.limits
 
     def across(values: Any) -> Any:
         return LEFT + (WIDTH - LEFT - 6) * (np.asarray(values) - limits[0]) / (limits[1] - limits[0])
 
     def up(values: Any) -> Any:
-        return 6 + (HEIGHT - BELOW - 6) * (high - np.asarray(values)) / (high - low)
+        return 6 + (HEIGHT - BELOW - 6) * (high - scaled(values)) / (high - low)
 
+    title = f"{chart.title}. At the end: {chart.last}"
     parts = [f"<title>{escape(title)}</title>"]
-    parts += _axes(across, up, limits, (low, high))
-    if reference is not None:
-        parts.append(f'<path class="ref" d="M{LEFT} {up(reference):.1f}H{WIDTH - 6}"/>')
-    for curve in curves:
-        place, y = series.opened(x, np.asarray(curve.y, dtype=float), 1)
+    ticks = series.log_ticks(10**low, 10**high, 5) if chart.log else series.nice_ticks(low, high, 5)
+    parts += _axes(across, up, limits, ticks)
+    if chart.reference is not None:
+        parts.append(f'<path class="ref" d="M{LEFT} {up(chart.reference):.1f}H{WIDTH - 6}"/>')
+    for curve in chart.curves:
+        place, y = series.opened(curve.x, np.asarray(curve.y, dtype=float), 1)
         path = _path(across(place), up(y))
         dash = f' stroke-dasharray="{_DASHES[curve.dashes]}"' if _DASHES[curve.dashes] else ""
         parts.append(
             f'<path class="line" d="{path}" stroke="{curve.colour}"{dash}><title>{escape(curve.name)}</title></path>'
         )
-    legend = "".join(f'<li><i style="--c:{curve.colour}"></i>{escape(curve.name)}</li>' for curve in curves)
-    drawn = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
-    return f'<figure><figcaption>{escape(title)}</figcaption>{drawn}<ul class="legend">{legend}</ul></figure>'
+    legend = "".join(f'<li><i style="--c:{curve.colour}"></i>{escape(curve.name)}</li>' for curve in chart.curves)
+    picture = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
+    return f'<figure><figcaption>{escape(chart.title)}</figcaption>{picture}<ul class="legend">{legend}</ul></figure>'
 
 
-def _axes(across: Any, up: Any, x: tuple[float, float], y: tuple[float, float]) -> list[str]:
+def _axes(across: Any, up: Any, x: tuple[float, float], y: Any) -> list[str]:
     bottom = HEIGHT - BELOW
     parts = [f'<path class="axis" d="M{LEFT} 6V{bottom}H{WIDTH - 6}"/>']
-    for ticks, flat in ((series.nice_ticks(*x, 5, whole=True), True), (series.nice_ticks(*y, 5), False)):
+    for ticks, flat in ((series.nice_ticks(*x, 5, whole=True), True), (y, False)):
         for tick, label in zip(ticks, series.numbers(ticks), strict=True):
             at = f'x="{across(tick):.1f}" y="{bottom + 14}" text-anchor="middle"' if flat else ""
             at = at or f'x="{LEFT - 5}" y="{up(tick) + 3.5:.1f}" text-anchor="end"'

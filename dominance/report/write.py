@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import xarray as xr
@@ -18,6 +18,7 @@ from dominance.report.figures import FigureSpec, ReportData, select
 from dominance.report.front_page import Front
 from dominance.report.html import html
 from dominance.report.pdf_pages import Pages
+from dominance.report.several import several
 
 REPORT, HTML = "report.pdf", "html"
 FIRST = "overview"
@@ -105,6 +106,35 @@ def _write_html(material: ReportData, folder: Path, progress: Callable[[int, int
         return Report([path], material.verdict, {})
     except NothingRecorded:
         return Report([path], None, {})
+
+
+def write_side_by_side(
+    runs: Sequence[xr.DataTree],
+    folder: str | Path,
+    *,
+    overwrite: bool = False,
+    single: Single | None = None,
+    higher_is_better: Directions | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write several runs side by side into one file for a browser, ``report.html`` in ``folder``; returns its path.
+
+    Args and raises: as :func:`write_report`.
+    """
+    folder = Path(folder)
+    path = folder / f"report.{HTML}"
+    if not overwrite:
+        _refuse([path])
+    tell = progress or (lambda done, total: None)
+    materials = []
+    for done, run in enumerate(runs):
+        tell(done, len(runs))
+        materials.append(ReportData(run, single, higher_is_better))
+    text = several(materials)
+    _make(folder)
+    path.write_text(text, encoding="utf-8")
+    tell(len(runs), len(runs))
+    return path
 
 
 def _write(
