@@ -17,6 +17,7 @@ collect_ignore = ["tests/faults/script.py"]
 collect_ignore += [
     f"dominance/integrations/{name}.py" for name in ("lightning", "transformers") if find_spec(name) is None
 ]
+collect_ignore += [] if find_spec("IPython") else ["dominance/notebook/magic.py"]
 collect_ignore += [f"dominance/sinks/{name}.py" for name, package in SINKS.items() if find_spec(package) is None]
 
 LONGEST = ("test_notebooks.py", "test_harmless.py")

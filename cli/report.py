@@ -51,8 +51,8 @@ def report(
     kind = "html" if html else kind
     if kind not in FORMATS:
         raise BadOption(f"format {kind!r} is unknown", fix=f"choose from {', '.join(FORMATS)}")
-    from dominance.report import moving
-    from dominance.report.write import write_report, write_side_by_side
+    from dominance.reports import moving
+    from dominance.reports.write import write_report, write_side_by_side
 
     runs = expanded(runs)
     alone, better = singles(baseline), directions(higher_is_better, lower_is_better)

@@ -35,5 +35,10 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'dominance' has no attribute {name!r}")
 
 
+def load_ipython_extension(shell: Any) -> None:
+    """``%load_ext dominance`` in a notebook: the cell magic ``%%dominance``."""
+    shell.register_magics(import_module("dominance.notebook.magic").DominanceMagics)
+
+
 def __dir__() -> list[str]:
     return sorted((*__all__, *_ROOMS))

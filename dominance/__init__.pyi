@@ -29,6 +29,7 @@ from dominance.analyse.updates import rau as rau
 from dominance.analyse.updates import rau_buckets as rau_buckets
 from dominance.analyse.verdict.verdict import verdict as verdict
 from dominance.errors import DominanceError as DominanceError
+from dominance.notebook.page import report as report
 from dominance.plots.affinity import plot_affinity as plot_affinity
 from dominance.plots.alignment import plot_alignment as plot_alignment
 from dominance.plots.change import plot_change as plot_change
@@ -63,3 +64,5 @@ from dominance.store.reader import open_runs as open_runs
 
 __version__: str
 __all__: list[str]
+
+def load_ipython_extension(shell: object) -> None: ...

@@ -45,9 +45,10 @@ MAY_IMPORT = {
     "analyse": BASE | {"store"},
     "sinks": BASE | {"store", "analyse"},
     "plots": BASE | {"store", "analyse"},
-    "report": BASE | {"store", "analyse", "plots"},
+    "reports": BASE | {"store", "analyse", "plots"},
     "papers": BASE | {"store", "analyse", "plots"},
-    "cli": BASE | {"names", "store", "record", "analyse", "plots", "report", "papers", "benchmarks", "cure", "sinks"},
+    "notebook": BASE | {"store", "record", "analyse", "plots", "reports"},
+    "cli": BASE | {"names", "store", "record", "analyse", "plots", "reports", "papers", "benchmarks", "cure", "sinks"},
     "cure": BASE | {"record", "optim", "benchmarks"},
     "optim": {"errors"},
     "benchmarks": BASE | {"store", "record", "optim"},
@@ -109,11 +110,12 @@ WITHIN = {
 
 ONLY_IN = {
     "torch": {"integrations", "record", "optim", "benchmarks", "cure", "examples"},
-    "matplotlib": {"plots", "report", "papers"},
-    "seaborn": {"plots", "report", "papers"},
+    "matplotlib": {"plots", "reports", "papers"},
+    "seaborn": {"plots", "reports", "papers"},
     "typer": {"cli"},
     "click": {"cli"},
     "rich": {"cli"},
+    "IPython": {"notebook"},
 }
 """Packages that only these rooms may import."""
 
@@ -254,7 +256,7 @@ def test_a_class_name_has_one_meaning() -> None:
 
 
 def test_the_rooms_are_there() -> None:
-    assert {"schema", "store", "record", "analyse", "plots", "report", "papers", "cli"} <= {
+    assert {"schema", "store", "record", "analyse", "plots", "reports", "papers", "cli"} <= {
         room for room, _, _ in rooms(ROOT)
     }
 
@@ -277,11 +279,11 @@ def test_every_room_is_installed() -> None:
         ("dominance/store/bad.py", "from dominance import analyse\n", 1),
         ("dominance/record/bad.py", "import importlib\n\nimportlib.import_module('dominance.analyse')\n", 3),
         ("dominance/record/deep/bad.py", "from ...plots import gcd\n", 1),
-        ("dominance/plots/bad.py", "from dominance.report.write import report\n", 1),
-        ("dominance/report/bad.py", "import dominance_cli.main\n", 1),
-        ("dominance/report/bad.py", "from dominance.papers.table import Table\n", 1),
+        ("dominance/plots/bad.py", "from dominance.reports.write import report\n", 1),
+        ("dominance/reports/bad.py", "import dominance_cli.main\n", 1),
+        ("dominance/reports/bad.py", "from dominance.papers.table import Table\n", 1),
         ("dominance/analyse/bad.py", "import matplotlib.pyplot as plt\n", 1),
-        ("dominance/report/bad.py", "from rich.console import Console\n", 1),
+        ("dominance/reports/bad.py", "from rich.console import Console\n", 1),
         ("dominance/schema.py", "from dominance.config import record_options\n", 1),
         ("dominance/optim/bad.py", "from dominance.schema import SCHEMA_VERSION\n", 1),
         ("dominance/examples/bad.py", "import dominance.errors\n", 1),

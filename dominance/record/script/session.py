@@ -173,6 +173,12 @@ class ScriptSession:
         if self._start_beside is not None:
             self._beside = self._start_beside(watch)
 
+    def so_far(self) -> tuple[int, int]:
+        """How many training steps were taken, and how many of them are recorded; another thread may ask."""
+        watch = self._watch
+        every = [] if watch is None else [*watch.models.over, *watch.models.all]
+        return sum(each.step.number for each in every), sum(each.books.kept for each in every)
+
     def finish(self, status: Literal["complete", "failed", "interrupted"]) -> SessionResult:
         """Take the hooks away and close the run."""
         try:

@@ -13,9 +13,6 @@ from pathlib import Path
 LONGEST = 60.0
 """Seconds that the end of a training waits for the last numbers."""
 
-_APART = 'nice "$@" < /dev/null 2>&1 &'
-"""The shell leaves at once and its job is nobody's child: a script that waits for any child finds its own ones only."""
-
 
 class Follower:
     """``dominance watch PATH --to SINK``; it ends by itself when the run does. Starting it never raises.
@@ -30,12 +27,14 @@ class Follower:
         self._to = to
         self._said = b""
         command = [sys.executable, "-P", "-m", "dominance", "watch", str(path), "--to", to]
+        # The shell leaves at once, and its job is nobody's child: a script that waits for any child finds only its own.
+        apart = ["/bin/sh", "-c", 'nice "$@" < /dev/null 2>&1 &', "sh"]
         # Its own threads would take cores from the training; a recorder in it, were one asked for, would see nothing.
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         ours, theirs = os.pipe()
         try:
             subprocess.run(
-                ["/bin/sh", "-c", _APART, "sh", *command],
+                [*apart, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=theirs,
                 stderr=theirs,

@@ -139,7 +139,7 @@ def test_no_pyplot_no_torch_no_display(tmp_path):
     program = """
 import sys
 from runs import planted_run
-from dominance.report.write import write_report
+from dominance.reports.write import write_report
 write_report(planted_run(steps=3), sys.argv[1], format="png")
 bad = [name for name in ("torch", "matplotlib.pyplot", "seaborn", "tkinter") if name in sys.modules]
 assert not bad, bad

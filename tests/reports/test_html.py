@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from report.browser import CHROMIUM, browser
+from reports.browser import CHROMIUM, browser
 from runs import make_run, planted_run
 
 from dominance.errors import RunExists
 from dominance.plots.palette import TASKS
-from dominance.report.figures import ReportData
-from dominance.report.html import html
-from dominance.report.moving import installed
-from dominance.report.write import write_report, write_side_by_side
+from dominance.reports.figures import ReportData
+from dominance.reports.html import html
+from dominance.reports.moving import installed
+from dominance.reports.write import write_report, write_side_by_side
 
 VOID = {"meta", "input", "br"}
 DRAWN = "!!document.documentElement?.dataset.drawn"

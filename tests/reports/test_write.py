@@ -13,9 +13,9 @@ from studies import scored
 
 from dominance.analyse.verdict.verdict import verdict
 from dominance.errors import BadOption, NothingRecorded, RunExists
-from dominance.report import write as module
-from dominance.report.figures import FIGURES, select
-from dominance.report.write import write_report
+from dominance.reports import write as module
+from dominance.reports.figures import FIGURES, select
+from dominance.reports.write import write_report
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from dominance.plots.backends import matplotlib_
 from dominance.plots.backends.style import theme
 from dominance.plots.labels import fit
 from dominance.plots.palette import GREY, INK
-from dominance.report.text_flow import Run, code_size, lines_of, width_of, words_of
+from dominance.reports.text_flow import Run, code_size, lines_of, width_of, words_of
 
 WIDTH, HEIGHT = 8.27, 11.69
 SIDE, TOP, BOTTOM = 0.535, 0.6, 0.65

@@ -15,7 +15,7 @@ import numpy as np
 
 from dominance.plots import series
 from dominance.plots.palette import SEQUENTIAL
-from dominance.report.charts import Chart
+from dominance.reports.charts import Chart
 
 MOST_POINTS = 400
 """Of a line."""

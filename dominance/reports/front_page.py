@@ -10,9 +10,9 @@ from dominance.analyse.verdict.doubts import accounts
 from dominance.analyse.verdict.finding import Finding, Verdict
 from dominance.errors import NothingRecorded
 from dominance.plots.overview import heights
-from dominance.report import facts
-from dominance.report.figures import SOME, ReportData
-from dominance.report.pdf_pages import Pages
+from dominance.reports import facts
+from dominance.reports.figures import SOME, ReportData
+from dominance.reports.pdf_pages import Pages
 
 _PICTURE = 2.6
 """Inches of the picture on the first page, beside its rows and the height of its panels."""

@@ -15,11 +15,11 @@ from dominance.analyse.summary import percent
 from dominance.errors import NothingRecorded
 from dominance.plots import inputs, series
 from dominance.plots.palette import of_tasks
-from dominance.report import facts, moving
-from dominance.report.charts import across_runs
-from dominance.report.figures import ReportData
-from dominance.report.html import cell, columns_of, found, legend, over_training, page
-from dominance.report.svg import strip
+from dominance.reports import facts, moving
+from dominance.reports.charts import across_runs
+from dominance.reports.figures import ReportData
+from dominance.reports.html import cell, columns_of, found, legend, over_training, page
+from dominance.reports.svg import strip
 
 COLUMNS = 96
 """Of the strips of one layer, over all runs."""
@@ -27,8 +27,8 @@ COLUMNS = 96
 Runs = Sequence[tuple[str, ReportData]]
 
 
-def several(materials: Sequence[ReportData]) -> str:
-    """The whole file. A run that cannot be measured says so in its row, and is in no drawing."""
+def several(materials: Sequence[ReportData], *, moves: bool | None = None) -> str:
+    """The whole file, ``moves`` as in ``html``. A run that cannot be measured says so, and is in no drawing."""
     named = [(facts.name_of(material.run), material) for material in materials]
     measured = []
     rows = []
@@ -45,7 +45,7 @@ def several(materials: Sequence[ReportData]) -> str:
         f"<tbody>{''.join(rows)}</tbody></table></div></section>"
     ]
     if measured:
-        body += [_maps(measured), _charts(measured)]
+        body += [_maps(measured), _charts(measured, moves)]
     for name, material in measured:
         body.append(f"<details><summary>{escape(name)}: all that was found</summary>{found(material)}</details>")
     title = f"<h1>Who trains the shared parameters?</h1><p>{len(named)} runs, side by side.</p>"
@@ -117,8 +117,8 @@ def _strips(
     return found
 
 
-def _charts(runs: Runs) -> str:
-    return over_training(across_runs(runs), "Effective tasks by layer, of each run", lambda: _layer_maps(runs))
+def _charts(runs: Runs, moves: bool | None) -> str:
+    return over_training(across_runs(runs), "Effective tasks by layer, of each run", lambda: _layer_maps(runs), moves)
 
 
 def _layer_maps(runs: Runs) -> moving.Figure:

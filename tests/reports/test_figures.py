@@ -7,7 +7,7 @@ import xarray as xr
 from runs import planted_run
 
 from dominance.errors import BadOption
-from dominance.report.figures import FIGURES, select
+from dominance.reports.figures import FIGURES, select
 
 
 def test_a_glob_chooses_in_the_order_of_the_report():

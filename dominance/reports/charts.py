@@ -16,7 +16,7 @@ from dominance.analyse.noise_scale import noise_scale
 from dominance.errors import NothingRecorded
 from dominance.plots import inputs, series
 from dominance.plots.palette import DASHES, TASKS, lines_of
-from dominance.report.figures import ReportData
+from dominance.reports.figures import ReportData
 
 MOST_PAIRS, MOST_CURVES, MOST_LAYERS = 4, 12, 6
 """Pairs, tasks and layers that have lines."""

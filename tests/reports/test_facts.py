@@ -6,7 +6,7 @@ import numpy as np
 from runs import make_run, planted_run
 
 from dominance.analyse.summary import overview
-from dominance.report.facts import HEADER, RIGHT, WIDTHS, facts, glossary, name_of, table
+from dominance.reports.facts import HEADER, RIGHT, WIDTHS, facts, glossary, name_of, table
 
 
 def by_hand():

@@ -13,12 +13,12 @@ from dominance.deltas import Directions
 from dominance.errors import BadOption, NothingRecorded, RunExists
 from dominance.plots.backends.style import theme
 from dominance.plots.result import FORMATS, Plot
-from dominance.report import facts
-from dominance.report.figures import FigureSpec, ReportData, select
-from dominance.report.front_page import Front
-from dominance.report.html import html
-from dominance.report.pdf_pages import Pages
-from dominance.report.several import several
+from dominance.reports import facts
+from dominance.reports.figures import FigureSpec, ReportData, select
+from dominance.reports.front_page import Front
+from dominance.reports.html import html
+from dominance.reports.pdf_pages import Pages
+from dominance.reports.several import several
 
 REPORT, HTML = "report.pdf", "html"
 FIRST = "overview"
@@ -62,7 +62,7 @@ def write_report(
         format: of the single figures: "pdf", "png" or "svg". A figure that takes several pages becomes one PDF, or
             numbered files (``name.png``, ``name-2.png``). "html": instead of all that one file, ``report.html``, for
             a browser, which needs no network.
-        figures: a glob over the names in ``dominance.report.figures.FIGURES``.
+        figures: a glob over the names in ``dominance.reports.figures.FIGURES``.
         overwrite: replace files that are there.
         single, higher_is_better: single-task runs that the verdict compares with, see ``verdict``.
         progress: is told how many of how many parts of the report are done.

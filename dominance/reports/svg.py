@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dominance.plots import series
-from dominance.report.charts import Chart
+from dominance.reports.charts import Chart
 
 WIDTH, HEIGHT, LEFT, BELOW = 460, 180, 46, 22
 MOST_POINTS = 240

@@ -17,24 +17,28 @@ from dominance.analyse.verdict.doubts import accounts
 from dominance.errors import NothingRecorded
 from dominance.plots import inputs, series
 from dominance.plots.palette import of_tasks
-from dominance.report import facts, moving
-from dominance.report.charts import Chart, charts
-from dominance.report.figures import ReportData
-from dominance.report.html_style import SCRIPT, STYLE
-from dominance.report.svg import drawn, strip
-from dominance.report.text_flow import runs
+from dominance.reports import facts, moving
+from dominance.reports.charts import Chart, charts
+from dominance.reports.figures import ReportData
+from dominance.reports.html_style import SCRIPT, STYLE
+from dominance.reports.svg import drawn, strip
+from dominance.reports.text_flow import runs
 
 _SORTED = ' aria-sort="ascending"'
 COLUMNS, MOST_CELLS = 80, 4000
 """Of a map: at most so many columns, fewer where the strips of all layers would have more cells."""
 
 
-def html(material: ReportData) -> str:
-    """The whole file. Findings first; the map of layers over training can be filtered and sorted."""
+def html(material: ReportData, *, moves: bool | None = None) -> str:
+    """The whole file. Findings first; the map of layers over training can be filtered and sorted.
+
+    Args:
+        moves: whether Plotly's drawings are in it; None: where it is installed.
+    """
     run = material.run
     name = facts.name_of(run)
     try:
-        body = [found(material), _map(material), _charts(material)]
+        body = [found(material), _map(material), _charts(material, moves)]
     except NothingRecorded as error:
         said = "".join(f"<p>{_code(remark)}</p>" for remark in accounts(run))
         body = [
@@ -146,14 +150,14 @@ def _number(value: float) -> str:
     return f"{value:.6g}" if np.isfinite(value) else ""
 
 
-def _charts(material: ReportData) -> str:
+def _charts(material: ReportData, moves: bool | None) -> str:
     title = "Effective tasks, and what each task owns, by layer"
-    return over_training(charts(material), title, lambda: layer_map(material))
+    return over_training(charts(material), title, lambda: layer_map(material), moves)
 
 
-def over_training(lines: Sequence[Chart], title: str, map_of: Callable[[], moving.Figure]) -> str:
+def over_training(lines: Sequence[Chart], title: str, map_of: Callable[[], moving.Figure], moves: bool | None) -> str:
     """Lines; where Plotly is installed they move, and above them stands a map of the layers, to be pointed at."""
-    if not moving.installed():
+    if not (moving.installed() if moves is None else moves):
         return f'<section class="charts"><h2>Over training</h2>{"".join(map(drawn, lines))}</section>'
     figures = {"layers": map_of()} | {f"lines-{i}": moving.lines(chart) for i, chart in enumerate(lines)}
     places = moving.place("layers", title, "The table above says it in words.")

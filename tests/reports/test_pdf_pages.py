@@ -7,7 +7,7 @@ import re
 from matplotlib.text import Text
 from plots.overlap import problems
 
-from dominance.report.pdf_pages import BOTTOM, HEIGHT, Pages
+from dominance.reports.pdf_pages import BOTTOM, HEIGHT, Pages
 
 
 def texts(page):
