@@ -97,7 +97,8 @@ def parse(text: str) -> Condition:
         ) from None
     if match["quantity"] not in QUANTITIES:
         close = get_close_matches(match["quantity"], QUANTITIES, n=1)
-        fix = f"did you mean {close[0]}?" if close else f"choose from {', '.join(QUANTITIES)}"
+        fix = f"did you mean {close[0]}? " if close else ""
+        fix += f"choose from {', '.join(QUANTITIES)}"
         raise BadOption(f"--fail-on knows no quantity {match['quantity']!r}", fix=fix)
     task, _, layer = (match["where"] or "").partition(",")
     return Condition(match["quantity"], task.strip() or "*", layer.strip() or "*", match["comparison"], bound)

@@ -1,4 +1,4 @@
-"""The pictures of the pages on concepts: drawn when the site is built, of the loop that docs/recording.md shows."""
+"""The pictures of the pages: drawn when the site is built, of the loop that docs/recording.md shows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,18 @@ from sphinx.util.docutils import SphinxDirective
 
 HERE = Path(__file__).parent
 DRAWN = HERE / "_pictures"
-PLOTS = ("plot_rau_buckets", "plot_effective_tasks", "plot_lr_dominance", "plot_gcd", "plot_alignment")
+PLOTS = (
+    *("plot_rau_buckets", "plot_effective_tasks", "plot_lr_dominance", "plot_gcd", "plot_alignment", "plot_overview"),
+    *(
+        "plot_ownership",
+        "plot_conflict_layers",
+        "plot_gradient_norms",
+        "plot_noise_scale",
+        "plot_geometry",
+        "plot_losses",
+    ),
+    *("plot_verdict",),
+)
 
 
 class Picture(SphinxDirective):
