@@ -20,7 +20,7 @@ HEIGHT = 640
 """Pixels of the frame in a cell's output; the page in it scrolls."""
 
 
-class Report:
+class ShownReport:
     """A report that a notebook shows below the cell; ``save`` writes it, with drawings that can be pointed at."""
 
     def __init__(self, runs: list[xr.DataTree]) -> None:
@@ -45,7 +45,7 @@ class Report:
         return f'<iframe title="{name}" style="{style}" srcdoc="{escape(page)}"></iframe>'
 
 
-def report(*runs: xr.DataTree | str | PathLike[str]) -> Report:
+def report(*runs: xr.DataTree | str | PathLike[str]) -> ShownReport:
     """The report of a run, or of several side by side, as a notebook shows it.
 
     Args:
@@ -61,4 +61,4 @@ def report(*runs: xr.DataTree | str | PathLike[str]) -> Report:
     """
     if not runs:
         raise BadOption("no run to report", fix="give a run, or its directory")
-    return Report([run if isinstance(run, xr.DataTree) else open_run(run) for run in runs])
+    return ShownReport([run if isinstance(run, xr.DataTree) else open_run(run) for run in runs])

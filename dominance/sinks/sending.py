@@ -25,7 +25,7 @@ EASY = 10.0
 Call = Callable[[int, Mapping[str, float]], object]
 
 
-class Sink(Protocol):
+class Logger(Protocol):
     """What a logger is told.
 
     Attributes:
@@ -54,13 +54,13 @@ class _Function:
         """There is nothing to close."""
 
 
-def begin(run: str, to: str | Call, attrs: Mapping[Any, Any]) -> Sink:
+def begin(run: str, to: str | Call, attrs: Mapping[Any, Any]) -> Logger:
     """The sink of this run. Raises BadOption as ``check_sink``."""
     if callable(to):
         return _Function(to)
     check_sink(to)
     folder = Path(PurePath(run).name if "://" in run else run)
-    sink: Sink = import_module(f"dominance.sinks.{to}").begin(folder, attrs)
+    sink: Logger = import_module(f"dominance.sinks.{to}").begin(folder, attrs)
     return sink
 
 
@@ -111,7 +111,7 @@ def send(run: RunPath | xr.DataTree, to: str | Call, *, follow: bool = False, ev
             tree = open_run(run)
 
 
-def _write(sink: Sink, tree: xr.DataTree, sent: int, *, over: bool) -> int:
+def _write(sink: Logger, tree: xr.DataTree, sent: int, *, over: bool) -> int:
     """Write the steps after ``sent``, and return the last. That of a run that grows waits: metrics may still come."""
     last = math.inf if over else int(tree["step"].to_numpy().max(initial=-1))
     for step, seconds, numbers in scalars(tree):
