@@ -18,10 +18,11 @@ class TrainingFlags:
     """What is trained, and how; as ``TrainOptions`` has it, but typed."""
 
     optimizer: Annotated[
-        str | None, typer.Option(metavar="O", help="sgd, momentum, adam, adamw, rmsprop or adagrad.")
+        str | None, typer.Option(metavar="O", help="sgd, momentum, adam, adamw, rmsprop, adagrad or adadelta.")
     ] = None
     architecture: Annotated[
-        str | None, typer.Option(metavar="A", help="hps, mmoe, cgc, ple, cross-stitch or mtan.")
+        str | None,
+        typer.Option(metavar="A", help="hps, mmoe, cgc, ple, cross-stitch or mtan; mmoe:experts=4,levels=2."),
     ] = None
     tasks: Annotated[str | None, typer.Option(metavar="A,B", help="Train these tasks only. [default: all]")] = None
     seed: Annotated[int, typer.Option(metavar="S", help="Of everything that is random.")] = 0
@@ -29,13 +30,18 @@ class TrainingFlags:
     batch_size: Annotated[int | None, typer.Option(metavar="N", help="Samples in a step.")] = None
     lr: Annotated[float | None, typer.Option(metavar="X", help="Learning rate.")] = None
     milestones: Annotated[
-        str | None, typer.Option(metavar="X,Y", help="Shares of the training after which it is divided by ten.")
+        str | None, typer.Option(metavar="X,Y", help="Shares of the training after which it is divided by --decay.")
     ] = None
+    decay: Annotated[float, typer.Option(metavar="X", help="What the learning rate is divided by there.")] = 10.0
+    lr_power: Annotated[
+        float, typer.Option(metavar="P", help="The learning rate of step t is divided by t^P, too.")
+    ] = 0.0
     warmup: Annotated[int, typer.Option(metavar="N", help="Steps over which it rises from nothing.")] = 0
     weight_decay: Annotated[float, typer.Option(metavar="X", help="Of the model's parameters.")] = 0.0
     patience: Annotated[
         int | None, typer.Option(metavar="N", help="Stop after N epochs without a better val result; 0: never.")
     ] = None
+    last: Annotated[int, typer.Option(metavar="N", help="What counts is the mean of the last N epochs on test.")] = 1
     representation: Annotated[
         bool, typer.Option("--representation", help="Weigh by gradients of the shared representation.")
     ] = False

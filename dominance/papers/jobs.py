@@ -49,7 +49,13 @@ class Training:
     epochs: int | None = None
     batch_size: int | None = None
     lr: float | None = None
+    weight_decay: float | None = None
+    milestones: str | None = None
+    decay: float | None = None
+    lr_power: float | None = None
     warmup: int | None = None
+    patience: int | None = None
+    last: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     every: int | None = None
@@ -85,7 +91,13 @@ class Training:
             "epochs": self.epochs,
             "batch-size": self.batch_size,
             "lr": self.lr,
+            "weight-decay": self.weight_decay,
+            "milestones": self.milestones,
+            "decay": self.decay,
+            "lr-power": self.lr_power,
             "warmup": self.warmup,
+            "patience": self.patience,
+            "last": self.last,
             "every": self.every,
             "budget": self.budget,
             "attribution": self.attribution,

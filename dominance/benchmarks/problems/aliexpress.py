@@ -40,7 +40,8 @@ class AliExpress(Tabular):
         held_out: share of the training rows for validation.
         least: categories seen fewer times in training count as one.
         embedding: length of an embedding.
-        width: units of each of the trunk's two layers.
+        width: units of each of the trunk's layers.
+        layers: of the trunk; of each expert of a first level.
     """
 
     name = "aliexpress"
@@ -69,11 +70,13 @@ class AliExpress(Tabular):
         least: int = 1,
         embedding: int = 16,
         width: int = 128,
+        layers: int = 2,
     ) -> None:
         self.data = data
         self.rows = None if rows is None else at_least(2, rows=rows)
         self.held_out, self.least = share(held_out=held_out), at_least(1, least=least)
         self.embedding, self.width = at_least(1, embedding=embedding), at_least(1, width=width)
+        self.layers = at_least(1, layers=layers)
 
     @property
     def tasks(self) -> tuple[Task, ...]:

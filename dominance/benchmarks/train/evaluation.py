@@ -42,6 +42,20 @@ def evaluate(
     return {task: scorer.scores() for task, scorer in scorers.items() if samples[task]}
 
 
+def mean_of(several: Sequence[Scores]) -> Scores:
+    """Of each task's metrics, over several evaluations; of those that have it.
+
+    >>> mean_of([{"a": {"auc": 0.5}}, {"a": {"auc": 0.75}}])
+    {'a': {'auc': 0.625}}
+    """
+    found: dict[str, dict[str, list[float]]] = {}
+    for scores in several:
+        for task, metrics in scores.items():
+            for metric, value in metrics.items():
+                found.setdefault(task, {}).setdefault(metric, []).append(value)
+    return {task: {name: sum(v) / len(v) for name, v in metrics.items()} for task, metrics in found.items()}
+
+
 def has_label(target: Tensor) -> Tensor:
     """For each sample, whether it has a label: not NaN; of classes, not -1. One that has some entries has a label.
 

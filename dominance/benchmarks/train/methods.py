@@ -29,6 +29,7 @@ OPTIMIZERS: dict[str, tuple[Callable[..., Optimizer], Mapping[str, Any]]] = {
     "adamw": (torch.optim.AdamW, {}),
     "rmsprop": (torch.optim.RMSprop, {}),
     "adagrad": (torch.optim.Adagrad, {}),
+    "adadelta": (torch.optim.Adadelta, {}),
 }
 
 _TASK_WISE: dict[Step, dict[str, tuple[str, Mapping[str, Any]]]] = {

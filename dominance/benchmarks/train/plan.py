@@ -11,6 +11,7 @@ import torch
 
 from dominance.benchmarks.arguments import arguments, defaults, read
 from dominance.benchmarks.benchmark import Benchmark, Task
+from dominance.benchmarks.models import parted
 from dominance.benchmarks.problems.registry import benchmark
 from dominance.benchmarks.train import methods
 from dominance.benchmarks.train.method_names import Method
@@ -35,11 +36,16 @@ class TrainOptions:
     lr: float | None = None
     weight_decay: float = 0.0
     milestones: tuple[float, ...] | None = None
-    """Shares of the training after which the learning rate is divided by ten."""
+    """Shares of the training after which the learning rate is divided by ``decay``."""
+    decay: float = 10.0
+    lr_power: float = 0.0
+    """p: the learning rate of step t, from 1, is divided by t^p, too; 1/2 in MoCoGrad's Corollary 1."""
     warmup: int = 0
     """Steps over which the learning rate rises to what it is: that of step t, from 1, is t / warmup of it."""
     patience: int | None = None
     """Epochs without a better result on "val" until the training stops; 0: never."""
+    last: int = 1
+    """The scores that count are the mean of the last so many epochs' on "test"; not with patience."""
     tasks: tuple[str, ...] | None = None
     """Train these tasks only."""
     representation: bool = False
@@ -116,7 +122,8 @@ class Plan:
     def learning_rate(self, epoch: int, step: int) -> float:
         """In this step of this epoch, both counted from 0; steps from the beginning of the training."""
         past = [share for share in self.milestones if epoch >= share * self.epochs]
-        return self.lr / 10.0 ** len(past) * min(1.0, (step + 1) / max(1, self.options.warmup))
+        whole = self.lr / self.options.decay ** len(past) / (step + 1) ** self.options.lr_power
+        return whole * min(1.0, (step + 1) / max(1, self.options.warmup))
 
     def alone(self, task: str) -> Plan:
         """The same for one task."""
@@ -181,20 +188,26 @@ def _check(plan: Plan) -> None:
         ("warmup", plan.options.warmup, 0),
         ("seed", plan.options.seed, 0),
         ("weight-decay", plan.options.weight_decay, 0),
+        ("decay", plan.options.decay, 1),
+        ("lr-power", plan.options.lr_power, 0),
+        ("last", plan.options.last, 1),
     ):
         if not least <= value < math.inf:
             raise BadOption(f"{name} {value} cannot be used", fix=f"give {least} or more")
+    if plan.options.last > 1 and plan.patience:
+        raise BadOption("--last and --patience choose the epoch that counts in two ways", fix="give one of them")
     if not 0 < plan.lr < math.inf:
         raise BadOption(f"a learning rate of {plan.lr:g} cannot be used", fix="give a positive number")
     if not all(0 < share < 1 for share in plan.milestones):
         raise BadOption(
             f"milestones {','.join(map(str, plan.milestones))} cannot be used", fix="give shares between 0 and 1"
         )
-    if plan.architecture not in plan.benchmark.architectures:
+    named, counts = parted(plan.architecture)
+    if named == "mmoe" and counts.get("levels", 1) > 1:
+        named = "ple"  # what it is made of
+    if named not in plan.benchmark.architectures:
         known = ", ".join(plan.benchmark.architectures)
-        raise BadOption(
-            f"{plan.options.benchmark} has no architecture {plan.architecture!r}", fix=f"choose from {known}"
-        )
+        raise BadOption(f"{plan.options.benchmark} has no architecture {named!r}", fix=f"choose from {known}")
     if plan.optimizer not in methods.OPTIMIZERS:
         raise BadOption(f"no optimizer {plan.optimizer!r}", fix=f"choose from {', '.join(methods.OPTIMIZERS)}")
     if plan.representation and plan.method.step != "plain":

@@ -17,7 +17,7 @@ from dominance.benchmarks.benchmark import Batch, Benchmark, Scores
 from dominance.benchmarks.data.splits import derived_generator
 from dominance.benchmarks.models.base import Architecture, Representation
 from dominance.benchmarks.train import checkpoint, methods
-from dominance.benchmarks.train.evaluation import evaluate, standing
+from dominance.benchmarks.train.evaluation import evaluate, mean_of, standing
 from dominance.benchmarks.train.plan import Plan
 from dominance.config import RecordOptions
 from dominance.errors import BadOption, DominanceError, TrainingFailed
@@ -77,7 +77,8 @@ class Position:
         batches: of an epoch, once one is over.
         step: steps taken.
         best, best_epoch: standing on "val" and epoch of the best so far.
-        scores: on "test" after the epoch that is chosen so far.
+        scores: on "test" after the epoch that is chosen so far; or the mean over the last epochs.
+        recent: on "test" after each of the last epochs, as many as ``last`` says.
         done: nothing is left to do.
     """
 
@@ -88,6 +89,7 @@ class Position:
     best: float = -math.inf
     best_epoch: int = 0
     scores: Scores = field(default_factory=dict)
+    recent: list[Scores] = field(default_factory=list)
     done: bool = False
 
 
@@ -276,8 +278,9 @@ class TrainingLoop:
         better = now > place.best
         if better or place.best_epoch == 0:
             place.best, place.best_epoch = now, place.epoch + 1
+        place.recent = [*place.recent, found["test"]][-plan.options.last :]
         if better or not plan.patience or not place.scores:
-            place.scores = found["test"]
+            place.scores = mean_of(place.recent)
 
     def _evaluate(self, benchmark: Benchmark, split: str) -> Scores:
         plan = self.plan

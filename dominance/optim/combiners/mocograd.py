@@ -26,7 +26,8 @@ class MoCoGrad(WithHistories):
 
     - *What is averaged.* Algorithm 1 averages g_j, Eq. 9 the calibrated ĝ_j. The default is "raw": it is the complete
       procedure, and m_j is then the history of task j alone, which is what the method is for; with "calibrated" m_j
-      takes in the momenta of the tasks that j conflicts with.
+      takes in the momenta of the tasks that j conflicts with. The authors' code has one momentum in the place of all
+      m_j, Adam's own, of the sum of the ĝ_j: that is "joint".
     - *How often.* Algorithm 1, line 12, moves m_j within the loop over pairs, K - 1 times a step. Here it moves once a
       step, as the index t of Eq. 9 says; with K = 2 this is the same.
     - *Several conflicts.* Each j adds its term, and g_i is tested against g_j as it was (lines 6-10).
@@ -42,7 +43,9 @@ class MoCoGrad(WithHistories):
         lam: λ, in (0, 1]; 0.12, best on Office-Home.
         beta1: β1; 0.9.
         average: what the momenta average.
-        decay_power: p; 0 is a constant λ, 1/2 is what the convergence rate of Corollary 1 asks for.
+        decay_power: p; 0 is a constant λ, 1/2 is what the convergence rate of Corollary 1 asks for. It wants the learning
+            rate to fall likewise, which is the optimizer's: ``torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t:
+            (t + 1) ** -0.5)``, or ``dominance train --lr-power 0.5``.
 
     Raises (``backward``, ``combine``):
         ValueError: a momentum has not the shape of its parameter, as after loading the state of another model.
@@ -56,20 +59,20 @@ class MoCoGrad(WithHistories):
         lam: float = 0.12,
         beta1: float = 0.9,
         *,
-        average: Literal["raw", "calibrated"] = "raw",
+        average: Literal["raw", "calibrated", "joint"] = "raw",
         decay_power: float = 0.0,
     ) -> None:
         super().__init__()
         if not 0 < lam <= 1 or not 0 <= beta1 < 1 or decay_power < 0:
             raise ValueError(f"lam={lam}, beta1={beta1}, decay_power={decay_power} must be in (0, 1], [0, 1), [0, oo)")
-        if average not in ("raw", "calibrated"):
-            raise ValueError(f'average is {average!r}; it can be "raw" or "calibrated"')
+        if average not in ("raw", "calibrated", "joint"):
+            raise ValueError(f'average is {average!r}; it can be "raw", "calibrated" or "joint"')
         self.lam = lam
         self.beta1 = beta1
         self.average = average
         self.decay_power = decay_power
         self.momenta: History = {}
-        """Of each task and parameter; of a representation at position -1."""
+        """Of each task and parameter; of a representation at position -1. The joint one is that of the task ""."""
         self.steps = 0
 
     def mix(self, gradients: TaskGradients) -> Mixture:
@@ -119,7 +122,8 @@ class MoCoGrad(WithHistories):
         """
         self.need_finite(np.diagonal(gram), tasks)
         self.steps += 1
-        momenta = [self._past(self.momenta, task, row, keys) for task, row in zip(tasks, rows, strict=True)]
+        kept = [""] * len(tasks) if self.average == "joint" else tasks
+        momenta = [self._past(self.momenta, task, row, keys) for task, row in zip(kept, rows, strict=True)]
         lengths = np.sqrt([float(np.diagonal(gram_matrix([row]))[0]) for row in momenta])
         if points is not None:
             lengths = lengths * np.sqrt([len(p) if p.dim() > 1 else 1 for p in points])
@@ -136,13 +140,17 @@ class MoCoGrad(WithHistories):
         keys: Sequence[int],
     ) -> None:
         """Eq. 9. The earlier momenta are left as they are: the mixture still needs them."""
-        of_momenta = self.beta1 * np.eye(len(tasks))
-        if self.average == "calibrated":
-            of_momenta += (1 - self.beta1) * calibration
-        for task, row, weights in zip(tasks, rows, of_momenta, strict=True):
+        count, new = len(tasks), 1 - self.beta1
+        of_momenta, of_rows = self.beta1 * np.eye(count), new * np.eye(count)
+        if self.average != "raw":
+            of_momenta += new * calibration
+        if self.average == "joint":  # all momenta are the same one, and all ĝ go into it
+            of_momenta[:, 1:], of_momenta[:, 0] = 0.0, self.beta1 + new * calibration.sum()
+            tasks, of_momenta, of_rows = [""], of_momenta[:1], np.full((1, count), new)
+        for task, of_m, of_g in zip(tasks, of_momenta, of_rows, strict=True):
             of_task = self.momenta.setdefault(task, {})
-            for i, (key, g) in enumerate(zip(keys, row, strict=True)):
-                moved = weighted_sum((*(m[i] for m in momenta), g), (*weights, 1 - self.beta1))
+            for i, key in enumerate(keys):
+                moved = weighted_sum((*(m[i] for m in momenta), *(row[i] for row in rows)), (*of_m, *of_g))
                 if moved is not None:
                     of_task[key] = moved
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dominance.benchmarks.models import ARCHITECTURES, OF_EXPERTS, build
+from dominance.benchmarks.models import ARCHITECTURES, OF_EXPERTS, build, parted
 from dominance.benchmarks.models.base import Architecture, stages, width
 from dominance.benchmarks.models.cgc import CGC
 from dominance.benchmarks.models.cross_stitch import CrossStitch
@@ -173,6 +173,41 @@ def test_the_experts_of_the_paper() -> None:
     cgc = made("cgc")
     assert (len(cgc.shared), len(cgc.own["a"])) == (4, 4)
     assert [(len(level.shared), len(level.own["a"])) for level in made("ple").levels] == [(4, 4)] * 2
+
+
+def test_counts_of_experts_and_levels_are_typed_after_the_name() -> None:
+    cgc, ple = made("cgc:shared=1,own=2"), made("ple:levels=3,shared=2,own=0")
+    assert isinstance(cgc, CGC)
+    assert isinstance(ple, PLE)
+    assert (len(cgc.shared), len(cgc.own["a"])) == (1, 2)  # type: ignore[arg-type]
+    assert [len(level.shared) for level in ple.levels] == [2, 2, 2]  # type: ignore[arg-type, union-attr]
+    for wrong, says in (
+        ("mmoe:experts=0", "experts=0 is too small"),
+        ("mmoe:own=2", "mmoe has no own"),
+        ("hps:experts=2", "hps has no experts"),
+        ("ple:shared=0,own=0", "has no experts"),
+    ):
+        with pytest.raises(BadOption, match=says):
+            parted(wrong)
+
+
+def test_mmoe_of_two_levels_by_hand() -> None:
+    """What the first level's experts find is mixed by one gate for the second's, and by each task's for its gate."""
+    model, x = made("mmoe:experts=3,levels=2", inputs=INPUTS), batch()
+    first, second = model.levels  # type: ignore[misc]
+    found = torch.stack([expert(x) for expert in first.shared], 1)
+
+    def mixed(gate: nn.Module, reads: Tensor, experts: Tensor) -> Tensor:
+        return torch.einsum("be,bef->bf", torch.softmax(gate.linear(reads), 1), experts)  # type: ignore[operator]
+
+    common = mixed(first.gate, x, found)
+    again = torch.stack([expert(common) for expert in second.shared], 1)
+    for task, output in model(x).items():
+        read = mixed(first.gates[task], x, found)
+        torch.testing.assert_close(output, model.heads[task](mixed(second.gates[task], read, again)))
+    assert all(len(own) == 0 for own in first.own.values())
+    shared = {name for name, tasks in reach(model, x).items() if len(tasks) == len(OUTPUTS)}
+    assert {name for name, _ in model.named_parameters() if ".shared." in name} <= shared
 
 
 @pytest.mark.parametrize("levels", [2, 3])

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from dominance.benchmarks.data.splits import derived_generator
 from dominance.benchmarks.train import checkpoint, training
-from dominance.benchmarks.train.plan import TrainOptions
+from dominance.benchmarks.train.plan import TrainOptions, plan
 from dominance.benchmarks.train.trainer import result, resume, train
 from dominance.benchmarks.train.training import Interrupted, Progress
 from dominance.config import RecordOptions
@@ -74,6 +74,27 @@ def test_by_hand(tmp_path: Path) -> None:
     assert done.scores["y"]["mse"] == pytest.approx(float(F.mse_loss(out["y"], y)))
     assert done.scores["z"]["accuracy"] == float((out["z"].argmax(1) == z).float().mean())
     assert (done.epoch, done.steps) == (3, 3 * BATCHES)
+
+
+def test_learning_rates_fall_as_the_papers_say() -> None:
+    """Halved in the middle (AdaTask), and by the root of the step (MoCoGrad, Corollary 1)."""
+    halved = plan(options(lr=0.5, epochs=4, milestones=(0.5,), decay=2.0))
+    assert [halved.learning_rate(epoch, 7) for epoch in range(4)] == [0.5, 0.5, 0.25, 0.25]
+    rooted = plan(options(lr=0.5, lr_power=0.5))
+    assert [rooted.learning_rate(0, step) for step in (0, 3, 99)] == [0.5, 0.25, 0.05]
+
+
+def test_the_mean_of_the_last_epochs_counts(tmp_path: Path) -> None:
+    """Also over an interruption; each epoch's own score is that of a training which ends with it, at a constant rate."""
+    each = [
+        train(options(seed=2, epochs=epochs), tmp_path / str(epochs), record=None).scores["y"]["mse"]
+        for epochs in (2, 3)
+    ]
+    with pytest.raises(Interrupted):
+        train(options(seed=2, epochs=3, last=2), tmp_path / "run", record=None, stop=after(2 * BATCHES + 2))
+    assert resume(tmp_path / "run").scores["y"]["mse"] == pytest.approx(sum(each) / 2, rel=1e-12)
+    with pytest.raises(BadOption, match="in two ways"):
+        plan(options(last=2, patience=1))
 
 
 def test_one_seed_one_training(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def brute(
             if i != j and 1 - torch.cosine_similarity(g_i, g_j, dim=0) > 1 and ms[j].norm() > 0:
                 hat += lam / t**power * g_j.norm() / ms[j].norm() * ms[j]
         calibrated.append(hat)
-    fed = gs if average == "raw" else calibrated
+    fed = {"raw": gs, "calibrated": calibrated, "joint": [torch.stack(calibrated).sum(dim=0)] * len(gs)}[average]
     return calibrated, [beta * m + (1 - beta) * g for m, g in zip(ms, fed, strict=True)]
 
 
@@ -62,7 +62,7 @@ def test_the_two_averages_differ_from_the_second_conflict_on() -> None:
     assert found["raw"][2] != found["calibrated"][2]
 
 
-@pytest.mark.parametrize("average", ["raw", "calibrated"])
+@pytest.mark.parametrize("average", ["raw", "calibrated", "joint"])
 @pytest.mark.parametrize("power", [0.0, 0.5])
 @pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 def test_as_algorithm_1_on_whole_vectors(average: str, power: float, dtype: torch.dtype, close: float) -> None:

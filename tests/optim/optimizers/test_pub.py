@@ -152,7 +152,7 @@ def one_step(p: torch.Tensor, *gs: list[float], tasks: Sequence[str] = ("a", "b"
 
 def test_two_steps_by_hand() -> None:
     p = torch.zeros(2, dtype=torch.float64, requires_grad=True)
-    optimizer = PUB([p], "rmsprop", lr=0.1, beta=0.75, eps=0.25, normalise=False)
+    optimizer = PUB([p], "rmsprop", lr=0.1, beta=0.75, eps=0.25, normalise=False, form="paper")
     optimizer.step(one_step(p, [3.0, 0.0], [0.0, -1.0]))
     # Delta = 3 / sqrt(9/4 + 1/4) and -1 / sqrt(1/4 + 1/4), orthogonal: alpha = 1 / |Delta|, steps of length lr
     assert p.tolist() == pytest.approx([-0.1, 0.1])
@@ -176,7 +176,7 @@ def test_with_one_task_it_is_the_base_optimizer(base: Any, manipulation: Any) ->
         generator = torch.Generator().manual_seed(0)
         p = torch.randn(5, generator=generator, dtype=torch.float64).requires_grad_()
         q = p.detach().clone().requires_grad_()
-        ours = PUB([p], base, lr=0.01, weight_decay=1e-2, manipulation=manipulation, form="torch")
+        ours = PUB([p], base, lr=0.01, weight_decay=1e-2, manipulation=manipulation)
         theirs = make([q], lr=0.01, eps=1e-8, weight_decay=1e-2)
         for _ in range(100):
             q.grad = torch.randn(5, generator=generator, dtype=torch.float64)
@@ -203,7 +203,7 @@ def test_tasks_with_the_same_update_step_as_many_times_as_far_as_one(tasks: int)
 def test_without_normalising_one_task_moves_along_the_base_optimizers_step_with_length_lr() -> None:
     p = torch.ones(4, dtype=torch.float64, requires_grad=True)
     q = torch.ones(4, dtype=torch.float64, requires_grad=True)
-    PUB([p], lr=0.01, form="torch", normalise=False).step(one_step(p, [1.0, -2.0, 3.0, -1e-8]))
+    PUB([p], lr=0.01, normalise=False).step(one_step(p, [1.0, -2.0, 3.0, -1e-8]))
     q.grad = torch.tensor([1.0, -2.0, 3.0, -1e-8], dtype=torch.float64)
     torch.optim.Adam([q], lr=0.01).step()
     moved, parent = p.detach() - 1, q.detach() - 1

@@ -10,7 +10,7 @@ from functools import partial
 from torch import nn
 
 from dominance.benchmarks.benchmark import Benchmark
-from dominance.benchmarks.models import OF_EXPERTS, build
+from dominance.benchmarks.models import OF_EXPERTS, build, parted
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class EncoderHeads(Benchmark):
     def model(self, architecture: str, tasks: tuple[str, ...]) -> nn.Module:
         """As in the base class."""
         heads = {task: partial(self.head, task) for task in tasks}
-        stem = self.stem() if architecture in OF_EXPERTS else None
+        stem = self.stem() if parted(architecture)[0] in OF_EXPERTS else None
         if stem is not None:
             return build(
                 architecture, stem.make_expert, self.features, heads, multi_input=self.multi_input,

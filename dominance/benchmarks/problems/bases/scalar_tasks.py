@@ -43,21 +43,22 @@ class ScalarTasks(InMemory):
 
 
 class Tabular(ScalarTasks):
-    """The trunk has two layers, over embeddings of categories and numbers beside them."""
+    """The trunk has two layers, or as many as ``layers`` says, over embeddings of categories and numbers beside them."""
 
     sizes: list[int]
     """How many codes each category has; known once the data is loaded."""
     numbers: int = 0
     """How many numbers a sample has."""
     embedding: int
+    layers: int = 2
 
     def encoder(self) -> nn.Module:
-        return embedding_mlp(self._embed(), [self.width, self.width])
+        return embedding_mlp(self._embed(), [self.width] * self.layers)
 
     def stem(self) -> Stem | None:
-        """The embeddings, read by experts that are the two layers: as in the MMoE paper, and in PUB (Sec. VI-A3)."""
+        """The embeddings, read by experts that are the layers: as in the MMoE paper, and in PUB (Sec. VI-A3)."""
         embed = self._embed()
-        return Stem(embed, embed.features, partial(mlp, embed.features, [self.width, self.width]))
+        return Stem(embed, embed.features, partial(mlp, embed.features, [self.width] * self.layers))
 
     def _embed(self) -> Embed:
         return Embed(self.sizes, self.embedding, self.numbers)
