@@ -39,7 +39,20 @@ def comparable(made: Plan, baselines: list[TrainResult], *, quiet: bool) -> list
     return baselines
 
 
-_HOW = ("optimizer", "architecture", "epochs", "batch_size", "lr", "weight_decay", "milestones", "decay", "lr_power", "warmup", "patience", "last")
+_HOW = (
+    "optimizer",
+    "architecture",
+    "epochs",
+    "batch_size",
+    "lr",
+    "weight_decay",
+    "milestones",
+    "decay",
+    "lr_power",
+    "warmup",
+    "patience",
+    "last",
+)
 
 
 def _differs(made: Plan, theirs: Plan) -> list[str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
 
 import typer
 
@@ -22,13 +24,14 @@ if TYPE_CHECKING:
     from dominance_cli.jobs import JobResults, Running
 
 FORMATS = ("pdf", "png", "svg")
+Tell: TypeAlias = "Callable[[JobResults, Sequence[Running]], None]"
 
 
 def reproduce(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="Figure or table, a glob, or all; see `dominance figures list`.")
     ],
-    scale: Annotated[str, typer.Option(metavar="SCALE", help="quick, or full: as long as the paper.")] = "quick",
+    scale: Annotated[str, typer.Option(metavar="SCALE", help="quick, long, or full: as long as the paper.")] = "quick",
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where runs and figures go.")] = Path(
         "reproduction"
     ),
@@ -41,6 +44,13 @@ def reproduce(
             metavar="BENCHMARK=DIR", help="Where the data of a benchmark lies, in the documented layout; repeatable."
         ),
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="BENCHMARK:KEY=VALUE", help="A setting in the place of ours; repeatable."),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(metavar="N", help="Stop after N minutes; the same command goes on then.")
+    ] = None,
     kind: Annotated[str, typer.Option("--format", metavar="FORMAT", help="pdf, png or svg.")] = "pdf",
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no hints.")] = False,
 ) -> int:
@@ -51,8 +61,10 @@ def reproduce(
 
     Example: dominance reproduce adatask-fig2
     """
-    if scale not in ("quick", "full"):
-        raise BadOption(f"scale {scale!r} is unknown", fix="choose from quick, full")
+    from dominance.papers.item import SCALES
+
+    if scale not in SCALES:
+        raise BadOption(f"scale {scale!r} is unknown", fix=f"choose from {', '.join(SCALES)}")
     if kind not in FORMATS:
         raise BadOption(f"format {kind!r} is unknown", fix=f"choose from {', '.join(FORMATS)}")
     if jobs is not None and jobs < 1:
@@ -62,25 +74,26 @@ def reproduce(
 
     items = find(name)
     folders = _folders(data or [])
-    wanted = _needs(items, cast(Literal["quick", "full"], scale), folders)
+    wanted = _needs(items, scale, folders, _settings(settings or []))
     if not quiet:
         for benchmark in folders.keys() - _used(wanted, folders):
             stderr.note(f"nothing that is asked for is made from {benchmark}: --data {benchmark}=... is not used")
     every = list({job.name: job for needed in wanted.values() for job in needed}.values())
     runs = output / "runs"
+    again = f" --scale {scale}" if scale != "quick" else ""
+    for flag, texts in (("--data", data), ("--set", settings)):
+        again += "".join(f" {flag} {shlex.quote(text)}" for text in texts or [])
     came: list[int] = []
     try:
         with ended_by_signal(came), watching(len(every), quiet=quiet) as tell:
-            outcome = run_jobs(every, runs, workers=jobs or os.cpu_count() or 1, tell=tell)
-    except KeyboardInterrupt:
-        stderr.note(f"interrupted; {runs} holds what was trained so far")
-        stderr.line(f"dominance reproduce {shlex.quote(name)} --scale {scale} -o {shlex.quote(str(output))}")
-        return 128 + (came or [signal.SIGINT])[0]
+            outcome = run_jobs(every, runs, workers=jobs or os.cpu_count() or 1, tell=until(minutes, tell))
+    except KeyboardInterrupt as error:
+        over = isinstance(error, TimeIsUp)
+        stderr.note(f"{'time is up' if over else 'interrupted'}; {runs} holds what was trained so far")
+        stderr.line(f"dominance reproduce {shlex.quote(name)}{again} -o {shlex.quote(str(output))}")
+        return 0 if over else 128 + (came or [signal.SIGINT])[0]
     for failed, why in outcome.failed.items():
         stderr.error(f"{failed}: {why.removeprefix('dominance: error: ')}")
-    again = "".join(f" --data {shlex.quote(text)}" for text in data or []) + (
-        f" --scale {scale}" if scale != "quick" else ""
-    )
     made, missing = _make(items, wanted, outcome, runs, output, kind, again)
     if made:
         _report(output)
@@ -105,10 +118,28 @@ def _folders(texts: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def _needs(items: Sequence[Item], scale: Literal["quick", "full"], data: dict[str, Path]) -> dict[str, list[Job]]:
-    from dominance.papers.item import Wish
+def _settings(texts: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Benchmark -> its settings."""
+    from dominance.benchmarks.arguments import pairs
+    from dominance.benchmarks.problems.registry import benchmark_class
 
-    wish = Wish(scale, {benchmark: folder.absolute() for benchmark, folder in data.items()})
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        benchmark, colon, rest = text.partition(":")
+        if not colon:
+            raise BadOption(f"--set {text!r} is no BENCHMARK:KEY=VALUE", fix="write it like --set census:width=32")
+        benchmark_class(benchmark)  # refuses a name that there is not
+        found.setdefault(benchmark, []).append(rest)
+    return {benchmark: pairs(rest, "--set") for benchmark, rest in found.items()}
+
+
+def _needs(
+    items: Sequence[Item], scale: str, data: dict[str, Path], settings: dict[str, dict[str, str]]
+) -> dict[str, list[Job]]:
+    from dominance.papers.item import Scale, Wish
+
+    folders = {benchmark: folder.absolute() for benchmark, folder in data.items()}
+    wish = Wish(cast("Scale", scale), folders, settings)
     return {item.name: list(item.needs(wish)) for item in items}
 
 
@@ -160,6 +191,22 @@ def _report(output: Path) -> None:
     path = write_reproduction(items(), output)
     if path is not None:
         print(path)
+
+
+class TimeIsUp(KeyboardInterrupt):
+    """So many minutes are over."""
+
+
+def until(minutes: float | None, tell: Tell) -> Tell:
+    """``tell``, which raises TimeIsUp once it is called after so many minutes; None: never."""
+    end = math.inf if minutes is None else time.monotonic() + 60 * minutes
+
+    def told(outcome: JobResults, running: Sequence[Running]) -> None:
+        tell(outcome, running)
+        if running and time.monotonic() >= end:
+            raise TimeIsUp
+
+    return told
 
 
 @contextmanager

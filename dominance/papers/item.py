@@ -11,9 +11,10 @@ from dominance.papers.jobs import Job
 from dominance.papers.material import Material
 
 Outcome = Literal["reproduced", "partly", "not reproduced", "cannot be tested"]
-Scale = Literal["quick", "full"]
-SCALES: tuple[Scale, ...] = ("quick", "full")
-"""quick: all of it within minutes on two cores; full: as long and as often as the paper, where it says so."""
+Scale = Literal["quick", "long", "full"]
+SCALES: tuple[Scale, ...] = ("quick", "long", "full")
+"""quick: each within minutes on two cores; long: whole data sets, and at least 1,100 steps, all of it within some eight
+hours on two cores; full: as many epochs as the paper, where it says so, also on what stands in."""
 
 
 @dataclass(frozen=True)
@@ -23,18 +24,22 @@ class Wish:
     Attributes:
         scale: how long and how often to train.
         data: folders with the papers' own data, by benchmark; where one is given it takes the place of what stands in.
+        settings_of: benchmark -> settings that take the place of ours.
     """
 
     scale: Scale = "quick"
     data: Mapping[str, Path] = field(default_factory=dict)
+    settings_of: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def settings(self, benchmark: str, **others: Any) -> dict[str, Any]:
-        """The settings of a training on this benchmark: where its data lies, if that was said, and ``others``.
+        """The settings of a training on this benchmark: where its data lies, if that was said, ``others``, and what the
+        user set.
 
         >>> Wish(data={"census": Path("/data/census")}).settings("census", width=32)
         {'data': '/data/census', 'width': 32}
         """
-        return ({"data": str(self.data[benchmark])} if benchmark in self.data else {}) | others
+        where = {"data": str(self.data[benchmark])} if benchmark in self.data else {}
+        return {**where, **others, **self.settings_of.get(benchmark, {})}
 
 
 class Result(Protocol):
@@ -62,12 +67,14 @@ class Claim:
         says: what the paper says, in our words.
         criterion: what must hold, fixed before any run was looked at; what was changed after one is said in it.
         judge: decides; raises NothingRecorded when the runs that it needs are not there.
+        ours: it is not the paper's, but a control of ours.
     """
 
     name: str
     says: str
     criterion: str
     judge: Callable[[Material], Judgement]
+    ours: bool = False
 
 
 @dataclass(frozen=True)

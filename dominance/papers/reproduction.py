@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
@@ -17,12 +17,14 @@ _HEAD = """\
 # Reproduction
 
 What the papers claim, and what came out when it was run again by `dominance reproduce`. Each criterion was fixed before
-the run, or says what was changed after one. "Partly" says which part holds; "cannot be tested" says what is missing.
-Figures and tables, with their data, seeds and settings, lie beside this file, in the `.md` of their names; what was run
-is said below, too.
+the run, or says what was changed after one. "Partly" says which part holds; "cannot be tested" says what is missing. A
+method is called better than another where their difference, paired by seed, is sure over five seeds or more. Below
+stand controls, which are ours and no claims of the papers: equal weighting at K times the learning rate, K the number
+of tasks, is what a method has to beat that takes a step for each task. Figures and tables, with their data, seeds and
+settings, lie beside this file, in the `.md` of their names; what was run is said below, too.
 
-A command without `--scale full` trained for seconds or minutes where the papers trained for hours, and on other data
-where theirs cannot be shipped: "not reproduced" is then said of that training.
+A command without `--scale long` or `full` trained for seconds or minutes where the papers trained for hours, and on
+other data where theirs cannot be shipped: "not reproduced" is then said of that training.
 """
 _COLUMNS = ("paper", "claim", "criterion", "outcome", "found", "command")
 
@@ -40,10 +42,25 @@ def write_reproduction(names: Iterable[str], folder: Path) -> Path | None:
     claims = [(one, claim) for one in items for claim in one["claims"]]
     if not claims:
         return None
+    theirs = [(one, claim) for one, claim in claims if not claim.get("ours")]
+    ours = [(one, claim) for one, claim in claims if claim.get("ours")]
+    lines = [_HEAD, *_table(theirs, "claims")]
+    lines += ["", "## Our controls", "", *_table(ours, "controls")] if ours else []
+    lines += ["", "## What was run", ""]
+    lines += [f"- **{one['paper']}, {one['place']}** (`{one['item']}`): {one['ran']}" for one in items]
+    versions = sorted({one["versions"] for one in items})  # a timing names fewer packages
+    versions = [each for each, after in pairwise([*versions, ""]) if each and not after.startswith(each)]
+    lines += ["", f"Versions: {'; '.join(versions)}."] if versions else []
+    path = folder / NAME
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def _table(claims: Sequence[tuple[dict[str, Any], dict[str, Any]]], what: str) -> list[str]:
+    """How many came out how, and a row for each."""
     counted = Counter(claim["outcome"] for _, claim in claims)
     said = ", ".join(f"{counted[outcome]} {outcome}" for outcome in get_args(Outcome) if counted[outcome])
-    lines = [_HEAD, f"{len(claims)} claims: {said}.", ""]
-    lines += [_row(_COLUMNS), _row(["---"] * len(_COLUMNS))]
+    lines = [f"{len(claims)} {what}: {said}.", "", _row(_COLUMNS), _row(["---"] * len(_COLUMNS))]
     for item, claim in claims:
         cells = [
             f"{item['paper']}, {item['place']}",
@@ -54,14 +71,7 @@ def write_reproduction(names: Iterable[str], folder: Path) -> Path | None:
             f"`{item['command']}`",
         ]
         lines.append(_row(cell.replace("|", "\\|").replace("\n", " ") for cell in cells))
-    lines += ["", "## What was run", ""]
-    lines += [f"- **{one['paper']}, {one['place']}** (`{one['item']}`): {one['ran']}" for one in items]
-    versions = sorted({one["versions"] for one in items})  # a timing names fewer packages
-    versions = [each for each, after in pairwise([*versions, ""]) if each and not after.startswith(each)]
-    lines += ["", f"Versions: {'; '.join(versions)}."] if versions else []
-    path = folder / NAME
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
+    return lines
 
 
 def _records(path: Path) -> list[dict[str, Any]]:

@@ -8,12 +8,11 @@ from itertools import permutations
 import numpy as np
 import xarray as xr
 
-from dominance.analyse.kernels import t_test
 from dominance.analyse.study.scores import final_scores
-from dominance.errors import NothingRecorded
 from dominance.papers.item import Claim, Judgement
 from dominance.papers.material import Material
 from dominance.papers.outcomes import three
+from dominance.papers.paired import AT_LEAST, by_seed, gain, points, sure
 from dominance.papers.scoreboard import SYMBOLS, Board, percent
 from dominance.papers.values import average
 
@@ -54,33 +53,24 @@ def averages(board: Board, material: Material, metric: str) -> dict[str, xr.Data
     return material.once((board.name, "averages", metric), find)
 
 
-def gain(ours: xr.DataArray, theirs: xr.DataArray) -> t_test.Difference:
-    """Mean of the differences of the seeds that both have.
-
-    Raises:
-        NothingRecorded: there is none.
-    """
-    one, other = xr.align(ours, theirs, join="inner")
-    if not one.size:
-        raise NothingRecorded("no seed was trained with both", fix="train them with the same seeds")
-    return t_test.mean((one - other).values)
-
-
 def better(board: Board, name: str, says: str, labels: tuple[str, ...], sign: float = 1.0) -> Claim:
     """These rows improve on what they are compared with (``sign`` -1: are worse)."""
 
     def judge(material: Material) -> Judgement:
         found = board.deltas(material)
-        said, holds, sure = [], [], []
+        said, holds, certain = [], [], []
         for label in labels:
             value, low, high = (sign * float(found[label][part]) for part in ("delta", "low", "high"))
             said.append(f"{label} {percent(found[label])} %")
             holds.append(value > 0)
-            sure.append(min(low, high) > 0)
-        return Judgement(three(all(sure), all(holds)), "; ".join(said))
+            certain.append(min(low, high) > 0 and found[label]["seed"].size >= AT_LEAST)
+        return Judgement(three(all(certain), all(holds)), "; ".join(said))
 
     word = "above" if sign > 0 else "below"
-    criterion = f"the 95 % interval of Δp over three seeds lies {word} 0 for {', '.join(labels)}; partly: the means do"
+    criterion = (
+        f"the 95 % interval of {SYMBOLS[board.kind]}, paired by seed, over at least {AT_LEAST} seeds, lies {word} 0 for"
+        f" {', '.join(labels)}; partly: the means do"
+    )
     return Claim(name, says, criterion, judge)
 
 
@@ -89,45 +79,46 @@ def improve(board: Board, name: str, says: str, pairs: Mapping[str, str]) -> Cla
 
     def judge(material: Material) -> Judgement:
         found = board.deltas(material)
-        way = -1.0 if board.kind == "pub" else 1.0
-        said, holds, sure = [], [], []
+        said, holds, certain = [], [], []
         for label, other in pairs.items():
-            one = gain(*(_delta_by_seed(found[each]) for each in (label, other)))
-            low, high = one.interval()
-            said.append(f"{label} {100 * one.value:+.2f} points ({100 * low:+.2f} to {100 * high:+.2f}) from {other}")
-            holds.append(way * one.value > 0)
-            sure.append(min(way * low, way * high) > 0)
-        return Judgement(three(all(sure), sum(holds) >= len(holds) / 2), "; ".join(said))
+            one = gain(*(by_seed(found[each]) for each in (label, other)), sign=board.sign)
+            said.append(f"{label} {points(one)} better than {other}")
+            holds.append(one.value > 0)
+            certain.append(sure(one))
+        return Judgement(three(all(certain), sum(holds) >= len(holds) / 2), "; ".join(said))
 
     parts = "; ".join(f"{label} than {other}" for label, other in pairs.items())
     criterion = (
-        f"better {SYMBOLS[board.kind]}: {parts}: the 95 % interval of the difference over seeds lies on the better side"
-        " of 0 for each; partly: the means do for half of them"
+        f"better {SYMBOLS[board.kind]}: {parts}: the 95 % interval of the difference, paired by seed, over at least"
+        f" {AT_LEAST} seeds, lies on the better side of 0 for each; partly: the means do for half of them"
     )
     return Claim(name, says, criterion, judge)  # fmt: skip
 
 
-def _delta_by_seed(found: xr.Dataset) -> xr.DataArray:
-    values = found["delta_by_run"]
-    return xr.DataArray(values.values, {"seed": found["seed"].values}, "seed")
+def best_in(board: Board, name: str, says: str, count: int = 0, of: int = 0) -> Claim:
+    """The paper's method has the best score in so many of so many metrics; in all, however many there are, without.
 
-
-def best_in(board: Board, name: str, says: str, share: float) -> Claim:
-    """The paper's method has the best score in at least so many of the metrics."""
+    Where there are fewer metrics than the paper counts, its count is not tested.
+    """
 
     def judge(material: Material) -> Judgement:
         scores = means(board, material)
-        others = [label for label in scores if label != board.hero and (not board.rivals or label in board.rivals)]
+        ours = [row.label for row in board.rows if row.control]
+        others = [
+            label
+            for label in scores
+            if label != board.hero and (label in board.rivals if board.rivals else label not in ours)
+        ]
         pairs = list(scores[board.hero])
         won = [all(scores[board.hero][pair] > scores[label][pair] for label in others) for pair in pairs]
         where = ", ".join(" ".join(pair) for pair, best in zip(pairs, won, strict=True) if best)
         evidence = f"best in {sum(won)} of {len(won)}" + (f": {where}" if where else "")
-        return Judgement(three(sum(won) >= share * len(won), sum(won) >= len(won) / 2), evidence)
+        if len(won) < of:
+            return Judgement("cannot be tested", f"{evidence}; the paper counts {of} metrics")
+        return Judgement(three(sum(won) >= (count or len(won)), sum(won) >= len(won) / 2), evidence)
 
-    part = "every metric" if share == 1 else f"at least {100 * share:.0f} % of the metrics"
-    return Claim(
-        name, says, f"the best mean over seeds in {part} of every task; partly: in half of them", judge
-    )  # fmt: skip
+    part = f"{count} of {of} metrics" if count else "every metric of every task"
+    return Claim(name, says, f"the best mean over seeds in {part}; partly: in half of them", judge)
 
 
 def unbeaten(board: Board, name: str, says: str, labels: tuple[str, ...], front: str = "") -> Claim:

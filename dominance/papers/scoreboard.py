@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from typing import Any, Literal
 
@@ -16,8 +16,10 @@ from dominance.papers.item import Claim, Item, Judgement, Wish
 from dominance.papers.jobs import Job, Training
 from dominance.papers.material import Material
 from dominance.papers.outcomes import three
+from dominance.papers.paired import AT_LEAST, by_seed, gain, points, sure
+from dominance.papers.presets import Preset, StandIn
 from dominance.papers.table import Table
-from dominance.papers.values import AVERAGE, INTERVAL, Estimate, average
+from dominance.papers.values import AVERAGE, INTERVAL, WEIGHTED, Estimate, average, weighted
 
 SYMBOLS = {"mocograd": "Δ_M", "adatask": "Δp", "pub": "Δm"}
 _WIDE = 5
@@ -35,6 +37,8 @@ class Row:
         published: the paper's numbers, one for each column of ``Board.columns``, then Δ in percent.
         how_own: more fields, or others in their place, on the paper's data.
         when: it is trained: "full", on what stands in at full scale only; "own", on the paper's data only.
+        grid: several ways to train it, of which the best counts: fields on what stands in, and on the paper's data.
+        control: it is ours, not the paper's: at as many times the learning rate as there are tasks.
     """
 
     label: str
@@ -43,6 +47,13 @@ class Row:
     published: Sequence[float] = ()
     how_own: Mapping[str, Any] = field(default_factory=dict)
     when: Literal["always", "full", "own"] = "always"
+    grid: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]] = ()
+    control: bool = False
+
+
+def faster(label: str, against: str, **how: Any) -> Row:
+    """Our control: equal weighting at K times the learning rate, which is what K steps of K tasks come to."""
+    return Row(label, {"method": "equal-weight", **how}, against, control=True)
 
 
 @dataclass(frozen=True)
@@ -50,17 +61,17 @@ class Board:
     """A table of methods.
 
     Attributes:
-        own: benchmark of the paper's data.
-        own_how: fields of ``Training`` with it.
-        stand_in: benchmark that takes its place; "" for none. The same one: other data in the same form stands in, or
-            the data itself, see ``package``; the scale says how it is trained.
-        stand_in_how: of a scale.
+        preset: the paper's data, and how it trains on it.
+        stand_in: what takes its place; None for nothing. On the same benchmark: other data in the same form stands in,
+            or the data itself, see ``package``; the scale says how it is trained.
         package: module that brings the paper's data itself; without it, and without a folder, there is nothing to make.
         kind: of Δ, see ``dominance.delta``.
         columns: (task, metric) of the published numbers, in their order; (``AVERAGE``, metric) is the mean of the
             tasks, which then has a column.
         hero: label of the paper's method, which it claims to be the best; "" for no such claim.
-        rivals: labels that it is compared with; empty: all.
+        rivals: labels that it is compared with; empty: all but our control.
+        weights: of the tasks, in the column (``WEIGHTED``, metric).
+        decided_by: name of the board for which the stand-in's runs decide who is the best; they do not a second time.
     """
 
     name: str
@@ -69,50 +80,100 @@ class Board:
     title: str
     rows: Sequence[Row]
     kind: str
-    own: str
-    stand_in: str
+    preset: Preset
+    stand_in: StandIn | None
     stands_for: str
-    own_how: Mapping[str, Any] = field(default_factory=dict)
-    stand_in_how: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     columns: Sequence[tuple[str, str]] = ()
     hero: str = ""
     says: str = ""
     rivals: Sequence[str] = ()
-    seeds: Sequence[int] = (0, 1, 2)
     package: str = ""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    decided_by: str = ""
 
     def needs(self, wish: Wish) -> list[Job]:
         """The rows' trainings with all seeds; none where there is neither the paper's data nor another."""
-        own = self.own in wish.data and self.own != self.stand_in
+        own = self.preset.benchmark in wish.data
         if own:
-            benchmark, common = self.own, dict(self.own_how)
-        elif self.stand_in and (not self.package or self.own in wish.data or find_spec(self.package)):
-            benchmark, common = self.stand_in, dict(self.stand_in_how.get(wish.scale, {}))
+            benchmark, common = self.preset.benchmark, dict(self.preset.how)
+        elif self.stand_in is not None and (not self.package or find_spec(self.package)):
+            benchmark, common = self.stand_in.benchmark, self.stand_in.how(wish.scale)
         else:
             return []
         settings = wish.settings(benchmark, **common.pop("settings", {}))
         found = {}
         for row in self.rows:
             if row.when == "always" or own or (row.when == "full" and wish.scale == "full"):
-                for seed in self.seeds:
-                    job = Training(benchmark, seed=seed, settings=settings, **{**common, **_how(row, own=own)})
-                    found[job.name] = job
+                for how in self._ways_to_train(row, own=own):
+                    for seed in range(max(AT_LEAST, self.preset.seeds) if own else AT_LEAST):
+                        job = Training(benchmark, seed=seed, settings=settings, **{**common, **how})
+                        found[job.name] = job
         return list(found.values())
 
+    def _ways_to_train(self, row: Row, *, own: bool) -> list[dict[str, Any]]:
+        """Fields of ``Training`` that tell a row from the others; several of a grid."""
+        place: Any = self.preset if own else self.stand_in
+        lr = self.preset.how["lr"] if own else place.lr
+        common = {**row.how, **(row.how_own if own else {}), "lr": lr * (place.tasks if row.control else 1)}
+        return [{**common, **each[own]} for each in row.grid] or [common]
+
     def item(self, *more: Claim) -> Item:
-        """With the claim that the paper's method is the best, if it makes it."""
-        claims = (
-            *((Claim(f"{self.name}-best", self.says, self.criterion(), self.judge),) if self.hero else ()),
-            *more,
+        """With the claim that the paper's method is the best, if it makes it, and the one that our control makes."""
+        claims = [Claim(f"{self.name}-best", self.says, self.criterion(), self.judge)] if self.hero else []
+        if self.control is not None and self.hero:
+            claims.append(self._beats_the_control(self.control))
+        if self.decided_by:
+            claims = [replace(claim, judge=self._on_its_data_only(claim.judge)) for claim in claims]
+        claims[1:1] = more
+        return Item(
+            self.name, self.paper, self.place, self.title, self.needs, self.table, self.stands_for, tuple(claims)
         )
-        return Item(self.name, self.paper, self.place, self.title, self.needs, self.table, self.stands_for, claims)
+
+    def _on_its_data_only(self, judge: Callable[[Material], Judgement]) -> Callable[[Material], Judgement]:
+        def decide(material: Material) -> Judgement:
+            if self.on_its_data(material):
+                return judge(material)
+            return Judgement(
+                "cannot be tested",
+                f"what stands in has the runs that {self.decided_by} is decided by: see there, or give --data"
+                f" {self.preset.benchmark}=DIR",
+            )
+
+        return decide
+
+    @property
+    def control(self) -> Row | None:
+        """Our row at K times the learning rate, if there is one."""
+        return next((row for row in self.rows if row.control), None)
 
     def criterion(self) -> str:
         """Of the claim that the paper's method is the best."""
         return (
-            f"{self.hero}'s {SYMBOLS[self.kind]} over three seeds is better than that of every other method, and its"
-            " 95 % interval lies on the better side of 0; partly: one of the two"
+            f"{self.hero}'s {SYMBOLS[self.kind]} has a better mean than that of every other method, and the 95 %"
+            f" interval of its difference from the next best, paired by seed, over at least {AT_LEAST} seeds, lies on"
+            " the better side of 0; partly: the first"
         )
+
+    def _beats_the_control(self, control: Row) -> Claim:
+        def judge(material: Material) -> Judgement:
+            found = self.deltas(material)
+            one = gain(*(by_seed(found[label]) for label in (self.hero, control.label)), sign=self.sign)
+            return Judgement(three(sure(one), one.value > 0), f"{self.hero} {points(one)} better than {control.label}")
+
+        return Claim(
+            f"{self.name}-rate",
+            f"{self.hero} gains more than a learning rate that is K times as large does, K the number of tasks",
+            f"{SYMBOLS[self.kind]} better than that of equal weighting at K times the learning rate: the 95 % interval"
+            f" of the difference, paired by seed, over at least {AT_LEAST} seeds, lies on the better side of 0; partly:"
+            " its mean does",
+            judge,
+            ours=True,
+        )
+
+    @property
+    def sign(self) -> float:
+        """1 where a higher Δ is better."""
+        return -1.0 if self.kind == "pub" else 1.0
 
     def runs(self, material: Material) -> dict[str, list[xr.DataTree]]:
         """Label -> its runs. Rows that are not always trained are left out where they were not.
@@ -120,19 +181,36 @@ class Board:
         Raises:
             NothingRecorded: another row has none.
         """
-        own = self.own != self.stand_in and any(run.attrs.get("benchmark") == self.own for run in material.runs)
-        how = {row.label: _how(row, own=own) for row in self.rows}
-        there = [row for row in self.rows if row.when == "always" or material.has(**how[row.label])]
-        return {row.label: material.select(**how[row.label]) for row in there}
+        given = self._given(material)
+        ways = {row.label: self._ways_to_train(row, own=given) for row in self.rows}
+        there = [row for row in self.rows if row.when == "always" or material.has(**ways[row.label][0])]
+        tried = {row.label: [material.select(**how) for how in ways[row.label]] for row in there}
+        found = {}
+        for row in there:
+            found[row.label], *others = tried[row.label]
+            if others and row.against is not None:
+                found[row.label] = self._best_of(tried[row.label], tried[row.against][0])
+        return found
 
-    def on_its_data(self, material: Material) -> bool:
-        """Whether the runs are of the paper's own data."""
-        shipped = self.own == self.stand_in and not self.package  # its form, and another's content unless data= is set
+    def _best_of(self, tried: list[list[xr.DataTree]], against: Sequence[xr.DataTree]) -> list[xr.DataTree]:
+        """The runs with the best Δ: on the test data, as there is no other on CityScapes."""
+        base = _baseline(against)
+        joint = [{str(i): run for i, run in enumerate(runs)} for runs in tried]
+        values = [self.sign * float(delta(runs, base, kind=self.kind)["delta"]) for runs in joint]
+        return tried[values.index(max(values))]
+
+    def _given(self, material: Material) -> bool:
+        """Whether the runs are of the paper's own data, which the user gave."""
+        alike = self.stand_in is not None and self.stand_in.benchmark == self.preset.benchmark
         return any(
-            run.attrs.get("benchmark") == self.own
-            and (not shipped or "data" in run.attrs.get("training", {}).get("settings", {}))
+            run.attrs.get("benchmark") == self.preset.benchmark
+            and (not alike or "data" in run.attrs.get("training", {}).get("settings", {}))
             for run in material.runs
         )
+
+    def on_its_data(self, material: Material) -> bool:
+        """Whether the runs are of the paper's own data: given, or from the package that has it."""
+        return bool(self.package) or self._given(material)
 
     def deltas(self, material: Material) -> dict[str, xr.Dataset]:
         """Label -> ``delta`` against the row that it is compared with."""
@@ -155,7 +233,7 @@ class Board:
         header, bold = ["method"], set()
         body: list[list[str]] = [[row.label] for row in rows]
         for (task, metric), way in ways.items():
-            estimates = [_estimate(scored[row.label], task, metric) for row in rows]
+            estimates = [self._estimate(scored[row.label], task, metric) for row in rows]
             header.append(f"{task}\n{metric} {'↑' if way == 'higher' else '↓'}")
             best = _best(estimates, way)
             for number, (cells, one) in enumerate(zip(body, estimates, strict=True)):
@@ -182,35 +260,39 @@ class Board:
         pairs = dict.fromkeys(pair for found in scored for pair in _pairs(found))
         ways = {pair: _direction(scored, *pair) for pair in pairs}
         for task, metric in self.columns:
-            if task == AVERAGE and (first := next((pair for pair in pairs if pair[1] == metric), None)):
+            made = task == AVERAGE or (task == WEIGHTED and set(self.weights) <= {name for name, _ in pairs})
+            if made and (first := next((pair for pair in pairs if pair[1] == metric), None)):
                 ways[task, metric] = ways[first]
         return ways
 
     def judge(self, material: Material) -> Judgement:
         """Whether the paper's method is the best."""
         found = self.deltas(material)
-        sign = -1.0 if self.kind == "pub" else 1.0
-        hero = found[self.hero]
+        hero, ours = found[self.hero], [row.label for row in self.rows if row.control]
         others = {
-            label: float(one["delta"])
+            label: self.sign * float(one["delta"])
             for label, one in found.items()
-            if label != self.hero and (not self.rivals or label in self.rivals)
+            if label != self.hero and (label in self.rivals if self.rivals else label not in ours)
         }
-        best = max(others, key=lambda label: sign * others[label])
-        first = sign * float(hero["delta"]) > sign * others[best]
-        above = sign * float(hero["low" if sign > 0 else "high"]) > 0
+        best = max(others, key=lambda label: others[label])
+        first = self.sign * float(hero["delta"]) > others[best]
+        apart = gain(by_seed(hero), by_seed(found[best]), sign=self.sign)
         evidence = (
-            f"{self.hero} {percent(hero)} %, best other {best} {percent(found[best])} %, on"
+            f"{self.hero} {percent(hero)} %, best other {best} {percent(found[best])} %: {points(apart)} better, on"
             f" {', '.join(dict.fromkeys(str(run.attrs.get('benchmark')) for run in material.runs))}"
         )
         left_out = len(self.rows) - len(self.runs(material))
         if left_out:
-            evidence += f"; {left_out} of the paper's rows were not trained"
-        return Judgement(three(first and above, first or above), evidence)
+            evidence += f"; {left_out} of the table's rows were not trained"
+        return Judgement(three(first and sure(apart), first), evidence)
 
-
-def _how(row: Row, *, own: bool) -> dict[str, Any]:
-    return {**row.how, **(row.how_own if own else {})}
+    def _estimate(self, scores: xr.Dataset, task: str, metric: str) -> Estimate:
+        if task == AVERAGE:
+            return Estimate.of(average(scores, metric))
+        if task == WEIGHTED:
+            return Estimate.of(weighted(scores, metric, self.weights))
+        known = task in scores["task"].values and metric in scores["metric"].values
+        return Estimate.of(scores["value"].sel(task=task, metric=metric).values if known else [])
 
 
 def _baseline(runs: Sequence[xr.DataTree]) -> Any:
@@ -238,13 +320,6 @@ def _direction(scores: Iterable[xr.Dataset], task: str, metric: str) -> str:
     return next(
         str(one["direction"].sel(task=task, metric=metric).item()) for one in scores if (task, metric) in _pairs(one)
     )
-
-
-def _estimate(scores: xr.Dataset, task: str, metric: str) -> Estimate:
-    if task == AVERAGE:
-        return Estimate.of(average(scores, metric))
-    known = task in scores["task"].values and metric in scores["metric"].values
-    return Estimate.of(scores["value"].sel(task=task, metric=metric).values if known else [])
 
 
 def _best(estimates: Sequence[Estimate], way: str) -> Estimate:

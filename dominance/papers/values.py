@@ -19,6 +19,8 @@ from dominance.papers.table import Table
 INTERVAL = "± half of the 95 % interval over seeds (Student's t)."
 AVERAGE = "Average"
 """What the mean of the tasks is called, as if it were one."""
+WEIGHTED = "Weighted"
+"""What their weighted mean is called."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,16 @@ def average(scores: xr.Dataset, metric: str) -> xr.DataArray:
     return by_seed.dropna("task", how="all").mean("task", skipna=False)
 
 
+def weighted(scores: xr.Dataset, metric: str, weights: Mapping[str, float]) -> xr.DataArray:
+    """(seed) mean over tasks with these weights, from ``final_scores``.
+
+    AdaTask's weighted AUC: those of the data's providers, 7 : 3 and 1 : 2 : 3 : 4 (Appendix B).
+    """
+    by_seed = scores["value"].sel(metric=metric).groupby(scores["seed"]).mean()
+    shares = xr.DataArray(list(weights.values()), {"task": list(weights)}, "task")
+    return (by_seed.sel(task=list(weights)) * shares).sum("task", skipna=False) / shares.sum()
+
+
 def with_average(values: xr.DataArray, name: str = AVERAGE) -> xr.DataArray:
     """One more entry along ``task``: the mean of the tasks, of each run."""
     plain = values.assign_coords(task=values["task"].astype(object))
@@ -136,21 +148,3 @@ def score_table(
 
 
 _NONE = Estimate(math.nan, math.nan, 0)
-
-
-def best_in_every_seed(
-    rows: Mapping[str, xr.DataArray], label: str, task: str, *, higher: bool
-) -> tuple[bool, int, int]:
-    """Whether a method has the best mean; and in how many of the seeds that all have it is the best, of how many."""
-    sign = 1.0 if higher else -1.0
-    means = {name: sign * Estimate.of(values.sel(task=task)).mean for name, values in rows.items()}
-    seeds = sorted(set.intersection(*(set(values["seed"].values.tolist()) for values in rows.values())))
-    won = 0
-    for seed in seeds:
-        each = {
-            name: sign * float(values.sel(task=task).values[values["seed"].values == seed][0])
-            for name, values in rows.items()
-        }
-        won += all(each[label] > value for name, value in each.items() if name != label)
-    first = all(means[label] > value for name, value in means.items() if name != label)
-    return first, won, len(seeds)

@@ -114,6 +114,7 @@ def _plain(item: Item, judged: list[tuple[Claim, Judgement]], command: str) -> d
             "criterion": claim.criterion,
             "outcome": found.outcome,
             "evidence": found.evidence,
+            "ours": claim.ours,
         }
         for claim, found in judged
     ]

@@ -26,6 +26,7 @@ def trained(
     options: Mapping[str, Any] | None = None,
     architecture: str = "hps",
     scale: float = 1.0,
+    lr: float = 0.01,
 ) -> Path:
     """A run as ``dominance train`` leaves it, with final scores {task: {metric: value}}."""
     scores = scores or {"A": {"error": 0.5}, "B": {"error": 0.25}}
@@ -41,7 +42,7 @@ def trained(
         "method": method,
         "architecture": architecture,
         "training": {
-            "seed": seed, "epochs": 1, "batch_size": 4, "optimizer": "adam", "lr": 0.01,
+            "seed": seed, "epochs": 1, "batch_size": 4, "optimizer": "adam", "lr": lr,
             "settings": dict(settings or {}), "options": dict(options or {}),
         },
         "options": {"every": 1},

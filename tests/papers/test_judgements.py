@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -27,18 +29,19 @@ def judged(items, name: str, material: Material) -> Judgement:
 
 
 def synthetic(monkeypatch: pytest.MonkeyPatch, **errors: tuple[float, ...]) -> Material:
-    """Three seeds of each method with these errors of A and B; a third number makes seed 0 that much worse on A."""
+    """Five seeds of each method with these errors of A and B; a third number makes seed 0 that much worse on A."""
 
     def found(material: Material, methods: tuple[str, ...]) -> dict[str, xr.DataArray]:
         rows = {}
         for method in methods:
             a, b, *worse = errors[method.replace("-", "_")]
-            values = [[a + (worse[0] if worse and seed == 0 else 0.0) + 0.001 * seed, b] for seed in (0, 1, 2)]
-            each = xr.DataArray(values, {"seed": ("run", [0, 1, 2]), "task": ["A", "B"]}, ("run", "task"))
+            values = [[a + (worse[0] if worse and seed == 0 else 0.0) + 0.001 * seed, b] for seed in range(5)]
+            each = xr.DataArray(values, {"seed": ("run", range(5)), "task": ["A", "B"]}, ("run", "task"))
             rows[adatask_tables.CALLED[method]] = with_average(each)
         return rows
 
     monkeypatch.setattr(adatask_tables, "errors", found)
+    monkeypatch.setattr(adatask_tables, "ratios", found)
     return Material([])
 
 
@@ -49,7 +52,7 @@ OTHERS = dict.fromkeys(("equal_weight", "pcgrad", "uw", "cagrad", "gradnorm"), (
     ("adatask", "best", "pays"),
     [
         ((0.3, 0.2), "reproduced", "reproduced"),
-        ((0.3, 0.2, 0.25), "partly", "reproduced"),  # not in seed 0
+        ((0.3, 0.2, 0.6), "partly", "reproduced"),  # by the mean, but seed 0 is far off
         ((0.45, 0.2), "partly", "reproduced"),  # on A alone
         ((0.6, 0.05), "not reproduced", "not reproduced"),
     ],
@@ -68,7 +71,7 @@ def test_levels(monkeypatch):
     assert judged(adatask_tables.ITEMS, "adatask-levels", synthetic(monkeypatch, **near)).outcome == "reproduced"
     far = {key: (3 * a, b) for key, (a, b) in near.items()}
     found = judged(adatask_tables.ITEMS, "adatask-levels", synthetic(monkeypatch, **far))
-    assert (found.outcome, found.evidence[:7]) == ("not reproduced", "6 of 18")
+    assert (found.outcome, found.evidence[:25]) == ("not reproduced", "RMSE / deviation: 6 of 18")
 
 
 @pytest.mark.parametrize(
@@ -95,23 +98,25 @@ def test_the_front_of_the_toy_is_that_of_the_problem():
         np.testing.assert_allclose([float(each) for each in pub_toy.front(x1)], expected, rtol=1e-5)
 
 
-def toy(**ends: list[tuple[float, float]]) -> Material:
-    """Ways whose ends are (x1, distance) on or off the front."""
+def toy(pub=None, **ends: list[tuple[float, float]]) -> Material:
+    """Ways whose ends are (x1, distance) on or off the front; ``pub`` is that of both."""
     material = Material([])
-    first, second, distance = (np.full((5, 5, 2), np.nan) for _ in range(3))
+    ends |= dict.fromkeys(("pub__s___10", "pub__s___100"), pub) if pub else {}
+    count = len(pub_toy.METHODS)
+    first, second, distance = (np.full((count, 5, 2), np.nan) for _ in range(3))
     for i, method in enumerate(pub_toy.METHODS):
-        for start, (x1, far) in enumerate(ends.get(method.replace("-", "_"), [(0.0, 5.0)] * 5)):
+        for start, (x1, far) in enumerate(ends.get(re.sub(r"\W", "_", method).lower(), [(0.0, 5.0)] * 5)):
             first[i, start], second[i, start] = (float(each) for each in pub_toy.front(x1))
             distance[i, start] = far
     front_first, front_second = pub_toy.front(np.linspace(-7, 7, 101))
+    points = {"◆": pub_toy.LOWEST_SUM, "+": 0.0}
     data = xr.Dataset(
         {name: (("method", "start", "point"), values)
          for name, values in (("first", first), ("second", second), ("distance", distance))}
         | {"front_first": ("place", front_first), "front_second": ("place", front_second)},
-        {"method": list(pub_toy.METHODS.values())},
+        {"method": list(pub_toy.METHODS)},
         {
-            "optimum": [float(each) for each in pub_toy.front(0.0)],
-            "lowest": [float(each) for each in pub_toy.front(pub_toy.LOWEST_SUM)],
+            "marks": {mark: [float(each) for each in pub_toy.front(x1)] for mark, x1 in points.items()},
             "taken": "after 7 steps of 2",
         },
     )  # fmt: skip
@@ -120,19 +125,33 @@ def toy(**ends: list[tuple[float, float]]) -> Material:
 
 
 @pytest.mark.parametrize(
-    ("pub", "reaches", "optimum"),
+    ("pub", "reaches"),
     [
-        ([(0.0, 0.01)] * 5, "reproduced", "reproduced"),
-        ([(0.0, 0.01)] * 4 + [(5.0, 0.01)], "partly", "partly"),
-        ([(5.0, 0.01)] * 5, "reproduced", "not reproduced"),
-        ([(0.0, 0.01)] * 4 + [(0.0, 1.0)], "not reproduced", "reproduced"),
-        ([(0.0, 1.0)] * 5, "not reproduced", "reproduced"),
+        ([(0.0, 0.01)] * 5, "reproduced"),
+        ([(0.0, 0.01)] * 4 + [(5.0, 0.01)], "partly"),
+        ([(5.0, 0.01)] * 5, "reproduced"),
+        ([(0.0, 0.01)] * 4 + [(0.0, 1.0)], "not reproduced"),
     ],
 )
-def test_pub_reaches_the_optimum_from_all_starts(pub, reaches, optimum):
+def test_pub_reaches_one_solution_from_all_starts(pub, reaches):
     material = toy(pub=pub)
     assert judged(pub_toy.ITEMS, "pub-toy-reaches", material).outcome == reaches
-    assert judged(pub_toy.ITEMS, "pub-toy-optimum", material).outcome == optimum
+    assert judged(pub_toy.ITEMS, "pub-toy-optimum", material).outcome == "cannot be tested"
+
+
+def test_one_of_the_two_is_part_of_it():
+    material = toy(pub__s___10=[(0.0, 0.01)] * 5, pub__s___100=[(0.0, 9.0)] * 5)
+    assert judged(pub_toy.ITEMS, "pub-toy-reaches", material).outcome == "partly"
+
+
+@pytest.mark.parametrize(("control", "outcome"), [(3, "reproduced"), (4, "partly"), (5, "not reproduced")])
+def test_pub_arrives_from_more_starts_than_a_larger_learning_rate(control, outcome):
+    def of(count: int) -> list[tuple[float, float]]:
+        return [(0.0, 0.01 if start < count else 5.0) for start in range(5)]
+
+    name = re.sub(r"\W", "_", pub_toy.CONTROL).lower()
+    material = toy(pub__s___10=of(5), pub__s___100=of(4), **{name: of(control)})
+    assert judged(pub_toy.ITEMS, "pub-toy-rate", material).outcome == outcome
 
 
 def test_the_starts_that_do_not_arrive_are_named():
@@ -140,12 +159,10 @@ def test_the_starts_that_do_not_arrive_are_named():
     lowest = pub_toy.LOWEST_SUM
     material = toy(pub=[(lowest, 0.01), (lowest, 0.01), (0.0, 12.0), (lowest, 0.01), (lowest, 0.01)])
     found = judged(pub_toy.ITEMS, "pub-toy-reaches", material).evidence
-    assert found.startswith("after 7 steps of 2 4 of 5 end on the Pareto set, at most 0 % of the front apart; not")
-    assert found.endswith("; not that from (9, 9), 12 away")
+    said = "4 of 5 end on the Pareto set, at most 0 % of the front apart; not that from (9, 9), 12 away"
+    assert found == f"after 7 steps of 2 PUB, s = 10: {said}; PUB, s = 100: {said}"
     found = judged(pub_toy.ITEMS, "pub-toy-optimum", material).evidence
-    middle, other = (part.split(", ") for part in found.removesuffix(" %").split(" % of the front from the middle;"))
-    assert middle[2] == "0"
-    assert other[-1] == "0"
+    assert "from the smallest L1 + L2" in found
 
 
 def test_the_smallest_sum_on_the_front():
@@ -153,7 +170,7 @@ def test_the_smallest_sum_on_the_front():
     assert abs(pub_toy.LOWEST_SUM - place[np.argmin(sum(pub_toy.front(place)))]) < 1e-3
 
 
-@pytest.mark.parametrize(("b", "outcome"), [(0.3, "reproduced"), (0.15, "partly"), (0.05, "not reproduced")])
+@pytest.mark.parametrize(("b", "outcome"), [(1.1, "reproduced"), (0.3, "partly"), (0.05, "not reproduced")])
 def test_noise_hurts_b_much_more_than_a(b, outcome):
     """Growth of A 0.1 in all runs, of B as given."""
     values = np.stack([np.full((3, 2, 1), 0.1), np.full((3, 2, 1), b)], axis=1)

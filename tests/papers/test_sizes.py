@@ -74,7 +74,7 @@ def material(item: Item, folder: Path) -> Material:
         )
         run.attrs["training"] = {
             "seed": job.seed, "optimizer": job.optimizer or "adam", "settings": dict(job.settings),
-            "options": dict(job.options),
+            "options": dict(job.options), "lr": job.lr,
         }  # fmt: skip
         runs.append(run)
     found = Material(timings)

@@ -12,7 +12,7 @@ from scipy import stats
 
 from dominance.errors import NothingRecorded
 from dominance.papers.material import Material
-from dominance.papers.values import Estimate, best_in_every_seed, score_table, scores, with_average
+from dominance.papers.values import Estimate, score_table, scores, weighted, with_average
 
 
 def values(*rows, seeds=None, tasks=("A", "B")) -> xr.DataArray:
@@ -57,7 +57,12 @@ def test_ours_beside_theirs_and_the_best_of_each_stands_out():
     assert "Mean of 2 seeds" in made.note
 
 
-def test_the_best_by_the_mean_need_not_be_it_in_every_seed():
-    rows = {"one": values([0.1, 0], [0.5, 0], [0.2, 0]), "two": values([0.3, 0], [0.4, 0], [0.3, 0], seeds=[2, 1, 0])}
-    assert best_in_every_seed(rows, "one", "A", higher=False) == (True, 2, 3)
-    assert best_in_every_seed(rows, "one", "A", higher=True) == (False, 1, 3)
+def test_a_weighted_mean_of_the_tasks():
+    """AdaTask, Table 3: 0.7 like + 0.3 finish; a task that is missing is not left out."""
+    dims = ("run", "task", "metric")
+    data = xr.Dataset(
+        {"value": (dims, [[[0.9173], [0.7437]], [[0.5], [np.nan]]])},
+        {"task": ["like", "finish"], "metric": ["auc"], "seed": ("run", [0, 1])},
+    )
+    found = weighted(data, "auc", {"like": 7.0, "finish": 3.0})
+    np.testing.assert_allclose(found, [0.8652, np.nan], atol=5e-5)

@@ -98,7 +98,7 @@ def ways() -> xr.Dataset:
             "front_second": ("place", (1 - front) ** 2),
         },
         coords={"method": ["EqualWeight", "PUB"]},
-        attrs={"names": ["L1", "L2"], "optimum": [0.38, 0.38]},
+        attrs={"names": ["L1", "L2"], "marks": {"★": [0.38, 0.38]}, "note": "Star: the optimum."},
     )
 
 

@@ -122,8 +122,8 @@ class Plan:
     def learning_rate(self, epoch: int, step: int) -> float:
         """In this step of this epoch, both counted from 0; steps from the beginning of the training."""
         past = [share for share in self.milestones if epoch >= share * self.epochs]
-        whole = self.lr / self.options.decay ** len(past) / (step + 1) ** self.options.lr_power
-        return whole * min(1.0, (step + 1) / max(1, self.options.warmup))
+        slower: float = self.options.decay ** len(past) * (step + 1) ** self.options.lr_power
+        return self.lr / slower * min(1.0, (step + 1) / max(1, self.options.warmup))
 
     def alone(self, task: str) -> Plan:
         """The same for one task."""

@@ -43,9 +43,9 @@ class MoCoGrad(WithHistories):
         lam: λ, in (0, 1]; 0.12, best on Office-Home.
         beta1: β1; 0.9.
         average: what the momenta average.
-        decay_power: p; 0 is a constant λ, 1/2 is what the convergence rate of Corollary 1 asks for. It wants the learning
-            rate to fall likewise, which is the optimizer's: ``torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t:
-            (t + 1) ** -0.5)``, or ``dominance train --lr-power 0.5``.
+        decay_power: p; 0 is a constant λ, 1/2 is what the convergence rate of Corollary 1 asks for. It wants the
+            learning rate to fall likewise, which is the optimizer's: ``torch.optim.lr_scheduler.LambdaLR(optimizer,
+            lambda t: (t + 1) ** -0.5)``, or ``dominance train --lr-power 0.5``.
 
     Raises (``backward``, ``combine``):
         ValueError: a momentum has not the shape of its parameter, as after loading the state of another model.

@@ -38,11 +38,9 @@ class PUB(TaskwiseOptimizer):
     task has moments of its own, which are fed its plain gradient. D covers the shared parameters; those that a task
     does not reach are zero in its column. Parameters of one task alone take its update with alpha = 1.
 
-    torch divides by sqrt(v) + eps and corrects Adam's bias, as the authors' code does; the text divides by sqrt(v + eps)
-    and corrects none. ``form`` says which it shall be: "torch", because the text's first steps are 3.2 times as long
-    as Adam's, and with ``every=1``, too, the paper's toy (Fig. 2) ends 12 away from the Pareto set from one of its five
-    starts, which it does not with alpha of every 10 or 100 steps and the bias corrected. Adagrad's G is the sum of
-    squares here; the text writes RMSProp's average for both.
+    torch divides by sqrt(v) + eps and corrects Adam's bias, as the authors' code does; the text divides by
+    sqrt(v + eps) and corrects none. ``form`` says which it shall be: "torch", since the text's first steps are 3.2
+    times as long as Adam's. Adagrad's G is the sum of squares here; the text writes RMSProp's average for both.
 
     ``normalise`` divides DᵀD by its Frobenius norm and leaves alpha at that scale, of order 1, so that lr means what it
     means in the base optimizer. The text to the letter, without it, takes steps of length lr * sqrt(K) whatever the

@@ -9,13 +9,15 @@ import xarray as xr
 
 from dominance.analyse.learning_rate import lr_dominance
 from dominance.analyse.noise import noise_importance
-from dominance.papers.adatask.buckets import CALLED, PAPER, SYNTHETIC, synthetic
+from dominance.papers.adatask.buckets import CALLED, PAPER, READING, SYNTHETIC, synthetic
 from dominance.papers.adatask.tables import METRIC
 from dominance.papers.item import Claim, Item, Judgement, Wish
 from dominance.papers.jobs import Job, Timing
 from dominance.papers.material import Material
 from dominance.papers.outcomes import of_parts, three
+from dominance.papers.paired import AT_LEAST
 from dominance.papers.plots.noise_sweeps import plot_noise_sweeps
+from dominance.papers.presets import PRESETS
 from dominance.papers.speed import at_most, ratio_table
 from dominance.papers.table import Table
 from dominance.papers.values import Estimate
@@ -23,7 +25,8 @@ from dominance.plots.lr_dominance import plot_lr_dominance
 from dominance.plots.result import Plot
 
 A, B = "A", "B"
-MUCH = 2.0
+MUCH = 10.0
+"""Times; the paper has 54."""
 RATED = ("equal-weight", "adatask")
 """Methods whose learning rates Fig. 7 shows."""
 TABLE10 = {
@@ -112,7 +115,7 @@ def _its_own(material: Material) -> Judgement:
         f"RMSE of B grows {Estimate.of(ratio.mean('variance').values).text(2)} times as much as with noise on as many"
         f" random ones; the difference is {100 * low.mean:.3g} ± {100 * low.half:.2g} points"
     )
-    return Judgement(three(low.mean - low.half > 0, low.mean > 0), evidence)
+    return Judgement(three(low.seeds >= AT_LEAST and low.mean - low.half > 0, low.mean > 0), evidence)
 
 
 def _percent(values: xr.DataArray) -> str:
@@ -166,7 +169,7 @@ def _a_would_be_faster(material: Material) -> Judgement:
 def timed(wish: Wish) -> list[Job]:
     """MTAN on SegNet, as in the paper; without its pictures on made-up ones, smaller and with fewer maps."""
     if "cityscapes" in wish.data:
-        settings = wish.settings("cityscapes", backbone="segnet")
+        settings = wish.settings("cityscapes", **PRESETS[PAPER, "cityscapes"].how["settings"])
         return [
             Timing("cityscapes", tuple(TIMED), architecture="mtan", settings=settings, batch_size=8, laps=10, steps=1)
         ]
@@ -208,12 +211,14 @@ ITEMS = (
         "noise on the parameters that task B dominates",
         needs=lambda wish: synthetic(wish, ("equal-weight",)),
         make=_draw_noise,
+        stands_for=READING,
         claims=(
             Claim(
                 "adatask-noise-task",
                 "noise on the top 1 % by rAU of B hurts B much more than A",
-                "RMSE grows more on B than on A at each of five variances and in every one of three seeds, and twice as"
-                " much by the means over seeds (this was added after a first run); partly: more by the means",
+                "RMSE grows more on B than on A at each of five variances and in every seed, and ten times as much by"
+                " the means over seeds (it was twice, added after a first run; the paper has 54 times); partly: more by"
+                " the means",
                 _b_suffers_most,
             ),
             Claim(
@@ -225,10 +230,11 @@ ITEMS = (
             ),
             Claim(
                 "adatask-noise-own",
-                "a parameter with a high rAU for a task is more important for that task (the control is ours)",
+                "noise on the parameters with the highest rAU for B hurts B more than noise on as many others",
                 "noise on the top 1 % hurts B more than the same noise on as many random parameters: the 95 %"
-                " interval of the difference over seeds lies above 0; partly: its mean does",
+                f" interval of the difference over at least {AT_LEAST} seeds lies above 0; partly: its mean does",
                 _its_own,
+                ours=True,
             ),
         ),
     ),
@@ -239,18 +245,19 @@ ITEMS = (
         "learning rates by each task's own accumulated gradients",
         needs=lambda wish: synthetic(wish, RATED),
         make=_draw_rates,
+        stands_for=READING,
         claims=(
             Claim(
                 "adatask-rate-b",
                 "with EqualWeight LR-B is much closer to LR-Whole than LR-A is",
                 "closeness, mean over the training and ten parameters of a layer, is higher for B than for A in each of"
-                " four layers and three seeds; partly: in more than half",
+                " four layers and every seed; partly: in more than half",
                 _b_rules_the_rate,
             ),
             Claim(
                 "adatask-rate-a",
                 "task A should have a larger learning rate, by its own accumulated gradients",
-                "LR-A is larger than LR-Whole in each of four layers and three seeds (median over the training);"
+                "LR-A is larger than LR-Whole in each of four layers and every seed (median over the training);"
                 " partly: in more than half",
                 _a_would_be_faster,
             ),

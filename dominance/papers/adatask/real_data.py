@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import xarray as xr
@@ -14,22 +15,17 @@ from dominance.papers.jobs import Job, Training
 from dominance.papers.material import Material
 from dominance.papers.outcomes import of_parts, three
 from dominance.papers.plots.owned import plot_owned
+from dominance.papers.presets import LOGS, MMOE_LOGS, PICTURES, PRESETS, Preset, StandIn
 from dominance.papers.score_claims import better, improve, ordered, shifts, unbeaten
-from dominance.papers.scoreboard import Board, Row
-from dominance.papers.values import AVERAGE
+from dominance.papers.scoreboard import Board, Row, faster
+from dominance.papers.values import AVERAGE, WEIGHTED
 from dominance.plots.rau_buckets import plot_rau_buckets
 from dominance.plots.result import Plot
 
 EW, HERO = "EqualWeight", "AdaTask"
 SHARED_BOTTOM = "EqualWeight (SharedBottom)"
+SCENES = PRESETS[PAPER, "cityscapes"]
 CITY = (("depth", "abs_err"), ("depth", "rel_err"), ("segmentation", "miou"), ("segmentation", "pixel_accuracy"))
-CITY_HOW: dict[str, Any] = {
-    "settings": {"backbone": "segnet"},
-    "architecture": "mtan",
-    "epochs": 200,
-    "batch_size": 8,
-    "lr": 1e-4,
-}
 IN_PICTURES = (
     "The paper's data is CityScapes (--data cityscapes=DIR). In its place stand two overlaid digits, with the picture"
     " itself as a third task, which dominates."
@@ -38,11 +34,6 @@ IN_LOGS = (
     "The paper's data is {} (--data {}=DIR). In its place stands KDD Census-Income, whose weeks worked dominate. The"
     " paper's percentages are of the average AUC."
 )
-CENSUS: dict[str, dict[str, Any]] = {
-    "quick": {"settings": {"samples": 20_000}, "batch_size": 256, "optimizer": "rmsprop"},
-    "full": {"optimizer": "rmsprop"},
-}
-DIGITS: dict[str, dict[str, Any]] = {"quick": {"settings": {"pairs": 3000}, "batch_size": 64, "epochs": 6}, "full": {}}
 OWNER = {"digits": "reconstruction", "census": "weeks", "cityscapes": "segmentation", "tiktok": "finish",
          "wechat": "read_comment"}  # fmt: skip
 """The task that dominates."""
@@ -56,9 +47,19 @@ def rows(methods: dict[str, tuple[str, tuple[float, ...]]], reference: str = EW,
     )
 
 
+FASTER = "EqualWeight, K x rate (ours)"
+GRID = Row(
+    "GridSearch", {"method": "grid-search"}, EW, (0.0132, 41.88, 0.7413, 0.9316, 5.65),
+    grid=tuple(
+        ({"options": {"weights": f"left:1,right:1,reconstruction:{weight:g}"}},
+         {"options": {"weights": f"depth:1,segmentation:{weight:g}"}})
+        for weight in (0.3, 0.1, 0.03)
+    ),
+)  # fmt: skip
+"""The text does not say which weights were tried: here the dominating task's is 0.3, 0.1 and 0.03."""
 TABLE1 = Board(
     "adatask-table1", PAPER, "Table 1", "ten methods on scenes",
-    rows=rows({
+    rows=(*rows({
         EW: ("equal-weight", (0.0152, 47.00, 0.7501, 0.9340, 0.0)),
         "MGDA": ("mgda", (0.0166, 33.50, 0.6942, 0.9122, 2.40)),
         "GradNorm": ("gradnorm", (0.0145, 44.16, 0.7518, 0.9338, 2.71)),
@@ -68,57 +69,63 @@ TABLE1 = Board(
         "AdaTask": ("adatask", (0.0128, 36.85, 0.7502, 0.9340, 9.34)),
         "AdaTask + PCGrad": ("adatask+pcgrad", (0.0127, 34.46, 0.7476, 0.9325, 10.52)),
         "AdaTask + CAGrad": ("adatask+cagrad", (0.0133, 31.50, 0.7317, 0.9288, 10.59)),
-    }),
-    kind="adatask", own="cityscapes", own_how=CITY_HOW, columns=CITY, stand_in="digits", stand_in_how=DIGITS,
-    stands_for=IN_PICTURES, hero="AdaTask", rivals=(EW, "MGDA", "GradNorm", "UW", "PCGrad", "CAGrad"),
-    says="AdaTask improves most over EqualWeight, over all metrics, of the seven methods that stand alone",
+    }), GRID, faster(FASTER, EW)),
+    kind="adatask", preset=SCENES, columns=CITY, stand_in=PICTURES,
+    stands_for=IN_PICTURES, hero="AdaTask", rivals=(EW, "GridSearch", "MGDA", "GradNorm", "UW", "PCGrad", "CAGrad"),
+    says="AdaTask improves most over EqualWeight, over all metrics, of the eight methods that stand alone",
 )  # fmt: skip
-TIKTOK = (("like", "auc"), ("finish", "auc"), (AVERAGE, "auc"))
+TIKTOK = (("like", "auc"), ("finish", "auc"), (AVERAGE, "auc"), (WEIGHTED, "auc"))
+TIKTOK_WEIGHTS = {"like": 7.0, "finish": 3.0}
+"""Of the data's providers, as are those of WeChat (Appendix B)."""
 TABLE3 = Board(
     "adatask-table3", PAPER, "Table 3", "six methods on logs of short videos",
-    rows=rows({
-        EW: ("equal-weight", (0.9173, 0.7437, 0.8305, 0.0)),
-        "GradNorm": ("gradnorm", (0.9182, 0.7431, 0.8307, 0.02)),
-        "PCGrad": ("pcgrad", (0.9199, 0.7413, 0.8306, 0.01)),
-        "UW": ("uw", (0.9237, 0.7351, 0.8294, -0.13)),
-        "CAGrad": ("cagrad", (0.9185, 0.7455, 0.8320, 0.18)),
-        "AdaTask": ("adatask", (0.9312, 0.7399, 0.8356, 0.61)),
-        "LAdaTask": ("ladatask", (0.9196, 0.7446, 0.8321)),
-    }),
-    kind="adatask", own="tiktok", columns=TIKTOK, stand_in="census", stand_in_how=CENSUS,
+    rows=(*rows({
+        EW: ("equal-weight", (0.9173, 0.7437, 0.8305, 0.8652, 0.0)),
+        "GradNorm": ("gradnorm", (0.9182, 0.7431, 0.8307, 0.8657, 0.02)),
+        "PCGrad": ("pcgrad", (0.9199, 0.7413, 0.8306, 0.8663, 0.01)),
+        "UW": ("uw", (0.9237, 0.7351, 0.8294, 0.8671, -0.13)),
+        "CAGrad": ("cagrad", (0.9185, 0.7455, 0.8320, 0.8666, 0.18)),
+        "AdaTask": ("adatask", (0.9312, 0.7399, 0.8356, 0.8738, 0.61)),
+        "LAdaTask": ("ladatask", (0.9196, 0.7446, 0.8321, 0.8671)),
+    }), faster(FASTER, EW)),
+    kind="adatask", preset=PRESETS[PAPER, "tiktok"], columns=TIKTOK, weights=TIKTOK_WEIGHTS, stand_in=LOGS,
     stands_for=IN_LOGS.format("TikTok", "tiktok"), hero="AdaTask",
     says="AdaTask has the best average of all methods",
 )  # fmt: skip
-WECHAT = (("forwarded", "auc"), ("click_avatar", "auc"), ("like", "auc"), ("read_comment", "auc"), (AVERAGE, "auc"))
+WECHAT = (("forwarded", "auc"), ("click_avatar", "auc"), ("like", "auc"), ("read_comment", "auc"), (AVERAGE, "auc"),
+          (WEIGHTED, "auc"))  # fmt: skip
+WECHAT_WEIGHTS = {"forwarded": 1.0, "click_avatar": 2.0, "like": 3.0, "read_comment": 4.0}
 """Tasks A to D, by their official weights."""
 TABLE4 = Board(
     "adatask-table4", PAPER, "Table 4", "six methods on logs of a feed, four tasks",
-    rows=rows({
-        EW: ("equal-weight", (0.9080, 0.8912, 0.8881, 0.9514, 0.9097, 0.0)),
-        "GradNorm": ("gradnorm", (0.9408, 0.9072, 0.8840, 0.9462, 0.9196, 1.08)),
-        "UW": ("uw", (0.9645, 0.9187, 0.8654, 0.9451, 0.9234, 1.51)),
-        "PCGrad": ("pcgrad", (0.9182, 0.8987, 0.8942, 0.9520, 0.9158, 0.67)),
-        "CAGrad": ("cagrad", (0.9462, 0.9313, 0.9040, 0.9538, 0.9338, 2.65)),
-        "AdaTask": ("adatask", (0.9643, 0.9391, 0.8920, 0.9480, 0.9359, 2.87)),
-    }),
-    kind="adatask", own="wechat", columns=WECHAT, stand_in="census", stand_in_how=CENSUS,
+    rows=(*rows({
+        EW: ("equal-weight", (0.9080, 0.8912, 0.8881, 0.9514, 0.9097, 0.9160, 0.0)),
+        "GradNorm": ("gradnorm", (0.9408, 0.9072, 0.8840, 0.9462, 0.9196, 0.9192, 1.08)),
+        "UW": ("uw", (0.9645, 0.9187, 0.8654, 0.9451, 0.9234, 0.9179, 1.51)),
+        "PCGrad": ("pcgrad", (0.9182, 0.8987, 0.8942, 0.9520, 0.9158, 0.9206, 0.67)),
+        "CAGrad": ("cagrad", (0.9462, 0.9313, 0.9040, 0.9538, 0.9338, 0.9336, 2.65)),
+        "AdaTask": ("adatask", (0.9643, 0.9391, 0.8920, 0.9480, 0.9359, 0.9311, 2.87)),
+    }), faster(FASTER, EW)),
+    kind="adatask", preset=PRESETS[PAPER, "wechat"], columns=WECHAT, weights=WECHAT_WEIGHTS, stand_in=LOGS,
     stands_for=IN_LOGS.format("WeChat", "wechat"), hero="AdaTask",
-    says="AdaTask has the best average of all methods (+2.87 % over EqualWeight)",
+    says="AdaTask has the best average of all methods (+2.87 % over EqualWeight)", decided_by="adatask-table3",
 )  # fmt: skip
 TABLE7 = Board(
     "adatask-table7", PAPER, "Table 7", "another architecture",
     rows=(
         Row(SHARED_BOTTOM, {"method": "equal-weight", "architecture": "hps"}, None,
-            (0.9080, 0.8912, 0.8881, 0.9514, 0.9097)),
+            (0.9080, 0.8912, 0.8881, 0.9514, 0.9097, 0.9160)),
         Row("AdaTask (SharedBottom)", {"method": "adatask", "architecture": "hps"}, SHARED_BOTTOM,
-            (0.9643, 0.9391, 0.8920, 0.9480, 0.9359, 2.87)),
-        Row("EqualWeight (MMoE)", {"method": "equal-weight", "architecture": "mmoe"}, None,
-            (0.9126, 0.9052, 0.8898, 0.9512, 0.9147)),
-        Row("AdaTask (MMoE)", {"method": "adatask", "architecture": "mmoe"}, "EqualWeight (MMoE)",
-            (0.9568, 0.9263, 0.8949, 0.9499, 0.9320, 1.89)),
+            (0.9643, 0.9391, 0.8920, 0.9480, 0.9359, 0.9311, 2.87)),
+        Row("EqualWeight (MMoE)", {"method": "equal-weight", "architecture": MMOE_LOGS}, None,
+            (0.9126, 0.9052, 0.8898, 0.9512, 0.9147, 0.9096)),
+        Row("AdaTask (MMoE)", {"method": "adatask", "architecture": MMOE_LOGS}, "EqualWeight (MMoE)",
+            (0.9568, 0.9263, 0.8949, 0.9499, 0.9320, 0.9345, 1.89)),
+        faster("EqualWeight (MMoE), K x rate (ours)", "EqualWeight (MMoE)", architecture=MMOE_LOGS),
     ),
-    kind="adatask", own="wechat", columns=WECHAT, stand_in="census", stand_in_how=CENSUS,
-    stands_for=IN_LOGS.format("WeChat", "wechat"),
+    kind="adatask", preset=PRESETS[PAPER, "wechat"], columns=WECHAT, weights=WECHAT_WEIGHTS, stand_in=LOGS,
+    stands_for=IN_LOGS.format("WeChat", "wechat") + " The published weighted AUC of MMoE do not follow from its"
+    " published scores, which give 0.9197 and 0.9294.",
 )  # fmt: skip
 PREFERENCES = {
     "ParetoMTL (0.25, 0.75)": (0.25, 0.75, (0.0154, 38.89, 0.7497, 0.9352, -6.56)),
@@ -135,8 +142,9 @@ TABLE8 = Board(
             for label, (a, b, published) in PREFERENCES.items()
         ),
         Row(HERO, {"method": "adatask"}, None, (0.0128, 36.85, 0.7502, 0.9340, 0.0)),
+        faster(FASTER, HERO),
     ),
-    kind="adatask", own="cityscapes", own_how=CITY_HOW, columns=CITY, stand_in="digits", stand_in_how=DIGITS,
+    kind="adatask", preset=SCENES, columns=CITY, stand_in=PICTURES,
     stands_for=f"{IN_PICTURES} Preferences are of task A (depth; here each digit) and of B (segmentation; here the"
     " picture), and as Pareto MTL defines them: directions of the losses, in which a large entry lets a loss be large."
     " The published Δp of MGDA does not follow from its published scores, which give -7.60 %.",
@@ -156,8 +164,9 @@ TABLE9 = Board(
             (0.0152, 44.63, 0.7486, 0.9343), {"architecture": "mtan"}),
         Row("AdaTask (RMSProp)", {"method": "adatask", "optimizer": "rmsprop"}, "EqualWeight (RMSProp)",
             (0.0132, 37.46, 0.7405, 0.9302, 6.84), {"architecture": "mtan"}),
+        faster("EqualWeight (RMSProp), K x rate (ours)", "EqualWeight (RMSProp)", optimizer="rmsprop"),
     ),
-    kind="adatask", own="cityscapes", own_how=CITY_HOW, columns=CITY, stand_in="digits", stand_in_how=DIGITS,
+    kind="adatask", preset=SCENES, columns=CITY, stand_in=PICTURES,
     stands_for=f"{IN_PICTURES} SegNet without MTAN's attention (published: +23.95 %) is trained on the paper's data"
     " only; adatask-table7 has two architectures in either case.",
 )  # fmt: skip
@@ -168,19 +177,21 @@ TABLE11 = Board(
         Row("RMSProp", {"method": "equal-weight", "optimizer": "rmsprop"}, "SGD", (28.33,)),
         Row("Adam", {"method": "equal-weight", "optimizer": "adam"}, "SGD", (27.86,)),
     ),
-    kind="adatask", own="cityscapes", own_how=CITY_HOW, stand_in="digits", stand_in_how=DIGITS, stands_for=IN_PICTURES,
+    kind="adatask", preset=SCENES, stand_in=PICTURES, stands_for=IN_PICTURES,
 )  # fmt: skip
 
 
 METHODS = {"equal-weight": EW, "gradnorm": "GradNorm", "adatask": "AdaTask"}
 
 
-def _buckets_of(own: str, stand_in: str, how: dict[str, dict[str, Any]], own_how: dict[str, Any]) -> Any:
+def _buckets_of(preset: Preset, stand_in: StandIn) -> Any:
     def needs(wish: Wish) -> list[Job]:
-        benchmark = own if own in wish.data else stand_in
-        common = dict(own_how if benchmark == own else how.get(wish.scale, {}))
+        own = preset.benchmark in wish.data
+        benchmark = preset.benchmark if own else stand_in.benchmark
+        common = dict(preset.how) if own else stand_in.how(wish.scale)
         settings = wish.settings(benchmark, **common.pop("settings", {}))
-        return [Training(benchmark, method, settings=settings, **common) for method in METHODS]
+        # Adam's momentum would have it recorded in bursts, with nothing to see between them
+        return [Training(benchmark, method, settings=settings, **{"every": 1, **common}) for method in METHODS]
 
     return needs
 
@@ -214,17 +225,31 @@ def _owned(material: Material, method: str) -> float:
     return float(end.isel(bucket=-1))
 
 
-def _real_problem(material: Material) -> Judgement:
-    shares = {name: _owned(material, method) for method, name in METHODS.items()}
-    evidence = "; ".join(f"{name}: {100 * owned:.3g} % in (80, 100]" for name, owned in shares.items())
-    holds = (shares[EW] > 0.5, shares["AdaTask"] < 0.5 * shares[EW])
-    return Judgement(three(all(holds), any(holds)), evidence)
+NEAR = 0.1
+"""How far a share may be from the paper's to be called its."""
+SCENES_OWNED = {"EqualWeight": 0.99, "GradNorm": 0.95, "AdaTask": 0.07}
+
+
+def _real_problem(published: Mapping[str, float]) -> Callable[[Material], Judgement]:
+    """Whether the shares are the published ones; partly: whether they tell the same story."""
+
+    def judge(material: Material) -> Judgement:
+        shares = {name: _owned(material, method) for method, name in METHODS.items()}
+        evidence = "; ".join(f"{name}: {100 * owned:.3g} % in (80, 100]" for name, owned in shares.items())
+        near = all(abs(shares[name] - each) <= NEAR for name, each in published.items())
+        return Judgement(three(near and _story(shares), _story(shares)), evidence)
+
+    return judge
+
+
+def _story(shares: Mapping[str, float]) -> bool:
+    return shares[EW] > 0.5 and shares["AdaTask"] < 0.5 * shares[EW]
 
 
 def _figure(name: str, place: str, title: str, source: tuple[Any, ...], kind: str, claims: tuple[Claim, ...]) -> Item:
-    own, stand_in, how, own_how, stands_for = source
-    needs = _buckets_of(own, stand_in, how, own_how)
+    preset, stand_in, stands_for = source
     beside = Form("lines", LINES, lambda material, backend: plot_owned(_buckets(material, kind), backend=backend))
+    needs = _buckets_of(preset, stand_in)
     return Item(name, PAPER, place, title, needs, _draw(kind), stands_for, claims, beside)
 
 
@@ -240,14 +265,10 @@ def _embeddings_less(material: Material) -> Judgement:
     return Judgement(of_parts([of["embedding"] < of["mlp"], of["embedding"] < 0.9]), evidence)
 
 
-_EACH_STEP = {scale: {**how, "every": 1} for scale, how in DIGITS.items()}
-"""Adam's momentum would have it recorded in bursts, with nothing to see between them."""
-_SCENES: tuple[Any, ...] = ("cityscapes", "digits", _EACH_STEP, CITY_HOW, IN_PICTURES)
-_LOGS: tuple[Any, ...] = ("tiktok", "census", CENSUS, {}, IN_LOGS.format("TikTok", "tiktok"))
-_CRITERION = (
-    "with EqualWeight more than half of the shared parameters lie in (80, 100] for the dominating task at the end,"
-    " and with AdaTask less than half as many; partly: one of the two"
-)
+_SCENES: tuple[Any, ...] = (SCENES, PICTURES, IN_PICTURES)
+_LOGS: tuple[Any, ...] = (PRESETS[PAPER, "tiktok"], LOGS, IN_LOGS.format("TikTok", "tiktok"))
+_STORY = "with EqualWeight more than half of the shared parameters lie in (80, 100] for the dominating task at the end"
+_STORY += ", and with AdaTask less than half as many"
 
 ITEMS = (
     TABLE1.item(
@@ -267,8 +288,8 @@ ITEMS = (
                " dominating one", HERO, EW, tuple(OWNER.values())),
     ),
     TABLE7.item(
-        better(TABLE7, "adatask-mmoe", "AdaTask improves on EqualWeight with SharedBottom and with MMoE",
-               ("AdaTask (SharedBottom)", "AdaTask (MMoE)")),
+        better(TABLE7, "adatask-mmoe", "AdaTask improves on EqualWeight with MMoE, too (+1.89 %; SharedBottom is"
+               " adatask-table4's)", ("AdaTask (MMoE)",)),
     ),
     TABLE8.item(
         better(TABLE8, "adatask-moo", "AdaTask is better overall than MGDA and ParetoMTL", ("MGDA", *PREFERENCES),
@@ -277,17 +298,19 @@ ITEMS = (
                  " metrics", (*PREFERENCES, HERO), HERO),
     ),
     TABLE9.item(
-        better(TABLE9, "adatask-optimizers", "AdaTask improves on EqualWeight with Adam and with RMSProp",
-               ("AdaTask (Adam)", "AdaTask (RMSProp)")),
+        better(TABLE9, "adatask-optimizers", "AdaTask improves on EqualWeight with RMSProp, too (+6.84 %; Adam is"
+               " adatask-table1's)", ("AdaTask (RMSProp)",)),
     ),
     TABLE11.item(better(TABLE11, "adatask-adaptive", "RMSProp and Adam do better than SGD", ("RMSProp", "Adam"))),
     _figure("adatask-fig4", "Fig. 4", "rAU on scenes", _SCENES, "", (
         Claim("adatask-scenes", "dominance is a real problem on real data: 99 % of the shared parameters with"
-              " EqualWeight, 95 % with GradNorm, 7 % with AdaTask", _CRITERION, _real_problem),
+              " EqualWeight, 95 % with GradNorm, 7 % with AdaTask", "the share of the shared parameters in (80, 100]"
+              " for the dominating task at the end is within 10 points of the paper's with each of the three (this took"
+              f" the place of what is partly, after a first run); partly: {_STORY}", _real_problem(SCENES_OWNED)),
     )),
     _figure("adatask-fig5", "Fig. 5", "rAU on logs, without the embeddings", _LOGS, "mlp", (
         Claim("adatask-logs", "on logs dominance is as on the synthetic problem, and AdaTask balances the layers",
-              _CRITERION, _real_problem),
+              f"{_STORY}; the paper gives no numbers", _real_problem({})),
     )),
     _figure("adatask-fig6", "Fig. 6", "rAU on logs, embeddings", _LOGS, "embedding", (
         Claim("adatask-embeddings", "AdaTask does not fully balance the embeddings, unlike the MLP",

@@ -14,6 +14,7 @@ from dominance.papers.jobs import Job, Training
 from dominance.papers.material import Material
 from dominance.papers.mocograd.tables import PAPER
 from dominance.papers.outcomes import of_parts, three
+from dominance.papers.presets import FILMS, PRESETS
 from dominance.papers.values import Estimate, scores
 from dominance.plots.result import Plot
 from dominance.plots.scores import plot_scores
@@ -33,11 +34,10 @@ STANDS_FOR = (
 
 
 def _training(wish: Wish, method: str, tasks: tuple[str, ...], architecture: str, seed: int) -> Job:
-    epochs = None if wish.scale == "full" else 5
-    return Training(
-        BENCHMARK, method, seed=seed, architecture=architecture, tasks=tasks, epochs=epochs,
-        settings=wish.settings(BENCHMARK),
-    )  # fmt: skip
+    common = dict(PRESETS[PAPER, BENCHMARK].how) if BENCHMARK in wish.data else FILMS.how(wish.scale)
+    settings = wish.settings(BENCHMARK, **common.pop("settings", {}))
+    fields = {**common, "architecture": architecture, "tasks": tasks, "settings": settings}
+    return Training(BENCHMARK, method, seed=seed, **fields)
 
 
 def by_sets(wish: Wish) -> list[Job]:

@@ -23,7 +23,7 @@ def plot_trajectories(data: xr.Dataset, *, backend: str | Any = "matplotlib") ->
     Args:
         data: ``first`` and ``second`` (method, start, point): the two losses on the way, NaN after its end;
             ``front_first`` and ``front_second`` (place): the Pareto front. ``attrs``: ``names`` of the two losses,
-            ``optimum``: the pair at which the star stands, ``note``; and ``lowest``, where a diamond does, if given.
+            ``marks``: characters, and the pair at which each stands; ``note``, which says what they are.
 
     Returns:
         Plot; ``data`` is what was given.
@@ -37,9 +37,7 @@ def plot_trajectories(data: xr.Dataset, *, backend: str | Any = "matplotlib") ->
         Entry("Pareto front", FRONT, line=True, width=2.6),
         Entry(f"level lines of ({first} + {second}) / 2", GREY, line=True, width=0.4),
     ]
-    marks = {"★": data.attrs["optimum"]} | ({"◆": data.attrs["lowest"]} if "lowest" in data.attrs else {})
-    second_mark = f" Diamond: the smallest {first} + {second}." if "lowest" in data.attrs else ""
-    note = f"Dots: starts. Star: the optimum. {data.attrs.get('note', '')}".strip() + second_mark
+    note = f"Dots: starts. {data.attrs.get('note', '')}".strip()
     sheet = sheets.grid(b, methods, sheets.Around(entries, note, first, second), height=1.3)
     x_limits, y_limits = _limits(data, "first"), _limits(data, "second")
     for number, axes in enumerate(sheet.axes):
@@ -50,7 +48,7 @@ def plot_trajectories(data: xr.Dataset, *, backend: str | Any = "matplotlib") ->
             x, y = (one[name].isel(start=start).values for name in ("first", "second"))
             known = np.isfinite(x) & np.isfinite(y)
             _way(b, axes, x[known], y[known])
-        for mark, point in marks.items():
+        for mark, point in data.attrs["marks"].items():
             b.text(axes, *_fraction(point, x_limits, y_limits), mark, size=8.0, **_CENTRED)
         for which, limits, shown in (("x", x_limits, sheet.bottom[number]), ("y", y_limits, sheet.first[number])):
             ticks = series.nice_ticks(*limits, 3 if which == "x" else 5)

@@ -16,6 +16,7 @@ from dominance.papers.item import Claim, Item, Judgement, Wish
 from dominance.papers.jobs import Job, Training
 from dominance.papers.material import Material
 from dominance.papers.outcomes import of_parts, three
+from dominance.papers.presets import PRESETS, QUESTIONS
 from dominance.papers.table import Table
 from dominance.papers.values import Estimate
 from dominance.plots.diff_association import plot_diff_association
@@ -23,7 +24,7 @@ from dominance.plots.result import Plot
 from dominance.plots.scores import plot_scores
 
 PAPER = "PUB"
-PAPERS_OWN, STAND_IN = "aliexpress", "census"
+PAPERS_OWN, STAND_IN = "aliexpress", QUESTIONS.benchmark
 SEEDS = (0, 1, 2)
 METHODS = {"equal-weight": "LS", "mgda": "MGDA", "imtl-g": "IMTL-G", "nash-mtl": "NashMTL"}
 ARCHITECTURES = ("hps", "mmoe", "ple")
@@ -39,15 +40,12 @@ STANDS_FOR = (
 
 def trainings(wish: Wish) -> list[Job]:
     """All methods with all architectures and three seeds, Adam."""
-    if PAPERS_OWN in wish.data:
-        how: dict[str, Any] = {"settings": wish.settings(PAPERS_OWN), "batch_size": 4096}
-    elif wish.scale == "full":
-        how = {"settings": wish.settings(STAND_IN, weeks="input"), "every": 10}
-    else:
-        how = {"settings": wish.settings(STAND_IN, weeks="input", samples=20_000), "batch_size": 256, "every": 5}
-    benchmark = PAPERS_OWN if PAPERS_OWN in wish.data else STAND_IN
+    own = PAPERS_OWN in wish.data
+    benchmark = PAPERS_OWN if own else STAND_IN
+    how = dict(PRESETS[PAPER, PAPERS_OWN].how) if own else {"every": 10, **QUESTIONS.how(wish.scale)}
+    settings = wish.settings(benchmark, **how.pop("settings", {}))
     return [
-        Training(benchmark, method, seed=seed, architecture=architecture, **how)
+        Training(benchmark, method, seed=seed, architecture=architecture, settings=settings, **how)
         for architecture in ARCHITECTURES
         for method in METHODS
         for seed in SEEDS

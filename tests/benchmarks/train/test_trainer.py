@@ -85,7 +85,7 @@ def test_learning_rates_fall_as_the_papers_say() -> None:
 
 
 def test_the_mean_of_the_last_epochs_counts(tmp_path: Path) -> None:
-    """Also over an interruption; each epoch's own score is that of a training which ends with it, at a constant rate."""
+    """Also over an interruption; an epoch's own score is that of a training which ends with it, at a constant rate."""
     each = [
         train(options(seed=2, epochs=epochs), tmp_path / str(epochs), record=None).scores["y"]["mse"]
         for epochs in (2, 3)

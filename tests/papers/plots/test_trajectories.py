@@ -23,7 +23,7 @@ def ways() -> xr.Dataset:
             "front_second": ("place", [1.0, 0.0]),
         },
         coords={"method": ["one", "two"]},
-        attrs={"names": ["L1", "L2"], "optimum": [0.5, 0.5]},
+        attrs={"names": ["L1", "L2"], "marks": {"◆": [0.5, 0.5]}, "note": "Diamond: the middle."},
     )
 
 
@@ -40,9 +40,9 @@ def test_a_panel_for_each_method_a_way_from_each_start_from_the_first_colour_to_
     np.testing.assert_allclose([dot["x"][0] for dot in dots], [1.0, 2.0])
 
 
-def test_the_star_stands_at_the_optimum_and_level_lines_are_those_of_the_sum():
+def test_a_mark_stands_at_its_point_and_level_lines_are_those_of_the_sum():
     axes = plot_trajectories(ways(), backend="none").axes[0]
-    (star,) = [call for call in axes.called("text") if call["string"] == "★"]
+    (star,) = [call for call in axes.called("text") if call["string"] == "◆"]
     limits = [next(call["limits"] for call in axes.called("axis") if call["which"] == which) for which in "xy"]
     for place, (low, high) in zip((star["x"], star["y"]), limits, strict=True):
         np.testing.assert_allclose(low + place * (high - low), 0.5)

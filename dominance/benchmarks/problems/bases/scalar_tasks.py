@@ -43,7 +43,7 @@ class ScalarTasks(InMemory):
 
 
 class Tabular(ScalarTasks):
-    """The trunk has two layers, or as many as ``layers`` says, over embeddings of categories and numbers beside them."""
+    """The trunk's layers, two unless ``layers`` says so, lie over embeddings of categories and numbers beside them."""
 
     sizes: list[int]
     """How many codes each category has; known once the data is loaded."""
