@@ -12,6 +12,7 @@ from dominance.analyse.learning_rate import lr_dominance as lr_dominance
 from dominance.analyse.noise import noise_importance as noise_importance
 from dominance.analyse.noise_scale import noise_scale as noise_scale
 from dominance.analyse.ownership import ownership as ownership
+from dominance.analyse.step_memory import step_memory as step_memory
 from dominance.analyse.study.change import change as change
 from dominance.analyse.study.delta import delta as delta
 from dominance.analyse.study.delta import delta_m as delta_m

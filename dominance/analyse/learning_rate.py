@@ -93,7 +93,7 @@ def lr_dominance(
             raise BadOption(f"{name}={value} chooses nothing", fix="give 1 or more")
     how = accumulation(run.tree, optimizer)
     chosen = choice(run, per_layer, seed)
-    steps = _gradient_steps(run)
+    steps = gradient_steps(run)
     steps.require(run.tree)
     rows = steps.rows()
     back = np.linspace(len(rows) - 1, 0, min(points, len(rows))).round()  # backwards: one point is the last step
@@ -183,7 +183,7 @@ class _Job:
         raise AssertionError("the wanted steps are among the used ones")
 
 
-def _gradient_steps(run: PreparedRun) -> UsableSteps:
+def gradient_steps(run: PreparedRun) -> UsableSteps:
     """Steps with finite gradients in the shared layers, whatever is known of the update."""
     table = run["layer"].to_dataset()
     inside = np.flatnonzero(table["shared"].to_numpy())
@@ -194,6 +194,19 @@ def _gradient_steps(run: PreparedRun) -> UsableSteps:
 
 
 def _about(run: PreparedRun, how: Accumulation, steps: UsableSteps) -> dict[str, str | float | bool]:
+    decay = {} if how.rule.decay is None else {"decay": how.rule.decay}
+    return {
+        "optimizer": how.name,
+        "family": how.family,
+        **decay,
+        "eps": how.rule.eps,
+        "own_rates": how.own,
+        **exactness(run, how, steps),
+    }
+
+
+def exactness(run: PreparedRun, how: Accumulation, steps: UsableSteps) -> dict[str, str | bool]:
+    """Whether averages over these steps are the optimizer's own, and if not why, for the attributes of a result."""
     numbers = run.numbers[~run.superseded]
     reasons = []
     if not np.array_equal(numbers, np.arange(len(numbers))):
@@ -202,16 +215,7 @@ def _about(run: PreparedRun, how: Accumulation, steps: UsableSteps) -> dict[str,
         reasons.append(f"{steps.left_out['non_finite']} steps with gradients that are not finite are left out")
     if how.coupled:
         reasons.append(f"{how.name} accumulates the weight decay as well, which is of no task")
-    decay = {} if how.rule.decay is None else {"decay": how.rule.decay}
-    return {
-        "optimizer": how.name,
-        "family": how.family,
-        **decay,
-        "eps": how.rule.eps,
-        "own_rates": how.own,
-        "exact": not reasons,
-        "inexact_because": "; ".join(reasons),
-    }
+    return {"exact": not reasons, "inexact_because": "; ".join(reasons)}
 
 
 def _known(average: Callable[..., Floats], values: Floats) -> Floats:

@@ -59,7 +59,7 @@ def test_the_list_as_json(two_items, capfd):
     assert (first["name"], first["place"]) == ("pub-fig9", "Fig. 9")
     assert first["claims"] == [{"name": "c", "says": "it is so", "criterion": "a < b"}]
     assert second["stands_for"] == "Something else."
-    assert second["trainings"] == {"quick": 0, "full": 0}
+    assert second["trainings"] == {"quick": 0, "long": 0, "full": 0}
 
 
 def test_a_figure_is_made_from_runs(two_items, tmp_path: Path, monkeypatch, capfd):

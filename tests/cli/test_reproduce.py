@@ -93,7 +93,7 @@ def test_folders_and_scale_reach_the_trainings_and_the_command_that_is_noted(tmp
     assert leave("reproduce", "pub-table6", "--scale", "full", "--data", "toy-2d=some where", "-o", str(tmp_path)) == 0
     assert "nothing that is asked for is made from toy-2d" in capfd.readouterr().err
     found = json.loads((tmp_path / "pub-table6.json").read_text())
-    assert found["command"] == "dominance reproduce pub-table6 --data 'toy-2d=some where' --scale full"
+    assert found["command"] == "dominance reproduce pub-table6 --scale full --data 'toy-2d=some where'"
     assert leave("reproduce", "pub-fig9", "--scale", "full", "-o", str(tmp_path)) == 1
     assert [job.seed for job in asked] == [0, 1]
     asked.clear()
@@ -120,7 +120,7 @@ def test_ctrl_c_and_sigterm_end_the_trainings_and_say_how_to_go_on(number, tmp_p
     ("words", "said"),
     [
         (["pub-fig7"], "no figure or table is called 'pub-fig7'; did you mean pub-fig9?"),
-        (["pub-fig9", "--scale", "huge"], "scale 'huge' is unknown; choose from quick, full"),
+        (["pub-fig9", "--scale", "huge"], "scale 'huge' is unknown; choose from quick, long, full"),
         (["pub-fig9", "--jobs", "0"], "--jobs 0 does nothing; give 1 or more"),
         (["pub-fig9", "--format", "gif"], "format 'gif' is unknown; choose from pdf, png, svg"),
         (["pub-fig9", "--data", "here"], "--data 'here' is no BENCHMARK=DIR; write it like --data nyuv2=/data/nyuv2"),
