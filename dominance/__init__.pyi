@@ -48,6 +48,7 @@ from dominance.plots.overview import plot_overview as plot_overview
 from dominance.plots.ownership import plot_ownership as plot_ownership
 from dominance.plots.rau_buckets import plot_rau_buckets as plot_rau_buckets
 from dominance.plots.scores import plot_scores as plot_scores
+from dominance.plots.step_memory import plot_step_memory as plot_step_memory
 from dominance.plots.tci import plot_tci as plot_tci
 from dominance.plots.tci_gcd import plot_tci_gcd as plot_tci_gcd
 from dominance.plots.verdict import plot_verdict as plot_verdict
