@@ -179,8 +179,11 @@ def test_noise_hurts_b_much_more_than_a(b, outcome):
         "fraction": ("setting", [0.01, 0.01])}, ("run", "selection", "task", "setting", "repeat"),
     )  # fmt: skip
     material = Material([])
-    material.once("noise", lambda: xr.Dataset({"change": change}))
-    assert judged(adatask_learning.ITEMS, "adatask-noise-task", material).outcome == outcome
+    share = xr.DataArray([0.01, 0.01], dims="setting")
+    material.once("noise", lambda: xr.Dataset({"change": change, "share_perturbed": share}))
+    found = judged(adatask_learning.ITEMS, "adatask-noise-task", material)
+    assert found.outcome == outcome
+    assert found.evidence.endswith("noise is on 1 % of the shared parameters")
 
 
 def test_the_others_end_elsewhere():

@@ -49,7 +49,9 @@ def noise(material: Material) -> xr.Dataset:
 
     def find() -> xr.Dataset:
         runs = material.select(benchmark=SYNTHETIC, method="equal-weight")
-        each = [noise_importance(run)[["change"]].sel(owner=B, metric=METRIC, drop=True) for run in runs]
+        each = [
+            noise_importance(run)[["change", "share_perturbed"]].sel(owner=B, metric=METRIC, drop=True) for run in runs
+        ]
         joined: xr.Dataset = xr.concat(each, dim="run", coords="minimal", compat="override", join="exact")
         return joined
 
@@ -89,6 +91,7 @@ def _b_suffers_most(material: Material) -> Judgement:
         f" {float(last['variance']):g} RMSE grows by {_percent(last.sel(task=B))} on B and"
         f" {_percent(last.sel(task=A))} on A (paper: 175.13 %, 3.23 %)"
     )
+    evidence += f"; noise is on {_perturbed(material)} of the shared parameters"
     much = bool((means.sel(task=B) >= MUCH * means.sel(task=A)).all())
     return Judgement(three(bool(more.all()) and much, bool((means.sel(task=B) > means.sel(task=A)).all())), evidence)
 
@@ -116,6 +119,13 @@ def _its_own(material: Material) -> Judgement:
         f" random ones; the difference is {100 * low.mean:.3g} ± {100 * low.half:.2g} points"
     )
     return Judgement(three(low.seeds >= AT_LEAST and low.mean - low.half > 0, low.mean > 0), evidence)
+
+
+def _perturbed(material: Material) -> str:
+    """The share of all shared parameters that the smallest fraction comes to, in words."""
+    found = noise(material)
+    share = found["share_perturbed"].isel(setting=int(found["fraction"].values.argmin()))
+    return f"{100 * float(share.mean()):.3g} %"
 
 
 def _percent(values: xr.DataArray) -> str:
