@@ -116,6 +116,36 @@ def test_ctrl_c_and_sigterm_end_the_trainings_and_say_how_to_go_on(number, tmp_p
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+def test_when_time_is_up_it_ends_well_and_says_how_to_go_on(tmp_path: Path, monkeypatch, capfd):
+    def run(jobs, folder, *, tell, **rest):
+        tell(dominance_cli.jobs.JobResults(), [])  # nothing runs any more
+        tell(dominance_cli.jobs.JobResults(), ["one"])
+        raise AssertionError("it goes on")
+
+    monkeypatch.setattr(dominance_cli.jobs, "run_jobs", run)
+    assert leave("reproduce", "pub-fig9", "-o", str(tmp_path), "--minutes", "0", "--scale", "long") == 0
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[-2].startswith("dominance: time is up; ")
+    assert lines[-1] == f"dominance reproduce pub-fig9 --scale long -o {tmp_path}"
+
+
+def test_settings_take_the_place_of_ours_and_are_in_the_command(tmp_path: Path, monkeypatch):
+    asked = []
+
+    def run(jobs, folder, **rest):
+        asked.extend(jobs)
+        return dominance_cli.jobs.JobResults(failed={job.name: "it failed" for job in jobs})
+
+    monkeypatch.setattr(dominance_cli.jobs, "run_jobs", run)
+    words = ["--data", "toy-2d=here", "--set", "toy-2d:start=3", "--set", "toy-2d:scale=1"]
+    monkeypatch.chdir(tmp_path)
+    assert leave("reproduce", "pub-fig9", *words, "-o", str(tmp_path)) == 1
+    assert asked[0].arguments()[-4:] == ["--set", "start=3", "--set", "scale=1"]
+    assert leave("reproduce", "pub-table6", *words[2:], "-o", str(tmp_path)) == 0
+    found = json.loads((tmp_path / "pub-table6.json").read_text())
+    assert found["command"] == "dominance reproduce pub-table6 --set toy-2d:start=3 --set toy-2d:scale=1"
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -124,6 +154,11 @@ def test_ctrl_c_and_sigterm_end_the_trainings_and_say_how_to_go_on(number, tmp_p
         (["pub-fig9", "--jobs", "0"], "--jobs 0 does nothing; give 1 or more"),
         (["pub-fig9", "--format", "gif"], "format 'gif' is unknown; choose from pdf, png, svg"),
         (["pub-fig9", "--data", "here"], "--data 'here' is no BENCHMARK=DIR; write it like --data nyuv2=/data/nyuv2"),
+        (
+            ["pub-fig9", "--set", "width=3"],
+            "--set 'width=3' is no BENCHMARK:KEY=VALUE; write it like --set census:width=32",
+        ),
+        (["pub-fig9", "--set", "toy-2d:start"], "--set 'start' is no key=value; write it like --set width=200"),
         (["pub-fig9", "--data", "toy=/x"], "there is no benchmark 'toy'; did you mean toy-2d?"),
     ],
 )

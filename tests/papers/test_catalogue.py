@@ -187,6 +187,14 @@ def test_one_run_set_decides_who_is_best_once():
     assert len(set(first)) == len(first)
 
 
+def test_settings_take_the_place_of_the_presets():
+    """The other reading of AdaTask's synthetic problem is to be had."""
+    (item,) = find("adatask-table2")
+    assert {job.settings["spread"] for job in item.needs(Wish())} == {"variance"}
+    other = Wish(settings_of={"adatask-synthetic": {"spread": "std", "width": "100"}})
+    assert {(job.settings["spread"], job.settings["width"]) for job in item.needs(other)} == {("std", "100")}
+
+
 def test_names_globs_and_all():
     assert [item.name for item in find("pub-fig*")] == ["pub-fig2", "pub-fig3", "pub-fig4"]
     assert len(find("all")) == len(items())
