@@ -9,11 +9,12 @@ import numpy as np
 import xarray as xr
 
 from dominance.analyse.study.scores import final_scores
+from dominance.papers.cells import percent
 from dominance.papers.item import Claim, Judgement
 from dominance.papers.material import Material
 from dominance.papers.outcomes import three
 from dominance.papers.paired import AT_LEAST, by_seed, gain, points, sure
-from dominance.papers.scoreboard import SYMBOLS, Board, percent
+from dominance.papers.scoreboard import SYMBOLS, Board
 from dominance.papers.values import average
 
 Pair = tuple[str, str]

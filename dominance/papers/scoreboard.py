@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
@@ -12,6 +11,7 @@ import xarray as xr
 
 from dominance.analyse.study.delta import delta
 from dominance.analyse.study.scores import final_scores
+from dominance.papers import cells
 from dominance.papers.item import Claim, Item, Judgement, Wish
 from dominance.papers.jobs import Job, Training
 from dominance.papers.material import Material
@@ -235,20 +235,20 @@ class Board:
         for (task, metric), way in ways.items():
             estimates = [self._estimate(scored[row.label], task, metric) for row in rows]
             header.append(f"{task}\n{metric} {'↑' if way == 'higher' else '↓'}")
-            best = _best(estimates, way)
-            for number, (cells, one) in enumerate(zip(body, estimates, strict=True)):
-                places = _places(one.mean)
-                cells.append(one.text(places) if len(ways) <= _WIDE else f"{one.mean:.{places}f}")
+            best = cells.best(estimates, way)
+            for number, (line, one) in enumerate(zip(body, estimates, strict=True)):
+                places = cells.places(one.mean)
+                line.append(one.text(places) if len(ways) <= _WIDE else f"{one.mean:.{places}f}")
                 if one is best:
                     bold.add((number, len(header) - 1))
             if own and (task, metric) in self.columns:
                 header.append("\npaper")
-                for cells, row in zip(body, rows, strict=True):
-                    cells.append(_published(row, self.columns.index((task, metric)), places))
+                for line, row in zip(body, rows, strict=True):
+                    line.append(cells.published(row.published, self.columns.index((task, metric)), places))
         symbol = SYMBOLS[self.kind]
         header += [f"{symbol} (%)\n{'↓' if self.kind == 'pub' else '↑'} ours", f"{symbol} (%)\npaper"]
-        for cells, row in zip(body, rows, strict=True):
-            cells += [percent(deltas.get(row.label)), _published(row, len(self.columns), 2)]
+        for line, row in zip(body, rows, strict=True):
+            line += [cells.percent(deltas.get(row.label)), cells.published(row.published, len(self.columns), 2)]
         note = "" if len(ways) > _WIDE else INTERVAL
         theirs = "" if own else " The paper's is on its own data."
         note = f"{symbol}: mean over seeds, with its 95 % interval (Student's t).{theirs} {note}"
@@ -257,8 +257,8 @@ class Board:
     def _ways(self, scored: Iterable[xr.Dataset]) -> dict[tuple[str, str], str]:
         """(task, metric) of the columns, in order -> "higher" or "lower" is better."""
         scored = list(scored)
-        pairs = dict.fromkeys(pair for found in scored for pair in _pairs(found))
-        ways = {pair: _direction(scored, *pair) for pair in pairs}
+        pairs = dict.fromkeys(pair for found in scored for pair in cells.pairs(found))
+        ways = {pair: cells.direction(scored, *pair) for pair in pairs}
         for task, metric in self.columns:
             made = task == AVERAGE or (task == WEIGHTED and set(self.weights) <= {name for name, _ in pairs})
             if made and (first := next((pair for pair in pairs if pair[1] == metric), None)):
@@ -278,8 +278,8 @@ class Board:
         first = self.sign * float(hero["delta"]) > others[best]
         apart = gain(by_seed(hero), by_seed(found[best]), sign=self.sign)
         evidence = (
-            f"{self.hero} {percent(hero)} %, best other {best} {percent(found[best])} %: {points(apart)} better, on"
-            f" {', '.join(dict.fromkeys(str(run.attrs.get('benchmark')) for run in material.runs))}"
+            f"{self.hero} {cells.percent(hero)} %, best other {best} {cells.percent(found[best])} %: {points(apart)}"
+            f" better, on {', '.join(dict.fromkeys(str(run.attrs.get('benchmark')) for run in material.runs))}"
         )
         left_out = len(self.rows) - len(self.runs(material))
         if left_out:
@@ -303,50 +303,3 @@ def _baseline(runs: Sequence[xr.DataTree]) -> Any:
     for run in runs:
         found.setdefault(str(run.attrs["tasks"][0]), []).append(run)
     return found
-
-
-def _pairs(scores: xr.Dataset) -> list[tuple[str, str]]:
-    value = scores["value"]
-    return [
-        (str(task), str(metric))
-        for task in value["task"].values
-        for metric in value["metric"].values
-        if not bool(value.sel(task=task, metric=metric).isnull().all())
-    ]
-
-
-def _direction(scores: Iterable[xr.Dataset], task: str, metric: str) -> str:
-    """ "higher" or "lower" is better."""
-    return next(
-        str(one["direction"].sel(task=task, metric=metric).item()) for one in scores if (task, metric) in _pairs(one)
-    )
-
-
-def _best(estimates: Sequence[Estimate], way: str) -> Estimate:
-    sign = 1 if way == "higher" else -1
-    return max(estimates, key=lambda one: -math.inf if math.isnan(one.mean) else sign * one.mean)
-
-
-def _places(value: float) -> int:
-    """Decimal places for four figures, at most four.
-
-    >>> _places(0.123), _places(12.3), _places(1234.0)
-    (4, 2, 0)
-    """
-    if math.isnan(value) or value == 0:
-        return 4
-    return min(4, max(0, 3 - math.floor(math.log10(abs(value)))))
-
-
-def percent(found: xr.Dataset | None) -> str:
-    """A relative change and its interval, in percent; 0 of what others are compared with."""
-    if found is None:
-        return "0"
-    value, low, high = (100 * float(found[name]) for name in ("delta", "low", "high"))
-    return f"{value:+.2f}" + ("" if math.isnan(low) else f" ({low:+.2f} to {high:+.2f})")
-
-
-def _published(row: Row, place: int, places: int) -> str:
-    if place >= len(row.published) or math.isnan(row.published[place]):
-        return "–"
-    return f"{row.published[place]:.{places}f}"
