@@ -170,9 +170,10 @@ def _arrive(material: Material) -> Judgement:
         near = apart(pub.isel(start=np.flatnonzero(there)))
         lost = [f"({x:g}, {y:g}), {far:.2g} away" for (x, y), far in zip(STARTS, pub["distance"].values, strict=True)
                 if far > REACHED]  # fmt: skip
+        together = f", at most {100 * near:.2g} % of the front apart" if there.sum() > 1 else ""
         said.append(
-            f"{label}: {int(there.sum())} of {len(STARTS)} end on the Pareto set, at most {100 * near:.2g} % of the"
-            " front apart" + (f"; not that from {', '.join(lost)}" if lost else "")
+            f"{label}: {int(there.sum())} of {len(STARTS)} end on the Pareto set{together}"
+            + (f"; not that from {', '.join(lost)}" if lost else "")
         )
         on.append(bool(there.all()))
         whole.append(on[-1] and apart(pub) <= TOGETHER)
