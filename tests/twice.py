@@ -10,13 +10,13 @@ from pathlib import Path
 DRIVER = """
 import sys
 from dominance.errors import DominanceError
-from dominance.record.script.running import run_target
+from dominance.record.script.running import prepare
 arguments = sys.argv[1:]
 module = arguments[0] == "-m"
 target, *rest = arguments[module:]
 calls = []
 try:
-    outcome = run_target(target, rest, module=module, on_torch=lambda: calls.append(1))
+    outcome = prepare(target, module=module).run(rest, on_torch=lambda: calls.append(1))
 except DominanceError as error:
     print(type(error).__name__, error, file=sys.stderr)
     sys.exit(2)

@@ -186,15 +186,6 @@ def prepare(target: str, *, module: bool) -> Prepared:
         return Prepared(target, module=False, error=error)
 
 
-def run_target(target: str, args: list[str], *, module: bool, on_torch: Callable[[], None]) -> Outcome:
-    """Run a script (or, with ``module``, a module) as ``__main__``: ``prepare`` and ``Prepared.run`` in one.
-
-    Raises:
-        BadScript: there is no such script or module, or it cannot be read.
-    """
-    return prepare(target, module=module).run(args, on_torch=on_torch)
-
-
 def _script_fix(path: Path) -> str:
     if path.name.startswith("python") and not path.suffix:
         return "leave `python` out: dominance record train.py"

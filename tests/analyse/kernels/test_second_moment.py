@@ -33,6 +33,16 @@ def test_by_hand(rule: MomentRule, truth: float) -> None:
     assert after(rule, 3.0, 4.0).rate(0.6) == pytest.approx(truth, rel=1e-14)
 
 
+def test_a_spread_that_is_rounding_alone_is_none() -> None:
+    """Of a gradient that stays as it is, G - mean² comes out below 0 for some."""
+    moment = SecondMoment(MomentRule(eps=1.0, decay=0.9, centered=True), (200,))
+    gradient = np.random.default_rng(0).random(200)
+    for _ in range(500):
+        moment.take(gradient)
+    assert (moment.square - moment.mean**2).min() < 0
+    np.testing.assert_allclose(moment.rate(0.1), 0.1, rtol=1e-6)
+
+
 def test_the_maximum_of_amsgrad() -> None:
     rule = MomentRule(eps=0.0, decay=0.5, corrected=True, highest=True)
     # averages 8, 4, 2: the highest is 8, and the correction that of the third step
