@@ -131,12 +131,12 @@ def _opened(run: Recording, found: Found, roots: Sequence[Root], inputs: Sequenc
     trainable = [p for p in run.table.trainable() if filled is None or id(p) in filled]
     between = _between(run, roots, filled)
     if len(found.tasks) == 1 and not found.residual and not found.separate and not run.observed:
-        capture = LeafCapture([*trainable, *between])
+        capture = LeafCapture([*trainable, *between], run.ledger.as_kept)
         return OpenPass(found, {found.tasks[0].name: capture.gradients}, {}, capture)
     opened = OpenPass(
         found,
-        gradients_of(found.tasks, [*trainable, *between], run.apart if found.by_shares else None),
-        gradients_of(found.beside, trainable),
+        gradients_of(found.tasks, [*trainable, *between], run.apart if found.by_shares else None, run.ledger.as_kept),
+        gradients_of(found.beside, trainable, as_kept=run.ledger.as_kept),
         None,
     )
     for task in (*found.tasks, *found.beside):

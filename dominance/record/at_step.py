@@ -78,12 +78,23 @@ def before_step(run: Recording, going: StepInProgress, outer: Sequence[StepInPro
         going.parameters = [p for p in going.parameters if p.grad is not None]
         enter_open(run, going.parameters)
     _strangers(run, optimizer, held)
+    for p in [p for p in going.parameters if p in run.by_rows]:
+        moves = p.grad is None or _moves_rows(attributor, p)
+        if not moves or closure or outer or run.hooks.in_backward or run.ranks > 1:
+            run.keep_whole(p)
     run.theta.begin(going.parameters)
-    run.theta.before_step(going.parameters)
     run.copies.fill(going.parameters)
     if not closure:
         going.fed = ClosureRun(run.ledger, run.ledger.read(going.parameters, _grad_scale(optimizer)))
-    if run.splits_steps:
+    fed_now = {} if going.fed is None else going.fed.totals
+    rows = {p: run.ledger.rows(p, fed_now[p]) for p in going.parameters if p in run.by_rows and p in fed_now}
+    run.step.rows |= rows
+    run.theta.before_step(going.parameters, rows)
+    if not run.splits_steps:
+        return
+    if isinstance(attributor, Attributor):
+        attributor.before_step(going.parameters, run.theta.now(going.parameters), rows)
+    else:
         attributor.before_step(going.parameters, run.theta.now(going.parameters))
 
 
@@ -197,7 +208,16 @@ def _split(run: Recording, optimizer: Optimizer, attributor: Splits, used: Closu
         _enter(row, attributor, found, rates)
     run.ledger.moved(found.parts)
     run.ledger.stepped([*found.totals, *run.copies.stepped(found.totals)])
+    run.step.sparse.update(p for p in found.totals if _moves_rows(attributor, p) and run.may_keep_rows(p))
     _of_nobody(run, optimizer, found)
+
+
+def _moves_rows(attributor: Splits, parameter: Tensor) -> bool:
+    """Whether a step moves only the rows of this parameter that its gradient holds."""
+    gradient = parameter.grad
+    if gradient is None or not gradient.is_sparse or gradient.sparse_dim() != 1:
+        return False
+    return isinstance(attributor, Attributor) and attributor.moves_rows(parameter)
 
 
 def _enter(row: StepRow, attributor: Splits, found: Fed, rates: Mapping[Tensor, float]) -> None:

@@ -10,7 +10,9 @@ _FIRST = 2048
 
 
 def nonzero(tensor: Tensor) -> bool:
-    """Whether any entry is other than zero, NaN included."""
+    """Whether any entry is other than zero, NaN included; of a sparse tensor, which is coalesced."""
+    if tensor.is_sparse:
+        return nonzero(tensor.values())
     if tensor.numel() > 2 * _FIRST and bool(first_entries(tensor).any()):
         return True
     return bool(tensor.any())
@@ -18,7 +20,14 @@ def nonzero(tensor: Tensor) -> bool:
 
 def same(one: Tensor, other: Tensor) -> bool:
     """Whether two tensors hold the same numbers. NaN may count as the same as NaN of the same bits."""
+    if one.is_sparse or other.is_sparse:
+        return one.layout == other.layout and one.shape == other.shape and _same_rows(one, other)
     return _same_bits(one, other) or torch.equal(one, other)
+
+
+def _same_rows(one: Tensor, other: Tensor) -> bool:
+    """The same of coalesced sparse tensors."""
+    return torch.equal(one.indices(), other.indices()) and same(one.values(), other.values())
 
 
 def _same_bits(one: Tensor, other: Tensor) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+
 from dominance.record.ranks.sums import add_up
 from dominance.record.recording import Recording
+from dominance.record.split.by_rows import spread
 from dominance.record.split.fed import Fed, Losses, joined, losses_of, reach_of, tasks_of
 from dominance.record.step import Step
 from dominance.record.write.rows import StepRow
@@ -20,9 +23,12 @@ def finish(run: Recording) -> None:
     row = step.row if step.spoiled is None else None
     if row is not None:
         _losses(row, joined(step.fed))
-        for p, moved, taken in run.theta.outside():
+        for p, moved, taken, rows in run.theta.outside():
             if row.holds(p):
-                row.outside(p, moved, taken, [one.splits[p] for one in step.fed if p in one.splits])
+                fed = [one.splits[p] for one in step.fed if p in one.splits]
+                if rows is None and p in step.rows:
+                    fed = [split.turned(functools.partial(spread, rows=step.rows[p], like=p)) for split in fed]
+                row.outside(p, moved, taken, fed, rows)
     if run.sharing is not None and run.records:
         without = step.spoiled or (NO_PASS if row is None else None)
         step.spoiled = add_up(run.sharing, step.number, without, {} if row is None else row.values)
@@ -41,6 +47,8 @@ def _next(run: Recording) -> None:
     if run.step.spoiled is not None or not run.records_next:
         run.ledger.clear()
     run.ledger.close_step()
+    for p in run.step.sparse:
+        run.ledger.keep_rows(p)
     run.step = Step(run.step.number + 1)
 
 

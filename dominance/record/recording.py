@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dominance.config import RecordOptions
@@ -80,7 +80,11 @@ class Recording:
         self.fixed = len(table) > 0
         """Whether the user said which model it is."""
         self.books = Books()
-        self.ledger = Ledger()
+        self.by_rows: set[Tensor] = set()
+        """Parameters whose gradients are kept by rows, as the ledger and theta know."""
+        self._as_wholes: set[Tensor] = set()
+        """Those for which that did not do."""
+        self.ledger = Ledger(by_rows=self.by_rows)
         self.finder = TaskFinder(options.tasks)
         self.observed: dict[str, Tensor] = {}
         self.step = Step(sink.first_step)
@@ -90,7 +94,7 @@ class Recording:
         self.say = say
         self.steppers = Steppers(options.attribution, optimizers)
         self.schedule = self._schedule(sink.first_step)
-        self.theta = Theta()
+        self.theta = Theta(by_rows=self.by_rows)
         self.hand = ByHand()
         self.copies = Copies(self.ledger, self.table)
         self.apart = Apart()
@@ -173,6 +177,26 @@ class Recording:
         mine = None if given is None else {p for optimizer in given for p in learning_rates(optimizer)}
         self.theta.begin(p for p in self.table.named if p.requires_grad and (mine is None or p in mine))
 
+    def may_keep_rows(self, parameter: Tensor) -> bool:
+        """Whether its gradients can be kept by rows from the next step on, where a step moves the rows that they hold.
+
+        Not of an embedding with a largest norm, which moves rows that no gradient holds yet.
+        """
+        if parameter in self.by_rows or parameter in self._as_wholes or self.ranks > 1:
+            return False
+        every = (module for model in self.table.modules for module in model.modules())
+        tables = (module for module in every if isinstance(module, nn.Embedding | nn.EmbeddingBag))
+        if parameter in self.ledger.originals or any(
+            table.weight is parameter and table.max_norm is not None for table in tables
+        ):
+            self._as_wholes.add(parameter)
+        return parameter not in self._as_wholes
+
+    def keep_whole(self, parameter: Tensor) -> None:
+        """Look at all of this parameter and of its gradients again, from here on."""
+        self._as_wholes.add(parameter)
+        self.ledger.keep_whole(parameter)
+
     def beside(self, tensors: Iterable[Tensor]) -> bool:
         """Whether these are tensors of a method, like task weights: no model owns them, though models are trained.
 
@@ -215,7 +239,9 @@ class Recording:
 
     def let_go(self) -> None:
         """Hold nothing of the model any more; what was counted of it stays."""
-        self.ledger, self.table, self.theta = Ledger(), ParameterTable(), Theta()
+        self.by_rows, self._as_wholes = set(), set()
+        self.ledger, self.table = Ledger(by_rows=self.by_rows), ParameterTable()
+        self.theta = Theta(by_rows=self.by_rows)
         self.copies = Copies(self.ledger, self.table)
         self.finder, self.step = TaskFinder(self.options.tasks), Step(self.step.number)
         self.steppers = Steppers(self.options.attribution, None)

@@ -76,6 +76,10 @@ class Step:
     cut: Cut = field(default_factory=Cut)
     """The gradients that were taken between the losses and the parameters."""
     fed: list[Fed] = field(default_factory=list)
+    rows: dict[Tensor, Tensor] = field(default_factory=dict)
+    """The rows that parameters were fed gradients of, where these are kept by rows."""
+    sparse: set[Tensor] = field(default_factory=set)
+    """Parameters whose gradients may be kept by rows from the next step on."""
     row: StepRow | None = None
     counts: dict[str, int] = field(default_factory=dict)
     """How many examples or tokens each group has in the passes so far, where tasks are groups."""

@@ -342,9 +342,13 @@ class LeafCapture:
 
     The hooks sit on the graph's accumulators and leave no trace on the parameters themselves; they go with their owner,
     also when the pass ended in an exception and nobody called ``remove``.
+
+    Args:
+        parameters: the leaves.
+        as_kept: makes of a leaf and its gradient what is to be kept; None: ``dense``.
     """
 
-    def __init__(self, parameters: Iterable[Tensor]) -> None:
+    def __init__(self, parameters: Iterable[Tensor], as_kept: Callable[[Tensor, Tensor], Tensor] | None = None) -> None:
         self.gradients: dict[Tensor, Tensor] = {}
         self._accumulators: list[Node] = []
         self._handles: list[RemovableHandle] = []
@@ -352,7 +356,7 @@ class LeafCapture:
             edge: Edge = edge_of(leaf_of(parameter))
             self._accumulators.append(edge[0])
             # The hook must not hold this object: its end takes the hook away.
-            self._handles.append(edge[0].register_prehook(functools.partial(_keep, self.gradients, parameter)))
+            self._handles.append(edge[0].register_prehook(functools.partial(_keep, self.gradients, as_kept, parameter)))
 
     def remove(self) -> None:
         """Take the hooks away; the gradients stay."""
@@ -365,7 +369,12 @@ class LeafCapture:
         self.remove()
 
 
-def _keep(kept: dict[Tensor, Tensor], parameter: Tensor, gradients: tuple[Tensor | None, ...]) -> None:
+def _keep(
+    kept: dict[Tensor, Tensor],
+    as_kept: Callable[[Tensor, Tensor], Tensor] | None,
+    parameter: Tensor,
+    gradients: tuple[Tensor | None, ...],
+) -> None:
     gradient = gradients[0]
     if gradient is None:
         return
@@ -373,7 +382,8 @@ def _keep(kept: dict[Tensor, Tensor], parameter: Tensor, gradients: tuple[Tensor
         # All zero: most likely the rest of a vector of losses of which one was picked; it does not tell whose it is.
         if gradient.layout is not torch.strided or nonzero(gradient):
             # A copy: a reference would keep autograd from handing its buffer to .grad as it does without us.
-            kept[parameter] = dense(gradient.detach().clone())
+            copy = gradient.detach().clone()
+            kept[parameter] = dense(copy) if as_kept is None else as_kept(parameter, copy)
 
 
 def dense(gradient: Tensor) -> Tensor:

@@ -12,6 +12,9 @@ from dominance.record.rules.linear import Group, Linear, Rule, learning_rate, si
 class AdagradRule(Rule):
     """delta = -lr / (1 + (t - 1) lr_decay) * u / (sqrt(sum of squares) + eps), eps outside the root."""
 
+    def moves_rows(self, group: Group) -> bool:
+        return bool(group["weight_decay"] == 0)
+
     def linear(self, parameter: Tensor, group: Group, theta: Tensor, before: Any) -> Linear:
         state = self.state(parameter)
         step = steps_taken(state, as_tensor=False)

@@ -94,6 +94,8 @@ class Rule:
         self._optimizer = weakref.ref(optimizer)
         self.fed: Tensor | None = None
         """The whole gradient that the step at hand was fed: the step may have written to ``.grad``, or dropped it."""
+        self.rows: Tensor | None = None
+        """The rows of the parameter that ``linear`` is asked of, where these are all that moves; None: all of it."""
         self.room = Pool()
         """For what ``linear`` computes: overwritten by the next parameter's."""
 
@@ -106,6 +108,10 @@ class Rule:
 
     def remembers(self, group: Group) -> bool:
         """Whether the parameters of ``group`` carry a memory of earlier gradients into their steps."""
+        return False
+
+    def moves_rows(self, group: Group) -> bool:
+        """Whether a sparse gradient moves the rows that it holds alone, and ``linear`` can be asked of these."""
         return False
 
     def memory(self, parameter: Tensor, group: Group) -> Tensor | None:
@@ -121,14 +127,14 @@ class Rule:
 
         Args:
             parameter: after the step; what its gradient was is in ``fed``.
-            theta: the parameter before the step.
+            theta: the parameter before the step; the rows that are asked for.
             before: what ``before`` returned.
         """
         raise NotImplementedError
 
     def root(self, moment: Tensor) -> Tensor:
         """The square root of a second moment, in ``room``."""
-        moment = full(moment)
+        moment = full(moment if self.rows is None else moment[self.rows])
         return torch.sqrt(moment, out=self.room.take(moment))
 
     def state(self, parameter: Tensor) -> Mapping[str, Any]:

@@ -17,6 +17,9 @@ class SGDRule(Rule):
         buffer: Tensor | None = self.state(parameter).get("momentum_buffer")
         return buffer
 
+    def moves_rows(self, group: Group) -> bool:
+        return bool(group["momentum"] == 0 and group["weight_decay"] == 0)
+
     def before(self, parameter: Tensor, group: Group) -> bool:
         """Whether this is the first step with momentum."""
         return self.memory(parameter, group) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from dominance.record.rules.linear import Group, Linear, Rule, learning_rate, sign, steps_taken
@@ -18,6 +19,9 @@ class SparseAdamRule(Rule):
 
     def remembers(self, group: Group) -> bool:
         return bool(group["betas"][0] > 0)
+
+    def moves_rows(self, group: Group) -> bool:
+        return True
 
     def memory(self, parameter: Tensor, group: Group) -> Tensor | None:
         return self.state(parameter).get("exp_avg")
@@ -44,6 +48,9 @@ class SparseAdamRule(Rule):
         if not gradient.is_sparse:  # known by its value alone: a row that is all zero counts as not touched
             rows = gradient.reshape(len(gradient), -1).any(dim=1).to(theta.dtype)
             return rows.reshape(-1, *[1] * (theta.dim() - 1))
+        if self.rows is not None:
+            held = torch.isin(self.rows, gradient._indices()[0]).to(theta.dtype)
+            return held.reshape(-1, *[1] * (theta.dim() - 1))
         dims = gradient.sparse_dim()
         touched = theta.new_zeros(theta.shape[:dims] + (1,) * (theta.dim() - dims))
         touched[tuple(gradient._indices())] = 1.0

@@ -46,6 +46,8 @@ class _Before:
     theta: Tensor
     memory: Memory
     state: Any
+    rows: Tensor | None = None
+    """The rows that ``theta`` is of, where only these are to be split."""
 
 
 class Attributor:
@@ -150,15 +152,29 @@ class Attributor:
         if self._traced is not None:
             self._traced.forget()
 
+    def moves_rows(self, parameter: Tensor) -> bool:
+        """Whether a sparse gradient of this parameter moves the rows that it holds and no others, and these alone can
+        be split."""
+        if self._rule is None or not self._splits_additively or self._solo_way is not None:
+            return False
+        groups = [group for group in self.optimizer.param_groups if any(p is parameter for p in group["params"])]
+        return any(map(self._rule.moves_rows, groups))
+
     @torch.no_grad()
-    def before_step(self, parameters: Iterable[Tensor], theta: Mapping[Tensor, Tensor] | None = None) -> None:
+    def before_step(
+        self,
+        parameters: Iterable[Tensor],
+        theta: Mapping[Tensor, Tensor] | None = None,
+        rows: Mapping[Tensor, Tensor] | None = None,
+    ) -> None:
         """Keep what the step will overwrite; to be called from the optimizer's step pre-hook.
 
         Args:
             parameters: those whose steps are wanted; others than this optimizer's, and complex ones, are passed over.
             theta: copies of some that the caller has made, and will not write to before the step is split.
+            rows: of some, the rows that are all that the step will move; ``theta`` has these of them.
         """
-        copies = theta or {}
+        copies, rows = theta or {}, rows or {}
         groups = {p: group for group in self.optimizer.param_groups for p in group["params"]}
         self._before = {}
         for p in parameters:
@@ -172,7 +188,8 @@ class Attributor:
                     memory = known
                 elif buffer is not None:
                     memory.unattributed = full(buffer).clone()
-            self._before[p] = _Before(group, self._copy(p) if p not in copies else copies[p], memory, state)
+            before = self._copy(p) if p not in copies else copies[p]
+            self._before[p] = _Before(group, before, memory, state, rows.get(p))
         if self._traced is not None and self._splits_additively:
             self._traced.before_step()
         if self._solo_way is not None:
@@ -232,7 +249,12 @@ class Attributor:
         members = []
         for p, before in self._before.items():
             gradient = gradients.get(p)
-            if gradient is not None and p in wanted and can_be_packed(p, before.theta, gradient):
+            if (
+                before.rows is None
+                and gradient is not None
+                and p in wanted
+                and can_be_packed(p, before.theta, gradient)
+            ):
                 members.append(
                     Member(p, before.theta, self._linear(rule, p, before, gradient.total), before.memory, gradient)
                 )
@@ -265,8 +287,9 @@ class Attributor:
                 continue
             room.restart()
             theta = full(before.theta)
-            total = torch.sub(full(p.detach()), theta, out=room.take(theta))
-            split = StepSplit(total, solo=solo.get(p, {}))
+            now = p.detach() if before.rows is None else p.detach()[before.rows]
+            total = torch.sub(full(now), theta, out=room.take(theta))
+            split = StepSplit(total, solo=solo.get(p, {}), rows=before.rows)
             if self._solo_way is not None and not solo and not self.step_skipped:
                 split.solo = (
                     {task: torch.full_like(theta, torch.nan) for task in gradients[p].tasks} if p in gradients else {}
@@ -291,7 +314,10 @@ class Attributor:
         theta = full(before.theta)
         rule.room.restart()
         linear = self._linear(rule, p, before, None if gradient is None else gradient.total)
-        self._split(split, linear, before.memory, theta, gradient or GradientSplit({}, p.grad), room)
+        memory = before.memory if before.rows is None else before.memory.of(before.rows)
+        self._split(split, linear, memory, theta, gradient or GradientSplit({}, p.grad), room)
+        if before.rows is not None:
+            before.memory.put(before.rows, memory, p)
         split.closure, split.rounding = closure_of(split, theta, torch.finfo(p.dtype).eps, room)
         self._split_done(rule, p, before, linear)
 
@@ -299,8 +325,9 @@ class Attributor:
         """The step just taken by a parameter that was fed this gradient in all."""
         # What it is sparse in is known of .grad alone
         rule.fed = p.grad if total is None or (p.grad is not None and p.grad.is_sparse) else total
+        rule.rows = before.rows
         linear = rule.linear(p, before.group, full(before.theta), before.state)
-        rule.fed = None
+        rule.fed = rule.rows = None
         return linear
 
     def _split_done(self, rule: Rule, p: Tensor, before: _Before, linear: Linear) -> None:
@@ -315,7 +342,7 @@ class Attributor:
         rule = self._rule
         if rule is None or not self._splits_additively or self.step_skipped or self._solo_way is not None:
             return None
-        if gradient is None or p.numel() <= TILE or not is_flat(before.theta):
+        if gradient is None or before.rows is not None or p.numel() <= TILE or not is_flat(before.theta):
             return None
         rule.room.restart()
         linear = self._linear(rule, p, before, gradient.total)

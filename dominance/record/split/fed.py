@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dominance.record.compare import nonzero
+from dominance.record.split.by_rows import laid
 from dominance.record.split.changes import factor_beneath
 from dominance.record.split.ledger import Account, Ledger, add
 from dominance.record.split.mixtures import closed, nearer_than_mixtures, rest, unmixed
@@ -64,11 +66,16 @@ def fed(ledger: Ledger, totals: dict[Tensor, Tensor], tasks: Iterable[str] = ())
 
     Args:
         ledger: the accounts as they were before the step.
-        totals: what ``Ledger.read`` returned then.
+        totals: what ``Ledger.read`` returned then; what is of rows is laid out, those of the step one after the other.
         tasks: what is a task of the run already, and stays one.
     """
     nothing = Account()
-    accounts = _named(ledger, {p: ledger.accounts.get(p, nothing) for p in totals})
+    accounts = {p: ledger.accounts.get(p, nothing) for p in totals}
+    for p in [p for p, whole in totals.items() if whole.is_sparse]:
+        rows = ledger.rows(p, totals[p])
+        totals = totals | {p: laid(totals[p], rows)}
+        accounts[p] = accounts[p].turned(functools.partial(laid, rows=rows))
+    accounts = _named(ledger, accounts)
     changed = factors(totals, {p: account.left for p, account in accounts.items() if account.left is not None})
     mixed = {p for p, account in accounts.items() if _mixed(account, changed[p])}
     beneath = _beneath({p: totals[p] for p in mixed}, accounts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,12 @@ from dominance.record.pieces import leaf_of
 from dominance.record.split.one_pass import Apart, sets_of
 from dominance.record.tasks.finder import FoundTask
 from dominance.record.tasks.graph import Edge, leaves
+
+AsKept = Callable[[Tensor, Tensor], Tensor]
+
+
+def _dense(parameter: Tensor, gradient: Tensor) -> Tensor:
+    return dense(gradient)
 
 
 def task_gradients(
@@ -39,7 +45,9 @@ def task_gradients(
 
 
 def several(
-    tasks: Sequence[tuple[Sequence[Edge], Sequence[Tensor]]], parameters: Sequence[Tensor]
+    tasks: Sequence[tuple[Sequence[Edge], Sequence[Tensor]]],
+    parameters: Sequence[Tensor],
+    as_kept: AsKept = _dense,
 ) -> list[list[Tensor | None]]:
     """The same of several tasks, given the terms and the weights of each."""
     starts = [Start([GradientEdge(*edge) for edge in edges], list(weights)) for edges, weights in tasks]
@@ -53,11 +61,14 @@ def several(
         found = rows(starts, parameters, retain_graph=True, hidden=hidden)
     except CannotBatch:
         found = rows(starts, parameters, retain_graph=True, hidden=hidden, how="loop")
-    return [[None if gradient is None else dense(gradient) for gradient in row] for row in found]
+    return [[None if g is None else as_kept(p, g) for p, g in zip(parameters, row, strict=True)] for row in found]
 
 
 def gradients_of(
-    tasks: Sequence[FoundTask], parameters: Sequence[Tensor], apart: Apart | None = None
+    tasks: Sequence[FoundTask],
+    parameters: Sequence[Tensor],
+    apart: Apart | None = None,
+    as_kept: AsKept = _dense,
 ) -> dict[str, dict[Tensor, Tensor]]:
     """The same of several tasks, by name, and by parameter that a task reaches; what two of one name give is added.
 
@@ -65,6 +76,7 @@ def gradients_of(
         tasks: the tasks.
         parameters: leaf tensors that need gradient.
         apart: takes the gradients of tasks that are groups of examples, as far as it can, without a pass a group.
+        as_kept: makes of a parameter and its gradient what is to be returned.
     """
     known_as = {leaf_of(p): p for p in parameters}
     parameters = list(known_as)
@@ -75,7 +87,7 @@ def gradients_of(
             for task, gradient in zip(together, each, strict=True):
                 _add(taken[task.name], p, dense(gradient))
         left = [p for p in parameters if p not in known] if known else parameters
-        found = several([(task.edges, task.gradients) for task in together], left) if left else []
+        found = several([(task.edges, task.gradients) for task in together], left, as_kept) if left else []
         for task, per_parameter in zip(together, found, strict=bool(left)):
             for p, reached in zip(left, per_parameter, strict=True):
                 if reached is not None:

@@ -7,7 +7,7 @@ what one optimizer's parameters were fed says nothing of another's.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -15,13 +15,17 @@ from torch import Tensor
 
 from dominance.record.compare import nonzero, same
 from dominance.record.guest.hooks import dense
+from dominance.record.split.by_rows import as_rows, rows_of, total
 from dominance.record.split.passes import GradientOf, Pass
 from dominance.record.split.rescaling import alike, factors
 
 
 @dataclass
 class Account:
-    """The gradient of one parameter. Tensors are dense and only read: sums are new tensors."""
+    """The gradient of one parameter. Tensors are only read: sums are new tensors.
+
+    They are dense, or of rows (by_rows.py), all of them.
+    """
 
     held: dict[GradientOf, Tensor] = field(default_factory=dict)
     """Whose gradients lie in ``.grad``, as backward() put them there."""
@@ -44,6 +48,16 @@ class Account:
             self.aside_by |= self.held_by
         self.drop()
 
+    def turned(self, into: Callable[[Tensor], Tensor]) -> Account:
+        """The same with this made of every tensor."""
+        held, aside = ({part: into(g) for part, g in each.items()} for each in (self.held, self.aside))
+        return dataclasses.replace(self, held=held, aside=aside, left=None if self.left is None else into(self.left))
+
+    @property
+    def rows(self) -> list[Tensor]:
+        """Gradients that together hold all rows of any."""
+        return [*self.held.values(), *self.aside.values(), *([] if self.left is None else [self.left])]
+
     def drop(self) -> None:
         """What is held is of no use any more."""
         self.held, self.held_by, self.left, self.stepped = {}, set(), None, False
@@ -51,7 +65,8 @@ class Account:
 
 def add(sums: dict[GradientOf, Tensor], parts: Mapping[GradientOf, Tensor]) -> None:
     for part, gradient in parts.items():
-        sums[part] = sums[part] + gradient if part in sums else gradient
+        both = sums[part] + gradient if part in sums else gradient
+        sums[part] = both.coalesce() if both.is_sparse else both
 
 
 def _as_they_came(
@@ -60,8 +75,8 @@ def _as_they_came(
     """The parts of a pass, with the factor that hooks of the script have put on their sum on its way."""
     if account.held and (account.left is None or not account.known):
         return parts
-    came = now if account.left is None else now - account.left
-    whole = torch.stack(list(parts.values())).sum(0)
+    came = now if account.left is None else total([now, -account.left])
+    whole = total(list(parts.values()))
     factor = factors({parameter: came}, {parameter: whole})[parameter]
     if factor is None or (isinstance(factor, float) and alike(factor, 1.0)):
         return parts
@@ -95,6 +110,8 @@ class Ledger:
     """Tasks that go by another name than their passes have, and that."""
     averaged: set[int] = field(default_factory=set)
     """Passes whose gradients are means over the processes of a training."""
+    by_rows: set[Tensor] = field(default_factory=set)
+    """Parameters of whose gradients only the rows are kept that they hold; all others are dense here."""
     _number: int = 0
 
     def __bool__(self) -> bool:
@@ -165,11 +182,11 @@ class Ledger:
         if averaged:
             self.averaged.add(self._number)
         for p in parameters:
-            parts = made.parts(p)
+            parts = self._parts(made, p)
             if p.grad is None or not (parts or p in self.accounts):
                 continue
             account = self.accounts.setdefault(p, Account())
-            now = dense(p.grad.detach())
+            now = self.as_kept(p, p.grad)
             if parts:
                 own = p._backward_hooks or p._post_accumulate_grad_hooks
                 add(account.held, _as_they_came(p, parts, account, now) if hooked or own else parts)
@@ -183,16 +200,16 @@ class Ledger:
         self._know(made)
         for p in made.parameters:
             account = self.accounts.setdefault(p, Account())
-            add(account.aside, made.parts(p))
+            add(account.aside, self._parts(made, p))
             account.aside_by.add(self._number)
 
     def feed(self, made: Pass) -> None:
         """A step is given these gradients and no others."""
         self._know(made)
         for p in made.parameters:
-            parts = made.parts(p)
+            parts = self._parts(made, p)
             account = self.accounts[p] = Account(parts, held_by={self._number})
-            account.left = torch.stack(list(parts.values())).sum(0) if len(parts) > 1 else next(iter(parts.values()))
+            account.left = total(list(parts.values())) if len(parts) > 1 else next(iter(parts.values()))
             self.given.add(p)
 
     def look(self) -> bool:
@@ -202,12 +219,13 @@ class Ledger:
         """
         overflow = False
         for p, account in self.accounts.items():
-            left, now = account.left, None if p.grad is None else dense(p.grad.detach())
+            left, now = account.left, None if p.grad is None else self.as_kept(p, p.grad)
             if left is None or p in self.given:
                 continue
             if now is None or not nonzero(now):
                 if nonzero(left):
-                    overflow |= not account.stepped and not bool(torch.isfinite(left).all())
+                    numbers = left.values() if left.is_sparse else left
+                    overflow |= not account.stepped and not bool(torch.isfinite(numbers).all())
                     account.empty()
                 else:
                     # It was zero from the start: whether it was zeroed makes no difference to any gradient.
@@ -225,16 +243,16 @@ class Ledger:
     def look_after(self, made: Pass) -> None:
         """The same where the gradients of a pass are in ``.grad`` already: what was stepped by may have been zeroed."""
         for p, account in self.accounts.items():
-            left, fresh = account.left, list(made.parts(p).values())
+            left, fresh = account.left, [dense(g) for g in made.parts(p).values()]
             if account.stepped and left is not None and fresh and p.grad is not None:
-                new, now = torch.stack(fresh).sum(0), dense(p.grad.detach())
+                new, now, left = total(fresh), dense(p.grad.detach()), dense(left)
                 if torch.linalg.vector_norm(now - new) <= torch.linalg.vector_norm(now - new - left):
                     account.drop()
 
     def drop_held(self) -> None:
         """Another evaluation of a closure begins: the gradients of the one before are no part of it."""
         for p, account in self.accounts.items():
-            if account.left is not None and (p.grad is None or not p.grad.any()):
+            if account.left is not None and (p.grad is None or not nonzero(self.as_kept(p, p.grad))):
                 account.drop()
 
     def stepped(self, parameters: Iterable[Tensor]) -> None:
@@ -244,7 +262,7 @@ class Ledger:
             if account is None:
                 continue
             left = account.left
-            if p in self.given or left is None or p.grad is None or not same(left, dense(p.grad.detach())):
+            if p in self.given or left is None or p.grad is None or not same(left, self.as_kept(p, p.grad)):
                 # What lies in .grad from here on is something else, or nothing.
                 del self.accounts[p]
             else:
@@ -274,6 +292,31 @@ class Ledger:
             for p, account in self.accounts.items()
         }
         return dataclasses.replace(self, accounts=accounts, passes=dict(self.passes), given=set(self.given))
+
+    def rows(self, parameter: Tensor, fed: Tensor) -> Tensor:
+        """The rows that a step which is fed this gradient of rows is split on: its own, and those of its parts."""
+        account = self.accounts.get(parameter)
+        return rows_of([fed, *([] if account is None else account.rows)])
+
+    def keep_rows(self, parameter: Tensor) -> None:
+        """From here on only the rows of its gradients are kept that they hold."""
+        self.by_rows.add(parameter)
+        if parameter in self.accounts:
+            self.accounts[parameter] = self.accounts[parameter].turned(as_rows)
+
+    def keep_whole(self, parameter: Tensor) -> None:
+        """From here on its gradients are kept whole."""
+        self.by_rows.discard(parameter)
+        if parameter in self.accounts:
+            self.accounts[parameter] = self.accounts[parameter].turned(dense)
+
+    def as_kept(self, parameter: Tensor, gradient: Tensor) -> Tensor:
+        """A gradient of this parameter as accounts hold it."""
+        return as_rows(gradient) if parameter in self.by_rows else dense(gradient.detach())
+
+    def _parts(self, made: Pass, parameter: Tensor) -> dict[GradientOf, Tensor]:
+        parts = made.parts(parameter)
+        return {part: as_rows(g) for part, g in parts.items()} if parameter in self.by_rows else parts
 
     def _know(self, made: Pass) -> None:
         self._number += 1
@@ -309,7 +352,7 @@ class Ledger:
             if p in self.given and left is not None:
                 totals[p] = left
             elif p.grad is not None:
-                now = dense(p.grad.detach())
+                now = self.as_kept(p, p.grad)
                 kept = left if left is not None and same(now, left) else now.clone()
                 totals[p] = kept if grad_scale == 1.0 else kept / grad_scale
         return totals

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dominance.record.rules.linear import Linear
+from dominance.record.split.by_rows import spread
 
 
 @dataclass
@@ -25,6 +26,23 @@ class Memory:
     version: int = -1
     pack: object = None
     """What these tensors are views of, where several parameters' are held together."""
+
+    def of(self, rows: Tensor) -> Memory:
+        """These rows of it, copied."""
+        tasks = {task: kept[rows] for task, kept in self.tasks.items()}
+        residual, decay, unattributed = (
+            None if kept is None else kept[rows] for kept in (self.residual, self.decay, self.unattributed)
+        )
+        return Memory(tasks, residual, decay, unattributed)
+
+    def put(self, rows: Tensor, kept: Memory, like: Tensor) -> None:
+        """Write these rows back; what begins with them is zero elsewhere, and of the shape of ``like``."""
+        for task, values in kept.tasks.items():
+            self.tasks[task] = _put(self.tasks.get(task), rows, values, like)
+        for name in ("residual", "decay", "unattributed"):
+            values = getattr(kept, name)
+            if values is not None:
+                setattr(self, name, _put(getattr(self, name), rows, values, like))
 
     def stamp(self, buffer: Tensor | None) -> None:
         self.buffer, self.version = (None, -1) if buffer is None else (weakref.ref(buffer), buffer._version)
@@ -44,3 +62,9 @@ class Memory:
             self.left *= step.carry
             if self.left < torch.finfo(self.unattributed.dtype).tiny:
                 self.unattributed = None
+
+
+def _put(whole: Tensor | None, rows: Tensor, values: Tensor, like: Tensor) -> Tensor:
+    if whole is None:
+        return spread(values, rows, like)
+    return whole.index_copy_(0, rows, values)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dominance.record.compare import nonzero, same
+from dominance.record.split.by_rows import laid, rows_of
 
 Factor = Tensor | float | None
 """A number, one number for each coordinate, or None: the gradient was changed in another way."""
@@ -65,6 +66,12 @@ def alike(factor: float, other: float, limit: float = ALIKE) -> bool:
 def _factor(total: Tensor, before: Tensor | None, dtype: torch.dtype = torch.float32) -> Factor:
     if before is None or before is total or before.shape != total.shape or same(before, total):
         return 1.0
+    if total.is_sparse:
+        rows = rows_of((total, before))
+        found = _factor(laid(total, rows), laid(before, rows), dtype)
+        if not isinstance(found, Tensor):
+            return found
+        return torch.sparse_coo_tensor(rows[None], found, total.shape, is_coalesced=True, check_invariants=False)
     square = float((before.double() * before.double()).sum())
     if not math.isfinite(square):
         return 1.0

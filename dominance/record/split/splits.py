@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -13,7 +14,10 @@ from dominance.record.rules.pool import Pool
 
 @dataclass
 class GradientSplit:
-    """One parameter's gradient, as the optimizer is fed it: dense tensors of its shape, which are only read."""
+    """One parameter's gradient, as the optimizer is fed it: dense tensors of its shape, which are only read.
+
+    Of a parameter whose gradients are kept by rows they are of the shape of these rows.
+    """
 
     tasks: dict[str, Tensor]
     """Effective gradient of each task that reaches the parameter."""
@@ -24,11 +28,17 @@ class GradientSplit:
     total: Tensor | None = None
     """The whole gradient as it was before the step, which may write to ``.grad``; None: what ``.grad`` holds then."""
 
+    def turned(self, into: Callable[[Tensor], Tensor]) -> GradientSplit:
+        """The same with this made of every tensor."""
+        others = (None if each is None else into(each) for each in (self.residual, self.unexplained, self.total))
+        return GradientSplit({name: into(each) for name, each in self.tasks.items()}, *others)
+
 
 @dataclass
 class StepSplit:
     """One parameter's step, split. Tensors have its shape and dtype (float32 for half precision); None is exactly zero.
 
+    Where it is of some rows, tensors have the shape of these.
     Where the step was not split additively (``closure`` is nan), only ``total`` and ``solo`` mean anything.
     """
 
@@ -57,6 +67,8 @@ class StepSplit:
 
     The closure and the rounding are then those of the tiles up to this one.
     """
+    rows: Tensor | None = None
+    """The rows of the parameter that it is of, in order, where the gradient holds only these; None: all."""
 
 
 @dataclass

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from dominance.record.compare import differ_at_first, same
+
+_FEW = 256
+"""Rows of a large table that are looked at besides those that a step moves."""
+
+
+@dataclass
+class Rows:
+    """Some rows of a parameter in a training step."""
+
+    numbers: Tensor
+    start: Tensor
+    before: Tensor
+    """Before the optimizer's step."""
+    after: Tensor | None = None
 
 
 @dataclass
@@ -23,8 +37,14 @@ class Theta:
     before: dict[Tensor, Tensor] = field(default_factory=dict)
     """Before the step, where it is not as at the start."""
     after: dict[Tensor, Tensor] = field(default_factory=dict)
+    by_rows: set[Tensor] = field(default_factory=set)
+    """Parameters of which only the rows are looked at that the gradient of a step holds, and a few others."""
+    _rows: dict[Tensor, Rows] = field(default_factory=dict)
+    """Of these, the rows that are stepped in this training step."""
     _stayed: set[Tensor] = field(default_factory=set)
     """Parameters that ``outside`` has found where their step left them."""
+    _few: dict[Tensor, Tensor] = field(default_factory=dict)
+    """The few other rows."""
 
     @torch.no_grad()
     def begin(self, parameters: Iterable[Tensor]) -> None:
@@ -34,17 +54,23 @@ class Theta:
                 self.start[p] = p.detach().clone()
 
     @torch.no_grad()
-    def before_step(self, parameters: Iterable[Tensor]) -> None:
-        """An optimizer is about to step these."""
+    def before_step(self, parameters: Iterable[Tensor], rows: Mapping[Tensor, Tensor] | None = None) -> None:
+        """An optimizer is about to step these; of some these rows only."""
+        rows = rows or {}
         for p in parameters:
             start = self.start.get(p)
+            if p in self.by_rows:
+                if start is not None and p in rows:
+                    self._rows[p] = Rows(rows[p], start[rows[p]], p.detach()[rows[p]])
+                continue
             self.before.pop(p, None)
             if start is not None and not unmoved(p, start):
                 self.before[p] = p.detach().clone()
 
     def now(self, parameters: Iterable[Tensor]) -> dict[Tensor, Tensor]:
-        """The copies kept of these, as they are before the step that is to come."""
-        return {p: self.before.get(p, self.start[p]) for p in parameters if p in self.start}
+        """The copies kept of these, as they are before the step that is to come; of some their rows."""
+        whole = {p: self.before.get(p, self.start[p]) for p in parameters if p in self.start}
+        return whole | {p: rows.before for p, rows in self._rows.items() if p in whole}
 
     @torch.no_grad()
     def after_step(self, parameters: Iterable[Tensor]) -> bool:
@@ -52,7 +78,11 @@ class Theta:
         moved = False
         for p in parameters:
             start = self.start.get(p)
-            if start is not None:
+            if p in self._rows:
+                rows = self._rows[p]
+                rows.after = p.detach()[rows.numbers]
+                moved |= not same(rows.after, rows.before)
+            elif start is not None and p not in self.by_rows:
                 before = self.before.get(p, start)
                 stayed = unmoved(p, before)
                 moved |= not stayed
@@ -60,9 +90,15 @@ class Theta:
         return moved
 
     @torch.no_grad()
-    def outside(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Parameters that moved besides: by how much, and the step that their optimizer took. In float32 at least."""
+    def outside(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor | None]]:
+        """Parameters that moved besides: by how much, and the step that their optimizer took. In float32 at least.
+
+        Last come the rows that these are of; None: all.
+        """
         for p, start in self.start.items():
+            if p in self.by_rows:
+                yield from self._outside_rows(p, start)
+                continue
             before = self.before.get(p, start)
             after = self.after.get(p, before)
             if unmoved(p, after):
@@ -71,7 +107,36 @@ class Theta:
                     continue
             moved = _minus(before, start) + _minus(p.detach(), after)
             if moved.any():
-                yield p, moved, _minus(after, before)
+                yield p, moved, _minus(after, before), None
+
+    def _outside_rows(self, p: Tensor, start: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor | None]]:
+        """The same of a parameter of which some rows are looked at; its start is then the next step's.
+
+        A row that was moved besides the steps and is none of those looked at is found out when a step comes to it. What
+        moves them all, like a swap of weights, is found out by the few.
+        """
+        self._stayed.add(p)
+        moved = taken = None
+        if (rows := self._rows.get(p)) is not None:
+            now, after = p.detach()[rows.numbers], rows.before if rows.after is None else rows.after
+            moved = _minus(rows.before, rows.start) + _minus(now, after)
+            taken = _minus(after, rows.before)
+            start.index_copy_(0, rows.numbers, now)
+        few = self._few.get(p)
+        if few is None:
+            generator = torch.Generator().manual_seed(0)
+            few = torch.randint(len(p), (_FEW,), generator=generator).to(p.device)
+            self._few[p] = few
+        if not same(p.detach()[few], start[few]):
+            everything = _minus(p.detach(), start)
+            steps = torch.zeros_like(everything)
+            if rows is not None and moved is not None and taken is not None:
+                everything.index_copy_(0, rows.numbers, moved)
+                steps.index_copy_(0, rows.numbers, taken)
+            start.copy_(p.detach())
+            yield p, everything, steps, None
+        elif rows is not None and moved is not None and taken is not None and moved.any():
+            yield p, moved, taken, rows.numbers
 
     def next(self, *, keep: bool) -> None:
         """The training step is over; since ``outside`` was drawn nothing has moved.
@@ -80,13 +145,18 @@ class Theta:
             keep: its end as the start of the next one, where that is recorded too.
         """
         ends = {p: self.after.get(p, start) for p, start in self.start.items()} if keep else {}
-        self.start = {p: end if p in self._stayed or unmoved(p, end) else p.detach().clone() for p, end in ends.items()}
-        self.before, self.after, self._stayed = {}, {}, set()
+        self.start = {
+            p: end if p in self._stayed or (p not in self.by_rows and unmoved(p, end)) else p.detach().clone()
+            for p, end in ends.items()
+        }
+        self.before, self.after, self._stayed, self._rows = {}, {}, set(), {}
 
 
 def unmoved(parameter: Tensor, value: Tensor) -> bool:
     """Whether a parameter has this value, to the bit; NaN is equal to NaN."""
     now = parameter.detach()
+    if now.is_sparse:
+        return same(now, value)
     if now.shape != value.shape or now.dtype != value.dtype or now.device != value.device:
         return False
     if differ_at_first(now, value):

@@ -33,7 +33,7 @@ class KeptPlace:
     """Where one parameter lies in the rows: its layer, and its kept coordinates."""
 
     layer: int
-    columns: slice
+    columns: slice | npt.NDArray[np.int64]
     index: Tensor
 
 
@@ -55,7 +55,8 @@ class PackPlace:
 def _place_of(pack: Pack, places: Sequence[KeptPlace]) -> PackPlace:
     layers = np.array([place.layer for place in places])
     first = np.flatnonzero(np.diff(layers, prepend=-1))
-    columns = np.concatenate([np.arange(place.columns.start, place.columns.stop) for place in places])
+    slices = [place.columns for place in places if isinstance(place.columns, slice)]
+    columns = np.concatenate([np.arange(each.start, each.stop) for each in slices])
     source = np.concatenate([start + place.index.numpy() for start, place in zip(pack.starts, places, strict=False)])
     return PackPlace(
         layers[first], pack.starts[first], [pack.members[i] for i in first], _as_slice(columns), _as_slice(source)
@@ -94,6 +95,7 @@ class RowShape:
         self.coords = len(sample.parameter)
         self.products = Products()
         self._tiles: dict[tuple[Tensor, int], KeptPlace] = {}
+        self._kept_rows: dict[Tensor, npt.NDArray[np.int64]] = {}
         self._packs: WeakKeyDictionary[Pack, PackPlace] = WeakKeyDictionary()
         bounds = np.searchsorted(sample.parameter, np.arange(len(named) + 1))
         layers = {name: position for position, name in enumerate(layout.layers)}
@@ -108,6 +110,7 @@ class RowShape:
         if old in self.places:
             self.places[new] = self.places.pop(old)
             self._tiles = {key: place for key, place in self._tiles.items() if key[0] is not old}
+            self._kept_rows.pop(old, None)
 
     def pack(self, pack: Pack) -> PackPlace:
         """Where the coordinates of several parameters lie."""
@@ -116,11 +119,27 @@ class RowShape:
             known = self._packs[pack] = _place_of(pack, [self.places[p] for p in pack.members])
         return known
 
+    def of_rows(self, parameter: Tensor, rows: Tensor) -> KeptPlace:
+        """Where the coordinates of these rows of a parameter lie; the rows, in order, are laid one after the other."""
+        whole, width = self.places[parameter], parameter[0].numel()
+        assert isinstance(whole.columns, slice)
+        kept = self._kept_rows.get(parameter)
+        if kept is None:
+            kept = self._kept_rows[parameter] = whole.index.numpy() // width
+        wanted = rows.cpu().numpy()
+        first = np.searchsorted(kept, wanted)
+        counts = np.searchsorted(kept, wanted, side="right") - first
+        before = np.cumsum(counts) - counts
+        found = np.repeat(first - before, counts) + np.arange(counts.sum())
+        index = np.repeat(np.arange(len(wanted)), counts) * width + whole.index.numpy()[found] % width
+        return KeptPlace(whole.layer, whole.columns.start + found, torch.from_numpy(index))
+
     def tile(self, parameter: Tensor, place: slice) -> KeptPlace:
         """Where some of a parameter's coordinates lie."""
         known = self._tiles.get((parameter, place.start))
         if known is None:
             whole = self.places[parameter]
+            assert isinstance(whole.columns, slice)
             first, last = np.searchsorted(whole.index.numpy(), [place.start, place.stop]).tolist()
             start = whole.columns.start
             columns, index = slice(start + first, start + last), whole.index[first:last] - place.start
@@ -212,15 +231,23 @@ class StepRow:
                 old, [(0, more if axis in axes else 0) for axis in range(old.ndim)], constant_values=fill
             )
 
-    def outside(self, parameter: Tensor, moved: Tensor, taken: Tensor, gradients: Sequence[GradientSplit]) -> None:
+    def outside(
+        self,
+        parameter: Tensor,
+        moved: Tensor,
+        taken: Tensor,
+        gradients: Sequence[GradientSplit],
+        rows: Tensor | None = None,
+    ) -> None:
         """Take in what else moved a parameter between the start of this step and the start of the next.
 
         Args:
             moved: by how much, beyond the steps of optimizers.
             taken: the steps.
             gradients: what was fed to it, split.
+            rows: those that all of this is of; None: all.
         """
-        place = self._shape.places[parameter]
+        place = self._shape.places[parameter] if rows is None else self._shape.of_rows(parameter, rows)
         beside = np.asarray(self.values["update/outside"][place.columns], np.float32)  # a pull within the step
         self.values["update/outside"][place.columns] = beside + _kept(moved, place.index)
         self.values["update/total"][place.columns] = _kept(taken + moved, place.index)
@@ -248,11 +275,13 @@ class StepRow:
             rate: learning rate of its group.
             total: the gradient that the optimizer was fed, dense.
             gradient: the parts of all of it.
-            step: of all coordinates, or of a tile of them.
+            step: of all coordinates, or of a tile of them; or of some rows, of which the gradients are then as well.
         """
         place = self._shape.places[parameter]
         if step.place is not None:
             place, total, gradient = self._shape.tile(parameter, step.place), *_cut(total, gradient, step.place)
+        elif step.rows is not None:
+            place = self._shape.of_rows(parameter, step.rows)
         additive = not np.isnan(step.closure) or step.place is not None
         if self._averages is not None:
             for name, update in step.tasks.items():

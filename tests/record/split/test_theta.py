@@ -21,7 +21,7 @@ def step(theta: Theta, p: Tensor, by: float) -> bool:
 
 
 def outside(theta: Theta) -> list[tuple[list[float], list[float]]]:
-    return [(moved.tolist(), taken.tolist()) for _, moved, taken in theta.outside()]
+    return [(moved.tolist(), taken.tolist()) for _, moved, taken, _ in theta.outside()]
 
 
 def test_a_step_alone() -> None:
@@ -114,5 +114,5 @@ def test_in_single_precision_at_least(dtype: torch.dtype) -> None:
     theta.begin([p])
     step(theta, p, 0.5)
     p.data += 1
-    ((_, moved, taken),) = theta.outside()
+    ((_, moved, taken, _),) = theta.outside()
     assert moved.dtype == taken.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
