@@ -1,15 +1,17 @@
-"""What a recorded step costs: over the floor of K + 1 backward passes, by CPU time, on four nets; K = 2, 4, 8.
+"""What a recorded step costs: over the floor of K + 1 backward passes, by CPU time, on five nets; K = 2, 4, 8.
 
     python tests/speed/record_cost.py [--rounds N] [--against CHECKOUT] [--table FILE] [--history FILE]
 
 Each build is a process of its own, and they take turns, as do the floor and the recorded steps in each: what else the
 machine does meets all of them. Medians over the rounds of the ratio within a round. It asserts nothing.
+Where TorchJD is installed, a step that takes the tasks' Jacobian by it and adds its rows up is measured beside it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -24,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 HERE = Path(__file__).resolve()
-NETS = ("tiny MLP", "MLP 6x1024", "ResNet", "transformer")
+NETS = ("tiny MLP", "MLP 6x1024", "ResNet", "transformer", "sparse table")
 WARM = 2
 TABLE, TABLE_ENDS = "<!-- recorded steps -->", "<!-- end of recorded steps -->"
 """What the table stands between in the file."""
@@ -64,6 +66,9 @@ def net(kind: str, tasks: int) -> tuple[nn.ModuleDict, Tensor]:
         blocks = [Block(32) for _ in range(4)]
         trunk = nn.Sequential(nn.Conv2d(3, 32, 3, padding=1), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         out, x = 32, torch.randn(32, 3, 16, 16)
+    elif kind == "sparse table":
+        table = nn.Embedding(1_000_000, 16, sparse=True)
+        trunk, out, x = nn.Sequential(table, nn.Flatten(), *mlp(128, 1)), 128, torch.randint(1_000_000, (512, 8))
     else:
         trunk, out, x = Transformer(128), 128, torch.randn(16, 32, 128)
     heads = nn.ModuleList(nn.Linear(out, 1) for _ in range(tasks))
@@ -75,11 +80,16 @@ def mlp(width: int, depth: int) -> nn.Sequential:
 
 
 def losses(model: nn.ModuleDict, x: Tensor) -> list[Tensor]:
-    z = model["trunk"](x)
+    return losses_of(model, model["trunk"](x))
+
+
+def losses_of(model: nn.ModuleDict, z: Tensor) -> list[Tensor]:
     return [(head(z)[:, 0] - k / 10).square().mean() for k, head in enumerate(model["heads"])]
 
 
 def optimizer_of(model: nn.Module, name: str) -> torch.optim.Optimizer:
+    if any(isinstance(module, nn.Embedding) for module in model.modules()):  # the two that take both kinds of gradients
+        return {"Adam": torch.optim.Adagrad, "SGD": torch.optim.SGD}[name](model.parameters(), lr=1e-5)
     if name == "Adam":
         return torch.optim.Adam(model.parameters(), lr=1e-5)
     return torch.optim.SGD(model.parameters(), lr=1e-5, momentum=0.9)
@@ -112,12 +122,28 @@ def measure(kind: str, tasks: int, optimizer: str) -> Iterator[dict[str, float]]
         sum(per_task).backward()
         others.step()
 
-    times = 20 if kind == "tiny MLP" else 3
+    def peer() -> None:
+        others.zero_grad()
+        z = other["trunk"](x)
+        autojac.mtl_backward(losses_of(other, z), features=z)
+        autojac.jac_to_grad(list(other["trunk"].parameters()), aggregation.Sum())
+        others.step()
+
+    times = {"tiny MLP": 20, "sparse table": 10}.get(kind, 3)
+    try:
+        from torchjd import aggregation, autojac
+
+        peer()
+    except (ImportError, RuntimeError):  # it is not there, or takes no sparse gradients
+        beside = None
+    else:
+        beside = peer
     with tempfile.TemporaryDirectory() as folder:
         turn = 0
         while True:
             turn += 1
             here = {"plain": cpu_seconds(lambda: step(other, others), times), "floor": cpu_seconds(floor, times)}
+            here["peer"] = math.nan if beside is None else cpu_seconds(beside, times)
             # The first recorded step finds the tasks and lays the run out: it is not counted.
             with Recorder(f"{folder}/{turn}", model, mine, every=1):
                 cpu_seconds(lambda: step(model, mine), WARM)
@@ -172,9 +198,9 @@ def main() -> None:
         return
     checkouts = [HERE.parents[2], *([given.against.resolve()] if given.against else [])]
     builds = [Build(checkout) for checkout in checkouts]
-    more = " other build / floor | this / other |" if given.against else ""
-    lines = ["| net | K | optimizer | plain, ms | floor / plain | recorded / floor | between bursts / plain |" + more]
-    lines.append("|---|---|---|---|---|---|---|" + "---|---|" * bool(given.against))
+    head = ["net", "K", "optimizer", "plain, ms", "floor / plain", "recorded / floor", "between bursts / plain"]
+    head += ["TorchJD / floor", *(["other build / floor", "this / other"] if given.against else [])]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     print(*lines, sep="\n")
     ratios: dict[str, dict[str, float]] = {}
     for kind in given.nets:
@@ -183,9 +209,12 @@ def main() -> None:
                 question = json.dumps([kind, tasks, optimizer])
                 rounds = [[build.ask(question) for build in builds] for _ in range(given.rounds)]
                 own, *others = [ratios_of([each[which] for each in rounds]) for which in range(len(builds))]
-                ratios[f"{kind}, K = {tasks}, {optimizer}"] = own
-                cells = [kind, str(tasks), optimizer, f"{1e3 * median(each[0]['plain'] for each in rounds):.2f}"]
-                cells += [f"{value:.2f}" for value in own.values()]
+                named = "Adagrad" if kind == "sparse table" and optimizer == "Adam" else optimizer
+                ratios[f"{kind}, K = {tasks}, {named}"] = {
+                    name: value for name, value in own.items() if not math.isnan(value)
+                }
+                cells = [kind, str(tasks), named, f"{1e3 * median(each[0]['plain'] for each in rounds):.2f}"]
+                cells += ["" if math.isnan(value) else f"{value:.2f}" for value in own.values()]
                 for other in others:
                     both = median(mine["recorded"] / theirs["recorded"] for mine, theirs in rounds)
                     cells += [f"{other['recorded / floor']:.2f}", f"{both:.2f}"]
@@ -205,8 +234,8 @@ def main() -> None:
 
 
 def ratios_of(rounds: list[dict[str, float]]) -> dict[str, float]:
-    """Medians of the ratio within a round."""
-    pairs = (("floor", "plain"), ("recorded", "floor"), ("between", "plain"))
+    """Medians of the ratio within a round; NaN where there is no peer."""
+    pairs = (("floor", "plain"), ("recorded", "floor"), ("between", "plain"), ("peer", "floor"))
     return {f"{one} / {other}": median(each[one] / each[other] for each in rounds) for one, other in pairs}
 
 

@@ -247,7 +247,8 @@ def fingerprint(node: Node, most: int = 24) -> Fingerprint:
     seen, queue = {node}, [node]
     told: list[object] = []
     for each in queue:
-        told.append(id(each.variable) if each.name() == ACCUMULATE else each.name())
+        name = each.name()
+        told.append(id(each.variable) if name == ACCUMULATE else name)
         if len(told) == most:
             break
         for child, _ in each.next_functions:
