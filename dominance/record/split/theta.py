@@ -24,6 +24,11 @@ class Rows:
     """Before the optimizer's step."""
     after: Tensor | None = None
 
+    def besides(self, now: Tensor) -> tuple[Tensor, Tensor]:
+        """By how much they moved until now besides the step, and by it."""
+        after = self.before if self.after is None else self.after
+        return _minus(self.before, self.start) + _minus(now, after), _minus(after, self.before)
+
 
 @dataclass
 class Theta:
@@ -116,27 +121,29 @@ class Theta:
         moves them all, like a swap of weights, is found out by the few.
         """
         self._stayed.add(p)
-        moved = taken = None
-        if (rows := self._rows.get(p)) is not None:
-            now, after = p.detach()[rows.numbers], rows.before if rows.after is None else rows.after
-            moved = _minus(rows.before, rows.start) + _minus(now, after)
-            taken = _minus(after, rows.before)
+        rows, few = self._rows.get(p), self._few_of(p)
+        found = None
+        if rows is not None:
+            now = p.detach()[rows.numbers]
             start.index_copy_(0, rows.numbers, now)
-        few = self._few.get(p)
-        if few is None:
-            generator = torch.Generator().manual_seed(0)
-            few = torch.randint(len(p), (_FEW,), generator=generator).to(p.device)
-            self._few[p] = few
+            found = (*rows.besides(now), rows.numbers)
         if not same(p.detach()[few], start[few]):
-            everything = _minus(p.detach(), start)
-            steps = torch.zeros_like(everything)
-            if rows is not None and moved is not None and taken is not None:
-                everything.index_copy_(0, rows.numbers, moved)
-                steps.index_copy_(0, rows.numbers, taken)
+            moved = _minus(p.detach(), start)
+            taken = torch.zeros_like(moved)
+            if found is not None:
+                moved.index_copy_(0, found[2], found[0])
+                taken.index_copy_(0, found[2], found[1])
             start.copy_(p.detach())
-            yield p, everything, steps, None
-        elif rows is not None and moved is not None and taken is not None and moved.any():
-            yield p, moved, taken, rows.numbers
+            yield p, moved, taken, None
+        elif found is not None and found[0].any():
+            yield p, *found
+
+    def _few_of(self, p: Tensor) -> Tensor:
+        if p not in self._few:
+            # A generator of its own: the script's random numbers stay as they are.
+            few = torch.randint(len(p), (_FEW,), generator=torch.Generator().manual_seed(0), device="cpu")
+            self._few[p] = few.to(p.device)
+        return self._few[p]
 
     def next(self, *, keep: bool) -> None:
         """The training step is over; since ``outside`` was drawn nothing has moved.
