@@ -13,6 +13,7 @@ import xarray as xr
 from torch import Tensor, nn
 from torch.optim import SGD, Adagrad, Optimizer, SparseAdam
 
+from dominance import au
 from dominance.record.recorder import Recorder
 from dominance.store.reader import open_run
 
@@ -281,7 +282,7 @@ def test_what_a_sample_and_bursts_keep_is_what_is_kept_of_the_whole_table(
         torch.manual_seed(0)
         net = Net(norm)
         optimizers = made(net)
-        with Recorder(tmp_path / name, net, optimizers, every=2, burst=3, budget="2MB") as recorder:
+        with Recorder(tmp_path / name, net, optimizers, every=2, burst=3, budget="4MB", averages=True) as recorder:
             plain(net, optimizers, lambda *_: None)
             assert bool(recorder._watch.recording.by_rows) == (norm is None)
         trees.append(open_run(tmp_path / name))
@@ -292,6 +293,10 @@ def test_what_a_sample_and_bursts_keep_is_what_is_kept_of_the_whole_table(
             if values.dtype.kind == "f":
                 other = whole[group][name].values
                 np.testing.assert_allclose(values.values, other, rtol=1e-4, atol=1e-8, err_msg=f"{group}/{name}")
+
+    mine, theirs = (au(tree, exact=True)["au"].values for tree in (rows, whole))
+    assert mine.shape[-1] == ROWS * WIDTH
+    np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-12)
 
 
 def test_a_row_that_no_batch_has_is_found_out_when_one_has_it(tmp_path: Path) -> None:

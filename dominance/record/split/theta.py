@@ -15,7 +15,7 @@ _FEW = 256
 
 
 @dataclass
-class Rows:
+class TableRows:
     """Some rows of a parameter in a training step."""
 
     numbers: Tensor
@@ -44,7 +44,7 @@ class Theta:
     after: dict[Tensor, Tensor] = field(default_factory=dict)
     by_rows: set[Tensor] = field(default_factory=set)
     """Parameters of which only the rows are looked at that the gradient of a step holds, and a few others."""
-    _rows: dict[Tensor, Rows] = field(default_factory=dict)
+    _rows: dict[Tensor, TableRows] = field(default_factory=dict)
     """Of these, the rows that are stepped in this training step."""
     _stayed: set[Tensor] = field(default_factory=set)
     """Parameters that ``outside`` has found where their step left them."""
@@ -66,7 +66,7 @@ class Theta:
             start = self.start.get(p)
             if p in self.by_rows:
                 if start is not None and p in rows:
-                    self._rows[p] = Rows(rows[p], start[rows[p]], p.detach()[rows[p]])
+                    self._rows[p] = TableRows(rows[p], start[rows[p]], p.detach()[rows[p]])
                 continue
             self.before.pop(p, None)
             if start is not None and not unmoved(p, start):

@@ -86,9 +86,14 @@ class Averages:
         for held in self._held.values():
             held.step.zero_()
 
-    def take(self, parameter: Tensor, task: int, update: Tensor, place: slice | None = None) -> None:
-        """A task's update of a parameter, or of a tile of it."""
+    def take(
+        self, parameter: Tensor, task: int, update: Tensor, place: slice | None = None, rows: Tensor | None = None
+    ) -> None:
+        """A task's update of a parameter, or of a tile or of some rows of it."""
         row = self._held[parameter].step[task]
+        if rows is not None:
+            row.view(parameter.shape)[rows.to(row.device)] = update.detach().to(row.device, row.dtype)
+            return
         (row if place is None else row[place]).copy_(update.detach().reshape(-1))
 
     def take_packed(self, packed: Packed, tasks: Sequence[int]) -> None:

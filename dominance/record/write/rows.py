@@ -285,7 +285,7 @@ class StepRow:
         additive = not np.isnan(step.closure) or step.place is not None
         if self._averages is not None:
             for name, update in step.tasks.items():
-                self._averages.take(parameter, self._tasks[name], update, step.place)
+                self._averages.take(parameter, self._tasks[name], update, step.place, step.rows)
         self.values["learning_rate/value"][place.layer] = rate
         self._statistics(place.layer, total, gradient, step, additive=additive)
         per_task = {"gradient/gradient": gradient.tasks, "update/update": step.tasks, "update/solo": step.solo}
