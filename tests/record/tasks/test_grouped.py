@@ -194,10 +194,10 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     taken: list[int] = []
     several = gradients.several
 
-    def counted(tasks: object, parameters: list[Tensor]) -> object:
+    def counted(tasks: object, parameters: list[Tensor], *others: object) -> object:
         if tasks:
             taken.append(len(parameters))
-        return several(tasks, parameters)  # type: ignore[arg-type]
+        return several(tasks, parameters, *others)  # type: ignore[arg-type]
 
     monkeypatch.setattr(gradients, "several", counted)
     return taken

@@ -143,8 +143,8 @@ def test_a_term_that_is_missed_or_counted_twice_is_found(
 ) -> None:
     taken = at_backward.gradients_of
 
-    def wrong(tasks: Sequence[FoundTask], *others: Any) -> dict[str, dict[Tensor, Tensor]]:
-        found = taken(tasks, *others)
+    def wrong(tasks: Sequence[FoundTask], *others: Any, **by_name: Any) -> dict[str, dict[Tensor, Tensor]]:
+        found = taken(tasks, *others, **by_name)
         for name in list(found)[:1]:
             found[name] = {p: g * times for p, g in found[name].items()}
         return found
