@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from dominance.train_command import command
+from dominance.words import held
 from dominance_cli import stderr
 from dominance_cli.rundir import expanded, models, opened, place
 from dominance_cli.state import idle, state
@@ -173,6 +174,8 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     lines.append(("steps", _steps(facts)))
     if "schedule" in attrs:
         lines.append(("schedule", _schedule(attrs["schedule"])))
+    if "overhead" in attrs:
+        lines.append(("overhead", held(attrs["overhead"])))
     lines.append(("layers", f"{facts['layers']}, {facts['shared_layers']} of them shared"))
     if ranks := _ranks(attrs):
         lines.append(("ranks", ranks))

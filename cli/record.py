@@ -70,6 +70,14 @@ def record(
             " optimizers with momentum; more often at first]",
         ),
     ] = None,
+    overhead: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Record as rarely as it takes for the training to need no more than this beyond its own CPU time, like"
+            " 5%; a run of less than a minute counts as one. [default: as much as --every asks for]",
+        ),
+    ] = None,
     params: Annotated[
         str | None, typer.Option(metavar="GLOB", help="Record the parameters whose names match. [default: *]")
     ] = None,
@@ -137,6 +145,7 @@ def record(
             "groups": groups,
             "every": every,
             "burst": burst,
+            "overhead": overhead,
             "params": params,
             "budget": budget,
             "averages": averages,

@@ -93,6 +93,22 @@ def parse_groups(text: str) -> tuple[str, int]:
     return key, int(most) if given else MOST_GROUPS
 
 
+def parse_share(text: str | float) -> float:
+    """The share meant by "5%", "0.05" or 0.05.
+
+    Raises:
+        BadOption: not a share, or none that anything could be recorded in.
+
+    >>> parse_share("5%"), parse_share(0.5)
+    (0.05, 0.5)
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(%?)\s*", str(text))
+    share = 0.0 if match is None else float(match[1]) / (100 if match[2] else 1)
+    if not 0 < share <= 100:
+        raise BadOption(f"overhead {str(text)!r} is no share of the training's time", fix="write it like 5% or 0.05")
+    return share
+
+
 @dataclass(frozen=True)
 class RecordOptions:
     """How a run is recorded. Every field can be set by a flag, DOMINANCE_<FIELD>, or [tool.dominance] <field>."""
@@ -103,6 +119,8 @@ class RecordOptions:
     """One training step in this many is recorded; 1 records all and is exact."""
     burst: int | None = None
     """Consecutive steps recorded in a row; None: 1 for optimizers without momentum, 20 with."""
+    overhead: float | None = None
+    """Of the training's own time, what recording may take; None: as much as ``every`` asks for."""
     params: str = "*"
     """Glob over parameter names: which parameters are recorded."""
     budget: int = 10**9
@@ -134,6 +152,8 @@ class RecordOptions:
             raise BadOption(f"every={self.every} records nothing", fix="give 1 (all steps) or more")
         if self.burst is not None and self.burst < 1:
             raise BadOption(f"burst={self.burst} records nothing", fix="give 1 or more")
+        if self.overhead is not None:
+            parse_share(self.overhead)
         if self.budget < MINIMUM_BUDGET:
             raise BadOption(f"a budget of {self.budget} bytes is too small for any run", fix="give 1MB or more")
         if not self.params:
@@ -178,6 +198,8 @@ def _convert(name: str, value: Any, where: str) -> Any:
             return int(value)
         if name == "budget":
             return parse_size(value)
+        if name == "overhead":
+            return parse_share(value)
         if name in ("averages", "exact", "strict", "quiet"):
             if isinstance(value, bool):
                 return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 
 def weighted(weights: Mapping[str, float | None]) -> str:
@@ -21,3 +22,13 @@ def weighted(weights: Mapping[str, float | None]) -> str:
         task if weight is None or math.isnan(weight) else f"{task} (weight {weight:.3g})"
         for task, weight in weights.items()
     )
+
+
+def held(overhead: Mapping[str, Any]) -> str:
+    """What a run says of the time that its recording took.
+
+    >>> held({"seconds": 3.1, "share": 0.0517, "asked": 0.05})
+    '5.2 % of the training (5 % asked), 3.1 s of CPU time'
+    """
+    asked = "" if overhead.get("asked") is None else f" ({100 * overhead['asked']:.3g} % asked)"
+    return f"{100 * overhead['share']:.1f} % of the training{asked}, {overhead['seconds']:.1f} s of CPU time"

@@ -72,8 +72,19 @@ SEEN_BY_ALL = {
 }
 """Of record: files that each of its rooms may import, and that import no room of it."""
 STEP = {
-    *("at_backward", "at_grad", "at_hand", "at_step", "by_hand", "following", "kept", "metrics", "optimizer_listener"),
-    *("recorder", "recording", "replaced", "said", "step", "step_recorder"),
+    *(
+        "at_backward",
+        "at_grad",
+        "at_hand",
+        "at_rest",
+        "at_step",
+        "by_hand",
+        "following",
+        "kept",
+        "metrics",
+        "optimizer_listener",
+    ),
+    *("recorder", "recording", "replaced", "resting", "said", "step", "step_recorder"),
 }
 """Of record: the life of a training step, from the hook that sees it to the row that is kept. Uses every room."""
 WITHIN = {

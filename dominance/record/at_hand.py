@@ -15,7 +15,6 @@ from dominance.record.said import announce_once
 from dominance.record.split.fed import Fed, fed
 from dominance.record.split.measured import Measured
 from dominance.record.split.splits import GradientSplit
-from dominance.record.write.sampling import DEFAULT_BURST
 
 UNREAD = "parameters moved and no optimizer moved them: what gradients they were moved by was not to be seen"
 
@@ -121,17 +120,17 @@ def _split(run: Recording, totals: dict[Tensor, Tensor]) -> None:
     run.feed(found)
     hand.found = found
     announce_once(run, found)
-    row = row_of(run, found)
+    row = None if run.prepares else row_of(run, found)
     for p, total in totals.items():
         gradient = found.splits.get(p, GradientSplit({}))
         step = hand.split(p, gradient, measured.get(p))
         _between(run, p, measured.get(p))
-        if row.holds(p):
+        if row is not None and row.holds(p):
             rate = measured[p].coefficients.rate if p in measured else float("nan")
             row.add(p, rate, total, gradient, step)
     _say(run, measured, found)
-    if run.options.burst is None and (hand.remembers or hand.unsplit_steps):
-        run.schedule.burst = DEFAULT_BURST
+    if hand.remembers or hand.unsplit_steps:
+        run.remembers(max((abs(each.coefficients.momentum) for each in measured.values()), default=0.0))
     run.step.moved.update(totals)
     run.ledger.moved(found.parts)
     run.ledger.stepped(totals)

@@ -26,7 +26,6 @@ from dominance.record.split.steppers import Splits
 from dominance.record.split.theta import unmoved
 from dominance.record.step import ClosureRun, StepInProgress, learning_rates
 from dominance.record.write.rows import StepRow
-from dominance.record.write.sampling import DEFAULT_BURST
 
 _BY_ENTRY = {"SGD", "Adam", "AdamW", "NAdam", "RAdam", "Adagrad", "Adadelta", "RMSprop", "Adamax", "ASGD"}
 """Classes of torch.optim whose step of one number is made of what is known of that number."""
@@ -56,7 +55,9 @@ def before_step(run: Recording, going: StepInProgress, outer: Sequence[StepInPro
         finish(run)
     if not run.steppers.ours(optimizer) or not run.records or (again and run.beside(held)):
         run.steppers.missed(optimizer)
+        _rests(run, going, outer, closure=closure)
         return
+    run.resting.clear()
     if run.step.spoiled is None:
         # Before anything of them is read: the memory of a shard may not be there.
         run.step.spoiled = (
@@ -71,8 +72,8 @@ def before_step(run: Recording, going: StepInProgress, outer: Sequence[StepInPro
         wrapper.wraps = True
         run.steppers.drop(wrapper.optimizer)
     attributor = run.steppers.begin(optimizer)
-    if run.options.burst is None and attributor.has_momentum:
-        run.schedule.burst = DEFAULT_BURST
+    if isinstance(attributor, Attributor) and attributor.has_momentum:
+        run.remembers(attributor.carry)
     if run.hooks.in_backward:
         # It steps within the backward pass, as soon as the gradient is there.
         going.parameters = [p for p in going.parameters if p.grad is not None]
@@ -107,6 +108,14 @@ def _in_pieces(run: Recording, optimizer: Optimizer) -> str | None:
     if run.options.keeps_averages:
         return "no averages are kept of a sharded model (--averages, --probe noise)"
     return STEPS_WITHIN if run.hooks.in_backward else None
+
+
+def _rests(run: Recording, going: StepInProgress, outer: Sequence[StepInProgress], *, closure: bool) -> None:
+    """Know the optimizer at its next step between bursts, where this one is an ordinary one."""
+    if closure or outer or not going.parameters or run.records or run.hooks.in_backward:
+        return
+    if run.steppers.get(going.optimizer) is not None and not run.beside(going.parameters):
+        run.resting.add(going.optimizer, going.parameters)
 
 
 def _replaced(run: Recording, held: Iterable[Tensor]) -> str | None:
@@ -197,6 +206,11 @@ def _split(run: Recording, optimizer: Optimizer, attributor: Splits, used: Closu
             return
     run.feed(found)
     announce_once(run)
+    if run.prepares:
+        if run.splits_steps:
+            attributor.follow(found.splits)
+        _fed(run, attributor, found)
+        return
     rates = learning_rates(optimizer)
     row = row_of(run, found)
     if not attributor.additive and not row.solo:
@@ -206,10 +220,15 @@ def _split(run: Recording, optimizer: Optimizer, attributor: Splits, used: Closu
             run.say(f"from step {run.step.number} on, {text}")
     if run.splits_steps:
         _enter(row, attributor, found, rates)
+    _fed(run, attributor, found)
+    _of_nobody(run, optimizer, found)
+
+
+def _fed(run: Recording, attributor: Splits, found: Fed) -> None:
+    """The gradients have been used."""
     run.ledger.moved(found.parts)
     run.ledger.stepped([*found.totals, *run.copies.stepped(found.totals)])
     run.step.sparse.update(p for p in found.totals if _moves_rows(attributor, p) and run.may_keep_rows(p))
-    _of_nobody(run, optimizer, found)
 
 
 def _moves_rows(attributor: Splits, parameter: Tensor) -> bool:

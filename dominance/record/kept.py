@@ -14,6 +14,9 @@ from dominance.schema import GROUPS
 
 NO_PASS = "no backward() was seen whose gradients the optimizer was fed"
 
+_TELLS = 0.1
+"""Share of a step that is momentum of gradients that nobody saw, from which on it tells nothing about the tasks."""
+
 
 def finish(run: Recording) -> None:
     """The training step is over: hand over its row, and go on to the next."""
@@ -29,20 +32,22 @@ def finish(run: Recording) -> None:
                 if rows is None and p in step.rows:
                     fed = [split.turned(functools.partial(spread, rows=step.rows[p], like=p)) for split in fed]
                 row.outside(p, moved, taken, fed, rows)
-    if run.sharing is not None and run.records:
+    if run.sharing is not None and run.records and not run.prepares:
         without = step.spoiled or (NO_PASS if row is None else None)
         step.spoiled = add_up(run.sharing, step.number, without, {} if row is None else row.values)
         row = row if step.spoiled is None else None
     if row is not None:
-        _hand_over(run, row)
+        if run.ranks > 1 or row.unattributed <= _TELLS or not run.schedule.prepare_longer(step.number):
+            _hand_over(run, row)
         if run.ranks == 1:
             run.spend(run.sink.spent)  # else all hear of it in their next pass
-    elif run.records:
+    elif run.records and not run.prepares:
         run.books.missed(step.spoiled or NO_PASS, step.number)
     _next(run)
 
 
 def _next(run: Recording) -> None:
+    run.overhead.step_over(recorded=run.records, prepared=run.prepares)
     run.theta.next(keep=run.records_next)
     if run.step.spoiled is not None or not run.records_next:
         run.ledger.clear()
@@ -58,12 +63,13 @@ def skipped(run: Recording) -> None:
         # GradScaler's first scale is often too large: the first step is still to come.
         run.ledger.clear()
         return
-    row = run.sink.row(run.step.number, run.epoch)
-    losses = losses_of(run.ledger)
-    losses.weight = {}
-    _losses(row, losses)
-    row.skip()
-    _hand_over(run, row)
+    if not run.prepares:
+        row = run.sink.row(run.step.number, run.epoch)
+        losses = losses_of(run.ledger)
+        losses.weight = {}
+        _losses(row, losses)
+        row.skip()
+        _hand_over(run, row)
     run.ledger.clear()
     _next(run)
 
@@ -80,6 +86,7 @@ def row_of(run: Recording, found: Fed) -> StepRow:
     if not run.sink.laid_out:
         reach = reach_of(run.ledger)
         tasks = [*tasks_of(run.ledger), *found.tasks]
+        run.overhead.on_device = any(p.device.type != "cpu" for p in run.table.named)
         run.sink.lay_out(run.table, tasks, reach, run.steppers, run.schedule)
         for note in run.sink.told():
             run.say(note)

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from dominance.config import RecordOptions, parse_size
+from dominance.config import RecordOptions, parse_share, parse_size
 from dominance.errors import BadOption, RecordingFailed, RunExists
 from dominance.record.evaluation import Evaluation, hear_no_more, listen
 from dominance.record.guest.parallel import of_this_rank
@@ -44,7 +44,9 @@ class Recorder:
         tasks: names of the tasks; terms of other names are then residual.
         every: one step in this many is recorded, and more of the first ones; 1 records all and is exact.
         burst: consecutive steps recorded in a row, at even distances from the first step on; by default 20 and later up
-            to 100 for optimizers with momentum, 1 for others, and more often at first.
+            to 100 for optimizers with momentum, 1 for others, more often at first, and prepared by some steps before.
+        overhead: of the training's own time, what recording may take, like "5%" or 0.05: steps are then recorded as
+            rarely as that asks for, but no more often than by ``every``. A run of less than a minute counts as one.
         params: glob over parameter names.
         budget: bytes on disk that the run may take, like "500MB", whatever its length.
         averages: keep AU of every shared coordinate in the end, for ``au(run, exact=True)`` and ``noise_importance``.
@@ -91,6 +93,7 @@ class Recorder:
         tasks: Sequence[str] | None = None,
         every: int = 1,
         burst: int | None = None,
+        overhead: str | float | None = None,
         params: str = "*",
         budget: str | int = "1GB",
         averages: bool = False,
@@ -114,6 +117,7 @@ class Recorder:
             tasks=None if tasks is None else tuple(tasks),
             every=every,
             burst=burst,
+            overhead=None if overhead is None else parse_share(overhead),
             params=params,
             budget=parse_size(budget),
             averages=averages,

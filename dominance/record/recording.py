@@ -15,6 +15,7 @@ from dominance.record.guest.batches import Batches
 from dominance.record.guest.hooks import Hooks
 from dominance.record.guest.limits import unrecordable
 from dominance.record.parameters import Named, ParameterTable
+from dominance.record.resting import Resting
 from dominance.record.rules.known import known_class
 from dominance.record.split.attribution import Attributor
 from dominance.record.split.copies import Copies
@@ -27,8 +28,11 @@ from dominance.record.step import Step, StepInProgress, learning_rates
 from dominance.record.tasks.finder import TaskFinder
 from dominance.record.tasks.naming import caller_frames
 from dominance.record.write.books import Books
-from dominance.record.write.sampling import Schedule
+from dominance.record.write.overhead import Overhead
+from dominance.record.write.schedule import DEFAULT_BURST, Schedule, warm_up_for
 from dominance.record.write.sink import Sink
+
+NOT_HELD = "what recording takes is not held to a share: several processes have to record the same steps"
 
 
 @dataclass
@@ -93,7 +97,11 @@ class Recording:
         self.optimizers = optimizers
         self.say = say
         self.steppers = Steppers(options.attribution, optimizers)
+        self.ranks = 1
+        """Of how many processes the gradients are means."""
+        self.overhead = Overhead(options.overhead, self._seconds)
         self.schedule = self._schedule(sink.first_step)
+        self.resting = Resting()
         self.theta = Theta(by_rows=self.by_rows)
         self.hand = ByHand()
         self.copies = Copies(self.ledger, self.table)
@@ -107,19 +115,36 @@ class Recording:
         """Whether the budget has been used up."""
         self.strange: frozenset[int] = frozenset()
         """Ids of parameters that an optimizer holds and the run does not know, when that was looked into last."""
-        self.ranks = 1
-        """Of how many processes the gradients are means."""
         self.sharing: Group | None = None
         """The processes, where each has a piece of every parameter: rows are sums over them."""
 
     def _schedule(self, start: int) -> Schedule:
         options = self.options
-        return Schedule(options.every, options.burst or 1, start=start, dense_at_first=options.burst is None)
+        # Several processes record the same steps, and each has a clock of its own.
+        affords = self.overhead.affords if options.overhead is not None and self.ranks == 1 else None
+        dense = options.burst is None
+        return Schedule(options.every, options.burst or 1, start=start, dense_at_first=dense, affords=affords)
+
+    def _seconds(self) -> float:
+        """Spent on the recording so far."""
+        return self.hooks.seconds() + self.sink.busy
 
     @property
     def records(self) -> bool:
-        """Whether the step in progress is one of the schedule."""
+        """Whether the step in progress is one of the schedule: recorded, or one that prepares those."""
         return self.schedule.records(self.step.number)
+
+    @property
+    def prepares(self) -> bool:
+        """Whether nothing is kept of it: the tasks' momenta are followed for the steps to come."""
+        return self.schedule.prepares(self.step.number)
+
+    def remembers(self, carry: float) -> None:
+        """The steps are made of earlier gradients as well, of which this factor is left from one to the next."""
+        if self.options.burst is None:
+            self.schedule.burst = DEFAULT_BURST
+            if (needed := warm_up_for(carry)) > self.schedule.warm_up:
+                self.schedule.warm_up = needed
 
     @property
     def records_next(self) -> bool:
@@ -223,8 +248,10 @@ class Recording:
             step: the number of the training step in progress, as that one has it.
         """
         self.ranks = ranks
+        if self.options.overhead is not None and self.books.remark(NOT_HELD):
+            self.say(NOT_HELD)
         self.sink.of_several(ranks, writes=writes)
-        if self.step.number != step:
+        if self.step.number != step or self.options.overhead is not None:
             self.step.number = step
             self.schedule = self._schedule(step)
 
@@ -246,6 +273,7 @@ class Recording:
         self.finder, self.step = TaskFinder(self.options.tasks), Step(self.step.number)
         self.steppers = Steppers(self.options.attribution, None)
         self.hand = ByHand()
+        self.resting.clear()
         self.sink.let_go()
 
 

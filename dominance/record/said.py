@@ -24,7 +24,8 @@ def _closing(run: Recording) -> dict[str, Any]:
     described = [describe(attributor) for attributor in run.steppers.attributors]
     described += [run.hand.describe()] if run.hand.stepped else []
     known = {"optimizers": described} if described and len(described) >= run.sink.optimizers else {}
-    return {"steps_taken": run.step.number, **run.books.attributes(), **known}
+    took = {"overhead": run.overhead.facts()}
+    return {"steps_taken": run.step.number, **took, **run.books.attributes(), **known}
 
 
 def announce(run: Recording, found: Fed | None = None) -> None:

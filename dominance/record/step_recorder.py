@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from torch.optim import Optimizer
 
 from dominance.config import RecordOptions
 from dominance.errors import BadOption, RunExists
-from dominance.record import at_backward, at_grad, at_hand, at_step, said
+from dominance.record import at_backward, at_grad, at_hand, at_rest, at_step, said
 from dominance.record.fail_safe import harmless
 from dominance.record.following import Following
 from dominance.record.group import Group, Lost
@@ -115,6 +116,7 @@ class StepRecorder:
         """The model that the pass in progress goes through, where it is sharded."""
         self.method = ""
         """The method that takes the place of the script's backward(); "" where there is none."""
+        self.hooks.clock = lambda: time.process_time() - self.recording.sink.busy
         self.hooks.ranks.joined = self._shadow
         self.hooks.ranks.spawned = lambda: self.recording.say(SPAWNED)
 
@@ -226,6 +228,27 @@ class StepRecorder:
         return self._going[-1] if self._going and self._going[-1].counts else None
 
     # What hooks tell
+
+    @property
+    def _may_rest(self) -> bool:
+        """Whether a step that is not recorded may go by without being looked at."""
+        aside = self.method or self.hooks.ranks.pending or self.hooks.in_backward
+        return self.failure is None and not self._going and self._lines.over and not aside
+
+    def rests_at_backward(self, outputs: Sequence[Any]) -> bool:
+        """Whether this backward() is one between bursts, and has been counted."""
+        if not self._may_rest or not at_rest.backward(self.recording, outputs):
+            return False
+        self._batches.backward()
+        return True
+
+    def rests_at_step(self, optimizer: Optimizer) -> bool:
+        """Whether the step that an optimizer is about to take is one between bursts, and has been counted."""
+        if not self._may_rest or not at_rest.step(self.recording, optimizer):
+            return False
+        self._observed = {}
+        self._outputs.clear()
+        return True
 
     def before_backward(
         self, outputs: Sequence[Any], gradients: Sequence[Any], inputs: Sequence[Any]

@@ -17,6 +17,7 @@ from dominance.plots.gradient_norms import gradient_shares
 from dominance.plots.labels import fit
 from dominance.plots.losses import weights_words
 from dominance.schema import MODEL_NUMBER, MODEL_OF
+from dominance.words import held
 
 HEADER = (
     "layer",
@@ -60,6 +61,8 @@ def facts(run: xr.DataTree) -> list[tuple[str, str]]:
         if (longest := attrs["schedule"].get("longest_burst")) is not None:
             often += f", later up to {longest}; more at first"
         lines.append(("schedule", often))
+    if "overhead" in attrs:
+        lines.append(("overhead", held(attrs["overhead"])))
     shared = layer["shared"].values.astype(bool)
     lines.append(("layers", f"{len(shared)}, of which {int(shared.sum())} shared"))
     total, kept = int(layer["size"].sum()), int(run.sizes.get("coord", 0))

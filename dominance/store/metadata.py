@@ -82,6 +82,7 @@ TOLD: dict[str, Type] = {
     "optimizers": listed(
         fields({"class": text, "groups": listed(keyed(anything))}, {"note": maybe(text), STATE_DOMINATED: truth})
     ),
+    "overhead": fields({"seconds": number, "share": number}, {"asked": number}),
     "rank": whole(),
     "ranks": whole(1),
     "recorded_by": maybe(text),

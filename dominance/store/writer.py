@@ -7,6 +7,7 @@ attributes with ``committed_steps``, from which readers take how far to trust th
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -86,6 +87,8 @@ class RunWriter:
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._last_root = b""
         self._tick = max(flush_seconds, _SHORTEST_TICK)
+        self.busy = 0.0
+        """Seconds that the thread has worked."""
         self._thread = Thread(target=self._run, name="dominance-writer", daemon=True)
         self._lock = RunLock(self.path) if lock is None else None
         try:
@@ -364,6 +367,7 @@ class RunWriter:
                 return
             try:
                 job()
+                self.busy = time.thread_time()
             except BaseException as error:  # noqa: BLE001 - kept for the caller, who raises it as itself
                 self._error = self._error or error
 

@@ -9,7 +9,7 @@ import pytest
 from store_rows import attributes_of, make_layout, make_row, noise_row, size_of
 
 from dominance.errors import BadOption
-from dominance.record.write.sampling import Schedule
+from dominance.record.write.schedule import Schedule
 from dominance.store.verify import verify
 from dominance.store.writer import RunWriter
 

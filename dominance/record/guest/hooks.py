@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -28,7 +29,7 @@ from dominance.record.guest.preserve_state import undisturbed
 from dominance.record.guest.rows_of_batch import batch_of, outside
 from dominance.record.guest.silence import Silence, batched, gathered_by, traced
 from dominance.record.guest.torch_internals import require
-from dominance.record.guest.unseen import unseen
+from dominance.record.guest.unseen import observed, unseen
 from dominance.record.patches import replace
 from dominance.record.pieces import leaf_of
 from dominance.record.tasks.graph import Edge, Node, edge_of, leaves
@@ -65,6 +66,12 @@ class Watcher(Protocol):
     def after_step(self, optimizer: Optimizer) -> None:
         """An optimizer has stepped; no post-hook of the script has run."""
 
+    def rests_at_backward(self, outputs: Sequence[Any]) -> bool:
+        """The script is about to accumulate gradients; whether nothing more is to be told of it."""
+
+    def rests_at_step(self, optimizer: Optimizer) -> bool:
+        """An optimizer is about to step, without a closure; whether nothing more is to be told of it."""
+
     def registered(self) -> None:
         """A module or an optimizer has got parameters: perhaps of a model that is to be trained next."""
 
@@ -93,6 +100,10 @@ class Hooks:
         self._aside = False
         self._silence = Silence()
         self._doubtful: list[Node] = []
+        self.clock: Callable[[], float] = time.process_time
+        self._told_since: float | None = None
+        """When the watcher was told what it is being told, by the clock."""
+        self._told_for = 0.0
         self.transformed = 0
         """Passes inside a transform of torch.func, which were left alone."""
         self.grads = GradAccess(self._patch, self.tell)
@@ -222,7 +233,9 @@ class Hooks:
                 if took is not None:
                     self.tell(took, result)
                 return result
-            finish = self.tell(self._watcher.before_backward, outputs, gradients, inputs or ())
+            finish = None
+            if not self.tell(self._watcher.rests_at_backward, outputs):
+                finish = self.tell(self._watcher.before_backward, outputs, gradients, inputs or ())
             self._inside = True
             try:
                 result = original(outputs, *args, **kwargs)
@@ -306,6 +319,9 @@ class Hooks:
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if os.getpid() != self._pid or is_hidden(optimizer) or not self._of_training():
             return
+        alone = len(args) == 1 and not kwargs and not optimizer._optimizer_step_pre_hooks
+        if alone and self.tell(self._watcher.rests_at_step, optimizer):
+            return
         # Global hooks run outside those of the instance: ours must be the last before the step and the first after.
         self._drop_step_hooks(id(optimizer))
         before = optimizer.register_step_pre_hook(self._watched_step)
@@ -323,14 +339,26 @@ class Hooks:
         if os.getpid() == self._pid:
             self._drop_step_hooks(id(optimizer))
 
+    def seconds(self) -> float:
+        """Spent in telling the watcher, until now."""
+        return self._told_for + (0.0 if self._told_since is None else self.clock() - self._told_since)
+
     def tell(self, what: Callable[..., Any], *args: Any) -> Any:
         """Call the watcher; the script's modes do not see what it computes, and no fault of it reaches the script."""
+        outermost = self._told_since is None
+        if outermost:
+            self._told_since = self.clock()
         try:
+            if not observed():
+                return what(*args)
             with unseen():
                 return what(*args)
         except Exception as error:  # noqa: BLE001  whatever it is, the script must go on as without us
             self._watcher.fail(error)
             return None
+        finally:
+            if outermost:
+                self._told_for, self._told_since = self.seconds(), None
 
     def _drop_step_hooks(self, optimizer: int) -> None:
         for handle in self._step_hooks.pop(optimizer, ()):

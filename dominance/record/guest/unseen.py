@@ -16,6 +16,11 @@ from torch.utils._device import DeviceContext
 from dominance.record.guest import torch_internals as internals
 
 
+def observed() -> bool:
+    """Whether there is anything of the script's that sees operators."""
+    return bool(internals.function_modes() or internals.dispatch_modes() or internals.profiler_enabled())
+
+
 @contextmanager
 def unseen() -> Iterator[None]:
     """No dispatch or function mode of the script, and no profiler, sees the operators inside.

@@ -14,6 +14,7 @@ class Unwritten:
 
     def __init__(self) -> None:
         self.tasks: list[str] = []
+        self.busy = 0.0
 
     def append(self, values: Mapping[str, Any]) -> bool:
         """Whether the row fits into the budget: that is not for this process to say."""

@@ -33,6 +33,7 @@ _CLOSES_TO = 1e-2
 """Error of the sum of the parts, beside the rounding of theta, from which on a step that was followed is not split."""
 
 _FEWEST_PACKED = 2
+_USUAL_CARRY = 0.9
 
 _HALF_ROUNDINGS = 4
 """A step that is computed in half precision is known to about this many spacings of its numbers."""
@@ -73,6 +74,7 @@ class Attributor:
         """Whether the last step was left out inside a fused optimizer, after an overflow found by GradScaler."""
         self.unclosed = 0
         """Steps of one parameter whose parts did not sum to it, though the optimizer's step is linear: not split."""
+        self._carry = 0.0
         self._solo: Solo | None = None
         self._solo_decided = False
         self._memories: dict[Tensor, Memory] = {}
@@ -118,6 +120,13 @@ class Attributor:
         if self._rule is not None:
             return any(map(self._rule.remembers, self.optimizer.param_groups))
         return self._traced is not None and self._traced.remembers
+
+    @property
+    def carry(self) -> float:
+        """Of the momentum of one step, how much goes into the next, as the steps split so far have shown; 0.9, the
+        default of most, where it is no one number.
+        """
+        return self._carry or _USUAL_CARRY
 
     @property
     def state_dominated(self) -> bool:
@@ -221,6 +230,13 @@ class Attributor:
             One split for each parameter given to ``before_step`` that took part in the step.
         """
         return dict(self._splits(gradients, Pool(reuse=False)))
+
+    def follow(self, gradients: Mapping[Tensor, GradientSplit]) -> None:
+        """``after_step``, where nothing is wanted of the step but what it leaves of each task in the momentum."""
+        for _ in self.packed(gradients, gradients):
+            pass
+        for _ in self.splits(gradients, in_tiles=True):
+            pass
 
     def splits(
         self, gradients: Mapping[Tensor, GradientSplit], *, in_tiles: bool = False
@@ -331,8 +347,10 @@ class Attributor:
         return linear
 
     def _split_done(self, rule: Rule, p: Tensor, before: _Before, linear: Linear) -> None:
-        if isinstance(linear.carry, float) and linear.carry == 0:
-            before.memory.unattributed = None
+        if isinstance(linear.carry, float):
+            self._carry = max(self._carry, linear.carry)
+            if linear.carry == 0:
+                before.memory.unattributed = None
         before.memory.fade(linear)
         before.memory.stamp(rule.memory(p, before.group))
         self._memories[p] = before.memory

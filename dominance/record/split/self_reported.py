@@ -74,6 +74,10 @@ class AnnouncedAttributor:
             if p in self._theta:
                 self._parts.setdefault(p, {})[task] = full(part.detach()).clone()
 
+    def follow(self, gradients: Mapping[Tensor, GradientSplit]) -> None:
+        """Nothing is wanted of the step just taken."""
+        self._theta, self._parts = {}, {}
+
     @torch.no_grad()
     def splits(
         self, gradients: Mapping[Tensor, GradientSplit], *, in_tiles: bool = False

@@ -200,6 +200,14 @@ class StepRow:
         return task in self._tasks
 
     @property
+    def unattributed(self) -> float:
+        """The share of the squares of the parts that is of unattributed momentum; 0 where there are none."""
+        total, tasks = self.values["layer/total"].sum(0), self.values["layer/task"].sum((0, 1))
+        unseen = float(total[_OF_TOTAL["unattributed_sq"]])
+        seen = float(tasks[_OF_TASK["update_sq"]] + total[_OF_TOTAL["residual_sq"]])
+        return unseen / (unseen + seen) if unseen > 0 else 0.0
+
+    @property
     def parameters(self) -> Set[Tensor]:
         """Those that the run records."""
         return self._shape.places.keys()

@@ -26,7 +26,8 @@ from dominance.record.write.averages import Averages
 from dominance.record.write.follower import Follower
 from dominance.record.write.provenance import describe, git_commit, versions
 from dominance.record.write.rows import RowShape, StepRow
-from dominance.record.write.sampling import STEPS_IN_FIRST_HALF, Sample, Schedule, Stratum, sample_coordinates
+from dominance.record.write.sampling import STEPS_IN_FIRST_HALF, Sample, Stratum, sample_coordinates
+from dominance.record.write.schedule import Schedule
 from dominance.schema import AVERAGE, TASK_STATISTICS, TOTAL_STATISTICS, UPDATE_PARTS, Layout, Parameter
 from dominance.store.lock import RunLock
 from dominance.store.writer import RunWriter
@@ -99,6 +100,11 @@ class Sink:
     def spent(self) -> float:
         """The share of the budget that rows have used."""
         return 0.0 if self._writer is None else self._writer.spent
+
+    @property
+    def busy(self) -> float:
+        """Seconds that the thread which writes has worked."""
+        return 0.0 if self._writer is None else self._writer.busy
 
     @property
     def writer(self) -> RunWriter | Unwritten | None:

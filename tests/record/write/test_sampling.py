@@ -1,18 +1,16 @@
-"""Coordinates: counts and weights from the definition. Steps: runs of millions of steps, simulated."""
+"""Coordinates that are kept: counts and weights from the definition."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dominance.record.write.sampling import Schedule, Stratum, sample_coordinates
+from dominance.record.write.sampling import Stratum, sample_coordinates
 
 stratum = st.builds(Stratum, st.sampled_from(["a", "b", "c", "d"]), st.integers(0, 3000), st.booleans())
 models = st.lists(stratum, min_size=0, max_size=12)
@@ -85,104 +83,3 @@ def test_every_coordinate_is_as_likely() -> None:
     # Binomial(400, 1/4): mean 100, standard deviation 8.7.
     assert hits.sum() == 4000
     assert np.abs(hits - 100).max() < 5 * 8.7
-
-
-def recorded(schedule: Schedule, steps: int, each: Callable[[int], None] = lambda step: None) -> list[int]:
-    found = []
-    for step in range(steps):
-        if schedule.records(step):
-            found.append(step)
-            each(step)
-    return found
-
-
-@pytest.mark.parametrize(
-    ("every", "burst", "want"),
-    [
-        (1, 1, list(range(12))),
-        (1, 5, list(range(12))),
-        (4, 1, [0, 4, 8]),
-        (3, 2, [0, 1, 6, 7]),
-        (2, 3, [0, 1, 2, 6, 7, 8]),
-    ],
-)
-def test_bursts(every: int, burst: int, want: list[int]) -> None:
-    assert recorded(Schedule(every, burst), 12) == want
-
-
-@pytest.mark.parametrize(("every", "burst"), [(1, 1), (10, 1), (1, 20), (10, 20), (7, 3)])
-def test_a_budget_holds_for_millions_of_steps(every: int, burst: int) -> None:
-    """Constant bytes for each recorded step, 2000 of which fit."""
-    schedule, budget, each = Schedule(every, burst), 2_000_000, 1000
-    used = 0
-    stretched = []
-
-    def record(step: int) -> None:
-        nonlocal used
-        used += each
-        if schedule.spend(used / budget, step):
-            stretched.append(step)
-
-    steps = 500_000 * every if every < 5 else 1_000_000
-    found = recorded(schedule, steps, record)
-    # The last burst is the only one that may go over; the writer refuses those rows.
-    assert used <= budget + burst * each
-    first_half = 1000 * every
-    assert stretched[0] == pytest.approx(first_half, abs=every * burst)
-    # Each half of what is left lasts twice as long as the one before.
-    lasted = np.diff([0, *stretched])[:5]
-    np.testing.assert_allclose(lasted[1:] / lasted[:-1], 2, atol=0.5)
-    decades = [sum(start <= step < 10 * start for step in found) for start in (10**3, 10**4, 10**5)]
-    assert min(decades) >= burst, decades
-    runs = np.split(found, np.flatnonzero(np.diff(found) > 1) + 1)
-    if every > 1:
-        assert {len(run) for run in runs[:-1]} == {burst}, "a burst that is under way is finished"
-
-
-def test_a_jump_in_the_bytes_used_is_taken_at_once() -> None:
-    """Files grow a block at a time: 0 bytes for long, then 80 % of the budget."""
-    schedule = Schedule(every=10, burst=2)
-    assert not schedule.spend(0.5, 21)
-    assert schedule.spend(0.8, 40)
-    assert schedule.stretch == 16, "beyond 1/2 and 3/4 of the budget"
-    assert [step for step in range(41, 800) if schedule.records(step)] == [41, 360, 361, 680, 681]
-    assert not schedule.spend(0.8, 41)
-
-
-def test_stretched_where_every_step_was_recorded() -> None:
-    schedule = Schedule(every=1, burst=1)
-    assert schedule.spend(0.501, 9)
-    assert [step for step in range(10, 20) if schedule.records(step)] == [13, 17]
-
-
-@pytest.mark.parametrize("length", [100, 132, 400, 1000, 3000, 20_000])
-@pytest.mark.parametrize("burst", [1, 20])
-def test_steps_of_all_parts_of_a_training_of_any_length(length: int, burst: int) -> None:
-    found = np.array(recorded(Schedule(10, burst, dense_at_first=True), length))
-    assert np.diff([*found, length]).max() <= length / 3 + burst, "no more than a third of it goes unseen"
-    assert 0.1 * length <= len(found) <= max(0.1 * length + 7.5 * burst * np.log2(length / burst), 3 * burst)
-    # Of each burst but the first, ten steps are moved by momenta of before.
-    bursts = np.split(found, np.flatnonzero(np.diff(found) > 1) + 1)
-    lost = sum(min(10, len(each)) for each in bursts[1:])
-    assert burst == 1 or length < 10_000 or lost <= 0.15 * len(found)
-
-
-def test_a_recording_that_goes_on_late_is_not_dense_again() -> None:
-    schedule = Schedule(10, 20, start=50_000, dense_at_first=True)
-    assert [step for step in range(50_000, 51_050) if schedule.records(step)] == [
-        *range(50_000, 50_100),
-        *range(51_000, 51_050),
-    ]
-
-
-def test_a_budget_stretches_what_is_dense_at_first() -> None:
-    schedule = Schedule(1, 20, dense_at_first=True)
-    assert schedule.spend(0.6, 999)
-    assert sum(map(schedule.records, range(1000, 3000))) == pytest.approx(500, abs=100)
-
-
-def test_a_burst_that_is_set_when_the_first_optimizer_is_seen() -> None:
-    schedule = Schedule(every=10, burst=1)
-    assert schedule.records(0)
-    schedule.burst = 20
-    assert [step for step in range(500) if schedule.records(step)] == [*range(20), *range(200, 220), *range(400, 420)]

@@ -15,7 +15,8 @@ from dominance import open_run
 from dominance.config import RecordOptions
 from dominance.record.parameters import ParameterTable
 from dominance.record.split.steppers import Steppers
-from dominance.record.write.sampling import STEPS_IN_FIRST_HALF, Schedule
+from dominance.record.write.sampling import STEPS_IN_FIRST_HALF
+from dominance.record.write.schedule import Schedule
 from dominance.record.write.sink import Sink, note
 from dominance.schema import Layout
 
