@@ -10,8 +10,14 @@ from typing import Any
 import numpy as np
 from runs import make_rows
 
-from dominance.papers.jobs import TIMING
+from dominance.papers.item import Wish
+from dominance.papers.jobs import TIMING, Training
 from dominance.store.writer import RunWriter
+
+
+def trainings(of: Any, wish: Wish) -> list[Training]:
+    """The trainings that a table or an item needs."""
+    return [job for job in of.needs(wish) if isinstance(job, Training)]
 
 
 def trained(

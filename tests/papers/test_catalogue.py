@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 import torch
+from papers.made import trainings
 
 from dominance.benchmarks.arguments import pairs
 from dominance.benchmarks.problems.registry import BENCHMARKS, benchmark_class
@@ -52,7 +53,7 @@ def options(job: Training) -> TrainOptions:
 @pytest.mark.parametrize("data", [{}, OWN], ids=["stand-ins", "own data"])
 def test_every_job_is_one_that_can_be_trained(scale, data):
     wish = Wish(scale, data)
-    jobs = {job.name: job for item in items().values() for job in item.needs(wish)}
+    jobs = {job.name: job for item in items().values() for job in trainings(item, wish)}
     assert len(jobs) > 150
     for job in jobs.values():
         if isinstance(job, Training):
@@ -158,21 +159,21 @@ def test_every_table_of_scores_of_pub_and_adatask_has_our_control():
             continue
         assert board.control is not None
         for wish in (Wish(), Wish(data=OWN)):
-            jobs = [job for job in board.needs(wish) if job.method == "equal-weight"]
+            jobs = [job for job in trainings(board, wish) if job.method == "equal-weight"]
             place = board.preset if wish.data else board.stand_in
             lr = board.preset.how["lr"] if wish.data else board.stand_in.lr
             assert place.tasks * lr == max(job.lr for job in jobs)
     for name in ("adatask-table2", "adatask-table6", "pub-fig2"):
         (item,) = find(name)
         assert any(claim.ours for claim in item.claims) or name == "adatask-table6"
-        rates = {job.lr for job in item.needs(Wish()) if job.method == "equal-weight"}
+        rates = {job.lr for job in trainings(item, Wish()) if job.method == "equal-weight"}
         assert name == "pub-fig2" or max(rates) == 2 * min(rates)
 
 
 def test_what_stands_in_has_as_many_tasks_as_it_says():
     for board in boards():
         for wish, place in ((Wish(), board.stand_in), (Wish(data=OWN), board.preset)):
-            for job in board.needs(wish)[:1]:
+            for job in trainings(board, wish)[:1]:
                 assert len(plan(options(job)).tasks) == place.tasks
 
 
@@ -190,9 +191,9 @@ def test_one_run_set_decides_who_is_best_once():
 def test_settings_take_the_place_of_the_presets():
     """The other reading of AdaTask's synthetic problem is to be had."""
     (item,) = find("adatask-table2")
-    assert {job.settings["spread"] for job in item.needs(Wish())} == {"variance"}
+    assert {job.settings["spread"] for job in trainings(item, Wish())} == {"variance"}
     other = Wish(settings_of={"adatask-synthetic": {"spread": "std", "width": "100"}})
-    assert {(job.settings["spread"], job.settings["width"]) for job in item.needs(other)} == {("std", "100")}
+    assert {(job.settings["spread"], job.settings["width"]) for job in trainings(item, other)} == {("std", "100")}
 
 
 def test_names_globs_and_all():

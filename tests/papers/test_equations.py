@@ -93,7 +93,8 @@ def in_order(trained: Trained) -> np.ndarray:
 def squares(trained: Trained) -> tuple[list[Vector], dict[str, list[Vector]]]:
     """G of the whole gradient (AdaTask, Alg. 1), and of each task's own (Eq. 5, 7), step by step."""
     whole, own = [0.0] * 15, {task: [0.0] * 15 for task in TASKS}
-    of_whole, of_own = [], {task: [] for task in TASKS}
+    of_whole: list[Vector] = []
+    of_own: dict[str, list[Vector]] = {task: [] for task in TASKS}
     for g in trained.g:
         whole = [GAMMA * G + (1 - GAMMA) * (x + y) ** 2 for G, x, y in zip(whole, g["a"], g["b"], strict=True)]
         of_whole.append(whole)
@@ -183,7 +184,7 @@ def test_pub_claim_1() -> None:
     rng = np.random.default_rng(0)
     for _ in range(20):
         columns = [rng.normal(size=3) + 1.0 for _ in range(2)]
-        if min(columns[0] @ columns[1], 1.0) <= -0.9 * np.linalg.norm(columns[0]) * np.linalg.norm(columns[1]):
+        if min(float(columns[0] @ columns[1]), 1.0) <= -0.9 * np.linalg.norm(columns[0]) * np.linalg.norm(columns[1]):
             continue
         gram = np.array([[x @ y for y in columns] for x in columns])
         alpha = solve(gram)

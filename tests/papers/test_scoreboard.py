@@ -6,11 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from papers.made import trained
+from papers.made import trained, trainings
 
 from dominance.errors import NothingRecorded
 from dominance.papers.item import Wish
-from dominance.papers.jobs import Training
 from dominance.papers.material import Material
 from dominance.papers.presets import Preset, StandIn
 from dominance.papers.scoreboard import Board, Row, faster
@@ -48,10 +47,6 @@ def material(folder: Path, benchmark: str, scores=SCORES) -> Material:
 @pytest.fixture(scope="module")
 def stood_in(tmp_path_factory: pytest.TempPathFactory) -> Material:
     return material(tmp_path_factory.mktemp("runs"), "small")
-
-
-def trainings(board: Board, wish: Wish) -> list[Training]:
-    return [job for job in board.needs(wish) if isinstance(job, Training)]
 
 
 def test_what_is_trained():
@@ -170,7 +165,7 @@ def faster_board(**options) -> Board:
 def test_our_control_has_k_times_the_learning_rate_and_a_claim_of_its_own(tmp_path):
     """It is no rival: the claim that a method is the best is the paper's."""
     one = faster_board(name="controlled")
-    assert {job.lr for job in one.needs(Wish()) if job.method == "equal-weight"} == {0.01, 0.02}
+    assert {job.lr for job in trainings(one, Wish()) if job.method == "equal-weight"} == {0.01, 0.02}
     runs = material(tmp_path / "a", "small")
     fast = [
         trained(tmp_path / f"fast-{seed}", "small", seed=seed, lr=0.02, higher=True,
@@ -188,7 +183,7 @@ def test_our_control_has_k_times_the_learning_rate_and_a_claim_of_its_own(tmp_pa
 def test_of_a_grid_the_best_counts(tmp_path):
     grid = tuple(({"options": {"weights": w}}, {"options": {"weights": f"own {w}"}}) for w in ("1", "2"))
     one = board(name="grid", rows=(*ROWS, Row("Grid", {"method": "grid-search"}, "EW", grid=grid)))
-    jobs = [job for job in one.needs(Wish()) if job.method == "grid-search"]
+    jobs = [job for job in trainings(one, Wish()) if job.method == "grid-search"]
     assert len(jobs) == 2 * 5
     searched = [
         trained(tmp_path / f"{w}-{seed}", "small", "grid-search", seed=seed, higher=True, options={"weights": w},

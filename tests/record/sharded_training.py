@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -200,7 +200,7 @@ def train(form: Form, model: Sharded | Joined) -> None:
         optimizer.step()
         if form.reads:
             with contextlib.suppress(AttributeError):
-                [p.full_tensor() for p in net.parameters()]
+                [cast(Any, p).full_tensor() for p in net.parameters()]
 
 
 def local(tensor: Tensor | None) -> Tensor | None:

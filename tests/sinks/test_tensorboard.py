@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from runs import planted_rows, write_run
@@ -28,9 +29,9 @@ def read(folder: Path) -> dict[str, dict[int, float]]:
     }
 
 
-def said(path: Path) -> dict[str, dict[int, float]]:
+def said(path: Path) -> dict[str, dict[int, Any]]:
     """The same of the run itself."""
-    out: dict[str, dict[int, float]] = {}
+    out: dict[str, dict[int, Any]] = {}
     with open_run(path) as run:
         for step, _, numbers in scalars(run):
             for name, value in numbers.items():

@@ -58,6 +58,12 @@ class Diary:
     def after_step(self, optimizer: Optimizer) -> None:
         self.told.append("after step")
 
+    def rests_at_backward(self, outputs: Sequence[Any]) -> bool:
+        return False
+
+    def rests_at_step(self, optimizer: Optimizer) -> bool:
+        return False
+
     def registered(self) -> None:
         self.models += 1
 

@@ -249,16 +249,16 @@ def test_a_model_of_shards_is_named_where_it_is_not_of_rows_over_all_processes()
         return nn.Sequential(nn.Linear(2, 2))
 
     assert unrecordable(model().parameters(), [model()]) is None
-    sharded = fully_shard(model(), mesh=mesh)
+    sharded: Any = fully_shard(model(), mesh=mesh)
     assert unrecordable([], [sharded]) is None
     split = parallelize_module(model(), mesh, {"0": ColwiseParallel()})
     assert "DTensors" in str(unrecordable(split.parameters()))
     assert "DTensors" in refusal(split(torch.ones(1, 2)).sum())
-    by_columns = fully_shard(model(), mesh=mesh, shard_placement_fn=lambda p: Shard(p.dim() - 1))
+    by_columns: Any = fully_shard(model(), mesh=mesh, shard_placement_fn=lambda p: Shard(p.dim() - 1))
     assert "only whole parameters, sharded by rows" in str(unrecordable([], [by_columns]))
-    hybrid = fully_shard(model(), mesh=init_device_mesh("cpu", (1, 1), mesh_dim_names=("copies", "pieces")))
+    hybrid: Any = fully_shard(model(), mesh=init_device_mesh("cpu", (1, 1), mesh_dim_names=("copies", "pieces")))
     assert "over a part of the processes" in str(unrecordable([], [hybrid]))
-    offloaded = fully_shard(model(), mesh=mesh, offload_policy=CPUOffloadPolicy(pin_memory=False))
+    offloaded: Any = fully_shard(model(), mesh=mesh, offload_policy=CPUOffloadPolicy(pin_memory=False))
     assert "with offloading" in str(unrecordable([], [offloaded]))
 
 
