@@ -9,7 +9,16 @@ from typing import Any
 NOT_FLAGS = ("benchmark", "method", "settings", "options", "representation")
 """Options of a training that are no flag with a value."""
 
-_UNLESS_GIVEN: Mapping[str, Any] = {"seed": 0, "warmup": 0, "weight_decay": 0.0, "device": "cpu", "threads": 1}
+_UNLESS_GIVEN: Mapping[str, Any] = {
+    "seed": 0,
+    "warmup": 0,
+    "weight_decay": 0.0,
+    "decay": 10.0,
+    "lr_power": 0.0,
+    "last": 1,
+    "device": "cpu",
+    "threads": 1,
+}
 
 
 def command(training: Mapping[str, Any]) -> str:

@@ -138,7 +138,7 @@ def test_lists(capfd: pytest.CaptureFixture[str]) -> None:
     assert "  granularity = layer  (" in out
     code, out, err = run("train toy-2d --method cagrad --describe", capfd)
     assert (code, err) == (0, "dominance train toy-2d --method cagrad\n")
-    assert "Optimizers  sgd, momentum, adam, adamw, rmsprop, adagrad\n" in out
+    assert "Optimizers  sgd, momentum, adam, adamw, rmsprop, adagrad, adadelta\n" in out
     assert re.search(r"\n  c = [\d.]+  \(a number\)", out)
 
 
