@@ -219,7 +219,7 @@ def test_a_probe_changes_nothing(command: str, runner: Runner, tmp_path: Path) -
     rest = [line for line in recorded.stderr.splitlines() if not line.startswith("dominance: ")]
     assert changed(plain, replace(recorded, stderr="\n".join(rest))) == []
     with open_run(path) as run:
-        assert ("probe" in run.children) == (command == "evaluate.py")
+        assert ("noise" in run["probe"].children) == (command == "evaluate.py")
     if command == "evaluate.py":
         assert said == []
     else:

@@ -33,7 +33,7 @@ def train(recorder_folder: Path) -> None:
             optimizer.step()
             numbers: Any = {"task": depth, "recall@10": np.float32(0.5)}
             dominance.log(numbers, task="depth")
-            dominance.log(error=torch.ones(1, 1))  # type: ignore[arg-type]
+        dominance.log(error=torch.ones(1, 1))  # type: ignore[arg-type]
     dominance.log(ignored=1.0)
 
 
