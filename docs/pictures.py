@@ -1,10 +1,11 @@
-"""The pictures of the pages: drawn when the site is built, of the loop that docs/recording.md shows."""
+"""The pictures of the pages, and a report to explore: made when the site is built, of the loop that docs/recording.md shows."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import re
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from sphinx.util.docutils import SphinxDirective
 
 HERE = Path(__file__).parent
 DRAWN = HERE / "_pictures"
+REPORT = "example-report.html"
 PLOTS = (
     *("plot_rau_buckets", "plot_effective_tasks", "plot_lr_dominance", "plot_gcd", "plot_alignment", "plot_overview"),
     *(
@@ -40,14 +42,28 @@ class Picture(SphinxDirective):
         return [nodes.figure("", image, nodes.caption(said, "", *self.parse_inline(said)[0]))]
 
 
+class Explore(SphinxDirective):
+    """``{explore}``: the report for a browser, as it is, with what is to be done in it below."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        said = " ".join(self.content)
+        up = "../" * self.env.docname.count("/")
+        frame = f'<iframe class="report" src="{up}{REPORT}" title="{said}" loading="lazy"></iframe>'
+        whole = nodes.reference("", "In a window of its own", refuri=f"{up}{REPORT}")
+        return [nodes.raw("", frame, format="html"), nodes.paragraph("", "", *self.parse_inline(said)[0], whole)]
+
+
 def draw(app: Sphinx) -> None:
     """Train for a few seconds, and draw; what was drawn before stays."""
-    if all((DRAWN / f"{name}.png").exists() for name in PLOTS):
+    if all((DRAWN / f"{name}.png").exists() for name in PLOTS) and (DRAWN / REPORT).exists():
         return
     import matplotlib as mpl
     import torch
 
     import dominance
+    from dominance.reports.write import write_report
 
     mpl.use("agg")
     torch.manual_seed(0)
@@ -59,10 +75,20 @@ def draw(app: Sphinx) -> None:
         run = dominance.open_run(os.path.join(folder, "runs/mine"))
         for name in PLOTS:
             getattr(dominance, name)(run).savefig(DRAWN / f"{name}.png", overwrite=True)
+        (page,) = write_report(run, "report", format="html")
+        shutil.copy(page, DRAWN / REPORT)
         run.close()
+
+
+def put(app: Sphinx, error: Exception | None) -> None:
+    """Lay the report beside the pages."""
+    if error is None:
+        shutil.copy(DRAWN / REPORT, Path(app.outdir) / REPORT)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("picture", Picture)
+    app.add_directive("explore", Explore)
     app.connect("builder-inited", draw)
+    app.connect("build-finished", put)
     return {"parallel_read_safe": True}
