@@ -1,4 +1,4 @@
-"""The pictures of the pages, and a report to explore: made when the site is built, of the loop that docs/recording.md shows."""
+"""Pictures for the pages, and a report to explore: made when the site is built, of the loop in docs/recording.md."""
 
 from __future__ import annotations
 
