@@ -182,8 +182,8 @@ def _print_groups(shares: pd.DataFrame | None, most: int = 12) -> None:
 
 
 def _print_table(table: pd.DataFrame, *, whole: bool) -> None:
-    print("Share of the parameters, in %, whose rAU lies in each bucket; effective number of")
-    print("tasks; median norms of gradient and update; mean gradient conflict degree:\n")
+    print("Share of the parameters, in %, whose rAU lies in each bucket; effective number")
+    print("of tasks; median norms of gradient and update; mean gradient conflict degree:\n")
     tasks = table.index.get_level_values("task").nunique()
     table, rest = (table, "") if whole else folded(table)
     rows = []

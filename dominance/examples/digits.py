@@ -28,10 +28,14 @@ from __future__ import annotations
 import argparse
 
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
+
+try:
+    from sklearn.datasets import load_digits
+except ModuleNotFoundError:
+    raise SystemExit("the digits are scikit-learn's: pip install 'dominance[examples]'") from None
 
 DIGIT, CANVAS = 8, 12  # pixels a side
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from itertools import combinations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -164,6 +166,29 @@ class Change:
             "notes": list(self.notes),
             "rau_memory": self.memory,
         }
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row a line; means and standard errors of each side in columns of their own."""
+        rows = []
+        for line in self.lines:
+            row = line.to_dict()
+            for side in ("before", "after"):
+                mean = row.pop(side)
+                row |= {side: mean["mean"], f"{side}_se": mean["se"]}
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def _repr_html_(self) -> str:
+        """For notebooks: whose the parameters are, and what changed by more than noise."""
+        said = f"{self.owners[0]} owns most of the shared parameters before, {self.owners[1]} after"
+        table = self.to_dataframe()
+        table = table[[line.beyond_noise is True for line in self.lines]]
+        columns = ["quantity", "layer", "task", "task_other", "metric", "before", "after", "p"]
+        shown = "" if table.empty else table[columns].to_html(index=False, border=0, float_format="{:.3g}".format)
+        same = f"{len(self.lines) - len(table)} of {len(self.lines)}"
+        rest = f"{same} numbers changed by no more than noise, or it is not known"
+        notes = "".join(f"<p><small>{escape(note)}</small></p>" for note in self.notes)
+        return f"<p><b>{escape(said)}</b></p>{shown}<p>{rest}</p>{notes}"
 
 
 def change(

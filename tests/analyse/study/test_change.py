@@ -146,3 +146,18 @@ def test_plain_values():
     assert document["owner_changed"]
     assert {row["quantity"] for row in document["rows"]} == {"effective_tasks", "owned", "gcd", "loss"}
     assert document["rows"][0]["before"].keys() == {"mean", "se"}
+
+
+def test_a_table_has_every_line_and_a_notebook_what_changed():
+    found = change(planted(0, 0.95), planted(1, 0.5, level=0.8))
+    table = found.to_dataframe()
+    assert len(table) == len(found.lines)
+    owned = table[(table["quantity"] == "owned") & (table["task"] == "price")].iloc[0]
+    side = line(found, "owned", task="price").after
+    assert (owned["after"], owned["after_se"]) == (side.value, side.se)
+    page = found._repr_html_()
+    assert "price owns most of the shared parameters before, nobody after" in page
+    assert page.count("<tr") == 1 + len(found.beyond_noise)
+    same = change(planted(0, 0.9), planted(1, 0.9))._repr_html_()
+    assert "<table" not in same
+    assert f"{len(found.lines)} of {len(found.lines)} numbers changed by no more than noise" in same
