@@ -13,6 +13,8 @@ from dominance.record.write.provenance import describe
 def close(run: Recording, *, ended: str, complete: bool | None = None, **attrs: Any) -> None:
     """End the run, and say what does not add up in it."""
     whole = ended == "complete" if complete is None else complete
+    if (beyond := run.overhead.exceeded()) is not None:
+        run.say(beyond)
     run.sink.close(complete=whole, **{**_closing(run), "ended": ended, **attrs})
     for line in (*run.sink.told(), *run.books.lines()):
         run.say(line)

@@ -13,6 +13,7 @@ from typing import Any
 
 _AT_LEAST = 60.0
 """A run is taken to last so many seconds: a shorter one may spend what such a one may, or it would hold nothing."""
+_A_POINT = 0.01
 _REMEMBERED = 31
 """So many steps of each kind tell what one costs."""
 
@@ -103,6 +104,17 @@ class Overhead:
     def _training(self) -> float:
         """Seconds that the training has taken by itself."""
         return self._last - self._began - self.spent
+
+    def exceeded(self) -> str | None:
+        """What was not held, in words; None where it was, to a point of per cent."""
+        took = self.facts()
+        if self.share is None or took["share"] <= self.share + _A_POINT:
+            return None
+        said = f"recording took {took['share']:.0%} of the training's CPU time, {self.share:.0%} were asked for"
+        between = self._between.typical / max(self._plain.typical, 1e-9) if self._plain else 0.0
+        if between > self.share:
+            return f"{said}: what is done around each step takes {between:.0%}, however rarely one is recorded"
+        return f"{said}: a run of less than a minute may take what one of a minute may"
 
     def facts(self) -> dict[str, Any]:
         """For the attributes of a run that ends now: what was asked, and what it was."""

@@ -90,3 +90,23 @@ def test_without_a_share_it_is_measured_only() -> None:
     facts = training.overhead.facts()
     assert facts["seconds"] == pytest.approx(training.ours, abs=0.2)
     assert "asked" not in facts
+
+
+def test_it_is_said_where_a_share_is_not_held_and_why() -> None:
+    busy = Training(0.05, step=0.001, recorded=0.003, between=0.0003)
+    busy.run(90)
+    said = busy.overhead.exceeded()
+    assert said is not None
+    assert said.endswith("5% were asked for: what is done around each step takes 30%, however rarely one is recorded")
+    short = Training(0.05, step=0.01, recorded=0.1)
+    short.run(5)
+    said = short.overhead.exceeded()
+    assert said is not None
+    assert said.endswith("5% were asked for: a run of less than a minute may take what one of a minute may")
+
+
+@pytest.mark.parametrize("share", [0.05, None])
+def test_nothing_is_said_where_it_is_held_or_none_was_asked(share: float | None) -> None:
+    training = Training(share, step=0.01, recorded=0.1)
+    training.run(100)
+    assert training.overhead.exceeded() is None
