@@ -25,6 +25,7 @@ BASE = {
     "streams",
     "words",
     "unattributed",
+    "decay",
 }
 """``dominance`` is the package itself, with its version; its lazy public names are "names"."""
 
@@ -37,6 +38,7 @@ MAY_IMPORT = {
     "streams": set(),
     "words": set(),
     "unattributed": set(),
+    "decay": set(),
     "deltas": {"errors"},
     "store": BASE,
     "record": BASE | {"store", "optim"},

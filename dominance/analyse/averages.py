@@ -9,11 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dominance.analyse.kernels.ema import LEAST, accumulate, fades, hold, holds, weight_seen
+from dominance.analyse.kernels.ema import accumulate, fades, hold, holds, weight_seen
 from dominance.analyse.lengths import RunLengths
 from dominance.analyse.prepared import PATHS, PreparedRun
 from dominance.analyse.steps import UsableSteps
 from dominance.analyse.tiling import DEFAULT, Blocks, TilePlan, over_tiles
+from dominance.decay import LEAST
 from dominance.errors import BadOption
 
 PIECE = 2**16

@@ -11,11 +11,9 @@ from dominance.record.split.fed import Fed, Losses, joined, losses_of, reach_of,
 from dominance.record.step import Step
 from dominance.record.write.rows import StepRow
 from dominance.schema import GROUPS
+from dominance.unattributed import MOST_UNATTRIBUTED
 
 NO_PASS = "no backward() was seen whose gradients the optimizer was fed"
-
-_TELLS = 0.1
-"""Share of a step that is momentum of gradients that nobody saw, from which on it tells nothing about the tasks."""
 
 
 def finish(run: Recording) -> None:
@@ -37,7 +35,7 @@ def finish(run: Recording) -> None:
         step.spoiled = add_up(run.sharing, step.number, without, {} if row is None else row.values)
         row = row if step.spoiled is None else None
     if row is not None:
-        if run.ranks > 1 or row.unattributed <= _TELLS or not run.schedule.prepare_longer(step.number):
+        if run.ranks > 1 or row.unattributed() <= MOST_UNATTRIBUTED or not run.schedule.prepare_longer(step.number):
             _hand_over(run, row)
         if run.ranks == 1:
             run.spend(run.sink.spent)  # else all hear of it in their next pass

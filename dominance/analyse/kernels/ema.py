@@ -6,9 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dominance.analyse.kernels.sum_over_tasks import sum_over_tasks
-
-FLOOR = 1e-200
-"""Far below any square of a float32 (the smallest is 2e-90), far above the smallest float64."""
+from dominance.decay import FLOOR, LEAST, WeightSeen
 
 
 def accumulate(
@@ -63,10 +61,6 @@ def fades(gaps: NDArray[np.int64], decay: float) -> NDArray[np.float64]:
     return np.power(decay, gaps.astype(np.float64))
 
 
-LEAST = 1e-90
-"""``FLOOR`` times this is no denormal."""
-
-
 def holds(fades: NDArray[np.float64]) -> NDArray[np.bool_]:
     """(step,) before which steps S is to be held, so that ``FLOOR`` never fades to denormals.
 
@@ -92,11 +86,10 @@ def weight_seen(gaps: NDArray[np.int64], decay: float) -> NDArray[np.float64]:
     array([1.        , 1.        , 1.        , 0.73333333])
     """
     found = np.ones(len(gaps))
-    seen = every = share = 0.0
+    weight, share = WeightSeen(decay), 1.0
     for i, gap in enumerate(gaps.tolist()):
         if gap:
-            fade = decay**gap
-            seen, every = seen * fade + 1, every * fade + (1 - fade) / (1 - decay)
-            share = seen / every
-        found[i] = share or 1.0
+            weight.take(gap)
+            share = weight.share
+        found[i] = share
     return found

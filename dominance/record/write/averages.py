@@ -5,30 +5,27 @@ It is what a reader works out of the rows, had they kept all coordinates: over t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dominance.decay import FLOOR, LEAST, WeightSeen
 from dominance.record.parameters import Named
 from dominance.record.split.packs import Packed
-from dominance.schema import AVERAGE, AVERAGE_DECAY, TASK_STATISTICS, TOTAL_STATISTICS
-from dominance.unattributed import MOST_UNATTRIBUTED, unattributed_share
+from dominance.schema import AVERAGE, AVERAGE_DECAY
+from dominance.unattributed import MOST_UNATTRIBUTED
 
 if TYPE_CHECKING:
     import xarray as xr
 
 BYTES_STORED = 7
 """Of one number in the store, at most: 24 bits of mantissa, sign and exponent, and what does not compress."""
-_FLOOR, _LEAST = 1e-200, 1e-90
-"""Sums under the first are scaled back to it before they fade by less than the second: ratios outlive the decay."""
-_UPDATE_SQ = TASK_STATISTICS.index("update_sq")
-_UNATTRIBUTED_SQ, _RESIDUAL_SQ = (TOTAL_STATISTICS.index(f"{part}_sq") for part in ("unattributed", "residual"))
 
 
 @dataclass
@@ -58,8 +55,7 @@ class Averages:
         self._recorded: int | None = None
         """The last step of all."""
         self._used = 0
-        self._seen = self._every = 0.0
-        """Σ γ^(t - s) over the steps s that were used, and over all from the first of them on."""
+        self._weight = WeightSeen(AVERAGE_DECAY)
         self._left = 1.0
         """By what the sums have faded since they were last held."""
 
@@ -103,23 +99,22 @@ class Averages:
             for task, share in zip(tasks, packed.shares, strict=False):
                 self.take(parameter, task, torch.from_numpy(share[first:last]))
 
-    def end(self, values: Mapping[str, npt.NDArray[Any]], shared: Sequence[int]) -> None:
-        """The step is over: S_t = γ^d S + Δ², d steps after the one before. One that a reader leaves out is left out.
+    def end(self, step: int, *, used: bool) -> None:
+        """The step of this number is over: S_t = γ^d S + Δ², d steps after the one before.
 
         Args:
-            values: its row.
-            shared: places of the layers that two tasks reach.
+            used: whether a reader uses it; else it is left out, as there.
         """
-        step = self._recorded = int(values["step"])
-        if not _usable(values, shared):
+        self._recorded = step
+        if not used:
             return
-        fade = 1.0 if self._last is None else AVERAGE_DECAY ** (step - self._last)
-        self._seen = self._seen * fade + 1
-        self._every = 1.0 if self._last is None else self._every * fade + (1 - fade) / (1 - AVERAGE_DECAY)
+        gap = 1 if self._last is None else step - self._last
+        self._weight.take(gap)
         self._last, self._used = step, self._used + 1
-        fade = max(fade, _LEAST)
+        fade = AVERAGE_DECAY**gap
+        fade = max(fade, LEAST)
         self._left *= fade
-        if self._left < _LEAST:
+        if self._left < LEAST:
             self._left = fade
             for held in self._held.values():
                 _hold(held.sums)
@@ -146,7 +141,7 @@ class Averages:
         if self._last is None or not chosen:
             return None
         sums = np.concatenate([self._held[parameter].sums.cpu().numpy() for parameter in chosen], axis=1)
-        sums *= (1 - AVERAGE_DECAY) * self._every / self._seen
+        sums *= (1 - AVERAGE_DECAY) / self._weight.share
         return xr.Dataset(
             {"au": (("task", "every_coord"), _rounded(sums))},
             coords={"task": np.array(tasks, dtype=object)},
@@ -158,7 +153,7 @@ class Averages:
                 "decay": AVERAGE_DECAY,
                 "max_unattributed": MOST_UNATTRIBUTED,
                 "steps_used": self._used,
-                "weights": [self._seen, self._every],
+                "weights": [self._weight.seen, self._weight.every],
             },
         )
 
@@ -178,8 +173,8 @@ class Averages:
         if any(name not in by_name or by_name[name].sums.shape[1] != n for name, n in zip(names, sizes, strict=True)):
             return False
         self._last, self._used = found.attrs["step"], found.attrs["steps_used"]
-        self._seen, self._every = found.attrs["weights"]
-        values = np.nan_to_num(found["au"].to_numpy()) / ((1 - AVERAGE_DECAY) * self._every / self._seen)
+        self._weight.seen, self._weight.every = found.attrs["weights"]
+        values = np.nan_to_num(found["au"].to_numpy()) * self._weight.share / (1 - AVERAGE_DECAY)
         for name, part in zip(names, np.split(values, np.cumsum(sizes)[:-1], axis=1), strict=True):
             by_name[name].sums.copy_(torch.from_numpy(np.ascontiguousarray(part)))
         return True
@@ -195,20 +190,10 @@ def _both(held: _Held) -> tuple[Tensor, Tensor]:
     return held.sums, held.step
 
 
-def _usable(values: Mapping[str, npt.NDArray[Any]], shared: Sequence[int]) -> bool:
-    """Whether a reader uses the step, too: see ``analyse.prepared``."""
-    tasks = values["layer/task"][shared, :, _UPDATE_SQ]
-    totals = values["layer/total"][shared]
-    if values["skipped"] or not np.isfinite(tasks).all():
-        return False
-    share = unattributed_share(totals[:, _UNATTRIBUTED_SQ], tasks, totals[:, _RESIDUAL_SQ])
-    return bool(share <= MOST_UNATTRIBUTED)
-
-
 def _hold(sums: Tensor) -> None:
     total = sums.sum(0)
-    faint = (total < _FLOOR) & (total > 0)
-    sums.mul_(torch.where(faint, _FLOOR / total, 1.0))
+    faint = (total < FLOOR) & (total > 0)
+    sums.mul_(torch.where(faint, FLOOR / total, 1.0))
 
 
 def _rounded(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -61,8 +61,6 @@ class Overhead:
         self.share = share
         self.on_device = False
         """Whether the training runs on a device that works on its own."""
-        self.end = 0.0
-        """Seconds that its end will need, as far as that is known before."""
         self.spent = 0.0
         """Seconds, as far as they have been told."""
         self._inside, self._clock = inside, clock
@@ -98,7 +96,7 @@ class Overhead:
         if (short := _AT_LEAST - self._training) > 0 and self._plain:
             # What the steps between bursts will take until then.
             more += short * self._between.typical / max(self._plain.typical, 1e-9)
-        return self.spent + self.end + more <= self.share * max(self._training, _AT_LEAST)
+        return self.spent + more <= self.share * max(self._training, _AT_LEAST)
 
     @property
     def _training(self) -> float:

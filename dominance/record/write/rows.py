@@ -21,6 +21,7 @@ from dominance.record.split.splits import GradientSplit, StepSplit
 from dominance.record.write.averages import Averages
 from dominance.record.write.sampling import Sample
 from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, UPDATE_PARTS, Layout
+from dominance.unattributed import MOST_UNATTRIBUTED, unattributed_share
 
 Array = npt.NDArray[np.generic]
 
@@ -199,13 +200,17 @@ class StepRow:
         """Whether the run has a task of this name."""
         return task in self._tasks
 
-    @property
-    def unattributed(self) -> float:
-        """The share of the squares of the parts that is of unattributed momentum; 0 where there are none."""
-        total, tasks = self.values["layer/total"].sum(0), self.values["layer/task"].sum((0, 1))
-        unseen = float(total[_OF_TOTAL["unattributed_sq"]])
-        seen = float(tasks[_OF_TASK["update_sq"]] + total[_OF_TOTAL["residual_sq"]])
-        return unseen / (unseen + seen) if unseen > 0 else 0.0
+    def unattributed(self, layers: Sequence[int] | slice = slice(None)) -> float:
+        """The share of the step in these layers that is momentum of gradients that nobody saw; of all by default."""
+        tasks, totals = (np.asarray(self.values[f"layer/{name}"][layers], np.float64) for name in ("task", "total"))
+        unseen, residual = (totals[:, _OF_TOTAL[f"{part}_sq"]] for part in ("unattributed", "residual"))
+        return float(unattributed_share(unseen, tasks[..., _OF_TASK["update_sq"]], residual))
+
+    def tells(self, layers: Sequence[int]) -> bool:
+        """Whether a reader of the tasks' updates in these layers uses the step: see ``analyse.prepared``."""
+        tasks = self.values["layer/task"][layers][..., _OF_TASK["update_sq"]]
+        sound = not self.values["skipped"] and bool(np.isfinite(tasks).all())
+        return sound and self.unattributed(layers) <= MOST_UNATTRIBUTED
 
     @property
     def parameters(self) -> Set[Tensor]:

@@ -308,7 +308,7 @@ class Sink:
         """Write the row, in the background; False when it might not fit into the budget, and is left out."""
         assert self._writer is not None
         if self._averages is not None:
-            self._averages.end(row.values, self._shared_layers())
+            self._averages.end(int(row.values["step"]), used=row.tells(self._shared_layers()))
         return self._writer.append(row.values)
 
     def told(self) -> list[str]:
@@ -358,8 +358,8 @@ class Sink:
 
     def _shared_layers(self) -> list[int]:
         """Places of the layers with a parameter that two tasks reach."""
-        layers = {name: place for place, name in enumerate(dict.fromkeys(entry.layer for entry in self._named))}
-        return sorted({layers[entry.layer] for entry in self._named if len(self._reach[entry.tensor]) >= 2})
+        assert self._shape is not None
+        return sorted({self._shape.places[p].layer for p, tasks in self._reach.items() if len(tasks) >= 2})
 
     def sent(self) -> list[str]:
         """What the logger has to say that the run is sent to, once it has all of a run that is over."""

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dominance.analyse.kernels.ema import FLOOR, LEAST, accumulate, fades, hold, holds, weight_seen
+from dominance.analyse.kernels.ema import accumulate, fades, hold, holds, weight_seen
+from dominance.decay import FLOOR, LEAST
 
 SMALL_OR_LARGE = st.floats(-(2**50), 2**50, width=32, allow_subnormal=True)
 
