@@ -122,19 +122,24 @@ def _row(material: ReportData, layer: str, order: int, colours: Sequence[str]) -
     count = min(COLUMNS, max(MOST_CELLS // seen.layers.sizes["layer"], 8))
     place = series.columns(table["step"].values, inputs.span(seen.trunk), count)
     cells = [None if i < 0 else cell(owned[i], int(table["step"].values[i]), tasks, colours) for i in place]
-    last = np.nan_to_num(owned[-1])
-    best = int(last.argmax())
-    owner = f"{tasks[best]} {percent(float(last[best]))}" if last[best] > 0 else "nobody"
+    owner, most = largest_owner(owned[-1], tasks)
     effective = float(table["effective_tasks"].values[-1])
     one, other, degree = worst_pair(seen.trunk_conflict if whole else seen.conflict, layer)
     beside = [
-        (owner, last[best]),
+        (owner, most),
         (f"{effective:.2f} of {len(tasks)}" if np.isfinite(effective) else "–", effective),
         (f"{one} × {other} {degree:.2f}" if one else "–", degree),
     ]
     shown = "".join(f'<td data-v="{_number(value)}">{escape(text)}</td>' for text, value in beside)
     said = f'<td class="map">{strip(cells)}</td>'
     return f'<tr data-order="{order}"><th scope="row" data-v="{order}">{escape(layer)}</th>{said}{shown}</tr>'
+
+
+def largest_owner(owned: Any, tasks: Sequence[str]) -> tuple[str, float]:
+    """Who owns most of a layer and how much, in words; and its share, from (task,) shares."""
+    share = np.nan_to_num(owned)
+    best = int(share.argmax())
+    return f"{tasks[best]} {percent(float(share[best]))}" if share[best] > 0 else "nobody", float(share[best])
 
 
 def cell(owned: Any, step: int, tasks: Sequence[str], colours: Sequence[str]) -> tuple[str, float, str] | None:

@@ -11,14 +11,13 @@ import numpy as np
 from dominance.analyse.folding import fold, folded, populations
 from dominance.analyse.glance import MOST_ROWS, worst_pair
 from dominance.analyse.groups import ALL_SHARED
-from dominance.analyse.summary import percent
 from dominance.errors import NothingRecorded
 from dominance.plots import inputs, series
 from dominance.plots.palette import of_tasks
 from dominance.reports import facts, moving
 from dominance.reports.charts import across_runs
 from dominance.reports.figures import ReportData
-from dominance.reports.html import cell, columns_of, found, legend, over_training, page
+from dominance.reports.html import cell, columns_of, found, largest_owner, legend, over_training, page
 from dominance.reports.svg import strip
 
 COLUMNS = 96
@@ -54,15 +53,14 @@ def several(materials: Sequence[ReportData], *, moves: bool | None = None) -> st
 
 def _row(name: str, material: ReportData) -> str:
     trunk = material.seen.trunk.sel(layer=ALL_SHARED).isel(step=-1)
-    owned = np.nan_to_num(trunk["share"].isel(bucket=-1).values)
     tasks = [str(task) for task in trunk["task"].values]
-    best = int(owned.argmax())
+    owner, _ = largest_owner(trunk["share"].isel(bucket=-1).values, tasks)
     one, other, degree = worst_pair(material.seen.trunk_conflict, ALL_SHARED)
     verdict = material.verdict
     first = next(iter([*verdict.remarks, *(finding.text for finding in verdict)]), "nothing")
     cells = [
         first,
-        f"{tasks[best]} {percent(float(owned[best]))}" if owned[best] > 0 else "nobody",
+        owner,
         f"{float(trunk['effective_tasks']):.2f} of {len(tasks)}",
         f"{one} × {other} {degree:.2f}" if one else "–",
         facts.in_one_line(material.run),
@@ -110,9 +108,7 @@ def _strips(
         owned = table["share"].isel(bucket=-1).transpose("layer", "step", "task").values
         for layer, of_layer in zip(table["layer"].values.astype(str), owned, strict=True):
             cells = [None if i < 0 else cell(of_layer[i], int(steps[i]), tasks, looks) for i in place]
-            last = np.nan_to_num(of_layer[-1])
-            best = int(last.argmax())
-            owner = f"{tasks[best]} {percent(float(last[best]))}" if last[best] > 0 else "nobody"
+            owner, _ = largest_owner(of_layer[-1], tasks)
             found[str(layer)] = f'<td class="map">{strip(cells)}{escape(owner)}</td>'
     return found
 
