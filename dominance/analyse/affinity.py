@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dominance.analyse.grams import ByLayer, grams, groups_of
 from dominance.analyse.joining import over_runs
 from dominance.analyse.kernels.affinity import first_order
+from dominance.analyse.kernels.known_mean import known_mean
 from dominance.analyse.prepared import PreparedRun
 from dominance.schema import AFFINITY
 
@@ -80,9 +81,9 @@ def affinity(run: PreparedRun, *, by: ByLayer = "all") -> xr.Dataset:
     return xr.Dataset(
         {
             "affinity": (("step", *pair), measured),
-            "mean_affinity": (pair, _mean(measured)),
+            "mean_affinity": (pair, known_mean(measured)),
             "first_order": (("step", "layer", *pair), ours),
-            "mean_first_order": (("layer", *pair), _mean(ours)),
+            "mean_first_order": (("layer", *pair), known_mean(ours)),
         },
         coords={"step": steps, "layer": labels, "task": tasks, "task_other": tasks},
         attrs={
@@ -113,10 +114,3 @@ def _probed(run: PreparedRun, tasks: list[str]) -> tuple[NDArray[np.int64], NDAr
         if task in place and other in place:
             values[row, place[task], place[other]] = value
     return steps, values, strangers
-
-
-def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Over the first axis, of what is finite."""
-    known = np.isfinite(values)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.where(known, values, 0).sum(axis=0) / known.sum(axis=0))

@@ -13,6 +13,7 @@ import xarray as xr
 from dominance.analyse.folding import fold, folded, populations
 from dominance.analyse.glance import MOST_ROWS
 from dominance.analyse.groups import ALL_SHARED
+from dominance.analyse.kernels.known_mean import known_mean
 from dominance.analyse.runs import only_run
 from dominance.analyse.summary import Overview, overview
 from dominance.errors import NothingRecorded
@@ -99,9 +100,7 @@ def _dominance(run: xr.DataTree, seen: Overview) -> Iterator[tuple[str, np.ndarr
             yield f"gcd/{tasks[i]}:{tasks[j]}", at, values[i, j]
         return
     for i, task in enumerate(tasks):
-        others = np.delete(values[i], i, axis=0)
-        known = np.isfinite(others)
-        yield f"gcd/{task}", at, np.where(known, others, 0).sum(0) / np.where(known.any(0), known.sum(0), np.nan)
+        yield f"gcd/{task}", at, known_mean(np.delete(values[i], i, axis=0))
 
 
 def _norms(run: xr.DataTree, steps: np.ndarray) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:

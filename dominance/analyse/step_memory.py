@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from dominance.analyse.joining import over_runs
+from dominance.analyse.kernels.known_mean import known_mean
 from dominance.analyse.kernels.second_moment import SecondMoment
 from dominance.analyse.learning_rate import exactness, gradient_steps
 from dominance.analyse.optimizers import Accumulation, accumulation, usual
@@ -91,8 +92,8 @@ def step_memory(run: PreparedRun) -> xr.Dataset:
             "current_of": (("step", "layer", "task"), current_of),
             "current": (("step", "layer"), current),
             "accumulator": (("step", "layer"), squares),
-            "mean_current": ("layer", _mean(current)),
-            "mean_accumulator": ("layer", _mean(squares)),
+            "mean_current": ("layer", known_mean(current)),
+            "mean_accumulator": ("layer", known_mean(squares)),
         },
         coords={"step": run.numbers[steps.rows()], "layer": layers, "task": run.tasks},
         attrs={"optimizer": momentum.name, "momentum": momentum.fades, **about, **steps.attributes()},
@@ -204,10 +205,3 @@ def _share(moment: SecondMoment | None, fed: Floats) -> Floats:
     moment.take(fed)
     gain = 1.0 if moment.rule.decay is None else 1 - moment.rule.decay
     return np.divide(gain * fed * fed, moment.square, out=np.zeros_like(fed), where=moment.square > 0)
-
-
-def _mean(values: Floats) -> Floats:
-    """Over steps; NaN where there is none."""
-    known = ~np.isnan(values)
-    total = np.where(known, values, 0.0).sum(axis=0)
-    return np.asarray(np.divide(total, known.sum(axis=0), out=np.full(len(total), np.nan), where=known.any(axis=0)))

@@ -111,8 +111,8 @@ def rau(
             [0.182]]])
     """
     if exact:
-        averaged = au(run, decay=decay, attribution=attribution, at=at, max_unattributed=max_unattributed, exact=True)
-        return exact_ratio(averaged)
+        found = exact_averages(run, decay=decay, attribution=attribution, at=at, max_unattributed=max_unattributed)
+        return exact_ratio(found)
     return _per_coord(run, "rau", decay, attribution, at, max_unattributed)
 
 
@@ -171,8 +171,8 @@ def rau_buckets(
     array([1.  , 1.61])
     """
     if exact:
-        averaged = au(run, decay=decay, attribution=attribution, max_unattributed=max_unattributed, exact=True)
-        return exact_buckets(prepare(run), averaged, by, _checked_edges(edges))
+        averaged = exact_averages(run, decay=decay, attribution=attribution, max_unattributed=max_unattributed)
+        return exact_buckets(run, averaged, by, _checked_edges(edges))
     (found,) = bucket_tables(
         run, [by], edges=edges, decay=decay, attribution=attribution, points=points, max_unattributed=max_unattributed
     )
