@@ -64,6 +64,7 @@ _LOGS = "We used RMSprop with an initial learning rate of 0.001 and a batch size
 _STOP = "end the training when the result does not improve on the validation set for five consecutive epochs (App. B)"
 _EMBEDDING = "The embedding size is set as 10 for all methods on both datasets (App. B)"
 _SEEDS = "Each experiment is repeated over 3 random seeds"
+_HARD = "we adopt the hard-parameters sharing network architecture (V-D)"
 _TEN = "Experiments are executed for ten runs, and the average results are reported (V-D)"
 _ADAM = "We use Adam optimizer with a learning-rate set to 0.0001 ... for all datasets (V-D)"
 _RESNET = (
@@ -125,7 +126,7 @@ PRESETS = {
             "MoCoGrad", "aliexpress", tasks=2, seeds=10,
             how={"settings": {"layers": 2}, "architecture": "hps", "optimizer": "adam", "lr": 1e-4},
             text={"layers": "we use an embedding layer followed by two-layer MLP as task-shared layers (V-D)",
-                  "architecture": "we adopt the hard-parameters sharing network architecture (V-D)",
+                  "architecture": _HARD,
                   "optimizer": _ADAM, "lr": _ADAM, "seeds": _TEN},
             left_open="batch size (4096), epochs (3), widths",
         ),
@@ -133,7 +134,7 @@ PRESETS = {
             "MoCoGrad", "movielens", tasks=9, seeds=10,
             how={"settings": {"trunk": "bst"}, "architecture": "hps", "optimizer": "adam", "lr": 1e-4},
             text={"trunk": "we implement the BST model as task-shared layers (V-D)", "optimizer": _ADAM, "lr": _ADAM,
-                  "architecture": "we adopt the hard-parameters sharing network architecture (V-D)", "seeds": _TEN},
+                  "architecture": _HARD, "seeds": _TEN},
             left_open="size of the BST, batch size (256), epochs (10)",
         ),
         Preset(
@@ -142,32 +143,27 @@ PRESETS = {
             text={"own_batches": "This is a multi-input MTL dataset (V-A)",
                   "optimizer": "Adam optimizer with learning-rate set to 0.003 (V-D)",
                   "lr": "Adam optimizer with learning-rate set to 0.003 (V-D)",
-                  "architecture": "we adopt the hard-parameters sharing network architecture (V-D)", "seeds": _TEN},
+                  "architecture": _HARD, "seeds": _TEN},
             left_open="batch size (256), epochs (10). The text's trunk is a graph convolutional network; here it reads"
             " a bag of SMILES tokens",
         ),
-        Preset(
-            "MoCoGrad", "nyuv2", tasks=3, seeds=10,
-            how={"settings": {"backbone": "resnet50", "head": 2048}, "architecture": "hps", "optimizer": "adam",
-                 "lr": 1e-4},
-            text={"backbone": _RESNET, "head": _RESNET, "optimizer": _ADAM, "lr": _ADAM, "seeds": _TEN,
-                  "architecture": "we adopt the hard-parameters sharing network architecture (V-D)"},
-            left_open="batch size (8), epochs (20)",
-        ),
-        Preset(
-            "MoCoGrad", "cityscapes", tasks=2, seeds=10,
-            how={"settings": {"backbone": "resnet50", "head": 2048}, "architecture": "hps", "optimizer": "adam",
-                 "lr": 1e-4},
-            text={"backbone": _RESNET, "head": _RESNET, "optimizer": _ADAM, "lr": _ADAM, "seeds": _TEN,
-                  "architecture": "we adopt the hard-parameters sharing network architecture (V-D)"},
-            left_open="batch size (8), epochs (20)",
+        *(
+            Preset(
+                "MoCoGrad", data, tasks=tasks, seeds=10,
+                how={"settings": {"backbone": "resnet50", "head": 2048}, "architecture": "hps", "optimizer": "adam",
+                     "lr": 1e-4},
+                text={"backbone": _RESNET, "head": _RESNET, "optimizer": _ADAM, "lr": _ADAM, "seeds": _TEN,
+                      "architecture": _HARD},
+                left_open="batch size (8), epochs (20)",
+            )
+            for data, tasks in (("nyuv2", 3), ("cityscapes", 2))
         ),
         Preset(
             "MoCoGrad", "office-home", tasks=4, seeds=10,
             how={"settings": {"backbone": "resnet18", "size": 224}, "architecture": "hps", "optimizer": "adam",
                  "lr": 1e-4},
             text={"backbone": "we use ResNet-18 network as taskshared layers (V-D)", "optimizer": _ADAM, "lr": _ADAM,
-                  "architecture": "we adopt the hard-parameters sharing network architecture (V-D)", "seeds": _TEN},
+                  "architecture": _HARD, "seeds": _TEN},
             left_open="size of the pictures (224, that of ResNet-18), batch size (32), epochs (10)",
         ),
         Preset(
