@@ -44,21 +44,30 @@ def batches() -> Iterator[Tensor]:
         yield torch.randint(40, (16, 3), generator=generator) * 97
 
 
-Script = Callable[[Net, list[Optimizer], Callable[[Tensor, Tensor], None]], None]
+Note = Callable[[Tensor, Tensor], None]
+Script = Callable[[Net, list[Optimizer], Note], None]
 
 
-def plain(net: Net, optimizers: list[Optimizer], note: Callable[[Tensor, Tensor], None]) -> None:
+def step_on(
+    net: Net, optimizers: list[Optimizer], note: Note, items: Tensor, between: Callable[[], object] = lambda: None
+) -> None:
+    """A step of each optimizer by the sum of a batch's losses; what is called ``between`` backward() and the steps."""
+    click, buy = net.losses(items)
+    note(click, buy)
+    for optimizer in optimizers:
+        optimizer.zero_grad()
+    (click + buy).backward()
+    between()
+    for optimizer in optimizers:
+        optimizer.step()
+
+
+def plain(net: Net, optimizers: list[Optimizer], note: Note) -> None:
     for items in batches():
-        click, buy = net.losses(items)
-        note(click, buy)
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-        (click + buy).backward()
-        for optimizer in optimizers:
-            optimizer.step()
+        step_on(net, optimizers, note, items)
 
 
-def accumulated(net: Net, optimizers: list[Optimizer], note: Callable[[Tensor, Tensor], None]) -> None:
+def accumulated(net: Net, optimizers: list[Optimizer], note: Note) -> None:
     """Two batches a step, which touch rows of their own, and gradients that are zeroed in place."""
     for items in batches():
         for optimizer in optimizers:
@@ -71,7 +80,7 @@ def accumulated(net: Net, optimizers: list[Optimizer], note: Callable[[Tensor, T
             optimizer.step()
 
 
-def halved(net: Net, optimizers: list[Optimizer], note: Callable[[Tensor, Tensor], None]) -> None:
+def halved(net: Net, optimizers: list[Optimizer], note: Note) -> None:
     """The script scales the gradients down, and puts others in their place."""
     for items in batches():
         click, buy = net.losses(items)
@@ -86,22 +95,18 @@ def halved(net: Net, optimizers: list[Optimizer], note: Callable[[Tensor, Tensor
             optimizer.step()
 
 
-def made_dense(net: Net, optimizers: list[Optimizer], note: Callable[[Tensor, Tensor], None]) -> None:
+def made_dense(net: Net, optimizers: list[Optimizer], note: Note) -> None:
     """In mid-run the script hands the optimizer a dense gradient."""
+
+    def dense() -> None:
+        assert net.table.weight.grad is not None
+        net.table.weight.grad = net.table.weight.grad.to_dense()
+
     for step, items in enumerate(batches()):
-        click, buy = net.losses(items)
-        note(click, buy)
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-        (click + buy).backward()
-        if step == 4:
-            assert net.table.weight.grad is not None
-            net.table.weight.grad = net.table.weight.grad.to_dense()
-        for optimizer in optimizers:
-            optimizer.step()
+        step_on(net, optimizers, note, items, dense if step == 4 else lambda: None)
 
 
-def in_a_closure(net: Net, optimizers: list[Optimizer], note: Callable[[Tensor, Tensor], None]) -> None:
+def in_a_closure(net: Net, optimizers: list[Optimizer], note: Note) -> None:
     for step, items in enumerate(batches()):
         if step < 4:
             click, buy = net.losses(items)
@@ -122,35 +127,23 @@ def in_a_closure(net: Net, optimizers: list[Optimizer], note: Callable[[Tensor, 
         optimizers[0].step(closure)  # type: ignore[arg-type]
 
 
-def pulled(net: Net, optimizers: list[Optimizer], note: Callable[[Tensor, Tensor], None]) -> None:
+def pulled(net: Net, optimizers: list[Optimizer], note: Note) -> None:
     """All rows are drawn towards zero after some steps, and one that no batch has is moved."""
     for step, items in enumerate(batches()):
-        click, buy = net.losses(items)
-        note(click, buy)
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-        (click + buy).backward()
-        for optimizer in optimizers:
-            optimizer.step()
+        step_on(net, optimizers, note, items)
         if step in (2, 4):
             net.table.weight.data.mul_(0.9)
 
 
-def some_without(net: Net, optimizers: list[Optimizer], note: Callable[[Tensor, Tensor], None]) -> None:
+def some_without(net: Net, optimizers: list[Optimizer], note: Note) -> None:
     """A batch has no rows at all, and a hook of the script scales each gradient on its way."""
     hook = net.table.weight.register_hook(lambda gradient: gradient * 0.25)
     for step, items in enumerate(batches()):
-        click, buy = net.losses(items if step != 3 else items[:, :0])
-        note(click, buy)
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-        (click + buy).backward()
-        for optimizer in optimizers:
-            optimizer.step()
+        step_on(net, optimizers, note, items if step != 3 else items[:, :0])
     hook.remove()
 
 
-def alternating(net: Net, optimizers: list[Optimizer], note: Callable[[Tensor, Tensor], None]) -> None:
+def alternating(net: Net, optimizers: list[Optimizer], note: Note) -> None:
     """One task a step."""
     for step, items in enumerate(batches()):
         click, buy = net.losses(items)

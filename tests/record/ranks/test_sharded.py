@@ -46,14 +46,20 @@ def assert_same_run(run: Path, other: Path, *, close: float) -> None:
         assert float(one["closure"].max()) < 1e-5
 
 
+def recorded_untouched(launcher: Launcher, folder: Path, form: str, plain: Path) -> list[str]:
+    """What is said where two processes are recorded, whose training is as it is without."""
+    made = launcher.run(folder, [SCRIPT, form], record=RECORD, size=2)
+    assert made.codes == [0, 0]
+    assert_untouched(plain / form, folder / form, 2)
+    return made.said
+
+
 @pytest.mark.parametrize("form", [form for form in training.FORMS if form not in REFUSED])
 def test_a_sharded_model_is_recorded_as_one_process_on_all_batches_would_be(
     launcher: Launcher, tmp_path: Path, form: str, plain: Path
 ) -> None:
-    made = launcher.run(tmp_path, [SCRIPT, form], record=RECORD, size=2)
-    assert made.codes == [0, 0]
-    assert_untouched(plain / form, tmp_path / form, 2)
-    assert made.said[1:] == [f"dominance: {training.STEPS} steps recorded in run", "dominance report run"]
+    said = recorded_untouched(launcher, tmp_path, form, plain)
+    assert said[1:] == [f"dominance: {training.STEPS} steps recorded in run", "dominance report run"]
     low = training.FORMS[form].low is not None
     assert_same_run(tmp_path / "run", joined(launcher, tmp_path / "one", form, 2), close=2e-3 if low else 2e-5)
 
@@ -75,10 +81,6 @@ def test_four_processes_of_which_some_have_nothing_of_a_head(launcher: Launcher,
 def test_what_cannot_be_split_by_pieces_is_said_and_left_alone(
     launcher: Launcher, tmp_path: Path, form: str, plain: Path
 ) -> None:
-    made = launcher.run(tmp_path, [SCRIPT, form], record=RECORD, size=2)
-    assert made.codes == [0, 0]
-    assert_untouched(plain / form, tmp_path / form, 2)
-    assert (
-        made.said[-1] == f"dominance: nothing was recorded of {training.STEPS} steps that were taken: {REFUSED[form]}"
-    )
+    said = recorded_untouched(launcher, tmp_path, form, plain)
+    assert said[-1] == f"dominance: nothing was recorded of {training.STEPS} steps that were taken: {REFUSED[form]}"
     assert not (tmp_path / "run").exists()
