@@ -74,7 +74,7 @@ def record(
         str | None,
         typer.Option(
             metavar="SHARE",
-            help="Record as rarely as it takes for the training to need no more than this beyond its own CPU time, like"
+            help="Record as rarely as it takes for the training to need no more than this beyond its own time, like"
             " 5%; a run of less than a minute counts as one. [default: as much as --every asks for]",
         ),
     ] = None,

@@ -28,7 +28,7 @@ def held(overhead: Mapping[str, Any]) -> str:
     """What a run says of the time that its recording took.
 
     >>> held({"seconds": 3.1, "share": 0.0517, "asked": 0.05})
-    '5.2 % of the training (5 % asked), 3.1 s of CPU time'
+    '5.2 % of the training (5 % asked), 3.1 s'
     """
     asked = "" if overhead.get("asked") is None else f" ({100 * overhead['asked']:.3g} % asked)"
-    return f"{100 * overhead['share']:.1f} % of the training{asked}, {overhead['seconds']:.1f} s of CPU time"
+    return f"{100 * overhead['share']:.1f} % of the training{asked}, {overhead['seconds']:.1f} s"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -116,7 +115,6 @@ class StepRecorder:
         """The model that the pass in progress goes through, where it is sharded."""
         self.method = ""
         """The method that takes the place of the script's backward(); "" where there is none."""
-        self.hooks.clock = lambda: time.process_time() - self.recording.sink.busy
         self.hooks.ranks.joined = self._shadow
         self.hooks.ranks.spawned = lambda: self.recording.say(SPAWNED)
 

@@ -100,7 +100,7 @@ class Hooks:
         self._aside = False
         self._silence = Silence()
         self._doubtful: list[Node] = []
-        self.clock: Callable[[], float] = time.process_time
+        self.clock: Callable[[], float] = time.perf_counter
         self._told_since: float | None = None
         """When the watcher was told what it is being told, by the clock."""
         self._told_for = 0.0

@@ -93,8 +93,7 @@ class ScriptSession:
         self._start_beside = beside
         self._beside: Beside | None = None
         self._began = time.monotonic()
-        self._before = time.process_time()
-        """What it has taken to come here, before the script begins."""
+        self._listens()
         self._watch: StepRecorder | None = None
         self._deactivate: Callable[[Observer], None] | None = None
         self._evaluation: Evaluation | None = None
@@ -106,7 +105,13 @@ class ScriptSession:
         """From now on, until ``finish``, hear of ``dominance.evaluate``; no torch is needed yet."""
         listen(self)
         self._listening = True
+        self._listens()
+
+    def _listens(self) -> None:
+        """The script is about to begin."""
         self._before = time.process_time()
+        """What it has taken to come here: imports, which wait for nothing."""
+        self._script_began = time.perf_counter()
 
     def evaluation(self, registered: Evaluation) -> None:
         """How the script's model is evaluated; see ``dominance.evaluate``."""
@@ -143,7 +148,7 @@ class ScriptSession:
 
     def start(self) -> None:
         """Install the hooks; torch is imported by now."""
-        came = time.process_time()
+        came = time.perf_counter()
         from dominance.record.parameters import ParameterTable
         from dominance.record.step_recorder import StepRecorder
         from dominance.record.tasks.named import activate, deactivate
@@ -176,7 +181,9 @@ class ScriptSession:
         self._deactivate = deactivate
         if self._start_beside is not None:
             self._beside = self._start_beside(watch)
-        watch.recording.overhead.started(self._before + time.process_time() - came)
+        watch.recording.overhead.started(
+            self._before + time.perf_counter() - came, began=self._script_began - self._before
+        )
 
     def so_far(self) -> tuple[int, int]:
         """How many training steps were taken, and how many of them are recorded; another thread may ask."""

@@ -1,6 +1,7 @@
 """How much more a training takes because it is recorded: measured, and held where a share was asked for.
 
-Measured is the CPU time of the process, which other programs on the machine do not change much.
+Measured is time as it passes: a step that runs on many cores, or waits for its data, takes no longer than that. What
+else the machine does draws out the training and its recording alike, and with them not the share.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Overhead:
         share: float | None,
         inside: Callable[[], float],
         *,
-        clock: Callable[[], float] = time.process_time,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.share = share
         self.on_device = False
@@ -68,10 +69,15 @@ class Overhead:
         self._began = self._last = clock()
         self._plain, self._between, self._recorded, self._prepared = _Cost(), _Cost(), _Cost(), _Cost()
 
-    def started(self, seconds: float) -> None:
-        """Take in what went before, from the start of the process: so many seconds were for the recording."""
+    def started(self, seconds: float, *, began: float) -> None:
+        """Take in what went before, from the start of the process.
+
+        Args:
+            seconds: spent on the recording until now.
+            began: when the process began, by the clock.
+        """
         self.spent += seconds
-        self._began = 0.0
+        self._began = began
 
     def step_over(self, *, recorded: bool, prepared: bool) -> None:
         """A training step, and all until the next one, is over."""
@@ -108,7 +114,7 @@ class Overhead:
         took = self.facts()
         if self.share is None or took["share"] <= self.share + _A_POINT:
             return None
-        said = f"recording took {took['share']:.0%} of the training's CPU time, {self.share:.0%} were asked for"
+        said = f"recording took {took['share']:.0%} of the training's time, {self.share:.0%} were asked for"
         between = self._between.typical / max(self._plain.typical, 1e-9) if self._plain else 0.0
         if between > self.share:
             return f"{said}: what is done around each step takes {between:.0%}, however rarely one is recorded"
