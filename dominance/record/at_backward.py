@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 
 from torch import Tensor, nn
 
-from dominance.record import at_hand
+from dominance.record import answers, at_hand
 from dominance.record.guest.hooks import LeafCapture
 from dominance.record.guest.limits import CannotLook
 from dominance.record.kept import skipped
@@ -26,6 +27,12 @@ NO_MIXTURE = "a backward() starts from a gradient that is no mixture of the task
 
 def begin(run: Recording, inside: StepInProgress | None) -> bool:
     """A pass of the script begins, perhaps inside an optimizer's step; whether it is to be looked at."""
+    with answers.asking(chain(run.ledger.accounts, run.theta.start)):
+        answers.ask(chain(run.theta.asked_outside() if run.step.over else (), run.ledger.asked()))
+        return _begin(run, inside)
+
+
+def _begin(run: Recording, inside: StepInProgress | None) -> bool:
     run.step.open = None  # of a backward() that ended in an exception
     if inside is None:
         at_hand.finish(run)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from dominance.record import at_hand
+from dominance.record import answers, at_hand
 from dominance.record.at_backward import STEPS_WITHIN, enter_open
 from dominance.record.guest.limits import unrecordable
 from dominance.record.kept import NO_PASS, finish, row_of
@@ -18,7 +19,7 @@ from dominance.record.replaced import follow
 from dominance.record.rules.known import known_class
 from dominance.record.said import announce_once
 from dominance.record.split.attribution import Attributor
-from dominance.record.split.fed import Fed, fed
+from dominance.record.split.fed import Fed, asked, fed
 from dominance.record.split.ledger import Ledger
 from dominance.record.split.self_reported import AnnouncedAttributor
 from dominance.record.split.splits import GradientSplit, StepSplit
@@ -84,6 +85,14 @@ def before_step(run: Recording, going: StepInProgress, outer: Sequence[StepInPro
         if not moves or closure or outer or run.hooks.in_backward or run.ranks > 1:
             run.keep_whole(p)
     run.theta.begin(going.parameters)
+    with answers.asking(going.parameters):
+        answers.ask(chain(run.theta.asked(going.parameters), run.ledger.asked(going.parameters)))
+        _keep(run, going, attributor, closure=closure)
+
+
+def _keep(run: Recording, going: StepInProgress, attributor: Splits, *, closure: bool) -> None:
+    """Keep what the parameters are fed, and where they are."""
+    optimizer = going.optimizer
     run.copies.fill(going.parameters)
     if not closure:
         going.fed = ClosureRun(run.ledger, run.ledger.read(going.parameters, _grad_scale(optimizer)))
@@ -167,12 +176,28 @@ def evaluated(run: Recording, going: StepInProgress, result: Any) -> None:
 
 def after_step(run: Recording, going: StepInProgress) -> None:
     """Split the step that was taken."""
-    optimizer = going.optimizer
     if not going.recorded or going.wraps:
         _stepped(run, going)
         if going.recorded:
             _left_over(run, going)
         return
+    with answers.asking(going.parameters):
+        answers.ask(_asked_after(run, going))
+        _after_step(run, going)
+
+
+def _asked_after(run: Recording, going: StepInProgress) -> Iterator[answers.Asked]:
+    yield from run.theta.asked(going.parameters, stepped=True)
+    yield from run.ledger.asked(going.parameters)
+    if going.fed is not None:
+        yield from asked(going.fed.books, going.fed.totals)
+    attributor = run.steppers.get(going.optimizer)
+    if isinstance(attributor, Attributor):
+        yield from attributor.asked()
+
+
+def _after_step(run: Recording, going: StepInProgress) -> None:
+    optimizer = going.optimizer
     moved = run.theta.after_step(going.parameters)
     if not moved and going.first is None and _manipulated(run, going):
         # It moves nothing and writes into .grad: what it makes is for another optimizer's step.
@@ -247,6 +272,7 @@ def _enter(row: StepRow, attributor: Splits, found: Fed, rates: Mapping[Tensor, 
     for p, split in attributor.splits(found.splits, in_tiles=True):
         if p in found.totals and row.holds(p):
             row.add(p, float(rates[p]), found.totals[p], found.splits.get(p, GradientSplit({})), split)
+    row.settle()
     if attributor.step_skipped:
         row.skip()
 
@@ -268,6 +294,7 @@ def _left_over(run: Recording, going: StepInProgress) -> None:
         for p, total in totals.items():
             still = StepSplit(torch.zeros_like(total), closure=0.0)
             row.add(p, float(rates[p]), total, found.splits.get(p, GradientSplit({})), still)
+        row.settle()
     run.ledger.moved(found.parts)
     run.ledger.stepped(totals)
 

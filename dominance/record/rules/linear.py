@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from dominance.record import answers
 from dominance.record.rules.pool import Pool
 
 Group = Mapping[str, Any]
@@ -158,7 +159,7 @@ def learning_rate(group: Group) -> Any:
     """lr as the step's arithmetic sees it: a number, or a 0-dim tensor (fused kernels read a tensor's number)."""
     lr = group["lr"]
     if isinstance(lr, Tensor):
-        return lr.item() if group.get("fused", False) else lr.squeeze()
+        return answers.value(lr) if group.get("fused", False) else lr.squeeze()
     return lr
 
 
@@ -170,4 +171,4 @@ def steps_taken(state: Mapping[str, Any], *, as_tensor: bool) -> Any:
     step = state["step"]
     if as_tensor and isinstance(step, Tensor):
         return step
-    return step.item() if isinstance(step, Tensor) else step
+    return answers.value(step) if isinstance(step, Tensor) else step

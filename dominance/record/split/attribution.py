@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from dominance.record import answers
 from dominance.record.rules import rule_for, solo_for, traced_for
 from dominance.record.rules.lbfgs_parts import LBFGSParts
 from dominance.record.rules.linear import Group, Linear, Rule, full
@@ -219,6 +220,13 @@ class Attributor:
         if isinstance(self._traced, LBFGSParts):
             self._traced.evaluated(loss, self._fed(gradients))
 
+    def asked(self) -> Iterator[answers.Asked]:
+        """What the split of the step just taken asks of the optimizer."""
+        held = [group.get("lr") for group in self.optimizer.param_groups]
+        held += [self.optimizer.state[p].get("step") for p in self._before if p in self.optimizer.state]
+        held.append(getattr(self.optimizer, "found_inf", None))
+        yield from ((answers.VALUE, each) for each in held if isinstance(each, Tensor) and each.numel() == 1)
+
     def after_step(self, gradients: Mapping[Tensor, GradientSplit]) -> dict[Tensor, StepSplit]:
         """Split the step just taken; to be called from the optimizer's step post-hook.
 
@@ -334,7 +342,10 @@ class Attributor:
         self._split(split, linear, memory, theta, gradient or GradientSplit({}, p.grad), room)
         if before.rows is not None:
             before.memory.put(before.rows, memory, p)
-        split.closure, split.rounding = closure_of(split, theta, torch.finfo(p.dtype).eps, room)
+        if answers.waits(theta):
+            split.sizes = Sizes.measured(split, theta, room)
+        else:
+            split.closure, split.rounding = closure_of(split, theta, torch.finfo(p.dtype).eps, room)
         self._split_done(rule, p, before, linear)
 
     def _linear(self, rule: Rule, p: Tensor, before: _Before, total: Tensor | None) -> Linear:
@@ -361,6 +372,8 @@ class Attributor:
         if rule is None or not self._splits_additively or self.step_skipped or self._solo_way is not None:
             return None
         if gradient is None or before.rows is not None or p.numel() <= TILE or not is_flat(before.theta):
+            return None
+        if answers.waits(p):  # each operation is a launch there, whatever its size
             return None
         rule.room.restart()
         linear = self._linear(rule, p, before, gradient.total)
@@ -452,4 +465,4 @@ def overflow_found(optimizer: Optimizer) -> bool:
     Only meaningful while the step's hooks run; other optimizers are not called at all after an overflow.
     """
     found = getattr(optimizer, "found_inf", None)
-    return found is not None and bool(found.item() if isinstance(found, Tensor) else found)
+    return found is not None and bool(answers.value(found) if isinstance(found, Tensor) else found)

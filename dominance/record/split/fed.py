@@ -5,17 +5,19 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from dominance.record import answers
 from dominance.record.compare import nonzero
 from dominance.record.split.by_rows import laid
 from dominance.record.split.changes import factor_beneath
+from dominance.record.split.closing import Closing, rest
 from dominance.record.split.ledger import Account, Ledger, add
-from dominance.record.split.mixtures import closed, nearer_than_mixtures, rest, unmixed
+from dominance.record.split.mixtures import nearer_than_mixtures, unmixed
 from dominance.record.split.passes import GradientOf, Pass
 from dominance.record.split.rescaling import ALIKE, Factor, alike, factors, uniform, within
 from dominance.record.split.splits import GradientSplit
@@ -86,9 +88,11 @@ def fed(ledger: Ledger, totals: dict[Tensor, Tensor], tasks: Iterable[str] = ())
     stepped_by = {p: [part for part in each if not part.beside] for p, each in parts.items()}
     sharing = ledger.sharing_with(stepped_by)
     name = _names(ledger, roots, sharing)
-    splits = {
-        p: _scaled(p, totals[p], accounts[p], name, changed[p], beneath.get(p, 1.0)) for p in totals if p not in mixed
-    }
+    scaled = [
+        _Scaled(p, totals[p], accounts[p], name, changed[p], beneath.get(p, 1.0)) for p in totals if p not in mixed
+    ]
+    answers.ask(question for each in scaled for question in each.asked())
+    splits = {each.parameter: each.split() for each in scaled}
     mixtures, fitted = unmixed({p: totals[p] for p in mixed}, {p: _by_task(parts[p], name) for p in mixed})
     splits |= mixtures
     losses = _losses(ledger, name, accounts, mixed)
@@ -109,6 +113,16 @@ def fed(ledger: Ledger, totals: dict[Tensor, Tensor], tasks: Iterable[str] = ())
     found = dict.fromkeys(task for split in splits.values() for task in split.tasks)
     ordered = [task for task in losses.weight if task in found] + [task for task in found if task not in losses.weight]
     return Fed(totals, splits, ordered, losses, announced, bool(mixed), roots, stepped_by, separate)
+
+
+def asked(ledger: Ledger, totals: Mapping[Tensor, Tensor]) -> Iterator[answers.Asked]:
+    """What ``fed`` asks first."""
+    for p, total in totals.items():
+        yield answers.NONZERO, total
+        left = ledger.accounts[p].left if p in ledger.accounts else None
+        if left is not None and left is not total and left.shape == total.shape and not total.is_sparse:
+            yield answers.SAME, left, total
+            yield answers.PRODUCTS, total, left
 
 
 def losses_of(ledger: Ledger) -> Losses:
@@ -214,29 +228,49 @@ def _together(account: Account) -> dict[GradientOf, Tensor]:
     return parts
 
 
-def _scaled(
-    parameter: Tensor, total: Tensor, account: Account, name: Mapping[GradientOf, str], changed: Factor, beneath: float
-) -> GradientSplit:
-    """A gradient that was changed in another way than by a factor keeps its shares, and the change is residual."""
-    held, change = account.held, None
-    if changed is None and account.left is not None:
-        left = account.left if beneath == 1.0 else account.left * beneath
-        held = held if beneath == 1.0 else {part: gradient * beneath for part, gradient in held.items()}
-        change = total - left
-        total = left
-    elif changed is not None and not (isinstance(changed, float) and changed == 1.0):
-        held = {part: gradient * changed for part, gradient in held.items()}
-    known = [gradient for part, gradient in held.items() if part.beside]
-    # What is no task's, and known, is no rounding of a task's, however small it is.
-    beside = torch.stack(known).sum(0) if known else None
-    tasks, residual = closed(parameter, total if beside is None else total - beside, _by_task(held, name))
-    unexplained = residual
-    if beside is not None:
-        unexplained = None if residual is None else rest(parameter, total, [*tasks.values(), beside])
-        residual = beside if residual is None else residual + beside
-    if change is not None:
-        residual, unexplained = (change if left is None else left + change for left in (residual, unexplained))
-    return GradientSplit(tasks, residual, unexplained)
+class _Scaled:
+    """A gradient that was changed, if at all, by a factor; else it keeps its shares, and the change is residual."""
+
+    def __init__(
+        self, parameter: Tensor, total: Tensor, account: Account, name: Mapping[GradientOf, str], changed: Factor,
+        beneath: float,
+    ) -> None:  # fmt: skip
+        held, self._total = account.held, total
+        self._change: Tensor | None = None
+        if changed is None and account.left is not None:
+            left = account.left if beneath == 1.0 else account.left * beneath
+            held = held if beneath == 1.0 else {part: gradient * beneath for part, gradient in held.items()}
+            self._change = total - left
+            self._total = left
+        elif changed is not None and not (isinstance(changed, float) and changed == 1.0):
+            held = {part: gradient * changed for part, gradient in held.items()}
+        known = [gradient for part, gradient in held.items() if part.beside]
+        # What is no task's, and known, is no rounding of a task's, however small it is.
+        self._beside = torch.stack(known).sum(0) if known else None
+        of_tasks = self._total if self._beside is None else self._total - self._beside
+        self.parameter = parameter
+        self._closing = Closing(parameter, of_tasks, _by_task(held, name))
+
+    def asked(self) -> Iterator[answers.Asked]:
+        """What ``split`` is going to ask."""
+        yield from self._closing.asked()
+        if self._beside is not None:
+            yield answers.NORM, self._total
+            yield answers.NORM, self._beside
+
+    def split(self) -> GradientSplit:
+        """Its parts, which add up to it."""
+        tasks, residual = self._closing.close()
+        unexplained = residual
+        if self._beside is not None:
+            everything = [*tasks.values(), self._beside]
+            unexplained = None if residual is None else rest(self.parameter, self._total, everything)
+            residual = self._beside if residual is None else residual + self._beside
+        if self._change is not None:
+            residual, unexplained = (
+                self._change if left is None else left + self._change for left in (residual, unexplained)
+            )
+        return GradientSplit(tasks, residual, unexplained)
 
 
 def _explain(ledger: Ledger, splits: Mapping[Tensor, GradientSplit], sharing: set[str] | None) -> list[str]:

@@ -7,12 +7,13 @@ what one optimizer's parameters were fed says nothing of another's.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from dominance.record import answers
 from dominance.record.compare import nonzero, same
 from dominance.record.guest.hooks import dense
 from dominance.record.split.by_rows import as_rows, rows_of, total
@@ -211,6 +212,17 @@ class Ledger:
             account = self.accounts[p] = Account(parts, held_by={self._number})
             account.left = total(list(parts.values())) if len(parts) > 1 else next(iter(parts.values()))
             self.given.add(p)
+
+    def asked(self, parameters: Iterable[Tensor] | None = None) -> Iterator[answers.Asked]:
+        """What ``look``, ``read``, ``stepped`` and a step ask of the gradients of these; None: of all accounts."""
+        for p in self.accounts if parameters is None else parameters:
+            account = self.accounts.get(p)
+            if account is None or account.left is None or p in self.given or p in self.by_rows:
+                continue
+            yield answers.NONZERO, account.left
+            if p.grad is not None and p.grad.layout == torch.strided:
+                yield answers.NONZERO, p.grad.detach()
+                yield answers.SAME, p.grad.detach(), account.left
 
     def look(self) -> bool:
         """See what the script has done to ``.grad`` since the last pass: zeroed it, or rescaled it.

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from dominance.record.compare import nonzero
 from dominance.record.split.changes import View, views, whole
-from dominance.record.split.products import TILE, inner_products
+from dominance.record.split.closing import closed
+from dominance.record.split.products import inner_products
 from dominance.record.split.splits import GradientSplit
-from dominance.record.split.tiles import cut, is_flat
 
 _EXACT = 1e-5
 """Largest residual, relative to the gradient, of a mixture that a parameter is taken to have of its own."""
@@ -192,88 +192,6 @@ def _off(products: Tensor, weights: Tensor) -> float:
     """The square of what a mixture leaves of what was fed."""
     gram, target, square = products[:-1, :-1], products[:-1, -1], products[-1, -1]
     return float(square - 2 * weights @ target + weights @ gram @ weights)
-
-
-def closed(parameter: Tensor, total: Tensor, tasks: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor | None]:
-    """The tasks' gradients of a parameter, and the part of its gradient that belongs to none of them.
-
-    What is left is rounding most of the time. It is not dropped, but goes to the largest task that has a gradient
-    there: an optimizer that divides by the size of a gradient makes whole steps of one that holds nothing else.
-    """
-    if tasks and total.numel() > TILE and _alike((total, *tasks.values())):
-        left, (whole, off, *each) = _left_in_tiles(total, list(tasks.values()))
-    else:
-        left = total.clone()
-        for gradient in tasks.values():
-            left -= gradient
-        whole, off, *each = (float(torch.linalg.vector_norm(t)) for t in (total, left, *tasks.values()))
-    sizes = dict(zip(tasks, each, strict=True))
-    rounding = 4 * torch.finfo(parameter.dtype).eps
-    held = dict(tasks)
-    if not tasks or not off <= rounding * (whole + sum(each)):
-        return held, left
-    order = sorted(sizes, key=sizes.__getitem__, reverse=True)
-    if left.numel() > TILE and _alike((left, tasks[order[0]])) and _add_where_none_is_zero(left, tasks[order[0]]):
-        held[order[0]] = left
-        return held, None
-    for name in order:
-        if not nonzero(left):
-            break
-        here = tasks[name] != 0
-        beyond = None if here.all() else left.masked_fill(here, 0)
-        if beyond is None or not nonzero(beyond):
-            held[name] = left.add_(tasks[name])
-            return held, None
-        held[name] = torch.where(here, tasks[name] + left, tasks[name])
-        left = beyond
-    return held, left if nonzero(left) else None
-
-
-def _alike(tensors: Sequence[Tensor]) -> bool:
-    """Whether they can be laid flat side by side, in one number format."""
-    return all(is_flat(each) and each.dtype == tensors[0].dtype for each in tensors)
-
-
-def _left_in_tiles(total: Tensor, tasks: Sequence[Tensor]) -> tuple[Tensor, list[float]]:
-    """What the tasks leave of a large gradient; and the norms of it whole, of what is left, and of each task's."""
-    left = torch.empty_like(total)
-    squares = [0.0] * (len(tasks) + 2)
-    for piece, off, first, *others in zip(*map(cut, (total, left, *tasks)), strict=True):
-        torch.sub(piece, first, out=off)
-        for gradient in others:
-            off -= gradient
-        for i, tensor in enumerate((piece, off, first, *others)):
-            norm = float(torch.linalg.vector_norm(tensor))
-            squares[i] += norm * norm
-    return left, [math.sqrt(square) for square in squares]
-
-
-def _add_where_none_is_zero(left: Tensor, gradient: Tensor) -> bool:
-    """Add a gradient to what is left, unless something is left where the gradient is zero: then ``left`` is as it was.
-
-    The comparison goes into floats: into booleans it takes several times as long.
-    """
-    pairs = list(zip(cut(left), cut(gradient), strict=True))
-    for off, held in pairs:
-        beyond = torch.eq(held, 0, out=torch.empty_like(off)).mul_(off)
-        low, high = torch.aminmax(beyond)
-        if low != 0 or high != 0:
-            return False
-    for off, held in pairs:
-        off += held
-    return True
-
-
-def rest(parameter: Tensor, total: Tensor, tasks: Iterable[Tensor]) -> Tensor | None:
-    """The part of the gradient that belongs to none of these; None where it is rounding."""
-    left = total.clone()
-    size, several = float(torch.linalg.vector_norm(total)), False
-    for gradient in tasks:
-        left -= gradient
-        size += float(torch.linalg.vector_norm(gradient))
-        several = True
-    rounding = 4 * torch.finfo(parameter.dtype).eps
-    return None if several and float(torch.linalg.vector_norm(left)) <= rounding * size else left
 
 
 def nearer_than_mixtures(gradients: Iterable[tuple[Tensor, Tensor, Sequence[Tensor]]]) -> bool:

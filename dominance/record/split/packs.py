@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
@@ -114,15 +114,8 @@ class Pack:
             share[-1].add_(self._theta, alpha=-linear.decoupled)
         for i, member in enumerate(members):
             self._give_memory(i, member, linear)
-        # Host memory is written to again in the next step; a copy from a device is new.
-        numbers, theta = self._rows.cpu().numpy(), self._theta.cpu().numpy()
-        shares = numbers[3 + self.parts :]
-        if not np.isfinite(shares).all():
-            for row, i in self._lacking:
-                if not self._has(row, members[i].memory, linear):
-                    # Zeros, which a step may make infinitely much of.
-                    shares[row, self.starts[i] : self.starts[i + 1]] = 0
-        return Packed(self, numbers, theta)
+        lacking = [(row, i) for row, i in self._lacking if not self._has(row, members[i].memory, linear)]
+        return Packed(self, self._rows, self._theta, lacking)
 
     def _has(self, row: int, memory: Memory, linear: Linear) -> bool:
         """Whether a part of a step that was not fed comes of what is remembered, or of decay."""
@@ -229,13 +222,25 @@ class Pack:
 
 @dataclass
 class Packed:
-    """What the steps of a pack's parameters come to; valid until the pack splits the next."""
+    """What the steps of a pack's parameters come to; valid until the pack splits the next. To be ``read``."""
 
     pack: Pack
-    numbers: Floats
+    rows: Tensor
+    thetas: Tensor
+    _lacking: Sequence[tuple[int, int]]
+    """Parts that a member lacks."""
+    numbers: Floats = field(default_factory=lambda: np.empty((0, 0), np.float32))
     """Rows: the gradient that was fed, the step, what each part was fed (the last but one is zero, the last decay), the
     unexplained gradient, what each part makes of the step."""
-    theta: Floats
+    theta: Floats = field(default_factory=lambda: np.empty(0, np.float32))
+
+    def read(self, numbers: Floats, theta: Floats) -> None:
+        """Take in what ``rows`` and ``thetas`` hold."""
+        self.numbers, self.theta = numbers, theta
+        if not np.isfinite(self.shares).all():
+            for row, i in self._lacking:
+                # Zeros, which a step may make infinitely much of.
+                self.shares[row, self.pack.starts[i] : self.pack.starts[i + 1]] = 0
 
     @property
     def gradients(self) -> Floats:

@@ -9,12 +9,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dominance.record import answers
+
 Float64s = npt.NDArray[np.float64]
 
 TILE = 1 << 17
 """Coordinates of a large tensor handled at a time: what is worked out of them stays near, and there are few of them."""
 _WIDE_TILE = 1 << 15
 """The same in float64."""
+_DEVICE_TILE = 1 << 22
+"""The same in float64 on a device with much room, where each operation is a launch."""
 _BLOCK = 512
 """Products added up in float32: so few that the sum is as good as its summands."""
 _LEAST_SQUARE, _FEWEST = 1e-30, 4096
@@ -24,26 +28,33 @@ it."""
 
 def inner_products(tensors: Sequence[Tensor]) -> Float64s:
     """Gram matrix G Gᵀ of equally shaped tensors over all their entries, summed in float64."""
+    return np.asarray(_gram(tensors).cpu().numpy(), np.float64)
+
+
+def _gram(tensors: Sequence[Tensor]) -> Tensor:
+    """The same on their device, which is not waited for."""
     flat = [tensor.detach().reshape(-1) for tensor in tensors]
-    size, device = flat[0].numel(), flat[0].device
-    if size <= _WIDE_TILE:
-        return _exact(flat)
-    gram = torch.zeros((len(flat), len(flat)), dtype=torch.float64, device=device)
-    room = torch.empty((len(flat), _WIDE_TILE), dtype=torch.float64, device=device)
-    for start in range(0, size, _WIDE_TILE):
-        tile = room[:, : min(_WIDE_TILE, size - start)]
+    size, device, wide = flat[0].numel(), flat[0].device, answers.widest(flat[0])
+    room_for = _DEVICE_TILE if answers.waits(flat[0]) else _WIDE_TILE
+    if size <= room_for:
+        rows = torch.stack(flat) if len({tensor.dtype for tensor in flat}) == 1 else [each.to(wide) for each in flat]
+        rows = (rows if isinstance(rows, Tensor) else torch.stack(rows)).to(wide)
+        return rows @ rows.T
+    gram = torch.zeros((len(flat), len(flat)), dtype=wide, device=device)
+    room = torch.empty((len(flat), room_for), dtype=wide, device=device)
+    for start in range(0, size, room_for):
+        tile = room[:, : min(room_for, size - start)]
         for row, tensor in zip(tile, flat, strict=True):
-            row.copy_(tensor[start : start + _WIDE_TILE])
+            row.copy_(tensor[start : start + room_for])
         gram.addmm_(tile, tile.T)
-    return np.asarray(gram.cpu().numpy())
+    return gram
 
 
-def _exact(flat: Sequence[Tensor]) -> Float64s:
-    if all(tensor.dtype == flat[0].dtype for tensor in flat):
-        wide = torch.stack(list(flat)).double()
-    else:
-        wide = torch.stack([tensor.double() for tensor in flat])
-    return np.asarray((wide @ wide.T).cpu().numpy())
+def products_on_device(flat: Sequence[Tensor], squared: Sequence[Tensor]) -> Tensor:
+    """The Gram matrix of some tensors, flat, and then the squares of others: numbers on their device."""
+    wide = answers.widest(flat[0])
+    squares = [torch.linalg.vector_norm(each.detach(), dtype=wide).square().reshape(1) for each in squared]
+    return torch.cat([_gram(flat).reshape(-1), *squares])
 
 
 def single_precision() -> bool:

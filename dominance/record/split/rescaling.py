@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
+from dominance.record import answers
 from dominance.record.compare import nonzero, same
 from dominance.record.split.by_rows import laid, rows_of
 
@@ -72,6 +73,8 @@ def _factor(total: Tensor, before: Tensor | None, dtype: torch.dtype = torch.flo
         if not isinstance(found, Tensor):
             return found
         return torch.sparse_coo_tensor(rows[None], found, total.shape, is_coalesced=True, check_invariants=False)
+    if (told := answers.of(answers.PRODUCTS, total, before)) is not None and (found := _by_products(*told)) is not None:
+        return found
     square = float((before.double() * before.double()).sum())
     if not math.isfinite(square):
         return 1.0
@@ -88,6 +91,14 @@ def _factor(total: Tensor, before: Tensor | None, dtype: torch.dtype = torch.flo
         if bool((off <= 2 * numbers.eps * total.double().abs() + numbers.tiny).all()):
             return factor
     return found
+
+
+def _by_products(square: float, inner: float, before: float) -> float | None:
+    """The factor of a gradient that is a multiple of what it was before, by their squares and inner product."""
+    if not (0 < before < math.inf and 0 < square < math.inf):
+        return None
+    factor = inner / before
+    return factor if square - 2 * factor * inner + factor**2 * before <= _SAME**2 * square else None
 
 
 def _by_coordinate(total: Tensor, before: Tensor) -> Tensor | None:

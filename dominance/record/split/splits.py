@@ -62,6 +62,8 @@ class StepSplit:
     """max |sum of the parts - total| / max |total|."""
     rounding: float = math.nan
     """What the closure can be expected to be by the rounding of theta alone: its spacing / max |total|."""
+    sizes: Tensor | None = None
+    """Of a step on a device that is waited for: what the closure and the rounding are made of (``Sizes``), on it."""
     place: slice | None = None
     """Which coordinates it is of, of the parameter laid flat, where a large one comes in tiles; None: of all.
 
@@ -85,6 +87,12 @@ class Sizes:
         if self.largest == 0:  # nothing moved: the parts cancel, or are below the spacing of theta
             return (0.0, math.inf if spacing else 0.0) if self.off <= spacing else (math.inf, math.inf)
         return self.off / self.largest, spacing / self.largest
+
+    @staticmethod
+    def measured(split: StepSplit, theta: Tensor, room: Pool) -> Tensor:
+        """The three of a step that starts from this theta, where it is: no device is waited for."""
+        of = (split.total, _error(split, room), theta)
+        return torch.stack([tensor.abs().amax() for tensor in of]) if theta.numel() else theta.new_zeros(3)
 
     def take(self, split: StepSplit, theta: Tensor, room: Pool) -> Sizes:
         """Take in the split of a step that starts from this theta."""

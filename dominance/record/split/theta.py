@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from dominance.record import answers
 from dominance.record.compare import differ_at_first, same
 
 _FEW = 256
@@ -71,6 +72,19 @@ class Theta:
             self.before.pop(p, None)
             if start is not None and not unmoved(p, start):
                 self.before[p] = p.detach().clone()
+
+    def asked(self, parameters: Iterable[Tensor], *, stepped: bool = False) -> Iterator[answers.Asked]:
+        """What ``before_step`` asks of these, or, where they have been stepped, ``after_step``."""
+        for p in parameters:
+            start = self.start.get(p)
+            if start is not None and p not in self.by_rows:
+                yield answers.SAME, p.detach(), self.before.get(p, start) if stepped else start
+
+    def asked_outside(self) -> Iterator[answers.Asked]:
+        """What ``outside`` asks."""
+        for p, start in self.start.items():
+            if p not in self.by_rows:
+                yield answers.SAME, p.detach(), self.after.get(p, self.before.get(p, start))
 
     def now(self, parameters: Iterable[Tensor]) -> dict[Tensor, Tensor]:
         """The copies kept of these, as they are before the step that is to come; of some their rows."""
@@ -166,6 +180,8 @@ def unmoved(parameter: Tensor, value: Tensor) -> bool:
         return same(now, value)
     if now.shape != value.shape or now.dtype != value.dtype or now.device != value.device:
         return False
+    if (told := answers.of(answers.SAME, now, value)) is not None:
+        return bool(told[0])
     if differ_at_first(now, value):
         return False
     return same(now, value) or (

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from dominance.record import answers
 from dominance.record.tasks.by_difference import by_difference
 from dominance.record.tasks.columns import below_columns, columns_before
 from dominance.record.tasks.evidence import Evidence
-from dominance.record.tasks.found import Found, FoundTask, task_of
+from dominance.record.tasks.found import Found, FoundTask, WeightedTerms, tasks_of
 from dominance.record.tasks.graph import Edge, head, output_shape, reach
 from dominance.record.tasks.grouped import GroupedTensor, found_of_shares, places_told
 from dominance.record.tasks.heads import Heads
@@ -93,20 +94,22 @@ class TaskFinder:
                 be anything then: a function of the parameters alone is no task beside losses that are made from data.
         """
         self._stacked.add_to(names, [root.edge for root in roots])
-        total = sum(float((root.tensor.detach() * root.gradient).sum()) for root in roots if root.tensor is not None)
         root_name = self._live_name(roots[0].edge, names)
         places = [*places_told(observed), *places]
 
         def whole() -> Found:
             return self._from_graph(roots, names, parameters, root_name, taken=taken)
 
-        if places:
-            found = found_of_shares(roots, places, parameters, root_name, whole)
-        elif observed:
-            found = found_of_observed(roots, parameters, observed, root_name)
-        else:
-            found = whole()
-        found.total = total if any(root.tensor is not None for root in roots) else math.nan
+        called_on = [(root.tensor.detach() * root.gradient).sum() for root in roots if root.tensor is not None]
+        with answers.asking(called_on):
+            answers.soon(called_on)
+            if places:
+                found = found_of_shares(roots, places, parameters, root_name, whole)
+            elif observed:
+                found = found_of_observed(roots, parameters, observed, root_name)
+            else:
+                found = whole()
+            found.total = sum(map(answers.value, called_on)) if called_on else math.nan
         return found
 
     def _live_name(self, edge: Edge, names: Names) -> str | None:
@@ -204,7 +207,7 @@ class TaskFinder:
         # A root that picks one loss out of a vector of them passes no gradient to the others.
         one_of_several = picks(roots[0])
         whole = {root.edge: root.tensor.detach() for root in roots if root.tensor is not None}
-        tasks = []
+        found = []
         for name, positions in groups:
             weighted = [(terms[i].edge, weights[i]) for i in positions]
             held = [(edge, weight) for edge, weight in weighted if weight is not None]
@@ -212,8 +215,8 @@ class TaskFinder:
                 continue
             values = [whole.get(edge, names.value(edge)) for edge, _ in held]
             values = [term_value(e[0]) if v is None else v for (e, _), v in zip(held, values, strict=True)]
-            tasks.append(task_of(name, [edge for edge, _ in held], [weight for _, weight in held], values))
-        return tasks
+            found.append(WeightedTerms(name, [edge for edge, _ in held], [weight for _, weight in held], values))
+        return tasks_of(found)
 
     def _labels(
         self, terms: list[Term], names: Names, parameters: set[int], only: str | None, touches: Evidence

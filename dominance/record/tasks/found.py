@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from dominance.record import answers
 from dominance.record.tasks.graph import Edge
 
 
@@ -60,20 +61,49 @@ class Found:
     """Whether it is a sum of several losses of which neither it nor any of them has a name: told as one task."""
 
 
-def task_of(name: str, edges: list[Edge], gradients: list[Tensor], values: Sequence[Tensor | None]) -> FoundTask:
-    """A task of these terms, each with its exact weight and its value."""
-    weight = sum(float(gradient.detach().double().sum()) for gradient in gradients)
-    scaled = 0.0
-    for gradient, value in zip(gradients, values, strict=True):
-        same = value is not None and (value.shape == gradient.shape or value.numel() == 1 == gradient.numel())
-        term = math.nan if value is None or not same else float((gradient.double() * value.double()).sum())
-        scaled += term
-    size = sum(float(gradient.detach().double().abs().sum()) for gradient in gradients)
+@dataclass
+class WeightedTerms:
+    """The terms of one task, each with its exact weight and its value; None where that is not known."""
+
+    name: str
+    edges: list[Edge]
+    gradients: list[Tensor]
+    values: Sequence[Tensor | None]
+
+
+def tasks_of(each: Sequence[WeightedTerms]) -> list[FoundTask]:
+    """The tasks that are made of these terms."""
+    measured = [_measured(terms) for terms in each]
+    told = iter(answers.numbers([scalar for scalars in measured for scalar in scalars if scalar is not None]))
+    return [
+        _task(terms, [math.nan if scalar is None else next(told) for scalar in scalars])
+        for terms, scalars in zip(each, measured, strict=True)
+    ]
+
+
+def _measured(terms: WeightedTerms) -> list[Tensor | None]:
+    """Scalars: of all weights the sum, and the sum of the sizes; of each term its part of the loss; its mean value."""
+    wide = [gradient.detach().to(answers.widest(gradient)) for gradient in terms.gradients]
+    values = [None if value is None else value.detach().to(answers.widest(value)) for value in terms.values]
+    parts = [
+        None if value is None or not _fits(value, gradient) else (gradient * value).sum()
+        for gradient, value in zip(wide, values, strict=True)
+    ]
+    means = [None if value is None else value.mean() for value in values]
+    return [*(w.sum() for w in wide), *(w.abs().sum() for w in wide), *parts, *means]
+
+
+def _fits(value: Tensor, gradient: Tensor) -> bool:
+    return value.shape == gradient.shape or value.numel() == 1 == gradient.numel()
+
+
+def _task(terms: WeightedTerms, told: Sequence[float]) -> FoundTask:
+    n = len(terms.gradients)
+    weight, size, scaled = (sum(told[i * n : (i + 1) * n]) for i in range(3))
     if size == 0:
         # Switched off for now: the loss is what it would be at weight 1, or the mean of its samples.
-        means = [math.nan if value is None else float(value.double().mean()) for value in values]
-        return FoundTask(name, edges, gradients, 0.0, sum(means) / len(means))
+        return FoundTask(terms.name, terms.edges, terms.gradients, 0.0, sum(told[3 * n :]) / n)
     if abs(weight) <= 1e-12 * size:
         # Weights that cancel define no mean loss: the sum is then the loss, at weight 1.
         weight = 1.0
-    return FoundTask(name, edges, gradients, weight, scaled / weight)
+    return FoundTask(terms.name, terms.edges, terms.gradients, weight, scaled / weight)

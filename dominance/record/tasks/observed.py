@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from dominance.record.tasks.found import Found, FoundTask, task_of
+from dominance.record.tasks.found import Found, FoundTask, WeightedTerms, tasks_of
 from dominance.record.tasks.graph import Edge, edge_of, positions_above
 from dominance.record.tasks.grouped import reaches_past
 from dominance.record.tasks.weights import Root, exact_weights, exact_weights_of_all
@@ -44,7 +44,7 @@ def found_of_observed(
     for i, weight in zip(kept, full, strict=True):
         if weight is None:
             continue
-        task = task_of(labels[i], [edges[i]], [weight], [observed[labels[i]].detach()])
+        (task,) = tasks_of([WeightedTerms(labels[i], [edges[i]], [weight], [observed[labels[i]].detach()])])
         within = [j for j in kept if i in above[j]]
         if within:
             words.append(f"{labels[i]} holds {', '.join(labels[j] for j in within)}: it stands for the rest of it")

@@ -13,12 +13,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dominance.record import answers
 from dominance.record.parameters import Named
 from dominance.record.pieces import Piece
 from dominance.record.split.packs import Pack, Packed
-from dominance.record.split.products import Products, inner_products
-from dominance.record.split.splits import GradientSplit, StepSplit
+from dominance.record.split.products import Products, inner_products, products_on_device
+from dominance.record.split.splits import GradientSplit, Sizes, StepSplit
 from dominance.record.write.averages import Averages
+from dominance.record.write.later import Arrays, Later
 from dominance.record.write.sampling import Sample
 from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, UPDATE_PARTS, Layout
 from dominance.unattributed import MOST_UNATTRIBUTED, unattributed_share
@@ -97,6 +99,7 @@ class RowShape:
         self.products = Products()
         self._tiles: dict[tuple[Tensor, int], KeptPlace] = {}
         self._kept_rows: dict[Tensor, npt.NDArray[np.int64]] = {}
+        self._indices: dict[Tensor, Tensor] = {}
         self._packs: WeakKeyDictionary[Pack, PackPlace] = WeakKeyDictionary()
         bounds = np.searchsorted(sample.parameter, np.arange(len(named) + 1))
         layers = {name: position for position, name in enumerate(layout.layers)}
@@ -112,6 +115,16 @@ class RowShape:
             self.places[new] = self.places.pop(old)
             self._tiles = {key: place for key, place in self._tiles.items() if key[0] is not old}
             self._kept_rows.pop(old, None)
+            self._indices.pop(old, None)
+
+    def index(self, parameter: Tensor, place: KeptPlace, device: torch.device) -> Tensor:
+        """The positions of a parameter's kept coordinates, on its device; of some rows of it, those of the place."""
+        if place is not self.places[parameter]:
+            return place.index.to(device)
+        known = self._indices.get(parameter)
+        if known is None or known.device != device:
+            known = self._indices[parameter] = place.index.to(device)
+        return known
 
     def pack(self, pack: Pack) -> PackPlace:
         """Where the coordinates of several parameters lie."""
@@ -170,6 +183,7 @@ class StepRow:
     ) -> None:
         self._shape = shape
         self._averages = averages
+        self._later = Later()
         self._tasks = {name: position for position, name in enumerate(tasks)}
         k, n, m = len(tasks), shape.coords, len(shape.layout.layers)
         solo = shape.layout.attribution != "additive"
@@ -295,34 +309,68 @@ class StepRow:
             place, total, gradient = self._shape.tile(parameter, step.place), *_cut(total, gradient, step.place)
         elif step.rows is not None:
             place = self._shape.of_rows(parameter, step.rows)
-        additive = not np.isnan(step.closure) or step.place is not None
+        additive = not np.isnan(step.closure) or step.place is not None or step.sizes is not None
         if self._averages is not None:
             for name, update in step.tasks.items():
                 self._averages.take(parameter, self._tasks[name], update, step.place, step.rows)
         self.values["learning_rate/value"][place.layer] = rate
+        if not additive:
+            self.values["update/update"][:, place.columns] = np.nan
         self._statistics(place.layer, total, gradient, step, additive=additive)
+        self._coordinates(parameter, place, total, gradient, step)
+        if step.sizes is not None:
+            eps = torch.finfo(parameter.dtype).eps
+            self._later.add([step.sizes], lambda read: self._close(*Sizes(*read[0].tolist()).closure(eps)))
+        elif additive:
+            self._close(step.closure, step.rounding)
+
+    def settle(self) -> None:
+        """Take in what the row was given of devices: they are waited for now, together."""
+        self._later.settle()
+
+    def _close(self, closure: float, rounding: float) -> None:
+        # A step that is not far above the spacing of theta cannot be known better than that spacing.
+        known_to = 0.0 if np.isnan(rounding) else rounding
+        self.values["closure"] = np.fmax(self.values["closure"], max(closure - known_to, 0.0))
+
+    def _coordinates(
+        self, parameter: Tensor, place: KeptPlace, total: Tensor, gradient: GradientSplit, step: StepSplit
+    ) -> None:
+        """Keep the coordinates of the sample."""
         per_task = {"gradient/gradient": gradient.tasks, "update/update": step.tasks, "update/solo": step.solo}
-        index = place.index
-        for path in self._per_task:
-            for name, tensor in per_task[path].items():
-                self.values[path][self._tasks[name], place.columns] = _kept(tensor, index)
-            if path == "update/update" and not additive:
-                self.values[path][:, place.columns] = np.nan
+        parts = [(path, self._tasks[name], each) for path in self._per_task for name, each in per_task[path].items()]
         per_coord = {
             "gradient/total": total, "update/total": step.total, "update/residual": step.residual,
             "update/unattributed": step.unattributed, "update/decay": step.decay, "update/outside": step.outside,
         }  # fmt: skip
-        for path in self._per_coord:
-            part = per_coord[path]
-            if part is not None:
-                self.values[path][place.columns] = _kept(part, index)
-        if additive:
-            # A step that is not far above the spacing of theta cannot be known better than that spacing.
-            known_to = 0.0 if np.isnan(step.rounding) else step.rounding
-            self.values["closure"] = np.fmax(self.values["closure"], max(step.closure - known_to, 0.0))
+        whole = [(path, part) for path in self._per_coord if (part := per_coord[path]) is not None]
+        rows = [self.values[path][task] for path, task, _ in parts] + [self.values[path] for path, _ in whole]
+        tensors = [tensor for _, _, tensor in parts] + [tensor for _, tensor in whole]
+        if answers.waits(total):
+            index = self._shape.index(parameter, place, total.device)
+
+            def enter(read: Arrays) -> None:
+                for row, numbers in zip(rows, read[0], strict=True):
+                    row[place.columns] = numbers
+
+            self._later.add([torch.stack([_chosen(tensor, index).float() for tensor in tensors])], enter)
+        else:
+            for row, tensor in zip(rows, tensors, strict=True):
+                row[place.columns] = _kept(tensor, place.index)
 
     def add_packed(self, packed: Packed, rates: Mapping[Tensor, Any]) -> None:
         """``add``, of several parameters whose steps were split together."""
+
+        def enter(read: Arrays) -> None:
+            packed.read(*read)
+            self._enter_packed(packed, rates)
+
+        if answers.waits(packed.rows):
+            self._later.add([packed.rows, packed.thetas], enter)
+        else:
+            enter([packed.rows.numpy(), packed.thetas.numpy()])  # host memory is written to again in the next step
+
+    def _enter_packed(self, packed: Packed, rates: Mapping[Tensor, Any]) -> None:
         place, values = self._shape.pack(packed.pack), self.values
         tasks = [self._tasks[name] for name in packed.pack.names]
         values["learning_rate/value"][place.layers] = [float(rates[p]) for p in place.first]
@@ -385,18 +433,40 @@ class StepRow:
         beside += [("part", "outside_sq", step.outside), ("part", "unexplained_gradient_sq", gradient.unexplained)]
         present = [(kind, name, tensor) for kind, name, tensor in beside if tensor is not None]
         flat, squared = [total, step.total, *gradient.tasks.values()], [tensor for _, _, tensor in present]
-        gram, squares = self._shape.products.of(flat, squared)
+        of = [(kind, name) for kind, name, _ in present]
+        tasks = [self._tasks[name] for name in gradient.tasks]
+        if answers.waits(total):
+            n = len(flat)
+
+            def enter(read: Arrays) -> None:
+                gram, squares = np.split(read[0], [n * n])
+                self._enter_statistics(layer, tasks, of, gram.reshape(n, n), squares, additive=additive)
+
+            self._later.add([products_on_device(flat, squared)], enter)
+        else:
+            self._enter_statistics(layer, tasks, of, *self._shape.products.of(flat, squared), additive=additive)
+
+    def _enter_statistics(
+        self,
+        layer: int,
+        tasks: Sequence[int],
+        of: Sequence[tuple[str, str]],
+        gram: npt.NDArray[np.float64],
+        squares: npt.NDArray[np.float64],
+        *,
+        additive: bool,
+    ) -> None:
+        """Add inner products of the total, the step and these tasks' gradients, and squares of what is named so."""
         sums = self.values["layer/total"][layer]
         sums[_OF_TOTAL["gradient_sq"]] += gram[0, 0]
         sums[_OF_TOTAL["update_sq"]] += gram[1, 1]
         sums[_OF_TOTAL["gradient_dot_update"]] += gram[0, 1]
         of_tasks = self.values["layer/task"][layer]
-        for (kind, name, _), square in zip(present, squares, strict=True):
+        for (kind, name), square in zip(of, squares, strict=True):
             if kind == "part":
                 sums[_OF_TOTAL[name]] += square
             else:
                 of_tasks[self._tasks[name], _OF_TASK[f"{kind}_sq"]] += square
-        tasks = [self._tasks[name] for name in gradient.tasks]
         of_tasks[tasks, _OF_TASK["gradient_sq"]] += gram.diagonal()[2:]
         of_tasks[tasks, _OF_TASK["gradient_dot_update"]] += gram[1, 2:]
         self.values["layer/gram"][layer][np.ix_(tasks, tasks)] += gram[2:, 2:]
@@ -405,7 +475,9 @@ class StepRow:
 
 
 def _kept(tensor: Tensor, index: Tensor) -> npt.NDArray[np.float32]:
+    return np.asarray(_chosen(tensor, index.to(tensor.device)).float().cpu().numpy())
+
+
+def _chosen(tensor: Tensor, index: Tensor) -> Tensor:
     flat = tensor.detach().reshape(-1)
-    if len(index) != flat.numel():
-        flat = flat.index_select(0, index.to(flat.device))
-    return np.asarray(flat.float().cpu().numpy())
+    return flat if len(index) == flat.numel() else flat.index_select(0, index)

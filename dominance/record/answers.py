@@ -1,0 +1,182 @@
+"""What is asked of many tensors at once, so that a device which works on its own is waited for once, not for each.
+
+Reading a number of a tensor on such a device waits for everything that the device has been given to do. Where a loop
+over the parameters is about to ask the same of each, it asks for all beforehand (``ask``), within ``asking``; who then
+wants to know one of them (``of``) finds the answer there, or measures for itself where there is none. On the CPU
+nothing is asked beforehand: each answer costs no more by itself, and many are told by the first entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+AT_HAND = {"cpu"}
+"""Types of devices whose numbers can be read without waiting."""
+
+
+def waits(tensor: Tensor) -> bool:
+    """Whether reading a number of this tensor waits for a device."""
+    return tensor.device.type not in AT_HAND
+
+
+@dataclass(frozen=True)
+class Question:
+    """Something about tensors: ``measure`` makes a few numbers of them, on their device and without waiting."""
+
+    name: str
+    measure: Callable[..., Tensor] = field(compare=False)
+    either_way: bool = False
+    """Whether the order of the tensors makes no difference."""
+
+
+def _same(one: Tensor, other: Tensor) -> Tensor:
+    return ((one == other) | ((one != one) & (other != other))).all()
+
+
+def _products(one: Tensor, other: Tensor) -> Tensor:
+    wide = torch.stack([one.reshape(-1), other.reshape(-1)]).to(widest(one))
+    return (wide @ wide.T)[[0, 0, 1], [0, 1, 1]]
+
+
+def _beyond(left: Tensor, gradient: Tensor) -> Tensor:
+    return ((left != 0) & (gradient == 0)).any()
+
+
+SAME = Question("same", _same, either_way=True)
+"""Of two of one shape and dtype: whether they hold the same numbers, NaN being the same as NaN."""
+NONZERO = Question("nonzero", lambda tensor: (tensor != 0).any())
+"""Whether any entry is other than zero, NaN included."""
+NORM = Question("norm", torch.linalg.vector_norm)
+PRODUCTS = Question("products", _products)
+"""Of two of one shape: the square of the first, their inner product, the square of the other."""
+BEYOND = Question("beyond", _beyond)
+"""Of two of one shape: whether the first is other than zero anywhere where the second is zero."""
+VALUE = Question("value", lambda tensor: tensor)
+"""The number of a tensor of one."""
+
+Asked = tuple[Question, *tuple[Tensor, ...]]
+"""A question, and the tensors that it is asked of."""
+
+_known: dict[Hashable, list[float]] | None = None
+_held: list[Tensor] = []
+"""What the answers are of: as long as it is held, nothing else comes to lie where it lies."""
+_soon: list[Tensor] = []
+"""Scalars whose numbers are read with the next that are."""
+
+
+@contextmanager
+def asking(parameters: Iterable[Tensor]) -> Iterator[None]:
+    """Answers are kept inside, as long as nobody writes to the tensors but by operations that count their version: no
+    code of the script may run inside.
+
+    Args:
+        parameters: what is going to be asked is of these; where none of them waits nothing is asked beforehand.
+    """
+    global _known, _held, _soon
+    before = _known, _held, _soon
+    _known, _held, _soon = ({} if any(map(waits, parameters)) else None), [], []
+    try:
+        yield
+    finally:
+        _known, _held, _soon = before
+
+
+def ask(questions: Iterable[Asked]) -> None:
+    """Measure what these ask, all together; what is at hand, and what no answer can be kept of, is passed over.
+
+    Args:
+        questions: each with its tensors. It is not gone through outside of ``asking``.
+    """
+    if _known is None:
+        return
+    asked: dict[Hashable, Asked] = {}
+    for question, *tensors in questions:
+        if all(map(waits, tensors)) and all(map(_plain, tensors)) and _alike(tensors):
+            asked.setdefault(_key(question, tensors), (question, *tensors))
+    new = {key: each for key, each in asked.items() if key not in _known}
+    with torch.no_grad():
+        measured = [question.measure(*tensors).reshape(-1) for question, *tensors in new.values()]
+    for key, found in zip(new, _read(measured), strict=True):
+        _known[key] = found
+    _held.extend(tensor for _, *tensors in new.values() for tensor in tensors)
+
+
+def tell(question: Question, tensors: Sequence[Tensor], *answer: float) -> None:
+    """The answer, known by other means."""
+    if _known is not None and all(map(waits, tensors)) and all(map(_plain, tensors)):
+        _known[_key(question, tensors)] = list(answer)
+        _held.extend(tensors)
+
+
+def of(question: Question, *tensors: Tensor) -> list[float] | None:
+    """The answer; None where it has not been asked."""
+    if not _known or not all(map(_plain, tensors)):
+        return None
+    return _known.get(_key(question, tensors))
+
+
+def soon(scalars: Sequence[Tensor]) -> None:
+    """Read the ``value`` of these with the next ``numbers``, within ``asking``."""
+    if _known is not None:
+        _soon.extend(scalars)
+
+
+def numbers(scalars: Sequence[Tensor]) -> list[float]:
+    """The numbers of tensors of one, with one wait for each device."""
+    late = list(_soon)
+    _soon.clear()
+    found = [float(each[0]) for each in _read([each.detach().reshape(1) for each in (*scalars, *late)])]
+    for scalar, number in zip(late, found[len(scalars) :], strict=True):
+        tell(VALUE, [scalar], number)
+    return found[: len(scalars)]
+
+
+def norm(tensor: Tensor) -> float:
+    """The Euclidean norm over all entries, in the precision of the tensor."""
+    found = of(NORM, tensor)
+    return float(torch.linalg.vector_norm(tensor)) if found is None else found[0]
+
+
+def value(tensor: Tensor) -> float:
+    """The number of a tensor of one."""
+    found = of(VALUE, tensor)
+    return float(tensor) if found is None else found[0]
+
+
+def widest(tensor: Tensor) -> torch.dtype:
+    """The most precise floats of its device."""
+    return torch.float32 if tensor.device.type == "mps" else torch.float64
+
+
+def _read(measured: Sequence[Tensor]) -> list[list[float]]:
+    found: list[list[float]] = [[]] * len(measured)
+    devices: dict[torch.device, list[int]] = {}
+    for i, each in enumerate(measured):
+        devices.setdefault(each.device, []).append(i)
+    for places in devices.values():
+        flat = torch.cat([measured[i].to(widest(measured[i])) for i in places]).tolist()
+        start = 0
+        for i in places:
+            found[i] = flat[start : start + measured[i].numel()]
+            start += measured[i].numel()
+    return found
+
+
+def _plain(tensor: Tensor) -> bool:
+    strided = tensor.layout == torch.strided and not tensor.is_inference()
+    return strided and type(tensor) in (Tensor, torch.nn.Parameter)
+
+
+def _alike(tensors: Sequence[Tensor]) -> bool:
+    first = tensors[0]
+    return all(each.shape == first.shape and each.device == first.device for each in tensors[1:])
+
+
+def _key(question: Question, tensors: Sequence[Tensor]) -> Hashable:
+    places = [(t.data_ptr(), t._version, t.shape, t.stride(), t.dtype) for t in tensors]
+    return question, frozenset(places) if question.either_way else tuple(places)

@@ -1,0 +1,143 @@
+"""What a parameter was fed, beside the tasks' gradients of it: what these leave is rounding, or is none of theirs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from dominance.record import answers
+from dominance.record.compare import nonzero
+from dominance.record.split.products import TILE
+from dominance.record.split.tiles import cut, is_flat
+
+
+class Closing:
+    """One parameter's gradient, which is about to be closed: split so that the parts add up to it.
+
+    What the tasks leave is rounding most of the time. It is not dropped, but goes to the largest task that has a
+    gradient there: an optimizer that divides by the size of a gradient makes whole steps of one that holds nothing
+    else.
+
+    Args:
+        parameter: the parameter.
+        total: what it was fed.
+        tasks: the gradient of each task that reaches it.
+    """
+
+    def __init__(self, parameter: Tensor, total: Tensor, tasks: Mapping[str, Tensor]) -> None:
+        self.parameter, self.total, self.tasks = parameter, total, tasks
+        self._left = _left(total, tasks.values()) if answers.waits(total) else None
+
+    def asked(self) -> Iterator[answers.Asked]:
+        """What ``close`` is going to ask, and who wants to know then which tasks reach the parameter."""
+        if self._left is None:
+            return
+        for tensor in (self.total, self._left, *self.tasks.values()):
+            yield answers.NORM, tensor
+            yield answers.NONZERO, tensor
+        for gradient in self.tasks.values():
+            yield answers.BEYOND, self._left, gradient
+
+    def close(self) -> tuple[dict[str, Tensor], Tensor | None]:
+        """The tasks' gradients, and the part of the total that belongs to none of them; None where there is none."""
+        left, (whole, off, *each) = self._measured()
+        sizes = dict(zip(self.tasks, each, strict=True))
+        held = dict(self.tasks)
+        if not held or not off <= _rounding(self.parameter) * (whole + sum(each)):
+            return held, left
+        order = sorted(sizes, key=sizes.__getitem__, reverse=True)
+        if _add_where_none_is_zero(left, held[order[0]]):
+            held[order[0]] = left
+            return held, None
+        for name in order:
+            if not nonzero(left):
+                break
+            here = held[name] != 0
+            beyond = None if here.all() else left.masked_fill(here, 0)
+            if beyond is None or not nonzero(beyond):
+                held[name] = left.add_(held[name])
+                return held, None
+            held[name] = torch.where(here, held[name] + left, held[name])
+            left = beyond
+        return held, left if nonzero(left) else None
+
+    def _measured(self) -> tuple[Tensor, list[float]]:
+        """What the tasks leave; and the norms of the total, of what is left, and of each task's gradient."""
+        total, tasks = self.total, list(self.tasks.values())
+        if self._left is None and tasks and total.numel() > TILE and _alike((total, *tasks)):
+            return _left_in_tiles(total, tasks)
+        left = _left(total, tasks) if self._left is None else self._left
+        return left, [answers.norm(tensor) for tensor in (total, left, *tasks)]
+
+
+def closed(parameter: Tensor, total: Tensor, tasks: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor | None]:
+    """The tasks' gradients of a parameter, and the part of its gradient that is none of theirs: see ``Closing``."""
+    return Closing(parameter, total, tasks).close()
+
+
+def rest(parameter: Tensor, total: Tensor, tasks: Iterable[Tensor]) -> Tensor | None:
+    """The part of the gradient that belongs to none of these; None where it is rounding."""
+    tasks = list(tasks)
+    left = _left(total, tasks)
+    size = answers.norm(total) + sum(map(answers.norm, tasks))
+    return None if tasks and answers.norm(left) <= _rounding(parameter) * size else left
+
+
+def _left(total: Tensor, tasks: Iterable[Tensor]) -> Tensor:
+    left = total.clone()
+    for gradient in tasks:
+        left -= gradient
+    return left
+
+
+def _rounding(parameter: Tensor) -> float:
+    return 4 * torch.finfo(parameter.dtype).eps
+
+
+def _alike(tensors: Sequence[Tensor]) -> bool:
+    """Whether they can be laid flat side by side, in one number format."""
+    return all(is_flat(each) and each.dtype == tensors[0].dtype for each in tensors)
+
+
+def _left_in_tiles(total: Tensor, tasks: Sequence[Tensor]) -> tuple[Tensor, list[float]]:
+    """What the tasks leave of a large gradient; and the norms of it whole, of what is left, and of each task's."""
+    left = torch.empty_like(total)
+    squares = [0.0] * (len(tasks) + 2)
+    for piece, off, first, *others in zip(*map(cut, (total, left, *tasks)), strict=True):
+        torch.sub(piece, first, out=off)
+        for gradient in others:
+            off -= gradient
+        for i, tensor in enumerate((piece, off, first, *others)):
+            norm = float(torch.linalg.vector_norm(tensor))
+            squares[i] += norm * norm
+    return left, [math.sqrt(square) for square in squares]
+
+
+def _add_where_none_is_zero(left: Tensor, gradient: Tensor) -> bool:
+    """Add a large gradient to what is left, unless something is left where the gradient is zero: then, and where it is
+    quicker to ask otherwise, ``left`` is as it was.
+
+    The comparison goes into floats: into booleans it takes several times as long.
+    """
+    if (told := answers.of(answers.BEYOND, left, gradient)) is not None:
+        if told[0]:
+            return False
+        reaches = answers.of(answers.NONZERO, gradient)
+        left += gradient
+        if reaches is not None:
+            answers.tell(answers.NONZERO, [left], *reaches)
+        return True
+    if left.numel() <= TILE or not _alike((left, gradient)):
+        return False
+    pairs = list(zip(cut(left), cut(gradient), strict=True))
+    for off, held in pairs:
+        beyond = torch.eq(held, 0, out=torch.empty_like(off)).mul_(off)
+        low, high = torch.aminmax(beyond)
+        if low != 0 or high != 0:
+            return False
+    for off, held in pairs:
+        off += held
+    return True
