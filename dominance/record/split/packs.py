@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
@@ -222,25 +222,41 @@ class Pack:
 
 @dataclass
 class Packed:
-    """What the steps of a pack's parameters come to; valid until the pack splits the next. To be ``read``."""
+    """What the steps of a pack's parameters come to; valid until the pack splits the next."""
 
     pack: Pack
     rows: Tensor
     thetas: Tensor
     _lacking: Sequence[tuple[int, int]]
     """Parts that a member lacks."""
-    numbers: Floats = field(default_factory=lambda: np.empty((0, 0), np.float32))
-    """Rows: the gradient that was fed, the step, what each part was fed (the last but one is zero, the last decay), the
-    unexplained gradient, what each part makes of the step."""
-    theta: Floats = field(default_factory=lambda: np.empty(0, np.float32))
+    _read: tuple[Floats, Floats] | None = None
+
+    @property
+    def numbers(self) -> Floats:
+        """Rows: the gradient that was fed, the step, what each part was fed (the last but one is zero, the last decay),
+        the unexplained gradient, what each part makes of the step."""
+        return self._both()[0]
+
+    @property
+    def theta(self) -> Floats:
+        """Of all parameters, before the step."""
+        return self._both()[1]
+
+    def _both(self) -> tuple[Floats, Floats]:
+        if self._read is None:
+            # Host memory is written to again in the next step; a copy from a device is new.
+            self.read(self.rows.cpu().numpy(), self.thetas.cpu().numpy())
+        assert self._read is not None
+        return self._read
 
     def read(self, numbers: Floats, theta: Floats) -> None:
-        """Take in what ``rows`` and ``thetas`` hold."""
-        self.numbers, self.theta = numbers, theta
-        if not np.isfinite(self.shares).all():
+        """What ``rows`` and ``thetas`` hold, where somebody has read them already."""
+        self._read = numbers, theta
+        shares = self.shares
+        if not np.isfinite(shares).all():
             for row, i in self._lacking:
                 # Zeros, which a step may make infinitely much of.
-                self.shares[row, self.pack.starts[i] : self.pack.starts[i + 1]] = 0
+                shares[row, self.pack.starts[i] : self.pack.starts[i + 1]] = 0
 
     @property
     def gradients(self) -> Floats:

@@ -360,15 +360,15 @@ class StepRow:
 
     def add_packed(self, packed: Packed, rates: Mapping[Tensor, Any]) -> None:
         """``add``, of several parameters whose steps were split together."""
+        if not answers.waits(packed.rows):
+            self._enter_packed(packed, rates)
+            return
 
         def enter(read: Arrays) -> None:
             packed.read(*read)
             self._enter_packed(packed, rates)
 
-        if answers.waits(packed.rows):
-            self._later.add([packed.rows, packed.thetas], enter)
-        else:
-            enter([packed.rows.numpy(), packed.thetas.numpy()])  # host memory is written to again in the next step
+        self._later.add([packed.rows, packed.thetas], enter)
 
     def _enter_packed(self, packed: Packed, rates: Mapping[Tensor, Any]) -> None:
         place, values = self._shape.pack(packed.pack), self.values
