@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from dominance.train_command import command
-from dominance.words import held
+from dominance.words import held, scheduled
 from dominance_cli import stderr
 from dominance_cli.rundir import expanded, models, opened, place
 from dominance_cli.state import idle, state
@@ -173,7 +173,7 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append((f"final {task}", ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())))
     lines.append(("steps", _steps(facts)))
     if "schedule" in attrs:
-        lines.append(("schedule", _schedule(attrs["schedule"])))
+        lines.append(("schedule", scheduled(attrs["schedule"])))
     if "overhead" in attrs:
         lines.append(("overhead", held(attrs["overhead"])))
     lines.append(("layers", f"{facts['layers']}, {facts['shared_layers']} of them shared"))
@@ -258,12 +258,3 @@ def _ranks(attrs: dict[str, Any]) -> str:
         if several
         else ""
     )
-
-
-def _schedule(schedule: dict[str, Any]) -> str:
-    every, burst = schedule["every"], schedule["burst"]
-    if every == 1:
-        return "every step"
-    often = f"one step in {every}" + (f", {burst} in a row" if burst > 1 else "")
-    longest = schedule.get("longest_burst")
-    return often if longest is None else f"{often}, later up to {longest}; more at first"

@@ -115,8 +115,8 @@ class RecordOptions:
 
     tasks: tuple[str, ...] | None = None
     """Names of the tasks that must be found; None: take what the loss is made of."""
-    every: int = 10
-    """One training step in this many is recorded; 1 records all and is exact."""
+    every: int | None = None
+    """One training step in this many is recorded; 1 records all and is exact; None: one in ten at first, then fewer."""
     burst: int | None = None
     """Consecutive steps recorded in a row; None: 1 for optimizers without momentum, 20 with."""
     overhead: float | None = None
@@ -148,7 +148,7 @@ class RecordOptions:
     def __post_init__(self) -> None:
         if self.groups is not None:
             parse_groups(self.groups)
-        if self.every < 1:
+        if self.every is not None and self.every < 1:
             raise BadOption(f"every={self.every} records nothing", fix="give 1 (all steps) or more")
         if self.burst is not None and self.burst < 1:
             raise BadOption(f"burst={self.burst} records nothing", fix="give 1 or more")

@@ -32,3 +32,18 @@ def held(overhead: Mapping[str, Any]) -> str:
     """
     asked = "" if overhead.get("asked") is None else f" ({100 * overhead['asked']:.3g} % asked)"
     return f"{100 * overhead['share']:.1f} % of the training{asked}, {overhead['seconds']:.1f} s"
+
+
+def scheduled(schedule: Mapping[str, Any]) -> str:
+    """How often a run was to be recorded.
+
+    >>> scheduled({"every": 10, "burst": 1, "thins": True}), scheduled({"every": 4, "burst": 2})
+    ('one step in 10, fewer as it goes on', 'one step in 4, 2 in a row')
+    """
+    every, burst = schedule["every"], schedule["burst"]
+    if every == 1:
+        return "every step"
+    often = f"one step in {every}" + (f", {burst} in a row" if burst > 1 else "")
+    if (longest := schedule.get("longest_burst")) is not None:
+        return f"{often}, later up to {longest}; more at first"
+    return f"{often}, fewer as it goes on" if schedule.get("thins") else often

@@ -42,7 +42,8 @@ class Recorder:
         model: its parameters are recorded, under their ``named_parameters()`` paths, without prefixes of wrappers.
         optimizer: one optimizer or several; steps of others are not recorded.
         tasks: names of the tasks; terms of other names are then residual.
-        every: one step in this many is recorded, and more of the first ones; 1 records all and is exact.
+        every: one step in this many is recorded, and more of the first ones; 1 records all and is exact; None: one in
+            ten of a short training, one in 40 at step 10,000, one in 400 at step 1,000,000.
         burst: consecutive steps recorded in a row, at even distances from the first step on; by default 20 and later up
             to 100 for optimizers with momentum, 1 for others, more often at first, and prepared by some steps before.
         overhead: of the training's own time, what recording may take, like "5%" or 0.05: steps are then recorded as
@@ -91,7 +92,7 @@ class Recorder:
         optimizer: Optimizer | Sequence[Optimizer],
         *,
         tasks: Sequence[str] | None = None,
-        every: int = 1,
+        every: int | None = 1,
         burst: int | None = None,
         overhead: str | float | None = None,
         params: str = "*",

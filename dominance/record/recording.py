@@ -29,7 +29,7 @@ from dominance.record.tasks.finder import TaskFinder
 from dominance.record.tasks.naming import caller_frames
 from dominance.record.write.books import Books
 from dominance.record.write.overhead import Overhead
-from dominance.record.write.schedule import DEFAULT_BURST, Schedule, warm_up_for
+from dominance.record.write.schedule import DEFAULT_BURST, EVERY, Schedule, warm_up_for
 from dominance.record.write.sink import Sink
 
 NOT_HELD = "what recording takes is not held to a share: several processes have to record the same steps"
@@ -123,7 +123,9 @@ class Recording:
         # Several processes record the same steps, and each has a clock of its own.
         affords = self.overhead.affords if options.overhead is not None and self.ranks == 1 else None
         dense = options.burst is None
-        return Schedule(options.every, options.burst or 1, start=start, dense_at_first=dense, affords=affords)
+        # What is to be held thins by itself.
+        every = EVERY if options.every is None and affords is not None else options.every
+        return Schedule(every, options.burst or 1, start=start, dense_at_first=dense, affords=affords)
 
     def _seconds(self) -> float:
         """Spent on the recording so far."""
@@ -258,7 +260,7 @@ class Recording:
     def spend(self, share: float) -> None:
         """This share of the budget is used: from half of what was left on, steps are recorded more rarely."""
         if self.schedule.spend(share, self.step.number):
-            interval = self.schedule.every * self.schedule.stretch
+            interval = self.schedule.interval
             self.say(
                 f"half of the budget that was left is used at step {self.step.number}: "
                 f"from now on one step in {interval} is recorded (--budget for more)"

@@ -17,7 +17,7 @@ from dominance.plots.gradient_norms import gradient_shares
 from dominance.plots.labels import fit
 from dominance.plots.losses import weights_words
 from dominance.schema import MODEL_NUMBER, MODEL_OF
-from dominance.words import held
+from dominance.words import held, scheduled
 
 HEADER = (
     "layer",
@@ -56,11 +56,7 @@ def facts(run: xr.DataTree) -> list[tuple[str, str]]:
         lines.append(("residual", ", ".join(str(term) for term in attrs["residual_terms"])))
     lines.append(("steps", _steps(run)))
     if "schedule" in attrs:
-        every, burst = attrs["schedule"]["every"], attrs["schedule"]["burst"]
-        often = "every step" if every == 1 else f"one step in {every}" + (f", {burst} in a row" if burst > 1 else "")
-        if (longest := attrs["schedule"].get("longest_burst")) is not None:
-            often += f", later up to {longest}; more at first"
-        lines.append(("schedule", often))
+        lines.append(("schedule", scheduled(attrs["schedule"])))
     if "overhead" in attrs:
         lines.append(("overhead", held(attrs["overhead"])))
     shared = layer["shared"].values.astype(bool)

@@ -89,7 +89,7 @@ TOLD: dict[str, Type] = {
     REMARKS: listed(text),
     "residual_terms": listed(text),
     "sampling": keyed(maybe(number)),
-    "schedule": fields({"every": whole(1), "burst": whole(1)}, {"longest_burst": whole(1)}),
+    "schedule": fields({"every": whole(1), "burst": whole(1)}, {"longest_burst": whole(1), "thins": truth}),
     "script": maybe(text),
     "script_path": maybe(text),
     "seed": maybe(whole(-LARGEST, 2**64 - 1)),  # torch's seeds have no sign

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 DEFAULT_BURST = 20
 _SHARE_OF_BURST, _LONGEST_BURST = 20, 5
@@ -11,6 +12,10 @@ _SHARE_OF_BURST, _LONGEST_BURST = 20, 5
 # How many times more rarely bursts come when half of the budget that was left is used.
 _STRETCH = 4
 _LONGEST_STRETCH = 2**40
+EVERY = 10
+"""One step in so many is recorded, where nobody says how many, as long as a training is short."""
+_THINNING = 0.4
+"""Of the square root of a step's number: one step in so many is recorded there, where that is more."""
 
 _LEFT = 0.08
 """Of the square of the momentum before a burst, what is left when it has been prepared: a step in which the momentum of
@@ -35,6 +40,10 @@ def warm_up_for(carry: float) -> int:
 class Schedule:
     """Which training steps are recorded: bursts of ``burst`` steps, one step in ``every`` on average.
 
+    Where nobody says how often (``every`` None), it is one step in ten of the first 625, one in 40 at step 10,000, one
+    in 400 at step 1,000,000: as many as 5 times the square root of their number. What a recording costs becomes small
+    against a training that is long, and there are more bursts of a longer one all the same.
+
     ``every=1`` records all. Each time half of the budget that was left is used up, bursts come a quarter as often: what
     is left then lasts twice as long as what was used, so the budget holds for runs far longer than its first half. Were
     they to come half as often, every half would last equally long, and a budget for 2000 steps only eleven times that.
@@ -48,7 +57,8 @@ class Schedule:
         start: the step that a recording begins with.
         dense_at_first: bursts come more often in the first steps of a training, so that one of any length has them in
             all its parts: a pause is half as long as all that came before it, until it is as long as ``every`` asks.
-            Bursts of several steps then become longer, up to five times, and are prepared.
+            Bursts of several steps are prepared then, and, where it is said how often they come, become longer, up to
+            five times.
         affords: asked before each burst but the first, which is put off until it can be, and in it after each step,
             with one step more, which ends it.
 
@@ -58,12 +68,23 @@ class Schedule:
     >>> schedule = Schedule(every=10, burst=20, dense_at_first=True)
     >>> [step for step in range(400) if schedule.records(step) and not schedule.records(step - 1)]
     [0, 40, 90, 165, 277]
+    >>> schedule = Schedule(every=None, burst=1)
+    >>> sum(map(schedule.records, range(10_000))), sum(map(schedule.records, range(10_000, 1_000_000)))
+    (439, 4501)
     """
 
     def __init__(
-        self, every: int, burst: int, *, start: int = 0, dense_at_first: bool = False, affords: Affords | None = None
+        self,
+        every: int | None,
+        burst: int,
+        *,
+        start: int = 0,
+        dense_at_first: bool = False,
+        affords: Affords | None = None,
     ) -> None:
-        self.every = every
+        self.every = EVERY if every is None else every
+        """As asked; where nothing was asked, of the first steps."""
+        self._thins = every is None
         self.stretch = 1
         """How many times more rarely than asked steps are recorded now."""
         self._burst = burst
@@ -102,11 +123,17 @@ class Schedule:
         self._warm_up = self._needed = steps if self._dense_at_first else 0
 
     @property
-    def facts(self) -> dict[str, int]:
+    def facts(self) -> dict[str, Any]:
         """What it was asked to be, for the attributes of a run."""
-        grows = self._dense_at_first and self._burst > 1
+        grows = self._dense_at_first and self._burst > 1 and not self._thins
         longest = {"longest_burst": _LONGEST_BURST * self._burst} if grows and self.every > 1 else {}
-        return {"every": self.every, "burst": self._burst} | longest
+        return {"every": self.every, "burst": self._burst} | longest | ({"thins": True} if self._thins else {})
+
+    @property
+    def interval(self) -> int:
+        """One step in so many is recorded now."""
+        thinned = round(_THINNING * math.sqrt(self._start)) if self._thins else 0
+        return max(self.every, thinned) * self.stretch
 
     def records(self, step: int) -> bool:
         """Whether this step is recorded, or prepares a burst; asked of steps in their order, give or take one."""
@@ -173,10 +200,10 @@ class Schedule:
 
     def _recorded(self, start: int) -> int:
         """Steps of a burst that begins there and is not ended, without those that prepare it."""
-        if self._dense_at_first and self._burst > 1:
+        if self._dense_at_first and self._burst > 1 and not self._thins:
             shortest, longest = max(self._burst, self._warm_up), max(_LONGEST_BURST * self._burst, self._warm_up)
             return min(max(shortest, start // _SHARE_OF_BURST), longest)
-        return self._burst
+        return max(self._burst, self._warm_up) if self._burst > 1 else self._burst
 
     @property
     def _length(self) -> int:
@@ -188,8 +215,8 @@ class Schedule:
         """Steps from its start to the start of the next."""
         burst = self._length
         # What a step costs is only told by some between the bursts.
-        every = self.every if self._affords is None else max(self.every, 2)
-        pause = (every * self.stretch - 1) * burst
+        every = self.interval if self._affords is None else max(self.interval, 2)
+        pause = (every - 1) * burst
         if self._dense_at_first:
             pause = min(pause, max(burst, (self._start + burst) // 2))
         return burst + pause

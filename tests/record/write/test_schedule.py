@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -88,6 +89,34 @@ def test_steps_of_all_parts_of_a_training_of_any_length(length: int, burst: int)
     bursts = np.split(found, np.flatnonzero(np.diff(found) > 1) + 1)
     lost = sum(min(10, len(each)) for each in bursts[1:])
     assert burst == 1 or length < 10_000 or lost <= 0.15 * len(found)
+
+
+@pytest.mark.parametrize("burst", [1, 20])
+def test_without_being_asked_how_often_a_long_training_is_recorded_more_rarely(burst: int) -> None:
+    schedule = Schedule(None, burst, dense_at_first=True)
+    schedule.warm_up = 12 if burst > 1 else 0
+    found = np.array(recorded(schedule, 1_000_000))
+    for length in (10_000, 100_000, 1_000_000):
+        assert np.searchsorted(found, length) == pytest.approx(5 * length**0.5, rel=0.15)
+    starts = found[np.flatnonzero(np.diff(found, prepend=-2) > 1)]
+    bursts = [int(np.searchsorted(starts, length)) for length in (1_000, 10_000, 100_000)]
+    assert bursts[0] >= 7
+    assert all(more > 2 * fewer for fewer, more in itertools.pairwise(bursts)), "longer runs have more of them"
+    assert np.diff(starts)[10:].max() < 0.03 * 1_000_000
+
+
+def test_short_trainings_are_recorded_as_if_one_in_ten_was_asked_for() -> None:
+    assert recorded(Schedule(None, 20, dense_at_first=True), 400) == recorded(
+        Schedule(10, 20, dense_at_first=True), 400
+    )
+
+
+@pytest.mark.parametrize("dense", [True, False])
+def test_a_budget_stretches_what_thins_by_itself(dense: bool) -> None:
+    schedule, plain = (Schedule(None, 5, dense_at_first=dense) for _ in range(2))
+    assert schedule.spend(0.6, 20_000)
+    after = [sum(step >= 20_000 for step in recorded(each, 200_000)) for each in (schedule, plain)]
+    assert after[0] == pytest.approx(after[1] / 4, rel=0.2)
 
 
 def test_a_recording_that_goes_on_late_is_not_dense_again() -> None:
