@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from importlib.util import find_spec
 from typing import Any
@@ -34,11 +35,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
+def pytest_collection_finish() -> None:
+    # What a collection of thousands of tests leaves is there to the end: nobody need look through it again, neither the
+    # garbage collector nor those of our tests that have it run, or that ask it for all objects.
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
-def _run_for_doctests(doctest_namespace: dict[str, Any]) -> None:
+def _run_for_doctests(request: pytest.FixtureRequest) -> None:
     """``run``: two tasks, one coordinate, two steps: updates (1, 0), then (2, 1), gradients (-1, 0), then (-2, 1).
 
     ``joint``, ``single``, ``alone``: runs with scores; see ``small_study``.
     """
-    doctest_namespace["run"] = make_run([[[1], [0]], [[2], [1]]], [[[-1], [0]], [[-2], [1]]])
-    doctest_namespace.update(small_study())
+    if isinstance(request.node, pytest.DoctestItem):
+        namespace: dict[str, Any] = request.getfixturevalue("doctest_namespace")
+        namespace["run"] = make_run([[[1], [0]], [[2], [1]]], [[[-1], [0]], [[-2], [1]]])
+        namespace.update(small_study())
