@@ -25,7 +25,7 @@ def waits(tensor: Tensor) -> bool:
 
 
 @dataclass(frozen=True)
-class Question:
+class Query:
     """Something about tensors: ``measure`` makes a few numbers of them, on their device and without waiting."""
 
     name: str
@@ -47,19 +47,19 @@ def _beyond(left: Tensor, gradient: Tensor) -> Tensor:
     return ((left != 0) & (gradient == 0)).any()
 
 
-SAME = Question("same", _same, either_way=True)
+SAME = Query("same", _same, either_way=True)
 """Of two of one shape and dtype: whether they hold the same numbers, NaN being the same as NaN."""
-NONZERO = Question("nonzero", lambda tensor: (tensor != 0).any())
+NONZERO = Query("nonzero", lambda tensor: (tensor != 0).any())
 """Whether any entry is other than zero, NaN included."""
-NORM = Question("norm", torch.linalg.vector_norm)
-PRODUCTS = Question("products", _products)
+NORM = Query("norm", torch.linalg.vector_norm)
+PRODUCTS = Query("products", _products)
 """Of two of one shape: the square of the first, their inner product, the square of the other."""
-BEYOND = Question("beyond", _beyond)
+BEYOND = Query("beyond", _beyond)
 """Of two of one shape: whether the first is other than zero anywhere where the second is zero."""
-VALUE = Question("value", lambda tensor: tensor)
+VALUE = Query("value", lambda tensor: tensor)
 """The number of a tensor of one."""
 
-Asked = tuple[Question, *tuple[Tensor, ...]]
+Asked = tuple[Query, *tuple[Tensor, ...]]
 """A question, and the tensors that it is asked of."""
 
 _known: dict[Hashable, list[float]] | None = None
@@ -106,14 +106,14 @@ def ask(questions: Iterable[Asked]) -> None:
     _held.extend(tensor for _, *tensors in new.values() for tensor in tensors)
 
 
-def tell(question: Question, tensors: Sequence[Tensor], *answer: float) -> None:
+def tell(question: Query, tensors: Sequence[Tensor], *answer: float) -> None:
     """The answer, known by other means."""
     if _known is not None and all(map(waits, tensors)) and all(map(_plain, tensors)):
         _known[_key(question, tensors)] = list(answer)
         _held.extend(tensors)
 
 
-def of(question: Question, *tensors: Tensor) -> list[float] | None:
+def of(question: Query, *tensors: Tensor) -> list[float] | None:
     """The answer; None where it has not been asked."""
     if not _known or not all(map(_plain, tensors)):
         return None
@@ -177,6 +177,6 @@ def _alike(tensors: Sequence[Tensor]) -> bool:
     return all(each.shape == first.shape and each.device == first.device for each in tensors[1:])
 
 
-def _key(question: Question, tensors: Sequence[Tensor]) -> Hashable:
+def _key(question: Query, tensors: Sequence[Tensor]) -> Hashable:
     places = [(t.data_ptr(), t._version, t.shape, t.stride(), t.dtype) for t in tensors]
     return question, frozenset(places) if question.either_way else tuple(places)
