@@ -43,8 +43,11 @@ def _products(one: Tensor, other: Tensor) -> Tensor:
     return (wide @ wide.T)[[0, 0, 1], [0, 1, 1]]
 
 
-def _beyond(left: Tensor, gradient: Tensor) -> Tensor:
-    return ((left != 0) & (gradient == 0)).any()
+def _beyond(left: Tensor, *gradients: Tensor) -> Tensor:
+    beyond = left != 0
+    for gradient in gradients:
+        beyond &= gradient == 0
+    return beyond.any()
 
 
 SAME = Query("same", _same, either_way=True)
@@ -55,7 +58,7 @@ NORM = Query("norm", torch.linalg.vector_norm)
 PRODUCTS = Query("products", _products)
 """Of two of one shape: the square of the first, their inner product, the square of the other."""
 BEYOND = Query("beyond", _beyond)
-"""Of two of one shape: whether the first is other than zero anywhere where the second is zero."""
+"""Of several of one shape: whether the first is other than zero anywhere where all others are zero."""
 VALUE = Query("value", lambda tensor: tensor)
 """The number of a tensor of one."""
 

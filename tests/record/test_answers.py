@@ -121,9 +121,11 @@ def test_what_is_read_soon_is_read_with_the_next() -> None:
 
 
 class Net(nn.Module):
-    def __init__(self, width: int, depth: int) -> None:
+    def __init__(self, width: int, depth: int, *, attention: bool) -> None:
         super().__init__()
         layers = [module for _ in range(depth) for module in (nn.Linear(width, width), nn.Tanh())]
+        if attention:  # the gradients of its keys' biases are rounding alone
+            layers = [nn.TransformerEncoderLayer(width, 2, 8, dropout=0.0) for _ in range(depth)]
         self.trunk = nn.Sequential(*layers)
         self.heads = nn.ModuleList(nn.Linear(width, 1) for _ in range(2))
 
@@ -175,11 +177,13 @@ def train(
     optimizer: str = "adam",
     between: Callable[[nn.Module], None] = _as_is,
     penalty: float = 0.0,
+    attention: bool = False,
+    dtype: torch.dtype = torch.float32,
     after: Callable[[int], None] = lambda step: None,
 ) -> dict[str, Tensor]:
     """The weights that come of it; the run lies at the path, and without one it is not recorded."""
     torch.manual_seed(0)
-    model, x = Net(width, depth), torch.randn(16, width)
+    model, x = Net(width, depth, attention=attention).to(dtype), torch.randn(16, width, dtype=dtype)
     steps_by = OPTIMIZERS[optimizer](model.parameters())
     with nullcontext() if path is None else dominance.Recorder(path, model, steps_by, every=1):
         for step in range(steps):
@@ -206,6 +210,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "centred": {"between": _centred},
     "penalty": {"penalty": 0.01},
     "large": {"width": 400, "depth": 1},
+    "half": {"dtype": torch.bfloat16},
+    "attention": {"attention": True},
 }
 
 
@@ -243,7 +249,9 @@ def waits_of(path: Path | None, monkeypatch: pytest.MonkeyPatch, **kind: Any) ->
     return counts[-1] - counts[-2]
 
 
-@pytest.mark.parametrize(("kind", "most"), [("adam", 6), ("momentum", 6), ("clipped", 6), ("large", 7)])
+@pytest.mark.parametrize(
+    ("kind", "most"), [("adam", 6), ("momentum", 6), ("clipped", 6), ("large", 7), ("half", 7), ("attention", 6)]
+)
 def test_waits_do_not_grow_with_the_parameters(
     kind: str, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,8 @@ class Closing:
             yield answers.NONZERO, tensor
         for gradient in self.tasks.values():
             yield answers.BEYOND, self._left, gradient
+        if len(self.tasks) > 1:
+            yield answers.BEYOND, self._left, *self.tasks.values()
 
     def close(self) -> tuple[dict[str, Tensor], Tensor | None]:
         """The tasks' gradients, and the part of the total that belongs to none of them; None where there is none."""
@@ -52,6 +54,9 @@ class Closing:
         if _add_where_none_is_zero(left, held[order[0]]):
             held[order[0]] = left
             return held, None
+        if (told := answers.of(answers.BEYOND, left, *self.tasks.values())) is not None:
+            left = _spread(left, held, order)
+            return held, left if told[0] else None
         for name in order:
             if not nonzero(left):
                 break
@@ -114,6 +119,21 @@ def _left_in_tiles(total: Tensor, tasks: Sequence[Tensor]) -> tuple[Tensor, list
             norm = float(torch.linalg.vector_norm(tensor))
             squares[i] += norm * norm
     return left, [math.sqrt(square) for square in squares]
+
+
+def _spread(left: Tensor, held: dict[str, Tensor], order: Sequence[str]) -> Tensor:
+    """Add to each gradient in turn, where it is not zero, what is left there; no device is waited for.
+
+    Returns:
+        What is left where all are zero.
+    """
+    for name in order:
+        here = held[name] != 0
+        reaches = answers.of(answers.NONZERO, held[name])
+        held[name], left = torch.where(here, held[name] + left, held[name]), left.masked_fill(here, 0)
+        if reaches is not None:
+            answers.tell(answers.NONZERO, [held[name]], *reaches)
+    return left
 
 
 def _add_where_none_is_zero(left: Tensor, gradient: Tensor) -> bool:

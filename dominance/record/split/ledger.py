@@ -231,10 +231,10 @@ class Ledger:
         """
         overflow = False
         for p, account in self.accounts.items():
-            left, now = account.left, None if p.grad is None else self.as_kept(p, p.grad)
+            left = account.left
             if left is None or p in self.given:
                 continue
-            if now is None or not nonzero(now):
+            if p.grad is None or not nonzero(self._raw(p, p.grad)):
                 if nonzero(left):
                     numbers = left.values() if left.is_sparse else left
                     overflow |= not account.stepped and not bool(torch.isfinite(numbers).all())
@@ -242,9 +242,10 @@ class Ledger:
                 else:
                     # It was zero from the start: whether it was zeroed makes no difference to any gradient.
                     account.drop()
-            elif not account.held or same(now, left):
+            elif not account.held or self._lies(p, left):
                 account.known = True
             else:
+                now = self.as_kept(p, p.grad)
                 factor = factors({p: now}, {p: left})[p] if p.numel() > 1 else None
                 account.known = factor is not None
                 if factor is not None:
@@ -264,7 +265,7 @@ class Ledger:
     def drop_held(self) -> None:
         """Another evaluation of a closure begins: the gradients of the one before are no part of it."""
         for p, account in self.accounts.items():
-            if account.left is not None and (p.grad is None or not nonzero(self.as_kept(p, p.grad))):
+            if account.left is not None and (p.grad is None or not nonzero(self._raw(p, p.grad))):
                 account.drop()
 
     def stepped(self, parameters: Iterable[Tensor]) -> None:
@@ -274,7 +275,7 @@ class Ledger:
             if account is None:
                 continue
             left = account.left
-            if p in self.given or left is None or p.grad is None or not same(left, self.as_kept(p, p.grad)):
+            if p in self.given or left is None or not self._lies(p, left):
                 # What lies in .grad from here on is something else, or nothing.
                 del self.accounts[p]
             else:
@@ -326,6 +327,18 @@ class Ledger:
         """A gradient of this parameter as accounts hold it."""
         return as_rows(gradient) if parameter in self.by_rows else dense(gradient.detach())
 
+    def _raw(self, parameter: Tensor, gradient: Tensor) -> Tensor:
+        """The numbers of the same as they are: in half precision they need no copy to be looked at."""
+        strided = gradient.layout == torch.strided and parameter not in self.by_rows
+        return gradient.detach() if strided else self.as_kept(parameter, gradient)
+
+    def _lies(self, parameter: Tensor, gradient: Tensor) -> bool:
+        """Whether this, as accounts hold it, is what lies in a parameter's ``.grad``."""
+        if parameter.grad is None:
+            return False
+        told = answers.of(answers.SAME, self._raw(parameter, parameter.grad), gradient)
+        return same(self.as_kept(parameter, parameter.grad), gradient) if told is None else bool(told[0])
+
     def _parts(self, made: Pass, parameter: Tensor) -> dict[GradientOf, Tensor]:
         parts = made.parts(parameter)
         return {part: as_rows(g) for part, g in parts.items()} if parameter in self.by_rows else parts
@@ -364,7 +377,6 @@ class Ledger:
             if p in self.given and left is not None:
                 totals[p] = left
             elif p.grad is not None:
-                now = self.as_kept(p, p.grad)
-                kept = left if left is not None and same(now, left) else now.clone()
+                kept = left if left is not None and self._lies(p, left) else self.as_kept(p, p.grad).clone()
                 totals[p] = kept if grad_scale == 1.0 else kept / grad_scale
         return totals
