@@ -123,7 +123,7 @@ def test_what_is_read_soon_is_read_with_the_next() -> None:
 class Net(nn.Module):
     def __init__(self, width: int, depth: int, *, attention: bool) -> None:
         super().__init__()
-        layers = [module for _ in range(depth) for module in (nn.Linear(width, width), nn.Tanh())]
+        layers: list[nn.Module] = [module for _ in range(depth) for module in (nn.Linear(width, width), nn.Tanh())]
         if attention:  # the gradients of its keys' biases are rounding alone
             layers = [nn.TransformerEncoderLayer(width, 2, 8, dropout=0.0) for _ in range(depth)]
         self.trunk = nn.Sequential(*layers)

@@ -1,0 +1,103 @@
+"""What the tasks' gradients leave of a large one: worked out tile by tile, or asked beforehand of a device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from dominance.record import answers
+from dominance.record.split.closing import Closing
+from dominance.record.split.products import TILE
+
+SIZE = 2 * TILE + 100
+
+Closed = Callable[[Tensor, dict[str, Tensor]], tuple[dict[str, Tensor], Tensor | None]]
+
+
+def tasks() -> dict[str, Tensor]:
+    torch.manual_seed(0)
+    return {"a": torch.randn(SIZE), "b": 3 * torch.randn(SIZE), "c": torch.randn(SIZE)}
+
+
+@pytest.fixture(params=["at hand", "waited for"])
+def closed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Closed:
+    """``Closing.close``, of numbers that are at hand, or that a device would be waited for, but for one time."""
+    if request.param == "waited for":
+        monkeypatch.setattr(answers, "AT_HAND", set())
+
+    def close(total: Tensor, given: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor | None]:
+        with answers.asking([total]):
+            closing = Closing(total, total, given)
+            answers.ask(closing.asked())
+            return closing.close()
+
+    return close
+
+
+def test_rounding_goes_to_the_largest_task(closed: Closed) -> None:
+    given = tasks()
+    total = given["c"] + given["b"] + given["a"]
+
+    held, left = closed(total, given)
+
+    assert left is None
+    assert held["a"] is given["a"]
+    want = total.clone()
+    for gradient in given.values():
+        want -= gradient
+    assert torch.equal(held["b"], want + given["b"])
+
+
+@pytest.mark.parametrize("place", [0, TILE, SIZE - 1])
+def test_rounding_stays_where_the_largest_task_has_no_gradient(place: int, closed: Closed) -> None:
+    given = tasks()
+    total = given["c"] + given["b"] + given["a"]
+    given["a"][place], given["b"][place], given["c"][place] = 1e-3, 0, 1e-3
+    total[place] = 2.001e-3
+
+    held, left = closed(total, given)
+
+    assert left is None
+    assert held["b"][place] == 0
+    assert not torch.equal(held["a"], given["a"])
+
+
+@pytest.mark.parametrize("place", [0, TILE, SIZE - 1])
+def test_more_than_rounding_is_left(place: int, closed: Closed) -> None:
+    given = tasks()
+    total = given["a"] + given["b"] + given["c"]
+    total[place] += 10
+
+    held, left = closed(total, given)
+
+    assert left is not None
+    assert left[place] == pytest.approx(10, rel=1e-5)
+    assert all(held[name] is given[name] for name in given)
+
+
+def test_large_numbers_in_double_precision_are_not_too_large_to_square(closed: Closed) -> None:
+    given = {name: 1e200 * gradient.double() for name, gradient in tasks().items()}
+    total = given["a"] + given["b"] + given["c"]
+
+    held, left = closed(total, given)
+
+    summed = held["a"] + held["b"] + held["c"]
+    torch.testing.assert_close(summed if left is None else summed + left, total)
+
+
+def test_rounding_that_is_left_where_no_task_has_a_gradient_is_nobodys(closed: Closed) -> None:
+    given = tasks()
+    total = given["c"] + given["b"] + given["a"]
+    for gradient in given.values():
+        gradient[7] = 0
+    total[7] = 1e-6
+
+    held, left = closed(total, given)
+
+    assert left is not None
+    assert left.nonzero().tolist() == [[7]]
+    assert all(gradient[7] == 0 for gradient in held.values())
+    assert torch.equal(held["b"] + held["a"] + held["c"] != 0, total - left != 0)
