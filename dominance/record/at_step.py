@@ -114,8 +114,6 @@ def _in_pieces(run: Recording, optimizer: Optimizer) -> str | None:
         return None
     if known_class(optimizer) not in _BY_ENTRY or run.options.attribution != "additive":
         return f"steps of {type(optimizer).__name__} on pieces of the parameters, as of a sharded model, are not split"
-    if run.options.keeps_averages:
-        return "no averages are kept of a sharded model (--averages, --probe noise)"
     return STEPS_WITHIN if run.hooks.in_backward else None
 
 

@@ -58,7 +58,8 @@ class Following:
         # Other models have optimizers as well, by which this one would find their parameters.
         table = ParameterTable(elsewhere=lambda tensor: any(other.holds((tensor,)) for other in others))
         begun = Recording(before.options, sink, table, before.hooks, before.say)
-        for each in [each for each in self.all if each.gone]:
+        # Each process lets go of a model in its own time: what they put together, they do in the end.
+        for each in [each for each in self.all if each.gone and not each.sink.in_parts]:
             at_hand.finish(each)
             close(each, ended="complete")
             each.let_go()

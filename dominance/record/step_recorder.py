@@ -38,6 +38,7 @@ from dominance.record.tasks.outputs import Outputs
 from dominance.record.tasks.picked import picked
 from dominance.record.tasks.roots import reached_by, roots_of
 from dominance.record.tasks.source_lines import SourceLines
+from dominance.record.write.averages import NOT_TOGETHER
 from dominance.record.write.sink import Sink
 
 
@@ -192,8 +193,10 @@ class StepRecorder:
     def _finish_last(self, recording: Recording, *, whole: bool) -> None:
         try:
             if recording.sharing is not None and not whole:
-                raise Lost("the training ended before the processes had put together what each has of it")
+                raise Lost(NOT_TOGETHER)
             at_hand.finish(recording)
+            if recording.sharing is not None:
+                recording.sink.put_together(recording.sharing)
         except Lost as error:
             if recording.step.over:
                 recording.books.missed(str(error), recording.step.number)

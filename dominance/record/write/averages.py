@@ -1,6 +1,7 @@
 """AU of every recorded coordinate, kept while the training goes on (AdaTask, Eq. 2): in the end no sample is needed.
 
-It is what a reader works out of the rows, had they kept all coordinates: over the same steps, with the same decay.
+It is what a reader works out of the rows, had they kept all coordinates: over the same steps, with the same decay. Of a
+model that several processes share, each keeps what it has of it, until all is put together in the end.
 """
 
 from __future__ import annotations
@@ -16,13 +17,18 @@ import torch
 from torch import Tensor
 
 from dominance.decay import FLOOR, LEAST, WeightSeen
+from dominance.errors import RecordingFailed
+from dominance.record.group import Group, Lost
 from dominance.record.parameters import Named
+from dominance.record.pieces import Piece, whole_size
 from dominance.record.split.packs import Packed
 from dominance.schema import AVERAGE, AVERAGE_DECAY
 from dominance.unattributed import MOST_UNATTRIBUTED
 
 if TYPE_CHECKING:
     import xarray as xr
+
+NOT_TOGETHER = "the training ended before the processes had put together what each has of it"
 
 BYTES_STORED = 7
 """Of one number in the store, at most: 24 bits of mantissa, sign and exponent, and what does not compress."""
@@ -58,11 +64,18 @@ class Averages:
         self._weight = WeightSeen(AVERAGE_DECAY)
         self._left = 1.0
         """By what the sums have faded since they were last held."""
+        self._wholes: dict[Tensor, Tensor] | None = None
+        """The sums of whole parameters, of which this process has pieces; None: they are not put together."""
+
+    @property
+    def in_pieces(self) -> bool:
+        """Whether this process has a part of them only, and is to put it together with those of the others."""
+        return any(isinstance(parameter, Piece) for parameter in self._held)
 
     @staticmethod
     def size(named: Sequence[Named], tasks: int) -> int:
         """Bytes that they take in the store, at most."""
-        return BYTES_STORED * tasks * sum(entry.tensor.numel() for entry in named) + 2**14
+        return BYTES_STORED * tasks * sum(whole_size(entry.tensor) for entry in named) + 2**14
 
     def replace(self, old: Tensor, new: Tensor) -> None:
         """``new`` is in the place of ``old``."""
@@ -124,6 +137,27 @@ class Averages:
                 wide = update.to(torch.float64)  # a float32 update below 1e-19 has no float32 square
                 row.addcmul_(wide, wide)
 
+    def put_together(self, group: Group, *, keep: bool) -> None:
+        """Have all of them, of the pieces that the processes of the group have; all of them call this.
+
+        Args:
+            keep: whether this process is the one that is to have them.
+
+        Raises:
+            Lost: another process is gone, or has kept them of other steps.
+        """
+        steps = [self._last, self._used]
+        if any(each != steps for each in group.gather(steps)):
+            raise Lost("the processes of the training do not record the same steps")
+        wholes: dict[Tensor, Tensor] = {}
+        for parameter, held in self._held.items():
+            if isinstance(parameter, Piece):
+                mine = torch.zeros(self._tasks, whole_size(parameter), dtype=torch.float64)
+                mine[:, parameter.start : parameter.start + parameter.numel()] = held.sums.cpu()
+                (whole,) = group.mean([mine], 1)
+                wholes |= {parameter: whole} if keep else {}
+        self._wholes = wholes
+
     def dataset(self, tasks: Sequence[str], shared: Sequence[str]) -> xr.Dataset | None:
         """What the run keeps of it: AU of every coordinate of the parameters that two tasks reach.
 
@@ -134,20 +168,27 @@ class Averages:
         Returns:
             ``au`` (task, every_coord), the parameters one after the other, each flat, in their order in ``attrs``.
             None where no step was used or nothing is shared.
+
+        Raises:
+            RecordingFailed: the processes have not put together what each has.
         """
         import xarray as xr
 
         chosen = [parameter for parameter, name in self._names.items() if name in set(shared)]
         if self._last is None or not chosen:
             return None
-        sums = np.concatenate([self._held[parameter].sums.cpu().numpy() for parameter in chosen], axis=1)
+        if self._wholes is None and any(isinstance(parameter, Piece) for parameter in chosen):
+            raise RecordingFailed(NOT_TOGETHER)
+        wholes = self._wholes or {}
+        found = [wholes[p] if p in wholes else self._held[p].sums.cpu() for p in chosen]
+        sums = np.concatenate([each.numpy() for each in found], axis=1)
         sums *= (1 - AVERAGE_DECAY) / self._weight.share
         return xr.Dataset(
             {"au": (("task", "every_coord"), _rounded(sums))},
             coords={"task": np.array(tasks, dtype=object)},
             attrs={
                 "parameters": [self._names[parameter] for parameter in chosen],
-                "sizes": [parameter.numel() for parameter in chosen],
+                "sizes": [whole_size(parameter) for parameter in chosen],
                 "step": self._last,
                 "recorded": self._recorded,
                 "decay": AVERAGE_DECAY,

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dominance.config import RecordOptions
 from dominance.errors import BadOption, RecordingFailed
+from dominance.record.group import Group
 from dominance.record.parameters import Named, ParameterTable
 from dominance.record.pieces import Piece, whole_shape, whole_size
 from dominance.record.ranks.unwritten import Unwritten
@@ -34,6 +35,8 @@ from dominance.store.writer import RunWriter
 from dominance.streams import write_line
 from dominance.visible import visible
 from dominance.words import weighted
+
+NO_PROBE = "no noise probe will be made: no process has the whole of a sharded model"
 
 _SAMPLING_SEED = 0
 _MOST_FOR_AVERAGES = 0.5
@@ -229,8 +232,10 @@ class Sink:
         held = [e for e in self._named if not self._silent or isinstance(e.tensor, Piece)]
         self._shape = RowShape(layout, self._named, sample, {e.tensor for e in held})
         self._optimizers = len(steppers.attributors)
-        if self._options.keeps_averages and not self._silent:
-            self._keep_averages(layout)
+        if self._options.keeps_averages and held:
+            self._keep_averages(layout, held)
+        if self._options.probe and any(isinstance(e.tensor, Piece) for e in held):
+            self._notes.append(NO_PROBE)
         self._writer = Unwritten() if self._silent else self._written(layout)
         if self._options.to is not None and not self._silent:
             self._follower = Follower(self.path, self._options.to)
@@ -259,8 +264,12 @@ class Sink:
             lock=self.lock,
         )
 
-    def _keep_averages(self, layout: Layout) -> None:
-        """Begin to keep AU of every coordinate, where there is room for it; else the run says why not."""
+    def _keep_averages(self, layout: Layout, held: Sequence[Named]) -> None:
+        """Begin to keep AU of every coordinate, where there is room for it; else the run says why not.
+
+        Args:
+            held: what this process works out the rows of.
+        """
         size = Averages.size(self._named, len(self._tasks))
         why = ""
         if layout.attribution == "solo":
@@ -270,7 +279,7 @@ class Sink:
         if why:
             self._notes.append(f"AU is known of the kept coordinates only: {why}")
             return
-        self._averages, self._reserve = Averages(self._named, len(self._tasks)), size
+        self._averages, self._reserve = Averages(held, len(self._tasks)), size
 
     @property
     def tasks(self) -> list[str]:
@@ -311,6 +320,20 @@ class Sink:
             self._averages.end(int(row.values["step"]), used=row.tells(self._shared_layers()))
         return self._writer.append(row.values)
 
+    @property
+    def in_parts(self) -> bool:
+        """Whether other processes have a part of the AU that is kept."""
+        return self._averages is not None and self._averages.in_pieces
+
+    def put_together(self, group: Group) -> None:
+        """Have AU of every coordinate where the run is written; every process of the group calls this.
+
+        Raises:
+            Lost: another process is gone.
+        """
+        if self._averages is not None:
+            self._averages.put_together(group, keep=not self._silent)
+
     def told(self) -> list[str]:
         """What the user is to be told, and has not been."""
         notes, self._notes = self._notes, []
@@ -343,23 +366,23 @@ class Sink:
 
     def _put_averages(self) -> None:
         """Keep AU of every shared coordinate in the run, which is over."""
-        if self._averages is None:
+        if self._averages is None or self._silent:
             return
         from dominance.store.probes import write_probe
 
         shared = [entry.name for entry in self._named if len(self._reach[entry.tensor]) >= 2]
-        found = self._averages.dataset(self._tasks, shared)
-        if found is None:
-            return
         try:
-            write_probe(self.path, AVERAGE, found)
+            found = self._averages.dataset(self._tasks, shared)
+            if found is not None:
+                write_probe(self.path, AVERAGE, found)
         except RecordingFailed as error:
             self._notes.append(f"AU is known of the kept coordinates only: {error.message}")
 
     def _shared_layers(self) -> list[int]:
         """Places of the layers with a parameter that two tasks reach."""
         assert self._shape is not None
-        return sorted({self._shape.places[p].layer for p, tasks in self._reach.items() if len(tasks) >= 2})
+        layers = {entry.layer for entry in self._named if len(self._reach[entry.tensor]) >= 2}
+        return [place for place, layer in enumerate(self._shape.layout.layers) if layer in layers]
 
     def sent(self) -> list[str]:
         """What the logger has to say that the run is sent to, once it has all of a run that is over."""

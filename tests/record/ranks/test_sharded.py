@@ -10,7 +10,8 @@ import record.sharded_training as training
 from record.launched import Launcher
 from record.ranked import assert_untouched
 
-from dominance import open_run
+from dominance import au, open_run
+from dominance.record.write.averages import NOT_TOGETHER
 
 SCRIPT = training.__file__
 RECORD = ["--every", "1", "--exact", "-o", "run"]
@@ -75,6 +76,43 @@ def test_four_processes_of_which_some_have_nothing_of_a_head(launcher: Launcher,
     assert_same_run(tmp_path / "recorded" / "run", joined(launcher, tmp_path / "one", form, 4), close=2e-5)
     with open_run(tmp_path / "recorded" / "run") as run:
         assert (run.attrs["ranks"], run.attrs["status"]) == (4, "complete")
+
+
+AVERAGES = [*RECORD, "--averages"]
+
+
+@pytest.mark.parametrize(
+    ("form", "size"), [("plain", 2), ("momentum", 2), ("accumulated", 2), ("root", 2), ("frozen", 2), ("plain", 4)]
+)
+def test_au_of_every_coordinate_is_that_of_one_process(
+    launcher: Launcher, tmp_path: Path, form: str, size: int
+) -> None:
+    """The processes' pieces are put together: every shared parameter, whole, in its order."""
+    made = launcher.run(tmp_path, [SCRIPT, form], record=AVERAGES, size=size)
+    assert (made.codes, made.said[1:-1]) == ([0] * size, [f"dominance: {training.STEPS} steps recorded in run"])
+    (tmp_path / "one").mkdir()
+    alone = {"JOINED": str(size)}
+    assert launcher.run(tmp_path / "one", [SCRIPT, form], record=AVERAGES, size=1, environment=alone).codes == [0]
+    with open_run(tmp_path / "run") as run, open_run(tmp_path / "one" / "run") as other:
+        found, truth = au(run, exact=True), au(other, exact=True)
+        of_rows = au(run)
+    assert found.attrs["steps_used"] == truth.attrs["steps_used"] == training.STEPS
+    for name in ("parameter", "index"):
+        np.testing.assert_array_equal(found[name], truth[name])
+    np.testing.assert_allclose(found["au"], truth["au"], rtol=1e-4, atol=1e-12)
+    np.testing.assert_allclose(found["au"], of_rows["au"], rtol=1e-6)  # so small a model keeps every coordinate
+    assert found.sizes["coord"] == 4 * 9 + 9 + 9 * 8 + 8
+
+
+def test_where_one_process_fails_it_is_said_that_there_are_no_averages(
+    launcher: Launcher, tmp_path: Path, plain: Path
+) -> None:
+    made = launcher.run(tmp_path, [SCRIPT, "plain", "failing"], record=[*AVERAGES, "--probe", "noise"], size=2)
+    assert made.codes[1] == 1
+    assert "dominance: no noise probe will be made: no process has the whole of a sharded model" in made.said
+    assert f"dominance: AU is known of the kept coordinates only: {NOT_TOGETHER}" in made.said
+    assert f"dominance: {training.STEPS - 1} steps recorded in run" in made.said
+    assert_untouched(plain / "plain", tmp_path / "plain", 2)
 
 
 @pytest.mark.parametrize("form", REFUSED)
