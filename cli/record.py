@@ -172,13 +172,6 @@ def record(
     return RecordedScript(prepared, args or [], path, output is None, options, force, resume, choice, seed_run, first)
 
 
-def recorded(options: RecordOptions) -> list[str]:
-    """The flags that say what the tasks are, as they would be typed."""
-    words = [] if options.tasks is None else ["--tasks", ",".join(options.tasks)]
-    words += [word for columns in options.columns for word in ("--columns", columns)]
-    return words + ([] if options.groups is None else ["--groups", options.groups])
-
-
 @dataclass
 class RecordedScript:
     """A script that is ready to run. ``run`` is called once the option parser has left the stack."""
@@ -218,7 +211,7 @@ class RecordedScript:
             attrs=self._attributes(),
             beside=None if self.choice is None or self.choice.as_it_is else self._apply,
             first=None if self.first is None else self.first.absolute(),
-            flags=None if self.choice is not None or self.seed_run else self._flags(),
+            flags=None if self.choice is not None else self._flags(),
         )
         session.check_output()
         session.listen()
@@ -254,19 +247,19 @@ class RecordedScript:
 
     def _flags(self) -> list[str]:
         """The flags of this recording, but where it goes, for another process of the same training."""
-        options = self.options
-        words = [*recorded(options), "--params", options.params]
-        words += [] if options.every is None else ["--every", str(options.every)]
-        words += ["--budget", str(options.budget), "--attribution", options.attribution]
-        words += [] if options.burst is None else ["--burst", str(options.burst)]
-        given = {"--exact": options.exact, "--strict": options.strict, "--quiet": options.quiet}
-        given |= {"--force": self.force, "--resume": self.resume}
-        return words + [flag for flag, wanted in given.items() if wanted]
+        from dominance.config import typed
+
+        given = {"--force": self.force, "--resume": self.resume}
+        seeds = ["--seed-run", str(self.seed_run)] if self.seed_run else []
+        return [*typed(self.options), *seeds, *(flag for flag, wanted in given.items() if wanted)]
 
     def _attributes(self) -> dict[str, Any]:
         """What the run says of the command that recorded it."""
+        from dominance.config import typed
+
         of_method = {} if self.choice is None else self.choice.attributes()
-        return {**of_method, "seed_run": self.seed_run, "record_options": recorded(self.options)}
+        told = typed(self.options, ("tasks", "columns", "groups"))
+        return {**of_method, "seed_run": self.seed_run, "record_options": told}
 
     def _apply(self, watch: StepRecorder) -> Applied:
         """Begin to use the method."""

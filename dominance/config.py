@@ -182,6 +182,34 @@ class RecordOptions:
         return re.match(translate(self.params), parameter) is not None
 
 
+_REPEATED = ("columns",)
+"""Fields whose flag is given once for each of their values."""
+
+
+def typed(options: RecordOptions, names: tuple[str, ...] | None = None) -> list[str]:
+    """The flags of ``dominance record`` by which a command would ask for the same.
+
+    Args:
+        options: how to record; of what is None, or False, nothing is said.
+        names: of these fields only.
+
+    >>> typed(RecordOptions(every=5, overhead=0.05, exact=True), ("every", "overhead", "exact"))
+    ['--every', '5', '--overhead', '0.05', '--exact']
+    """
+    words: list[str] = []
+    for field in fields(RecordOptions):
+        value = getattr(options, field.name)
+        if (names is not None and field.name not in names) or value is None or value is False:
+            continue
+        for each in value if field.name in _REPEATED or value == () else (value,):
+            words += [f"--{field.name}", *([] if each is True else [_word(each)])]
+    return words
+
+
+def _word(value: Any) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
 def _convert(name: str, value: Any, where: str) -> Any:
     try:
         if name in ("tasks", "probe"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import json
 import os
@@ -10,13 +11,18 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 
+from dominance import config
+from dominance.config import RecordOptions, typed
 from dominance.store.reader import open_run
-from dominance_cli.main import main
+from dominance_cli.main import app, main
+from dominance_cli.record import RecordedScript, record
 from dominance_cli.rundir import Latest, default_folder
 
 TRAIN = """
@@ -158,6 +164,49 @@ def information(run: Path) -> dict[str, Any]:
     assert left.value.code == 0
     facts: dict[str, Any] = json.loads(text.getvalue())
     return facts
+
+
+OF_THE_PARENT = {
+    "target": "stands in the trainer's own command",
+    "args": "stand there, too",
+    "module": "as the trainer starts it",
+    "output": "is given beside the flags",
+    "method": "is refused in several processes",
+    "method_option": "is refused in several processes",
+}
+"""Parameters of ``record`` that a process which a trainer starts is not handed on by flags, and why."""
+
+
+def test_every_option_goes_to_the_processes_that_a_trainer_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(config.SINKS, "tensorboard", "json")  # is installed
+    asked = RecordOptions(
+        tasks=("a", "b"), every=3, burst=4, overhead=0.0005, params="enc.*", budget=5_000_001, exact=True,
+        attribution="both", strict=True, quiet=True, probe=("noise",), columns=("head=x,y", "rest"),
+        groups="lang:3", averages=True, to="tensorboard",
+    )  # fmt: skip
+    known = {field.name for field in fields(RecordOptions)}
+    assert {name for name in known if getattr(asked, name) != getattr(RecordOptions(), name)} == known
+    assert set(inspect.signature(record).parameters) - known == {*OF_THE_PARENT, "force", "resume", "seed_run"}
+    (tmp_path / "train.py").write_text("")
+    for more in ([], ["--force", "--seed-run", "2"], ["--resume"]):
+        flags = [*typed(asked), *more]
+        child = parsed(["record", *flags, str(tmp_path / "train.py")])
+        assert (child.options, set(child._flags())) == (asked, set(flags))
+        assert (child.force, child.resume, child.seed_run) == (
+            more[:1] == ["--force"],
+            more == ["--resume"],
+            2 * ("2" in more),
+        )
+    assert parsed(["record", *typed(RecordOptions()), str(tmp_path / "train.py")]).options == RecordOptions()
+
+
+def parsed(arguments: list[str]) -> RecordedScript:
+    command: Any = typer.main.get_command(app)
+    made = command.main(args=arguments, prog_name="dominance", standalone_mode=False)
+    assert isinstance(made, RecordedScript)
+    return made
 
 
 def test_strict_stops_with_two(folder: Path) -> None:
