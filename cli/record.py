@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import shlex
-import traceback
-from collections.abc import Iterator
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from dominance.errors import BadOption, DominanceError
+from dominance.errors import BadOption
 from dominance_cli import stderr
 from dominance_cli.rundir import Latest, default_folder
 
@@ -20,13 +17,10 @@ if TYPE_CHECKING:
     from dominance.config import RecordOptions
     from dominance.cure.applied import Applied
     from dominance.cure.choice import Choice
+    from dominance.record.script.handing import Handing
     from dominance.record.script.running import Outcome, Prepared
     from dominance.record.script.session import ScriptSession
     from dominance.record.step_recorder import StepRecorder
-
-
-_MOST_LISTED = 4
-"""Runs of one process that are named one by one."""
 
 
 def record(
@@ -197,10 +191,17 @@ class RecordedScript:
         """
         from dominance.record.launch import rank
         from dominance.record.script.beside import apart
+        from dominance.record.script.ending import shielded
         from dominance.record.script.session import ScriptSession
 
         path = self.path.absolute()  # the script may change its folder
         argv = [*(["-m"] if self.prepared.module else []), self.prepared.target, *self.args]
+
+        def beside(watch: StepRecorder) -> Applied | Handing | None:
+            if self.choice is not None:
+                return None if self.choice.as_it_is else self._apply(watch)
+            return None if self.seed_run else self._hand_on(session, watch, argv)
+
         session = ScriptSession(
             path,
             self.options,
@@ -209,7 +210,7 @@ class RecordedScript:
             force=self.force,
             resume=self.resume,
             attrs=self._attributes(),
-            beside=None if self.choice is None or self.choice.as_it_is else self._apply,
+            beside=beside,
             first=None if self.first is None else self.first.absolute(),
             flags=None if self.choice is not None else self._flags(),
         )
@@ -222,7 +223,7 @@ class RecordedScript:
             nonlocal ready
             if latest is not None and (message := latest.point()):
                 self._note(message)
-            with _shielded():
+            with shielded():
                 if self.seed_run:
                     from dominance.cure.seeds import move_torch
 
@@ -239,7 +240,7 @@ class RecordedScript:
             outcome = self.prepared.run(self.args, on_torch=start)
         finally:
             if outcome is None or not outcome.forked:
-                with _shielded(), apart():
+                with shielded(), apart():
                     self._finish(session, outcome, ready)
                 if latest is not None and not path.exists():
                     latest.restore()
@@ -261,6 +262,18 @@ class RecordedScript:
         told = typed(self.options, ("tasks", "columns", "groups"))
         return {**of_method, "seed_run": self.seed_run, "record_options": told}
 
+    def _hand_on(self, session: ScriptSession, watch: StepRecorder, argv: list[str]) -> Handing | None:
+        """Let processes that the script starts record, too."""
+        from dominance.record.script.handing import Handing
+        from dominance.record.script.spawned import Handed
+
+        if session.claim is None:
+            return None
+        handed = Handed(
+            self.options, session.claim, self.path, self.prepared.target, argv, self._attributes(), folder=sys.path[0]
+        )
+        return Handing(handed, watch, session.give_way)
+
     def _apply(self, watch: StepRecorder) -> Applied:
         """Begin to use the method."""
         from dominance.cure.applied import Applied
@@ -279,6 +292,7 @@ class RecordedScript:
     def _finish(self, session: ScriptSession, outcome: Outcome | None, ready: bool) -> None:
         """Close the run and say what to type next."""
         from dominance.record.launch import rank
+        from dominance.record.script.ending import next_command, runs_recorded, shielded
 
         try:
             result = session.finish(outcome.kind if outcome is not None else "failed")
@@ -292,24 +306,17 @@ class RecordedScript:
         if result.steps:
             # As the user wrote it, not as it had to be held while the script may change its folder.
             runs = {self.path.with_name(path.name): steps for path, steps in result.steps.items()}
-            self._recorded(runs)
+            for line in runs_recorded(runs):
+                self._note(line)
             if self.options.probe:
-                with _shielded():
+                with shielded():
                     self._probe(session, outcome)
             if not self.options.quiet:
-                stderr.line(f"dominance report {shlex.join(str(path) for path in runs)}")
+                stderr.line(next_command(runs))
         elif outcome is not None and not outcome.torch:
             self._note("nothing was recorded: the script's own process never imported torch")
         elif outcome is not None and ready and not result.message and not (self.options.strict and outcome.code == 2):
             self._note("nothing was recorded: no training step was seen")
-
-    def _recorded(self, runs: dict[Path, int]) -> None:
-        """Where the run lies; where there are several, of models that followed each other, where all of them lie."""
-        for path, steps in list(runs.items())[:_MOST_LISTED]:
-            self._note(f"{steps} steps recorded in {path}")
-        if len(runs) > _MOST_LISTED:
-            more = list(runs)[_MOST_LISTED:]
-            self._note(f"{len(more)} more models are recorded beside it, the last in {more[-1]}")
 
     def _probe(self, session: ScriptSession, outcome: Outcome | None) -> None:
         """Probe the model while it lives."""
@@ -323,15 +330,3 @@ class RecordedScript:
     def _note(self, text: str) -> None:
         if not self.options.quiet:
             stderr.note(text)
-
-
-@contextlib.contextmanager
-def _shielded() -> Iterator[None]:
-    """An error of the recorder inside is said on stderr, and leaves the script and its exit code alone."""
-    try:
-        yield
-    except DominanceError as error:
-        stderr.error(str(error))
-    except Exception:  # noqa: BLE001  a fault of ours must not end a training that is well: show it, and go on
-        stderr.error("the recorder failed and left the script alone; please report this:")
-        stderr.line(traceback.format_exc().rstrip())

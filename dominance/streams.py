@@ -8,6 +8,8 @@ import sys
 from io import TextIOWrapper
 from typing import TextIO
 
+from dominance.visible import visible
+
 
 def write_line(text: str, stream: TextIO | None) -> None:
     """One line, where it can be written: a training does not end because nobody can be told of its recording.
@@ -25,3 +27,23 @@ def write_line(text: str, stream: TextIO | None) -> None:
         left = f"{text}\n".encode(stream.encoding, stream.errors or "backslashreplace")
         while left:
             left = left[os.write(stream.fileno(), left) :]
+
+
+def line(text: str) -> None:
+    """Words on the process's own stderr, also when a script has put another in its place.
+
+    What was printed before them comes out first, also when both go into one pipe.
+    """
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # as the interpreter does when it ends
+        sys.stdout.flush()
+    write_line("\n".join(map(visible, text.split("\n"))), sys.__stderr__)
+
+
+def error(text: str) -> None:
+    """The same, of what has gone wrong."""
+    line(f"dominance: error: {' '.join(text.split())}")
+
+
+def note(text: str) -> None:
+    """The same, of what is to be known."""
+    line(f"dominance: {text}")

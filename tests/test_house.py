@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "config": {"schema", "errors"},
     "train_command": set(),
     "visible": set(),
-    "streams": set(),
+    "streams": {"visible"},
     "words": set(),
     "unattributed": set(),
     "decay": set(),

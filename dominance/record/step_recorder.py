@@ -60,6 +60,11 @@ SPAWNED = (
     "torchrun --nproc-per-node N -m dominance record SCRIPT"
 )
 
+FORKED = (
+    "processes that are forked are not recorded: start them by spawn, or let torchrun start them, as in "
+    "torchrun --nproc-per-node N -m dominance record SCRIPT"
+)
+
 ALONE = (
     "the training averages its gradients over several processes, of which not all are recorded: the tasks' gradients "
     "are those of this process alone; torchrun --nproc-per-node N -m dominance record SCRIPT records them all"
@@ -117,7 +122,7 @@ class StepRecorder:
         self.method = ""
         """The method that takes the place of the script's backward(); "" where there is none."""
         self.hooks.ranks.joined = self._shadow
-        self.hooks.ranks.spawned = lambda: self.recording.say(SPAWNED)
+        self.hooks.ranks.spawned = lambda forked: self.recording.say(FORKED if forked else SPAWNED)
 
     @property
     def recording(self) -> Recording:

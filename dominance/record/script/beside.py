@@ -18,7 +18,7 @@ _ours: dict[str, ModuleType] = {}
 """What stands back for the script, by name, packages with what is inside them."""
 
 _folders: list[str] = []
-"""The script's, where anything stands back for it."""
+"""The script's, where anything stands back for it, or may lie."""
 
 
 def give_way(folder: str) -> None:
@@ -38,6 +38,12 @@ def give_way(folder: str) -> None:
         _folders.append(folder)
 
 
+def not_from(folder: str) -> None:
+    """Let modules of ours not be loaded from this folder of the script's; what is loaded already stays as it is."""
+    if folder not in _folders:
+        _folders.append(folder)
+
+
 def _lies_in(folder: str, name: str) -> bool:
     place = os.path.join(folder, name)
     return os.path.isfile(f"{place}.py") or os.path.isfile(os.path.join(place, "__init__.py"))
@@ -46,7 +52,7 @@ def _lies_in(folder: str, name: str) -> bool:
 @contextlib.contextmanager
 def apart() -> Iterator[None]:
     """While modules of ours are loaded: the ones that they were written for, and not the script's."""
-    if not _ours:
+    if not _ours and not _folders:
         yield
         return
     names = {name.partition(".")[0] for name in _ours}

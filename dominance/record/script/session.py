@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from dominance.config import RecordOptions
 from dominance.errors import NothingRecorded, RunExists
 from dominance.record.evaluation import Evaluation, hear_no_more, listen
+from dominance.record.script.claim import PathClaim
 from dominance.record.script.memory import peak_memory
 from dominance.record.script.models import free_path, remove_models
 from dominance.schema import MODEL_NUMBER, MODEL_OF
@@ -76,11 +77,13 @@ class ScriptSession:
         force: bool,
         resume: bool,
         attrs: Mapping[str, Any] | None = None,
-        beside: Callable[[StepRecorder], Beside] | None = None,
+        beside: Callable[[StepRecorder], Beside | None] | None = None,
         first: Path | None = None,
         flags: Sequence[str] | None = None,
     ) -> None:
         self.path = path
+        self.claim: PathClaim | None = None
+        """To the run directory, once it has been looked at."""
         self._first = path if first is None else first
         self._flags = flags
         self._children: Children | None = None
@@ -133,6 +136,7 @@ class ScriptSession:
         self._lock = RunLock(self.path)
         if self._force:
             remove_models(self.path)
+        self.claim = PathClaim.of(self.path, force=self._force, resume=self._resume)
 
     def _check(self, path: Path) -> None:
         """Make sure that what is there may be replaced, or gone on with, as asked."""
@@ -184,6 +188,14 @@ class ScriptSession:
         watch.recording.overhead.started(
             self._before + time.perf_counter() - came, began=self._script_began - self._before
         )
+
+    def give_way(self) -> None:
+        """Let another process of the script take the run directory, as long as there is no row of this one."""
+        assert self._watch is not None
+        sink = self._watch.models.all[0].sink
+        if not sink.laid_out and self._lock is not None and self.claim is not None:
+            sink.lock, sink.place = None, self.claim.take
+            self._lock.release()
 
     def so_far(self) -> tuple[int, int]:
         """How many training steps were taken, and how many of them are recorded; another thread may ask."""
@@ -240,6 +252,8 @@ class ScriptSession:
                 "a factor or a mask that one puts on gradients is found again, anything else is in the residual"
             )
         elif not kept:
+            if self.claim is not None and self.claim.taken:
+                return SessionResult({}, None, elsewhere=True)
             steps = sum(recording.step.number for recording in every)
             reasons = [reason for recording in every for reason in recording.books.unrecorded]
             reasons += [recording.unfinished for recording in every if recording.unfinished is not None]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import platform
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,8 @@ from dominance.record.ranks.unwritten import Unwritten
 from dominance.record.split.steppers import Splits, Steppers
 from dominance.record.write.averages import Averages
 from dominance.record.write.follower import Follower
-from dominance.record.write.provenance import describe, git_commit, versions
+from dominance.record.write.place import RunPlace
+from dominance.record.write.provenance import describe, git_commit, processes, versions
 from dominance.record.write.rows import RowShape, StepRow
 from dominance.record.write.sampling import STEPS_IN_FIRST_HALF, Sample, Stratum, sample_coordinates
 from dominance.record.write.schedule import Schedule
@@ -91,6 +91,8 @@ class Sink:
         """Bytes of the budget that are left for them."""
         self._notes: list[str] = []
         self._follower: Follower | None = None
+        self.place: Callable[[], RunPlace] | None = None
+        """Says where the run goes, whether over or on to one that is there, where others may have come first."""
         self._early: list[dict[str, Any]] = []
         """Metrics that came before the run was laid out."""
 
@@ -210,6 +212,8 @@ class Sink:
         Raises:
             BadOption: no parameter matches the glob.
         """
+        if self.place is not None and not self._silent:
+            self._take(self.place())
         self._tasks = list(dict.fromkeys((*tasks, *(name for names in reach.values() for name in names))))
         mine = [e for e in table.named.values() if e.tensor not in table.copied and not e.tensor.is_complex()]
         self._named = [entry for entry in mine if self._options.records(entry.name)]
@@ -250,6 +254,11 @@ class Sink:
             last = self._resumed_after
             if last is not None and not self._averages.resume(self.path, self._tasks, last):
                 self._notes.append("AU of every coordinate is of the steps from here on: there is none of those before")
+
+    def _take(self, place: RunPlace) -> None:
+        self.path, self._overwrite, self._resume = place.path, place.overwrite, place.resume
+        self._keep = self._keep if self._resume else None
+        self._attrs |= place.attrs
 
     def _written(self, layout: Layout) -> RunWriter:
         return RunWriter(
@@ -432,8 +441,7 @@ class Sink:
             "versions": versions(),
             "seed": torch.initial_seed(),
             "host": platform.node(),
-            "rank": int(os.environ.get("RANK", "0")),
-            "world_size": int(os.environ.get("WORLD_SIZE", "1")),
+            **processes(),
             "git_commit": git_commit(self._attrs.get("script_path")),
         }
 
