@@ -70,6 +70,11 @@ ALONE = (
     "are those of this process alone; torchrun --nproc-per-node N -m dominance record SCRIPT records them all"
 )
 
+LOCAL = (
+    "the gradients are those of each process alone, as local SGD takes them, and the run is that of rank 0; where "
+    "weights are averaged over the processes, that moves them outside of the optimizer's step"
+)
+
 APART = (
     "a backward() came after the one in which DistributedDataParallel averages the gradients: what it adds is of each "
     "process alone, and the processes' weights drift apart; the run is that of rank 0"
@@ -327,6 +332,8 @@ class StepRecorder:
             self._sharded = self._shards.begin(ranks, sharded)
             return self._sharded.group, to_be_gathered(sharded)
         averaging = ranks.reached(reached)
+        if self.recording.sink.silent and ranks.own(averaging):
+            raise CannotLook(LOCAL)  # its gradients are in no run
         if averaging:
             ranks.announce(averaging)
         ranks.before_pass(averages=bool(averaging))
@@ -376,8 +383,10 @@ class StepRecorder:
             at_backward.close_averaged(run, functools.partial(self._shards.over, run, sharded), hooked=False)
         elif group is None:
             at_backward.close_pass(run)
-            if models and run.books.remark(ALONE):
-                run.say(ALONE)
+            own = ranks.own(models)
+            run.ranks = 1 if own else run.ranks
+            if models and run.books.remark(text := LOCAL if own else ALONE):
+                run.say(f"from step {run.step.number} on, {text}" if own else text)
         else:
             parameters = [p for model in models for p in parameters_of(model)]
             by_all = all(map(divides_by_all, models))

@@ -9,6 +9,7 @@ import contextlib
 import os
 import random
 import sys
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -22,6 +23,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 STEPS, BATCH = 4, 5
+SHARED = 2
+"""Steps whose gradients are averaged, of a training by local SGD."""
 LONGEST = 0.1
 """To what length the form "clipped" cuts the gradient."""
 TRUTH = bool(os.environ.get("TRUTH"))
@@ -138,6 +141,36 @@ def sharded(parameters: Any) -> torch.optim.Optimizer:
     return ZeroRedundancyOptimizer(parameters, torch.optim.Adam, lr=0.05)
 
 
+def at_first(group_size: int | None) -> Callable[[Net, DistributedDataParallel], None]:
+    """Local SGD: gradients are averaged over all in the first ``SHARED`` steps, then over groups, or not."""
+
+    def prepare(net: Net, model: DistributedDataParallel) -> None:
+        from torch.distributed.algorithms.ddp_comm_hooks.post_localSGD_hook import PostLocalSGDState, post_localSGD_hook
+
+        part = None if group_size is None else dist.new_subgroups(group_size)[0]
+        state = PostLocalSGDState(None, part, SHARED, post_local_gradient_allreduce=part is not None)
+        model.register_comm_hook(state, post_localSGD_hook)
+
+    return prepare
+
+
+def local(parameters: Any) -> torch.optim.Optimizer:
+    from torch.distributed.algorithms.model_averaging.averagers import PeriodicModelAverager
+    from torch.distributed.optim import PostLocalSGDOptimizer
+
+    averager = PeriodicModelAverager(period=2, warmup_steps=SHARED)
+    return PostLocalSGDOptimizer(torch.optim.Adam(parameters, lr=0.05), averager)
+
+
+def hierarchical(parameters: Any) -> torch.optim.Optimizer:
+    from torch.distributed.algorithms.model_averaging import hierarchical_model_averager as of_torch
+    from torch.distributed.optim import PostLocalSGDOptimizer
+
+    groups = OrderedDict([(1, dist.get_world_size() // 2), (2, dist.get_world_size())])
+    averager = of_torch.HierarchicalModelAverager(period_group_size_dict=groups, warmup_steps=SHARED)
+    return PostLocalSGDOptimizer(momentum(parameters), averager)
+
+
 FORMS = {
     "plain": Form(),
     "momentum": Form(optimizer=momentum),
@@ -161,6 +194,14 @@ FORMS = {
     "uneven": Form({"broadcast_buffers": False}, uneven={}),
     "uneven_by_active": Form({"broadcast_buffers": False}, uneven={"divide_by_initial_world_size": False}),
 }
+
+LOCAL = {
+    "local": Form(prepare=at_first(None), optimizer=local),
+    "local_of_one": Form(prepare=at_first(1), optimizer=local),
+    "local_in_pairs": Form(prepare=at_first(2), optimizer=local),
+    "hierarchical": Form(prepare=at_first(None), optimizer=hierarchical),
+}
+"""Local SGD: the second in groups of one process, the third of two."""
 
 
 def batches(form: Form, rank: int) -> Iterator[tuple[int, list[tuple[Tensor, Tensor, Tensor]]]]:
@@ -223,7 +264,7 @@ def train(form: Form, net: Net, model: DistributedDataParallel, by_hand: ByHand 
 
 
 def run(name: str) -> None:
-    form = FORMS[name]
+    form = {**FORMS, **LOCAL}[name]
     if TRUTH:
         # Passes in the first iteration would be taken for the script's.
         form.wrap.pop("static_graph", None)

@@ -23,6 +23,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from dominance.record.group import Group
+from dominance.record.guest.local_sgd import is_local, subgroup
 from dominance.record.launch import rank
 
 _HERE = 1.0
@@ -61,6 +62,8 @@ class Ranks:
     tell: Tell
     pending: weakref.WeakKeyDictionary[Any, list[int]] = field(default_factory=weakref.WeakKeyDictionary)
     """The models whose next backward() averages, with what their reducer said when that was known."""
+    _local: weakref.WeakKeyDictionary[Any, bool] = field(default_factory=weakref.WeakKeyDictionary)
+    """The models whose last forward began a pass that averages over a part of the processes, or over none."""
     joined: Callable[[Any, Group], None] | None = None
     """Called where this process has run out of inputs and shadows a pass of the others, as under ``Join``."""
     spawned: Callable[[bool], None] | None = None
@@ -122,8 +125,18 @@ class Ranks:
 
         To be asked when all of them have met in a collective since they announced themselves.
         """
-        groups = {id(group): group for group in (self._group(model.process_group) for model in models)}
+        groups = {id(group): group for group in (self._averaging(model) for model in models)}
         return next(iter(groups.values())) if len(groups) == 1 else None
+
+    def _averaging(self, model: Any) -> Group | None:
+        if not self._local.get(model):
+            return self._group(model.process_group)
+        part = subgroup(model)
+        return None if part is None else self.together(part)
+
+    def own(self, models: Sequence[Any]) -> bool:
+        """Whether the gradients of these models are of this process alone, by the script's own choice."""
+        return bool(models) and all(self._local.get(model) and subgroup(model) is None for model in models)
 
     def known_group(self, models: Sequence[Any]) -> Group | None:
         """The same, as far as it is known already."""
@@ -186,6 +199,7 @@ class Ranks:
             result = original(model, output)
             if model.require_forward_param_sync and torch.is_grad_enabled() and model.process_group.size() > 1:
                 self.pending[model] = model.reducer.get_backward_stats()
+                self._local[model] = is_local(model)
             return result
 
         return post_forward

@@ -11,6 +11,7 @@ from record.launched import Launcher
 from record.ranked import Gradients, assert_untouched, by_hand, recorded
 
 from dominance import open_run
+from dominance.record.step_recorder import LOCAL
 
 SCRIPT = training.__file__
 
@@ -78,6 +79,34 @@ def test_tasks_have_the_gradients_of_the_averaged_loss_and_the_training_is_untou
     assert made.said[-2:] == [f"dominance: {steps} steps recorded in run", "dominance report run"]
     assert len(made.said) == 3 + 2 * (form in ("static_graph", "talking_apart"))
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == sorted([form, "run"])
+
+
+@pytest.mark.parametrize(
+    ("form", "size", "part"),
+    [("local", 2, 1), ("local_of_one", 2, 1), ("local_in_pairs", 4, 2), ("hierarchical", 2, 1)],
+)
+def test_local_sgd_has_the_gradients_of_rank_0_or_of_its_group(
+    launcher: Launcher, tmp_path: Path, form: str, size: int, part: int
+) -> None:
+    """Each step is split exactly; the averages of weights, after it, are no task's."""
+    for name, environment in (("plain", {}), ("truth", {"TRUTH": "1"}), ("recorded", {})):
+        (tmp_path / name).mkdir()
+        record = ["--every", "1", "--exact", "-o", "run"] if name == "recorded" else None
+        made = launcher.run(tmp_path / name, [SCRIPT, form], record=record, size=size, environment=environment)
+        assert made.codes == [0] * size
+    assert_untouched(tmp_path / "plain" / form, tmp_path / "recorded" / form, size)
+    shared, own = by_hand(tmp_path / "truth" / form, size), by_hand(tmp_path / "truth" / form, part)
+    truth = {step: (shared if step < training.SHARED else own)[step] for step in own}
+    assert_true(tmp_path / "recorded" / "run", truth, form)
+    said = [f"dominance: from step {training.SHARED} on, {LOCAL}"] * (part == 1)
+    assert made.said == [
+        "dominance: 2 tasks: price, stars", *said, "dominance: 4 steps recorded in run", "dominance report run"
+    ]  # fmt: skip
+    assert sorted(path.name for path in (tmp_path / "recorded").iterdir() if path.is_dir()) == sorted([form, "run"])
+    with open_run(tmp_path / "recorded" / "run") as run:
+        assert float(run["closure"].max()) < 1e-5
+        moved = abs(run["update/outside"]).max("coord").values > 1e-4
+    assert moved.tolist() == [step == training.SHARED for step in range(training.STEPS)]
 
 
 def test_four_processes_write_one_run(launcher: Launcher, tmp_path: Path) -> None:
