@@ -193,7 +193,10 @@ def refusal(parameters: Sequence[Any]) -> str | None:
         mesh, placement = held.mesh_info, held.fsdp_placement
         if placement.dim != 0 or held.is_dtensor or not hasattr(mesh, "shard_mesh_rank"):
             return f"the model is sharded by FSDP2 (fully_shard), {_OF_PARTS}"
-        if mesh.mesh.ndim != 1 or (dist.is_initialized() and mesh.shard_mesh_size != dist.get_world_size()):
+        copies = getattr(mesh, "replicate_mesh_size", None)
+        processes = mesh.shard_mesh_size * (copies or 1)
+        by_dimension = mesh.mesh.ndim == (1 if copies is None else 2)
+        if not by_dimension or (dist.is_initialized() and processes != dist.get_world_size()):
             return f"the model is sharded by FSDP2 (fully_shard) over a part of the processes, {_OF_PARTS}"
         if held.offload_to_cpu or hasattr(held.sharded_param._local_tensor, "fsdp_pre_all_gather"):
             return "the model is sharded by FSDP2 (fully_shard) with offloading or a gather of its own: left alone"

@@ -75,6 +75,11 @@ LOCAL = (
     "weights are averaged over the processes, that moves them outside of the optimizer's step"
 )
 
+IN_PART = (
+    "the gradients are means over rank 0's part of the processes, as local SGD takes them; where weights are averaged "
+    "over all, that moves them outside of the optimizer's step"
+)
+
 APART = (
     "a backward() came after the one in which DistributedDataParallel averages the gradients: what it adds is of each "
     "process alone, and the processes' weights drift apart; the run is that of rank 0"
@@ -388,6 +393,8 @@ class StepRecorder:
             if models and run.books.remark(text := LOCAL if own else ALONE):
                 run.say(f"from step {run.step.number} on, {text}" if own else text)
         else:
+            if group.size < run.ranks and run.books.remark(IN_PART):
+                run.say(f"from step {run.step.number} on, {IN_PART}")
             parameters = [p for model in models for p in parameters_of(model)]
             by_all = all(map(divides_by_all, models))
             average = functools.partial(exchange.average, run, group, parameters, by_all=by_all)

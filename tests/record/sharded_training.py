@@ -48,6 +48,14 @@ def all_of_it(net: Net, **options: Any) -> None:
         fully_shard(part, **options)
 
 
+def copied(net: Net, **options: Any) -> None:
+    """Two copies of the model, each sharded over half of the processes (HSDP)."""
+    from torch.distributed.device_mesh import init_device_mesh
+
+    size = (2, dist.get_world_size() // 2)
+    all_of_it(net, mesh=init_device_mesh("cpu", size, mesh_dim_names=("copy", "shard")), **options)
+
+
 def root_alone(net: Net, **options: Any) -> None:
     fully_shard(net, **options)
 
@@ -106,6 +114,9 @@ class Form:
     reads: bool = False
     """Whether the script looks at the whole weights between the steps."""
 
+    partly: bool = False
+    """Whether gradients are reduced over one copy of the model in each pass, and over all copies in the last only."""
+
 
 BF16 = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
 
@@ -130,6 +141,14 @@ FORMS = {
     "by_signs": Form(optimizer=by_signs),
 }
 
+COPIED = {
+    "copied": Form(copied, clips=True),
+    "copied_momentum": Form(copied, optimizer=momentum, absent=lambda rank, step: rank == 1 and step % 2 == 1),
+    "copied_accumulated": Form(copied, micro=2),
+    "copied_partly": Form(copied, micro=3, partly=True),
+}
+"""HSDP."""
+
 
 def batches(form: Form, rank: int) -> Iterator[list[Batch]]:
     generator = torch.Generator().manual_seed(100 + rank)
@@ -153,9 +172,9 @@ class Sharded:
     def __call__(self, x: Tensor) -> Outputs:
         return self.net(x)
 
-    def sync(self, wanted: bool) -> None:
+    def sync(self, wanted: bool, *, partly: bool) -> None:
         for module in self.shards:
-            module.set_requires_gradient_sync(wanted)
+            (module.set_requires_all_reduce if partly else module.set_requires_gradient_sync)(wanted)
 
 
 class Joined:
@@ -171,7 +190,7 @@ class Joined:
         low = {name: p.to(self.form.low) for name, p in self.net.named_parameters()}
         return functional_call(self.net, low, (x.to(self.form.low),))
 
-    def sync(self, wanted: bool) -> None:
+    def sync(self, wanted: bool, *, partly: bool) -> None:
         pass
 
 
@@ -183,7 +202,7 @@ def train(form: Form, model: Sharded | Joined) -> None:
             net.trunk.requires_grad_(step % 2 == 0)
         optimizer.zero_grad()
         for number, together in enumerate(zip(*parts, strict=True)):
-            model.sync(form.sync or number == form.micro - 1)
+            model.sync(form.sync or number == form.micro - 1, partly=form.partly)
             outs = [model(x) for x, _, _ in together]
             price, stars = (torch.cat([out[name].float() for out in outs]) for name in ("price", "stars"))
             price_is, stars_is = (torch.cat(of) for of in list(zip(*together, strict=True))[1:])
@@ -208,7 +227,7 @@ def local(tensor: Tensor | None) -> Tensor | None:
 
 
 def run(name: str) -> None:
-    form = FORMS[name]
+    form = {**FORMS, **COPIED}[name]
     torch.manual_seed(3)
     net = Net(again=form.again)
     model = Joined(form, net) if JOINED else Sharded(form, net)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch.distributed as dist
 from torch import Tensor
 
 from dominance.record.group import Group
@@ -38,6 +39,8 @@ class Sharded:
     """Of parameters that FSDP2 gathers together."""
     group: Group | None
     """The processes; None of a model sharded over one."""
+    shares: Group | None
+    """Those of them that have one copy of the model between them; None where this one has a whole copy."""
 
 
 @dataclass
@@ -55,11 +58,12 @@ class Shards:
         """
         if (reason := cannot_gather(groups)) is not None:
             raise CannotLook(reason)
-        processes = next(held.mesh_info.shard_process_group for group in groups for held in group.fsdp_params)
-        together = ranks.together(processes) if processes.size() > 1 else None
-        if together is None and processes.size() > 1:
+        part = next(held.mesh_info.shard_process_group for group in groups for held in group.fsdp_params)
+        every: Any = part if part.size() == dist.get_world_size() else dist.group.WORLD
+        found = [None if each.size() == 1 else ranks.together(each) for each in (every, part)]
+        if any(group is None and each.size() > 1 for group, each in zip(found, (every, part), strict=True)):
             raise CannotLook(ALONE)
-        return Sharded(groups, together)
+        return Sharded(groups, *found)
 
     def over(self, run: Recording, model: Sharded, made: Pass | None) -> Pass | None:
         """The pass is over: what it gives the pieces, from what this process has made of its batch.
@@ -73,7 +77,7 @@ class Shards:
         whole = _of(made, {p: leaf_of(p) for p in pieces})
         if model.group is not None:
             whole = exchange.average(run, model.group, [leaf_of(p) for p in pieces], whole)
-            run.sharing = model.group
+            run.sharing = model.shares
         back = {leaf_of(p): p for p in pieces}
         if whole is not None:
             for name, part in whole.gradients.items():
@@ -83,7 +87,7 @@ class Shards:
         mine = _of(whole, back)
         self.kept = self.kept if self.step == run.step.number else []
         self.step = run.step.number
-        reduces = {group.reduce_grads for group in model.groups}
+        reduces = {group.reduce_grads and (group.all_reduce_grads or not _copied(group)) for group in model.groups}
         if len(reduces) > 1:
             run.step.spoiled = IN_PART
         elif not reduces.pop():
@@ -93,6 +97,11 @@ class Shards:
             run.ledger.enter(earlier, run.table.named, averaged=True)
         self.kept = []
         return mine
+
+
+def _copied(group: Any) -> bool:
+    """Whether several processes have each piece: then gradients are reduced in two steps."""
+    return hasattr(group.mesh_info, "replicate_mesh_size")
 
 
 def _of(made: Pass | None, tensors: Mapping[Tensor, Tensor]) -> Pass | None:

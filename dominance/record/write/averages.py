@@ -177,7 +177,7 @@ class Averages:
         chosen = [parameter for parameter, name in self._names.items() if name in set(shared)]
         if self._last is None or not chosen:
             return None
-        if self._wholes is None and any(isinstance(parameter, Piece) for parameter in chosen):
+        if self._wholes is None and any(parameter.numel() < whole_size(parameter) for parameter in chosen):
             raise RecordingFailed(NOT_TOGETHER)
         wholes = self._wholes or {}
         found = [wholes[p] if p in wholes else self._held[p].sums.cpu() for p in chosen]

@@ -11,7 +11,7 @@ from record.launched import Launcher
 from record.ranked import Gradients, assert_untouched, by_hand, recorded
 
 from dominance import open_run
-from dominance.record.step_recorder import LOCAL
+from dominance.record.step_recorder import IN_PART, LOCAL
 
 SCRIPT = training.__file__
 
@@ -98,9 +98,9 @@ def test_local_sgd_has_the_gradients_of_rank_0_or_of_its_group(
     shared, own = by_hand(tmp_path / "truth" / form, size), by_hand(tmp_path / "truth" / form, part)
     truth = {step: (shared if step < training.SHARED else own)[step] for step in own}
     assert_true(tmp_path / "recorded" / "run", truth, form)
-    said = [f"dominance: from step {training.SHARED} on, {LOCAL}"] * (part == 1)
+    said = f"dominance: from step {training.SHARED} on, {LOCAL if part == 1 else IN_PART}"
     assert made.said == [
-        "dominance: 2 tasks: price, stars", *said, "dominance: 4 steps recorded in run", "dominance report run"
+        "dominance: 2 tasks: price, stars", said, "dominance: 4 steps recorded in run", "dominance report run"
     ]  # fmt: skip
     assert sorted(path.name for path in (tmp_path / "recorded").iterdir() if path.is_dir()) == sorted([form, "run"])
     with open_run(tmp_path / "recorded" / "run") as run:

@@ -65,6 +65,23 @@ def test_a_sharded_model_is_recorded_as_one_process_on_all_batches_would_be(
     assert_same_run(tmp_path / "run", joined(launcher, tmp_path / "one", form, 2), close=2e-3 if low else 2e-5)
 
 
+@pytest.mark.parametrize(("form", "size"), [(form, 4) for form in training.COPIED] + [("copied", 2)])
+def test_copies_of_a_sharded_model_are_one(launcher: Launcher, tmp_path: Path, form: str, size: int) -> None:
+    """HSDP: means are over all processes, rows of one copy; with 2 processes each has a whole copy."""
+    for name in ("plain", "recorded"):
+        (tmp_path / name).mkdir()
+    assert launcher.run(tmp_path / "plain", [SCRIPT, form], size=size).codes == [0] * size
+    made = launcher.run(tmp_path / "recorded", [SCRIPT, form], record=[*RECORD, "--averages"], size=size)
+    assert made.codes == [0] * size
+    assert made.said[1:] == [f"dominance: {training.STEPS} steps recorded in run", "dominance report run"]
+    assert_untouched(tmp_path / "plain" / form, tmp_path / "recorded" / form, size)
+    alone = joined(launcher, tmp_path / "one", form, size)
+    assert_same_run(tmp_path / "recorded" / "run", alone, close=2e-5)
+    with open_run(tmp_path / "recorded" / "run") as run:
+        assert (run.attrs["ranks"], run.attrs["status"]) == (size, "complete")
+        np.testing.assert_allclose(au(run, exact=True)["au"], au(run)["au"], rtol=1e-6)
+
+
 @pytest.mark.parametrize("form", ["plain", "accumulated"])
 def test_four_processes_of_which_some_have_nothing_of_a_head(launcher: Launcher, tmp_path: Path, form: str) -> None:
     for name in ("plain", "recorded"):
