@@ -104,15 +104,19 @@ class ScriptSession:
         self._listening = False
         self._lock: RunLock | None = None
 
-    def listen(self) -> None:
-        """From now on, until ``finish``, hear of ``dominance.evaluate``; no torch is needed yet."""
+    def listen(self, took: float | None = None) -> None:
+        """From now on, until ``finish``, hear of ``dominance.evaluate``; no torch is needed yet.
+
+        Args:
+            took: seconds of CPU that the recording has taken to come here; None: all that the process has.
+        """
         listen(self)
         self._listening = True
-        self._listens()
+        self._listens(took)
 
-    def _listens(self) -> None:
+    def _listens(self, took: float | None = None) -> None:
         """The script is about to begin."""
-        self._before = time.process_time()
+        self._before = time.process_time() if took is None else took
         """What it has taken to come here: imports, which wait for nothing."""
         self._script_began = time.perf_counter()
 

@@ -157,7 +157,7 @@ class Spawned:
             if not rank:
                 session.check_output()
             self._session = session
-            session.listen()
+            session.listen(took=0.0)  # what the script has taken to come here is its own
             session.start()
         if handed.options.probe and not rank and not options.quiet:
             note(PROBE_ELSEWHERE)
