@@ -42,6 +42,9 @@ probe/average/au    task, every_coord               float64  AU of every shared 
 NaN in a float array means "not recorded"; a task that took no part in a step has weight NaN there and update 0. A chunk
 that is missing is none of that: to read it is an error, unless all of it would be from before its task was found.
 
+The chunk of row block 3 and of the second task lies in ``gradient/gradient/c.3.1.0``; runs of before have a folder for
+each of these numbers, ``c/3/1/0``, which its array's ``chunk_key_encoding`` says.
+
 Every chunk ends with its CRC-32C. Every zarr.json has its own as its first attribute, ``metadata_checksum``: CRC-32C of
 the file's bytes with eight zeros in place of the sum; runs of before have none there. What the metadata may say is laid
 down by type and range in ``dominance.store.metadata``, and checked wherever a run is opened.

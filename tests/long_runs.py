@@ -11,7 +11,7 @@ import numpy as np
 import zarr
 from runs import make_rows
 
-from dominance.store.grid import block_rows
+from dominance.store.grid import block_rows, cut
 from dominance.store.writer import RunWriter
 
 SMALL = ("step", "epoch", "time", "skipped", "loss/weight", "layer/task", "layer/total")
@@ -26,7 +26,7 @@ def write_long_run(path: Path, steps: int, coords: int, tasks: int = 3, layers: 
     layout, rows = make_rows(np.ones((1, tasks, coords), dtype=np.float32), layers=named)
     scale = 1e-3 * np.exp(rng.standard_normal((tasks, coords), dtype=np.float32))
     keep = {key: rows[key][0] for key in SMALL if key not in ("step", "epoch", "time")}
-    block = block_rows(layout.arrays())
+    block = cut(layout.arrays(), block_rows(layout.arrays()))["update/update"].rows
     writer = RunWriter(path, layout)
     for step in range(block):
         update = rng.standard_normal((tasks, coords), dtype=np.float32) * scale
@@ -34,13 +34,10 @@ def write_long_run(path: Path, steps: int, coords: int, tasks: int = 3, layers: 
     writer.close()
 
     root = path / "data.zarr"
-    chunks = root / "update" / "update" / "c"
+    chunks = root / "update" / "update"
     for number in range(1, -(-steps // block)):
-        for file in (chunks / "0").rglob("*"):
-            if file.is_file():
-                target = chunks / str(number) / file.relative_to(chunks / "0")
-                target.parent.mkdir(parents=True, exist_ok=True)
-                os.link(file, target)
+        for file in chunks.glob("c.0.*"):
+            os.link(file, chunks / file.name.replace("c.0.", f"c.{number}.", 1))
     for name in (other.parent.relative_to(root).as_posix() for other in root.rglob("zarr.json")):
         document = json.loads((root / name / "zarr.json").read_bytes())
         if document["node_type"] == "array" and document["dimension_names"][0] == "step":

@@ -6,6 +6,7 @@ import json
 import os
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,15 @@ def files_of(path: Path) -> dict[str, bytes]:
 
 def size_of(path: Path) -> int:
     return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+
+
+def du(path: Path) -> int:
+    """Bytes of the disk that a folder takes, as the command of that name counts them."""
+    total = 0
+    for found in (path, *path.rglob("*")):
+        with suppress(FileNotFoundError):  # removed meanwhile
+            total += found.lstat().st_blocks * 512
+    return total
 
 
 def attributes_of(path: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from dominance.errors import BadOption, CorruptRun, NotARun, RunExists
 from dominance.schema import DATA_NAME, ArraySpec, Layout
 from dominance.store.codec import decode, encode, largest, little_endian
 from dominance.store.files import Files, LocalFiles
-from dominance.store.grid import Grid, array_metadata
+from dominance.store.grid import Grid, array_metadata, chunk_key
 from dominance.store.lock import occupied
 from dominance.store.metadata import LEAST_LENGTH, MOST_METADATA, check_array, check_root
 from dominance.store.seal import sealed, without_seal
@@ -153,12 +153,12 @@ def coordinate_files(layout: Layout) -> dict[str, bytes]:
             chunk = np.zeros(length, array.dtype)
             piece = array[start : start + length]
             chunk[: piece.size] = piece
-            files[f"coord/{name}/c/{number}"] = encode(chunk)
+            files[chunk_key(f"coord/{name}", (number,))] = encode(chunk)
     return files
 
 
-def array_forms(files: Files, specs: Sequence[ArraySpec]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Shape and chunk lengths of each array as it stands in the store.
+def array_forms(files: Files, specs: Sequence[ArraySpec]) -> list[tuple[tuple[int, ...], tuple[int, ...], str]]:
+    """Of each array as it stands in the store: as ``check_array``.
 
     Raises:
         CorruptRun: one is missing, cannot be read, has another dtype or number of dims, or chunks that no run has.
@@ -169,20 +169,21 @@ def array_forms(files: Files, specs: Sequence[ArraySpec]) -> list[tuple[tuple[in
         try:
             if data is None:
                 raise Unfit("it has no zarr.json")
-            shape, chunk = check_array(parse(data), spec.dtype, spec.dims)
+            shape, chunk, separator = check_array(parse(data), spec.dtype, spec.dims)
             if any(length > max(size, LEAST_LENGTH) for length, size in zip(chunk[1:], spec.shape, strict=True)):
                 raise Unfit("its chunks are longer than it is")
         except Unfit as error:
             fix = "record the run again"
             raise CorruptRun(f"{files.where}: array {spec.path} cannot be read ({error})", fix=fix) from None
-        forms.append((shape, chunk))
+        forms.append((shape, chunk, separator))
     return forms
 
 
 def read_grids(files: Files, specs: Sequence[ArraySpec]) -> dict[str, Grid]:
     """The chunk grids of a run that is there. Raises CorruptRun as ``array_forms``."""
     forms = array_forms(files, specs)
-    return {spec.path: Grid(spec, chunk) for spec, (_, chunk) in zip(specs, forms, strict=True)}
+    found = zip(specs, forms, strict=True)
+    return {spec.path: Grid(spec, chunk, separator) for spec, (_, chunk, separator) in found}
 
 
 def read_coordinates(files: Files) -> dict[str, npt.NDArray[Any]]:
@@ -193,12 +194,13 @@ def read_coordinates(files: Files) -> dict[str, npt.NDArray[Any]]:
     """
     result = {}
     specs = [ArraySpec(f"coord/{name}", ("coord",), (), dtype) for name, dtype in COORDINATES.items()]
-    for name, spec, ((size,), (length,)) in zip(COORDINATES, specs, array_forms(files, specs), strict=True):
+    for name, spec, ((size,), (length,), separator) in zip(COORDINATES, specs, array_forms(files, specs), strict=True):
         chunks = []
         try:
             # One after the other: of a size that is not true the first missing chunk is the end.
             for number in range(-(-size // length)):
-                (data,) = files.read([f"{DATA_NAME}/{spec.path}/c/{number}"], largest(spec.dtype, (length,)))
+                key = f"{DATA_NAME}/{chunk_key(spec.path, (number,), separator)}"
+                (data,) = files.read([key], largest(spec.dtype, (length,)))
                 chunks.append(decode(data or b"", spec.dtype, (length,)))
         except ValueError as error:
             fix = "record the run again"

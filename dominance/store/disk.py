@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and a count of their bytes."""
+"""Files that appear whole or not at all, and a count of what they take of the disk."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dominance.errors import RecordingFailed
+from dominance.store.room import Room, block_of
 
 PARTIAL = ".partial"
 """Ending of a file that is still being written; one that is left over belongs to a killed process."""
@@ -22,19 +23,24 @@ def refuse_links(paths: Iterable[Path]) -> None:
 
 
 class Disk:
-    """The files below ``root``, by key ("group/array/c/0/1"). A file is replaced by renaming, so that a process that is
+    """The files below ``root``, by key ("group/array/c.0.1"). A file is replaced by renaming, so that a process that is
     killed while it writes leaves the old one; this does not cover a power cut, where checksums tell what was lost.
 
     Args:
         root: the folder of the Zarr group.
-        budget: bytes that all files together never exceed, the one being written included; None for no limit.
+        budget: bytes of the disk that all files and folders together never exceed, the file being written included;
+            None for no limit.
     """
 
     def __init__(self, root: Path, budget: int | None = None) -> None:
         self.root = root
         self.budget = budget
-        self.total = 0
-        self._sizes: dict[str, int] = {}
+        self.room = Room(block_of(root))
+
+    @property
+    def total(self) -> int:
+        """Bytes that all files and folders take."""
+        return self.room.total
 
     def scan(self) -> None:
         """Learn the sizes of the files that are there, and delete what a killed process left half-written.
@@ -42,7 +48,7 @@ class Disk:
         Raises:
             RecordingFailed: there is a link among them.
         """
-        self._sizes = {}
+        self.room = Room(self.room.block)
         for folder, folders, names in os.walk(self.root):
             refuse_links(Path(folder, name) for name in (*folders, *names))
             for name in names:
@@ -52,15 +58,14 @@ class Disk:
                 if name.endswith(PARTIAL):
                     path.unlink()
                 else:
-                    self._sizes[path.relative_to(self.root).as_posix()] = path.stat().st_size
-        self.total = sum(self._sizes.values())
+                    self.room.put(path.relative_to(self.root).as_posix(), path.stat().st_size)
 
-    def size(self, key: str) -> int:
-        """Bytes of the file, 0 when there is none."""
-        return self._sizes.get(key, 0)
+    def taken(self, key: str) -> int:
+        """Bytes that the file takes, 0 when there is none."""
+        return self.room.taken(key)
 
     def files(self) -> list[str]:
-        return list(self._sizes)
+        return list(self.room)
 
     def put(self, key: str, data: bytes) -> None:
         """Write or replace a file.
@@ -69,7 +74,7 @@ class Disk:
             RecordingFailed: the budget would be exceeded, or the run directory is gone; nothing was written.
             OSError: the disk is full, or gone; the old file is still there.
         """
-        if self.budget is not None and self.total + len(data) > self.budget:
+        if self.budget is not None and self.total + self.room.beside(key, len(data)) > self.budget:
             raise RecordingFailed(
                 f"{self.root.parent}: {key} does not fit into the budget of {self.budget} bytes",
                 fix="give a larger --budget",
@@ -82,8 +87,7 @@ class Disk:
         except OSError:
             unfinished.unlink(missing_ok=True)
             raise
-        self.total += len(data) - self.size(key)
-        self._sizes[key] = len(data)
+        self.room.put(key, len(data))
 
     def get(self, key: str) -> bytes:
         """Raises FileNotFoundError when there is no such file."""
@@ -91,7 +95,7 @@ class Disk:
 
     def remove(self, key: str) -> None:
         (self.root / key).unlink(missing_ok=True)
-        self.total -= self._sizes.pop(key, 0)
+        self.room.remove(key)
 
     def _write(self, path: Path, data: bytes) -> None:
         try:

@@ -53,7 +53,7 @@ class Scratch:
 
 
 class Files(ABC):
-    """The files of one run, by key: "data.zarr/update/update/c/0/0/0".
+    """The files of one run, by key: "data.zarr/update/update/c.0.0.0".
 
     Attributes:
         where: path or URL, for messages and for opening the run again.

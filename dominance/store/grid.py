@@ -14,12 +14,21 @@ import numpy.typing as npt
 
 from dominance.schema import COORD_CHUNK, STEP_CHUNK, ArraySpec
 from dominance.store.codec import OVERHEAD, codec_metadata, largest, little_endian
+from dominance.store.room import folder, rounded
 from dominance.store.seal import sealed
 
 EVENT_CHUNK = 4096
 """Rows of metric/* in a chunk."""
 
-_SMALL_CHUNK = 1 << 16  # bytes that a chunk of a small array may have before its rows are 4,096
+_MOST_ROWS = EVENT_CHUNK
+_SMALL_CHUNK = 1 << 16  # bytes to which a chunk of a small array is lengthened
+_LONGER_CHUNK = 1 << 18
+_BLOCKS_OF_LONGER = 4
+"""Bytes to which it is lengthened further, so that hardly a share of it is what a disk leaves unused of the last of its
+own blocks; but it is written again for each of these blocks of rows."""
+_SMALL_BLOCK = 1 << 21  # bytes that a block of small rows may have
+_LONGEST_BLOCK = 256  # rows
+_OPEN = 8  # the chunks that are not full are no more than this part of a budget, where they can be shortened to that
 _LARGE_CHUNK = 1 << 24  # bytes that a chunk of per-layer statistics may have
 _TASK_CHUNK = 2  # fewest tasks in a chunk, where more than one is
 
@@ -28,10 +37,14 @@ Tile = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Grid:
-    """One array of a run and its regular chunk grid. ``chunk`` has the growing dim first, as the array has."""
+    """One array of a run and its regular chunk grid. ``chunk`` has the growing dim first, as the array has.
+
+    ``separator`` stands between the numbers in a chunk's name. With "/", as in runs of before, each is a folder.
+    """
 
     spec: ArraySpec
     chunk: tuple[int, ...]
+    separator: str = "."
 
     @property
     def path(self) -> str:
@@ -63,7 +76,12 @@ class Grid:
 
     def key(self, index: int, tile: Tile) -> str:
         """File of the chunk: ``index`` counts along the growing dim."""
-        return "/".join((self.path, "c", *map(str, (index, *tile))))
+        return chunk_key(self.path, (index, *tile), self.separator)
+
+    def index_of(self, key: str) -> int | None:
+        """``index`` of the chunk that lies in the file; None of a file that is no chunk of this array."""
+        begin = f"{self.path}/c{self.separator}"
+        return int(key[len(begin) :].split(self.separator)[0]) if key.startswith(begin) else None
 
     def full(self, rows: int) -> npt.NDArray[Any]:
         """``rows`` rows of fill."""
@@ -86,14 +104,30 @@ class Grid:
     def _number(self) -> int:
         return prod(self.counts)
 
-    def worst_case(self, first: int, last: int) -> int:
+    @cached_property
+    def _folders_of_one(self) -> int:
+        """Folders for the chunks of one ``index``, where numbers are separated by "/"."""
+        return sum(prod(self.counts[:depth]) for depth in range(len(self.counts)))
+
+    def worst_case(self, first: int, last: int, block: int = 1) -> int:
         """Most bytes of the chunks that hold the rows ``first`` to ``last`` (without it), when ``last`` is the end.
 
         The chunk that ``first`` lies in counts whole. A half-filled chunk holds its rows, which may be incompressible,
         and fill, which LZ4 shrinks to less than a hundredth.
+
+        Args:
+            block: bytes of which a file takes a whole number; above 1, folders and what they grow by count too.
         """
-        full = last // self.rows - first // self.rows
-        return self._number * (full * self.largest + self._half_filled(last % self.rows))
+        full, rest = last // self.rows - first // self.rows, last % self.rows
+        need = self._number * (full * rounded(self.largest, block) + rounded(self._half_filled(rest), block))
+        return need if block == 1 else need + self._folders_grow(first, last, block)
+
+    def _folders_grow(self, first: int, last: int, block: int) -> int:
+        before, after = -(-first // self.rows), -(-last // self.rows)
+        if self.separator == "/":
+            return (after - before + 1) * self._folders_of_one * block + folder(after - before + 1, block)
+        other = 2  # zarr.json, and a chunk that is being written
+        return folder(other + after * self._number, block) - folder(other + before * self._number, block)
 
     def largest_file(self, last: int) -> int:
         """Most bytes of one chunk while there are no more than ``last`` rows."""
@@ -115,10 +149,36 @@ class Grid:
 
     def metadata(self, rows: int) -> bytes:
         """The array's zarr.json when it holds ``rows`` rows."""
-        return array_metadata(self.spec.dtype, (rows, *self.spec.shape), self.chunk, self.spec.dims)
+        return array_metadata(self.spec.dtype, (rows, *self.spec.shape), self.chunk, self.spec.dims, self.separator)
 
 
-def array_metadata(dtype: str, shape: Sequence[int], chunk: Sequence[int], dims: Sequence[str]) -> bytes:
+def chunk_key(path: str, numbers: Sequence[int], separator: str = ".") -> str:
+    """File of a chunk.
+
+    >>> chunk_key("update/total", (3, 0)), chunk_key("step", (2,), "/")
+    ('update/total/c.3.0', 'step/c/2')
+    """
+    return f"{path}/c{separator}{separator.join(map(str, numbers))}"
+
+
+def array_of(key: str) -> str:
+    """The path of the array whose chunk lies in a file; of other files anything.
+
+    >>> array_of("update/total/c.3.0"), array_of("step/c/2")
+    ('update/total', 'step')
+    """
+    path, found, _ = key.partition("/c/")
+    return path if found else key.rpartition("/")[0]
+
+
+def is_of_chunks(key: str) -> bool:
+    """Whether a file is a chunk of an array, or a folder of chunks alone."""
+    return "/c/" in f"{key}/" or key.rpartition("/")[2].startswith("c.")
+
+
+def array_metadata(
+    dtype: str, shape: Sequence[int], chunk: Sequence[int], dims: Sequence[str], separator: str = "."
+) -> bytes:
     """A Zarr v3 array's zarr.json."""
     floating = np.dtype(dtype).kind == "f"
     document = {
@@ -126,7 +186,7 @@ def array_metadata(dtype: str, shape: Sequence[int], chunk: Sequence[int], dims:
         "shape": list(shape),
         "data_type": dtype,
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunk)}},
-        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": separator}},
         "fill_value": "NaN" if floating else -1,
         "codecs": codec_metadata(dtype),
         "dimension_names": list(dims),
@@ -137,20 +197,39 @@ def array_metadata(dtype: str, shape: Sequence[int], chunk: Sequence[int], dims:
     return sealed(document)
 
 
-def block_rows(specs: Sequence[ArraySpec]) -> int:
-    """Steps that are buffered and written together: fewer when a step is large."""
-    row = sum(prod(spec.shape) * np.dtype(spec.dtype).itemsize for spec in specs)
-    if row <= 1 << 20:
-        return STEP_CHUNK
-    return 16 if row <= 1 << 24 else 4
+def block_rows(specs: Sequence[ArraySpec], budget: int | None = None) -> int:
+    """Steps that are buffered and written together: fewer when a step is large, or a budget small."""
+    row = _bytes(specs, 1)
+    if row > 1 << 20:
+        return 16 if row <= 1 << 24 else 4
+    most = _SMALL_BLOCK if budget is None else min(_SMALL_BLOCK, budget // _OPEN // 4)
+    rows = STEP_CHUNK
+    while rows < _LONGEST_BLOCK and 2 * rows * row <= most:
+        rows *= 2
+    return rows
 
 
-def cut(specs: Sequence[ArraySpec], block: int) -> dict[str, Grid]:
-    """The chunk grid of every array whose rows are written ``block`` at a time."""
-    return {spec.path: Grid(spec, _chunk(spec, block)) for spec in specs}
+def cut(specs: Sequence[ArraySpec], block: int, budget: int | None = None) -> dict[str, Grid]:
+    """The chunk grid of every array whose rows are written ``block`` at a time, within a budget in bytes."""
+    small = _LONGER_CHUNK
+    while True:
+        grids = {spec.path: Grid(spec, _chunk(spec, block, small)) for spec in specs}
+        longer = [grid for grid in grids.values() if grid.rows > block]
+        if (
+            budget is None
+            or not longer
+            or not small
+            or sum(prod(grid.counts) * grid.largest for grid in longer) <= budget // _OPEN
+        ):
+            return grids
+        small //= 2
 
 
-def _chunk(spec: ArraySpec, block: int) -> tuple[int, ...]:
+def _bytes(specs: Sequence[ArraySpec], rows: int) -> int:
+    return rows * sum(prod(spec.shape) * np.dtype(spec.dtype).itemsize for spec in specs)
+
+
+def _chunk(spec: ArraySpec, block: int, small: int) -> tuple[int, ...]:
     item = np.dtype(spec.dtype).itemsize
     sizes = dict(zip(spec.dims[1:], spec.shape, strict=True))
     per_coordinate = "coord" in sizes
@@ -158,14 +237,17 @@ def _chunk(spec: ArraySpec, block: int) -> tuple[int, ...]:
         if task in sizes:
             sizes[task] = 1 if per_coordinate else max(sizes[task], _TASK_CHUNK)
     if per_coordinate:
-        sizes["coord"] = _even(sizes["coord"], COORD_CHUNK if block == STEP_CHUNK else 2_000_000 // block)
-        return block, *sizes.values()
-    if "layer" in sizes:
+        sizes["coord"] = _even(sizes["coord"], COORD_CHUNK if block >= STEP_CHUNK else 2_000_000 // block)
+    elif "layer" in sizes:
         beside = prod(size for dim, size in sizes.items() if dim != "layer")
         sizes["layer"] = _even(sizes["layer"], max(1, _LARGE_CHUNK // (beside * block * item)))
     rows = block
-    while rows < EVENT_CHUNK and 2 * rows * prod(sizes.values()) * item <= _SMALL_CHUNK:
+    row = prod(sizes.values()) * item
+    while rows < _MOST_ROWS:
         rows *= 2
+        if rows * row > (small if rows <= _BLOCKS_OF_LONGER * block else min(small, _SMALL_CHUNK)):
+            rows //= 2
+            break
     return rows, *(max(1, size) for size in sizes.values())
 
 

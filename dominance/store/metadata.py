@@ -163,7 +163,7 @@ _ARRAY = fields(
         "data_type": text,
         "chunk_grid": fields({"name": one_of("regular"), "configuration": fields({"chunk_shape": listed(whole(1))})}),
         "chunk_key_encoding": fields(
-            {"name": one_of("default")}, {"configuration": fields({}, {"separator": one_of("/")})}
+            {"name": one_of("default")}, {"configuration": fields({}, {"separator": one_of("/", ".")})}
         ),
         "codecs": listed(_NAMED),
         "fill_value": anything,
@@ -174,8 +174,8 @@ _ARRAY = fields(
 )
 
 
-def check_array(document: Any, dtype: str, dims: Sequence[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Shape and chunk lengths of an array, out of its zarr.json.
+def check_array(document: Any, dtype: str, dims: Sequence[str]) -> tuple[tuple[int, ...], tuple[int, ...], str]:
+    """Shape and chunk lengths of an array, and what separates numbers in the names of its chunks, of its zarr.json.
 
     Raises:
         Unfit: it is not of this dtype and number of dims, or its chunks are none of ours.
@@ -195,7 +195,8 @@ def check_array(document: Any, dtype: str, dims: Sequence[str]) -> tuple[tuple[i
     size = prod(chunk) * np.dtype(dtype).itemsize
     if size >= 2**31 or (chunk[0] > _ROWS_OF_LARGE_CHUNK and size > _LARGEST_CHUNK):
         raise Unfit(f"chunks of {size} bytes are none of ours")
-    return shape, chunk
+    separator: str = document["chunk_key_encoding"].get("configuration", {}).get("separator", "/")
+    return shape, chunk, separator
 
 
 def check_coordinates(coordinates: Mapping[str, npt.NDArray[Any]], parameters: Sequence[Any], where: str) -> None:

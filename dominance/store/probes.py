@@ -23,9 +23,10 @@ from dominance.store.codec import decode, encode, little_endian
 from dominance.store.directory import array_forms, read_attributes
 from dominance.store.disk import PARTIAL, refuse_links
 from dominance.store.files import Files, LocalFiles, RunPath, files_of
-from dominance.store.grid import Grid, array_metadata
+from dominance.store.grid import Grid, array_metadata, chunk_key
 from dominance.store.lazy import StoredArray
 from dominance.store.metadata import MOST_METADATA
+from dominance.store.room import Room, block_of
 from dominance.store.seal import intact, sealed, without_seal
 from dominance.store.typed import Type, Unfit, anything, fields, keyed, listed, names, one_of, parse, text, whole
 from dominance.visible import all_visible
@@ -57,8 +58,7 @@ def write_probe(run: str | os.PathLike[str], name: str, found: xr.Dataset) -> No
     files = _files(found, folder)
     pointer = _group_document({"groups": {**groups, name: folder}})
     budget = attributes.get("budget")
-    size = sum(map(len, files.values())) + len(pointer)
-    if budget is not None and size + sum(f.stat().st_size for f in root.rglob("*") if f.is_file()) > budget:
+    if budget is not None and _taken(root, files, pointer) > budget:
         raise RecordingFailed(
             f"{path}: the probe {name} does not fit into the budget of {budget} bytes",
             fix="record with a larger budget",
@@ -73,6 +73,17 @@ def write_probe(run: str | os.PathLike[str], name: str, found: xr.Dataset) -> No
     for old in _folders(root):
         if old.name not in {**groups, name: folder}.values():
             shutil.rmtree(old)
+
+
+def _taken(root: Path, files: dict[str, bytes], pointer: bytes) -> int:
+    """Bytes of the disk that the run takes once these files are below ``probe/``, and before an older result goes."""
+    room = Room(block_of(root))
+    for file in root.rglob("*"):
+        if file.is_file():
+            room.put(file.relative_to(root).as_posix(), file.stat().st_size)
+    for key, data in files.items():
+        room.put(f"{GROUP}/{key}", len(data))
+    return room.total + room.beside(f"{GROUP}/zarr.json", len(pointer))
 
 
 def read_probes(run: RunPath | Files, tasks: Sequence[str] | None = None) -> dict[str, xr.Dataset]:
@@ -137,7 +148,7 @@ def _files(found: xr.Dataset, folder: str) -> dict[str, bytes]:
         chunk = [max(1, size) for size in values.shape]
         files[f"{folder}/{name}/zarr.json"] = array_metadata(dtype, values.shape, chunk, dims)
         if values.size:
-            files[f"{folder}/{name}/c/{'/'.join('0' for _ in dims)}"] = encode(values)
+            files[chunk_key(f"{folder}/{name}", [0] * len(dims))] = encode(values)
     coordinates = [str(name) for name in found.coords]
     contents = {"arrays": arrays, "labels": labels, "coordinates": coordinates, "attributes": dict(found.attrs)}
     return {f"{folder}/zarr.json": _group_document(contents), **files}
@@ -211,7 +222,7 @@ def _arrays(files: Files, folder: str) -> dict[str, StoredArray]:
         (form,) = array_forms(files, [spec])
         if form[0] != shape:
             raise _unreadable(files, f"{folder}/{name}/zarr.json", f"its shape is not {shape}")
-        found[name] = StoredArray(files, Grid(spec, form[1]), shape[0], [0] * max(shape, default=0))
+        found[name] = StoredArray(files, Grid(spec, *form[1:]), shape[0], [0] * max(shape, default=0))
     return found
 
 

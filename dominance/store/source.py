@@ -45,13 +45,13 @@ class StoredRun:
         forms = array_forms(files, [spec for spec, _ in expected])
         since = task_since(attrs)
         arrays = {}
-        for (spec, rows), (found, chunk) in zip(expected, forms, strict=True):
+        for (spec, rows), (found, chunk, separator) in zip(expected, forms, strict=True):
             if found[0] < rows or any(have < want for have, want in zip(found[1:], spec.shape, strict=True)):
                 raise CorruptRun(
                     f"{files.where}: {spec.path} has the shape {found} where {(rows, *spec.shape)} was committed",
                     fix="see what is damaged: dominance info --verify",
                 )
-            arrays[spec.path] = StoredArray(files, Grid(spec, chunk), rows, since)
+            arrays[spec.path] = StoredArray(files, Grid(spec, chunk, separator), rows, since)
         # Names are labels from here on: what is drawn, printed or written of them steers nothing.
         seen = {**all_visible(attrs), "path": files.where}
         for part in ("tasks", "layers"):

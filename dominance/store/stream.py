@@ -14,7 +14,7 @@ import numpy.typing as npt
 from dominance.errors import CorruptRun, RecordingFailed
 from dominance.store.codec import decode, encode, little_endian, round_mantissa
 from dominance.store.disk import Disk
-from dominance.store.grid import Grid
+from dominance.store.grid import Grid, array_of
 
 Block = dict[str, npt.NDArray[Any]]
 
@@ -37,7 +37,8 @@ class Stream:
     whole, and the queue of free blocks; the caller refills no block that the thread has not given back.
 
     Args:
-        grids: the arrays, by path; a block has as many rows as their shortest chunk, which divides the others.
+        grids: the arrays, by path.
+        block: rows of a block, at most; the chunks of all arrays have as many, or a multiple of it, where not fewer.
         on_full: called with a full block before the row that needs the next one; must lead to ``write``, ``give_back``.
         alive: whether blocks can still be expected back.
 
@@ -46,8 +47,10 @@ class Stream:
         waited: seconds that the caller waited for a free block.
     """
 
-    def __init__(self, grids: dict[str, Grid], *, on_full: Callable[[Head], None], alive: Callable[[], bool]) -> None:
-        self.block_rows = min(grid.rows for grid in grids.values())
+    def __init__(
+        self, grids: dict[str, Grid], block: int, *, on_full: Callable[[Head], None], alive: Callable[[], bool]
+    ) -> None:
+        self.block_rows = min(block, *(grid.rows for grid in grids.values()))
         self.grids = grids
         self.committed = 0
         self.waited = 0.0
@@ -182,8 +185,9 @@ class Stream:
         for key, data in self.metadata(rows).items():
             disk.put(key, data)
         for key in disk.files():
-            path, found, place = key.partition("/c/")
-            if found and path in self.grids and int(place.split("/")[0]) * self.grids[path].rows >= rows:
+            grid = self.grids.get(array_of(key))
+            index = None if grid is None else grid.index_of(key)
+            if grid is not None and index is not None and index * grid.rows >= rows:
                 disk.remove(key)
         begun = rows % self.block_rows
         block = self._take_block()
@@ -240,13 +244,13 @@ class Stream:
                 keys += [grid.key(self.committed // grid.rows, tile) for tile in grid.tiles()]
         return keys
 
-    def worst_case(self, committed: int, last: int) -> int:
+    def worst_case(self, committed: int, last: int, block: int) -> int:
         """Most bytes of the chunks of rows ``committed`` to ``last``, see Grid.worst_case."""
-        return sum(grid.worst_case(committed, last) for grid in self.grids.values())
+        return sum(grid.worst_case(committed, last, block) for grid in self.grids.values())
 
-    def largest_chunks(self) -> int:
+    def largest_chunks(self, block: int) -> int:
         """Most bytes of the chunks that are not full, and of what the thread may have before it."""
-        return sum(grid.worst_case(0, grid.rows + 2 * self.block_rows) for grid in self.grids.values())
+        return sum(grid.worst_case(0, grid.rows + 2 * self.block_rows, block) for grid in self.grids.values())
 
     def largest_file(self, last: int) -> int:
         """Most bytes of a single chunk while there are no more than ``last`` rows."""

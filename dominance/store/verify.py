@@ -43,10 +43,10 @@ def verify(path: RunPath) -> list[str]:
     since = task_since(attrs)
     for spec, rows in expected:
         try:
-            ((shape, chunk),) = array_forms(run, [spec])
+            ((shape, chunk, separator),) = array_forms(run, [spec])
             if any(have < want for have, want in zip(shape, (rows, *spec.shape), strict=True)):
                 problems.append(f"{spec.path}: has the shape {shape} where {(rows, *spec.shape)} was committed")
-            problems += _chunk_problems(run, Grid(spec, chunk), rows, since)
+            problems += _chunk_problems(run, Grid(spec, chunk, separator), rows, since)
         except CorruptRun as error:
             problems.append(error.message)
     return problems + probe_problems(run)

@@ -24,8 +24,9 @@ from dominance.store.attributes import Attributes, first_attributes
 from dominance.store.directory import check_same, claim, clear, coordinate_files, group_files, read_grids
 from dominance.store.disk import Disk
 from dominance.store.files import LocalFiles
-from dominance.store.grid import EVENT_CHUNK, block_rows, cut
+from dominance.store.grid import EVENT_CHUNK, block_rows, cut, is_of_chunks
 from dominance.store.lock import RunLock
+from dominance.store.room import Room, rounded
 from dominance.store.seal import intact, resealed
 from dominance.store.stream import Head, Stream
 
@@ -33,6 +34,7 @@ _NUMBERS = 2048  # bytes for groups and for longer numbers in the metadata
 _SLACK = 1 << 14  # bytes that rows leave free for attributes set later
 _DIGITS = 64  # bytes by which a larger budget makes the metadata longer
 _SHORTEST_TICK = 0.05
+_LONGEST = 1 << 30  # rows
 
 
 class RunWriter:
@@ -43,7 +45,8 @@ class RunWriter:
     Args:
         path: the run directory.
         layout: sizes, names, coordinates, and further attributes.
-        budget: bytes that the files in ``data.zarr`` never exceed together, metadata included; None for no limit.
+        budget: bytes of the disk that the run never exceeds, as ``du`` counts them: each file and folder takes whole
+            blocks of the file system; None for no limit.
         exact: keep all mantissa bits of the per-coordinate arrays; otherwise they are rounded to 10 (error 4.9e-4).
         overwrite: replace the run that is there. Nothing but its ``data.zarr`` is deleted.
         resume: go on after the last committed step of the run that is there; start one where there is none.
@@ -80,6 +83,10 @@ class RunWriter:
         self.budget = budget
         self.refused = 0
         self._free = _SLACK + reserve
+        self._settled = 0, 0, 0
+        self._most: tuple[object, int] = None, 0
+        self._sure = 0, 0, 0
+        """Rows of steps and of events that are known to fit, with attributes of this size."""
         self._pid = os.getpid()
         self._closed = False
         self._error: BaseException | None = None
@@ -105,14 +112,17 @@ class RunWriter:
             check_same(found, self.path, layout, exact)
         if found is None:
             specs = layout.arrays(exact=exact)
-            steps, events = cut(specs, block_rows(specs)), cut(METRIC_ARRAYS, EVENT_CHUNK)
+            block = block_rows(specs, self.budget)
+            steps, events = cut(specs, block, self.budget), cut(METRIC_ARRAYS, EVENT_CHUNK)
         else:
             specs = replace(layout, tasks=found["tasks"]).arrays(exact=exact)
-            there = LocalFiles(self.path)
+            block, there = block_rows(specs, self.budget), LocalFiles(self.path)
             steps, events = read_grids(there, specs), read_grids(there, METRIC_ARRAYS)
         alive = self._thread.is_alive
-        self._steps = Stream(steps, on_full=lambda head: self._hand_over(self._steps, head), alive=alive)
-        self._events = Stream(events, on_full=lambda head: self._hand_over(self._events, head), alive=alive)
+        self._steps = Stream(steps, block, on_full=lambda head: self._hand_over(self._steps, head), alive=alive)
+        self._events = Stream(
+            events, EVENT_CHUNK, on_full=lambda head: self._hand_over(self._events, head), alive=alive
+        )
         self._attributes = Attributes(first_attributes(layout, exact, self.budget) if found is None else found)
         self._disk = Disk(self.path / DATA_NAME, self.budget)
         if found is None:
@@ -120,9 +130,10 @@ class RunWriter:
         else:
             self._continue(layout, keep)
         self._settle()
-        rows = sum(self._disk.size(key) for key in self._disk.files() if "/c/" in key and not key.startswith("coord/"))
+        rows = self._taken_by_rows()
+        chunk = max(each.largest_file(_LONGEST) for each in (self._steps, self._events))
         self._empty = self._disk.total - rows
-        self._fixed = self._empty + self._attributes.size + self._metadata_size + _NUMBERS + self._free
+        self._fixed = self._need(self._steps.committed, self._events.committed) - rows + chunk
         self._thread.start()
         if found is not None:
             self.grow_tasks(layout.tasks[len(found["tasks"]) :])
@@ -131,7 +142,12 @@ class RunWriter:
         arrays = {**self._steps.metadata(0), **self._events.metadata(0)}
         files = coordinate_files(layout)
         files |= group_files([*files, *arrays])
-        self._settled = sum(map(len, files.values())), 0, 0
+        empty = Room(self._disk.room.block)
+        for key, data in files.items():
+            empty.put(key, len(data))
+        for key in arrays:  # their folders
+            empty.put(key, 0)
+        self._settled = empty.total, 0, 0
         self._measure_metadata()
         if self.budget is not None and (need := self._need(1, 0)) > self.budget:
             raise BadOption(
@@ -171,7 +187,7 @@ class RunWriter:
 
     @property
     def bytes_written(self) -> int:
-        """Bytes of all files in ``data.zarr``."""
+        """Bytes of the disk that ``data.zarr`` takes, each file and folder whole blocks, and the folder it lies in."""
         return self._disk.total
 
     @property
@@ -179,13 +195,13 @@ class RunWriter:
         """The share of the budget that rows have used, of what it leaves for rows; 0 without a budget.
 
         ``append`` takes no row whose chunks might not fit at worst. Where one chunk of each array, at worst, is a small
-        part of the budget, what counts is what is on disk; else it is what the rows so far could take.
+        part of the budget, what counts is what is on disk; else it is how many rows there are of those that fit.
         """
         if self.budget is None:
             return 0.0
-        room, open_chunks = self.budget - self._fixed, self._steps.largest_chunks()
+        room, open_chunks = self.budget - self._fixed, self._largest_chunks
         if 2 * open_chunks > room:
-            return (self._need(self._steps.count, self._events.count) - self._fixed) / max(room, 1)
+            return self._steps.count / max(self._most_rows(), 1)
         return max(0, self._disk.total - self._empty) / (room - open_chunks)
 
     @property
@@ -214,7 +230,7 @@ class RunWriter:
         """
         if not self._ready():
             return False
-        if self.budget is not None and self._need(self._steps.count + 1, self._events.count) > self.budget:
+        if not self._fits(self._steps.count + 1, self._events.count):
             self.refused += 1
             return False
         self._steps.append(row)
@@ -225,7 +241,7 @@ class RunWriter:
         if not self._ready():
             return False
         codes = {part: self._attributes.code(part, event.get(part)) for part in ("task", "split", "name")}
-        if self.budget is not None and self._need(self._steps.count, self._events.count + 1) > self.budget:
+        if not self._fits(self._steps.count, self._events.count + 1):
             return False
         numbers = {part: event[part] for part in ("step", "epoch", "value") if event.get(part) is not None}
         self._events.append({f"metric/{part}": value for part, value in (numbers | codes).items()})
@@ -328,15 +344,57 @@ class RunWriter:
             raise RecordingFailed(f"{self.path}: the run is closed", fix="open it again with resume=True")
         return True
 
+    def _most_rows(self) -> int:
+        """How many rows of steps fit at worst, after those that are on disk as they are."""
+        if self._most[0] is not self._settled:
+            assert self.budget is not None
+            settled, fits, events = self._settled, self._steps.committed, self._events.count
+            further = self._steps.block_rows
+            while self._need(fits + further, events) <= self.budget:
+                fits += further
+                further *= 2
+            while further := further // 2:
+                if self._need(fits + further, events) <= self.budget:
+                    fits += further
+            self._most = settled, fits
+        return self._most[1]
+
+    def _fits(self, steps: int, events: int) -> bool:
+        """Whether so many rows hold within the budget. Of a whole block of further ones it is found out at once: what
+        is committed meanwhile takes no more than was expected of it.
+        """
+        if self.budget is None:
+            return True
+        sure_steps, sure_events, attributes = self._sure
+        if steps <= sure_steps and events <= sure_events and self._attributes.size == attributes:
+            return True
+        size = self._attributes.size
+        if self._need(steps, events) > self.budget:
+            return False
+        further = steps + self._steps.block_rows
+        self._sure = further if self._need(further, events) <= self.budget else steps, events, size
+        return True
+
     def _need(self, steps: int, events: int) -> int:
         """Most bytes that the folder can hold at any moment until so many rows are committed and the run is closed."""
         settled, steps_done, events_done = self._settled
-        need = settled + self._steps.worst_case(steps_done, steps) + self._events.worst_case(events_done, events)
-        root = self._attributes.size + self._metadata_size + _NUMBERS + _SLACK
-        largest = max(
-            root, self._steps.largest_file(steps), self._events.largest_file(events)
-        )  # stands beside the old one
-        return need + self._metadata_size + root + largest + self._free - _SLACK
+        block = self._disk.room.block
+        need = settled + self._steps.worst_case(steps_done, steps, block)
+        need += self._events.worst_case(events_done, events, block)
+        root = rounded(self._root_size + _SLACK, block)
+        chunk = max(self._steps.largest_file(steps), self._events.largest_file(events))
+        # One file stands beside the old one, under another name in its folder.
+        return need + self._metadata_taken + root + max(root, rounded(chunk, block)) + 2 * block + self._free - _SLACK
+
+    @property
+    def _root_size(self) -> int:
+        """Bytes of the root's file, once the metadata of all arrays are in it."""
+        return self._attributes.size + self._metadata_size + _NUMBERS
+
+    def _taken_by_rows(self) -> int:
+        room = self._disk.room
+        kept = [key for key in room if is_of_chunks(key) and not key.startswith("coord/")]
+        return sum(map(room.taken, kept)) + sum(size for key, size in room.folders() if is_of_chunks(key))
 
     def _hand_over(self, stream: Stream, head: Head) -> None:
         # Both as they are now: rows and events that were appended together become readable together.
@@ -427,9 +485,11 @@ class RunWriter:
     def _settle(self) -> None:
         """Count the bytes that no later row will replace, for the caller's side of the budget."""
         replaced = ["zarr.json", *self._steps.open_keys(), *self._events.open_keys()]
-        settled = self._disk.total - sum(map(self._disk.size, replaced))
+        settled = self._disk.total - sum(map(self._disk.taken, replaced))
         self._settled = settled, self._steps.committed, self._events.committed
 
     def _measure_metadata(self) -> None:
-        sizes = (len(data) + 16 for s in (self._steps, self._events) for data in s.metadata(0).values())
+        sizes = [len(data) + 16 for s in (self._steps, self._events) for data in s.metadata(0).values()]
         self._metadata_size = sum(sizes)
+        self._metadata_taken = sum(rounded(size, self._disk.room.block) for size in sizes)
+        self._largest_chunks = self._steps.largest_chunks(self._disk.room.block)

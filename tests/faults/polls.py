@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from forks import Forks
+from store_rows import du
 
 from dominance.errors import NotARun
 from dominance.store.reader import open_run
@@ -72,5 +73,5 @@ def _look(path: Path, seen: int) -> tuple[int, str]:
     parts = last["update"].sum("task") + last["residual"] + last["unattributed"] + last["decay"]
     if not np.allclose(parts, last["total"], rtol=0, atol=5e-4 * float(np.abs(last["total"]).max())):
         return len(steps), "parts that do not add up: half a row"
-    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    size = du(path)
     return len(steps), f"{size} bytes of {BUDGET}" if size > BUDGET else ""

@@ -71,7 +71,7 @@ def build(folder: Path, steps: int, coords: int, tasks: int) -> tuple[dict[str, 
 def uncompressed(run: Path, to: Path) -> Path:
     """The run with chunks of updates that the same codec reads and that it did not compress."""
     shutil.copytree(run, to)
-    for chunk in (to / "data.zarr/update/update/c").rglob("*"):
+    for chunk in (to / "data.zarr/update/update").glob("c.*"):
         if chunk.is_file():
             values = np.frombuffer(Blosc().decode(chunk.read_bytes()[:-4]), dtype=np.float32)
             packed = Blosc(cname="lz4", clevel=0, shuffle=Blosc.BITSHUFFLE).encode(values)

@@ -28,6 +28,8 @@ from dominance.store.reader import array
 from dominance.store.verify import verify
 from dominance_cli.main import main
 
+pytestmark = pytest.mark.usefixtures("blocks_of_64")
+
 STEPS = 70
 
 
@@ -144,19 +146,19 @@ def test_a_file_url_is_a_local_path(path: Path) -> None:
 
 def test_damage_is_found_far_away(url: str) -> None:
     files = fsspec.filesystem("memory")
-    key = "/bucket/run/data.zarr/update/update/c/1/0/0"
+    key = "/bucket/run/data.zarr/update/update/c.1.0.0"
     data = bytearray(files.cat_file(key))
     data[len(data) // 2] ^= 1
     files.pipe_file(key, bytes(data))
-    files.rm("/bucket/run/data.zarr/update/total/c/0/0")
+    files.rm("/bucket/run/data.zarr/update/total/c.0.0")
     run = open_run(url)
-    with pytest.raises(CorruptRun, match=r"memory://bucket/run/data.zarr/update/update/c/1/0/0: .*checksum"):
+    with pytest.raises(CorruptRun, match=r"memory://bucket/run/data.zarr/update/update/c.1.0.0: .*checksum"):
         rau(run)
     with pytest.raises(CorruptRun, match=r"memory://bucket/run: update/update cannot be read"):
         run["update/update"].load()
     first, second = verify(url)
-    assert "update/update: chunk update/update/c/1/0/0 (rows 64 to 69): checksum does not match" in first
-    assert "update/total: chunk update/total/c/0/0 (rows 0 to 63) is missing" in second
+    assert "update/update: chunk update/update/c.1.0.0 (rows 64 to 69): checksum does not match" in first
+    assert "update/total: chunk update/total/c.0.0 (rows 0 to 63) is missing" in second
 
 
 def one_line(caught: pytest.ExceptionInfo[DominanceError]) -> None:
@@ -181,10 +183,10 @@ def test_a_store_that_does_not_answer() -> None:
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", *planted_rows(steps=3))
-    chunk = run / "data.zarr/update/update/c/0/0/0"
+    chunk = run / "data.zarr/update/update/c.0.0.0"
     chunk.unlink()
     chunk.mkdir()
-    with pytest.raises(Unreachable, match=r"update/update/c/0/0/0: cannot be read \(Is a directory\)") as caught:
+    with pytest.raises(Unreachable, match=r"update/update/c.0.0.0: cannot be read \(Is a directory\)") as caught:
         rau(open_run(run))
     one_line(caught)
     (run / "data.zarr/loss/loss/zarr.json").unlink()

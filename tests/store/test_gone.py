@@ -39,7 +39,7 @@ def test_on_a_full_disk_the_run_ends_as_interrupted(tmp_path: Path, monkeypatch:
     real, full = Disk._write, True
 
     def limited(disk: Disk, file: Path, data: bytes) -> None:
-        if full and "/c/" in file.as_posix():
+        if full and "/c." in file.as_posix():
             raise OSError(ENOSPC, os.strerror(ENOSPC))
         real(disk, file, data)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from dominance.store.grid import EVENT_CHUNK, Grid, block_rows, cut
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32", "int8"])
-def test_metadata_is_what_zarr_itself_writes(tmp_path: Path, dtype: str) -> None:
+@pytest.mark.parametrize("separator", [".", "/"])
+def test_metadata_is_what_zarr_itself_writes(tmp_path: Path, dtype: str, separator: Literal[".", "/"]) -> None:
     spec = ArraySpec("a", ("step", "task", "coord"), (3, 70), dtype)
     zarr.create_array(
         tmp_path / "data.zarr",
@@ -28,10 +30,11 @@ def test_metadata_is_what_zarr_itself_writes(tmp_path: Path, dtype: str) -> None
             BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=np.dtype(dtype).itemsize),
             Crc32cCodec(),
         ],
+        chunk_key_encoding={"name": "default", "separator": separator},
         dimension_names=spec.dims,
     )
     written = json.loads((tmp_path / "data.zarr" / "a" / "zarr.json").read_bytes())
-    ours = json.loads(Grid(spec, (64, 1, 35)).metadata(5))
+    ours = json.loads(Grid(spec, (64, 1, 35), separator).metadata(5))
     assert list(ours.pop("attributes")) == ["metadata_checksum"]
     assert ours | {"attributes": {}} == written
 

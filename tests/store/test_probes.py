@@ -99,7 +99,7 @@ def test_a_crash_at_any_file_leaves_the_old_result(calls: int, run: Path, monkey
 
 def test_damage_is_found(run: Path) -> None:
     write_probe(run, "noise", result())
-    chunk = next((run / "data.zarr" / "probe").glob("noise.*/change/c/0/0"))
+    chunk = next((run / "data.zarr" / "probe").glob("noise.*/change/c.0.0"))
     data = bytearray(chunk.read_bytes())
     data[-6] ^= 1
     chunk.write_bytes(data)

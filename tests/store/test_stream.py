@@ -12,7 +12,7 @@ from dominance.store.stream import Head, Stream
 
 
 def make_stream(full: list[Head]) -> Stream:
-    return Stream(cut(make_layout().arrays(exact=True), 64), on_full=full.append, alive=lambda: True)
+    return Stream(cut(make_layout().arrays(exact=True), 64), 64, on_full=full.append, alive=lambda: True)
 
 
 def test_rows_are_never_written_before_the_block_ahead_of_them(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from dominance.store.reader import open_run
 from dominance.store.seal import intact
 from dominance.store.verify import has_checksums, verify
 
+pytestmark = pytest.mark.usefixtures("blocks_of_64")
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -33,7 +35,7 @@ def test_a_whole_run_has_no_problems(path: Path) -> None:
 
 
 def test_every_flipped_bit_is_found_and_named(path: Path) -> None:
-    chunks = sorted(p for p in (path / "data.zarr").rglob("c/**/*") if p.is_file() and "coord" not in p.parts)
+    chunks = sorted(p for p in (path / "data.zarr").rglob("c.*") if "coord" not in p.parts)
     assert len(chunks) > 20
     for chunk in chunks:
         flip(chunk)
@@ -46,7 +48,7 @@ def test_every_flipped_bit_is_found_and_named(path: Path) -> None:
 
 
 def test_reading_a_flipped_bit_raises(path: Path) -> None:
-    flip(path / "data.zarr" / "update" / "update" / "c" / "1" / "0" / "0")
+    flip(path / "data.zarr" / "update" / "update" / "c.1.0.0")
     run = open_run(path)
     assert run["update/update"][:64].load().size
     with pytest.raises(CorruptRun, match=r"update/update cannot be read.*--verify"):
@@ -54,16 +56,16 @@ def test_reading_a_flipped_bit_raises(path: Path) -> None:
 
 
 def test_what_is_missing_is_found(path: Path) -> None:
-    (path / "data.zarr" / "update" / "total" / "c" / "1" / "0").unlink()
+    (path / "data.zarr" / "update" / "total" / "c.1.0").unlink()
     (path / "data.zarr" / "loss" / "loss" / "zarr.json").unlink()
     problems = verify(path)
     assert len(problems) == 2
-    assert "update/total: chunk update/total/c/1/0 (rows 64 to 69) is missing" in problems
+    assert "update/total: chunk update/total/c.1.0 (rows 64 to 69) is missing" in problems
     assert "array loss/loss cannot be read" in problems[1]
 
 
 def test_damaged_coordinates_are_found(path: Path) -> None:
-    flip(path / "data.zarr" / "coord" / "index" / "c" / "0")
+    flip(path / "data.zarr" / "coord" / "index" / "c.0")
     (problem,) = verify(path)
     assert "coord/index cannot be read" in problem
 

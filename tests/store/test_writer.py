@@ -22,6 +22,8 @@ from dominance.store.reader import open_run
 from dominance.store.verify import verify
 from dominance.store.writer import RunWriter
 
+pytestmark = pytest.mark.usefixtures("blocks_of_64")
+
 
 @pytest.mark.parametrize("steps", [0, 1, 63, 64, 65, 150])
 @pytest.mark.parametrize("attribution", ["additive", "both"])
@@ -157,7 +159,7 @@ def test_a_full_queue_makes_the_caller_wait_and_counts_it(tmp_path: Path, monkey
 
     class SlowDisk(Disk):
         def put(self, key: str, data: bytes) -> None:
-            if "/c/" in key and not key.startswith("coord"):
+            if "/c." in key and not key.startswith("coord"):
                 gate.wait(30)
             super().put(key, data)
 
@@ -188,13 +190,13 @@ def test_a_full_queue_makes_the_caller_wait_and_counts_it(tmp_path: Path, monkey
 class FullDisk(Disk):
     """Full after so many chunks; ``unlinked`` room comes back never."""
 
-    room = 0
+    free = 0
 
     def put(self, key: str, data: bytes) -> None:
-        if "/c/" in key and not key.startswith("coord"):
-            if FullDisk.room == 0:
+        if "/c." in key and not key.startswith("coord"):
+            if FullDisk.free == 0:
                 raise OSError(28, "No space left on device", key)
-            FullDisk.room -= 1
+            FullDisk.free -= 1
         super().put(key, data)
 
 
@@ -204,7 +206,7 @@ def test_a_full_disk_reaches_the_caller_as_itself_and_the_run_opens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, call: str
 ) -> None:
     monkeypatch.setattr(writer_module, "Disk", FullDisk)
-    FullDisk.room = room
+    FullDisk.free = room
     layout = make_layout()
     writer = RunWriter(tmp_path / "run", layout, exact=True)
     told = []

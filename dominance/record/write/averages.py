@@ -75,7 +75,7 @@ class Averages:
     @staticmethod
     def size(named: Sequence[Named], tasks: int) -> int:
         """Bytes that they take in the store, at most."""
-        return BYTES_STORED * tasks * sum(whole_size(entry.tensor) for entry in named) + 2**14
+        return BYTES_STORED * tasks * sum(whole_size(entry.tensor) for entry in named) + 2**16
 
     def replace(self, old: Tensor, new: Tensor) -> None:
         """``new`` is in the place of ``old``."""
