@@ -21,14 +21,21 @@ if TYPE_CHECKING:
     from dominance.record.script.running import Outcome, Prepared
     from dominance.record.script.session import ScriptSession
     from dominance.record.step_recorder import StepRecorder
+    from dominance.record.write.mirrored import Mirrored
 
 
 def record(
     target: Annotated[str, typer.Argument(metavar="TARGET", help="Script; with -m, module.")],
     args: Annotated[list[str] | None, typer.Argument(metavar="ARGS", help="Its own arguments and options.")] = None,
     output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", metavar="DIR", help="Run directory. [default: runs/<script>-<UTC time>-<pid>]"),
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="DIR",
+            help="Run directory, or an address such as s3://bucket/runs/first."
+            " [default: runs/<script>-<UTC time>-<pid>]",
+        ),
     ] = None,
     tasks: Annotated[
         str | None, typer.Option(metavar="A,B", help="Names of the tasks that must be found. [default: all found]")
@@ -127,7 +134,7 @@ def record(
     Example: dominance record --every 5 -o runs/first train.py --lr 1e-3
     """
     from dominance.config import record_options
-    from dominance.record.launch import of_rank
+    from dominance.record.launch import check_address, is_address, of_rank
     from dominance.record.ranks.launchers import refuse_launcher
     from dominance.record.script.running import prepare
 
@@ -161,9 +168,16 @@ def record(
         choice = choose(method, method_option or [])
     refuse_launcher(target, args or [], module=module)
     prepared = prepare(target, module=module)
-    path = of_rank(output) if output is not None else default_folder(target, module=module)
-    first = output if output is not None and path != output else None
-    return RecordedScript(prepared, args or [], path, output is None, options, force, resume, choice, seed_run, first)
+    if output is not None and is_address(output):
+        check_address(output, resume=resume)
+        path, first = Path(output), None
+    else:
+        given = None if output is None else Path(output)
+        path = of_rank(given) if given is not None else default_folder(target, module=module)
+        first = given if given is not None and path != given else None
+    return RecordedScript(
+        prepared, args or [], path, output is None, options, force, resume, choice, seed_run, first, output
+    )
 
 
 @dataclass
@@ -181,6 +195,10 @@ class RecordedScript:
     seed_run: int = 0
     first: Path | None = None
     """The run directory of the first process of a training, where this is another."""
+    output: str | None = None
+    """What was given for it, which may be an address."""
+    mirrored: Mirrored | None = None
+    """What keeps the run at that address."""
 
     def run(self) -> NoReturn:
         """Run the script under recording and leave the process as the script left.
@@ -189,11 +207,16 @@ class RecordedScript:
             RunExists: the run directory is there already; nothing of the script has run.
             BadScript: there is no such module.
         """
-        from dominance.record.launch import rank
+        from dominance.record.launch import is_address, rank
         from dominance.record.script.beside import apart
         from dominance.record.script.ending import shielded
         from dominance.record.script.session import ScriptSession
 
+        if self.output is not None and is_address(self.output):
+            from dominance.record.write.mirrored import Mirrored
+
+            self.mirrored = Mirrored(self.output, replace=self.force)
+            self.path, self.force = self.mirrored.path, False
         path = self.path.absolute()  # the script may change its folder
         argv = [*(["-m"] if self.prepared.module else []), self.prepared.target, *self.args]
 
@@ -305,18 +328,27 @@ class RecordedScript:
             self._note(result.message)
         if result.steps:
             # As the user wrote it, not as it had to be held while the script may change its folder.
-            runs = {self.path.with_name(path.name): steps for path, steps in result.steps.items()}
+            runs = {self._as_written(path.name): steps for path, steps in result.steps.items()}
             for line in runs_recorded(runs):
                 self._note(line)
             if self.options.probe:
                 with shielded():
                     self._probe(session, outcome)
+            if self.mirrored is not None:
+                for line in self.mirrored.finish():
+                    stderr.note(line)
             if not self.options.quiet:
                 stderr.line(next_command(runs))
         elif outcome is not None and not outcome.torch:
             self._note("nothing was recorded: the script's own process never imported torch")
         elif outcome is not None and ready and not result.message and not (self.options.strict and outcome.code == 2):
             self._note("nothing was recorded: no training step was seen")
+
+    def _as_written(self, name: str) -> str:
+        """A run of this name beside the one that was asked for."""
+        if self.mirrored is None:
+            return str(self.path.with_name(name))
+        return f"{self.mirrored.address.rpartition('/')[0]}/{name}"
 
     def _probe(self, session: ScriptSession, outcome: Outcome | None) -> None:
         """Probe the model while it lives."""

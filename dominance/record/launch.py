@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from dominance.errors import BadOption
+
 
 def several() -> bool:
     """Whether a launcher has started more processes than this one."""
@@ -29,3 +31,24 @@ def of_rank(run: Path) -> Path:
 def with_rank(run: Path, number: int) -> Path:
     """The run directory of the process of this number, other than 0."""
     return run.with_name(f"{run.name}-rank{number}")
+
+
+def is_address(output: str) -> bool:
+    """Whether a run goes to a URL, and to no folder.
+
+    >>> is_address("s3://bucket/run"), is_address("runs/first")
+    (True, False)
+    """
+    return "://" in output
+
+
+def check_address(address: str, *, resume: bool) -> None:
+    """Raise BadOption for what cannot be recorded at an address."""
+    if resume:
+        raise BadOption(
+            f"{address}: --resume needs a folder", fix="copy the run here, go on with it, and copy it back; or --force"
+        )
+    if several():
+        raise BadOption(
+            f"{address}: a training of several processes needs a folder", fix="copy the run there afterwards"
+        )

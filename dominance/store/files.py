@@ -234,7 +234,7 @@ class StoreFiles(Files):
         try:
             return sync(answer)
         except Exception as error:  # what stands behind fsspec and obstore raises classes of its own, of no common base
-            said = " ".join(str(error).split()) or type(error).__name__
+            said = " ".join(str(error).split("Debug source:")[0].split()) or type(error).__name__
             raise Unreachable(
                 f"{self.where}: cannot be read ({said[:200]})", fix="check the address, the network and the credentials"
             ) from error
@@ -284,7 +284,24 @@ def _fsspec_store(url: str, options: dict[str, Any]) -> Store:
         return FsspecStore.from_url(url, storage_options=options, read_only=True)
     except ImportError as error:
         cause = error if isinstance(error, ModuleNotFoundError) else error.__cause__
+        if not options and (found := _obstore_store(url)) is not None:
+            return found
         package = getattr(cause, "name", None) or "fsspec"
         raise Unreachable(f"{url}: needs the package {package}", fix=f"pip install fsspec {package}") from error
     except (ValueError, TypeError) as error:
         raise BadOption(f"{url}: {error}", fix="give a URL that fsspec knows, such as s3://bucket/run") from error
+
+
+def _obstore_store(url: str) -> Store | None:
+    """What obstore has for a protocol whose package of fsspec is missing, such as s3://."""
+    try:
+        import obstore.exceptions
+        import obstore.store
+    except ImportError:
+        return None
+    from zarr.storage import ObjectStore
+
+    try:
+        return ObjectStore(obstore.store.from_url(url), read_only=True)
+    except (obstore.exceptions.BaseError, ValueError):  # it does not know the protocol either
+        return None

@@ -23,7 +23,14 @@ _held: set[tuple[int, int]] = set()
 
 
 def occupied(path: Path) -> bool:
-    """Whether there is a file, or a folder with anything in it but a lock. Raises BadOption if that cannot be told."""
+    """Whether there is a file, or a folder with anything in it but a lock.
+
+    Raises:
+        BadOption: that cannot be told; or it is an address, of which a path would make a folder called "s3:".
+    """
+    if len(path.parts) > 1 and len(path.parts[0]) > 2 and path.parts[0].endswith(":"):
+        address = f"{path.parts[0]}//{'/'.join(path.parts[1:])}"
+        raise BadOption(f"{address}: is an address, which only `dominance record` writes to", fix="give a folder")
     try:
         return path.exists() and (not path.is_dir() or any(child.name != NAME for child in path.iterdir()))
     except OSError as error:  # too long a name, a folder that nobody may read

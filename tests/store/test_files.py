@@ -197,6 +197,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.setitem(sys.modules, "obstore.store", None)  # which is taken in its place
     with pytest.raises(Unreachable, match="s3://bucket/run: needs the package s3fs; pip install fsspec s3fs") as caught:
         open_run("s3://bucket/run")
     one_line(caught)

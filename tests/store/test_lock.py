@@ -125,3 +125,11 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(BadOption, match="cannot be made or written"):
         RunLock(tmp_path / "run")
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_an_address_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadOption, match="s3://bucket/run: is an address, which only `dominance record` writes to"):
+        occupied(Path("s3://bucket/run"))
+    assert not occupied(Path("a:b/run"))
+    assert not occupied(Path("s3:"))

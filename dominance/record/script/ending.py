@@ -6,7 +6,6 @@ import contextlib
 import shlex
 import traceback
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from dominance.errors import DominanceError
 from dominance.streams import error, line
@@ -15,11 +14,11 @@ _MOST_LISTED = 4
 """Runs of one process that are named one by one."""
 
 
-def runs_recorded(runs: Mapping[Path, int]) -> Iterator[str]:
+def runs_recorded(runs: Mapping[str, int]) -> Iterator[str]:
     """Where the run lies; where there are several, of models that followed each other, where all of them lie.
 
     Args:
-        runs: the run directories, in order -> the steps that are recorded there.
+        runs: where they lie, in order -> the steps that are recorded there.
     """
     for path, steps in list(runs.items())[:_MOST_LISTED]:
         yield f"{steps} steps recorded in {path}"
@@ -28,9 +27,9 @@ def runs_recorded(runs: Mapping[Path, int]) -> Iterator[str]:
         yield f"{len(more)} more models are recorded beside it, the last in {more[-1]}"
 
 
-def next_command(runs: Mapping[Path, int]) -> str:
+def next_command(runs: Mapping[str, int]) -> str:
     """What to type next."""
-    return f"dominance report {shlex.join(str(path) for path in runs)}"
+    return f"dominance report {shlex.join(runs)}"
 
 
 @contextlib.contextmanager

@@ -199,7 +199,7 @@ class Spawned:
         if result.message:
             note(result.message)
         if result.steps:
-            runs = {self._handed.shown.with_name(path.name): steps for path, steps in result.steps.items()}
+            runs = {str(self._handed.shown.with_name(path.name)): steps for path, steps in result.steps.items()}
             for text in runs_recorded(runs):
                 note(text)
             line(next_command(runs))

@@ -41,7 +41,8 @@ class Closing:
         for gradient in self.tasks.values():
             yield answers.BEYOND, self._left, gradient
         if len(self.tasks) > 1:
-            yield answers.BEYOND, self._left, *self.tasks.values()
+            gradients: tuple[Tensor, ...] = tuple(self.tasks.values())
+            yield answers.BEYOND, self._left, *gradients
 
     def close(self) -> tuple[dict[str, Tensor], Tensor | None]:
         """The tasks' gradients, and the part of the total that belongs to none of them; None where there is none."""
