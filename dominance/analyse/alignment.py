@@ -77,13 +77,18 @@ def alignment(run: PreparedRun, *, by: ByLayer = "layer", warmup: int = 0) -> xr
             f"{run.where}: no parameter is reached by a task", fix="name the tasks with dominance.observe({...})"
         )
     names = [layer for layer, reached in zip(kinds.layers, kinds.reached, strict=True) if reached]
-    labels, inside = groups_of(by, names)
-    labels = ["all"] if by == "all" else labels  # shared or not
-    groups = np.zeros((len(labels), len(kinds.layers)), dtype=bool)
-    groups[:, kinds.reached] = inside
+    alone = np.flatnonzero(kinds.reached) if by == "layer" else np.zeros(0, np.int64)
+    groups = np.zeros((0, len(kinds.layers)), dtype=bool)
+    if by == "layer":
+        labels = names
+    else:
+        labels, inside = groups_of(by, names)
+        labels = ["all"] if by == "all" else labels  # shared or not
+        groups = np.zeros((len(labels), len(kinds.layers)), dtype=bool)
+        groups[:, kinds.reached] = inside
     rows = np.flatnonzero(~run.superseded)
     chosen = np.concatenate([[kinds.specific, kinds.shared], kinds.of_task, groups])
-    sims = _similarities(run, rows, chosen)
+    sims = _similarities(run, rows, chosen, alone)
     sim_task, sim_shared = sims[:, 0], sims[:, 1]
     steps = numbers[rows]
     data: dict[str, Any] = {
@@ -108,7 +113,7 @@ def alignment(run: PreparedRun, *, by: ByLayer = "layer", warmup: int = 0) -> xr
             "step": steps,
             "epoch": told,
             "layer": labels,
-            "shared": ("layer", (groups & kinds.shared).any(axis=1)),
+            "shared": ("layer", kinds.shared[alone] if by == "layer" else (groups & kinds.shared).any(axis=1)),
             "task": run.tasks,
         },
         attrs={
@@ -155,8 +160,10 @@ class _Kinds:
         self.mixed = int((self.shared & alone).sum())
 
 
-def _similarities(run: PreparedRun, rows: NDArray[np.int64], groups: NDArray[np.bool_]) -> Floats:
-    """(step, group) Sim of the groups of layers (group, layer), at these rows."""
+def _similarities(
+    run: PreparedRun, rows: NDArray[np.int64], groups: NDArray[np.bool_], alone: NDArray[np.int64]
+) -> Floats:
+    """(step, group) Sim of the groups of layers (group, layer), and of layers that stand alone, at these rows."""
     skipped = run.skipped > 0
     table = run["layer"].to_dataset()[list(_STATISTICS)]
     parts = []
@@ -164,7 +171,7 @@ def _similarities(run: PreparedRun, rows: NDArray[np.int64], groups: NDArray[np.
         block = table.isel(step=rows_read)
         # Layer by layer, as 0 * NaN is no 0: a layer that is not finite harms no group but its own.
         sums = [
-            np.stack([values[:, inside].sum(axis=1) for inside in groups], axis=1)
+            np.concatenate([*(values[:, inside].sum(axis=1)[:, None] for inside in groups), values[:, alone]], axis=1)
             for values in (block[name].to_numpy() for name in _STATISTICS)
         ]
         parts.append(similarity(*sums))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -68,6 +68,15 @@ class Counter:
         return list(zip(inside, total[:, :, -2], total[:, :, -1] / _UNIT, strict=True))
 
 
+_MOST_AT_ONCE = 1 << 19
+"""Numbers of which an error is worked out at once: of all strata it takes several arrays of that many."""
+
+
+def _blocks(points: int, each: int) -> Iterator[slice]:
+    length = max(1, _MOST_AT_ONCE // max(each, 1))
+    return (slice(start, start + length) for start in range(0, points, length))
+
+
 Totals = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 """Coordinates (step, task, bucket, stratum), those that are touched, and the sum of effective tasks (step, stratum)."""
 
@@ -97,9 +106,10 @@ def shares(
             share[:, g] = inside[..., members] @ stands_for / size[:, None, None]
             mean_effective[:, g] = effective[:, members] @ stands_for / size
         untouched[:, g] = 1 - size / parts.population[members].sum()
-        error[:, g] = share_error(
-            inside[..., members], touched[:, None, None, members], parts.sampled[members], parts.population[members]
-        )
+        sampled, population = parts.sampled[members], parts.population[members]
+        for some in _blocks(points, len(tasks) * buckets * len(members)):
+            counts = inside[some][..., members], touched[some, None, None][..., members]
+            error[some, g] = share_error(*counts, sampled, population)
     names = [f"{'(' if lo else '['}{100 * lo:g}, {100 * hi:g}]" for lo, hi in pairwise(edges)]
     return xr.Dataset(
         {

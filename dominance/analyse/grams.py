@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
+from fnmatch import translate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,10 @@ from dominance.errors import BadOption
 
 ByLayer = str | Sequence[str] | Mapping[str, str | Sequence[str]]
 """How layers are put together: "layer", "all", a list of globs, or {label: glob or globs of layers}."""
+
+
+_MAGIC = re.compile(r"[*?\[]")
+"""What makes a name a glob."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +65,12 @@ def groups_of(by: ByLayer, layers: Sequence[str]) -> tuple[list[str], NDArray[np
         raise BadOption("by: names no layers", fix='give {label: glob of layers}, or say "layer"')
     given = dict(by) if isinstance(by, Mapping) else {str(glob): glob for glob in by}
     inside = np.zeros((len(given), len(layers)), dtype=bool)
+    places: dict[str, list[int]] = {}
+    for place, layer in enumerate(layers):
+        places.setdefault(layer, []).append(place)
     for row, (label, patterns) in zip(inside, given.items(), strict=True):
         globs = [patterns] if isinstance(patterns, str) else list(patterns)
-        row[:] = [any(fnmatchcase(layer, glob) for glob in globs) for layer in layers]
+        row[_fitting(globs, places, layers)] = True
         if not row.any():
             shown = ", ".join(layers[:8]) + (", ..." if len(layers) > 8 else "")
             raise BadOption(f"by: {label!r} fits none of the layers looked at", fix=f"there are {shown}")
@@ -75,6 +83,16 @@ def groups_of(by: ByLayer, layers: Sequence[str]) -> tuple[list[str], NDArray[np
     return list(given), inside
 
 
+def _fitting(globs: Sequence[str], places: Mapping[str, Sequence[int]], layers: Sequence[str]) -> list[int]:
+    """Places of the layers that one of the globs fits. Of thousands of plain names each is looked up."""
+    plain = [glob for glob in globs if not _MAGIC.search(glob)]
+    found = [place for name in plain for place in places.get(name, ())]
+    if len(plain) < len(globs):
+        fits = [re.compile(translate(glob)).match for glob in globs if _MAGIC.search(glob)]
+        found += [place for place, layer in enumerate(layers) if any(fit(layer) for fit in fits)]
+    return found
+
+
 def grams(run: PreparedRun, by: ByLayer) -> Grams:
     """The Gram matrices of the shared layers, summed over the layers of each group.
 
@@ -85,13 +103,14 @@ def grams(run: PreparedRun, by: ByLayer) -> Grams:
     if isinstance(by, str):
         groups_of(by, [])
     shared = run.shared_layers
-    labels, inside = groups_of(by, [run.layers[i] for i in shared])
+    names = [run.layers[i] for i in shared]
+    labels, inside = (names, None) if by == "layer" else groups_of(by, names)
     old, skipped = run.superseded, run.skipped > 0
     stored = run["layer/gram"]
     parts = []
     for rows in blocks(len(old)):
         block = stored.isel(step=rows, layer=shared).to_numpy()[~old[rows]]
-        parts.append(block if by == "layer" else _summed(block, inside))
+        parts.append(block if inside is None else summed(block, inside))
     values = np.concatenate(parts)
     values[skipped[~old]] = np.nan
     attrs: dict[str, str | int] = {
@@ -100,7 +119,7 @@ def grams(run: PreparedRun, by: ByLayer) -> Grams:
         "steps_recorded": int((~old).sum()),
         "left_out_superseded": int(old.sum()),
         "skipped": int(skipped[~old].sum()),
-        "layers_in_no_group": int((~inside.any(axis=0)).sum()),
+        "layers_in_no_group": 0 if inside is None else int((~inside.any(axis=0)).sum()),
     }
     return Grams(values, run.numbers[~old], labels, attrs)
 
@@ -116,8 +135,11 @@ def grouped(layers: Grams, by: ByLayer) -> Grams:
         "by": by if isinstance(by, str) else "custom",
         "layers_in_no_group": int((~inside.any(axis=0)).sum()),
     }
-    return replace(layers, values=_summed(layers.values, inside), layers=labels, attrs=layers.attrs | about)
+    return replace(layers, values=summed(layers.values, inside), layers=labels, attrs=layers.attrs | about)
 
 
-def _summed(values: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArray[np.float64]:
+def summed(values: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Sums over the layers, dim 1, of each group: ``inside`` (group, layer) says which are in it."""
+    if (inside.sum(axis=1) == 1).all():
+        return values[:, inside.argmax(axis=1)]
     return np.stack([values[:, row].sum(axis=1) for row in inside], axis=1)

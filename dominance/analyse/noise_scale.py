@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from dominance.analyse.grams import ByLayer, groups_of
+from dominance.analyse.grams import ByLayer, groups_of, summed
 from dominance.analyse.groups import ALL_SHARED
 from dominance.analyse.joining import over_runs
 from dominance.analyse.kernels.noise_scale import signal_and_noise, signal_to_noise, weighted_mean, windows
@@ -102,10 +102,15 @@ def measure(
         )
     looked = _Windows(run, window, span)
     signal, noise = _by_window(run, looked, plan)
-    labels, inside = groups_of(by, names)
+    labels, sums = names, [[signal], [noise]]
+    if by != "layer":
+        labels, inside = groups_of(by, names)
+        sums = [[summed(part, inside)] for part in (signal, noise)]
     if ALL_SHARED not in labels:
-        labels, inside = [*labels, ALL_SHARED], np.concatenate([inside, np.ones((1, len(names)), dtype=bool)])
-    signal, noise = (np.stack([part[:, row].sum(axis=1) for row in inside], axis=1) for part in (signal, noise))
+        labels = [*labels, ALL_SHARED]
+        for part, parts in zip((signal, noise), sums, strict=True):
+            parts.append(part.sum(axis=1)[:, None])
+    signal, noise = (np.concatenate(parts, axis=1) for parts in sums)
     known = np.isfinite(signal) & np.isfinite(noise)
     attrs = {
         "by": by if isinstance(by, str) else "custom",
@@ -114,7 +119,7 @@ def measure(
         **looked.attributes(),
         "windows_used": int(known.any(axis=(1, 2)).sum()),
         "windows_not_finite": int(((looked.count > 1)[:, None] & ~known).any(axis=(1, 2)).sum()),
-        "coords_sampled": int(np.isin(run.of_coord("coord_layer"), names).sum()),
+        "coords_sampled": sum(map(set(names).__contains__, run.of_coord("coord_layer"))),
         "coords_shared": int(run["layer/size"].to_numpy()[run.shared_layers].sum()),
     }
     found = _means(signal, noise, looked.count).assign_coords(layer=labels, task=run.tasks, **looked.coords())

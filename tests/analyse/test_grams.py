@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -67,3 +69,17 @@ def test_layer_by_layer() -> None:
     labels, inside = groups_of("layer", ["a", "b"])
     assert labels == ["a", "b"]
     np.testing.assert_array_equal(inside, np.eye(2))
+
+
+def test_globs_and_plain_names_fit_as_fnmatch_says() -> None:
+    layers = ["conv1", "conv[1]", "Conv1", "a.b", "a.b.c", "ax b", "a\nb"]
+    globs = ["conv1", "conv[1]", "conv[[]1]", "a.?", "a?b", "CONV1", "a.b", "*"]
+    for size in (1, 2):
+        for chosen in itertools.combinations(globs, size):
+            expected = [any(fnmatchcase(layer, glob) for glob in chosen) for layer in layers]
+            if any(expected):
+                _, inside = groups_of({"label": chosen}, layers)
+                assert inside.tolist() == [expected], chosen
+            else:
+                with pytest.raises(BadOption, match="fits none"):
+                    groups_of({"label": chosen}, layers)
