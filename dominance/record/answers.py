@@ -63,7 +63,7 @@ VALUE = Query("value", lambda tensor: tensor)
 """The number of a tensor of one."""
 
 Asked = tuple[Query, *tuple[Tensor, ...]]
-"""A question, and the tensors that it is asked of."""
+"""A query, and the tensors that it is asked of."""
 
 _known: dict[Hashable, list[float]] | None = None
 _held: list[Tensor] = []
@@ -89,38 +89,43 @@ def asking(parameters: Iterable[Tensor]) -> Iterator[None]:
         _known, _held, _soon = before
 
 
-def ask(questions: Iterable[Asked]) -> None:
+def ask(queries: Iterable[Asked]) -> None:
     """Measure what these ask, all together; what is at hand, and what no answer can be kept of, is passed over.
 
     Args:
-        questions: each with its tensors. It is not gone through outside of ``asking``.
+        queries: each with its tensors. It is not gone through outside of ``asking``.
     """
     if _known is None:
         return
     asked: dict[Hashable, Asked] = {}
-    for question, *tensors in questions:
+    for query, *tensors in queries:
         if all(map(waits, tensors)) and all(map(_plain, tensors)) and _alike(tensors):
-            asked.setdefault(_key(question, tensors), (question, *tensors))
+            asked.setdefault(_key(query, tensors), (query, *tensors))
     new = {key: each for key, each in asked.items() if key not in _known}
     with torch.no_grad():
-        measured = [question.measure(*tensors).reshape(-1) for question, *tensors in new.values()]
+        measured = [query.measure(*tensors).reshape(-1) for query, *tensors in new.values()]
     for key, found in zip(new, _read(measured), strict=True):
         _known[key] = found
     _held.extend(tensor for _, *tensors in new.values() for tensor in tensors)
 
 
-def tell(question: Query, tensors: Sequence[Tensor], *answer: float) -> None:
+def about(query: Query, tensors: Sequence[Tensor]) -> Asked:
+    """A query of as many tensors as there are."""
+    return (query, *tensors)
+
+
+def tell(query: Query, tensors: Sequence[Tensor], *answer: float) -> None:
     """The answer, known by other means."""
     if _known is not None and all(map(waits, tensors)) and all(map(_plain, tensors)):
-        _known[_key(question, tensors)] = list(answer)
+        _known[_key(query, tensors)] = list(answer)
         _held.extend(tensors)
 
 
-def of(question: Query, *tensors: Tensor) -> list[float] | None:
+def of(query: Query, *tensors: Tensor) -> list[float] | None:
     """The answer; None where it has not been asked."""
     if not _known or not all(map(_plain, tensors)):
         return None
-    return _known.get(_key(question, tensors))
+    return _known.get(_key(query, tensors))
 
 
 def soon(scalars: Sequence[Tensor]) -> None:
@@ -180,6 +185,6 @@ def _alike(tensors: Sequence[Tensor]) -> bool:
     return all(each.shape == first.shape and each.device == first.device for each in tensors[1:])
 
 
-def _key(question: Query, tensors: Sequence[Tensor]) -> Hashable:
+def _key(query: Query, tensors: Sequence[Tensor]) -> Hashable:
     places = [(t.data_ptr(), t._version, t.shape, t.stride(), t.dtype) for t in tensors]
-    return question, frozenset(places) if question.either_way else tuple(places)
+    return query, frozenset(places) if query.either_way else tuple(places)

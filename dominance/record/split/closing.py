@@ -41,8 +41,7 @@ class Closing:
         for gradient in self.tasks.values():
             yield answers.BEYOND, self._left, gradient
         if len(self.tasks) > 1:
-            asked: answers.Asked = (answers.BEYOND, self._left, *self.tasks.values())
-            yield asked
+            yield answers.about(answers.BEYOND, [self._left, *self.tasks.values()])
 
     def close(self) -> tuple[dict[str, Tensor], Tensor | None]:
         """The tasks' gradients, and the part of the total that belongs to none of them; None where there is none."""

@@ -91,7 +91,7 @@ def fed(ledger: Ledger, totals: dict[Tensor, Tensor], tasks: Iterable[str] = ())
     scaled = [
         _Scaled(p, totals[p], accounts[p], name, changed[p], beneath.get(p, 1.0)) for p in totals if p not in mixed
     ]
-    answers.ask(question for each in scaled for question in each.asked())
+    answers.ask(query for each in scaled for query in each.asked())
     splits = {each.parameter: each.split() for each in scaled}
     mixtures, fitted = unmixed({p: totals[p] for p in mixed}, {p: _by_task(parts[p], name) for p in mixed})
     splits |= mixtures
