@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # Two workers on two cores: torch and numpy must not start threads of their own on top.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test docs lowest data sinks wheel-tests lint speed trainers programs faults mutation setup clean
+.PHONY: help demo test docs lowest data sinks wheel-tests lint ruff types types-of-tests speed trainers programs faults mutation setup clean
 .DEFAULT_GOAL := help
 
 help:
@@ -98,10 +98,18 @@ OF_THE_CHECKOUT := test_docs.py test_house.py test_public.py test_contributing.p
 	.venv-wheel/bin/python -m pip install --quiet -c .ci/requirements.txt "$$(ls dist/dominance-*.whl)[test,examples]"
 	@touch $@
 
+# Side by side: each works on one core.
 lint: setup
+	@$(MAKE) --no-print-directory --output-sync=target --jobs=$(WORKERS) ruff types types-of-tests
+
+ruff:
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+types:
 	$(BIN)/mypy
+
+types-of-tests:
 	$(BIN)/mypy --config-file tests/mypy.toml
 
 speed: setup
