@@ -132,7 +132,7 @@ class StepRecorder:
         self.method = ""
         """The method that takes the place of the script's backward(); "" where there is none."""
         self.hooks.ranks.joined = self._shadow
-        self.hooks.ranks.spawned = lambda forked: self.recording.say(FORKED if forked else SPAWNED)
+        self.hooks.starts.heard = lambda forked: self.recording.say(FORKED if forked else SPAWNED)
 
     @property
     def recording(self) -> Recording:

@@ -28,6 +28,7 @@ from dominance.record.guest.parallel import Ranks
 from dominance.record.guest.preserve_state import undisturbed
 from dominance.record.guest.rows_of_batch import batch_of, outside
 from dominance.record.guest.silence import Silence, batched, gathered_by, traced
+from dominance.record.guest.starts import Starts
 from dominance.record.guest.torch_internals import require
 from dominance.record.guest.unseen import observed, unseen
 from dominance.record.patches import replace
@@ -108,6 +109,7 @@ class Hooks:
         """Passes inside a transform of torch.func, which were left alone."""
         self.grads = GradAccess(self._patch, self.tell)
         self.ranks = Ranks(self._patch, self.tell)
+        self.starts = Starts(self._patch, self.tell)
 
     def install(self) -> None:
         """Put every hook in place; none of them, where one cannot be."""
@@ -126,6 +128,7 @@ class Hooks:
         self._patch(BackwardHook, "__init__", self._backward_hook_init)
         self._patch(Optimizer, "__init__", self._optimizer_init)
         self.ranks.install()
+        self.starts.install()
         self._undo.append(keeping_buffers())
         self._undo.append(register_optimizer_step_pre_hook(self._before_step).remove)
         self._undo.append(register_optimizer_step_post_hook(self._after_step).remove)

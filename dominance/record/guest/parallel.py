@@ -7,9 +7,6 @@ run through its hooks, which sit on the accumulation into ``.grad``.
 from __future__ import annotations
 
 import functools
-import inspect
-import os
-import sys
 import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -66,11 +63,6 @@ class Ranks:
     """The models whose last forward began a pass that averages over a part of the processes, or over none."""
     joined: Callable[[Any, Group], None] | None = None
     """Called where this process has run out of inputs and shadows a pass of the others, as under ``Join``."""
-    spawned: Callable[[bool], None] | None = None
-    """Called where the script starts processes that may train, and in which nobody records; whether it forks them."""
-    _pid: int = field(default_factory=os.getpid)
-    _said: bool = False
-    """Whether it was said of forked processes."""
     _count: int | None = None
     """Collectives of all processes before the last pass; None where it averages, or that cannot be told."""
     _known: weakref.WeakKeyDictionary[Any, _Known] = field(default_factory=weakref.WeakKeyDictionary)
@@ -84,9 +76,6 @@ class Ranks:
         self.patch(distributed, "_verify_param_shape_across_processes", self._compared)
         self.patch(distributed.DistributedDataParallel, "_post_forward", self._forward_over)
         self.patch(distributed._DDPJoinHook, "main_hook", self._shadowing)
-        self.patch(sys.modules["torch.distributed.distributed_c10d"], "_update_default_pg", self._grouped)
-        for module in ("torch.multiprocessing.spawn", "torch.multiprocessing"):
-            self.patch(sys.modules[module], "start_processes", self._spawning)
 
     def close(self) -> None:
         """Talk to nobody any more; whoever waits for this process hears of it."""
@@ -203,35 +192,6 @@ class Ranks:
             return result
 
         return post_forward
-
-    def _spawning(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        signature = inspect.signature(original)
-
-        @functools.wraps(original)
-        def start_processes(*args: Any, **kwargs: Any) -> Any:
-            self.tell(self._spawns, signature, args, kwargs)
-            return original(*args, **kwargs)
-
-        return start_processes
-
-    def _spawns(self, signature: inspect.Signature, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
-        asked = signature.bind_partial(*args, **kwargs)
-        asked.apply_defaults()
-        forks = asked.arguments.get("start_method") == "fork"
-        if self.spawned is not None:
-            self.spawned(forks)
-            self._said = forks
-
-    def _grouped(self, original: Callable[[Any], None]) -> Callable[[Any], None]:
-        @functools.wraps(original)
-        def update(group: Any) -> None:
-            original(group)
-            if os.getpid() != self._pid and group is not None and not self._said and self.spawned is not None:
-                # A child that the script has forked, which begins to train together with others.
-                self._said = True
-                self.tell(self.spawned, True)
-
-        return update
 
     def _shadowing(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)

@@ -65,7 +65,7 @@ class Handing:
         self._begins = begins
         self._pid = os.getpid()
         self._started: list[Any] = []
-        watch.hooks.ranks.spawned = lambda forked: watch.recording.say(FORKED) if forked else None
+        watch.hooks.starts.heard = lambda forked: watch.recording.say(FORKED) if forked else None
         self._undo = put_in_place(BaseProcess, "start", self._starting)
 
     def stop(self) -> None:

@@ -76,9 +76,11 @@ class Spawned:
 
     def __init__(self, handed: Handed) -> None:
         self._handed = handed
+        self._pid = os.getpid()
         self._session: ScriptSession | None = None
         self._stack = ExitStack()
         self._finish: util.Finalize[Any] | None = None
+        self._hears_no_more: Callable[[], object] = bool
         self._interrupts: int | None = None
         """Where the signals that came can be read."""
 
@@ -91,7 +93,9 @@ class Spawned:
             self._stack.enter_context(when_imported("torch", self._torch))
 
     def ends(self) -> None:
-        """Have the recording closed when the process has done what it was started for."""
+        """Have the recording closed when the process has done what it was started for; not one that it has forked."""
+        if os.getpid() != self._pid:
+            return
         if self._finish is None or not self._finish.still_active():
             self._finish = util.Finalize(None, self._end, exitpriority=_FIRST)
 
@@ -120,14 +124,15 @@ class Spawned:
             self._stack.callback(vars(launcher).pop, "open", None)
             c10d: Any = importlib.import_module("torch.distributed.distributed_c10d")
             self._stack.callback(put_in_place(c10d, "_update_default_pg", self._grouped))
-            self._stack.callback(register_optimizer_step_pre_hook(self._steps).remove)
+            self._hears_no_more = register_optimizer_step_pre_hook(self._steps).remove
+            self._stack.callback(self._hears_no_more)
             if dist.is_initialized():
                 self._together()
 
     def _grouped(self, original: Callable[[Any], None]) -> Callable[[Any], None]:
         def update(group: Any) -> None:
             original(group)
-            if group is not None and self._session is None:
+            if group is not None and self._session is None and os.getpid() == self._pid:
                 with shielded():
                     self._together()
 
@@ -137,6 +142,7 @@ class Spawned:
         """The process knows those that it trains together with: record from here on."""
         import torch.distributed as dist
 
+        self._hears_no_more()
         handed, rank = self._handed, dist.get_rank()
         if rank:
             # Taken with the first row, if there is any: where gradients are averaged, rank 0 writes the run.
@@ -164,7 +170,7 @@ class Spawned:
 
     def _steps(self, *_: Any) -> None:
         """An optimizer is about to step."""
-        if self._session is None and self._handed.says and not self._handed.options.quiet:
+        if self._handed.says and not self._handed.options.quiet and os.getpid() == self._pid:
             self._handed = replace(self._handed, says=False)
             note(WITHOUT_GROUP)
 
@@ -175,10 +181,9 @@ class Spawned:
             peel(error)
         session, self._session = self._session, None
         with shielded(), beside.apart():
-            kind = self._kind(error)
-            self._stack.close()
             if session is not None:
-                self._tell(session, kind)
+                self._tell(session, self._kind(error))
+        self._stack.close()
 
     def _kind(self, error: BaseException | None) -> Literal["complete", "failed", "interrupted"]:
         if isinstance(error, KeyboardInterrupt) or self._was_interrupted():
