@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import cache
 from typing import Annotated, Any
 
 import typer
@@ -98,6 +99,12 @@ def _explain(error: Any) -> str:
     return f"{message[:1].lower()}{message[1:]}; see `{command} --help`"
 
 
+@cache
+def _command() -> Any:
+    """All commands; made once, which takes longer than many of them, where a process runs several."""
+    return typer.main.get_command(app)
+
+
 def _commands() -> list[Any]:
     return list(app.registered_commands)
 
@@ -132,8 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if "_DOMINANCE_COMPLETE" in os.environ:  # a shell asks what may come next
             typer.completion.completion_init()  # type: ignore[attr-defined]
         # Not app(): that would put typer's own hook into sys.excepthook, which the recorded script would see.
-        command: Any = typer.main.get_command(app)
-        result = command.main(
+        result = _command().main(
             args=list(sys.argv[1:] if arguments is None else arguments), prog_name="dominance", standalone_mode=False
         )
         if isinstance(result, RecordedScript):  # run from here, so that the frames of typer are not below the script's
