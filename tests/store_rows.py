@@ -95,11 +95,13 @@ def size_of(path: Path) -> int:
 
 
 def du(path: Path) -> int:
-    """Bytes of the disk that a folder takes, as the command of that name counts them."""
+    """Bytes of the disk that a folder takes, as the command of that name counts them; in memory, where folders take
+    nothing, a block for each of them.
+    """
     total = 0
     for found in (path, *path.rglob("*")):
         with suppress(FileNotFoundError):  # removed meanwhile
-            total += found.lstat().st_blocks * 512
+            total += max(found.lstat().st_blocks * 512, 4096 * found.is_dir())
     return total
 
 

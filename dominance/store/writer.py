@@ -34,6 +34,8 @@ _NUMBERS = 2048  # bytes for groups and for longer numbers in the metadata
 _SLACK = 1 << 14  # bytes that rows leave free for attributes set later
 _DIGITS = 64  # bytes by which a larger budget makes the metadata longer
 _SHORTEST_TICK = 0.05
+_LOOK = 1.0  # seconds after which the thread looks whether there are rows to be written
+_MANY = 64  # rows that are then written, however short they have waited
 _LONGEST = 1 << 30  # rows
 
 
@@ -53,7 +55,8 @@ class RunWriter:
         keep: with ``resume``, how many rows of steps and of events to keep; those behind them are dropped. None: all.
         reserve: bytes of the budget that rows leave free for what is put into the run when it is over.
         lock: of this run directory, where the caller holds it already, and goes on holding it; None: the writer's own.
-        flush_seconds: a row is on disk at most this long after it was appended, plus the time to write it.
+        flush_seconds: a row is on disk at most this long after it was appended, plus the time to write it; where
+            there are many, after a second.
 
     Attributes:
         refused: rows that the budget kept out.
@@ -94,6 +97,7 @@ class RunWriter:
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._last_root = b""
         self._tick = max(flush_seconds, _SHORTEST_TICK)
+        self._committed_at = time.monotonic()
         self.busy = 0.0
         """Seconds that the thread has worked."""
         self._thread = Thread(target=self._run, name="dominance-writer", daemon=True)
@@ -418,9 +422,9 @@ class RunWriter:
     def _run(self) -> None:
         while True:
             try:
-                job = self._jobs.get(timeout=self._tick)
+                job = self._jobs.get(timeout=min(self._tick, _LOOK))
             except Empty:
-                job = self._commit
+                job = self._commit_if_due
             if job is None:
                 return
             try:
@@ -428,6 +432,14 @@ class RunWriter:
                 self.busy = time.thread_time()
             except BaseException as error:  # noqa: BLE001 - kept for the caller, who raises it as itself
                 self._error = self._error or error
+
+    def _commit_if_due(self) -> None:
+        """Steps that are fast do not wait for their block to be full, nor for as long as a slow one may."""
+        head = self._steps.head
+        many = head is not None and head.start + head.count - self._steps.committed >= _MANY
+        if many or time.monotonic() - self._committed_at >= self._tick:
+            self._commit()
+            self._committed_at = time.monotonic()
 
     def _heads(self) -> list[Head | None]:
         """What was appended until one moment; the caller may append meanwhile."""

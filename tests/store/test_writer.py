@@ -154,6 +154,24 @@ def test_rows_reach_the_disk_by_themselves(tmp_path: Path) -> None:
     writer.close()
 
 
+def test_many_rows_are_on_disk_after_a_second_though_their_block_is_not_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dominance.store.grid._LONGEST_BLOCK", 256)
+    layout = make_layout()
+    with RunWriter(tmp_path / "run", layout, flush_seconds=1000) as writer:
+        for step in range(70):
+            writer.append(make_row(layout, step))
+        deadline = time.monotonic() + 20
+        while attributes_of(tmp_path / "run")["committed_steps"] < 70 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert attributes_of(tmp_path / "run")["committed_steps"] == 70
+        writer.append(make_row(layout, 70))
+        time.sleep(2.5)
+        assert attributes_of(tmp_path / "run")["committed_steps"] == 70  # a few may wait
+    assert attributes_of(tmp_path / "run")["committed_steps"] == 71
+
+
 def test_a_full_queue_makes_the_caller_wait_and_counts_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = threading.Event()
 
