@@ -224,3 +224,20 @@ def test_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "obstore", None)
     with pytest.raises(Unreachable, match=r"needs the package obstore; pip install 'dominance\[remote\]'"):
         Objects("s3://bucket/runs")
+
+
+def test_a_training_that_is_killed_leaves_what_it_had_committed(place: Path, server: S3Server) -> None:
+    words = [sys.executable, "-m", "dominance", "record", "--every", "1", "-o", ADDRESS, "train.py", "300"]
+    with subprocess.Popen(words, cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as training:
+        end = time.monotonic() + 90
+        while time.monotonic() < end:  # ten seconds after its first step, at the latest
+            if server.keys("bucket/runs/first/data.zarr/zarr.json") and open_run(ADDRESS).sizes["step"]:
+                break
+            time.sleep(0.2)
+        training.kill()
+    while server.keys("bucket/runs/first/.lock") and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not server.keys("bucket/runs/first/.lock")
+    assert verify(ADDRESS) == []
+    assert open_run(ADDRESS).sizes["step"] == 15  # the one after has no end yet
+    assert not list((place / "spool").glob("dominance-*"))
