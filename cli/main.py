@@ -20,6 +20,7 @@ from dominance_cli import stderr
 from dominance_cli.compare import compare
 from dominance_cli.figures import figures
 from dominance_cli.info import info
+from dominance_cli.mixture import mixture
 from dominance_cli.record import RecordedScript, record
 from dominance_cli.report import report
 from dominance_cli.reproduce import reproduce
@@ -73,6 +74,7 @@ app.command(
 app.command()(report)
 app.command()(summary)
 app.command()(compare)
+app.command()(mixture)
 app.command()(info)
 app.command()(watch)
 app.command()(train)
@@ -109,7 +111,7 @@ def _commands() -> list[Any]:
     return list(app.registered_commands)
 
 
-_READERS = ("info", "report", "summary", "watch")
+_READERS = ("info", "mixture", "report", "summary", "watch")
 
 
 def _leave_dask_out(command: str | None) -> None:

@@ -26,7 +26,7 @@ PLOTS = (
         "plot_geometry",
         "plot_losses",
     ),
-    *("plot_verdict",),
+    *("plot_verdict", "plot_mixture"),
 )
 
 

@@ -9,6 +9,7 @@ from dominance.analyse.conflict import conflict_layers as conflict_layers
 from dominance.analyse.conflict import gcd as gcd
 from dominance.analyse.geometry import geometry as geometry
 from dominance.analyse.learning_rate import lr_dominance as lr_dominance
+from dominance.analyse.mixture import mixture as mixture
 from dominance.analyse.noise import noise_importance as noise_importance
 from dominance.analyse.noise_scale import noise_scale as noise_scale
 from dominance.analyse.ownership import ownership as ownership
@@ -42,6 +43,7 @@ from dominance.plots.geometry import plot_geometry as plot_geometry
 from dominance.plots.gradient_norms import plot_gradient_norms as plot_gradient_norms
 from dominance.plots.losses import plot_losses as plot_losses
 from dominance.plots.lr_dominance import plot_lr_dominance as plot_lr_dominance
+from dominance.plots.mixture import plot_mixture as plot_mixture
 from dominance.plots.noise_importance import plot_noise_importance as plot_noise_importance
 from dominance.plots.noise_scale import plot_noise_scale as plot_noise_scale
 from dominance.plots.overview import plot_overview as plot_overview

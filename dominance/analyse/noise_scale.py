@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from dominance.analyse.gradient_windows import GradientWindows, span_of, window_sums
 from dominance.analyse.grams import ByLayer, groups_of, summed
 from dominance.analyse.groups import ALL_SHARED
 from dominance.analyse.joining import over_runs
-from dominance.analyse.kernels.noise_scale import signal_and_noise, signal_to_noise, weighted_mean, windows
+from dominance.analyse.kernels.noise_scale import signal_and_noise, signal_to_noise, weighted_mean
 from dominance.analyse.prepared import PreparedRun, prepare
-from dominance.analyse.steps import blocks
-from dominance.analyse.tiling import DEFAULT, TilePlan, over_tiles
-from dominance.analyse.window_sums import PATH, WindowSums
-from dominance.errors import BadOption, NothingRecorded
+from dominance.analyse.tiling import DEFAULT, TilePlan
+
+Floats = NDArray[np.float64]
 
 
 @over_runs
@@ -88,19 +86,10 @@ def measure(
     """:func:`noise_scale` of one run, under a plan for reading it."""
     if isinstance(by, str):
         groups_of(by, [])
-    if window < 2:
-        raise BadOption(f"window={window}: one gradient does not tell signal from noise", fix="give 2 or more")
-    span = 10 * window if max_span is None else max_span
-    if span < 1:
-        raise BadOption(f"max_span={span} holds one step", fix="give 1 or more")
+    span = span_of(window, max_span)
     run = prepare(run)
     names = [run.layers[i] for i in run.shared_layers]
-    if "coord" not in run.dims:
-        raise NothingRecorded(
-            f"{run.where}: holds no gradients by coordinate",
-            fix="give the runs one by one, from open_run: open_runs drops coordinates that its runs do not all keep",
-        )
-    looked = _Windows(run, window, span)
+    looked = GradientWindows(run, window, span)
     signal, noise = _by_window(run, looked, plan)
     labels, sums = names, [[signal], [noise]]
     if by != "layer":
@@ -124,63 +113,6 @@ def measure(
     }
     found = _means(signal, noise, looked.count).assign_coords(layer=labels, task=run.tasks, **looked.coords())
     return found.assign_attrs(attrs)
-
-
-class _Windows:
-    """The windows of nearby steps.
-
-    Attributes:
-        place: (step,) window of each step, -1 for none.
-        present: (step, task) which tasks have a gradient to use.
-        count: (window, task) how many.
-
-    Raises:
-        NothingRecorded: no task has two gradients in one.
-    """
-
-    def __init__(self, run: PreparedRun, window: int, span: int) -> None:
-        self._run, self._skipped = run, run.skipped > 0
-        present, bad = _present(run, run.shared_layers)
-        self._used = ~run.superseded & ~self._skipped & present.any(axis=1)
-        self._lost = int((bad & ~run.superseded & ~self._skipped).sum())
-        self.place = np.full(len(run.numbers), -1, dtype=np.int64)
-        self.place[self._used] = windows(run.numbers[self._used], window, span)
-        self.present = present & self._used[:, None]
-        self.count = np.zeros((int(self.place.max(initial=-1)) + 1, present.shape[1]), dtype=np.int64)
-        np.add.at(self.count, self.place[self._used], self.present[self._used])
-        if (self.count > 1).any():
-            return
-        raise NothingRecorded(
-            f"{run.where}: no task has two gradients within {span} training steps"
-            + (f" ({self._lost} steps with gradients that are not finite)" if self._lost else ""),
-            fix="the training diverged: lower the learning rate or clip the gradients"
-            if self._lost
-            else "record in bursts (`--burst 10`), or say max_span=",
-        )
-
-    def coords(self) -> dict[str, Any]:
-        """Number, first and last step of each window, and how many gradients of each task lie in it."""
-        first, last = np.empty((2, len(self.count)), dtype=np.int64)
-        rows = np.flatnonzero(self._used)
-        last[self.place[rows]] = self._run.numbers[rows]
-        first[self.place[rows[::-1]]] = self._run.numbers[rows[::-1]]
-        return {
-            "window": np.arange(len(self.count)),
-            "first_step": ("window", first),
-            "last_step": ("window", last),
-            "steps": (("window", "task"), self.count),
-        }
-
-    def attributes(self) -> dict[str, int]:
-        """How many steps there are, and how many are left out."""
-        old = self._run.superseded
-        return {
-            "steps_recorded": len(self.place),
-            "steps_used": int((self._used & (self.count[self.place] > 1).any(axis=1)).sum()),
-            "left_out_superseded": int(old.sum()),
-            "left_out_skipped": int((self._skipped & ~old).sum()),
-            "non_finite": self._lost,
-        }
 
 
 def _means(signal: NDArray[np.float64], noise: NDArray[np.float64], count: NDArray[np.int64]) -> xr.Dataset:
@@ -209,34 +141,9 @@ def _means(signal: NDArray[np.float64], noise: NDArray[np.float64], count: NDArr
     )
 
 
-def _present(run: PreparedRun, shared: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """(step, task) which tasks have a gradient to use, and (step,) where one that took part has none that is finite."""
-    part = ~run.absent
-    finite = np.empty_like(part)
-    squares = run["layer/gradient_sq"]
-    for rows in blocks(len(part)):
-        finite[rows] = np.isfinite(squares.isel(step=rows, layer=shared).to_numpy()).all(axis=1)
-    return part & finite, np.asarray((part & ~finite).any(axis=1))
-
-
-def _by_window(run: PreparedRun, looked: _Windows, plan: TilePlan) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _by_window(run: PreparedRun, looked: GradientWindows, plan: TilePlan) -> tuple[Floats, Floats]:
     """Signal and noise, (window, layer, task) each."""
-    shared, place, present, count = run.shared_layers, looked.place, looked.present, looked.count
-    names = {run.layers[i]: number for number, i in enumerate(shared)}
-    code = np.array([names.get(name, -1) for name in run.of_coord("coord_layer").tolist()], dtype=np.int64)
-    job = WindowSums(code, run.of_coord("coord_weight"), place, present, len(count))
-    sampled = np.zeros((2, len(count), len(shared), present.shape[1]))
-    for layers, sums in over_tiles(run.tree, [PATH], job, wanted=code >= 0, plan=plan):
-        sampled[:, :, layers] += sums
-    signal, noise = signal_and_noise(sampled[0], sampled[1], count[:, None])
-    counted = np.where(count[:, None] > 1, sampled[1], 0).sum(axis=0)
-    exact = np.zeros_like(counted)
-    present = present & (count > 1)[place]  # a step in no window is present for no task
-    squares = run["layer/gradient_sq"]
-    for rows in blocks(len(place)):
-        values = squares.isel(step=rows, layer=shared).to_numpy()
-        exact += np.where(present[rows, None], values, 0).sum(axis=0)
-    # The kept coordinates tell signal from noise; how large the two are together is known exactly.
-    with np.errstate(invalid="ignore", divide="ignore"):
-        scale = np.where(exact == 0, 0.0, exact / counted)
+    sums, scale = window_sums(run, looked, plan)
+    signal, noise = signal_and_noise(sums[0], sums[1], looked.count[:, None])
+    with np.errstate(invalid="ignore"):
         return signal * scale, noise * scale

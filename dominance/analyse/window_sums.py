@@ -24,6 +24,7 @@ class WindowSums:
         place: (step,) window, -1 for none.
         present: (step, task).
         windows: how many there are.
+        factor: (step, task) by which gradients are multiplied; None for 1.
     """
 
     code: NDArray[np.int64]
@@ -31,6 +32,7 @@ class WindowSums:
     place: NDArray[np.int64]
     present: NDArray[np.bool_]
     windows: int
+    factor: NDArray[np.float64] | None = None
 
     def __call__(self, coords: slice, blocks: Blocks) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """The layers that the tile touches, and (2, window, layer, task)."""
@@ -77,6 +79,8 @@ class _Piece:
                 self._window = window
             self._scratch[...] = gradient[i]
             self._scratch[~self._job.present[row]] = 0
+            if self._job.factor is not None:
+                self._scratch *= self._job.factor[row][:, None]
             self._sum += self._scratch
             np.multiply(self._scratch, self._scratch, out=self._scratch)
             self._squares += self._scratch

@@ -74,6 +74,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("summary", ["summary", "runs/0", "runs/1"]),
         ("info", ["info", "runs/0", "--verify"]),
         ("compare", ["compare", "runs/0", "runs/1"]),
+        ("mixture", ["mixture", "runs/0"]),
         ("figures list", ["figures", "list"]),
     ],
 )
