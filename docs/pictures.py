@@ -6,6 +6,8 @@ import contextlib
 import os
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -28,6 +30,14 @@ PLOTS = (
     ),
     *("plot_verdict", "plot_mixture"),
 )
+
+
+EXAMPLES = {
+    "groups_texts": ("plot_mixture", "--groups kind -m dominance.examples.texts --rare prose"),
+    "groups_digits": ("plot_gradient_norms", "--groups target -m dominance.examples.long_tail"),
+    "groups_policy": ("plot_ownership", "-m dominance.examples.bandit --loud 10"),
+}
+"""Pictures of examples, what draws them, and how they are recorded."""
 
 
 class Picture(SphinxDirective):
@@ -57,7 +67,7 @@ class Explore(SphinxDirective):
 
 def draw(app: Sphinx) -> None:
     """Train for a few seconds, and draw; what was drawn before stays."""
-    if all((DRAWN / f"{name}.png").exists() for name in PLOTS) and (DRAWN / REPORT).exists():
+    if all((DRAWN / f"{name}.png").exists() for name in (*PLOTS, *EXAMPLES)) and (DRAWN / REPORT).exists():
         return
     import matplotlib as mpl
     import torch
@@ -78,6 +88,21 @@ def draw(app: Sphinx) -> None:
         (page,) = write_report(run, "report", format="html")
         shutil.copy(page, DRAWN / REPORT)
         run.close()
+    draw_examples()
+
+
+def draw_examples() -> None:
+    """Record the examples, each in a process of its own, and draw."""
+    import dominance
+
+    for name, (plot, options) in EXAMPLES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "run")
+            subprocess.run(
+                [sys.executable, "-m", "dominance", "record", "-q", "-o", path, *options.split()], check=True
+            )
+            with dominance.open_run(path) as run:
+                getattr(dominance, plot)(run).savefig(DRAWN / f"{name}.png", overwrite=True)
 
 
 def put(app: Sphinx, error: Exception | None) -> None:

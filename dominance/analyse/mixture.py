@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -85,15 +85,11 @@ def mixture(
     span = span_of(window, max_span)
     run.require_steps()
     counts = group_counts(run)
-    parts = _of_terms(run) if counts is None else _of_groups(counts)
     looked = GradientWindows(run, window, span)
-    names = [str(run.tasks[i]) for i in parts.members]
-    found = _estimates(run, looked, parts)
-    members = parts.members[np.isfinite(found.squared[:, parts.members]).any(axis=0)]
+    names, members, found = measured(run, counts, looked)
     if len(members) < 2:
         raise _too_few(run, counts, names)
     toward = _toward(target, [str(run.tasks[i]) for i in members], names)
-    found = found.of(members)
     if not (found.overall().squared[0] > 0).any():
         raise NothingRecorded(
             f"{run.where}: no gradient is told from its noise", fix="record longer bursts (`--burst 20`)"
@@ -116,9 +112,19 @@ def mixture(
     return xr.Dataset(data, coords={**coords, "task": run.tasks[members]}, attrs=attrs)
 
 
+def measured(
+    run: PreparedRun, counts: GroupCounts | None, looked: GradientWindows
+) -> tuple[list[str], NDArray[np.int64], Estimates]:
+    """Names of the groups (or terms, without counts), the places of those that can be told, and what these have."""
+    parts = _of_terms(run) if counts is None else _of_groups(counts)
+    found = _estimates(run, looked, parts)
+    members = parts.members[np.isfinite(found.squared[:, parts.members]).any(axis=0)]
+    return [str(run.tasks[i]) for i in parts.members], members, found.of(members)
+
+
 @dataclass(frozen=True)
-class _Estimates:
-    """What the formulas need, by window.
+class Estimates:
+    """What the formulas need, by window; or of all windows and, in their place, without each of them in turn.
 
     Attributes:
         weight: (window,) steps in it.
@@ -138,13 +144,17 @@ class _Estimates:
     batch: Floats
     size: Floats
 
-    def of(self, members: NDArray[np.int64]) -> _Estimates:
+    def of(self, members: NDArray[np.int64]) -> Estimates:
         """Those of some tasks."""
         squared, variance = self.squared[:, members], self.variance[:, members]
         inner = self.inner[:, members[:, None], members]
         return replace(self, present=self.present[:, members], squared=squared, variance=variance, inner=inner)
 
-    def overall(self) -> _Estimates:
+    def within(self, windows: NDArray[np.bool_]) -> Estimates:
+        """Those of some windows."""
+        return Estimates(*(getattr(self, each.name)[windows] for each in fields(self)))
+
+    def overall(self) -> Estimates:
         """Of all windows together, then without each of them in turn; these stand in the place of the windows."""
         found = {name: self._means((getattr(self, name).T / self.size).T) for name in ("squared", "variance", "inner")}
         present = self.present.sum(axis=0) - np.concatenate([0 * self.present[:1], self.present])
@@ -207,7 +217,7 @@ def _of_terms(run: PreparedRun) -> _Parts:
     return _Parts(np.arange(len(run.tasks)), known.astype(np.float64), factor, weight)
 
 
-def _estimates(run: PreparedRun, looked: GradientWindows, parts: _Parts) -> _Estimates:
+def _estimates(run: PreparedRun, looked: GradientWindows, parts: _Parts) -> Estimates:
     """Of all tasks; those that are no groups have NaN."""
     windows, tasks = looked.count.shape
     rows = np.flatnonzero(looked.place >= 0)
@@ -237,10 +247,10 @@ def _estimates(run: PreparedRun, looked: GradientWindows, parts: _Parts) -> _Est
     batch = total(used).sum(axis=1) / steps
     inside = np.nan_to_num(gram[rows[:, None, None], members[:, None], members])
     size = total(inside.sum(axis=(1, 2))) / steps
-    return _Estimates(steps, total(np.nan_to_num(parts.weight[rows])), squared, variance, inner, batch, size)
+    return Estimates(steps, total(np.nan_to_num(parts.weight[rows])), squared, variance, inner, batch, size)
 
 
-def _weights(found: _Estimates, toward: Floats, *, sampling: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+def _weights(found: Estimates, toward: Floats, *, sampling: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     """Variables of the result but the shares of gradient and update, and attributes."""
     data: dict[str, Any] = {}
     by_window, whole = (("window", "task"), found), (("task",), found.overall())

@@ -6,13 +6,14 @@ the shared parameters:
     python -m dominance.examples.texts
     dominance record --groups kind -m dominance.examples.texts
 
-``--rare KIND`` keeps one example in twenty of a kind; ``--noisy KIND`` shuffles its characters, so that there is hardly
-anything to learn in them.
+``--rare KIND`` keeps one example in twenty of a kind; ``--noisy KIND`` draws its characters at random from those that
+it has, so that there is next to nothing to learn in them.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import pydoc_data.topics
 import sysconfig
 from pathlib import Path
@@ -43,20 +44,50 @@ class Model(nn.Module):
         return scores
 
 
+def readings(hours: int, generator: torch.Generator) -> str:
+    """A table of temperatures, hour by hour: warmer by day, and a little chance."""
+    chance = torch.randn(hours, generator=generator).tolist()
+    lines = []
+    for hour, noise in enumerate(chance):
+        value = 15 + 6 * math.sin(2 * math.pi * (hour % 24) / 24) + noise
+        lines.append(f"2024-{hour // 720 + 1:02}-{hour // 24 % 30 + 1:02},{hour % 24:02}:00,{value:.1f}")
+    return "\n".join(lines)
+
+
 def examples(generator: torch.Generator, *, rare: str | None, noisy: str | None) -> list[dict[str, Tensor | str]]:
     """Stretches of text, and which kind each is of."""
     library = Path(sysconfig.get_path("stdlib"))
     code = "".join((library / name).read_text("utf-8") for name in ("argparse.py", "ast.py", "dataclasses.py"))
-    numbers = (torch.rand(6000, 4, generator=generator) * 1000).tolist()
-    tables = "\n".join(",".join(f"{number:.1f}" for number in row) for row in numbers)
+    tables = readings(6000, generator)
     found: list[dict[str, Tensor | str]] = []
     for kind, text in zip(KINDS, (code, "\n".join(pydoc_data.topics.topics.values()), tables), strict=True):
         codes = torch.tensor([min(ord(character), CHARACTERS - 1) for character in text[: EACH * (LENGTH + 1)]])
+        if kind == noisy:
+            alphabet = torch.tensor(sorted(set(codes.tolist())))
+            codes = alphabet[torch.randint(len(alphabet), codes.shape, generator=generator)]
         for stretch in torch.split(codes, LENGTH + 1)[: EACH // RARE if kind == rare else EACH]:
-            mixed = stretch[torch.randperm(len(stretch), generator=generator)] if kind == noisy else stretch
-            if len(mixed) > LENGTH:
-                found.append({"text": mixed, "kind": kind})
+            if len(stretch) > LENGTH:
+                found.append({"text": stretch, "kind": kind})
     return found
+
+
+def train(*, rare: str | None = None, noisy: str | None = None, epochs: int = 3, seed: int = 0) -> list[float]:
+    """Train, and return the last loss of each epoch."""
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    data = examples(generator, rare=rare, noisy=noisy)
+    model = Model()
+    optimizer = torch.optim.Adam(model.parameters(), lr=4e-3)
+    losses = []
+    for _ in range(epochs):
+        for batch in DataLoader(data, batch_size=32, shuffle=True, generator=generator):  # type: ignore[arg-type]
+            scores = model(batch["text"][:, :-1])
+            loss = F.cross_entropy(scores.flatten(0, 1), batch["text"][:, 1:].flatten())
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        losses.append(loss.item())
+    return losses
 
 
 def main() -> None:
@@ -67,20 +98,9 @@ def main() -> None:
     parser.add_argument("--noisy", choices=KINDS)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    torch.manual_seed(args.seed)
     torch.set_num_threads(1)
-    generator = torch.Generator().manual_seed(args.seed)
-    data = examples(generator, rare=args.rare, noisy=args.noisy)
-    model = Model()
-    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
-    for epoch in range(args.epochs):
-        for batch in DataLoader(data, batch_size=32, shuffle=True, generator=generator):  # type: ignore[arg-type]
-            scores = model(batch["text"][:, :-1])
-            loss = F.cross_entropy(scores.flatten(0, 1), batch["text"][:, 1:].flatten())
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-        print(f"epoch {epoch}: loss {loss.item():.2f}")
+    for epoch, loss in enumerate(train(**vars(args))):
+        print(f"epoch {epoch}: loss {loss:.2f}")
 
 
 if __name__ == "__main__":

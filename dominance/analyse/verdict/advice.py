@@ -52,6 +52,26 @@ def for_unheard(run: xr.DataTree, task: str, causes: Sequence[Cause]) -> tuple[s
     return (*said, *([] if "frequency" in numbers else [balanced(run)]))
 
 
+def for_group(run: xr.DataTree, names: Sequence[str], causes: Sequence[Cause]) -> tuple[str, ...]:
+    """What to try, or not, for groups of examples that are hardly heard, or noisy."""
+    who, formulas = (
+        listed(list(names)),
+        f"`dominance mixture {run.attrs.get('path', 'RUN')}` has published formulas' weights",
+    )
+    first = causes[0].name if causes else ""
+    if first == "learned":
+        return (f"Leave it alone: what {who} has to teach is learned.",)
+    if first == "noise":
+        return (f"Look at some examples of {who}: more of them teach little, and fewer cost little; {formulas}.",)
+    said = [f"Sample {who} more often, or give the examples a larger weight in the loss: {formulas}"]
+    weight = _weight({cause.name: cause for cause in causes})
+    named = [str(name) for name in run["task"].to_numpy()]
+    if _is_script(run) and weight > 1 and not any(set(name) & set(",:=") for name in named):
+        each = ":".join(["weights", *(f"{name}={weight if name in names else 1:.3g}" for name in named)])
+        said.append(f"Such a weight, beside the run as it is: `{_try(run, [each])}`")
+    return tuple(said)
+
+
 def tried(run: xr.DataTree, task: str, causes: Sequence[Cause], *, quiet: bool = False) -> tuple[str, ...]:
     """What to try on the run's own script, the simplest first: commands, with what came of them in planted trainings.
 
@@ -121,6 +141,8 @@ def _weight(numbers: Mapping[str, Cause]) -> float:
     weight = 1.0
     if "scale" in numbers:
         weight *= max(numbers["scale"].evidence.get("gradient_ratio", 1.0), 1.0)
+    if "examples" in numbers:
+        weight *= max(numbers["examples"].factor, 1.0) ** 0.5
     if "noise" in numbers:
         weight *= max(numbers["noise"].factor, 1.0) ** 0.5
     if "frequency" in numbers:

@@ -40,7 +40,7 @@ class Cause:
     """One of the three factors that make a task's squared updates larger than the others'.
 
     Attributes:
-        name: "scale", "frequency" or "noise".
+        name: "scale", "frequency" or "noise"; of groups of examples also "examples" or "learned".
         factor: by how much.
         probability: that the factor is at least ``rules.CAUSE``.
         evidence: the numbers behind it.
@@ -270,6 +270,11 @@ def _rows_seen(loud: Loudness, louder: list[int], softer: list[int]) -> tuple[fl
     ratio = np.nan_to_num(ratio, nan=1.0, posinf=1.0)
     best = int(ratio.argmax())
     return (float(ratio[best]), best) if ratio[best] >= FEWER else (1.0, best)
+
+
+def momentum_lets_through(run: xr.DataTree) -> float:
+    """What part of the squared noise of the gradients gets into the updates."""
+    return _optimizer(run)[0]
 
 
 def _optimizer(run: xr.DataTree) -> tuple[float, bool]:

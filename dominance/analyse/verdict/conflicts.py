@@ -50,11 +50,15 @@ def conflicts(seen: Overview) -> xr.Dataset:
     )
 
 
-def findings(run: xr.DataTree, pairs: xr.Dataset, learning: Collection[str] = ()) -> list[Finding]:
+def findings(
+    run: xr.DataTree, pairs: xr.Dataset, learning: Collection[str] = (), groups: Collection[str] = ()
+) -> list[Finding]:
     """A finding for each pair whose gradients conflict, and one for all that lean, slightly.
 
     Args:
         learning: tasks whose losses fall; a conflict between two of them is no alarm.
+        groups: tasks that are groups of examples. They share their outputs, too: what raises the score of one class
+            lowers another's. Where both learn, such a pair is told of among those that lean.
     """
     found: list[Finding] = []
     leaning: list[tuple[float, str]] = []
@@ -67,7 +71,8 @@ def findings(run: xr.DataTree, pairs: xr.Dataset, learning: Collection[str] = ()
         opposed = sure & (mean[:, j] >= CONFLICT)
         there = [layer for layer, is_one in zip(layers, opposed[:-1], strict=True) if is_one]
         whole = bool(opposed[-1])
-        if whole or (there and not minor(run, there)):
+        benign = set(names) <= set(groups) and set(names) <= set(learning)
+        if not benign and (whole or (there and not minor(run, there))):
             at = len(layers) if whole else int(np.where(opposed, mean[:, j], 0).argmax())
             where = [ALL_SHARED] if whole and len(there) in (0, len(layers)) else there
             found.append(_conflict(run, pairs, j, names, at, where, alarm=not set(names) <= set(learning)))
@@ -77,7 +82,8 @@ def findings(run: xr.DataTree, pairs: xr.Dataset, learning: Collection[str] = ()
     if leaning:
         leaning.sort(reverse=True)
         said = words.listed([text for _, text in leaning], most=3)
-        text = f"Gradients lean against each other, slightly: {said}; mean GCD, where 1 is a right angle."
+        slightly = ", slightly" if leaning[0][0] < CONFLICT else "; these groups learn all the same"
+        text = f"Gradients lean against each other{slightly}: {said}; mean GCD, where 1 is a right angle."
         found.append(Finding("leaning", text, strength=leaning[0][0], meaning="mean GCD", probability=LIKELY))
     return found
 

@@ -30,6 +30,7 @@ KINDS = {
     "harm": "a task is worse off than it could be",
     "dominance": "a task owns shared parameters",
     "unheard": "a task hardly moves the shared parameters",
+    "noisy": "a group of examples learns next to nothing",
     "conflict": "two tasks' gradients undo each other",
     "no harm": "the tasks are as well off as alone",
     "harm unknown": "whether it hurts, this run cannot say",
@@ -51,7 +52,8 @@ class Finding:
         since: the training step since when; None where that means nothing.
         strength: a number, and ``meaning`` what it measures.
         probability: that it is so, given how the numbers vary along the run; NaN where that cannot be told.
-        causes: of dominance: scale, frequency, noise, the strongest first; empty where none stands out.
+        causes: of dominance: scale, frequency, noise (of groups of examples also their number, or that they are
+            learned), the strongest first; empty where none stands out.
         why: the causes in words.
         evidence: the numbers behind it.
         advice: what to try, one sentence each, with the command or the line of code.

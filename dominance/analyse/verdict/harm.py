@@ -86,13 +86,13 @@ def from_losses(run: xr.DataTree, rows: NDArray[np.int64], suspects: Sequence[st
     """
     if len(rows) < LEAST_LOSSES:
         return []
-    gone, error, count = _gone(run, rows)
+    shares, error, count = gone(run["loss/loss"].to_numpy()[rows])
     tasks = run["task"].to_numpy().tolist()
-    falling = [task for task, share in zip(tasks, gone, strict=True) if share > FALLS and task not in suspects]
+    falling = [task for task, share in zip(tasks, shares, strict=True) if share > FALLS and task not in suspects]
     found = []
     for task in suspects:
         i = tasks.index(task)
-        share, apart = float(gone[i]), float(error[i])
+        share, apart = float(shares[i]), float(error[i])
         rises = probability_above(-share, apart, 0.0, int(count[i]))
         stalls = 1 - probability_above(share, apart, STALLS, int(count[i]))
         if rises >= LIKELY:
@@ -124,19 +124,22 @@ def learning(run: xr.DataTree, rows: NDArray[np.int64]) -> set[str]:
     """The tasks whose losses fall."""
     if len(rows) < LEAST_LOSSES:
         return set()
-    gone, _, _ = _gone(run, rows)
-    return {str(task) for task, share in zip(run["task"].to_numpy(), gone, strict=True) if share > FALLS}
+    shares, _, _ = gone(run["loss/loss"].to_numpy()[rows])
+    return {str(task) for task, share in zip(run["task"].to_numpy(), shares, strict=True) if share > FALLS}
 
 
-def _gone(run: xr.DataTree, rows: NDArray[np.int64]) -> tuple[Floats, Floats, NDArray[np.int64]]:
+def gone(loss: Floats) -> tuple[Floats, Floats, NDArray[np.int64]]:
     """(task,) share of the loss of the first tenth of the steps that is gone in the last fifth, its standard error,
-    and how many stretches that comes from; NaN where the loss is not positive."""
-    loss = run["loss/loss"].to_numpy()[rows]
-    start, start_error, _ = batch_means(loss[: len(rows) // 10])
-    end, end_error, count = batch_means(loss[-(len(rows) // 5) :])
+    and how many stretches that comes from; NaN where the loss is not positive.
+
+    Args:
+        loss: (step, task), of the usable steps.
+    """
+    start, start_error, _ = batch_means(loss[: len(loss) // 10])
+    end, end_error, count = batch_means(loss[-(len(loss) // 5) :])
     with np.errstate(invalid="ignore", divide="ignore"):
-        gone = np.where(start > 0, 1 - end / start, np.nan)
-        return gone, np.hypot(start_error * end / start, end_error) / start, count
+        share = np.where(start > 0, 1 - end / start, np.nan)
+        return share, np.hypot(start_error * end / start, end_error) / start, count
 
 
 def unknown(run: xr.DataTree, suspects: Sequence[str]) -> Finding:

@@ -12,7 +12,7 @@ from dominance.analyse.kernels.batch_means import batch_means
 from dominance.analyse.kernels.certainty import probability_above, stretches
 from dominance.analyse.ownership import owners
 from dominance.analyse.summary import Overview
-from dominance.analyse.verdict.rules import HOLDS, MINOR, OWNED, SETTLED, STRETCHES, UNHEARD
+from dominance.analyse.verdict.rules import HOLDS, LESS, MINOR, OWNED, SETTLED, STRETCHES, UNHEARD
 
 Floats = NDArray[np.float64]
 
@@ -34,7 +34,8 @@ def holdings(run: xr.DataTree, seen: Overview, rows: NDArray[np.int64]) -> xr.Da
           a half, from the spread over stretches no shorter than the memory of rAU and from sampling;
           ``owned_last``: the share at the last step
         - ``held``: share of the step's squared updates; ``held_probability``: that it is over 80 %
-        - ``unheard_probability``: that ``held`` is under a fourth of the mean of the other tasks'
+        - ``unheard_probability``, ``less_probability``: that ``held`` is under a fourth, or a half, of the mean of the
+          other tasks'
         - ``since``: the training step since which the task owns without a break, by the measure that says so; -1
     """
     tables = [owners(table, owns=OWNED) for table in (seen.layers, seen.trunk)]
@@ -55,12 +56,14 @@ def holdings(run: xr.DataTree, seen: Overview, rows: NDArray[np.int64]) -> xr.Da
     settled = int(SETTLED * len(rows))
     held, held_error, count = batch_means(squares[settled:])
     quiet, quiet_error, _ = batch_means((UNHEARD * others - squares)[settled:])
+    less, less_error, _ = batch_means((LESS * others - squares)[settled:])
 
-    p_owned, p_held, p_quiet = (np.full(held.shape, np.nan) for _ in range(3))
+    p_owned, p_held, p_quiet, p_less = (np.full(held.shape, np.nan) for _ in range(4))
     for place in np.ndindex(*held.shape):
         p_owned[place] = probability_above(float(owned[place]), float(error[place]), OWNED, len(by_rau))
         p_held[place] = probability_above(float(held[place]), float(held_error[place]), HOLDS, int(count[place]))
         p_quiet[place] = probability_above(float(quiet[place]), float(quiet_error[place]), 0.0, int(count[place]))
+        p_less[place] = probability_above(float(less[place]), float(less_error[place]), 0.0, int(count[place]))
 
     parts = min(STRETCHES, len(squares))
     starts = steps[[part[0] for part in np.array_split(np.arange(len(steps)), parts)]]
@@ -76,6 +79,7 @@ def holdings(run: xr.DataTree, seen: Overview, rows: NDArray[np.int64]) -> xr.Da
             "held": (dims, held),
             "held_probability": (dims, p_held),
             "unheard_probability": (dims, p_quiet),
+            "less_probability": (dims, p_less),
             "since": (dims, np.where(by_owned >= 0, by_owned, by_held)),
         },
         coords={"layer": found.layer.to_numpy(), "task": tasks},

@@ -14,15 +14,22 @@ from dominance.analyse.summary import percent
 from dominance.analyse.verdict import advice, words
 from dominance.analyse.verdict.causes import Cause, Loudness, causes, loudness
 from dominance.analyse.verdict.finding import Finding
+from dominance.analyse.verdict.groups import GroupFacts
+from dominance.analyse.verdict.groups import words as group_words
 from dominance.analyse.verdict.holdings import minor
-from dominance.analyse.verdict.rules import CAUSE, LIKELY, MAIN, OWNED
+from dominance.analyse.verdict.rules import CAUSE, LESS, LIKELY, MAIN, OWNED
 
 
 class Owners:
     """Who owns what, and why: the gradients are looked at once, and only if somebody does."""
 
     def __init__(
-        self, run: xr.DataTree, rows: NDArray[np.int64], held: xr.Dataset, shares: pd.DataFrame | None
+        self,
+        run: xr.DataTree,
+        rows: NDArray[np.int64],
+        held: xr.Dataset,
+        shares: pd.DataFrame | None,
+        groups: GroupFacts | None = None,
     ) -> None:
         self.run, self.rows, self.held = run, rows, held
         self.tasks = [str(task) for task in held.task.to_numpy()]
@@ -33,7 +40,7 @@ class Owners:
         both = np.stack([held.owned_probability.to_numpy(), held.held_probability.to_numpy()])
         self.probability = np.nan_to_num(both).max(axis=0)  # (layer, task), "all shared" last
         self._loud: Loudness | None = None
-        self.shares = shares
+        self.shares, self.groups = shares, groups
 
     def findings(self) -> list[Finding]:
         by_layer = [self._owner(i) for i in range(len(self.layers))]
@@ -51,9 +58,11 @@ class Owners:
                 mute = [k for k, name in enumerate(self.tasks) if name in self.sharing and k not in owners]
                 unheard = [k for k in mute if quiet[k] >= LIKELY]
                 found += [self._unheard(k, float(quiet[k])) for k in unheard]
+            found += self._rare({task for each in found if each.kind == "unheard" for task in each.tasks})
             if not found:
                 found += self._maybe()
-        return found
+        quiet = {task for each in found if each.kind == "unheard" for task in each.tasks}
+        return [*found, *self._noisy(quiet)]
 
     def _owner(self, layer: int) -> int | None:
         best = int(self.probability[layer].argmax())
@@ -85,7 +94,7 @@ class Owners:
             meaning="share of the parameters with rAU over 80 %" if by_rau else "share of the squared updates",
             probability=float(self.probability[at, owner].min()),
             causes=tuple(why),
-            why=self._why(why, name),
+            why=self._why(why, owner, mine or self.layers),
             evidence={"owned": share, "held": held},
             advice=advice.against_dominance(self.run, name, why),
         )
@@ -93,6 +102,7 @@ class Owners:
     def _unheard(self, task: int, probability: float) -> Finding:
         name, share = self.tasks[task], float(self.held.held[-1, task])
         why = self._causes(task, self.layers, quiet=True)
+        of_group = self._of_group(task, self.layers) is not None
         return Finding(
             "unheard",
             f"{name} hardly moves the shared parameters: {percent(share)} of the squared updates are {name}'s, where an"
@@ -103,10 +113,77 @@ class Owners:
             meaning="share of the squared updates",
             probability=probability,
             causes=tuple(why),
-            why=self._why(why, name, quiet=True),
+            why=self._why(why, task, self.layers, quiet=True),
             evidence={"held": share},
-            advice=advice.for_unheard(self.run, name, why),
+            advice=advice.for_group(self.run, [name], why) if of_group else advice.for_unheard(self.run, name, why),
         )
+
+    def _rare(self, told: set[str]) -> list[Finding]:
+        """Groups with few of the examples, and less than half of the update that the others have: one finding."""
+        if self.groups is None:
+            return []
+        less = np.nan_to_num(self.held.less_probability.to_numpy()[-1])
+        names = [name for name in self.groups.names if name not in told and self.groups.rare(name)]
+        names = [name for name in names if less[self.tasks.index(name)] >= LIKELY]
+        names.sort(key=lambda name: self.groups.share[name] if self.groups is not None else 0.0)
+        if not names:
+            return []
+        at = [self.tasks.index(name) for name in names]
+        held, few = float(self.held.held[-1, at].sum()), sum(self.groups.share[name] for name in names)
+        why = [self.groups.causes(name, quiet=True) for name in names]
+        # The rarest speaks for all of them: they have it in common that they are rare.
+        first = [each for each in why[0] if each.name == "examples"]
+        one = len(names) == 1
+        text = f"{words.listed(names)} {'is' if one else 'are'} rare, and hardly heard: {percent(few)} of the"
+        text += f" {self.groups.unit}, {percent(held)} of the squared updates, where even shares would be"
+        text += f" {percent(len(names) / len(self.tasks))}."
+        return [
+            Finding(
+                "unheard",
+                text,
+                tasks=tuple(names),
+                where=(ALL_SHARED,),
+                strength=held,
+                meaning="share of the squared updates",
+                probability=float(less[at].min()),
+                causes=tuple(first),
+                why="; and ".join(group_words(first, names[0], self.groups.unit, quiet=True)) + ".",
+                evidence={"held": held, "examples": few},
+                advice=advice.for_group(self.run, names, first),
+            )
+        ]
+
+    def _noisy(self, told: set[str]) -> list[Finding]:
+        """Groups that are heard, and learn next to nothing while the others do."""
+        found = []
+        for name in self.groups.names if self.groups is not None and len(self.groups.names) > 1 else []:
+            if name in told or self.groups is None:
+                continue
+            mine, theirs, probability = self.groups.noisy(name)
+            held = float(self.held.held[-1, self.tasks.index(name)])
+            if not probability >= LIKELY or held < LESS / len(self.tasks):
+                continue
+            share = percent(self.groups.share[name])
+            text = f"{name} takes {percent(held)} of the squared updates, with {share} of the {self.groups.unit}, and"
+            text += f" learns next to nothing: {percent(max(mine, 0.0))} of its loss is gone, and {percent(theirs)} of"
+            text += " the others'."
+            cause = Cause("noise", theirs / max(mine, 1e-3), probability)
+            found.append(
+                Finding(
+                    "noisy",
+                    text,
+                    tasks=(name,),
+                    where=(ALL_SHARED,),
+                    strength=mine,
+                    meaning="share of its loss, one for one, that is gone at the end",
+                    probability=probability,
+                    causes=(cause,),
+                    why="noise, or more than this model can tell: its gradients move the parameters, and lead nowhere.",
+                    evidence={"gone": mine, "others": theirs, "held": held},
+                    advice=advice.for_group(self.run, [name], [cause]),
+                )
+            )
+        return found
 
     def _maybe(self) -> list[Finding]:
         """A task that looks like an owner at the last step, though this may be chance."""
@@ -131,14 +208,26 @@ class Owners:
             )
         ]
 
+    def _of_group(self, task: int, layers: Sequence[str]) -> GroupFacts | None:
+        """The groups, where a task is one and all that is shared is looked at: they are known as a whole."""
+        known = self.groups is not None and self.tasks[task] in self.groups.names
+        return self.groups if known and len(layers) == len(self.layers) else None
+
     def _causes(self, task: int, layers: Sequence[str], *, quiet: bool = False) -> list[Cause]:
-        if self._loud is None:
-            self._loud = loudness(self.run, self.rows)
-        found = causes(self._loud, task, layers, quiet=quiet) if self._loud is not None else []
+        groups = self._of_group(task, layers)
+        if groups is not None:
+            found = groups.causes(self.tasks[task], quiet=quiet)
+        else:
+            if self._loud is None:
+                self._loud = loudness(self.run, self.rows)
+            found = causes(self._loud, task, layers, quiet=quiet) if self._loud is not None else []
         return [cause for cause in found if cause.factor >= CAUSE] or [c for c in found[:1] if c.factor >= MAIN]
 
-    def _why(self, found: list[Cause], name: str, *, quiet: bool = False) -> str:
-        if self._loud is None:
+    def _why(self, found: list[Cause], task: int, layers: Sequence[str], *, quiet: bool = False) -> str:
+        groups, name = self._of_group(task, layers), self.tasks[task]
+        if groups is not None and found:
+            return "; and ".join(group_words(found, name, groups.unit, quiet=quiet)) + "."
+        if groups is None and self._loud is None:
             return "cannot be told: no two gradients of a task were recorded near each other; record with --burst."
         said = words.why(found, name, quiet=quiet)
         if self.shares is None or not np.isfinite(self.shares.examples[name]):

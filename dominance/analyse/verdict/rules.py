@@ -25,6 +25,21 @@ UNHEARD = 0.25
 """A task is hardly heard when its squared updates are under this part of the mean of the others': the same four to one.
 With two tasks this is the other's ownership; with more it is a fact of its own."""
 
+LESS = 0.5
+"""A group of examples with less than ``UNHEARD`` of the others' examples is hardly heard when its squared updates are
+under this part of the mean of the others': how many examples it has is known, and needs no margin."""
+
+VARIES = 0.5
+"""Part of the variance of the others' examples' gradients from which on those of a group vary as much: a group that has
+been learned has less."""
+
+STALLED = 0.25
+"""A group has learned next to nothing when, one for one, no more than this part of the share by which the others'
+losses fell is gone of its own; four to one, as everywhere."""
+
+LEARNED = 0.5
+"""Part of the others' loss, one for one and in the later half, under which a group is called learned."""
+
 MINOR = 0.05
 """Layers with less than this share of the shared parameters are no finding of their own: among many small ones, such
 as the tables of embeddings, some task always owns one."""

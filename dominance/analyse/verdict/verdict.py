@@ -18,6 +18,7 @@ from dominance.analyse.verdict.conflicts import conflicts
 from dominance.analyse.verdict.conflicts import findings as conflict_findings
 from dominance.analyse.verdict.doubts import CLAUSES, diverged, doubts, remarks, taken_back
 from dominance.analyse.verdict.finding import KINDS, Finding, Verdict
+from dominance.analyse.verdict.groups import groups, of_groups
 from dominance.analyse.verdict.holdings import holdings
 from dominance.analyse.verdict.owners import Owners
 from dominance.analyse.verdict.rules import LEAST_STEPS, LIKELY, OWNED, SURE
@@ -104,15 +105,15 @@ def _judged(
     known: bool,
     done: bool,
 ) -> list[Finding]:
-    found = Owners(run, rows, held, seen.groups).findings()
-    found += conflict_findings(run, pairs, harm.learning(run, rows))
+    found = Owners(run, rows, held, seen.groups, groups(seen.run, rows)).findings()
+    found += conflict_findings(run, pairs, harm.learning(run, rows), of_groups(run))
     suspects = _suspects(run, found)
     if known:
         found += compared
     elif suspects:
         hurt = harm.from_losses(run, rows, suspects)
         found += hurt or [harm.unknown(run, suspects)]
-    if not any(finding.kind in ("dominance", "unheard", "conflict") or finding.alarm for finding in found):
+    if not any(finding.kind in ("dominance", "unheard", "noisy", "conflict") or finding.alarm for finding in found):
         found.append(_balanced(seen, held, done=done))
     return found
 
