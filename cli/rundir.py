@@ -38,18 +38,16 @@ def place(run: str) -> str:
 
 def expanded(runs: Sequence[str]) -> list[str]:
     """The runs, with the runs inside it in the place of each folder of runs, numbers in their names in order."""
+    from dominance.store.outline import in_order
+
     found: list[str] = []
     for run in runs:
         path = Path(run)
         folder = "://" not in run and os.path.isdir(path) and not (path / DATA_NAME).exists()
         inside = [child for child in path.iterdir() if (child / DATA_NAME).exists()] if folder else []
-        # Not runs/latest, which is a link to one of them.
-        found += [str(child) for child in sorted(inside, key=_in_order) if not child.is_symlink()] or [run]
+        inside = [child for child in inside if not child.is_symlink()]  # runs/latest, a link to one of them
+        found += [str(child) for child in sorted(inside, key=lambda child: in_order(child.name))] or [run]
     return found
-
-
-def _in_order(path: Path) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
 
 
 def models(run: str, attrs: Mapping[str, Any]) -> str:

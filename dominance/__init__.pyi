@@ -18,6 +18,7 @@ from dominance.analyse.study.change import change as change
 from dominance.analyse.study.delta import delta as delta
 from dominance.analyse.study.delta import delta_m as delta_m
 from dominance.analyse.study.diff_association import diff_association as diff_association
+from dominance.analyse.study.open_study import open_study as open_study
 from dominance.analyse.study.rank_stability import rank_stability as rank_stability
 from dominance.analyse.study.scores import final_scores as final_scores
 from dominance.analyse.study.single import single_task_runs as single_task_runs

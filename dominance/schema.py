@@ -234,6 +234,11 @@ MODEL_NUMBER, MODEL_OF = "model_number", "model_of"
 the names of the run folders of all models up to this one. The first lies at PATH, the others beside it at PATH-2,
 PATH-3...; the first may lack both, since nobody knew of others when it was made."""
 
+SWEEPS = "sweeps"
+"""Root attribute of a run that is a trial of a sweep: a list of ``{"by": str, "trial": str or number, "name": str,
+"parameters": {name: value}}``, one for each tool at work, such as Hydra, and Optuna inside of it; all but ``by`` may be
+missing."""
+
 STATE_DOMINATED = "state_dominated"
 """Key of an entry of the root attribute ``optimizers``: true where the state decides the update and the gradient hardly
 does, so that the solo updates of tasks are alike whatever their gradients."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from importlib import import_module
 from inspect import signature
 from typing import Any, Concatenate, ParamSpec
 
@@ -12,8 +13,10 @@ import pandas as pd
 import xarray as xr
 
 from dominance.analyse.prepared import PreparedRun
-from dominance.analyse.runs import Runs, runs_of
-from dominance.errors import BadOption
+from dominance.analyse.runs import Runs, StudyRuns, runs_of
+from dominance.analyse.tiling import one_thread
+from dominance.errors import BadOption, NothingRecorded
+from dominance.store.reader import open_run
 
 P = ParamSpec("P")
 
@@ -25,7 +28,9 @@ def over_runs(
 
     Steps are joined, in increasing order; tasks, layers and other names keep the order in which they first appear.
     Where a run lacks one of them its numbers are NaN (truth values then become 1.0, 0.0 and NaN) and its names "".
-    Attributes on which all runs agree stay; the others become lists along ``run``, None where a run has no such.
+    Attributes on which all runs agree stay; the others become lists along ``run``, None where a run has no such. Of a
+    study, ``run`` has the settings and the seed as further coordinates, and a run of which nothing can be said for lack
+    of steps or shared parameters is left out, and named in the attribute ``left_out_runs``.
 
     Raises:
         BadOption: as :func:`runs_of`; or the runs keep different coordinates, and the result has one value for each.
@@ -39,12 +44,51 @@ def over_runs(
         found = runs_of(run)
         if isinstance(run, xr.DataTree) and "run" not in run.dims:
             return analyse(PreparedRun(next(iter(found.values()))), *rest, **kwargs)
+        if isinstance(found, StudyRuns):
+            return _of_study(several, found, rest, kwargs)
         return joined({name: analyse(PreparedRun(one), *rest, **kwargs) for name, one in found.items()})
 
     shown = signature(analyse)
     first, *others = shown.parameters.values()
     vars(several)["__signature__"] = shown.replace(parameters=[first.replace(annotation="Runs"), *others])
     return several
+
+
+def _of_study(
+    analyse: Callable[..., xr.Dataset], runs: StudyRuns, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> xr.Dataset:
+    """What an analyser says of a study: one run after the other is open, on dask one in each task."""
+    if runs.on_dask:
+        dask: Any = import_module("dask")
+        # The analyser goes to a worker by its name: no code is sent.
+        given = dask.delayed((analyse, tuple(args), dict(kwargs)), pure=False, traverse=False)
+        task = dask.delayed(_of_path, pure=False)
+        each = dask.compute(*(task(path, given) for path in runs.paths.values()))
+    else:
+        each = [_said(analyse, path, args, kwargs) for path in runs.paths.values()]
+    found = {name: one for name, one in zip(runs, each, strict=True) if isinstance(one, xr.Dataset)}
+    left_out = {name: one for name, one in zip(runs, each, strict=True) if isinstance(one, NothingRecorded)}
+    if not found:
+        raise next(iter(left_out.values()))
+    there = np.array([name in found for name in runs], dtype=bool)
+    coords = {name: ("run", column[there]) for name, (_, column) in runs.coords.items()}
+    whole = joined(found).assign_coords(coords)
+    return whole.assign_attrs(left_out_runs={name: str(why) for name, why in left_out.items()})
+
+
+def _said(
+    analyse: Callable[..., xr.Dataset], path: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> xr.Dataset | NothingRecorded:
+    """The result; or why there is none of this run, while there may be of others."""
+    try:
+        return analyse(open_run(path), *args, **kwargs)
+    except NothingRecorded as error:
+        return error
+
+
+def _of_path(path: str, given: tuple[Callable[..., xr.Dataset], Sequence[Any], Mapping[str, Any]]) -> Any:
+    with one_thread():  # the scheduler has a task for each of its own
+        return _said(given[0], path, given[1], given[2])
 
 
 def joined(results: Mapping[str, xr.Dataset]) -> xr.Dataset:

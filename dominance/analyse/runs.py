@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 from pathlib import PurePath
 from typing import Any
@@ -13,19 +13,68 @@ import pandas as pd
 import xarray as xr
 
 from dominance.errors import BadOption
+from dominance.store.reader import open_metrics, open_run
 
-Runs = xr.DataTree | Mapping[str, xr.DataTree] | Iterable[xr.DataTree]
+Runs = xr.DataTree | xr.Dataset | Mapping[str, xr.DataTree] | Iterable[xr.DataTree]
+
+STUDY = "folder"
+"""Attribute of what ``open_study`` returns: where its runs lie."""
 
 _OPEN = "give what open_run returns"
 
 
-def runs_of(source: Runs) -> dict[str, xr.DataTree]:
+class StudyRuns(Mapping[str, xr.DataTree]):
+    """The runs of a study, or of a part of it, by their paths below its folder. Each is opened when it is asked for.
+
+    Args:
+        study: what ``open_study`` returns, or a selection of it.
+
+    Attributes:
+        paths: name -> run directory, in the order of the study's cells.
+        coords: along ``run``: the study's settings and the seed.
+        on_dask: whether analyses are to run on dask.
+    """
+
+    def __init__(self, study: xr.Dataset) -> None:
+        names = [name for name in (*study.attrs["settings"], "seed") if name in study.coords]
+        paths, *along = (each.to_numpy().ravel() for each in xr.broadcast(study["path"], *(study[n] for n in names)))
+        there = np.array([isinstance(path, str) and path != "" for path in paths], dtype=bool)
+        folder = str(study.attrs[STUDY])
+        self.paths = {os.path.relpath(path, folder): path for path in paths[there].tolist()}
+        self.coords = {name: ("run", column[there]) for name, column in zip(names, along, strict=True)}
+        self.on_dask = bool(study.attrs.get("dask"))
+
+    def __getitem__(self, name: str) -> xr.DataTree:
+        return open_run(self.paths[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+class StudyMetrics(StudyRuns):
+    """The same, each with its attributes and metrics only."""
+
+    def __getitem__(self, name: str) -> xr.DataTree:
+        return open_metrics(self.paths[name])
+
+
+def metrics_of(source: Runs) -> Mapping[str, xr.DataTree]:
+    """``runs_of`` for what is said of attributes and metrics alone, and is soon said of a study of many runs."""
+    found = runs_of(source)
+    return StudyMetrics(source) if isinstance(found, StudyRuns) and isinstance(source, xr.Dataset) else found
+
+
+def runs_of(source: Runs) -> Mapping[str, xr.DataTree]:
     """The single runs in ``source``, by name.
 
     Args:
         source: a run; a tree of ``open_runs``, with the dim ``run``; a mapping from names to runs; or a sequence of
-            runs, which are named after the last part of their paths. Runs in a mapping or a sequence may differ in
-            their tasks and layers.
+            runs, which are named after the last part of their paths; or what ``open_study`` returns. Runs in a
+            mapping, a sequence or a study may differ in their tasks and layers. Those of a study are opened one by
+            one, when they are asked for.
 
     Returns:
         Runs without the dim ``run``, each with its own attributes and the steps and events that it has. Out of a tree
@@ -44,6 +93,10 @@ def runs_of(source: Runs) -> dict[str, xr.DataTree]:
             return {_name(source): source}
         names = np.atleast_1d(source["run"].to_numpy()).tolist()
         return {str(name): _one(source, name) for name in names}
+    if isinstance(source, xr.Dataset) and STUDY in source.attrs and "path" in source:
+        if not (found := StudyRuns(source)):
+            raise BadOption("there is no run in this part of the study", fix="select cells with n > 0")
+        return found
     if isinstance(source, str | os.PathLike | xr.Dataset) or not isinstance(source, Iterable):
         raise _no_run(source, "this")
     named: dict[str, xr.DataTree] = {}

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import cycle
 from math import prod
@@ -46,6 +48,18 @@ class TilePlan:
 
 
 DEFAULT = TilePlan()
+
+_alone: ContextVar[bool] = ContextVar("alone", default=False)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Inside, every run is streamed in one thread: there are others for other runs."""
+    before = _alone.set(True)
+    try:
+        yield
+    finally:
+        _alone.reset(before)
 
 
 class TiledArray:
@@ -128,6 +142,7 @@ def over_tiles(
         paths: "group/name" of arrays with dims (step, ..., coord).
         wanted: (coord,) coordinates that the analysis needs; tiles without any are not read.
     """
+    plan = replace(plan, threads=1) if _alone.get() else plan
     sources = {path: TiledArray(run, path) for path in paths}
     first = sources[paths[0]]
     length = first.chunk(plan)[0]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,9 @@ from dominance.store.typed import Unfit, anything, fields, keyed, parse
 COORDINATES = {"parameter": "int32", "index": "int64", "weight": "float64"}
 """Arrays below coord/, one entry per kept coordinate: Layout.coord_parameter, coord_index, coord_weight."""
 
+Form: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], str]
+"""Shape and chunk lengths of an array, and what stands between the numbers of a chunk in its name."""
+
 _COORDINATE_CHUNK = 1 << 20
 _ROOT = f"{DATA_NAME}/zarr.json"
 
@@ -37,6 +40,14 @@ def read_attributes(files: Files) -> dict[str, Any]:
         CorruptRun: its root cannot be read.
         Unreachable: the store does not answer.
     """
+    return read_root(files)[0]
+
+
+def read_root(files: Files) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The root attributes of a run; and by path the zarr.json of its arrays, unchecked, once the run is closed.
+
+    Raises: as ``read_attributes``.
+    """
     where = files.where
     try:
         document = parse(files.get(_ROOT, MOST_METADATA))
@@ -49,7 +60,9 @@ def read_attributes(files: Files) -> dict[str, Any]:
         ) from None
     except Unfit as error:
         raise CorruptRun(f"{where}/{_ROOT}: cannot be read ({error})", fix="record the run again") from None
-    return check_root(without_seal(document["attributes"]), where)
+    consolidated = document.get("consolidated_metadata")
+    nodes = consolidated.get("metadata") if isinstance(consolidated, dict) else None
+    return check_root(without_seal(document["attributes"]), where), nodes if isinstance(nodes, dict) else {}
 
 
 def claim(path: Path, *, overwrite: bool, resume: bool) -> dict[str, Any] | None:
@@ -157,26 +170,30 @@ def coordinate_files(layout: Layout) -> dict[str, bytes]:
     return files
 
 
-def array_forms(files: Files, specs: Sequence[ArraySpec]) -> list[tuple[tuple[int, ...], tuple[int, ...], str]]:
+def array_forms(files: Files, specs: Sequence[ArraySpec]) -> list[Form]:
     """Of each array as it stands in the store: as ``check_array``.
 
     Raises:
         CorruptRun: one is missing, cannot be read, has another dtype or number of dims, or chunks that no run has.
     """
     keys = [f"{DATA_NAME}/{spec.path}/zarr.json" for spec in specs]
-    forms = []
-    for spec, data in zip(specs, files.read(keys, MOST_METADATA), strict=True):
-        try:
-            if data is None:
-                raise Unfit("it has no zarr.json")
-            shape, chunk, separator = check_array(parse(data), spec.dtype, spec.dims)
-            if any(length > max(size, LEAST_LENGTH) for length, size in zip(chunk[1:], spec.shape, strict=True)):
-                raise Unfit("its chunks are longer than it is")
-        except Unfit as error:
-            fix = "record the run again"
-            raise CorruptRun(f"{files.where}: array {spec.path} cannot be read ({error})", fix=fix) from None
-        forms.append((shape, chunk, separator))
-    return forms
+    read = files.read(keys, MOST_METADATA)
+    return [array_form(files, spec, data) for spec, data in zip(specs, read, strict=True)]
+
+
+def array_form(files: Files, spec: ArraySpec, data: bytes | Mapping[str, Any] | None) -> Form:
+    """The same of one array, out of its zarr.json. Raises CorruptRun as ``array_forms``."""
+    try:
+        if data is None:
+            raise Unfit("it has no zarr.json")
+        document = parse(data) if isinstance(data, bytes) else data
+        shape, chunk, separator = check_array(document, spec.dtype, spec.dims)
+        if any(length > max(size, LEAST_LENGTH) for length, size in zip(chunk[1:], spec.shape, strict=True)):
+            raise Unfit("its chunks are longer than it is")
+    except Unfit as error:
+        fix = "record the run again"
+        raise CorruptRun(f"{files.where}: array {spec.path} cannot be read ({error})", fix=fix) from None
+    return shape, chunk, separator
 
 
 def read_grids(files: Files, specs: Sequence[ArraySpec]) -> dict[str, Grid]:

@@ -14,7 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from dominance.errors import BadOption, CorruptRun
-from dominance.schema import ATTRIBUTIONS, MODEL_NUMBER, MODEL_OF, REMARKS, STATE_DOMINATED, UNRECORDED, validate
+from dominance.schema import (
+    ATTRIBUTIONS,
+    MODEL_NUMBER,
+    MODEL_OF,
+    REMARKS,
+    STATE_DOMINATED,
+    SWEEPS,
+    UNRECORDED,
+    validate,
+)
 from dominance.store.attributes import NAMED
 from dominance.store.codec import codec_metadata
 from dominance.store.typed import (
@@ -95,6 +104,9 @@ TOLD: dict[str, Type] = {
     "seed": maybe(whole(-LARGEST, 2**64 - 1)),  # torch's seeds have no sign
     "separate_terms": listed(text),
     "steps_taken": maybe(whole()),
+    SWEEPS: listed(
+        fields({"by": text}, {"trial": maybe(anything), "name": maybe(text), "parameters": keyed(anything)})
+    ),
     "task_weights": keyed(maybe(number)),
     "training": fields(
         {},

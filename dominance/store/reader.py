@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import xarray as xr
@@ -16,9 +16,10 @@ import xarray as xr
 from dominance.errors import BadOption
 from dominance.store.files import Files, LocalFiles, RunPath, files_of
 from dominance.store.lazy import RunArray, behind
+from dominance.store.outline import read_metrics
 from dominance.store.source import StoredRun
 from dominance.store.stacked import StackedRuns
-from dominance.store.tree import build
+from dominance.store.tree import build, of_metrics
 
 
 def open_run(
@@ -63,6 +64,7 @@ def open_run(
         Unreachable: the store does not answer, or needs a package that is not installed.
         BadOption: ``path`` is none of these, or ``chunks`` names another dim, or needs dask, which is missing.
     """
+    check_chunks(chunks)
     run = build(StoredRun.open(files_of(path, storage_options)))
     return run if chunks is None else _chunked(run, chunks)
 
@@ -88,11 +90,27 @@ def open_runs(
     return build(StackedRuns.of({name: StoredRun.open(files) for name, files in named.items()}))
 
 
-def _chunked(run: xr.DataTree, chunks: Mapping[str, int]) -> xr.DataTree:
+def open_metrics(path: str) -> xr.DataTree:
+    """The attributes of a local run, without those that grow with the model, and /metric: a tenth of the time.
+
+    Raises:
+        NotARun, SchemaTooNew, CorruptRun, Unreachable: as open_run.
+    """
+    attrs, events = read_metrics(Path(path))
+    return of_metrics({**attrs, "path": path}, events)
+
+
+def check_chunks(chunks: Mapping[str, int] | None) -> None:
+    """Raise BadOption where chunks name another dim than those of a run's arrays, or need dask, which is missing."""
+    if chunks is None:
+        return
     if find_spec("dask") is None:
         raise BadOption("chunks: dask is not installed", fix="pip install 'dask[distributed]'")
     if unknown := set(chunks) - {"step", "task", "coord"}:
         raise BadOption(f"chunks: there is no dim {min(unknown)}", fix="choose from step, task, coord")
+
+
+def _chunked(run: xr.DataTree, chunks: Mapping[str, int]) -> xr.DataTree:
     for group in ("gradient", "update"):
         node: Any = run[group]
         cut = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 from typing import Any
 
@@ -44,13 +45,24 @@ def build(source: StoredRun | StackedRuns) -> xr.DataTree:
         nodes["/update"] = _per_coordinate(source, "update", ("update", "solo"), parts).assign_coords(coords)
     events = source.events()
     if events["value"].size:
-        # Not "step" and "task", which are coordinates of the tree; nor "name", an attribute of every node.
-        names = {name: f"event_{name}" for name in ("step", "epoch", "task")} | {"name": "metric"}
-        table = {names.get(name, name): ((*lead, "event"), column) for name, column in events.items()}
-        nodes["/metric"] = xr.Dataset(table)
+        nodes["/metric"] = _metric(events, lead)
     if isinstance(source, StoredRun):
         nodes |= {f"/probe/{name}": found for name, found in read_probes(source.files, source.tasks).items()}
     return xr.DataTree.from_dict(nodes)
+
+
+def of_metrics(attrs: dict[str, Any], events: Mapping[str, Any]) -> xr.DataTree:
+    """A tree of nothing but attributes and what was logged."""
+    nodes = {"/": xr.Dataset(attrs=attrs)}
+    if events["value"].size:
+        nodes["/metric"] = _metric(events, ())
+    return xr.DataTree.from_dict(nodes)
+
+
+def _metric(events: Mapping[str, Any], lead: tuple[str, ...]) -> xr.Dataset:
+    # Not "step" and "task", which are coordinates of the tree; nor "name", an attribute of every node.
+    names = {name: f"event_{name}" for name in ("step", "epoch", "task")} | {"name": "metric"}
+    return xr.Dataset({names.get(name, name): ((*lead, "event"), column) for name, column in events.items()})
 
 
 def _root(source: StoredRun | StackedRuns) -> xr.Dataset:

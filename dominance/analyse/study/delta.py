@@ -151,7 +151,7 @@ def _whole(baseline: Runs | Single, tasks: set[str]) -> dict[str, xr.DataTree] |
     runs = inside if isinstance(inside, list | tuple) else [inside]
     if not all(isinstance(run, xr.DataTree) and tasks <= set(run.attrs.get("tasks", ())) for run in runs):
         return None
-    return runs_of(baseline)  # type: ignore[arg-type]
+    return dict(runs_of(baseline))  # type: ignore[arg-type]
 
 
 def _ways(

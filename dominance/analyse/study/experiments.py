@@ -18,7 +18,7 @@ from dominance.errors import BadOption
 SIMILARITIES = {"sim_task": "mean_sim_task", "sim_shared": "mean_sim_shared", "diff": "diff_of_means"}
 
 
-def experiments(study: Runs, within: Sequence[str]) -> tuple[dict[str, xr.DataTree], pd.DataFrame]:
+def experiments(study: Runs, within: Sequence[str]) -> tuple[Mapping[str, xr.DataTree], pd.DataFrame]:
     """The runs by name, and a table of them: stratum, method, seed, indexed by name.
 
     A run that does not say its method is one of its own.

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from dominance.analyse.runs import Runs, runs_of
-from dominance.analyse.study.about import about, coordinates, directions, labels
+from dominance.analyse.runs import Runs, metrics_of
+from dominance.analyse.study.about import About, about, coordinates, directions, labels
 from dominance.deltas import Directions
 from dominance.errors import BadOption, NothingRecorded
 
@@ -52,11 +52,13 @@ def final_scores(
         raise BadOption(
             f"take={take!r} is unknown", fix='say "last", "best", or over how many of the last ones to average'
         )
-    named = runs_of(runs)
+    named = metrics_of(runs)
+    abouts: list[About] = []
     found: dict[tuple[str, str, str], float] = {}
     ways: dict[tuple[str, str], bool] = {}
     unnamed = 0
     for name, run in named.items():
+        abouts.append(about(run))
         known = directions(run, higher_is_better)
         table = logged(run, split)
         unnamed += int((table["task"] == "").sum())
@@ -81,7 +83,7 @@ def final_scores(
             "task": labels(tasks),
             "metric": labels(metrics),
             "direction": (("task", "metric"), np.array(said, dtype=object).reshape(len(tasks), len(metrics))),
-            **coordinates(about(run) for run in named.values()),
+            **coordinates(abouts),
         },
         attrs={"split": split, "take": take, "events_without_task": unnamed},
     )

@@ -13,13 +13,10 @@ from dominance.analyse.kernels import t_test
 from dominance.analyse.ownership import ownership
 from dominance.analyse.runs import runs_of
 from dominance.analyse.study.about import labels
+from dominance.analyse.study.listing import LAST, SPLITS
 from dominance.analyse.study.scores import events, final_scores
 from dominance.deltas import Directions
 from dominance.errors import DominanceError, NothingRecorded
-
-SPLITS = ("final", "test", "val", "valid", "validation", "eval", "train")
-LAST = 5
-"""The last part of the recorded steps over which a loss is averaged: a fifth."""
 
 TaskScores = dict[str, dict[str, float]]
 Estimate = tuple[float, float]
