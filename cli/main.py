@@ -24,6 +24,7 @@ from dominance_cli.mixture import mixture
 from dominance_cli.record import RecordedScript, record
 from dominance_cli.report import report
 from dominance_cli.reproduce import reproduce
+from dominance_cli.study import study
 from dominance_cli.summary import summary
 from dominance_cli.train import train
 from dominance_cli.trying import try_
@@ -75,6 +76,7 @@ app.command()(report)
 app.command()(summary)
 app.command()(compare)
 app.command()(mixture)
+app.command()(study)
 app.command()(info)
 app.command()(watch)
 app.command()(train)
@@ -111,7 +113,7 @@ def _commands() -> list[Any]:
     return list(app.registered_commands)
 
 
-_READERS = ("info", "mixture", "report", "summary", "watch")
+_READERS = ("info", "mixture", "report", "study", "summary", "watch")
 
 
 def _leave_dask_out(command: str | None) -> None:

@@ -40,7 +40,8 @@ class StudyRuns(Mapping[str, xr.DataTree]):
         paths, *along = (each.to_numpy().ravel() for each in xr.broadcast(study["path"], *(study[n] for n in names)))
         there = np.array([isinstance(path, str) and path != "" for path in paths], dtype=bool)
         folder = str(study.attrs[STUDY])
-        self.paths = {os.path.relpath(path, folder): path for path in paths[there].tolist()}
+        named = {os.path.relpath(path, folder): path for path in paths[there].tolist()}
+        self.paths = {name if name != "." else os.path.basename(path): path for name, path in named.items()}
         self.coords = {name: ("run", column[there]) for name, column in zip(names, along, strict=True)}
         self.on_dask = bool(study.attrs.get("dask"))
 

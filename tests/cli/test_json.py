@@ -65,6 +65,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed in range(2):
         options = TrainOptions("toy-2d", "equal-weight", seed=seed, epochs=6, settings={"steps": 10})
         train(options, folder / f"runs/{seed}", record=RecordOptions(every=1))
+    (folder / "runs/begun.log").write_text("")
     return folder
 
 
@@ -75,6 +76,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("info", ["info", "runs/0", "--verify"]),
         ("compare", ["compare", "runs/0", "runs/1"]),
         ("mixture", ["mixture", "runs/0"]),
+        ("study", ["study", "runs", "--owner"]),
         ("figures list", ["figures", "list"]),
     ],
 )

@@ -36,7 +36,7 @@ class ListedRun:
     """One run, or a job that has left none.
 
     Attributes:
-        name: its path below the folder of the study.
+        name: its path below the folder of the study; where that is the run itself, its name.
         path: of the run directory.
         state: one of ``STATES``: "killed" says recording, and nobody writes it; "no run": a job of our own runner, of
             which there is only a log yet, whose last line is ``said``.
@@ -126,17 +126,21 @@ def listing(folder: str | os.PathLike[str]) -> Listing:
         raise NotARun(f"{root}: {what}", fix="give a folder below which runs lie, such as runs")
     runs: dict[str, Outline] = {}
     unreadable: dict[str, str] = {}
+    paths: dict[str, Path] = {}
     for path in find_runs(root):
-        name = os.path.relpath(path, root)
+        name = os.path.relpath(path, root) if path != root else root.resolve().name
+        paths[name] = path
         try:
             runs[name] = read_outline(path, part=LAST)
         except DominanceError as error:
             unreadable[name] = error.message.removeprefix(f"{path}: ")
     moved = any(each.attrs.get("seed_run") for each in runs.values())
-    found = [_listed(name, root / name, each, moved) for name, each in runs.items()]
-    found += _without_run(root, [*runs, *unreadable])
-    if not found and not unreadable:
-        raise NotARun(f"{root}: there is no run below it", fix="give a folder below which runs lie, such as runs")
+    found = [_listed(name, paths[name], each, moved) for name, each in runs.items()]
+    found += _without_run(root, {str(path) for path in paths.values()})
+    if not found:
+        first, why = next(iter(unreadable.items()), ("", ""))
+        what = f"no run below it can be read ({first}: {why})" if first else "there is no run below it"
+        raise NotARun(f"{root}: {what}", fix="give a folder below which runs lie, such as runs")
     return Listing(str(root), sorted(found, key=lambda run: in_order(run.name)), unreadable)
 
 
@@ -170,9 +174,8 @@ def _state(path: Path, attrs: Mapping[str, Any]) -> str:
     return "failed" if status == "interrupted" and attrs.get("ended") == "failed" else status
 
 
-def _without_run(root: Path, known: Sequence[str]) -> Iterator[ListedRun]:
+def _without_run(root: Path, runs: set[str]) -> Iterator[ListedRun]:
     """Jobs of our own runner that have a log, and no run: it has not begun yet, or will not."""
-    runs = {str(root / name) for name in known}
     folders = {os.path.dirname(run) for run in runs if os.path.exists(f"{run}.log")}
     for folder, inside, files in os.walk(root):
         inside[:] = [name for name in inside if name[:1] != "." and os.path.join(folder, name) not in runs]

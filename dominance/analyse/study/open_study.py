@@ -76,8 +76,7 @@ def open_study(
         check_chunks({})
     found = listing(folder)
     if not found.there:
-        first, why = next(iter(found.unreadable.items()), (found.folder, "no job has left a run"))
-        raise NotARun(f"{found.folder}: no run below it can be read ({first}: {why})", fix="dominance info --verify")
+        raise NotARun(f"{found.folder}: no job has left a run", fix="see their logs")
     names = _names(found, settings)
     table, cells, extra = _cells(found, names)
     study = _dataset(found, names, table, cells, extra)

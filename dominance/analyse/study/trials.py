@@ -143,7 +143,7 @@ def _row(
         _mean(np.array([change for _, change in changes])),
         float(np.mean(seconds)),
         float(np.mean([_memory(run) for run in runs.values()])),
-        _owner(list(runs.values())),
+        owner_of(list(runs.values())),
     )
 
 
@@ -227,7 +227,8 @@ def _memory(run: xr.DataTree) -> float:
     return float(max(used.values())) if used else np.nan
 
 
-def _owner(runs: Sequence[xr.DataTree]) -> tuple[str, float]:
+def owner_of(runs: Sequence[xr.DataTree]) -> tuple[str, float]:
+    """The task that owns most of the shared parameters at the end, and its mean share of them; "", NaN for nobody."""
     shares: dict[str, list[float]] = {}
     for run in runs:
         try:
