@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # Two workers on two cores: torch and numpy must not start threads of their own on top.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test docs lowest data sinks wheel-tests lint ruff types types-of-tests speed trainers programs faults mutation setup clean
+.PHONY: help demo test docs lowest data sinks sweeps wheel-tests lint ruff types types-of-tests speed trainers programs faults mutation setup clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make lowest  the tests on the lowest versions that pyproject.toml declares, in an environment of their own"
 	@echo "make data    the tests that read data which other packages bring, with these packages beside $(VENV)"
 	@echo "make sinks   the tests of --to with TensorBoard, W&B and MLflow, in an environment of their own"
+	@echo "make sweeps  the tests of sweeps with Optuna and Hydra, in an environment of their own"
 	@echo "make wheel-tests  the tests, outside of the checkout, of the wheel that is built of it, in a fresh environment"
 	@echo "make lint    ruff and mypy alone"
 	@echo "make speed   the speed measurements; docs/cost.md gets its table, tests/speed/history.jsonl a line"
@@ -70,6 +71,12 @@ data: .venv-data/.installed
 	nice .venv-data/bin/python -m pytest -p no:cacheprovider tests/benchmarks
 
 .venv-data/.installed: tests/benchmarks/data_requirements.txt $(VENV)/.installed
+	$(beside)
+
+sweeps: .venv-sweeps/.installed
+	nice .venv-sweeps/bin/python -m pytest -p no:cacheprovider tests/sweeps
+
+.venv-sweeps/.installed: tests/sweeps/requirements.txt $(VENV)/.installed
 	$(beside)
 
 sinks: .venv-sinks/.installed
@@ -156,5 +163,5 @@ $(VENV)/.installed: pyproject.toml $(VENV)/.dependencies
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-trainers .venv-lowest .venv-data .venv-docs .venv-sinks .venv-wheel .venv-mutation .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .venv-trainers .venv-lowest .venv-data .venv-docs .venv-sinks .venv-sweeps .venv-wheel .venv-mutation .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

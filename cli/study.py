@@ -165,15 +165,15 @@ def _runs(
     """A row for each run, under its headings."""
     from dominance.analyse.study.means import scores_of
 
-    seeded = any(run.seed is not None for run in listed)
-    rows = [["run", "state", "steps", *found.names, *(["seed"] if seeded else []), *_titles(keys, found, split)]]
+    beside = [name for name in ("seed", "trial") if any(getattr(run, name) is not None for run in listed)]
+    rows = [["run", "state", "steps", *found.names, *beside, *_titles(keys, found, split)]]
     rows[0] += ["owner"] if owners else []
     for run in listed:
         scores = scores_of(run, split)
         row = [_end(run.name), run.state, str(run.steps) if run.state != "no run" else ""]
         row += [_cell(value) for value in found.chosen(run, found.names)] if run.state != "no run" else []
         row += [""] * (3 + len(found.names) - len(row))
-        row += [_cell(run.seed)] if seeded else []
+        row += [_cell(getattr(run, name)) for name in beside]
         row += [_number(scores.get(key, math.nan)) for key in keys]
         row += [_owner(owners.get(run.name))] if owners else []
         rows.append(row)

@@ -67,7 +67,8 @@ def settings_of(attrs: Mapping[str, Any]) -> Settings:
 def arguments(argv: Sequence[str]) -> Settings:
     """The arguments of a script by name: ``--name value``, ``--name=value``, ``--flag``, and Hydra's ``name=value``.
 
-    Others are called "argument 1" and so on. Dashes inside of a name become underscores.
+    Others are called "argument 1" and so on. Dashes inside of a name become underscores. What a flag is and what an
+    option with a value cannot be told for sure: before ``name=value``, as in ``--multirun lr=0.1``, it is a flag.
 
     >>> arguments(["data.csv", "--weight-decay=0.1", "-n", "-3", "model=mlp", "--amp"])
     {'argument 1': 'data.csv', 'weight_decay': 0.1, 'n': -3, 'model': 'mlp', 'amp': True}
@@ -81,7 +82,7 @@ def arguments(argv: Sequence[str]) -> Settings:
             name, equals, value = word.lstrip("-").partition("=")
             if equals:
                 found[_name(name)] = _read(value)
-            elif words and not _is_option(words[0]):
+            elif words and not _is_option(words[0]) and not _ASSIGNED.match(words[0]):
                 found[_name(name)] = _read(words.pop(0))
             else:
                 found[_name(name)] = True
@@ -119,7 +120,7 @@ def seed_of(attrs: Mapping[str, Any], *, moved: bool = False) -> int | None:
 def found_by_itself(attrs: Mapping[str, Any]) -> Settings:
     """What the recorder has seen of a training, and nobody need have set: its tasks, optimizer and hyper-parameters.
 
-    The last is which of the models it was that one process trained, one after the other.
+    Then which trial it was of each tool, and which of the models that one process trained, one after the other.
     """
     found: Settings = {"tasks": ", ".join(map(str, attrs["tasks"]))}
     for place, optimizer in enumerate(attrs.get("optimizers") or ()):
@@ -127,6 +128,8 @@ def found_by_itself(attrs: Mapping[str, Any]) -> Settings:
         found[f"optimizer{word}"] = str(optimizer["class"])
         for name, value in (optimizer["groups"][0] if optimizer["groups"] else {}).items():
             found[f"{name}{word}"] = _plain(value)
+    for sweep in attrs.get(SWEEPS) or ():
+        found[f"{sweep['by']} trial"] = _plain(sweep.get("trial"))
     found["model"] = attrs.get(MODEL_NUMBER, 1)
     return found
 

@@ -29,7 +29,8 @@ from dominance.record.write.provenance import describe, git_commit, processes, v
 from dominance.record.write.rows import RowShape, StepRow
 from dominance.record.write.sampling import STEPS_IN_FIRST_HALF, Sample, Stratum, sample_coordinates
 from dominance.record.write.schedule import Schedule
-from dominance.schema import AVERAGE, TASK_STATISTICS, TOTAL_STATISTICS, UPDATE_PARTS, Layout, Parameter
+from dominance.record.write.sweeps import sweeps
+from dominance.schema import AVERAGE, SWEEPS, TASK_STATISTICS, TOTAL_STATISTICS, UPDATE_PARTS, Layout, Parameter
 from dominance.store.lock import RunLock
 from dominance.store.writer import RunWriter
 from dominance.streams import write_line
@@ -433,7 +434,9 @@ class Sink:
     def _facts(self, sample: Sample, attributors: Iterable[Splits], schedule: Schedule) -> dict[str, Any]:
         """Attributes that say how the run was made."""
         total = sum(whole_size(entry.tensor) for entry in self._named)
+        trial = sweeps()
         return {
+            **({SWEEPS: trial} if trial else {}),
             "schedule": schedule.facts,
             "sampling": {"kept": len(sample.parameter), "of": total, "seed": _SAMPLING_SEED},
             "options": {k: v for k, v in dataclasses.asdict(self._options).items() if k not in ("quiet", "to")},

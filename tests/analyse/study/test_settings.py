@@ -57,6 +57,7 @@ def test_a_training_of_ours_says_its_options() -> None:
             {"model.depth": 3, "x": 1, "a-b=c".partition("=")[0].replace("-", "_"): "c"},
         ),
         (["s3://b/x=y", "-"], {"argument 1": "s3://b/x=y", "argument 2": "-"}),
+        (["-m", "lr=0.1,0.2", "--multirun"], {"m": True, "lr": "0.1,0.2", "multirun": True}),
         (["--x", "nan", "--y", "TRUE"], {"x": "nan", "y": True}),
         ([], {}),
     ],
