@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from importlib import import_module
@@ -63,7 +64,8 @@ def _of_study(
         # The analyser goes to a worker by its name: no code is sent.
         given = dask.delayed((analyse, tuple(args), dict(kwargs)), pure=False, traverse=False)
         task = dask.delayed(_of_path, pure=False)
-        each = dask.compute(*(task(path, given) for path in runs.paths.values()))
+        # In full: a worker may stand in another folder.
+        each = dask.compute(*(task(os.path.abspath(path), given) for path in runs.paths.values()))
     else:
         each = [_said(analyse, path, args, kwargs) for path in runs.paths.values()]
     found = {name: one for name, one in zip(runs, each, strict=True) if isinstance(one, xr.Dataset)}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import planted_rows, planted_run, write_run
 
-from dominance import au, lr_dominance, noise_scale, open_run, open_runs, rau, rau_buckets
+from dominance import au, lr_dominance, noise_scale, open_run, open_runs, open_study, rau, rau_buckets
 from dominance.analyse.runs import runs_of
 from dominance.analyse.tiling import Blocks, TilePlan, over_tiles
 from dominance.analyse.updates import bucket_tables
@@ -148,7 +150,7 @@ def cluster() -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, memory_limit=None) as made,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", memory_limit=None) as made,
         Client(made, set_as_default=False) as client,
     ):
         yield client
@@ -176,3 +178,63 @@ def test_errors_come_back_from_other_processes(path: Path, tmp_path: Path, clust
     assert caught.value.fix
     with cluster.as_current(), pytest.raises(NothingRecorded):
         rau(open_run(run, chunks={}), attribution="both")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of four runs."""
+    root = tmp_path_factory.mktemp("study")
+    for seed in range(4):
+        write_run(root / f"run-{seed}", *planted_rows(seed=seed, share=0.9 - 0.1 * seed, attrs={"seed": seed}))
+    return root
+
+
+STUDIED: dict[str, Callable[[Any], xr.Dataset]] = {
+    "au": au,
+    "rau": lambda study: rau(study, at=[3, 20]),
+    "rau_buckets": lambda study: rau_buckets(study, points=7),
+}
+
+
+def test_a_study_is_one_graph_with_a_task_for_each_run(folder: Path) -> None:
+    graphs: list[list[str]] = []
+
+    class Counting(dask.callbacks.Callback):
+        def _start(self, graph: Any) -> None:
+            graphs.append([str(key) for key in graph])
+
+    truth = {name: analyse(open_study(folder)) for name, analyse in STUDIED.items()}
+    with dask.config.set(scheduler="threads"), Counting():
+        for name, analyse in STUDIED.items():
+            xr.testing.assert_identical(analyse(open_study(folder, dask=True)), truth[name])
+    assert len(graphs) == len(STUDIED)
+    assert all(len([key for key in graph if key.startswith("_of_path")]) == 4 for graph in graphs)
+    for seed in range(4):
+        alone = au(open_run(folder / f"run-{seed}"))["au"]
+        np.testing.assert_array_equal(truth["au"]["au"].sel(run=f"run-{seed}"), alone)
+
+
+def test_a_study_on_a_cluster_gives_the_same(folder: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent)  # the workers stand elsewhere
+    study = open_study(folder.name, dask=True)
+    truth = {name: analyse(open_study(folder.name)) for name, analyse in STUDIED.items()}
+    monkeypatch.setattr("dominance.analyse.joining.open_run", None)  # here, not in the workers
+    with cluster.as_current():
+        for name, analyse in STUDIED.items():
+            xr.testing.assert_identical(analyse(study), truth[name])
+
+
+def test_of_a_study_one_run_is_open_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    living: list[Any] = []
+    most = []
+
+    def opened(path: str) -> xr.DataTree:
+        gc.collect()
+        run = open_run(path)
+        living.append(weakref.ref(run))
+        most.append(sum(each() is not None for each in living))
+        return run
+
+    monkeypatch.setattr("dominance.analyse.joining.open_run", opened)
+    rau_buckets(open_study(folder), by="all")
+    assert most == [1, 1, 1, 1]
