@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import math
-import os
 import shlex
-import signal
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from dominance.errors import BadOption, DominanceError
 from dominance_cli import stderr
+from dominance_cli.farm import Farm, JobFlags, TimeIsUp
+from dominance_cli.grouped import grouped
 
 if TYPE_CHECKING:
+    from dominance.jobs.job import Job
+    from dominance.jobs.run import JobResults
     from dominance.papers.item import Item
-    from dominance.papers.jobs import Job
     from dominance.papers.write import Made
-    from dominance_cli.jobs import JobResults, Running
 
 FORMATS = ("pdf", "png", "svg")
-Tell: TypeAlias = "Callable[[JobResults, Sequence[Running]], None]"
 
 
+@grouped
 def reproduce(
+    *,
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="Figure or table, a glob, or all; see `dominance figures list`.")
     ],
@@ -35,9 +33,7 @@ def reproduce(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where runs and figures go.")] = Path(
         "reproduction"
     ),
-    jobs: Annotated[
-        int | None, typer.Option(metavar="N", help="Trainings at the same time. [default: the number of cores]")
-    ] = None,
+    where: JobFlags,
     data: Annotated[
         list[str] | None,
         typer.Option(
@@ -67,10 +63,7 @@ def reproduce(
         raise BadOption(f"scale {scale!r} is unknown", fix=f"choose from {', '.join(SCALES)}")
     if kind not in FORMATS:
         raise BadOption(f"format {kind!r} is unknown", fix=f"choose from {', '.join(FORMATS)}")
-    if jobs is not None and jobs < 1:
-        raise BadOption(f"--jobs {jobs} does nothing", fix="give 1 or more")
     from dominance.papers.catalogue import find
-    from dominance_cli.jobs import run_jobs
 
     items = find(name)
     folders = _folders(data or [])
@@ -83,15 +76,15 @@ def reproduce(
     again = f" --scale {scale}" if scale != "quick" else ""
     for flag, texts in (("--data", data), ("--set", settings)):
         again += "".join(f" {flag} {shlex.quote(text)}" for text in texts or [])
-    came: list[int] = []
+    farm = Farm(where, quiet=quiet, minutes=minutes)
     try:
-        with ended_by_signal(came), watching(len(every), quiet=quiet) as tell:
-            outcome = run_jobs(every, runs, workers=jobs or os.cpu_count() or 1, tell=until(minutes, tell))
+        with farm:
+            outcome = farm.run(every, runs)
     except KeyboardInterrupt as error:
         over = isinstance(error, TimeIsUp)
-        stderr.note(f"{'time is up' if over else 'interrupted'}; {runs} holds what was trained so far")
-        stderr.line(f"dominance reproduce {shlex.quote(name)}{again} -o {shlex.quote(str(output))}")
-        return 0 if over else 128 + (came or [signal.SIGINT])[0]
+        farm.stopped(runs, "time is up" if over else "interrupted")
+        stderr.line(f"dominance reproduce {shlex.quote(name)}{again}{where.again()} -o {shlex.quote(str(output))}")
+        return 0 if over else farm.code
     for failed, why in outcome.failed.items():
         stderr.error(f"{failed}: {why.removeprefix('dominance: error: ')}")
     made, missing = _make(items, wanted, outcome, runs, output, kind, again)
@@ -145,7 +138,7 @@ def _needs(
 
 def _used(wanted: dict[str, list[Job]], folders: dict[str, Path]) -> set[str]:
     """The benchmarks among ``folders`` whose data a job reads."""
-    words = {word for jobs in wanted.values() for job in jobs for word in job.arguments()}
+    words = {word for jobs in wanted.values() for job in jobs for word in job.command("")}
     return {benchmark for benchmark in folders if benchmark in words}
 
 
@@ -191,62 +184,3 @@ def _report(output: Path) -> None:
     path = write_reproduction(items(), output)
     if path is not None:
         print(path)
-
-
-class TimeIsUp(KeyboardInterrupt):
-    """So many minutes are over."""
-
-
-def until(minutes: float | None, tell: Tell) -> Tell:
-    """``tell``, which raises TimeIsUp once it is called after so many minutes; None: never."""
-    end = math.inf if minutes is None else time.monotonic() + 60 * minutes
-
-    def told(outcome: JobResults, running: Sequence[Running]) -> None:
-        tell(outcome, running)
-        if running and time.monotonic() >= end:
-            raise TimeIsUp
-
-    return told
-
-
-@contextmanager
-def ended_by_signal(came: list[int]) -> Iterator[None]:
-    """SIGTERM, which then is in ``came``, ends the trainings as Ctrl-C does."""
-
-    def interrupt(number: int, frame: object) -> None:
-        came.append(number)
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def watching(total: int, *, quiet: bool) -> Iterator[Callable[[JobResults, Sequence[Running]], None]]:
-    """A bar on a terminal; nothing in a pipe."""
-    import sys
-
-    if quiet or not total or sys.__stderr__ is None or not sys.__stderr__.isatty():
-        yield lambda outcome, running: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns: list[Any] = [
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[now]}"),
-    ]
-    with Progress(*columns, console=Console(file=sys.__stderr__), transient=True, refresh_per_second=4) as bar:
-        shown = bar.add_task("training", total=total, now="")
-
-        def tell(outcome: JobResults, running: Sequence[Running]) -> None:
-            done = len(outcome.reused) + len(outcome.seconds)
-            bar.update(shown, completed=done, now=", ".join(each.job.name for each in running))
-
-        yield tell

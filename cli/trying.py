@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import os
 import shlex
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,22 +13,25 @@ import typer
 
 from dominance.errors import BadOption, DominanceError
 from dominance_cli import stderr
-from dominance_cli.reproduce import ended_by_signal, watching
+from dominance_cli.farm import Farm, JobFlags
+from dominance_cli.grouped import grouped
 from dominance_cli.single_tasks import directions
-from dominance_cli.text import aligned, size
+from dominance_cli.trials_table import table
 
 if TYPE_CHECKING:
-    from dominance.analyse.study.trials import Estimate, Trials, TriedMethod
+    from dominance.analyse.study.trials import Trials
     from dominance.cure.choice import Choice
-    from dominance_cli.fresh import ScriptJob
-    from dominance_cli.jobs import JobResults
+    from dominance.jobs.run import JobResults
+    from dominance_cli.script_job import ScriptJob
 
 DEFAULT = "uw,pcgrad,cagrad"
 AS_IT_IS = "as it is"
 HIGHER = "Of this metric more is better, where the script does not say so. May be repeated."
 
 
+@grouped
 def try_(
+    *,
     target: Annotated[str, typer.Argument(metavar="TARGET", help="Script; with -m, module.")],
     args: Annotated[list[str] | None, typer.Argument(metavar="ARGS", help="Its own arguments and options.")] = None,
     methods: Annotated[
@@ -55,9 +55,7 @@ def try_(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="DIR", help="Where runs, table and figure go.")
     ] = None,
-    jobs: Annotated[
-        int | None, typer.Option("-j", "--jobs", metavar="N", min=1, help="Runs at the same time. [default: the cores]")
-    ] = None,
+    where: JobFlags,
     tasks: Annotated[str | None, typer.Option(metavar="A,B", help="As of record.")] = None,
     columns: Annotated[list[str] | None, typer.Option(metavar="MODULE[=A,B]", help="As of record.")] = None,
     groups: Annotated[str | None, typer.Option(metavar="KEY[:N]", help="As of record.")] = None,
@@ -75,11 +73,11 @@ def try_(
 
     Example: dominance try --methods pcgrad,adatask --seeds 3 train.py --epochs 5
     """
+    from dominance.jobs.run import JobResults
     from dominance.record.launch import several
     from dominance.record.ranks.launchers import refuse_launcher
     from dominance.record.script.running import prepare
-    from dominance_cli.fresh import Fresh, share_cores
-    from dominance_cli.jobs import JobResults, run_jobs
+    from dominance_cli.script_job import share_cores
 
     chosen = read_methods(methods)
     if several():
@@ -89,40 +87,35 @@ def try_(
         )
     refuse_launcher(target, args or [], module=module)
     prepare(target, module=module)
-    where = output or Path("trials") / (target if module else Path(target).absolute().stem)
+    folder = output or Path("trials") / (target if module else Path(target).absolute().stem)
     script = (*(["-m"] if module else []), target, *(args or []))
     flags = _flags(tasks, columns, groups, every, budget)
     stamp = _stamp(target, module)
     planned = plan(chosen, script, flags, seeds, seed_arg, stamp=stamp)
-    workers = jobs or os.cpu_count() or 1
-    share_cores(workers)
-    outcome, runs = JobResults(), where / "runs"
+    outcome, runs = JobResults(), folder / "runs"
     single: dict[str, list[ScriptJob]] = {}
-    came: list[int] = []
-
-    def run(some: Sequence[ScriptJob]) -> None:
-        with ended_by_signal(came), watching(len(some), quiet=quiet) as tell:
-            _add(outcome, run_jobs(some, runs, workers=workers, tell=tell, start=Fresh))
-
+    farm = Farm(where, quiet=quiet)
     try:
-        run(planned)
-        if alone:
-            single = _alone(planned, runs, outcome, script, flags, seeds, seed_arg, stamp=stamp)
-            run([job for held in single.values() for job in held])
+        with farm:
+            share_cores(farm.engine.workers)
+            outcome.add(farm.run(planned, runs))
+            if alone:
+                single = _alone(planned, runs, outcome, script, flags, seeds, seed_arg, stamp=stamp)
+                outcome.add(farm.run([job for held in single.values() for job in held], runs))
     except KeyboardInterrupt:
-        stderr.note(f"interrupted; {runs} holds the runs that are done: the same command goes on")
-        return 128 + (came or [signal.SIGINT])[0]
+        farm.stopped(runs)
+        return farm.code
     all_jobs = [*planned, *(job for held in single.values() for job in held)]
     for name, why in outcome.failed.items():
         stderr.error(f"{name}: {why.removeprefix('dominance: error: ')} (log: {runs / name}.log)")
     found = _compared(all_jobs, single, runs, outcome, directions(higher, lower))
     text = table(found, failed=_failed(all_jobs, outcome))
     print(text)
-    (where / "table.txt").write_text(text + "\n", encoding="utf-8")
-    figure = _figure(found, where)
+    (folder / "table.txt").write_text(text + "\n", encoding="utf-8")
+    figure = _figure(found, folder)
     if not quiet:
         made = len(outcome.seconds.keys() - outcome.failed.keys())
-        stderr.note(f"{made} runs made, {len(outcome.reused)} used again; {where / 'table.txt'}, {figure}")
+        stderr.note(f"{made} runs made, {len(outcome.reused)} used again; {folder / 'table.txt'}, {figure}")
         other = next((job for job in planned if job.label != AS_IT_IS and job.name not in outcome.failed), None)
         if other is not None:
             stderr.line(shlex.join(["dominance", "compare", str(runs / planned[0].name), str(runs / other.name)]))
@@ -171,7 +164,7 @@ def plan(
 def _job(
     label: str, flags: tuple[str, ...], script: tuple[str, ...], seed: int, seed_arg: str | None, stamp: str
 ) -> ScriptJob:
-    from dominance_cli.fresh import ScriptJob
+    from dominance_cli.script_job import ScriptJob
 
     if seed_arg is not None:
         script = (*script, *shlex.split(seed_arg), str(seed))
@@ -222,12 +215,6 @@ def _stamp(target: str, module: bool) -> str:
     return "" if module or not path.is_file() else hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _add(outcome: JobResults, more: JobResults) -> None:
-    outcome.reused += more.reused
-    outcome.failed |= more.failed
-    outcome.seconds |= more.seconds
-
-
 def _failed(jobs: Sequence[ScriptJob], outcome: JobResults) -> dict[str, int]:
     """Method -> how many of its runs failed."""
     labels = [job.label for job in jobs if job.name in outcome.failed]
@@ -261,58 +248,6 @@ def _compared(
         single={task: [job.name for job in held] for task, held in single.items()},
         higher_is_better=higher_is_better,
     )
-
-
-def table(found: Trials, *, failed: dict[str, int]) -> str:
-    """One line for each method, and below what the columns mean."""
-    arrows = {"higher": " ↑", "lower": " ↓", "": ""}
-    ways = found.scores["direction"]
-    keys = list(dict.fromkeys(key for row in found.rows for key in row.scores))
-    titles = [f"{task} {metric}{arrows[str(ways.sel(task=task, metric=metric).item())]}" for task, metric in keys]
-    lone = any(math.isfinite(row.alone[0]) for row in found.rows)
-    rows = [["", "n", *titles, "Δp ↑", *(["Δ_M ↑"] if lone else []), "time", "memory", "owner"]]
-    for row in found.rows:
-        scores = [_estimate(row.scores.get(key)) for key in keys]
-        rows.append([row.method, str(row.n), *scores, _percent(row.delta), *([_percent(row.alone)] if lone else [])])
-        rows[-1] += [_seconds(row.seconds), "-" if math.isnan(row.memory) else size(int(row.memory)), _owner(row)]
-    lines = [aligned(rows, right=[False, *(True for _ in rows[0][1:-1]), False]), ""]
-    what = f"metrics of the split {found.split!r}" if found.split else "losses of the last fifth of the recorded steps"
-    lines.append(f"Scores: {what}; mean over n runs ± half of the 95 % interval (Student's t).")
-    lines.append("Δp: mean relative change for the better against the script as it is (AdaTask's formula).")
-    if lone:
-        lines.append("Δ_M: the same against each task alone (MoCoGrad's formula).")
-    lines.append("owner: the task with the largest share of the shared parameters at rAU > 80 %, at the end.")
-    if found.undirected:
-        listed = " ".join(f"--higher {metric}" for metric in found.undirected)
-        of = ", ".join(found.undirected)
-        lines.append(f"Of {of} nobody says which direction is better: say {listed}, or --lower.")
-    if found.scored:
-        lines.append(f"Metrics were logged of {', '.join(found.scored)} only: to be compared, every task needs one.")
-    lines += [f"{method}: {number} of its runs failed." for method, number in failed.items()]
-    return "\n".join(lines)
-
-
-def _estimate(value: Estimate | None) -> str:
-    if value is None:
-        return "-"
-    mean, half = value
-    return f"{mean:.4g}" if math.isnan(half) else f"{mean:.4g} ±{half:.2g}"
-
-
-def _percent(value: Estimate) -> str:
-    mean, half = value
-    if math.isnan(mean):
-        return "-"
-    return f"{mean:+.1%}" if math.isnan(half) else f"{mean:+.1%} ±{100 * half:.1f}"
-
-
-def _seconds(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.1f} s" if value < 100 else f"{value / 60:.1f} min"
-
-
-def _owner(row: TriedMethod) -> str:
-    task, share = row.owner
-    return "-" if not task or math.isnan(share) else f"{task} {share:.0%}"
 
 
 def _figure(found: Trials, where: Path) -> Path:

@@ -48,9 +48,11 @@ MAY_IMPORT = {
     "sinks": BASE | {"store", "analyse"},
     "plots": BASE | {"store", "analyse"},
     "reports": BASE | {"store", "analyse", "plots"},
-    "papers": BASE | {"store", "analyse", "plots"},
+    "papers": BASE | {"store", "analyse", "plots", "jobs"},
+    "jobs": BASE | {"store"},
     "notebook": BASE | {"store", "record", "analyse", "plots", "reports"},
-    "cli": BASE | {"names", "store", "record", "analyse", "plots", "reports", "papers", "benchmarks", "cure", "sinks"},
+    "cli": BASE
+    | {"names", "store", "record", "analyse", "plots", "reports", "papers", "benchmarks", "cure", "sinks", "jobs"},
     "cure": BASE | {"record", "optim", "benchmarks"},
     "optim": {"errors"},
     "benchmarks": BASE | {"store", "record", "optim"},

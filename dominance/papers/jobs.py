@@ -10,29 +10,12 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
+
+from dominance.jobs.job import Job as Job
 
 TIMING = "timing.json"
 """What ``dominance.benchmarks.train.timing`` leaves in its folder."""
-
-
-class Job(Protocol):
-    """Something to run once; its outcome lies in a folder of its name, for every item that asks for it."""
-
-    @property
-    def name(self) -> str:
-        """Of its folder: says what it is; two jobs of one name are the same."""
-
-    @property
-    def module(self) -> str:
-        """What python runs: ``python -m <module>``."""
-
-    @property
-    def can_resume(self) -> bool:
-        """Whether ``<module> train --resume <folder>`` goes on with it after a kill; otherwise it begins anew."""
-
-    def arguments(self) -> list[str]:
-        """Of the module, without the output, which follows as ``-o <folder>``."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +48,7 @@ class Training:
 
     module: ClassVar[str] = "dominance"
     can_resume: ClassVar[bool] = True
+    fresh: ClassVar[bool] = False
 
     def __hash__(self) -> int:
         return hash(self.name)
@@ -77,6 +61,10 @@ class Training:
         digest = hashlib.sha256(json.dumps(rest).encode()).hexdigest()[:8]
         name = "-".join(word for word in words if word)
         return re.sub(r"[^\w.+-]", "_", f"{name}-s{self.seed}-{digest}")
+
+    def command(self, folder: str) -> list[str]:
+        """Its arguments; the outcome replaces what is in ``folder``."""
+        return [*self.arguments(), "--force", "-o", folder]
 
     def arguments(self) -> list[str]:
         """
@@ -134,6 +122,7 @@ class Timing:
 
     module: ClassVar[str] = "dominance.benchmarks.train.timing"
     can_resume: ClassVar[bool] = False
+    fresh: ClassVar[bool] = False
 
     def __hash__(self) -> int:
         return hash(self.name)
@@ -144,6 +133,10 @@ class Timing:
         digest = hashlib.sha256(json.dumps(self.arguments()).encode()).hexdigest()[:8]
         words = "-".join(word for word in ("timing", self.benchmark, self.architecture or "") if word)
         return f"{words}-{digest}"
+
+    def command(self, folder: str) -> list[str]:
+        """Its arguments; the outcome replaces what is in ``folder``."""
+        return [*self.arguments(), "--force", "-o", folder]
 
     def arguments(self) -> list[str]:
         words = [self.benchmark]

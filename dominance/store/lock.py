@@ -59,6 +59,57 @@ def held(path: Path) -> bool | None:
     return True if key in _held else _other_holds(name)
 
 
+class FileLock:
+    """A lock on a file, taken when it is made. In a forked child ``release`` does nothing.
+
+    Args:
+        name: the file; made where it is missing, in a folder that is there.
+
+    Raises:
+        RunExists: another process, or another lock of this one, holds it.
+        OSError: it cannot be made.
+    """
+
+    def __init__(self, name: Path) -> None:
+        self.name = name
+        self._pid = os.getpid()
+        self._file: int | None = None
+        while self._file is None:
+            self._file = self._taken()
+
+    def _taken(self) -> int | None:
+        """The descriptor of the locked file; None where its last holder removed it meanwhile."""
+        if _key(self.name) in _held:
+            # Not opened: to close any descriptor of the file would give up the lock that this process holds.
+            raise RunExists(f"{self.name}: is held")
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+        file = os.open(self.name, flags, 0o666)
+        try:
+            if not _lock(file):
+                raise RunExists(f"{self.name}: is held")
+            found = os.fstat(file)
+            if _key(self.name) == (found.st_dev, found.st_ino):
+                self._held = found.st_dev, found.st_ino
+                _held.add(self._held)
+                return file
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)
+        return None
+
+    def release(self) -> bool:
+        """Let others have it, and take the file away. Twice is once. Returns whether it was held until now."""
+        if self._file is None or os.getpid() != self._pid:
+            return False
+        file, self._file = self._file, None
+        with suppress(OSError):  # the folder, or its disk, may be gone
+            self.name.unlink()
+        _held.discard(self._held)
+        os.close(file)
+        return True
+
+
 class RunLock:
     """Taken when it is made. In a forked child ``release`` does nothing.
 
@@ -72,54 +123,22 @@ class RunLock:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._pid = os.getpid()
         self._made = not path.exists()
-        self._file: int | None = None
         try:
             path.mkdir(parents=True, exist_ok=True)
-            while self._file is None:
-                self._file = self._taken()
+            self._lock = FileLock(path / NAME)
         except FileExistsError:
             raise RunExists(f"{path}: is a file", fix="choose another directory with -o") from None
+        except RunExists:
+            fix = "choose another directory with -o, or wait for it"
+            raise RunExists(f"{path}: a recording in progress writes into it", fix=fix) from None
         except OSError as error:
             fix = "choose another directory with -o"
             raise BadOption(f"{path}: cannot be made or written ({error.strerror})", fix=fix) from error
 
-    def _taken(self) -> int | None:
-        """The descriptor of the locked file; None where its last holder removed it meanwhile."""
-        name = self.path / NAME
-        if _key(name) in _held:
-            # Not opened: to close any descriptor of the file would give up the lock that this process holds.
-            raise self._refused()
-        file = os.open(name, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0), 0o666)
-        try:
-            if not _lock(file):
-                raise self._refused()
-            found = os.fstat(file)
-            if _key(name) == (found.st_dev, found.st_ino):
-                self._held = found.st_dev, found.st_ino
-                _held.add(self._held)
-                return file
-        except BaseException:
-            os.close(file)
-            raise
-        os.close(file)
-        return None
-
-    def _refused(self) -> RunExists:
-        fix = "choose another directory with -o, or wait for it"
-        return RunExists(f"{self.path}: a recording in progress writes into it", fix=fix)
-
     def release(self) -> None:
         """Let others write; leave no empty folder where none was. Twice is once."""
-        if self._file is None or os.getpid() != self._pid:
-            return
-        file, self._file = self._file, None
-        with suppress(OSError):  # the folder, or its disk, may be gone
-            (self.path / NAME).unlink()
-        _held.discard(self._held)
-        os.close(file)
-        if self._made:
+        if self._lock.release() and self._made:
             with suppress(OSError):
                 self.path.rmdir()
 

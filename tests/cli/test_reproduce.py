@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import dominance_cli.jobs
+import dominance.jobs.run
 from dominance.papers import catalogue
 from dominance.papers.item import Claim, Item, Judgement, Wish
 from dominance.papers.jobs import Training
@@ -87,9 +87,9 @@ def test_folders_and_scale_reach_the_trainings_and_the_command_that_is_noted(tmp
 
     def run(jobs, folder, **rest):
         asked.extend(jobs)
-        return dominance_cli.jobs.JobResults(failed={job.name: "it failed" for job in jobs})
+        return dominance.jobs.run.JobResults(failed={job.name: "it failed" for job in jobs})
 
-    monkeypatch.setattr(dominance_cli.jobs, "run_jobs", run)
+    monkeypatch.setattr(dominance.jobs.run, "run_jobs", run)
     assert leave("reproduce", "pub-table6", "--scale", "full", "--data", "toy-2d=some where", "-o", str(tmp_path)) == 0
     assert "nothing that is asked for is made from toy-2d" in capfd.readouterr().err
     found = json.loads((tmp_path / "pub-table6.json").read_text())
@@ -109,7 +109,7 @@ def test_ctrl_c_and_sigterm_end_the_trainings_and_say_how_to_go_on(number, tmp_p
         time.sleep(5)
 
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(dominance_cli.jobs, "run_jobs", run)
+    monkeypatch.setattr(dominance.jobs.run, "run_jobs", run)
     assert leave("reproduce", "pub-fig9", "-o", str(tmp_path), "--scale", "full") == 128 + number
     lines = capfd.readouterr().err.splitlines()
     assert lines[-1] == f"dominance reproduce pub-fig9 --scale full -o {tmp_path}"
@@ -118,11 +118,11 @@ def test_ctrl_c_and_sigterm_end_the_trainings_and_say_how_to_go_on(number, tmp_p
 
 def test_when_time_is_up_it_ends_well_and_says_how_to_go_on(tmp_path: Path, monkeypatch, capfd):
     def run(jobs, folder, *, tell, **rest):
-        tell(dominance_cli.jobs.JobResults(), [])  # nothing runs any more
-        tell(dominance_cli.jobs.JobResults(), ["one"])
+        tell(dominance.jobs.run.JobResults(), [])  # nothing runs any more
+        tell(dominance.jobs.run.JobResults(), ["one"])
         raise AssertionError("it goes on")
 
-    monkeypatch.setattr(dominance_cli.jobs, "run_jobs", run)
+    monkeypatch.setattr(dominance.jobs.run, "run_jobs", run)
     assert leave("reproduce", "pub-fig9", "-o", str(tmp_path), "--minutes", "0", "--scale", "long") == 0
     lines = capfd.readouterr().err.splitlines()
     assert lines[-2].startswith("dominance: time is up; ")
@@ -134,9 +134,9 @@ def test_settings_take_the_place_of_ours_and_are_in_the_command(tmp_path: Path, 
 
     def run(jobs, folder, **rest):
         asked.extend(jobs)
-        return dominance_cli.jobs.JobResults(failed={job.name: "it failed" for job in jobs})
+        return dominance.jobs.run.JobResults(failed={job.name: "it failed" for job in jobs})
 
-    monkeypatch.setattr(dominance_cli.jobs, "run_jobs", run)
+    monkeypatch.setattr(dominance.jobs.run, "run_jobs", run)
     words = ["--data", "toy-2d=here", "--set", "toy-2d:start=3", "--set", "toy-2d:scale=1"]
     monkeypatch.chdir(tmp_path)
     assert leave("reproduce", "pub-fig9", *words, "-o", str(tmp_path)) == 1

@@ -15,8 +15,9 @@ from runs import as_tree, make_rows
 
 from dominance.analyse.study.trials import trials
 from dominance.errors import BadOption
-from dominance_cli.fresh import ScriptJob
-from dominance_cli.trying import AS_IT_IS, plan, read_methods, table
+from dominance_cli.script_job import ScriptJob
+from dominance_cli.trials_table import table
+from dominance_cli.trying import AS_IT_IS, plan, read_methods
 
 SCRIPT = """
 import sys
@@ -80,7 +81,7 @@ def test_the_script_is_run_as_it_is_and_by_each_method() -> None:
     assert [(job.label, job.seed) for job in jobs] == [
         (label, seed) for label in (AS_IT_IS, "pcgrad", "weights:a=1:b=0.5") for seed in (0, 1)
     ]
-    assert jobs[-1].command(Path("x"))[5:] == [
+    assert jobs[-1].command("x")[5:] == [
         *("--every", "5", "--method", "weights", "--method-option", "a=1", "--method-option", "b=0.5"),
         *("--seed-run", "1", "train.py", "--lr", "1"),
     ]
@@ -150,7 +151,7 @@ def test_metrics_of_some_tasks_only_are_not_compared_and_that_is_said() -> None:
 
 def test_a_job_says_what_dominance_is_given() -> None:
     job = ScriptJob("n", "uw", ("--method", "uw"), ("-m", "pkg.train"))
-    assert job.command(Path("out")) == ["record", "-q", "--force", "-o", "out", "--method", "uw", "-m", "pkg.train"]
+    assert job.command("out") == ["record", "-q", "--force", "-o", "out", "--method", "uw", "-m", "pkg.train"]
 
 
 @pytest.mark.parametrize(
