@@ -16,9 +16,11 @@ from dominance.schema import DATA_NAME
 from dominance.train_command import command
 from dominance_cli import stderr
 from dominance_cli.baselines import comparable
+from dominance_cli.farm import JobFlags
 from dominance_cli.flags import RecordingFlags, TrainingFlags
 from dominance_cli.grouped import grouped
 from dominance_cli.rundir import Latest, default_folder
+from dominance_cli.train_grid import GridFlags, is_grid, train_grid
 
 if TYPE_CHECKING:
     from dominance.benchmarks.train.plan import TrainOptions
@@ -34,7 +36,7 @@ def train(
     benchmark: Annotated[
         str | None, typer.Argument(metavar="BENCHMARK", help="What to train on; see --list.", show_default=False)
     ] = None,
-    method: Annotated[str | None, typer.Option(metavar="M", help="How to weigh the tasks; see --list.")] = None,
+    method: Annotated[str | None, typer.Option(metavar="M[,M]", help="How to weigh the tasks; see --list.")] = None,
     listing: Annotated[bool, typer.Option("--list", help="List benchmarks and methods, and exit.")] = False,
     describe: Annotated[
         bool,
@@ -47,7 +49,12 @@ def train(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="DIR", help="Run directory. [default: runs/<name>-<UTC time>-<pid>]"),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="DIR",
+            help="Run directory; of several grids/<benchmark>. [default: runs/<name>-<UTC time>-<pid>]",
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the run directory.")] = False,
     resume: Annotated[
@@ -55,10 +62,13 @@ def train(
     ] = None,
     no_record: Annotated[bool, typer.Option("--no-record", help="Train only; no figures can be drawn.")] = False,
     recording: RecordingFlags,
+    grid: GridFlags,
+    where: JobFlags,
 ) -> int:
     """Train a benchmark from scratch with a method, and record it.
 
     What is not given is as the benchmark has it. Ctrl-C and SIGTERM keep a checkpoint; --resume goes on with it.
+    Several methods, --seeds or --grid make a run of each below -o, once, and a table of means over the seeds.
 
     Example: dominance train adatask-synthetic --method adatask --seed 1
     """
@@ -84,6 +94,12 @@ def train(
         return 0
     if method is None:
         raise BadOption("no method is named", fix="give --method equal-weight, or another of `dominance train --list`")
+    if is_grid(method, grid, where):
+        if baseline or force:
+            raise BadOption(
+                f"{'--baseline' if baseline else '--force'} is for one training", fix="leave it out, or train one"
+            )
+        return train_grid(benchmark, method, training, grid, where, vars(recording), output, no_record=no_record)
     chosen = training.options(benchmark, method)
     return _train(chosen, vars(recording), output, baseline or [], force=force, no_record=no_record)
 

@@ -20,8 +20,8 @@ def table(found: Trials, *, failed: dict[str, int]) -> str:
     lone = any(math.isfinite(row.alone[0]) for row in found.rows)
     rows = [["", "n", *titles, "Δp ↑", *(["Δ_M ↑"] if lone else []), "time", "memory", "owner"]]
     for row in found.rows:
-        scores = [_estimate(row.scores.get(key)) for key in keys]
-        rows.append([row.method, str(row.n), *scores, _percent(row.delta), *([_percent(row.alone)] if lone else [])])
+        scores = [estimate(row.scores.get(key)) for key in keys]
+        rows.append([row.method, str(row.n), *scores, percent(row.delta), *([percent(row.alone)] if lone else [])])
         rows[-1] += [_seconds(row.seconds), "-" if math.isnan(row.memory) else size(int(row.memory)), _owner(row)]
     lines = [aligned(rows, right=[False, *(True for _ in rows[0][1:-1]), False]), ""]
     what = f"metrics of the split {found.split!r}" if found.split else "losses of the last fifth of the recorded steps"
@@ -40,14 +40,26 @@ def table(found: Trials, *, failed: dict[str, int]) -> str:
     return "\n".join(lines)
 
 
-def _estimate(value: Estimate | None) -> str:
+def estimate(value: Estimate | None) -> str:
+    """A mean and half of its interval, where there is one.
+
+    >>> estimate((0.5, 0.01)), estimate((2.0, float("nan"))), estimate(None)
+    ('0.5 ±0.01', '2', '-')
+    """
     if value is None:
         return "-"
     mean, half = value
+    if math.isnan(mean):
+        return "-"
     return f"{mean:.4g}" if math.isnan(half) else f"{mean:.4g} ±{half:.2g}"
 
 
-def _percent(value: Estimate) -> str:
+def percent(value: Estimate) -> str:
+    """The same of a share.
+
+    >>> percent((0.035, 0.02))
+    '+3.5% ±2.0'
+    """
     mean, half = value
     if math.isnan(mean):
         return "-"

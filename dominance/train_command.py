@@ -22,27 +22,33 @@ _UNLESS_GIVEN: Mapping[str, Any] = {
 
 
 def command(training: Mapping[str, Any]) -> str:
-    """What to type for this training.
-
-    Args:
-        training: plain options, as ``TrainOptions.to_plain`` returns them; of a benchmark or method that it lacks the
-            name is left open, as in the help.
+    """What to type for this training; see ``words``.
 
     >>> options = {"benchmark": "digits", "method": "uw", "lr": 0.01, "seed": 0, "tasks": ["a", "b"], "settings": {}}
     >>> command(options)
     'dominance train digits --method uw --lr 0.01 --tasks a,b'
     """
+    return shlex.join(words(training))
+
+
+def words(training: Mapping[str, Any]) -> list[str]:
+    """The words of ``command``.
+
+    Args:
+        training: plain options, as ``TrainOptions.to_plain`` returns them; of a benchmark or method that it lacks the
+            name is left open, as in the help.
+    """
     benchmark, method = (str(training.get(name, name.upper())) for name in ("benchmark", "method"))
-    words = ["dominance", "train", benchmark, "--method", method]
+    found = ["dominance", "train", benchmark, "--method", method]
     for name, value in training.items():
         if name in NOT_FLAGS or value is None or value == [] or _UNLESS_GIVEN.get(name) == value:
             continue
-        words += [f"--{name.replace('_', '-')}", _text(value)]
-    words += ["--representation"] * bool(training.get("representation"))
+        found += [f"--{name.replace('_', '-')}", _text(value)]
+    found += ["--representation"] * bool(training.get("representation"))
     for flag, name in (("--set", "settings"), ("--option", "options")):
         for key, value in training.get(name, {}).items():
-            words += [flag, f"{key}={_text(value)}"]
-    return shlex.join(words)
+            found += [flag, f"{key}={_text(value)}"]
+    return found
 
 
 def _text(value: Any) -> str:

@@ -132,15 +132,15 @@ def _row(
         for metric in scores["metric"].values.tolist():
             values = scores["value"].sel(task=task, metric=metric, run=names).to_numpy()
             if np.isfinite(values).any():
-                known[task, metric] = _mean(values[np.isfinite(values)])
+                known[task, metric] = mean_of(values[np.isfinite(values)])
     changes = [[_change(_means(scores, [name]), base, scores) for base in against(name)] for name in names]
     seconds = [float(run.attrs.get("seconds", np.nan)) for run in runs.values()]
     return TriedMethod(
         method,
         len(names),
         known,
-        _mean(np.array([change for change, _ in changes])),
-        _mean(np.array([change for _, change in changes])),
+        mean_of(np.array([change for change, _ in changes])),
+        mean_of(np.array([change for _, change in changes])),
         float(np.mean(seconds)),
         float(np.mean([_memory(run) for run in runs.values()])),
         owner_of(list(runs.values())),
@@ -216,7 +216,12 @@ def _change(ours: TaskScores, theirs: TaskScores, scores: xr.Dataset) -> float:
     return float(np.mean(gains)) if gains else np.nan
 
 
-def _mean(values: NDArray[np.float64]) -> Estimate:
+def mean_of(values: NDArray[np.float64]) -> Estimate:
+    """The mean, and half of its 95 % interval (Student's t): NaN of one value.
+
+    >>> mean_of(np.array([1.0, 3.0]))
+    (2.0, 12.706...)
+    """
     found = t_test.mean(values)
     low, high = found.interval(0.95)
     return found.value, (high - low) / 2

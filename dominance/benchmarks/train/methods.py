@@ -43,6 +43,8 @@ _TASK_WISE: dict[Step, dict[str, tuple[str, Mapping[str, Any]]]] = {
 }
 """Kind of task-wise optimizer -> what it is built on -> its class, and how it is told."""
 
+_NO_OPTIONS = ("params", "lr", "weight_decay", "base")
+"""Arguments of optimizers that are given otherwise."""
 _STEPS_OWN = ("params", "lr", "betas", "eps", "weight_decay", "decoupled_weight_decay")
 """Arguments that Clippy has as an optimizer, but not as what PUB manipulates updates with."""
 
@@ -70,9 +72,7 @@ def build(
         BadOption: an option that the method does not have, or an optimizer that it cannot be built on.
     """
     optimizer_class, chosen = _optimizer(method, optimizer)
-    given = divided(
-        method, options or {}, arguments(optimizer_class, hidden=("params", "lr", "weight_decay", "base")), "--option"
-    )
+    given = divided(method, options or {}, arguments(optimizer_class, hidden=_NO_OPTIONS), "--option")
     combiner = combiner_of(method, tasks, seed, given)
     if method.manipulation is not None:
         chosen["manipulation"] = manipulation_of(method, given)
@@ -83,6 +83,18 @@ def build(
         groups.append({"params": learnt, "weight_decay": 0.0})
     chosen = {"params": groups, "lr": lr, "weight_decay": weight_decay, **chosen, **given.optimizer}
     return MethodStep(model, combiner, _made(optimizer_class, method, chosen, {}), task_wise=method.step != "plain")
+
+
+def option_types(method: Method, optimizer: str) -> dict[str, Any]:
+    """Options that a method takes with one of ``OPTIMIZERS``, and how they are typed.
+
+    Raises:
+        BadOption: the method cannot be built on this optimizer.
+    """
+    of_optimizer = arguments(_optimizer(method, optimizer)[0], hidden=_NO_OPTIONS)
+    of_combiner = {} if method.combiner is None else arguments(_class(method.combiner), hidden=("tasks",))
+    of_manipulation = {} if method.manipulation is None else arguments(_class(method.manipulation), hidden=_STEPS_OWN)
+    return {**of_optimizer, **of_manipulation, **of_combiner}
 
 
 @dataclass(frozen=True)
