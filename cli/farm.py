@@ -95,7 +95,7 @@ class Farm:
         if self.flags.detach:
             stderr.note(f"{why}; the trainings go on, and the same command attaches to them")
         else:
-            stderr.note(f"{why}; {folder} holds what was trained so far")
+            stderr.note(f"{why}; {folder} holds what was trained so far, and the same command goes on")
 
     def _interrupt(self, number: int, frame: object) -> None:
         self._came.append(number)
@@ -134,18 +134,13 @@ def watching(total: int, workers: int, *, quiet: bool) -> Iterator[Tell]:
         shown = bar.add_task("training", total=total, now="")
 
         def tell(outcome: JobResults, running: Sequence[Running]) -> None:
-            done = len(outcome.reused) + _ended(outcome, running)
+            done = len(outcome.reused) + len(outcome.seconds)
             names = [each.job.name for each in running]
             bar.update(
                 shown, completed=done, now=said(outcome, names, total, workers, seconds=time.monotonic() - began)
             )
 
         yield tell
-
-
-def _ended(outcome: JobResults, running: Sequence[Any]) -> int:
-    """How many jobs have come to their end now: one that was killed may be waiting for its next attempt."""
-    return sum(name in outcome.failed or name not in outcome.killed for name in outcome.seconds)
 
 
 def said(outcome: JobResults, running: Sequence[str], total: int, workers: int, *, seconds: float) -> str:
@@ -160,7 +155,7 @@ def said(outcome: JobResults, running: Sequence[str], total: int, workers: int, 
     >>> said(outcome, ["d", "e"], 7, 2, seconds=60)
     '2 done, 2 running, 1 failed, 2 left, 2 min to go: d, e'
     """
-    ended = _ended(outcome, running)
+    ended = len(outcome.seconds)
     done = len(outcome.reused) + ended - len(outcome.failed)
     at_once = min(len(running), workers)
     left = total - len(outcome.reused) - ended

@@ -27,6 +27,8 @@ def engine(on: Any = "local", jobs: int | None = None) -> Engine:
     if jobs is not None and jobs < 1:
         raise BadOption(f"--jobs {jobs} does nothing", fix="give 1 or more")
     if on == "local":
+        if not hasattr(os, "fork"):
+            raise BadOption("this system cannot fork processes", fix="run it on Linux or macOS")
         return Local(jobs or os.cpu_count() or 1)
     if not isinstance(on, str) or on == "dask" or on.startswith("dask="):
         from dominance.jobs.on_dask import Dask

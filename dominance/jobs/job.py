@@ -109,13 +109,14 @@ class Answer:
     """What became of a job on a worker.
 
     Attributes:
-        kind: ``done``; ``there``: somebody had done it; ``held``: somebody else is at it; ``refused``: the worker is
-            not fit for it; ``killed``: by a signal, or its worker was lost; ``failed``: by itself.
+        kind: ``done``; ``there``: somebody had done it; ``held``: somebody else is at it; ``other``: the worker has
+            other versions; ``refused``: it cannot do it; ``killed``: by a signal, or its worker was lost; ``failed``:
+            by itself.
         said: the last line of its log, or how it ended.
         seconds: that it took.
     """
 
-    kind: Literal["done", "there", "held", "refused", "killed", "failed"]
+    kind: Literal["done", "there", "held", "other", "refused", "killed", "failed"]
     said: str = ""
     seconds: float = 0.0
 

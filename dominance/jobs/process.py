@@ -23,7 +23,7 @@ from dominance.jobs.versions import differences, versions
 from dominance.store.lock import FileLock
 
 Say = Callable[[str, str], None]
-"""Tells the caller a word, with its reason: began, held, there, refused."""
+"""Tells the caller a word, with its reason: began, held, there, other, refused."""
 
 
 class JobProcess:
@@ -37,7 +37,7 @@ class JobProcess:
         """Whether it is ours to run; if not, why has been said. What is printed from then on goes into the log."""
         other = "" if self.told.versions is None else differences(versions(), self.told.versions)
         if other:
-            say("refused", f"{os.uname().nodename if hasattr(os, 'uname') else 'a worker'} has {other}")
+            say("other", f"{os.uname().nodename if hasattr(os, 'uname') else 'a worker'} has {other}")
             return False
         try:
             os.chdir(self.told.cwd)

@@ -34,7 +34,7 @@ class JobResults:
     Attributes:
         reused: done before, or by somebody else meanwhile.
         failed: the last line that the process said, or how it ended.
-        seconds: of those that ran now, however they ended.
+        seconds: of those that ran now, however they ended, over all attempts.
         killed: how often each was killed.
     """
 
@@ -148,7 +148,7 @@ class _Loop:
         self.versions, self.detach = None if mixed else versions(), detach
         self.running: dict[int, Running] = {}
         self.answers: queue.SimpleQueue[tuple[int, Answer]] = queue.SimpleQueue()
-        self.started = 0
+        self.started, self.spent = 0, dict[str, float]()
 
     def run(self) -> None:
         try:
@@ -201,20 +201,23 @@ class _Loop:
 
     def ended(self, each: Running, answer: Answer) -> None:
         name, outcome = each.job.name, self.outcome
+        if answer.kind == "other":
+            raise BadOption(answer.said, fix="make the workers alike, or give --mixed")
         if answer.kind == "refused":
-            raise BadOption(answer.said, fix="see to the worker, or let versions differ by --mixed")
+            raise BadOption(answer.said, fix="mend that there; the same command goes on")
         if answer.kind == "held":
             self.waiting.append(_Waiting(each.job, each.attempt + 1, time.monotonic() + _HELD))
             return
         if answer.kind == "there":
             outcome.reused.append(name)
             return
-        outcome.seconds[name] = outcome.seconds.get(name, 0.0) + answer.seconds
+        self.spent[name] = self.spent.get(name, 0.0) + answer.seconds
         if answer.kind == "killed":
             outcome.killed[name] = outcome.killed.get(name, 0) + 1
             if outcome.killed[name] <= RETRIES:
                 self.waiting.appendleft(_Waiting(each.job, each.attempt + 1))
                 return
+        outcome.seconds[name] = self.spent.pop(name)
         if answer.kind != "done":
             outcome.failed[name] = answer.said
 

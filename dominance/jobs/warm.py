@@ -115,6 +115,8 @@ def _answer(job: _Open, code: int | None) -> Answer:
         return Answer("held")
     if job.word == "there":
         return Answer("there")
+    if job.word == "other":
+        return Answer("other", job.why)
     if job.word == "refused":
         return Answer("refused", job.why)
     if code is None:

@@ -30,9 +30,10 @@ pytestmark = pytest.mark.usefixtures("fake_module")
 
 
 def until(path: Path) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not path.exists() and time.monotonic() < end:
         time.sleep(0.01)
+    assert path.exists()
 
 
 def test_what_is_done_is_not_done_again(tmp_path):
@@ -131,15 +132,13 @@ def test_two_callers_at_once_run_no_job_twice(tmp_path):
 
 def test_the_lock_of_a_caller_that_was_killed_is_free(tmp_path):
     """Its jobs die with it."""
-    script = (
-        "import sys; from pathlib import Path; from fake_jobs import Fake, run; run(Path(sys.argv[1]), Fake('long'))"
-    )
+    script = "import sys; from pathlib import Path; from fake_jobs import Fake, run; run(Path(sys.argv[1]), Fake('long', fresh=True))"
     path = os.pathsep.join([str(tmp_path), *sys.path])
     caller = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], env={**os.environ, "PYTHONPATH": path})
     until(tmp_path / "runs/long-0/ready")
     caller.kill()
     caller.wait()
-    found = run(tmp_path, Fake("long"))
+    found = run(tmp_path, Fake("long", fresh=True))
     assert found.failed == {}
     assert (tmp_path / "runs/long-0/resumed").exists()
 
@@ -206,6 +205,13 @@ def test_an_engine_that_there_is_not(on, jobs, said):
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "runs").write_text("a file")
     with pytest.raises(BadOption, match=r"cannot be made or written \(.*\); choose another"):
+        run(tmp_path, Fake("fine"))
+
+
+def test_a_worker_that_has_no_such_folder_says_so(tmp_path, monkeypatch):
+    """As on a machine where the caller's working folder is not."""
+    monkeypatch.setattr("dominance.jobs.job.os.getcwd", lambda: str(tmp_path / "nowhere"))
+    with pytest.raises(BadOption, match=r"nowhere: No such file or directory; mend that there"):
         run(tmp_path, Fake("fine"))
 
 
