@@ -7,6 +7,8 @@ Median ratios of CPU time to the plain step (forward, backward, Adam), interleav
 - passes: a pass a group from the logits, all masks from one forward, gradients formed
 - rows: what ``record`` takes them with: groups are rows of one pass, gradients formed
 - recorded: a whole recorded step, each group's momentum and its part of the step included
+- masks: as a person would write it: the losses of the examples times a group's mask, ``autograd.grad``, group by group
+- vmap: each example's gradient by ``torch.func.vmap(grad(...))``, some at a time, summed by group
 - opacus: each example's gradient by Opacus' GradSampleModule, where it is installed, summed by group
 
 Each is the cost above the plain step plus the plain step itself.
@@ -25,6 +27,7 @@ from statistics import median
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
 
 import dominance
 from dominance import Recorder, by_group
@@ -34,6 +37,9 @@ from dominance.record.tasks.found import FoundTask
 from dominance.record.tasks.graph import edge_of
 
 WIDE, WORDS, LENGTH = 1024, 64, 128
+CHUNK, MOST_BYTES = 8, 8e9
+"""Examples whose gradients ``vmap`` has in memory at a time, as all of a batch of 1,024 would be 26 GB; and the most
+that Opacus may have, which has those of the whole batch."""
 
 
 class Transformer(nn.Module):
@@ -60,6 +66,11 @@ def made(name: str) -> tuple[nn.Module, Tensor, Tensor]:
     layers = [layer for _ in range(6) for layer in (nn.Linear(WIDE, WIDE), nn.ReLU())]
     batch = int(name.partition("-")[2])
     return nn.Sequential(*layers, nn.Linear(WIDE, 10)), torch.randn(batch, WIDE), torch.randint(0, 10, (batch,))
+
+
+def losses_of(out: Tensor, y: Tensor) -> Tensor:
+    """Of each example, (example,)."""
+    return F.cross_entropy(out.flatten(0, -2), y.flatten(), reduction="none").view(len(out), -1).mean(1)
 
 
 def loss_of(out: Tensor, y: Tensor) -> Tensor:
@@ -105,11 +116,56 @@ class Steps:
         self.optimizer.step()
 
 
+def masks(steps: Steps) -> Callable[[], None]:
+    """A loop of masks over the losses of the examples."""
+
+    def step() -> None:
+        losses = losses_of(steps.model(steps.x), steps.y)
+        for mask in steps.masks:
+            torch.autograd.grad((losses * mask).mean(), steps.parameters, retain_graph=True)
+        steps.optimizer.zero_grad()
+        losses.mean().backward()
+        steps.optimizer.step()
+
+    return step
+
+
+def vmapped(steps: Steps) -> Callable[[], None]:
+    """Each example's gradient by a vectorised function, summed by group."""
+    model, member = steps.model, torch.stack(steps.masks).float()
+    values = dict(model.named_parameters())
+
+    def one(parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        return loss_of(functional_call(model, parameters, (x[None],)), y[None])
+
+    each = vmap(grad(one), in_dims=(None, 0, 0))
+
+    def step() -> None:
+        steps.optimizer.zero_grad()
+        detached = {name: p.detach() for name, p in values.items()}
+        sums = {name: torch.zeros(len(member), *p.shape) for name, p in values.items()}
+        for at in torch.arange(len(steps.x)).split(CHUNK):
+            taken = each(detached, steps.x[at], steps.y[at])
+            for name in values:
+                sums[name] += torch.tensordot(member[:, at], taken.pop(name), 1)
+        for name, p in values.items():
+            p.grad = sums[name].sum(0) / len(steps.x)
+        steps.optimizer.step()
+
+    return step
+
+
 def opacus(steps: Steps) -> Callable[[], None] | None:
-    """The same by each example's gradient; None where it is not installed."""
+    """The same by each example's gradient; None where it is not installed, does not know the model, or they would
+    not fit."""
+    if 4 * len(steps.x) * sum(p.numel() for p in steps.parameters) > MOST_BYTES:
+        return None
     try:
         from opacus import GradSampleModule
+        from opacus.validators import ModuleValidator
     except ImportError:
+        return None
+    if not ModuleValidator.is_valid(steps.model):  # torch's own attention, say
         return None
     wrapped = GradSampleModule(steps.model)
 
@@ -151,6 +207,9 @@ def measure(name: str, groups: int, rounds: int) -> dict[str, float]:
     finally:
         shutil.rmtree(folder)
     found["recorded"] = [each / timed(steps.plain) for each in taken]
+    for kind, peer in {"masks": masks(steps), "vmap": vmapped(steps)}.items():
+        peer()
+        found[kind] = [timed(peer) / timed(steps.plain) for _ in range(rounds)]
     if (step := opacus(steps)) is not None:
         step()
         found["opacus"] = [timed(step) / timed(steps.plain) for _ in range(rounds)]
