@@ -82,10 +82,15 @@ def _said(
     analyse: Callable[..., xr.Dataset], path: str, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> xr.Dataset | NothingRecorded:
     """The result; or why there is none of this run, while there may be of others."""
+    run = open_run(path)
     try:
-        return analyse(open_run(path), *args, **kwargs)
+        return analyse(run, *args, **kwargs)
     except NothingRecorded as error:
-        return error
+        return error.with_traceback(None)  # whose frames would hold the run
+    finally:
+        # A tree is a circle: its coordinates would stay in memory until somebody looks for circles.
+        for node in reversed(list(run.subtree)):
+            node.dataset = xr.Dataset()
 
 
 def _of_path(path: str, given: tuple[Callable[..., xr.Dataset], Sequence[Any], Mapping[str, Any]]) -> Any:

@@ -1,6 +1,6 @@
 """Studies of many runs: how long they take to list, and whether AU over all of them costs more than run by run.
 
-    python tests/speed/study.py [--runs 1000] [--full 200] [--steps 128] [--coords 50000]
+    python tests/speed/study.py [--runs 1000] [--full 200] [--steps 128] [--coords 50000] [--rounds 3]
 
 Makes that many small runs through the store's writer and lists them, as a process of its own: time, CPU time and peak
 memory, for ``open_study``, for a figure of all scores, and for the command. Then rau_buckets over full runs: run by
@@ -25,8 +25,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from long_runs import write_long_run
 from runs import planted_rows, write_run
-
-ROUNDS = 3
 
 
 def peak() -> float:
@@ -78,7 +76,7 @@ def listing(folder: Path, count: int) -> None:
     print(f"dominance study: {time.perf_counter() - begun:.2f} s, from its start to its end")
 
 
-def averages(folder: Path, count: int, steps: int, coords: int) -> None:
+def averages(folder: Path, count: int, steps: int, coords: int, rounds: int) -> None:
     from dask.distributed import Client, LocalCluster
 
     from dominance import open_study, rau_buckets
@@ -100,10 +98,11 @@ def averages(folder: Path, count: int, steps: int, coords: int) -> None:
             else:
                 rau_buckets(study, by="all", points=1)
             times.setdefault(kind, []).append(time.perf_counter() - begun)
+            print(f"  {kind}: {times[kind][-1]:.2f} s", flush=True)
 
         kinds = ("run by run", "threads of dask", "two workers")
         for part in (slice(max(count // 10, 1)), slice(None)):
-            for _ in range(ROUNDS if part.stop is None else 1):
+            for _ in range(rounds if part.stop is None else 1):
                 for kind in kinds:
                     on(kind, part)
             with Client(cluster, set_as_default=False) as client:
@@ -124,6 +123,7 @@ def main() -> None:
     parser.add_argument("--full", type=int, default=200)
     parser.add_argument("--steps", type=int, default=128)
     parser.add_argument("--coords", type=int, default=50_000)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--read", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.read:
@@ -133,7 +133,7 @@ def main() -> None:
         if asked.runs:
             listing(Path(name, "small"), asked.runs)
         if asked.full:
-            averages(Path(name, "full"), asked.full, asked.steps, asked.coords)
+            averages(Path(name, "full"), asked.full, asked.steps, asked.coords, asked.rounds)
 
 
 if __name__ == "__main__":
