@@ -48,6 +48,11 @@ class JobFlags:
         typer.Option("--detach", help="Ctrl-C leaves them running, on dask and SLURM; the same command attaches."),
     ] = False
 
+    @property
+    def here(self) -> bool:
+        """Whether all of them run on this machine."""
+        return self.on in ("local", "dask")
+
     def again(self) -> str:
         """What to type to get the same place again."""
         words = ["--on", self.on] if self.on != "local" else []

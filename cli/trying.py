@@ -97,7 +97,8 @@ def try_(
     farm = Farm(where, quiet=quiet)
     try:
         with farm:
-            share_cores(farm.engine.workers)
+            if where.here:
+                share_cores(farm.engine.workers)
             outcome.add(farm.run(planned, runs))
             if alone:
                 single = _alone(planned, runs, outcome, script, flags, seeds, seed_arg, stamp=stamp)

@@ -20,10 +20,12 @@ from dominance.jobs.job import Answer
 from dominance.jobs.versions import versions
 from dominance.jobs.work import halt, look, unfit, work_for_dask
 
-_REACH = 8
+_REACH = 5
 """Seconds in which a scheduler must answer."""
 _LEAST = 64
 """Jobs that a scheduler is given at least: one that starts workers on demand must see that there is something to do."""
+_QUIET = {"distributed.worker.profile.enabled": False, "distributed.admin.tick.interval": "1s"}
+"""Otherwise a cluster that waits takes a tenth of a core: its profiler looks at threads a hundred times a second."""
 _COUNT = 5.0
 """Seconds for which a count of the workers holds."""
 
@@ -52,14 +54,20 @@ class Dask:
         if self._ours:
             logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said in one line
         if where == "":
-            self._cluster = self._distributed.LocalCluster(
-                n_workers=jobs or os.cpu_count() or 1, threads_per_worker=1, dashboard_address=":0",
-                silence_logs=logging.CRITICAL,
-            )  # fmt: skip
+            self._cluster = self._local(jobs or os.cpu_count() or 1)
         self._client = self._connected(where) if self._ours else where
         self.can_detach = self._cluster is None
         self._open: dict[int, Running] = {}
         self._counted = (float("-inf"), 0)
+
+    def _local(self, workers: int) -> Any:
+        """Workers of this machine, which leave its cores to the trainings: these are no tasks to look into."""
+        import dask
+
+        with dask.config.set(_QUIET):
+            return self._distributed.LocalCluster(
+                n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
+            )
 
     def _connected(self, where: str) -> Any:
         try:

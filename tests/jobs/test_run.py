@@ -132,7 +132,8 @@ def test_two_callers_at_once_run_no_job_twice(tmp_path):
 
 def test_the_lock_of_a_caller_that_was_killed_is_free(tmp_path):
     """Its jobs die with it."""
-    script = "import sys; from pathlib import Path; from fake_jobs import Fake, run; run(Path(sys.argv[1]), Fake('long', fresh=True))"
+    script = "import sys; from pathlib import Path; from fake_jobs import Fake, run\n"
+    script += "run(Path(sys.argv[1]), Fake('long', fresh=True))"
     path = os.pathsep.join([str(tmp_path), *sys.path])
     caller = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], env={**os.environ, "PYTHONPATH": path})
     until(tmp_path / "runs/long-0/ready")
