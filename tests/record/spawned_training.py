@@ -30,10 +30,10 @@ def train(rank: int, port: int, names: list[str]) -> None:
     torch.set_num_threads(1)
     address = f"tcp://127.0.0.1:{port}"
     init_process_group("gloo", init_method=address, rank=rank, world_size=SIZE, timeout=timedelta(seconds=60))
-    # Processes that are forked from one that is recorded.
-    assert len(list(DataLoader(TensorDataset(torch.ones(2)), num_workers=1, multiprocessing_context="fork"))) == 2
     for name in names:
         training.run(name)
+    # Processes that are forked from one that is recorded.
+    assert len(list(DataLoader(TensorDataset(torch.ones(2)), num_workers=1, multiprocessing_context="fork"))) == 2
     dist.destroy_process_group()
 
 
