@@ -10,6 +10,7 @@ run, as one graph of dask's in threads, and on a cluster of two worker processes
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import subprocess
@@ -30,6 +31,12 @@ from runs import planted_rows, write_run
 def peak() -> float:
     """MB of resident memory that this process has had at most; of Linux."""
     (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) / 1000
+
+
+def resident() -> float:
+    """MB of resident memory that this process has now; of Linux."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS")]
     return int(line.split()[1]) / 1000
 
 
@@ -86,35 +93,36 @@ def averages(folder: Path, count: int, steps: int, coords: int, rounds: int) -> 
         shutil.copytree(first, folder / str(number), copy_function=os.link)
     size = count * steps * coords * 2 * 4 / 1e9
     print(f"{count} full runs, {size:.1f} GB of updates", flush=True)
-    times: dict[str, list[float]] = {}
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
+    kinds = ("run by run", "threads of dask", "two workers")
+    spent: dict[str, list[tuple[float, float]]] = {kind: [] for kind in kinds}
+    cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0")
+    with cluster, Client(cluster, set_as_default=False) as client:
 
         def on(kind: str, part: slice) -> None:
             study = open_study(folder, dask=kind != "run by run").isel(seed=part)
-            begun = time.perf_counter()
-            if kind == "two workers":
-                with Client(cluster):
-                    rau_buckets(study, by="all", points=1)
-            else:
+            begun, processor = time.perf_counter(), time.process_time() + sum(client.run(time.process_time).values())
+            with client.as_current() if kind == "two workers" else contextlib.nullcontext():
                 rau_buckets(study, by="all", points=1)
-            times.setdefault(kind, []).append(time.perf_counter() - begun)
-            print(f"  {kind}: {times[kind][-1]:.2f} s", flush=True)
+            processor = time.process_time() + sum(client.run(time.process_time).values()) - processor
+            spent[kind].append((time.perf_counter() - begun, processor))
+            workers = ", ".join(f"{each:.0f}" for each in client.run(resident).values())
+            runs = part.stop or count
+            wall, cpu = spent[kind][-1]
+            said = f"{wall:.2f} s, {cpu:.2f} s of CPU; then {resident():.0f} MB here, {workers} MB in the workers"
+            print(f"  {kind}, {runs} runs: {said}", flush=True)
 
-        kinds = ("run by run", "threads of dask", "two workers")
-        for part in (slice(max(count // 10, 1)), slice(None)):
-            for _ in range(rounds if part.stop is None else 1):
-                for kind in kinds:
-                    on(kind, part)
-            with Client(cluster, set_as_default=False) as client:
-                workers = ", ".join(f"{each:.0f}" for each in client.run(peak).values())
-            runs = count if part.stop is None else part.stop
-            print(f"after {runs} runs: peak {peak():.0f} MB here, {workers} MB in the workers", flush=True)
-            if part.stop is not None:
-                times.clear()
-    alone = median(times[kinds[0]])
+        for kind in kinds:  # workers import what they need, and memory comes to where it stays
+            on(kind, slice(max(count // 10, 2)))
+            spent[kind].clear()
+        for _ in range(rounds):
+            for kind in kinds:
+                on(kind, slice(None))
     for kind in kinds:
-        spent = median(times[kind])
-        print(f"{kind}: {spent:.2f} s, {spent / alone:.2f} of run by run, {size / spent:.2f} GB/s", flush=True)
+        wall, cpu = (median(each) for each in zip(*spent[kind], strict=True))
+        alone = [median(each) for each in zip(*spent[kinds[0]], strict=True)]
+        print(
+            f"{kind}: {wall / alone[0]:.2f} of the time of run by run, {cpu / alone[1]:.2f} of its CPU time", flush=True
+        )
 
 
 def main() -> None:
