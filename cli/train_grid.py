@@ -116,9 +116,8 @@ def train_grid(
     if not quiet:
         made = len(outcome.seconds.keys() - outcome.failed.keys())
         stderr.note(f"{made} runs made, {len(outcome.reused)} used again; {folder / 'table.txt'}")
-        done = [str(folder / job.name) for job in jobs if job.name not in outcome.failed]
-        if done and not no_record:
-            stderr.line(shlex.join(["dominance", "report", done[0]]))
+        if len(outcome.failed) < len(jobs) and not no_record:
+            stderr.line(shlex.join(["dominance", "study", str(folder)]))
     return 1 if outcome.failed else 0
 
 

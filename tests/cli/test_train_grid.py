@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -41,7 +42,9 @@ def test_a_grid_is_trained_once_and_its_table_is_of_its_seeds(tmp_path: Path, mo
     ]  # fmt: skip
     assert (tmp_path / "grids/toy-2d/table.txt").read_text() == out
     assert "8 runs made, 0 used again; grids/toy-2d/table.txt" in err
-    assert err.splitlines()[-1].startswith("dominance report grids/toy-2d/equal-weight-start=0-s0-")
+    assert err.splitlines()[-1] == "dominance study grids/toy-2d"
+    assert leave("study", "grids/toy-2d", "--json") == 0
+    assert {cell["complete"] for cell in json.loads(capfd.readouterr().out)["cells"]} == {2}
     assert leave(*words) == 0
     assert "0 runs made, 8 used again" in capfd.readouterr().err
 
