@@ -60,7 +60,11 @@ class Cluster:
         for process in (*self.workers, self.scheduler):
             process.terminate()
         for process in (*self.workers, self.scheduler):
-            process.wait()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:  # a worker of dask may wait for tasks of its own that never end
+                process.kill()
+                process.wait()
 
 
 @pytest.fixture(scope="module")
