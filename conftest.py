@@ -13,7 +13,7 @@ from studies import small_study
 
 from dominance.config import SINKS
 
-collect_ignore = ["tests/faults/script.py"]
+collect_ignore = ["tests/faults/script.py", "tests/record/spawned_training.py"]
 """Scripts that tests run, which are no modules; and below, modules for packages that are not here."""
 collect_ignore += [
     f"dominance/integrations/{name}.py" for name in ("lightning", "transformers") if find_spec(name) is None

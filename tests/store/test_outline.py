@@ -87,7 +87,7 @@ def test_a_task_that_comes_later_has_nan_before(tmp_path: Path, monkeypatch: pyt
     np.testing.assert_array_equal(losses[:6, :1], rows["loss/loss"][:6])
 
 
-@pytest.mark.parametrize("chunk", ["loss/loss/c/0/0", "metric/value/c/0"])
+@pytest.mark.parametrize("chunk", ["loss/loss/c.0.0", "metric/value/c.0"])
 @pytest.mark.parametrize("damage", ["gone", "flipped"])
 def test_damage_is_told(path: Path, tmp_path: Path, chunk: str, damage: str) -> None:
     copy = tmp_path / "run"

@@ -257,7 +257,7 @@ def test_a_model_of_shards_is_named_where_it_is_not_of_rows_over_all_processes()
     by_columns: Any = fully_shard(model(), mesh=mesh, shard_placement_fn=lambda p: Shard(p.dim() - 1))
     assert "only whole parameters, sharded by rows" in str(unrecordable([], [by_columns]))
     hybrid: Any = fully_shard(model(), mesh=init_device_mesh("cpu", (1, 1), mesh_dim_names=("copies", "pieces")))
-    assert "over a part of the processes" in str(unrecordable([], [hybrid]))
+    assert unrecordable([], [hybrid]) is None
     offloaded: Any = fully_shard(model(), mesh=mesh, offload_policy=CPUOffloadPolicy(pin_memory=False))
     assert "with offloading" in str(unrecordable([], [offloaded]))
 
