@@ -38,9 +38,10 @@ LEVEL = 0.05
 """Chance that anything at all is called more than noise where nothing changed, for the whole of the shared parameters;
 and as much again for the layers (Holm)."""
 
-PARTS, MEMORY = 5, 100
+PARTS, SHORTEST, MEMORY = 5, 1.25, 100
 """Stretches of the later half of a run whose means stand for independent values; each is two memories of rAU long. A
-memory is at most that of ``rau_buckets``."""
+memory is at most that of ``rau_buckets``, and at least more than the one step that runs of LEAST_STEPS would come to:
+sums with a memory of one step keep nothing."""
 
 SEEDS = {"effective_tasks": 0.1, "owned": 0.15, "gcd": 0.1, "loss": 0.15}
 """What two seeds of one training commonly differ by, which the steps of a single run do not show: a tenth of the way
@@ -207,7 +208,7 @@ def change(
     tasks, layers and metrics that both sides have.
 
     rAU has the same memory on both sides: a tenth of the later half of the shortest run, at most 100 steps (as in
-    ``rau_buckets``), so that the stretches are long against it.
+    ``rau_buckets``) and at least 1.25, so that the stretches are long against it.
 
     Args:
         before, after: an open run, or several by name.
@@ -223,7 +224,8 @@ def change(
     if len(common) < 2:
         raise BadOption("the runs have no two tasks in common", fix="compare runs of the same tasks")
     runs = [[PreparedRun(tree) for tree in side.values()] for side in sides]
-    memory = min(MEMORY, min(len(_rows(run)) // 2 / (2 * PARTS) for side in runs for run in side))
+    later = min(len(_rows(run)) // 2 for side in runs for run in side)
+    memory = max(SHORTEST, min(MEMORY, later / (2 * PARTS)))
     measured = [[_measure(run, common, memory) for run in side] for side in runs]
     verdicts = [tuple(verdict(run.tree, seen=overview(run)) for run in side) for side in runs]
     doubts: dict[str, tuple[str, ...]] = {}
@@ -280,7 +282,7 @@ def _measure(run: PreparedRun, tasks: Sequence[str], memory: float) -> dict[Key,
     rows = _rows(run)
     half = int(run.numbers[rows[len(rows) // 2]])
     found: dict[Key, Side] = {}
-    decay = 1 - 1 / max(memory, 1.0)
+    decay = 1 - 1 / memory
     by = bucket_tables(run, ["all", "layer"], decay=decay, attribution=run.attribution)
     for table in by:
         later = table.sel(step=table["step"] >= half)

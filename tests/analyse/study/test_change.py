@@ -121,6 +121,14 @@ def test_too_few_steps_are_an_error():
         change(planted_run(steps=60), planted_run(steps=12))
 
 
+@pytest.mark.parametrize("steps", [20, 21, 22, 25, 30])
+def test_runs_as_short_as_may_be_are_compared(steps):
+    found = change(planted_run(0, steps=steps, share=0.95), planted_run(1, steps=steps, share=0.5))
+    assert found.memory == max(1.25, steps // 2 / 10)
+    (owned,) = [line for line in found.lines if line.quantity == "owned" and line.task == "price"]
+    assert owned.before.value > owned.after.value + 0.2
+
+
 def test_a_run_that_cannot_be_trusted_takes_the_judgement_away():
     residual = np.zeros((STEPS, 140))
     residual[:, :100] = 5.0
