@@ -24,6 +24,7 @@ from dominance.record.rules.parts import Parts
 from dominance.record.rules.pool import Pool
 from dominance.record.rules.solo import Solo
 from dominance.record.rules.traced import DECAY, OUTSIDE, RESIDUAL, UNATTRIBUTED
+from dominance.record.split.given import hyper_parameters
 from dominance.record.split.momentum import Memory
 from dominance.record.split.packs import Member, Packed, Packs, can_be_packed
 from dominance.record.split.products import TILE
@@ -68,6 +69,8 @@ class Attributor:
     def __init__(self, optimizer: Optimizer, attribution: str = "additive", *, keep: bool = True) -> None:
         self._reference = weakref.ref(optimizer)
         self._kept_alive = optimizer if keep else None
+        self.given = hyper_parameters(optimizer)
+        """Of each group, as they were when this was made: before the first step that it splits."""
         self._rule = rule_for(optimizer)
         self._traced = traced_for(optimizer) if self._rule is None else None
         self._attribution = attribution

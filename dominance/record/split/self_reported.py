@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from dominance.record.rules.linear import full
 from dominance.record.rules.pool import Pool
+from dominance.record.split.given import hyper_parameters
 from dominance.record.split.splits import GradientSplit, StepSplit, closure_of
 
 
@@ -32,6 +33,7 @@ class AnnouncedAttributor:
     def __init__(self, optimizer: Optimizer, attribution: str = "additive", *, keep: bool = True) -> None:
         self._reference = weakref.ref(optimizer)
         self._kept_alive = optimizer if keep else None
+        self.given = hyper_parameters(optimizer)
         self.additive = True
         self.has_momentum = False
         """Momentum is kept task by task: nothing of it is unattributed."""

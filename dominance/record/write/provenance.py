@@ -9,40 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from dominance.record.split.steppers import Splits
 from dominance.schema import STATE_DOMINATED
 
-_MOST_GROUPS = 20
-# Entries of a group that list its parameters.
-_LISTS = ("params", "param_names")
-
 
 def describe(attributor: Splits) -> dict[str, Any]:
-    """An optimizer: its class, the hyper-parameters of its groups, and how its steps are split."""
-    optimizer = attributor.optimizer
-    groups = [
-        {name: _plain(value) for name, value in group.items() if name not in _LISTS and _is_plain(value)}
-        for group in optimizer.param_groups[:_MOST_GROUPS]
-    ]
-    found = {"class": type(optimizer).__name__, "groups": groups, "note": attributor.note}
+    """An optimizer: its class, the hyper-parameters that its groups were given, and how its steps are split."""
+    found = {"class": type(attributor.optimizer).__name__, "groups": attributor.given, "note": attributor.note}
     return found | ({STATE_DOMINATED: True} if getattr(attributor, "state_dominated", False) else {})
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether a group's entry is a hyper-parameter; code and tensors of many numbers are none."""
-    if isinstance(value, (list, tuple)):
-        return all(map(_is_plain, value))
-    if isinstance(value, Tensor):
-        return value.numel() == 1
-    return value is None or isinstance(value, (int, float, bool, str))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    return value.item() if isinstance(value, Tensor) else value
 
 
 def versions() -> dict[str, str]:

@@ -11,8 +11,10 @@ import pytest
 import torch
 from torch.optim import SGD, Adam
 
+from dominance.record.recorder import Recorder
 from dominance.record.split.attribution import Attributor
 from dominance.record.write.provenance import describe, git_commit, versions
+from dominance.store.reader import open_run
 
 
 def git(folder: Path, *args: str) -> str:
@@ -118,3 +120,30 @@ def test_an_optimizer() -> None:
 def test_names_of_parameters_are_no_hyper_parameters() -> None:
     optimizer = SGD([("weight", torch.zeros(2, requires_grad=True))], lr=0.1)
     assert "param_names" not in describe(Attributor(optimizer))["groups"][0]
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "warm-up", "by hand", None])
+def test_a_run_says_the_rate_that_was_given_and_not_where_a_schedule_has_led(
+    tmp_path: Path, schedule: str | None
+) -> None:
+    model = torch.nn.ModuleDict({name: torch.nn.Linear(2, 2) for name in ("trunk", "left", "right")})
+    optimizer = Adam(model.parameters(), lr=0.25, betas=(0.5, 0.75))
+    made = {
+        "cosine": lambda: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 6),
+        "warm-up": lambda: torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: step / 10),
+    }
+    scheduler = made[schedule]() if schedule in made else None
+    with Recorder(tmp_path / "run", model, optimizer, every=1, quiet=True):
+        for _ in range(6):
+            hidden = model["trunk"](torch.randn(4, 2)).tanh()
+            optimizer.zero_grad()
+            (model["left"](hidden).square().mean() + model["right"](hidden).abs().mean()).backward()
+            optimizer.step()
+            if scheduler is not None:
+                scheduler.step()
+            elif schedule == "by hand":
+                optimizer.param_groups[0]["lr"] /= 2
+    (group,) = open_run(tmp_path / "run").attrs["optimizers"][0]["groups"]
+    assert (group["lr"], group["betas"]) == (0.25, [0.5, 0.75])
+    assert "initial_lr" not in group
+    assert schedule is None or optimizer.param_groups[0]["lr"] != 0.25
