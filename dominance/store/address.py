@@ -64,7 +64,9 @@ class Objects:
         except ImportError:
             raise Unreachable(f"{address}: needs the package obstore", fix="pip install 'dominance[remote]'") from None
         self._obstore: Any = obstore
-        self._raised = (obstore.exceptions.BaseError, OSError)
+        # An operation that a store lacks is Python's NotImplementedError, of others one of obstore's own.
+        self._lacking = (obstore.exceptions.NotSupportedError, NotImplementedError)
+        self._raised = (obstore.exceptions.BaseError, NotImplementedError, OSError)
         far: dict[str, Any] = {"client_options": _ANSWER, "retry_config": _RETRY}
         try:
             near = address.partition("://")[0] in _LOCAL
@@ -99,7 +101,7 @@ class Objects:
             cause, known = error.__cause__, self._obstore.exceptions
             if isinstance(cause, known.AlreadyExistsError | known.PreconditionError):
                 return False
-            if not isinstance(cause, known.NotSupportedError):
+            if not isinstance(cause, self._lacking):
                 raise
             if self.get(key) is not None:
                 return False

@@ -98,6 +98,7 @@ def test_what_is_refused_is_refused_before_the_script(place: Path, server: S3Ser
 
     refused("names no run in a bucket", "-o", "s3://bucket")
     refused("nope://bucket: cannot be used", "-o", "nope://bucket/run")
+    refused("check the address, the network and the credentials", "-o", "http://127.0.0.1:1/run")
     refused("--resume needs a folder", "-o", ADDRESS, "--resume")
     refused("a training of several processes needs a folder", "-o", ADDRESS, WORLD_SIZE="2", RANK="0")
     claim = OnlyWriter(Objects("s3://bucket/runs"), "first", replace=False)
