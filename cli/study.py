@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 MOST_ROWS = 50
 """Of more runs those that are complete are not listed one by one."""
 _LONGEST = 28
+_COLUMNS = ("run", "state", "steps", "trial", "owner", "n")
+"""Headings of what is shown beside settings."""
 _MOST_NAMED = 3
 _ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
 
@@ -166,7 +168,7 @@ def _runs(
     from dominance.analyse.study.means import scores_of
 
     beside = [name for name in ("seed", "trial") if any(getattr(run, name) is not None for run in listed)]
-    rows = [["run", "state", "steps", *found.names, *beside, *_titles(keys, found, split)]]
+    rows = [["run", "state", "steps", *map(_heading, found.names), *beside, *_titles(keys, found, split)]]
     rows[0] += ["owner"] if owners else []
     for run in listed:
         scores = scores_of(run, split)
@@ -182,10 +184,19 @@ def _runs(
 
 def _means(names: Sequence[str], groups: Sequence[Cell], keys: Sequence[Key], found: Listing) -> list[list[str]]:
     metric = "" if all(name == "loss" for _, name in keys) else "given"
-    rows = [[*names, "n", *_titles(keys, found, metric)]]
+    rows = [[*map(_heading, names), "n", *_titles(keys, found, metric)]]
     for group in groups:
         rows.append([*map(_cell, group.chosen), _n(group), *(_estimate(group.scores.get(key), group) for key in keys)])
     return rows
+
+
+def _heading(name: str) -> str:
+    """Of a setting: no two columns have one heading.
+
+    >>> _heading("lr"), _heading("steps")
+    ('lr', 'set steps')
+    """
+    return f"set {name}" if name in _COLUMNS else name
 
 
 def _titles(keys: Sequence[Key], found: Listing, split: str) -> list[str]:

@@ -87,6 +87,17 @@ def test_means_over_something_else(folder: Path, capfd: pytest.CaptureFixture[st
     assert "--over k: the runs do not differ in it; choose from method, seed" in capfd.readouterr().err
 
 
+def test_no_two_columns_have_one_heading(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for n, seed in ((3, 0), (3, 1), (5, 0), (5, 1)):
+        argv = ["t.py", "-n", str(n), "--steps", str(10 * n), "--state=x"]
+        made(tmp_path / f"{n}-{seed}", argv=argv, seed=seed)
+    assert leave("study", str(tmp_path)) == 0
+    out = capfd.readouterr().out
+    assert table(out, "run")[0][:6] == ["run", "state", "steps", "set n", "set steps", "seed"]
+    assert table(out, "run")[1][:6] == ["3-0", "complete", "8", "3", "30", "0"]
+    assert [row[:3] for row in table(out, "set n")] == [["set n", "set steps", "n"], ["3", "30", "2"], ["5", "50", "2"]]
+
+
 def test_json_has_the_numbers(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert leave("study", str(folder), "--json") == 0
     document = json.loads(capfd.readouterr().out)

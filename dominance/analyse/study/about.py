@@ -41,9 +41,18 @@ def about(run: xr.DataTree) -> About:
     seed = training.get("seed") if isinstance(training, Mapping) else attrs.get("seed")
     said = [str(attrs.get(fact) or "") for fact in FACTS]
     given = training if isinstance(training, Mapping) else {}
-    options = tuple(sorted((str(name), str(value)) for name, value in given.items() if name not in _NO_MATTER))
+    options = tuple(sorted((name, str(value)) for name, value in _single(given).items() if name not in _NO_MATTER))
     tasks = tuple(map(str, attrs["tasks"]))
     return About(said[0], said[1], said[2], None if seed is None else int(seed), tasks, options)
+
+
+def _single(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the benchmark and options of the method among the others; where a name is taken, it says of what."""
+    found = {str(name): value for name, value in given.items() if not isinstance(value, Mapping)}
+    for part, inside in given.items():
+        for name, value in inside.items() if isinstance(inside, Mapping) else ():
+            found[f"{part}.{name}" if name in found or name in _NO_MATTER else str(name)] = value
+    return found
 
 
 def coordinates(abouts: Iterable[About]) -> dict[str, Any]:

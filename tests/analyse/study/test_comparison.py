@@ -71,6 +71,16 @@ def test_other_options_are_another_row() -> None:
     ]
 
 
+def test_settings_of_a_benchmark_are_said_as_they_are_typed() -> None:
+    settings = [{"steps": "20", "start": "0", "lr": "x"}, {"steps": "40", "start": "0", "lr": "x"}]
+    runs = {str(i): made(1.0, 0.5, lr=0.1, settings=each, options={}) for i, each in enumerate(settings)}
+    assert [row.label for row in comparison(runs)] == ["pub (steps 20)", "pub (steps 40)"]
+    same = {str(i): made(1.0, 0.5, i, lr=0.1, settings=settings[0]) for i in range(2)}
+    assert [row.label for row in comparison(same)] == ["pub"]
+    other = {str(i): made(1.0, 0.5, lr=0.1, settings={"lr": str(i)}) for i in range(2)}
+    assert [row.label for row in comparison(other)] == ["pub (settings.lr 0)", "pub (settings.lr 1)"]
+
+
 def test_runs_without_a_method_stand_for_themselves() -> None:
     run = make_run(np.ones((2, 2, 3)))
     rows = comparison({"mine": run, "yours": run})
