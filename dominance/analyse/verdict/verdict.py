@@ -177,7 +177,8 @@ def _notes(seen: Overview, steps: UsableSteps) -> list[str]:
         lines.append("updates are solo updates: the step the optimizer would take from one task's gradient alone")
     untouched = float(trunk.untouched[-1, 0])
     if 0.005 <= untouched < 1:
-        lines.append(f"{percent(untouched)} of the shared parameters have not been moved by any task")
+        still = f"{percent(untouched)} of the shared parameters have not been moved by any task"
+        lines.append(f"{still}; shares are of the others")
     if trunk.attrs["coords_sampled"] < trunk.attrs["coords_shared"]:
         error = 100 * float(trunk.share_se[-1].max())
         lines.append(

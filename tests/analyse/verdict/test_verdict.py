@@ -105,10 +105,22 @@ def test_steps_that_cannot_be_used_do_not_count() -> None:
     assert "45 of 60 recorded steps are left out: 45 skipped" in found.notes
 
 
+STILL = "of the shared parameters have not been moved by any task; shares are of the others"
+
+
+def test_shares_are_of_the_parameters_that_are_moved() -> None:
+    updates = np.zeros((30, 2, 10), dtype=np.float32)
+    updates[:, 0, :7] = 1
+    updates[:, 1, :3] = 1
+    found = verdict(make_run(updates))
+    assert found.findings[0].text.startswith("a owns 57 % of the shared parameters"), "4 of 7, not of 10"
+    assert f"30 % {STILL}" in found.notes
+
+
 def test_notes() -> None:
     updates = np.zeros((6, 2, 10), dtype=np.float32)
     updates[:, :, :7] = 1
-    assert "30 % of the shared parameters have not been moved by any task" in verdict(make_run(updates)).notes
+    assert f"30 % {STILL}" in verdict(make_run(updates)).notes
     weight = np.full(1000, 1.0)
     weight[:960] = 4
     (note,) = verdict(planted_run(steps=5, layers={"x": 960}, coord_weight=weight)).notes
