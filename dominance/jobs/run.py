@@ -16,6 +16,7 @@ from dominance.errors import BadOption, Unreachable
 from dominance.jobs.engine import Engine, Running
 from dominance.jobs.job import Answer, Job, is_done, request, versions_of
 from dominance.jobs.versions import differences, versions
+from dominance.schema import DATA_NAME
 
 RETRIES = 2
 """So often a job that was killed is started again."""
@@ -82,7 +83,8 @@ def run_jobs(
         detach: where this call ends early, what has been given to the engine goes on: all of the jobs.
 
     Raises:
-        BadOption: ``folder`` cannot be written; the workers do not see it, or have other versions; so has what is done.
+        BadOption: ``folder`` cannot be written, or is a run; the workers do not see it, or have other versions; so has
+            what is done.
         Unreachable: the engine is gone; what is done stays done.
         KeyboardInterrupt: after the jobs have been told and have ended; the same call goes on with what they kept.
     """
@@ -100,8 +102,10 @@ def run_jobs(
 def writable(folder: Path) -> None:
     """
     Raises:
-        BadOption: ``folder`` cannot be made, or nothing can be written into it.
+        BadOption: ``folder`` cannot be made, or nothing can be written into it; or it is itself a run.
     """
+    if (folder / DATA_NAME).exists():
+        raise BadOption(f"{folder}: is a run, and no folder for several", fix="choose another directory with -o")
     token = folder / f".writable-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)

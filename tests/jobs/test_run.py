@@ -209,6 +209,13 @@ def test_a_folder_that_cannot_be_written(tmp_path):
         run(tmp_path, Fake("fine"))
 
 
+def test_runs_are_not_put_into_a_run(tmp_path):
+    (tmp_path / "runs/data.zarr").mkdir(parents=True)
+    with pytest.raises(BadOption, match="is a run, and no folder for several"):
+        run(tmp_path, Fake("fine"))
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["data.zarr"]
+
+
 def test_a_worker_that_has_no_such_folder_says_so(tmp_path, monkeypatch):
     """As on a machine where the caller's working folder is not."""
     monkeypatch.setattr("dominance.jobs.job.os.getcwd", lambda: str(tmp_path / "nowhere"))
