@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
@@ -115,7 +116,7 @@ def train_grid(
     (folder / "table.txt").write_text(text + "\n", encoding="utf-8")
     if not quiet:
         made = len(outcome.seconds.keys() - outcome.failed.keys())
-        stderr.note(f"{made} runs made, {len(outcome.reused)} used again; {folder / 'table.txt'}")
+        stderr.note(f"{made} run{'s' * (made != 1)} made, {len(outcome.reused)} used again; {folder / 'table.txt'}")
         if len(outcome.failed) < len(jobs) and not no_record:
             stderr.line(shlex.join(["dominance", "study", str(folder)]))
     return 1 if outcome.failed else 0
@@ -235,14 +236,15 @@ def results(jobs: Sequence[GridJob], folder: Path, outcome: JobResults) -> dict[
             found[job.name] = result(folder / job.name)
         except DominanceError as error:
             outcome.failed[job.name] = str(error)
-            stderr.error(f"{job.name}: {error}")
+            again = f"delete {folder / job.name}.done, and the same command trains it again"
+            stderr.error(f"{job.name}: {error.message}; {again}")
     return found
 
 
 def grid_table(jobs: Sequence[GridJob], found: Mapping[str, TrainResult]) -> str:
     """A line for each method and setting: n seeds, each metric's mean and half of its interval, and Δp."""
     from dominance_cli.scores import ARROWS
-    from dominance_cli.trials_table import estimate, percent
+    from dominance_cli.trials_table import NOTE_WIDTH, estimate, percent
 
     whole = list(found.values())
     named = ((t.name, m.name, ARROWS[m.higher_is_better]) for r in whole for t in r.tasks for m in t.metrics)
@@ -269,7 +271,7 @@ def grid_table(jobs: Sequence[GridJob], found: Mapping[str, TrainResult]) -> str
     lines.append("Scores on the test data: mean over n seeds ± half of the 95 % interval (Student's t).")
     if several:
         lines.append(f"Δp: mean relative change for the better against {reference} with the same seed and settings.")
-    return "\n".join(lines + failed)
+    return "\n".join([*lines[:2], *(fill(line, NOTE_WIDTH) for line in lines[2:] + failed)])
 
 
 def _changes(jobs: Sequence[GridJob], base: Mapping[int, str], found: Mapping[str, TrainResult]) -> list[float]:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from dominance_cli.text import aligned, size
 
 if TYPE_CHECKING:
     from dominance.analyse.study.trials import Estimate, Trials, TriedMethod
+
+
+NOTE_WIDTH = 80
+"""Letters in a line below a table, which is kept in a file, too: that of most terminals."""
 
 
 def table(found: Trials, *, failed: dict[str, int]) -> str:
@@ -37,7 +42,7 @@ def table(found: Trials, *, failed: dict[str, int]) -> str:
     if found.scored:
         lines.append(f"Metrics were logged of {', '.join(found.scored)} only: to be compared, every task needs one.")
     lines += [f"{method}: {number} of its runs failed." for method, number in failed.items()]
-    return "\n".join(lines)
+    return "\n".join([*lines[:2], *(fill(line, NOTE_WIDTH) for line in lines[2:])])
 
 
 def estimate(value: Estimate | None) -> str:

@@ -116,7 +116,9 @@ def try_(
     figure = _figure(found, folder)
     if not quiet:
         made = len(outcome.seconds.keys() - outcome.failed.keys())
-        stderr.note(f"{made} runs made, {len(outcome.reused)} used again; {folder / 'table.txt'}, {figure}")
+        stderr.note(
+            f"{made} run{'s' * (made != 1)} made, {len(outcome.reused)} used again; {folder / 'table.txt'}, {figure}"
+        )
         other = next((job for job in planned if job.label != AS_IT_IS and job.name not in outcome.failed), None)
         if other is not None:
             stderr.line(shlex.join(["dominance", "compare", str(runs / planned[0].name), str(runs / other.name)]))

@@ -41,6 +41,7 @@ def test_a_grid_is_trained_once_and_its_table_is_of_its_seeds(tmp_path: Path, mo
         "equal-weight start=0", "equal-weight start=2", "pcgrad start=0", "pcgrad start=2",
     ]  # fmt: skip
     assert (tmp_path / "grids/toy-2d/table.txt").read_text() == out
+    assert all(len(line) <= 80 for line in lines[5:])
     assert "8 runs made, 0 used again; grids/toy-2d/table.txt" in err
     assert err.splitlines()[-1] == "dominance study grids/toy-2d"
     assert leave("study", "grids/toy-2d", "--json") == 0
@@ -68,6 +69,19 @@ def test_a_seed_that_failed_is_counted(tmp_path: Path, capfd):
     assert rows["uw steps=20"][2] == "1"
     assert rows["uw steps=4000"][2:] == ["0", "-", "-", "-", "-"]
     assert "uw failed at step" in err
+
+
+def test_a_run_that_is_done_and_has_lost_its_files_can_be_trained_again(tmp_path: Path, capfd):
+    words = ("train", "toy-2d", "--method", "uw", "--seeds", "0:1", *SMALL, "-o", str(tmp_path))
+    assert leave(*words) == 0
+    (run,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    (run / "checkpoint.pt").unlink()
+    assert leave(*words) == 1
+    said = capfd.readouterr().err.splitlines()
+    assert sum("no checkpoint.pt; delete" in line for line in said) == 1
+    Path(f"{run}.done").unlink()
+    assert leave(*words) == 0
+    assert "1 run made, 0 used again" in capfd.readouterr().err
 
 
 def test_what_is_a_grid():
