@@ -101,12 +101,17 @@ def _unsure(cause: Cause) -> str:
 def _one(cause: Cause, task: str, *, quiet: bool) -> str:
     numbers = cause.evidence
     if cause.name == "scale":
-        ratio = times(numbers["gradient_ratio"])
+        ratio, weight = times(numbers["gradient_ratio"]), numbers["weight_ratio"]
+        if weight >= 1.5 and math.isclose(numbers["gradient_ratio"], weight, rel_tol=1e-6):
+            # The factor is then that of the weights, which is known: no more could be told from the noise.
+            whose, rest = (
+                ("the others' losses weigh", f"{task}'s") if quiet else (f"{task}'s loss weighs", "the others'")
+            )
+            return f"scale: {whose} {times(weight)} as much as {rest}"
         if quiet:
             words = f"scale: noise aside, the others' gradients are {ratio} as long as {task}'s"
         else:
             words = f"scale: noise aside, {task}'s gradient is {ratio} as long as the others'"
-        weight = numbers["weight_ratio"]
         if weight >= 1.5:
             other = f"the others' losses weigh {times(weight)} as much" if quiet else f"its loss weighs {times(weight)}"
             words += f" ({other}{'' if quiet else ' as much'})"

@@ -115,6 +115,20 @@ def test_a_cause_that_may_be_chance_says_so() -> None:
     assert "too few gradients" in why([replace(cause, probability=float("nan"))], "a")
 
 
+def test_where_only_the_weights_are_known_no_length_is_said_to_be_measured() -> None:
+    """A signal that cannot be told from none leaves the factor of the weights, 2 here, whatever the gradients are."""
+    loud = heard([0.0, 4.0], [100.0, 1.0])
+    wild = loud.signal.copy()
+    wild[:, :, 0] = 10.0 * (-1.0) ** np.arange(10)[:, None]
+    weighed = replace(loud, signal=wild, weight=np.array([2.0, 1.0]))
+    found = [cause for cause in causes(weighed, 0, ["low", "top"]) if cause.name == "scale"]
+    assert [found[0].factor, found[0].evidence["gradient_ratio"]] == pytest.approx([4, 2])
+    assert why(found, "a") == "scale: a's loss weighs 2 times as much as the others'."
+    assert why(found, "a", quiet=True) == "scale: the others' losses weigh 2 times as much as a's."
+    longer = replace(found[0], evidence={"gradient_ratio": 2.5, "weight_ratio": 2.0})
+    assert why([longer], "a").endswith("2.5 times as long as the others' (its loss weighs 2 times as much).")
+
+
 def test_noise_of_two_sizes_is_scale() -> None:
     loud = heard([0.0, 0.0], [90.0, 10.0])
     assert named(causes(loud, 0, ["low", "top"])) == pytest.approx({"scale": 9, "noise": 1, "frequency": 1}, rel=1e-3)
