@@ -6,6 +6,7 @@ import contextlib
 import shlex
 import traceback
 from collections.abc import Iterator, Mapping
+from pathlib import PurePath
 
 from dominance.errors import DominanceError
 from dominance.streams import error, line
@@ -28,7 +29,10 @@ def runs_recorded(runs: Mapping[str, int]) -> Iterator[str]:
 
 
 def next_command(runs: Mapping[str, int]) -> str:
-    """What to type next."""
+    """What to type next: of many runs, one table of all."""
+    first = next(iter(runs))
+    if len(runs) > _MOST_LISTED and "://" not in first:
+        return f"dominance study {shlex.quote(str(PurePath(first).parent))}"
     return f"dominance report {shlex.join(runs)}"
 
 
