@@ -30,7 +30,7 @@ def engine(on: Any = "local", jobs: int | None = None) -> Engine:
         if not hasattr(os, "fork"):
             raise BadOption("this system cannot fork processes", fix="run it on Linux or macOS")
         return Local(jobs or os.cpu_count() or 1)
-    if not isinstance(on, str) or on == "dask" or on.startswith("dask="):
+    if not isinstance(on, str) or on == "dask" or (on.startswith("dask=") and on != "dask="):
         from dominance.jobs.on_dask import Dask
 
         return Dask(on.removeprefix("dask").removeprefix("=") if isinstance(on, str) else on, jobs)

@@ -26,6 +26,8 @@ _LEAST = 64
 """Jobs that a scheduler is given at least: one that starts workers on demand must see that there is something to do."""
 _QUIET = {"distributed.worker.profile.enabled": False, "distributed.admin.tick.interval": "1s"}
 """Otherwise a cluster that waits takes a tenth of a core: its profiler looks at threads a hundred times a second."""
+_NO_HOST = ("inproc", "ucx")
+"""Schemes of addresses of which dask tells no host and port."""
 _COUNT = 5.0
 """Seconds for which a count of the workers holds."""
 
@@ -66,11 +68,18 @@ class Dask:
 
         with dask.config.set(_QUIET):
             return self._distributed.LocalCluster(
-                n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
+                n_workers=workers,
+                threads_per_worker=1,
+                dashboard_address=":0",
+                silence_logs=logging.CRITICAL,
+                preload=[work_for_dask.__module__],  # its dask_setup
             )
 
     def _connected(self, where: str) -> Any:
         try:
+            # A client that cannot read its address says so in a traceback, too, ten seconds later.
+            if self._cluster is None and where.partition("://")[0] not in _NO_HOST:
+                self._distributed.comm.get_address_host_port(where)
             return self._distributed.Client(self._cluster or where, timeout=_REACH, set_as_default=False)
         except (OSError, TimeoutError) as error:  # nobody there, or somebody who is no scheduler
             fix = "check the address, and that the scheduler runs"

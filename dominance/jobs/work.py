@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import queue
 import socket
 import time
@@ -48,6 +49,15 @@ def work_for_dask(text: str) -> str:
 
     worker = get_worker()
     return work(text, lambda: worker.status not in (Status.running, Status.paused))
+
+
+def dask_setup(worker: object) -> None:
+    """What a dask worker does first that is made for one command: it leaves the terminal's group of processes.
+
+    Ctrl-C then reaches the command alone, which tells the others; such a worker would end with a traceback.
+    """
+    if os.getpgrp() != os.getpid():
+        os.setsid()
 
 
 def look(token: str) -> str:

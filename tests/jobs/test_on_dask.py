@@ -220,6 +220,26 @@ def test_no_scheduler_is_said_in_one_line_within_ten_seconds(monkeypatch):
         engine("dask=what://x:1")
 
 
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:abc", "tcp://127.0.0.1", "127.0.0.1", "what://x:1"])
+def test_what_is_no_address_leaves_no_client_behind(address):
+    code = f"from dominance.jobs.engines import engine\nengine('dask={address}')"
+    began_at = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "is no address" in done.stderr.splitlines()[-1]
+    assert "Exception ignored" not in done.stderr
+    assert time.monotonic() - began_at < 9  # a client left behind waits ten seconds at the end
+
+
+def test_ctrl_c_in_the_terminal_reaches_no_worker_of_this_machine():
+    made = Dask("", 1)
+    try:
+        (group,) = made._client.run(os.getpgrp).values()
+        (worker,) = made._client.run(os.getpid).values()
+    finally:
+        made.close()
+    assert group == worker != os.getpgrp()
+
+
 def test_without_dask_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(BadOption, match=r"--on dask needs dask; pip install 'dominance\[dask\]'"):

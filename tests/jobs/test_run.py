@@ -194,6 +194,7 @@ def test_a_worker_of_another_version_refuses(tmp_path, monkeypatch):
     [
         ("slurmm", None, "--on 'slurmm' is unknown; give local, dask, dask=tcp://HOST:PORT or slurm"),
         ("", None, "--on '' is unknown"),
+        ("dask=", None, "--on 'dask=' is unknown"),
         ("local", 0, "--jobs 0 does nothing; give 1 or more"),
     ],
 )
