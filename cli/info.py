@@ -176,7 +176,8 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(("schedule", scheduled(attrs["schedule"])))
     if "overhead" in attrs:
         lines.append(("overhead", held(attrs["overhead"])))
-    lines.append(("layers", f"{facts['layers']}, {facts['shared_layers']} of them shared"))
+    shared = f", {facts['shared_layers']} of them shared" if facts["steps_recorded"] else ""  # a step tells
+    lines.append(("layers", f"{facts['layers']}{shared}"))
     if ranks := _ranks(attrs):
         lines.append(("ranks", ranks))
     kept, total = facts["coordinates"], facts["parameters"]
@@ -238,7 +239,7 @@ def _weighted(tasks: Sequence[Mapping[str, Any]]) -> str:
 
 def _steps(facts: dict[str, Any]) -> str:
     if not facts["steps_recorded"]:
-        return "none recorded"
+        return "none written yet" if str(facts["state"]).startswith("recording") else "none recorded"
     taken = f" of {facts['steps_taken']} taken" if facts["steps_taken"] is not None else ""
     skipped = f", {facts['steps_skipped']} skipped" if facts["steps_skipped"] else ""
     refused = facts["attributes"].get("refused_steps")

@@ -287,6 +287,24 @@ def test_an_empty_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None
     assert "no step was recorded" in capfd.readouterr().err
 
 
+def test_of_a_run_that_has_just_begun_nothing_is_said_that_steps_tell(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A run that is recorded has its first rows on disk after up to ten seconds."""
+    layout, rows = make_rows([[[1.0], [2.0]]])
+    writer = RunWriter(tmp_path / "run", layout, flush_seconds=600)
+    writer.append({key: values[0] for key, values in rows.items()})
+    assert leave("info", str(tmp_path / "run")) == 0
+    out = capfd.readouterr().out
+    assert re.search(r"^steps +none written yet$", out, re.MULTILINE)
+    assert re.search(r"^layers +1$", out, re.MULTILINE)
+    writer.close()
+    assert leave("info", str(tmp_path / "run")) == 0
+    out = capfd.readouterr().out
+    assert re.search(r"^steps +1 recorded", out, re.MULTILINE)
+    assert re.search(r"^layers +1, 1 of them shared$", out, re.MULTILINE)
+
+
 @pytest.fixture
 def in_doubt(tmp_path: Path) -> Path:
     """A run whose recorder lost steps and the thread, and whose gradient is half nobody's."""

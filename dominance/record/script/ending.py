@@ -22,7 +22,7 @@ def runs_recorded(runs: Mapping[str, int]) -> Iterator[str]:
         runs: where they lie, in order -> the steps that are recorded there.
     """
     for path, steps in list(runs.items())[:_MOST_LISTED]:
-        yield f"{steps} steps recorded in {path}"
+        yield f"{steps} step{'s' * (steps != 1)} recorded in {path}"
     if len(runs) > _MOST_LISTED:
         more = list(runs)[_MOST_LISTED:]
         yield f"{len(more)} more models are recorded beside it, the last in {more[-1]}"

@@ -11,8 +11,9 @@ from dominance.record.script.ending import next_command, runs_recorded
 
 @pytest.mark.parametrize("count", [1, 4])
 def test_few_runs_are_named_one_by_one(count: int) -> None:
-    runs = {f"out dir/m-{i}": i for i in range(count)}
-    assert list(runs_recorded(runs)) == [f"{i} steps recorded in out dir/m-{i}" for i in range(count)]
+    runs = {f"out dir/m-{i}": i + 1 for i in range(count)}
+    words = ["1 step", "2 steps", "3 steps", "4 steps"][:count]
+    assert list(runs_recorded(runs)) == [f"{words[i]} recorded in out dir/m-{i}" for i in range(count)]
     assert shlex.split(next_command(runs)) == ["dominance", "report", *runs]
 
 

@@ -222,7 +222,7 @@ def test_the_command_names_every_run(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "dominance", "record", "--every", "1", "-o", str(tmp_path / "run"), str(script)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert [line for line in done.stderr.splitlines() if "recorded in" in line] == [
-        f"dominance: 1 steps recorded in {tmp_path / 'run'}",
-        f"dominance: 1 steps recorded in {tmp_path / 'run-2'}",
+        f"dominance: 1 step recorded in {tmp_path / 'run'}",
+        f"dominance: 1 step recorded in {tmp_path / 'run-2'}",
     ]
     assert json.loads((tmp_path / "run-2" / "data.zarr" / "zarr.json").read_text())["attributes"][MODEL_NUMBER] == 2
