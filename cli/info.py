@@ -239,7 +239,8 @@ def _weighted(tasks: Sequence[Mapping[str, Any]]) -> str:
 
 def _steps(facts: dict[str, Any]) -> str:
     if not facts["steps_recorded"]:
-        return "none written yet" if str(facts["state"]).startswith("recording") else "none recorded"
+        waited = facts["status"] == "recording" and "killed" not in facts["state"]
+        return "none written yet" if waited else "none recorded"
     taken = f" of {facts['steps_taken']} taken" if facts["steps_taken"] is not None else ""
     skipped = f", {facts['steps_skipped']} skipped" if facts["steps_skipped"] else ""
     refused = facts["attributes"].get("refused_steps")

@@ -105,7 +105,7 @@ def text(run: str, found: xr.Dataset, width: int) -> str:
     kinds = [name for name in FORMULAS if math.isfinite(float(found[f"mean_{name}"][0]))]
     parts = [f"{run}\n\n{_about(found)}", _heading(found, kinds, width), _table(found, kinds)]
     if found.sizes["window"] >= len(TIMES):
-        early = "The same weights early, in the middle and late in the training, in %:"
+        early = "Weights from single windows: means early, in the middle and late, in %:"
         parts += [early, _over_training(found, kinds)]
     return "\n\n".join([*parts, *(fill(note, width, break_on_hyphens=False) for note in _notes(found, kinds))])
 

@@ -46,7 +46,11 @@ def test_present_shares_stand_beside_what_the_formulas_give(run: Path, capfd: py
     assert cells["tables"][1] == "50"
     for name, column in (("pike", 4), ("dga", 7)):
         assert cells["code"][column] == f"{100 * float(found[f'mean_{name}'].sel(task='code')):.0f}"
-    assert "PiKE early" in out
+    (early,) = (part for part in out.split("\n\n") if part.lstrip().startswith("PiKE early"))
+    assert "Weights from single windows: means early" in out
+    shown = next(line.split() for line in early.splitlines() if line.startswith("code"))
+    thirds = [float(found.pike.sel(task="code")[at].mean()) for at in (slice(0, 2), slice(2, 4), slice(4, 6))]
+    assert shown[1:4] == [f"{100 * share:.0f}" for share in thirds]
     assert "arXiv 2502.06244" in out
     assert "arXiv 2410.02498" in out
     assert max(map(len, out.splitlines()[1:])) <= 80
