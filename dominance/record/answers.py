@@ -11,7 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -161,18 +164,22 @@ def widest(tensor: Tensor) -> torch.dtype:
     return torch.float32 if tensor.device.type == "mps" else torch.float64
 
 
-def _read(measured: Sequence[Tensor]) -> list[list[float]]:
-    found: list[list[float]] = [[]] * len(measured)
-    devices: dict[torch.device, list[int]] = {}
-    for i, each in enumerate(measured):
-        devices.setdefault(each.device, []).append(i)
-    for places in devices.values():
-        flat = torch.cat([measured[i].to(widest(measured[i])) for i in places]).tolist()
-        start = 0
-        for i in places:
-            found[i] = flat[start : start + measured[i].numel()]
-            start += measured[i].numel()
+def read(tensors: Sequence[Tensor]) -> list[npt.NDArray[Any]]:
+    """The numbers of all, in their shapes: one copy from each device for each dtype, of which the first one waits."""
+    found: list[npt.NDArray[Any]] = [np.empty(0)] * len(tensors)
+    groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
+    for i, tensor in enumerate(tensors):
+        groups.setdefault((tensor.device, tensor.dtype), []).append(i)
+    for places in groups.values():
+        flat = torch.cat([tensors[i].detach().reshape(-1) for i in places]).cpu().numpy()
+        ends = np.cumsum([tensors[i].numel() for i in places])
+        for i, numbers in zip(places, np.split(flat, ends[:-1]), strict=True):
+            found[i] = numbers.reshape(tensors[i].shape)
     return found
+
+
+def _read(measured: Sequence[Tensor]) -> list[list[float]]:
+    return [numbers.tolist() for numbers in read([each.to(widest(each)) for each in measured])]
 
 
 def _plain(tensor: Tensor) -> bool:

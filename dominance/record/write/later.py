@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
+
+from dominance.record.answers import read
 
 Arrays = Sequence[npt.NDArray[Any]]
 
@@ -28,20 +28,6 @@ class Later:
         if not self._waiting:
             return
         waiting, self._waiting = self._waiting, []
-        read = iter(_read([tensor for tensors, _ in waiting for tensor in tensors]))
+        numbers = iter(read([tensor for tensors, _ in waiting for tensor in tensors]))
         for tensors, then in waiting:
-            then([next(read) for _ in tensors])
-
-
-def _read(tensors: Sequence[Tensor]) -> list[npt.NDArray[Any]]:
-    """The numbers of all: one copy from each device for each dtype, of which the first one waits."""
-    found: list[npt.NDArray[Any]] = [np.empty(0)] * len(tensors)
-    groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
-    for i, tensor in enumerate(tensors):
-        groups.setdefault((tensor.device, tensor.dtype), []).append(i)
-    for places in groups.values():
-        flat = torch.cat([tensors[i].detach().reshape(-1) for i in places]).cpu().numpy()
-        ends = np.cumsum([tensors[i].numel() for i in places])
-        for i, numbers in zip(places, np.split(flat, ends[:-1]), strict=True):
-            found[i] = numbers.reshape(tensors[i].shape)
-    return found
+            then([next(numbers) for _ in tensors])
