@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dominance.errors import NothingRecorded
+from dominance.errors import CorruptRun, NothingRecorded
 from dominance_cli import comparison, stderr
 from dominance_cli.folded import folded, shortened
 from dominance_cli.rundir import RUNS, expanded, models, opened, place
@@ -84,8 +84,9 @@ def summary(
     unsure: list[str] = []
     (alone, joint), better = comparison.split(singles(baseline)), directions(higher_is_better, lower_is_better)
     named = expanded(runs)
-    trees = {run: opened(run) for run in named}
-    views, unmeasured = _views(trees, overview, in_folder=named != runs, quiet=as_json)  # what fails is told first
+    in_folder = named != runs
+    trees, damaged = _trees(named, in_folder=in_folder)
+    views, unmeasured = _views(trees, overview, damaged, in_folder=in_folder, quiet=as_json)  # what fails is told first
     for number, run in enumerate(named):
         if run in unmeasured:
             documents.append({"path": run, **unmeasured[run]})
@@ -104,8 +105,8 @@ def summary(
         if not as_json:
             print("\n" * (number > 0) + _heading(run, tree, table) + "\n")
             width = max(min(shutil.get_terminal_size((80, 24)).columns, MOST_COLUMNS), 40)
-            print(said.head(width) if named != runs else said.text(width) + "\n")
-            if named == runs:
+            print(said.head(width) if in_folder else said.text(width) + "\n")
+            if not in_folder:
                 _print_groups(seen.groups)
                 _print_table(table, whole=whole)
     shown = {run: trees[run] for run in views}
@@ -115,19 +116,45 @@ def summary(
         print_json({"units": UNITS, "runs": documents, **extra})
     elif beside:
         print(f"\n{comparison.text(beside, most=MOST_COLUMNS)}")
-    for row in (*crossed, *unsure):
+    for row in (*map(str, damaged.values()), *crossed, *unsure):
         stderr.note(row)
     stderr.line(f"dominance report {' '.join(shlex.quote(str(run)) for run in runs)}")
-    return 3 if crossed else 1 if unsure else 0
+    return 2 if damaged else 3 if crossed else 1 if unsure else 0
+
+
+def _trees(named: list[str], *, in_folder: bool) -> tuple[dict[str, Any], dict[str, CorruptRun]]:
+    """The runs, opened; and of those in a folder that are damaged, what is.
+
+    Raises:
+        CorruptRun: for a damaged run, unless it lies in a folder.
+    """
+    trees: dict[str, Any] = {}
+    damaged: dict[str, CorruptRun] = {}
+    for run in named:
+        try:
+            trees[run] = opened(run)
+        except CorruptRun as error:
+            if not in_folder:
+                raise
+            damaged[run] = error
+    return trees, damaged
 
 
 def _views(
-    trees: dict[str, Any], overview: Callable[[Any], Overview], *, in_folder: bool, quiet: bool
+    trees: dict[str, Any],
+    overview: Callable[[Any], Overview],
+    damaged: dict[str, CorruptRun],
+    *,
+    in_folder: bool,
+    quiet: bool,
 ) -> tuple[dict[str, Overview], dict[str, Any]]:
     """The overviews; and of runs that hold nothing to measure, why, and what their books say.
 
+    Args:
+        damaged: runs of a folder that cannot be read; those which are seen to be, when they are measured, are added.
+
     Raises:
-        NothingRecorded: for the first of these, unless it lies in a folder beside one that can be measured.
+        CorruptRun, NothingRecorded: for the first of these, unless it lies in a folder beside one that can be measured.
     """
     from dominance.analyse.verdict.doubts import accounts
 
@@ -136,14 +163,20 @@ def _views(
     for run, tree in trees.items():
         try:
             views[run] = overview(tree)
+        except CorruptRun as error:
+            if not in_folder:
+                raise
+            damaged[run] = error
         except NothingRecorded as error:
             ended = [] if tree.attrs.get("status") in (None, "complete") else [f"Status: {state(run, tree)}."]
             unmeasured[run] = {"unmeasured": str(error), "remarks": [*accounts(tree), *ended]}
-            if not in_folder or (len(unmeasured) == len(trees)):
+            if not in_folder or (len(unmeasured) == len(trees) and not damaged):
                 if not quiet and unmeasured[run]["remarks"]:
                     print(f"{run}\n\n" + "\n".join(unmeasured[run]["remarks"]))
                 raise
-    return views, unmeasured
+    if damaged and not views:
+        raise next(iter(damaged.values()))
+    return views, unmeasured | {run: {"unmeasured": str(error), "remarks": []} for run, error in damaged.items()}
 
 
 def _say_unmeasured(run: str, why: dict[str, Any], *, first: bool, quiet: bool) -> None:

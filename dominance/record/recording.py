@@ -117,6 +117,8 @@ class Recording:
         """Ids of parameters that an optimizer holds and the run does not know, when that was looked into last."""
         self.sharing: Group | None = None
         """The processes, where each has a piece of every parameter: rows are sums over them."""
+        self.parted = -1
+        """Steps of this training when its processes parted, and had put together all that each has of it."""
 
     def _schedule(self, start: int) -> Schedule:
         options = self.options

@@ -132,6 +132,7 @@ class StepRecorder:
         self.method = ""
         """The method that takes the place of the script's backward(); "" where there is none."""
         self.hooks.ranks.joined = self._shadow
+        self.hooks.ranks.leaving = self._finish_shared
         self.hooks.starts.heard = lambda forked: self.recording.say(FORKED if forked else SPAWNED)
 
     @property
@@ -204,14 +205,23 @@ class StepRecorder:
         if strict:  # what was asked for cannot be had, as where the tasks are not found
             raise SystemExit(2)
 
+    def _finish_shared(self) -> None:
+        """The processes of a training part: what takes all of them is to be done now."""
+        if self.failure is None and not self._going:
+            for recording in self.models.all:
+                if recording.sharing is not None:
+                    self._finish_last(recording, whole=True)
+
     @harmless
     def _finish_last(self, recording: Recording, *, whole: bool) -> None:
         try:
-            if recording.sharing is not None and not whole:
+            together = recording.sharing is not None and recording.parted != recording.step.number
+            if together and not whole:
                 raise Lost(NOT_TOGETHER)
             at_hand.finish(recording)
-            if recording.sharing is not None:
+            if recording.sharing is not None and together:
                 recording.sink.put_together(recording.sharing)
+                recording.parted = recording.step.number
         except Lost as error:
             if recording.step.over:
                 recording.books.missed(str(error), recording.step.number)

@@ -93,6 +93,24 @@ def test_summary_of_one_model_names_the_others(folds: Path, capfd) -> None:
     assert "step 29; model 1 of 3 that one process trained: fold, fold-2, fold-3\n" in capfd.readouterr().out
 
 
+def test_summary_of_a_folder_goes_on_after_damaged_runs_and_fails(folds: Path, capfd) -> None:
+    (folds / "fold" / "data.zarr" / "zarr.json").write_text("{")  # seen when it is opened
+    for chunk in (folds / "fold-3" / "data.zarr").rglob("c.*"):
+        chunk.write_bytes(b"")  # seen when it is measured
+    assert leave("summary", str(folds)) == 2
+    out, err = capfd.readouterr()
+    assert [out.count(f"{folds}/{name}\n\n- Not measured: ") for name in ("fold", "fold-2", "fold-3")] == [1, 0, 1]
+    assert f"{folds}/fold-2, step 29; model 2 of 3" in out
+    for line, name in zip(err.splitlines(), ("fold", "fold-3"), strict=False):
+        assert line.startswith((f"dominance: {folds}/{name}/", f"dominance: {folds}/{name}: "))
+    assert leave("summary", str(folds), "--json") == 2
+    document = json.loads(capfd.readouterr().out)
+    assert ["unmeasured" in run for run in document["runs"]] == [True, True, False, True]
+    (folds / "fold-2" / "data.zarr" / "zarr.json").write_text("{")
+    assert leave("summary", str(folds)) == 2
+    assert capfd.readouterr().out == ""
+
+
 def test_a_folder_with_nothing_to_measure_fails(folds: Path, tmp_path: Path, capfd) -> None:
     (tmp_path / "alone").mkdir()
     (folds / "alone").rename(tmp_path / "alone" / "price")

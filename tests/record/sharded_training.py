@@ -5,9 +5,11 @@ one process trains the model as it is, on the batches of SIZE processes joined.
 """
 
 import contextlib
+import fcntl
 import os
 import random
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -250,9 +252,37 @@ def main(names: list[str]) -> None:
     for name in names:
         if name == "failing":
             sys.exit(dist.get_rank())
+        ends = {"waiting": part_and_wait, "raising": part_in_an_error}.get(name)
+        if ends is not None:
+            ends()
+            return
         run(name)
     if not JOINED:
         dist.destroy_process_group()
+
+
+def part_and_wait() -> None:
+    """The first process waits until the second has ended, as where it has started it itself."""
+    held = os.open("alive", os.O_CREAT | os.O_RDWR)
+    rank = dist.get_rank()
+    if rank == 1:
+        fcntl.flock(held, fcntl.LOCK_EX)
+    dist.barrier()
+    dist.destroy_process_group()
+    if rank == 0:
+        fcntl.flock(held, fcntl.LOCK_EX)
+
+
+def part_in_an_error() -> None:
+    """The second process tidies up after an error, while the first goes on."""
+    if dist.get_rank() == 0:
+        return
+    began = time.monotonic()
+    try:
+        raise RuntimeError("no more data")
+    finally:
+        dist.destroy_process_group()
+        print("parted within", round(time.monotonic() - began), "s")
 
 
 if __name__ == "__main__":

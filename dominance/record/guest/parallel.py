@@ -7,6 +7,7 @@ run through its hooks, which sit on the accumulation into ``.grad``.
 from __future__ import annotations
 
 import functools
+import sys
 import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -63,6 +64,8 @@ class Ranks:
     """The models whose last forward began a pass that averages over a part of the processes, or over none."""
     joined: Callable[[Any, Group], None] | None = None
     """Called where this process has run out of inputs and shadows a pass of the others, as under ``Join``."""
+    leaving: Callable[[], None] | None = None
+    """Called before the processes of the training part for good, where no error makes them."""
     _count: int | None = None
     """Collectives of all processes before the last pass; None where it averages, or that cannot be told."""
     _known: weakref.WeakKeyDictionary[Any, _Known] = field(default_factory=weakref.WeakKeyDictionary)
@@ -76,6 +79,8 @@ class Ranks:
         self.patch(distributed, "_verify_param_shape_across_processes", self._compared)
         self.patch(distributed.DistributedDataParallel, "_post_forward", self._forward_over)
         self.patch(distributed._DDPJoinHook, "main_hook", self._shadowing)
+        for owner in (dist.distributed_c10d, dist):
+            self.patch(owner, "destroy_process_group", self._parting)
 
     def close(self) -> None:
         """Talk to nobody any more; whoever waits for this process hears of it."""
@@ -192,6 +197,18 @@ class Ranks:
             return result
 
         return post_forward
+
+    def _parting(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """The script may wait for another process after this, which waits for us to put the last step together."""
+
+        @functools.wraps(original)
+        def destroy(group: Any = None) -> Any:
+            of_all = group is None or group is dist.group.WORLD
+            if of_all and self.leaving is not None and sys.exc_info()[0] is None:
+                self.tell(self.leaving)
+            return original(group)
+
+        return destroy
 
     def _shadowing(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)

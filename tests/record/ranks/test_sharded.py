@@ -132,6 +132,22 @@ def test_where_one_process_fails_it_is_said_that_there_are_no_averages(
     assert_untouched(plain / "plain", tmp_path / "plain", 2)
 
 
+def test_the_last_step_is_put_together_before_the_processes_part(
+    launcher: Launcher, tmp_path: Path, plain: Path
+) -> None:
+    """The first process waits for the second's end in the script, and would be waited for in the recording."""
+    made = launcher.run(tmp_path, [SCRIPT, "plain", "waiting"], record=AVERAGES, size=2)
+    assert (made.codes, made.said[1:-1]) == ([0, 0], [f"dominance: {training.STEPS} steps recorded in run"])
+    assert_untouched(plain / "plain", tmp_path / "plain", 2)
+    with open_run(tmp_path / "run") as run:
+        np.testing.assert_allclose(au(run, exact=True)["au"], au(run)["au"], rtol=1e-6)
+
+
+def test_a_process_that_tidies_up_after_an_error_waits_for_nobody(launcher: Launcher, tmp_path: Path) -> None:
+    made = launcher.run(tmp_path, [SCRIPT, "plain", "raising"], record=RECORD, size=2)
+    assert (made.codes, made.outputs[1]) == ([0, 1], "parted within 0 s\n")
+
+
 @pytest.mark.parametrize("form", REFUSED)
 def test_what_cannot_be_split_by_pieces_is_said_and_left_alone(
     launcher: Launcher, tmp_path: Path, form: str, plain: Path
