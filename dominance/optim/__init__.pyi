@@ -8,14 +8,17 @@ from dominance.optim.combiners.equal_weight import EqualWeight as EqualWeight
 from dominance.optim.combiners.excess_mtl import ExcessMTL as ExcessMTL
 from dominance.optim.combiners.fairgrad import FairGrad as FairGrad
 from dominance.optim.combiners.famo import FAMO as FAMO
+from dominance.optim.combiners.go4align import GO4Align as GO4Align
 from dominance.optim.combiners.graddrop import GradDrop as GradDrop
 from dominance.optim.combiners.gradnorm import GradNorm as GradNorm
 from dominance.optim.combiners.gradvac import GradVac as GradVac
 from dominance.optim.combiners.grid_search import GridSearch as GridSearch
+from dominance.optim.combiners.igb import IGB as IGB
 from dominance.optim.combiners.imtl import IMTL as IMTL
 from dominance.optim.combiners.imtl_g import IMTLG as IMTLG
 from dominance.optim.combiners.mgda import MGDA as MGDA
 from dominance.optim.combiners.mocograd import MoCoGrad as MoCoGrad
+from dominance.optim.combiners.modo import MoDo as MoDo
 from dominance.optim.combiners.nash_mtl import NashMTL as NashMTL
 from dominance.optim.combiners.pareto_mtl import ParetoMTL as ParetoMTL
 from dominance.optim.combiners.pcgrad import PCGrad as PCGrad

@@ -19,6 +19,7 @@ STEPS = 6
 OPTIONS = {
     "weights": ["stars_loss=0.25,sold_loss=2"],  # and 1 of the third
     "dwa": ["epoch=2"],
+    "igb": ["epoch=2"],
     "pareto-mtl": ["preference=price_loss:0.2,stars_loss:0.3,sold_loss:0.5"],
 }
 BY_HAND = {
@@ -40,7 +41,7 @@ def by_hand(name: str, base: str = "adam") -> list[Tensor]:
         if step:
             stepping.look_back(partial(dict, losses))
         stepping.step(losses)
-        if name == "dwa" and step % 2:
+        if name in ("dwa", "igb") and step % 2:
             stepping.epoch()
     return [p.detach().clone() for p in model.parameters()]
 

@@ -115,8 +115,8 @@ def test_recording_changes_nothing(tmp_path: Path, method: str) -> None:
     assert open_run(tmp_path / "recorded").sizes["step"] == 3 * BATCHES
 
 
-KEEPS_SOMETHING = """equal-weight uw dwa rlw gradnorm bandit-mtl famo gradvac graddrop mocograd adatask ladatask
-adatask+pcgrad pub pub+adatask clippy"""
+KEEPS_SOMETHING = """equal-weight uw dwa rlw gradnorm bandit-mtl famo igb go4align modo gradvac graddrop mocograd
+adatask ladatask adatask+pcgrad pub pub+adatask clippy"""
 
 
 @pytest.mark.parametrize("method", KEEPS_SOMETHING.split())

@@ -138,12 +138,13 @@ def test_what_is_remembered_of_an_absent_task_does_not_move(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_one_task_is_plain_training(name: str) -> None:
-    """Up to the factors that SI and UW have by definition, and a fixed weight."""
+    """Up to the factors that SI, IGB and UW have by definition, and a fixed weight."""
     problem, combiner = Problem(dtype=torch.float64), make(name)
     losses = problem.losses(absent=["a", "c"])
     loss = losses["b"]
     assert loss is not None
-    factor = {"SI": 1 / float(loss.detach()), "UW": 0.5}.get(name, 1.0)
+    logarithm = 1 / float(loss.detach())
+    factor = {"SI": logarithm, "IGB": logarithm, "UW": 0.5}.get(name, 1.0)
     combiner.backward(losses, problem.parameters)
     found = flat_grad(problem.parameters)
     problem.net.zero_grad()
