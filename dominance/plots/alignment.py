@@ -52,20 +52,7 @@ def plot_alignment(
         if tasks is not None:
             raise BadOption("bars are for layers, not for tasks", fix="leave tasks= or layers= out")
         return _by_layer(b, data, layers, labeller, ax)
-    lines = [("task-specific parameters", data["sim_task"].values, _SPECIFIC, DASHES[1])]
-    if tasks is not None:
-        chosen = inputs.choose_tasks(data, tasks)
-        colours = [colour for colour in TASKS if colour != _SHARED]
-
-        def look(i: int) -> tuple[str, str]:
-            return colours[i % len(colours)], DASHES[1 + i % (len(DASHES) - 1)]
-
-        apart = enumerate(zip(chosen, relabel(chosen, labeller), strict=True))
-        lines = [
-            (f"parameters of {name} alone", data["sim_task_of"].sel(task=task).values, *look(i))
-            for i, (task, name) in apart
-        ]
-    lines.append(("shared parameters", data["sim_shared"].values, _SHARED, DASHES[0]))
+    lines = _lines(data, tasks, labeller)
     silent = [name for name, values, *_ in lines if not np.isfinite(values).any()]
     lines = [line for line in lines if np.isfinite(line[1]).any()]
     if not lines:
@@ -106,6 +93,22 @@ def plot_alignment(
         _values_on(b, axes[1], np.array([0.0, top / 1.08]))
         _both(b, axes[1], place, np.where(np.isfinite(raw), raw, np.nan), smooth, TASKS[2])
     return Plot(sheet.figures, axes, data, note, b)
+
+
+def _lines(
+    data: xr.Dataset, tasks: str | Sequence[str] | None, labeller: Labeller | None
+) -> list[tuple[str, Any, str, str]]:
+    """Name, values, colour and dashes of each."""
+    shared = ("shared parameters", data["sim_shared"].values, _SHARED, DASHES[0])
+    if tasks is None:
+        return [("task-specific parameters", data["sim_task"].values, _SPECIFIC, DASHES[1]), shared]
+    chosen = inputs.choose_tasks(data, tasks)
+    colours = [colour for colour in TASKS if colour != _SHARED]
+    apart = []
+    for i, (task, name) in enumerate(zip(chosen, relabel(chosen, labeller), strict=True)):
+        look = colours[i % len(colours)], DASHES[1 + i % (len(DASHES) - 1)]
+        apart.append((f"parameters of {name} alone", data["sim_task_of"].sel(task=task).values, *look))
+    return [*apart, shared]
 
 
 def _of(data: xr.Dataset, name: str) -> str:

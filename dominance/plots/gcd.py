@@ -10,7 +10,6 @@ import numpy as np
 import xarray as xr
 
 from dominance.analyse.conflict import gcd
-from dominance.errors import NothingRecorded
 from dominance.plots import backends, inputs, series, sheets
 from dominance.plots.backends import Backend, Entry
 from dominance.plots.cell_table import MOST_WIDE, cell_table
@@ -53,21 +52,9 @@ def plot_gcd(
     b = backends.get(backend)
     by = "all" if layers is None else "layer"
     data = inputs.one_run(inputs.resolve(run_or_result, "gcd", lambda run: gcd(run, by=by)))
-    chosen = inputs.choose_tasks(data, tasks)
-    if len(chosen) < 2:
-        raise NothingRecorded(f"GCD compares tasks, and there is one ({chosen[0]})", fix="choose or record two tasks")
-    left_out = ""
-    data = data.sel(task=chosen, task_other=chosen)
-    if layers is None:
-        data = inputs.whole_trunk(data, _FIX_WHOLE)
-    else:
-        known = inputs.known_layers(data["gcd"].where(data["task"] != data["task_other"]))
-        names, left_out = inputs.choose_layers(known, layers) if known else ([], "")
-        data = data.sel(layer=names)
+    data, chosen, left_out = inputs.two_by_two(data, "gcd", tasks, layers, what="GCD compares", fix=_FIX_WHOLE)
     pairs = list(combinations(range(len(chosen)), 2))
     values = np.stack([data["gcd"].transpose("task", "task_other", "layer", "step").values[i, j] for i, j in pairs])
-    if not np.isfinite(values).any():
-        raise NothingRecorded("no two tasks have gradients at the same step", fix="record a model with shared layers")
     if most is not None and len(pairs) > most:
         mean = np.nan_to_num(np.nanmean(np.where(np.isfinite(values).any(), values, 0.0), axis=-1), nan=-1.0).max(
             axis=1

@@ -11,7 +11,6 @@ import numpy as np
 import xarray as xr
 
 from dominance.analyse.geometry import geometry
-from dominance.errors import NothingRecorded
 from dominance.plots import backends, inputs, series, sheets
 from dominance.plots.backends import Backend, Entry
 from dominance.plots.inputs import Layers, PlotInput, joined
@@ -83,20 +82,8 @@ def plot_geometry(
     b = backends.get(backend)
     by = "all" if layers is None else "layer"
     data = inputs.one_run(inputs.resolve(run_or_result, "magnitude_similarity", lambda run: geometry(run, by=by)))
-    chosen = inputs.choose_tasks(data, tasks)
-    if len(chosen) < 2:
-        raise NothingRecorded(f"angles are between tasks, and there is one ({chosen[0]})", fix="choose two tasks")
-    left_out = ""
-    data = data.sel(task=chosen, task_other=chosen)
-    if layers is None:
-        data = inputs.whole_trunk(data, _FIX_WHOLE)
-    else:
-        known = inputs.known_layers(data["cosine"])
-        names, left_out = inputs.choose_layers(known, layers) if known else ([], "")
-        data = data.sel(layer=names)
+    data, chosen, left_out = inputs.two_by_two(data, "cosine", tasks, layers, what="angles are between", fix=_FIX_WHOLE)
     first, second = np.array(list(combinations(range(len(chosen)), 2))).T
-    if not np.isfinite(data["cosine"].values).any():
-        raise NothingRecorded("no two tasks have gradients at the same step", fix="record a model with shared layers")
     x = data["step"].values.astype(float)
     window = series.window_of(len(x))
     drawn = {}

@@ -10,7 +10,7 @@ import xarray as xr
 
 from dominance.errors import NothingRecorded
 from dominance.plots import backends, inputs, sheets
-from dominance.plots.backends import Entry
+from dominance.plots.backends import Backend, Entry
 from dominance.plots.inputs import Layers, joined
 from dominance.plots.labels import Labeller, relabel
 from dominance.plots.palette import SEQUENTIAL, of_tasks
@@ -74,43 +74,44 @@ def plot_gradient_norms(
     note = joined("Share of the tasks' summed squared gradient norms, all recorded steps.", left_out)
     if ax is not None:
         (axes,) = inputs.given_axes(ax, 1)
-        colours, hatches = of_tasks(len(columns))
-        b.bars(axes, percent, colours=colours, hatches=hatches, labels=columns)
-        b.axis(axes, "x", limits=(0, 100), ticks=[0, 50, 100], labels=["0", "50", "100"])
-        b.axis(axes, "y", ticks=range(len(rows)), labels=rows, marks=False)
+        _bars(b, axes, percent, rows, columns)
         b.axis_label(axes, "x", "gradient energy (%)")
-        entries = [Entry(name, c, h) for name, c, h in zip(columns, colours, hatches, strict=True)]
-        b.legend(axes, entries)
+        b.legend(axes, _entries(columns))
         return Plot.on(axes, data, note, b)
-    figures, drawn = [], []
-    if len(columns) > MOST_BARS:
-        for page in sheets.heat(b, rows, columns, sheets.Around((), f"{note} In per cent; a row adds up to 100.")):
-            part = percent[page.rows.start : page.rows.stop, page.columns.start : page.columns.stop]
-            texts = [[f"{v:.0f}" if np.isfinite(v) else "" for v in row] for row in part]
-            b.cells(page.axes, part, colours=SEQUENTIAL, low=0, high=100, texts=texts if page.cell[0] > 0.24 else None)
-            sheets.names_on_sides(b, page)
-            sheets.colour_bar(b, page.bar, SEQUENTIAL, 0, 100, [(0, "0 %"), (50, "50 %"), (100, "100 %")])
-            figures.append(page.figure)
-            drawn.append(page.axes)
-    else:
-        colours, hatches = of_tasks(len(columns))
-        entries = [Entry(name, c, h) for name, c, h in zip(columns, colours, hatches, strict=True)]
-        around = sheets.Around(entries, note, "share of gradient energy (%)")
-        for page in sheets.heat(b, rows, ["share"], around, body=3.2, bar_space=0.0, cell_height=(0.15, 0.2)):
-            part = percent[page.rows.start : page.rows.stop]
-            b.bars(page.axes, part, colours=colours, hatches=hatches, labels=columns)
-            b.axis(
-                page.axes,
-                "y",
-                limits=(len(part) - 0.5, -0.5),
-                ticks=range(len(part)),
-                labels=page.row_names,
-                marks=False,
-            )
-            b.axis(page.axes, "x", limits=(0, 100), ticks=[0, 50, 100], labels=["0", "50", "100"])
-            figures.append(page.figure)
-            drawn.append(page.axes)
-    return Plot(figures, np.array(drawn, dtype=object), data, note, b)
+    pages = (_table if len(columns) > MOST_BARS else _bars_by_page)(b, percent, rows, columns, note)
+    return Plot.of_pages(pages, data, note, b)
+
+
+def _entries(columns: Sequence[str]) -> list[Entry]:
+    return [Entry(name, c, h) for name, c, h in zip(columns, *of_tasks(len(columns)), strict=True)]
+
+
+def _bars(b: Backend, axes: Any, percent: Any, rows: Sequence[str], columns: Sequence[str], **y: Any) -> None:
+    """A bar for each layer (row), in parts for the tasks (columns); ``y`` goes to the axis of the layers."""
+    colours, hatches = of_tasks(len(columns))
+    b.bars(axes, percent, colours=colours, hatches=hatches, labels=columns)
+    b.axis(axes, "y", ticks=range(len(rows)), labels=rows, marks=False, **y)
+    b.axis(axes, "x", limits=(0, 100), ticks=[0, 50, 100], labels=["0", "50", "100"])
+
+
+def _bars_by_page(b: Backend, percent: Any, rows: list[str], columns: list[str], note: str) -> list[sheets.Heat]:
+    around = sheets.Around(_entries(columns), note, "share of gradient energy (%)")
+    pages = sheets.heat(b, rows, ["share"], around, body=3.2, bar_space=0.0, cell_height=(0.15, 0.2))
+    for page in pages:
+        part = percent[page.rows.start : page.rows.stop]
+        _bars(b, page.axes, part, page.row_names, columns, limits=(len(part) - 0.5, -0.5))
+    return pages
+
+
+def _table(b: Backend, percent: Any, rows: list[str], columns: list[str], note: str) -> list[sheets.Heat]:
+    pages = sheets.heat(b, rows, columns, sheets.Around((), f"{note} In per cent; a row adds up to 100."))
+    for page in pages:
+        part = percent[page.rows.start : page.rows.stop, page.columns.start : page.columns.stop]
+        texts = [[f"{v:.0f}" if np.isfinite(v) else "" for v in row] for row in part]
+        b.cells(page.axes, part, colours=SEQUENTIAL, low=0, high=100, texts=texts if page.cell[0] > 0.24 else None)
+        sheets.names_on_sides(b, page)
+        sheets.colour_bar(b, page.bar, SEQUENTIAL, 0, 100, [(0, "0 %"), (50, "50 %"), (100, "100 %")])
+    return pages
 
 
 def _with_step(run: xr.DataTree) -> xr.Dataset:

@@ -94,6 +94,38 @@ def whole_trunk(data: xr.Dataset, fix: str) -> xr.Dataset:
     return data
 
 
+def two_by_two(
+    data: xr.Dataset, variable: str, tasks: str | Sequence[str] | None, layers: Layers, *, what: str, fix: str
+) -> tuple[xr.Dataset, list[str], str]:
+    """A result on pairs of tasks, of the chosen tasks in the trunk, or in the chosen layers that have such a pair.
+
+    Args:
+        variable: (..., task, task_other, ...), NaN where the pair has no gradients.
+        what: what is measured, as the beginning of a sentence.
+        fix: see ``whole_trunk``.
+
+    Returns:
+        The part of the result, the tasks, and which layers are left out, in words.
+
+    Raises:
+        NothingRecorded: fewer than two tasks, or no pair with two gradients at the same step.
+        BadOption: an unknown task or layer, or a result by layer for the trunk.
+    """
+    chosen = choose_tasks(data, tasks)
+    if len(chosen) < 2:
+        raise NothingRecorded(f"{what} tasks, and there is one ({chosen[0]})", fix="choose or record two tasks")
+    data, left_out = data.sel(task=chosen, task_other=chosen), ""
+    of_two = data[variable].where(data["task"] != data["task_other"])
+    if layers is None:
+        data = whole_trunk(data, fix)
+    elif known := known_layers(of_two):
+        names, left_out = choose_layers(known, layers)
+        data, of_two = data.sel(layer=names), of_two.sel(layer=names)
+    if not np.isfinite(of_two.values).any():
+        raise NothingRecorded("no two tasks have gradients at the same step", fix="record a model with shared layers")
+    return data, chosen, left_out
+
+
 def one_run(data: xr.Dataset) -> xr.Dataset:
     """The result itself, when it is of one run.
 
