@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dominance.errors import CorruptRun, NothingRecorded
-from dominance_cli import comparison, stderr
+from dominance_cli import comparison, stderr, unit_table
 from dominance_cli.folded import folded, shortened
 from dominance_cli.rundir import RUNS, expanded, models, opened, place
 from dominance_cli.single_tasks import HELP, HIGHER, LOWER, directions, singles
@@ -62,6 +62,7 @@ def summary(
             f" Knows {', '.join(QUANTITIES)}; owned is the share of parameters with rAU over 80 %.",
         ),
     ] = None,
+    by: Annotated[str | None, typer.Option(metavar="UNITS", help=unit_table.HELP)] = None,
     baseline: Annotated[
         list[str] | None,
         typer.Option(metavar="RUN", parser=place, help=f"{HELP} {comparison.JOINT}", show_default=False),
@@ -76,6 +77,7 @@ def summary(
     conditions = [parse(text) for text in fail_on or []]
     from dominance.analyse.summary import overview
     from dominance.analyse.summary import summary as summarise
+    from dominance.analyse.unit_shares import unit_shares
     from dominance.analyse.verdict.doubts import distrust
     from dominance.analyse.verdict.verdict import verdict
 
@@ -101,7 +103,9 @@ def summary(
                 unsure.append(f"{run}: {condition} cannot be judged: {'; '.join(why)}")
             else:
                 crossed += [f"{run}: {row}" for row in rows]
-        documents.append({**_document(run, table, said, seen.groups), "state": state(run, tree)})
+        parts = None if by is None else unit_shares(tree, by=by)
+        of_units = {} if parts is None else {"by_unit": unit_table.rows(parts)}
+        documents.append({**_document(run, table, said, seen.groups), **of_units, "state": state(run, tree)})
         if not as_json:
             print("\n" * (number > 0) + _heading(run, tree, table) + "\n")
             width = max(min(shutil.get_terminal_size((80, 24)).columns, MOST_COLUMNS), 40)
@@ -109,6 +113,8 @@ def summary(
             if not in_folder:
                 _print_groups(seen.groups)
                 _print_table(table, whole=whole)
+            if parts is not None:
+                print(f"\n{unit_table.text(parts)}")
     shown = {run: trees[run] for run in views}
     beside = comparison.rows(shown, views, alone, joint, better) if len(shown) > 1 or alone or joint else []
     if as_json:

@@ -32,12 +32,18 @@ PLOTS = (
 )
 
 
-EXAMPLES = {
-    "groups_texts": ("plot_mixture", "--groups kind -m dominance.examples.texts --rare prose"),
-    "groups_digits": ("plot_gradient_norms", "--groups target -m dominance.examples.long_tail"),
-    "groups_policy": ("plot_ownership", "-m dominance.examples.bandit --loud 10"),
+EXAMPLES: dict[str, dict[str, tuple[str, dict[str, str]]]] = {
+    "record --groups kind -m dominance.examples.texts --rare prose": {
+        "groups_texts": ("plot_mixture", {}),
+        "units_rows": ("plot_unit_shares", {"by": "row"}),
+    },
+    "record --groups target -m dominance.examples.long_tail": {"groups_digits": ("plot_gradient_norms", {})},
+    "record -m dominance.examples.bandit --loud 10": {"groups_policy": ("plot_ownership", {})},
+    "train digits --method equal-weight --architecture mmoe:experts=4 --epochs 2 --set pairs=1000": {
+        "units_experts": ("plot_unit_shares", {"by": "expert"}),
+    },
 }
-"""Pictures of examples, what draws them, and how they are recorded."""
+"""Commands that record an example; and pictures of it, what draws them and of what."""
 
 
 class Picture(SphinxDirective):
@@ -67,7 +73,8 @@ class Explore(SphinxDirective):
 
 def draw(app: Sphinx) -> None:
     """Train for a few seconds, and draw; what was drawn before stays."""
-    if all((DRAWN / f"{name}.png").exists() for name in (*PLOTS, *EXAMPLES)) and (DRAWN / REPORT).exists():
+    names = [*PLOTS, *(name for pictures in EXAMPLES.values() for name in pictures)]
+    if all((DRAWN / f"{name}.png").exists() for name in names) and (DRAWN / REPORT).exists():
         return
     import matplotlib as mpl
     import torch
@@ -95,14 +102,15 @@ def draw_examples() -> None:
     """Record the examples, each in a process of its own, and draw."""
     import dominance
 
-    for name, (plot, options) in EXAMPLES.items():
+    for line, pictures in EXAMPLES.items():
+        command, *arguments = line.split()
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "run")
-            subprocess.run(
-                [sys.executable, "-m", "dominance", "record", "-q", "-o", path, *options.split()], check=True
-            )
+            whole = [sys.executable, "-m", "dominance", command, "-q", "-o", path, *arguments]
+            subprocess.run(whole, check=True, stdout=subprocess.DEVNULL)
             with dominance.open_run(path) as run:
-                getattr(dominance, plot)(run).savefig(DRAWN / f"{name}.png", overwrite=True)
+                for name, (plot, options) in pictures.items():
+                    getattr(dominance, plot)(run, **options).savefig(DRAWN / f"{name}.png", overwrite=True)
 
 
 def put(app: Sphinx, error: Exception | None) -> None:

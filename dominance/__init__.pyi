@@ -27,6 +27,8 @@ from dominance.analyse.study.tci import tci as tci
 from dominance.analyse.study.tci import tci_over_epochs as tci_over_epochs
 from dominance.analyse.study.tci_gcd import tci_gcd_correlation as tci_gcd_correlation
 from dominance.analyse.summary import summary as summary
+from dominance.analyse.unit_shares import unit_shares as unit_shares
+from dominance.analyse.units import Units as Units
 from dominance.analyse.updates import au as au
 from dominance.analyse.updates import rau as rau
 from dominance.analyse.updates import rau_buckets as rau_buckets
@@ -54,6 +56,7 @@ from dominance.plots.scores import plot_scores as plot_scores
 from dominance.plots.step_memory import plot_step_memory as plot_step_memory
 from dominance.plots.tci import plot_tci as plot_tci
 from dominance.plots.tci_gcd import plot_tci_gcd as plot_tci_gcd
+from dominance.plots.unit_shares import plot_unit_shares as plot_unit_shares
 from dominance.plots.verdict import plot_verdict as plot_verdict
 from dominance.record.evaluation import evaluate as evaluate
 from dominance.record.metrics import log as log

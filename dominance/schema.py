@@ -131,6 +131,10 @@ class Parameter:
     module: str = ""
     """Class of torch.nn that the module which owns it is or inherits from: "Linear", "Embedding"; "Module" for one of
     the user's own, "Tensor" where no module owns it, "" where it was not recorded."""
+    heads: int = 0
+    """How many attention heads the module that owns it, or one around it, says it has; 0: it does not say."""
+    head_dim: int = 0
+    """How wide it says that one of them is; 0: it does not say."""
 
     @property
     def shared(self) -> bool:
@@ -138,12 +142,15 @@ class Parameter:
 
     def to_json(self) -> dict[str, Any]:
         names = {"name": self.name, "layer": self.layer, "module": self.module}
-        return {**names, "shape": list(self.shape), "tasks": list(self.tasks)}
+        attention = {"heads": self.heads, "head_dim": self.head_dim}
+        said = {key: value for key, value in attention.items() if value}
+        return {**names, "shape": list(self.shape), "tasks": list(self.tasks), **said}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Parameter:
         reach = tuple(data["tasks"])
-        return cls(data["name"], data["layer"], tuple(data["shape"]), reach, data.get("module", ""))
+        heads = data.get("heads", 0), data.get("head_dim", 0)
+        return cls(data["name"], data["layer"], tuple(data["shape"]), reach, data.get("module", ""), *heads)
 
 
 @dataclass

@@ -46,26 +46,61 @@ class Counter:
     def visit(self, state: Visit, room: NDArray[np.int64]) -> None:
         starts, _ = self._code.within(state.coords)
         first = self._code.number(state.coords.start) - self._code.number(state.tile.start)
-        found = room[state.part, state.point, :, first : first + len(starts)]
-        split = ratio(state.sums)
-        found[:-2] += bucket_counts(split, self._edges, starts).reshape(-1, len(starts))
+        room[state.part, state.point, :, first : first + len(starts)] += self.counts(state.sums, starts)
+
+    def counts(self, sums: NDArray[np.float64], starts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(row, run) of sums of squares (task, coord), which are cut into runs at ``starts``."""
+        found = np.empty((self._tasks * (len(self._edges) - 1) + 2, len(starts)), dtype=np.int64)
+        split = ratio(sums)
+        found[:-2] = bucket_counts(split, self._edges, starts).reshape(-1, len(starts))
         effective = effective_tasks(split.astype(np.float32))  # 1e-6 is enough, and its logarithm costs half
         touched = ~np.isnan(effective)
-        found[-2] += np.add.reduceat(touched, starts, dtype=np.int64)
+        found[-2] = np.add.reduceat(touched, starts, dtype=np.int64)
         units = np.rint(np.where(touched, effective, 0) * np.float32(_UNIT))
-        found[-1] += np.add.reduceat(units, starts, dtype=np.float64).astype(np.int64)  # exact: whole numbers < 2^53
+        found[-1] = np.add.reduceat(units, starts, dtype=np.float64).astype(np.int64)  # exact: whole numbers < 2^53
+        return found
 
     def totals(self, rooms: Sequence[NDArray[Any]], tiles: Sequence[slice], strata: int) -> list[Totals]:
         """For each attribution what was counted, by stratum."""
+        return self.added(rooms, [self._code.within(tile)[1] for tile in tiles], strata)
+
+    def added(self, rooms: Sequence[NDArray[Any]], strata_of: Sequence[NDArray[Any]], strata: int) -> list[Totals]:
+        """The same, from the stratum of each place of each room."""
         parts, points, rows, _ = rooms[0].shape
         total = np.zeros((strata, parts, points, rows), dtype=np.int64)
-        for tile, room in zip(tiles, rooms, strict=True):
-            _, codes = self._code.within(tile)
+        for codes, room in zip(strata_of, rooms, strict=True):
             kept = np.flatnonzero(codes >= 0)
             np.add.at(total, codes[kept], np.moveaxis(room[..., kept], -1, 0))
         total = np.moveaxis(total, 0, -1)
         inside = total[:, :, :-2].reshape(parts, points, self._tasks, len(self._edges) - 1, strata)
         return list(zip(inside, total[:, :, -2], total[:, :, -1] / _UNIT, strict=True))
+
+
+class ScatteredCounter(Counter):
+    """The same where the coordinates of a stratum do not lie side by side: they are brought together to be counted.
+
+    In a room a row is as long as there are strata in the tile.
+    """
+
+    def __init__(self, code: NDArray[np.int64], edges: tuple[float, ...], tasks: int) -> None:
+        super().__init__(code[:0], edges, tasks)
+        self._strata = code.astype(np.int32)
+
+    def room(self, tile: slice, parts: int, points: int) -> NDArray[np.int64]:
+        rows = self._tasks * (len(self._edges) - 1) + 2
+        return np.zeros((parts, points, rows, len(np.unique(self._strata[tile]))), dtype=np.int64)
+
+    def visit(self, state: Visit, room: NDArray[np.int64]) -> None:
+        there = np.unique(self._strata[state.tile])
+        mine = self._strata[state.coords]
+        order = np.argsort(mine, kind="stable")
+        starts = np.flatnonzero(np.append(True, np.diff(mine[order]) != 0))
+        places = np.searchsorted(there, mine[order][starts])
+        found = self.counts(state.sums[:, order], starts)
+        room[state.part, state.point][:, places] += found
+
+    def totals(self, rooms: Sequence[NDArray[Any]], tiles: Sequence[slice], strata: int) -> list[Totals]:
+        return self.added(rooms, [np.unique(self._strata[tile]) for tile in tiles], strata)
 
 
 _MOST_AT_ONCE = 1 << 19

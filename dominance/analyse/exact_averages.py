@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 
 from dominance.analyse.averages import Visit
-from dominance.analyse.counting import Counter, shares
-from dominance.analyse.groups import By, group, strata
+from dominance.analyse.counting import Counter, ScatteredCounter, shares
+from dominance.analyse.groups import By, grouped, strata
 from dominance.analyse.kernels.ratio import ratio
 from dominance.analyse.prepared import PreparedRun
 from dominance.errors import BadOption, CorruptRun, NothingRecorded
@@ -88,10 +88,11 @@ def exact_ratio(found: xr.Dataset) -> xr.Dataset:
 def exact_buckets(run: PreparedRun, found: xr.Dataset, by: By, edges: tuple[float, ...]) -> xr.Dataset:
     """``rau_buckets`` from a result of :func:`exact_averages`: every coordinate is counted, at its one step."""
     whole = found.assign_attrs(parameters=run.attrs["parameters"])
-    parts = strata(whole, np.ones(found.sizes["coord"], dtype=bool))
-    labels, group_of = group(by, parts, run.layers)
+    shared = np.ones(found.sizes["coord"], dtype=bool)
+    names, index = (found[name].to_numpy() for name in ("parameter", "index"))
+    parts, labels, group_of = grouped(by, run, strata(whole, shared), shared, names, index)
     everything = slice(0, found.sizes["coord"])
-    counter = Counter(parts.code, edges, found.sizes["task"])
+    counter = (ScatteredCounter if parts.scattered else Counter)(parts.code, edges, found.sizes["task"])
     room = counter.room(everything, 1, 1)
     counter.visit(Visit(0, 0, everything, everything, found["au"].to_numpy(), 1.0), room)
     (total,) = counter.totals([room], [everything], len(parts.sampled))

@@ -12,23 +12,16 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from dominance.analyse.kinds import KINDS, kind
+from dominance.analyse.known_units import WORDS, known, told
+from dominance.analyse.units import Partition, Units, partition
 from dominance.errors import BadOption, NothingRecorded
+from dominance.schema import Parameter
 
 ALL_SHARED = "all shared"
 """Name of the group that holds every shared parameter."""
 
-By = str | Sequence[str] | Mapping[str, Hashable | Sequence[str]] | Callable[[str], Hashable]
-
-KINDS = ("embedding", "mlp", "conv", "norm", "recurrent", "attention", "other")
-"""What ``by="kind"`` tells apart; the embedding and the MLP part are those of AdaTask, Fig. 5-6."""
-
-_KIND_OF = {
-    "Embedding": "embedding", "EmbeddingBag": "embedding",
-    "Linear": "mlp", "Bilinear": "mlp",
-    "RNN": "recurrent", "LSTM": "recurrent", "GRU": "recurrent",
-    "RNNCell": "recurrent", "LSTMCell": "recurrent", "GRUCell": "recurrent",
-    "MultiheadAttention": "attention", "NonDynamicallyQuantizableLinear": "attention",  # the latter is a part of it
-}  # fmt: skip
+By = str | Units | Sequence[str] | Sequence[Units] | Mapping[str, Hashable | Sequence[str]] | Callable[[str], Hashable]
 
 
 @dataclass(frozen=True)
@@ -44,6 +37,7 @@ class Strata:
         sampled: (stratum,) number of coordinates kept.
         population: (stratum,) number of coordinates they stand for.
         kind: (stratum,) kind of the module that owns the parameter, "" where that was not recorded.
+        scattered: the coordinates of a stratum need not lie side by side.
     """
 
     code: NDArray[np.int64]
@@ -52,27 +46,11 @@ class Strata:
     sampled: NDArray[np.int64]
     population: NDArray[np.float64]
     kind: NDArray[np.str_]
+    scattered: bool = False
 
     def outside(self, group_of: NDArray[np.int64]) -> int:
         """How many parameters are in no group."""
         return len(set(self.parameter[group_of < 0].tolist()))
-
-
-def kind(module: str) -> str:
-    """The kind of a module, from the class of torch.nn that it inherits from.
-
-    "embedding": Embedding, EmbeddingBag; "mlp": Linear, Bilinear; "conv"; "norm": normalisations; "recurrent": RNN,
-    LSTM, GRU and their cells; "attention": MultiheadAttention; "other": everything else, parameters that belong to a
-    module of the user's own or to none among it. "" stays "": the class was not recorded.
-
-    >>> kind("Embedding"), kind("Linear"), kind("Conv2d"), kind("LayerNorm"), kind("Module")
-    ('embedding', 'mlp', 'conv', 'norm', 'other')
-    """
-    if not module or module in _KIND_OF:
-        return _KIND_OF.get(module, "")
-    if "Norm" in module:
-        return "norm"
-    return "conv" if module.startswith(("Conv", "LazyConv")) else "other"
 
 
 def strata(run: xr.DataTree | xr.Dataset, shared: NDArray[np.bool_]) -> Strata:
@@ -98,6 +76,86 @@ def strata(run: xr.DataTree | xr.Dataset, shared: NDArray[np.bool_]) -> Strata:
     )
 
 
+def units_of(by: By, attrs: Mapping[Any, Any], where: str) -> list[Units] | None:
+    """The units that ``by`` stands for; None where it is of whole parameters.
+
+    Args:
+        by: "expert", "head", "neuron" or "row", see ``known_units``; a pattern with names in braces; ``Units``.
+        attrs: of the run.
+        where: what a message calls the run.
+
+    Raises:
+        BadOption: some of a list are units and some are not.
+        NothingRecorded: the model has no such units.
+    """
+    listed = told(by)
+    if listed is None and isinstance(by, str) and by in WORDS:
+        return known(by, parameters_of(attrs), where)
+    return listed
+
+
+def parted(
+    units: Sequence[Units], attrs: Mapping[Any, Any], names: NDArray[np.str_], index: NDArray[np.int64]
+) -> Partition:
+    """Which unit the shared coordinates are in: (coord,) parameter, flat index inside it. Raises as ``partition``."""
+    return partition(units, [each for each in parameters_of(attrs) if each.shared], names, index)
+
+
+def parameters_of(attrs: Mapping[Any, Any]) -> list[Parameter]:
+    """The parameters of a run, from its attributes."""
+    return [Parameter.from_json(each) for each in attrs["parameters"]]
+
+
+def refined(parts: Strata, shared: NDArray[np.bool_], found: Partition) -> tuple[Strata, list[str], NDArray[np.int64]]:
+    """Strata that do not go across units: those of parts of units, the units' labels, and the unit of each stratum.
+
+    How many coordinates such a part of a parameter has is known, and what was kept of it stands for as many. Units of
+    which nothing was kept are left out.
+
+    Args:
+        parts: the strata.
+        shared: (coord,) of the run.
+        found: the units of the shared coordinates.
+    """
+    inside = np.flatnonzero(shared)
+    old = parts.code[inside]
+    rank, pairs = pd.factorize(old * (len(found.labels) + 1) + found.code + 1)
+    first = np.empty(len(pairs), dtype=np.int64)
+    first[rank[::-1]] = np.arange(len(rank))[::-1]
+    code = np.full(len(shared), -1, dtype=np.int64)
+    code[inside] = rank
+    sampled, of, unit = np.bincount(rank), old[first], found.code[first]
+    stands_for = sampled * (parts.population / parts.sampled)[of]
+    # Of a parameter that was sampled at two rates, which part of a unit each rate stands for is not known.
+    by_name, _ = pd.factorize(parts.parameter)
+    alone = (np.bincount(by_name)[by_name] == 1)[of]
+    population = np.where(alone & (unit >= 0), np.maximum(found.around[first], sampled), stands_for)
+    kept = np.unique(unit[unit >= 0])
+    place = np.full(len(found.labels) + 1, -1)  # the last: of what is in no unit
+    place[kept] = np.arange(len(kept))
+    finer = Strata(code, parts.parameter[of], parts.layer[of], sampled, population, parts.kind[of], scattered=True)
+    return finer, [found.labels[i] for i in kept.tolist()], place[unit]
+
+
+def grouped(
+    by: By, run: Any, parts: Strata, shared: NDArray[np.bool_], names: NDArray[np.str_], index: NDArray[np.int64]
+) -> tuple[Strata, list[Any], NDArray[np.int64]]:
+    """The strata to count by, labels of the groups, and the group of each stratum, for any ``by``.
+
+    Args:
+        run: prepared.
+        parts, shared: the strata; (coord,) which coordinates are in one.
+        names, index: (coord,) parameter, and flat index inside it.
+
+    Raises:
+        BadOption, NothingRecorded: as :func:`group`, :func:`units_of` and :func:`parted`.
+    """
+    units = units_of(by, run.attrs, run.where)
+    if units is None:
+        return parts, *group(by, parts, run.layers)
+    return refined(parts, shared, parted(units, run.attrs, names[shared], index[shared]))
+
+
 def group(by: By, parts: Strata, layers: list[str]) -> tuple[list[Any], NDArray[np.int64]]:
     """Labels of the groups, and the group of each stratum (-1: in none).
 
@@ -105,11 +163,13 @@ def group(by: By, parts: Strata, layers: list[str]) -> tuple[list[Any], NDArray[
         by: one of
 
             - "layer", "parameter", or "all": the whole trunk, one group
-            - "kind": embeddings apart from linear layers and the others, see :func:`kind`
+            - "kind": embeddings apart from linear layers and the others, see ``kinds``
             - a list of globs, one group each: ``["emb*", "trunk.*"]``
             - a mapping from a label to one or several globs: ``{"embedding": "emb*", "mlp": ["trunk.*", "deep.*"]}``
             - a mapping from the names of parameters to labels: ``{"trunk.0.weight": "first"}``
             - a function from the name of a parameter to a label
+
+            Units, which may be parts of parameters, are not told here: see :func:`grouped`.
 
             A glob is for the name of a parameter, or of the module that owns it. A parameter that nothing fits, that
             the mapping lacks, or for which the function returns None, is left out.
@@ -136,7 +196,7 @@ def group(by: By, parts: Strata, layers: list[str]) -> tuple[list[Any], NDArray[
         else:
             raise BadOption(
                 f"by={by!r} is unknown",
-                fix='say "layer", "parameter", "kind" or "all", or give a list of globs or a mapping',
+                fix='say "layer", "parameter", "kind" or "all", or give a list of globs, a mapping, or units as "head"',
             )
     else:
         if callable(by):

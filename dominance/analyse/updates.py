@@ -25,15 +25,16 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from dominance.analyse.averages import Visit, averages
-from dominance.analyse.counting import Counter, shares
+from dominance.analyse.counting import Counter, ScatteredCounter, shares
 from dominance.analyse.exact_averages import exact_averages, exact_buckets, exact_ratio
-from dominance.analyse.groups import By, group
+from dominance.analyse.groups import By, grouped
 from dominance.analyse.joining import over_runs
 from dominance.analyse.kernels.ratio import ratio
 from dominance.analyse.lengths import RunLengths
 from dominance.analyse.prepared import BOTH, PreparedRun, prepare
 from dominance.analyse.steps import UsableSteps
 from dominance.analyse.tiling import DEFAULT, TilePlan
+from dominance.analyse.unit_sums import add_up, as_ratio
 from dominance.errors import BadOption
 from dominance.unattributed import MOST_UNATTRIBUTED
 
@@ -45,6 +46,7 @@ EDGES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 def au(
     run: PreparedRun,
     *,
+    by: By | None = None,
     decay: float = 0.99,
     attribution: str = "additive",
     at: Sequence[int] | int | None = None,
@@ -57,6 +59,7 @@ def au(
 
     Args:
         run: a run, from ``open_run``; or several that keep the same coordinates (see ``runs_of``).
+        by: units, such as "head" or ``"experts.{expert}.*"``, see ``unit_shares``: AU added up over each of them.
         decay: γ, between 0 and 1.
         attribution: which update of a task is meant: "additive" or "solo"; or "both", side by side along a leading dim
             ``attribution``, over the steps that both can use.
@@ -68,6 +71,7 @@ def au(
     Returns:
         ``au`` (task, coord), or (step, task, coord) with ``at``; float64, in squared units of the parameters. ``coord``
         holds the shared coordinates that were kept, with ``parameter``, ``coord_layer``, ``index``, ``coord_weight``.
+        With ``by`` the last dim is ``layer``, the units, and ``sampled``, ``size`` (layer) are their parameters.
 
     Raises:
         BadOption: an option is out of range, or a step in ``at`` was not recorded.
@@ -79,14 +83,17 @@ def au(
            [0.5 ]])
     """
     if exact:
-        return exact_averages(run, decay=decay, attribution=attribution, at=at, max_unattributed=max_unattributed)
-    return _per_coord(run, "au", decay, attribution, at, max_unattributed)
+        found = exact_averages(run, decay=decay, attribution=attribution, at=at, max_unattributed=max_unattributed)
+    else:
+        found = _per_coord(run, "au", decay, attribution, at, max_unattributed)
+    return found if by is None else add_up(run, by, found)
 
 
 @over_runs
 def rau(
     run: PreparedRun,
     *,
+    by: By | None = None,
     decay: float = 0.99,
     attribution: str = "additive",
     at: Sequence[int] | int | None = None,
@@ -100,7 +107,8 @@ def rau(
     Args, Raises: as :func:`au`.
 
     Returns:
-        ``rau`` (task, coord), or (step, task, coord) with ``at``; float64 in [0, 1].
+        ``rau`` (task, coord), or (step, task, coord) with ``at``; float64 in [0, 1]. With ``by`` it is of the sums over
+        a unit, (task, layer).
 
     >>> from dominance import rau
     >>> rau(run, decay=0.5, at=[0, 1]).rau.values.round(3)
@@ -110,6 +118,9 @@ def rau(
            [[0.818],
             [0.182]]])
     """
+    if by is not None:
+        options: Any = {"decay": decay, "attribution": attribution, "at": at, "max_unattributed": max_unattributed}
+        return as_ratio(au(run, by=by, exact=exact, **options))
     if exact:
         found = exact_averages(run, decay=decay, attribution=attribution, at=at, max_unattributed=max_unattributed)
         return exact_ratio(found)
@@ -140,7 +151,8 @@ def rau_buckets(
             linear layers and the others: AdaTask, Fig. 5-6), a list of globs, a mapping from labels to globs, as
             ``{"embedding": "emb*", "mlp": ["trunk.*", "deep.*"]}``, or a mapping or function from the name of a
             parameter to the label of its group (None: leave it out). A glob is for the name of a parameter or of the
-            module that owns it.
+            module that owns it. Or units, which may be parts of parameters: "expert", "head", "neuron", "row" (of
+            embeddings), a pattern as ``"experts.{expert}.*"``, or ``Units``; see ``unit_shares``.
         decay, attribution, max_unattributed: as in :func:`au`.
         points: steps at which to count: this many of the usable ones, evenly spread, the last included.
         exact: count every shared coordinate, not a sample, at the last usable step only; as in :func:`au`.
@@ -195,9 +207,15 @@ def bucket_tables(
     if points < 1:
         raise BadOption(f"points={points} counts nothing", fix="give 1 or more")
     run = prepare(run)
-    chosen, parts = run.attributions(attribution), run.strata
-    groups = [group(by, parts, run.layers) for by in bys]
-    counter = Counter(parts.code, edges, run.sizes["task"])
+    chosen = run.attributions(attribution)
+    of = run.strata, run.shared, run.of_coord("parameter"), run.of_coord("index")
+    found_by = [grouped(by, run, *of) for by in bys]
+    if len(bys) > 1 and any(parts.scattered for parts, _, _ in found_by):  # each of these has strata of its own
+        options: Any = {"edges": edges, "decay": decay, "attribution": attribution, "points": points, "plan": plan}
+        options["max_unattributed"] = max_unattributed
+        return [table for by in bys for table in bucket_tables(run, [by], **options)]
+    parts, groups = found_by[0][0], [each[1:] for each in found_by]
+    counter = (ScatteredCounter if parts.scattered else Counter)(parts.code, edges, run.sizes["task"])
     steps = run.usable(attribution, max_unattributed)
 
     def choose(steps: UsableSteps) -> NDArray[np.int64]:

@@ -27,25 +27,55 @@ _WRAPPERS = {
 class Named:
     """One parameter tensor with its path in the model, and the path of the module that owns it.
 
-    ``module`` says what kind of module that is: see ``dominance.schema.Parameter``.
+    ``module`` says what kind of module that is, ``heads`` and ``head_dim`` what attention it is part of: see
+    ``dominance.schema.Parameter``.
     """
 
     tensor: Tensor
     name: str
     layer: str
     module: str = "Tensor"
+    heads: int = 0
+    head_dim: int = 0
 
 
 def named_parameters(module: nn.Module, prefix: str = "") -> Iterator[Named]:
     """The parameters of ``module`` by path, each once, without the prefixes of wrappers."""
     meet(module.modules())
     seen: set[int] = set()
+    attention: dict[str, tuple[int, int]] = {}
     for path, owner, host in _modules(module, prefix):
+        attention[path] = own = attention_of(owner)
+        around = (attention.get(above, (0, 0)) for above in _above(path))
+        heads = own if any(own) else next((each for each in around if any(each)), (0, 0))
         for name, held in owner._parameters.items():
             parameter = None if held is None else piece_of(held)
             if parameter is not None and id(parameter) not in seen:
                 seen.add(id(parameter))
-                yield Named(parameter, f"{path}.{name}" if path else name, path or name, module_class(host))
+                yield Named(parameter, f"{path}.{name}" if path else name, path or name, module_class(host), *heads)
+
+
+_HEADS = ("num_heads", "num_attention_heads", "n_heads", "n_head", "heads", "nhead")
+_HEAD_DIMS = ("head_dim", "attention_head_size", "key_value_proj_dim", "d_kv", "dim_head")
+"""What the attention modules of torch, of transformers, timm, diffusers and of papers' code call the number of their
+heads, and the width of one."""
+
+
+def attention_of(module: nn.Module) -> tuple[int, int]:
+    """How many heads a module says it has, and how wide one is; 0 where it does not say.
+
+    Only plain numbers that are there are looked at: a property may do anything.
+    """
+    held = vars(module)
+    found = (next((held[name] for name in names if type(held.get(name)) is int), 0) for names in (_HEADS, _HEAD_DIMS))
+    heads, dim = (max(each, 0) for each in found)
+    return heads, dim
+
+
+def _above(path: str, most: int = 2) -> list[str]:
+    """The paths of the modules around one: a projection lies right in its attention, or in a list there."""
+    parts = path.split(".") if path else []
+    return [".".join(parts[:end]) for end in range(len(parts) - 1, max(len(parts) - 1 - most, -1), -1)]
 
 
 def module_class(module: nn.Module) -> str:

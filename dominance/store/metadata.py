@@ -55,7 +55,10 @@ _ROWS_OF_LARGE_CHUNK = 64  # a writer's chunks are larger than that only where s
 
 _SHAPE = listed(whole())
 
-_PARAMETER = fields({"name": text, "layer": text, "shape": _SHAPE, "tasks": listed(text)}, {"module": text})
+_PARAMETER = fields(
+    {"name": text, "layer": text, "shape": _SHAPE, "tasks": listed(text)},
+    {"module": text, "heads": whole(), "head_dim": whole()},
+)
 
 _REQUIRED: dict[str, Type] = {
     "schema_version": whole(1),

@@ -72,7 +72,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("section", "arguments"),
     [
-        ("summary", ["summary", "runs/0", "runs/1"]),
+        ("summary", ["summary", "runs/0", "runs/1", "--by", "{tensor}"]),
         ("info", ["info", "runs/0", "--verify"]),
         ("compare", ["compare", "runs/0", "runs/1"]),
         ("mixture", ["mixture", "runs/0"]),

@@ -56,6 +56,22 @@ def test_table(run: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert ["top", "price", "0", "0", "100", "0", "0", "2.00 of 2", "1.41e+03", "1.41", "1.00"] in lines
 
 
+def test_whose_units_are(run: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """low: squares 6 and 9; top: 2 and 2. Of price's squared gradient 6 of 8 are in low, of rating's 9 of 11."""
+    assert leave("summary", str(run), "--by", "{layer}.weight") == 0
+    lines = [re.split(r"\s{2,}", line.strip()) for line in capfd.readouterr().out.splitlines()]
+    assert ["unit", "owner", "price", "rating", "price: use", "rating: use", "steps"] in lines
+    assert ["low", "-", "40", "60", "75", "82", "100"] in lines
+    assert ["top", "-", "50", "50", "25", "18", "100"] in lines
+    assert leave("summary", str(run), "--by", "{layer}.weight", "--json") == 0
+    (told,) = json.loads(capfd.readouterr().out)["runs"]
+    assert [unit["unit"] for unit in told["by_unit"]] == ["low", "top"]
+    assert told["by_unit"][0]["owner"] is None
+    assert told["by_unit"][0]["share"] == pytest.approx({"price": 0.4, "rating": 0.6})
+    assert leave("summary", str(run), "--by", "head") == 2
+    assert "no head is known in this model" in capfd.readouterr().err
+
+
 def test_a_run_that_is_not_there_is_told_before_any_other(run: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert leave("summary", str(run), str(run / "nowhere")) == 2
     out, err = capfd.readouterr()

@@ -330,3 +330,31 @@ def test_complex_parameters_are_said_not_to_be_recorded(tmp_path: Path) -> None:
         assert run.attrs["remarks"] == ["2 parameter tensors are complex: nothing is recorded of them"]
         assert {each["layer"] for each in run.attrs["parameters"]} == {"1", "2", "3"}
         assert (run["update/update"].to_numpy() != 0).any()
+
+
+class Attention(nn.Module):
+    """As transformers write it: the width of a head is said, a property computes their number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head_dim = 2
+        self.q_proj, self.to_out = nn.Linear(4, 4), nn.ModuleList([nn.Linear(4, 4)])
+
+    @property
+    def num_heads(self) -> int:
+        raise AssertionError("nobody may ask")
+
+
+def test_attention_says_how_many_heads_it_has() -> None:
+    net = nn.ModuleDict({"encoder": nn.TransformerEncoderLayer(6, 3), "own": Attention()})
+    found = {each.name: (each.heads, each.head_dim) for each in named_parameters(net)}
+    assert found["encoder.self_attn.in_proj_weight"] == found["encoder.self_attn.out_proj.weight"] == (3, 2)
+    assert found["own.q_proj.weight"] == found["own.to_out.0.bias"] == (0, 2)
+    assert found["encoder.linear1.weight"] == (0, 0)
+    assert {each.heads for each in named_parameters(nn.MultiheadAttention(6, 3))} == {3}
+
+
+def test_what_a_module_calls_heads_need_not_be_a_number() -> None:
+    net = nn.Linear(2, 2)
+    net.num_heads, net.heads = nn.Linear(1, 1), "two"  # type: ignore[assignment]
+    assert {(each.heads, each.head_dim) for each in named_parameters(net)} == {(0, 0)}

@@ -418,7 +418,9 @@ class Sink:
 
     def _parameters(self) -> list[Parameter]:
         return [
-            Parameter(e.name, e.layer, whole_shape(e.tensor), tuple(self._reach[e.tensor]), e.module)
+            Parameter(
+                e.name, e.layer, whole_shape(e.tensor), tuple(self._reach[e.tensor]), e.module, e.heads, e.head_dim
+            )
             for e in self._named
         ]
 
