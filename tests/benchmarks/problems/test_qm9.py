@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
+from dominance.benchmarks.data.smiles import FEATURES
 from dominance.benchmarks.problems.qm9 import PROPERTIES, QM9, TOKEN, bags
 from dominance.errors import BadData, MissingData
 
@@ -149,3 +150,34 @@ def test_the_real_molecules() -> None:
     problem = QM9(molecules=2000)
     problem.load(0)
     assert len(problem.splits["train"].inputs) == 1692
+
+
+def test_graphs_are_learned_from(tmp_path: Path) -> None:
+    """Of each molecule the number of its atoms, which a sum over atoms knows exactly."""
+    folder = packed(tmp_path)
+    problem = loaded(folder, trunk="graph")
+    assert problem.input_size == problem.splits["train"].inputs.shape[1]
+    assert problem.splits["train"].targets["mu"].equal(loaded(folder).splits["train"].targets["mu"])
+    torch.manual_seed(0)
+    model = problem.model("hps", problem.names)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    inputs = problem.splits["train"].inputs
+    atoms = inputs[:, : problem._places * FEATURES].view(len(inputs), -1, FEATURES).any(-1).sum(1, dtype=torch.float32)
+    first = None
+    for _ in range(150):
+        loss = (model(inputs)["mu"].squeeze(1) - atoms).square().mean()
+        first = first or float(loss.detach())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert first is not None
+    assert float(loss.detach()) < 0.05 * first
+
+
+def test_the_graph_has_one_of_all_tasks_and_architectures(tmp_path: Path) -> None:
+    problem = loaded(packed(tmp_path), trunk="graph", own_batches=True)
+    batch = next(iter(problem.batches("train", 4)))
+    assert set(batch.inputs) == set(problem.names)
+    for architecture in ("hps", "mmoe", "cross-stitch"):
+        out = problem.model(architecture, problem.names)(batch.inputs)
+        assert {task: tuple(each.shape)[1:] for task, each in out.items()} == dict.fromkeys(problem.names, (1,))
