@@ -166,12 +166,16 @@ def said(outcome: JobResults, running: Sequence[str], total: int, workers: int, 
     left = total - len(outcome.reused) - ended
     parts = [f"{done} done", f"{at_once} running", f"{len(outcome.failed)} failed", f"{left - at_once} left"]
     if ended and left:
-        parts.append(f"{_time(seconds / ended * left)} to go")
+        parts.append(f"{duration(seconds / ended * left)} to go")
     names = ", ".join(running[:_SHOWN]) + (", ..." if at_once > _SHOWN else "")
     return ", ".join(parts) + (f": {names}" if names else "")
 
 
-def _time(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """
+    >>> duration(40.0), duration(1000.0), duration(7200.0)
+    ('40 s', '17 min', '2.0 h')
+    """
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"

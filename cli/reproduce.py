@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from dominance.errors import BadOption, DominanceError
 from dominance_cli import stderr
-from dominance_cli.farm import Farm, JobFlags, TimeIsUp
+from dominance_cli.farm import Farm, JobFlags, TimeIsUp, duration
 from dominance_cli.grouped import grouped
 
 if TYPE_CHECKING:
     from dominance.jobs.job import Job
-    from dominance.jobs.run import JobResults
-    from dominance.papers.item import Item
-    from dominance.papers.write import Made
+    from dominance.papers.item import Item, Scale
 
 FORMATS = ("pdf", "png", "svg")
+_WORTH_SAYING = 120.0
+"""Seconds."""
 
 
 @grouped
@@ -73,23 +75,26 @@ def reproduce(
             stderr.note(f"nothing that is asked for is made from {benchmark}: --data {benchmark}=... is not used")
     every = list({job.name: job for needed in wanted.values() for job in needed}.values())
     runs = output / "runs"
+    if not quiet:
+        _say_how_long(every, runs, where)
     again = f" --scale {scale}" if scale != "quick" else ""
     for flag, texts in (("--data", data), ("--set", settings)):
         again += "".join(f" {flag} {shlex.quote(text)}" for text in texts or [])
+    make = _Making(wanted, runs, output, kind, again, scale)
     farm = Farm(where, quiet=quiet, minutes=minutes)
     try:
         with farm:
             outcome = farm.run(every, runs)
     except KeyboardInterrupt as error:
         over = isinstance(error, TimeIsUp)
+        if over:
+            make.ready(items)
         farm.stopped(runs, "time is up" if over else "interrupted")
         stderr.line(f"dominance reproduce {shlex.quote(name)}{again}{where.again()} -o {shlex.quote(str(output))}")
         return 0 if over else farm.code
     for failed, why in outcome.failed.items():
         stderr.error(f"{failed}: {why.removeprefix('dominance: error: ')}")
-    made, missing = _make(items, wanted, outcome, runs, output, kind, again)
-    if made:
-        _report(output)
+    missing = make(items, outcome.failed)
     for item, why in missing.items():
         stderr.error(f"{item} was not made: {why}")
     if not quiet:
@@ -129,7 +134,7 @@ def _settings(texts: Sequence[str]) -> dict[str, dict[str, str]]:
 def _needs(
     items: Sequence[Item], scale: str, data: dict[str, Path], settings: dict[str, dict[str, str]]
 ) -> dict[str, list[Job]]:
-    from dominance.papers.item import Scale, Wish
+    from dominance.papers.item import Wish
 
     folders = {benchmark: folder.absolute() for benchmark, folder in data.items()}
     wish = Wish(cast("Scale", scale), folders, settings)
@@ -142,39 +147,68 @@ def _used(wanted: dict[str, list[Job]], folders: dict[str, Path]) -> set[str]:
     return {benchmark for benchmark in folders if benchmark in words}
 
 
-def _make(
-    items: Sequence[Item],
-    wanted: dict[str, list[Job]],
-    outcome: JobResults,
-    runs: Path,
-    output: Path,
-    kind: str,
-    again: str,
-) -> tuple[list[Made], dict[str, str]]:
-    """The items that can be made, and why the others were not.
+@dataclass(frozen=True)
+class _Making:
+    """Makes items of what was trained, and the report.
 
-    Args:
+    Attributes:
+        wanted: item -> its jobs.
         again: options with which the command makes the same again.
     """
-    from dominance.papers.material import Material
-    from dominance.papers.write import make
 
-    made, missing = [], {}
-    for item in items:
-        names = [job.name for job in wanted[item.name]]
-        material = Material([runs / job for job in names if job not in outcome.failed])
-        command = f"dominance reproduce {shlex.quote(item.name)}{again}"
-        failed = {job: why for job, why in outcome.failed.items() if job in names}
-        try:
-            done = make(item, material, output, format=kind, overwrite=True, command=command, missing=failed)
-        except DominanceError as error:
-            missing[item.name] = str(error)
-            continue
-        made.append(done)
-        print("\n".join(map(str, done.files)))
-        for claim, judged in done.judged:
-            print(f"  {judged.outcome}: {claim.says} ({judged.evidence})")
-    return made, missing
+    wanted: Mapping[str, Sequence[Job]]
+    runs: Path
+    output: Path
+    format: str
+    again: str
+    scale: Scale
+
+    def __call__(self, items: Sequence[Item], failed: Mapping[str, str]) -> dict[str, str]:
+        """Why some were not made."""
+        from dominance.papers.material import Material
+        from dominance.papers.write import make
+
+        made, missing = 0, {}
+        for item in items:
+            names = [job.name for job in self.wanted[item.name]]
+            material = Material([self.runs / job for job in names if job not in failed])
+            command = f"dominance reproduce {shlex.quote(item.name)}{self.again}"
+            its = {job: why for job, why in failed.items() if job in names}
+            how: dict[str, Any] = {"command": command, "scale": self.scale, "missing": its, "overwrite": True}
+            try:
+                done = make(item, material, self.output, format=self.format, **how)
+            except DominanceError as error:
+                missing[item.name] = str(error)
+                continue
+            made += 1
+            print("\n".join(map(str, done.files)))
+            for claim, judged in done.judged:
+                print(f"  {judged.outcome}: {claim.says} ({judged.evidence})")
+        if made:
+            _report(self.output)
+        return missing
+
+    def ready(self, items: Sequence[Item]) -> None:
+        """Those of which everything was trained."""
+        from dominance.jobs.job import is_done
+
+        there = [item for item in items if all(is_done(self.runs / job.name) for job in self.wanted[item.name])]
+        for item, why in self(there, {}).items():
+            stderr.error(f"{item} was not made: {why}")
+
+
+def _say_how_long(jobs: Sequence[Job], runs: Path, where: JobFlags) -> None:
+    """Where it is more than two minutes."""
+    from dominance.jobs.job import is_done
+    from dominance.papers.estimate import together
+
+    left = [job for job in jobs if not is_done(runs / job.name)]
+    seconds, unknown = together(left)
+    at_once = where.jobs or os.cpu_count() or 1
+    if not where.here or seconds / at_once < _WORTH_SAYING:
+        return
+    said = f"{len(left)} jobs to run, about {duration(seconds / at_once)} with {at_once} at a time"
+    stderr.note(said + (f"; of {unknown} of them it is not known" if unknown else ""))
 
 
 def _report(output: Path) -> None:

@@ -12,6 +12,10 @@ from dominance.papers.material import Material
 
 Outcome = Literal["reproduced", "partly", "not reproduced", "cannot be tested"]
 Scale = Literal["quick", "long", "full"]
+Kind = Literal[
+    "holds", "holds on a stand-in", "scale", "stand-in", "scale, stand-in", "unstated settings", "does not hold", ""
+]
+"""What an outcome says of the paper's claim; "": nothing."""
 SCALES: tuple[Scale, ...] = ("quick", "long", "full")
 """quick: each within minutes on two cores; long: whole data sets, and at least 1,100 steps, all of it within some eight
 hours on two cores; full: as many epochs as the paper, where it says so, also on what stands in."""
@@ -68,6 +72,7 @@ class Claim:
         criterion: what must hold, fixed before any run was looked at; what was changed after one is said in it.
         judge: decides; raises NothingRecorded when the runs that it needs are not there.
         ours: it is not the paper's, but a control of ours.
+        unstated: what the text does not say of it; "" for nothing.
     """
 
     name: str
@@ -75,6 +80,7 @@ class Claim:
     criterion: str
     judge: Callable[[Material], Judgement]
     ours: bool = False
+    unstated: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,9 @@ class Item:
         make: draws it, on a plot backend; None when nobody can make it again.
         stands_for: what the paper used and cannot be shipped, and what stands in its place; "" if it is the same.
         claims: in the order of the paper.
+        own: whether runs are of the paper's own data, or of data that is not needed or generated.
+        shorter: trained for less long than the paper's at scales below full, also on its own data.
+        unstated: what the text does not say and its outcomes may hang on; "" for nothing.
         beside: a form that is read more easily than the paper's, which ``make`` draws.
     """
 
@@ -116,4 +125,7 @@ class Item:
     make: Callable[[Material, Any], Result] | None
     stands_for: str = ""
     claims: tuple[Claim, ...] = ()
+    own: Callable[[Material], bool] = lambda material: True
+    shorter: bool = False
+    unstated: str = ""
     beside: Form | None = None

@@ -85,6 +85,14 @@ class Material:
             fix=f"make one with `python -m dominance.benchmarks.train.timing {benchmark}`",
         )
 
+    def given(self, benchmark: str) -> bool:
+        """Whether a run or a timing is of data that the user gave for this benchmark."""
+        found = [
+            *(self.timings),
+            *({"benchmark": run.attrs.get("benchmark"), **run.attrs.get("training", {})} for run in self.runs),
+        ]
+        return any(one["benchmark"] == benchmark and "data" in one.get("settings", {}) for one in found)
+
     def has(self, **wanted: Any) -> bool:
         """Whether ``select`` would find one."""
         return any(all(_agrees(run, name, value) for name, value in wanted.items()) for run in self.runs)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
 from dominance.errors import BadData
-from dominance.papers.item import Outcome
+from dominance.papers.item import Item, Outcome
 
 NAME = "REPRODUCTION.md"
 _HEAD = """\
@@ -23,14 +23,19 @@ stand controls, which are ours and no claims of the papers: equal weighting at K
 of tasks, is what a method has to beat that takes a step for each task. Figures and tables, with their data, seeds and
 settings, lie beside this file, in the `.md` of their names; what was run is said below, too.
 
-A command without `--scale long` or `full` trained for seconds or minutes where the papers trained for hours, and on
-other data where theirs cannot be shipped: "not reproduced" is then said of that training.
+What an outcome says of the paper's claim stands beside it: it "holds", or "holds on a stand-in", where the paper's data
+cannot be shipped and other data was taken. Where it did not come out, that may be for the "scale", the training having
+been shorter than the paper's; for the "stand-in"; or for "unstated settings", where the data is the paper's and the
+text leaves open how it was trained. With none of these it "does not hold". Seeds are those of each training; none of a
+timing.
 """
-_COLUMNS = ("paper", "claim", "criterion", "outcome", "found", "command")
+_COLUMNS = ("paper", "claim", "criterion", "seeds", "outcome", "that is", "found", "command")
+_WAITING = ("paper", "claim", "criterion", "command")
 
 
-def write_reproduction(names: Iterable[str], folder: Path) -> Path | None:
-    """Write the claims of the items made in ``folder``, now or earlier, in the order of ``names``.
+def write_reproduction(known: Mapping[str, Item], folder: Path) -> Path | None:
+    """Write the claims of the items made in ``folder``, now or earlier, in the order of ``known``; and those of the
+    others, which were not trained yet.
 
     Returns:
         the file; None where no claim was judged.
@@ -38,7 +43,7 @@ def write_reproduction(names: Iterable[str], folder: Path) -> Path | None:
     Raises:
         BadData: the record of an item, ``<name>.json``, cannot be read.
     """
-    items = [one for name in names for one in _records(folder / f"{name}.json")]
+    items = [one for name in known for one in _records(folder / f"{name}.json")]
     claims = [(one, claim) for one in items for claim in one["claims"]]
     if not claims:
         return None
@@ -46,6 +51,8 @@ def write_reproduction(names: Iterable[str], folder: Path) -> Path | None:
     ours = [(one, claim) for one, claim in claims if claim.get("ours")]
     lines = [_HEAD, *_table(theirs, "claims")]
     lines += ["", "## Our controls", "", *_table(ours, "controls")] if ours else []
+    made = {one["item"] for one in items}
+    lines += _not_run([item for name, item in known.items() if name not in made])
     lines += ["", "## What was run", ""]
     lines += [f"- **{one['paper']}, {one['place']}** (`{one['item']}`): {one['ran']}" for one in items]
     versions = sorted({one["versions"] for one in items})  # a timing names fewer packages
@@ -66,12 +73,28 @@ def _table(claims: Sequence[tuple[dict[str, Any], dict[str, Any]]], what: str) -
             f"{item['paper']}, {item['place']}",
             claim["says"],
             claim["criterion"],
+            str(item["seeds"] or "–"),
             f"**{claim['outcome']}**",
+            claim["kind"] or "–",
             claim["evidence"],
             f"`{item['command']}`",
         ]
-        lines.append(_row(cell.replace("|", "\\|").replace("\n", " ") for cell in cells))
+        lines.append(_row(cells))
     return lines
+
+
+def _not_run(items: Sequence[Item]) -> list[str]:
+    """The claims of these, and what they wait for."""
+    rows = [
+        _row((f"{item.paper}, {item.place}", claim.says, claim.criterion, f"`dominance reproduce {item.name}`"))
+        for item in items
+        for claim in item.claims
+        if not claim.ours
+    ]
+    if not rows:
+        return []
+    said = f"{len(rows)} claims were not looked at: what they need was not trained in this folder."
+    return ["", "## Not run", "", said, "", _row(_WAITING), _row(["---"] * len(_WAITING)), *rows]
 
 
 def _records(path: Path) -> list[dict[str, Any]]:
@@ -85,4 +108,4 @@ def _records(path: Path) -> list[dict[str, Any]]:
 
 
 def _row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"

@@ -126,8 +126,9 @@ class Board:
             claims = [replace(claim, judge=self._on_its_data_only(claim.judge)) for claim in claims]
         claims[1:1] = more
         return Item(
-            self.name, self.paper, self.place, self.title, self.needs, self.table, self.stands_for, tuple(claims)
-        )
+            self.name, self.paper, self.place, self.title, self.needs, self.table, self.stands_for, tuple(claims),
+            own=self.on_its_data, shorter=bool(self.package), unstated=self.preset.left_open,
+        )  # fmt: skip
 
     def _on_its_data_only(self, judge: Callable[[Material], Judgement]) -> Callable[[Material], Judgement]:
         def decide(material: Material) -> Judgement:

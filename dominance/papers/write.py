@@ -13,8 +13,9 @@ from typing import Any
 
 from dominance.errors import NothingRecorded, RunExists
 from dominance.papers.caption import caption, ran, versions
-from dominance.papers.item import Claim, Item, Judgement
+from dominance.papers.item import Claim, Item, Judgement, Kind, Scale
 from dominance.papers.material import Material
+from dominance.papers.outcomes import kind
 from dominance.papers.table import Table
 
 
@@ -41,6 +42,7 @@ def make(
     overwrite: bool = False,
     backend: Any = None,
     command: str = "",
+    scale: Scale | None = None,
     missing: Mapping[str, str] | None = None,
 ) -> Made:
     """Draw an item into ``folder`` as ``<name>.<format>``, with ``<name>.md`` and ``.json``: caption, numbers, claims.
@@ -53,6 +55,7 @@ def make(
     Args:
         format: "pdf", "png" or "svg".
         command: what makes it again; default ``dominance reproduce NAME``.
+        scale: at which the runs were trained, if that is known.
         missing: jobs that it needs and that failed, with what they said: they stand below the caption.
 
     Raises:
@@ -92,9 +95,9 @@ def make(
         words.append(f"**{found.outcome}**: {claim.says}\n\nCriterion: {claim.criterion}\n\nFound: {found.evidence}")
     text.write_text("\n\n".join(part for part in words if part) + "\n", encoding="utf-8")
     command = command or f"dominance reproduce {item.name}"
-    record.write_text(
-        json.dumps(_plain(item, judged, command) | told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    kinds = [kind(found.outcome, item, claim, material, scale) for claim, found in judged]
+    plain = _plain(item, judged, kinds, command) | {"seeds": seeds(material)}
+    record.write_text(json.dumps(plain | told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return Made(item, [*files, text, record], judged)
 
 
@@ -106,16 +109,27 @@ def judge(claim: Claim, material: Material) -> Judgement:
         return Judgement("cannot be tested", str(error))
 
 
-def _plain(item: Item, judged: list[tuple[Claim, Judgement]], command: str) -> dict[str, Any]:
+def seeds(material: Material) -> int:
+    """How many seeds there are at least of each training; 0 without a training."""
+    found: dict[str, set[int]] = {}
+    for run in material.runs:
+        training = dict(run.attrs.get("training", {}))
+        seed = int(training.pop("seed", 0))
+        found.setdefault(json.dumps([run.attrs.get("method"), training], sort_keys=True, default=str), set()).add(seed)
+    return min(map(len, found.values()), default=0)
+
+
+def _plain(item: Item, judged: list[tuple[Claim, Judgement]], kinds: list[Kind], command: str) -> dict[str, Any]:
     claims = [
         {
             "name": claim.name,
             "says": claim.says,
             "criterion": claim.criterion,
             "outcome": found.outcome,
+            "kind": of_kind,
             "evidence": found.evidence,
             "ours": claim.ours,
         }
-        for claim, found in judged
+        for (claim, found), of_kind in zip(judged, kinds, strict=True)
     ]
     return {"item": item.name, "paper": item.paper, "place": item.place, "command": command, "claims": claims}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -127,6 +128,46 @@ def test_when_time_is_up_it_ends_well_and_says_how_to_go_on(tmp_path: Path, monk
     lines = capfd.readouterr().err.splitlines()
     assert lines[-2].startswith("dominance: time is up; ")
     assert lines[-1] == f"dominance reproduce pub-fig9 --scale long -o {tmp_path}"
+
+
+def test_when_time_is_up_what_was_trained_is_made(tmp_path: Path, monkeypatch, capfd):
+    """The toy's one training is there, the other item's is not; what needs nothing is said, too."""
+    output = tmp_path / "out"
+    assert leave("reproduce", "pub-fig9", "-o", str(output), "--format", "svg", "-q") == 0
+    (output / "pub-fig9.svg").unlink()
+
+    def run(jobs, folder, *, tell, **rest):
+        tell(dominance.jobs.run.JobResults(), ["one"])
+
+    monkeypatch.setattr(dominance.jobs.run, "run_jobs", run)
+    assert leave("reproduce", "all", "-o", str(output), "--format", "svg", "--minutes", "0") == 0
+    assert (output / "pub-fig9.svg").exists()
+    assert not (output / "pub-fig8.md").exists()
+    report = (output / "REPRODUCTION.md").read_text()
+    assert "2 claims: 1 reproduced, 1 cannot be tested." in report
+    assert "time is up" in capfd.readouterr().err
+
+
+def test_it_says_how_long_it_will_take(tmp_path: Path, monkeypatch, capfd):
+    def run(jobs, folder, **rest):
+        return dominance.jobs.run.JobResults()
+
+    def long(wish: Wish) -> list[Training]:
+        return [Training("digits", "equal-weight", seed=seed, epochs=100) for seed in range(10)] + [
+            Training("nyuv2", "uw", settings={"data": "/x"})
+        ]
+
+    monkeypatch.setattr(dominance.jobs.run, "run_jobs", run)
+    monkeypatch.setattr(catalogue, "items", lambda: {"pub-fig9": Item("pub-fig9", "PUB", "Fig. 9", "toy", long, None)})
+    assert leave("reproduce", "pub-fig9", "-o", str(tmp_path), "-j", "2") == 1  # nothing was trained
+    said = capfd.readouterr().err.splitlines()[0]
+    found = re.fullmatch(
+        r"dominance: 11 jobs to run, about (\d+) min with 2 at a time; of 1 of them it is not known", said
+    )
+    assert found is not None
+    assert 2 <= int(found[1]) <= 20
+    assert leave("reproduce", "pub-fig9", "-o", str(tmp_path), "-q") == 1
+    assert "jobs to run" not in capfd.readouterr().err
 
 
 def test_settings_take_the_place_of_ours_and_are_in_the_command(tmp_path: Path, monkeypatch):

@@ -33,6 +33,7 @@ def trained(
     architecture: str = "hps",
     scale: float = 1.0,
     lr: float = 0.01,
+    every: int = 1,
 ) -> Path:
     """A run as ``dominance train`` leaves it, with final scores {task: {metric: value}}."""
     scores = scores or {"A": {"error": 0.5}, "B": {"error": 0.25}}
@@ -51,7 +52,7 @@ def trained(
             "seed": seed, "epochs": 1, "batch_size": 4, "optimizer": "adam", "lr": lr,
             "settings": dict(settings or {}), "options": dict(options or {}),
         },
-        "options": {"every": 1},
+        "options": {"every": every},
         "metrics": {t: dict.fromkeys(m, "higher" if higher else "lower") for t, m in scores.items()},
         "steps_taken": 4,
     }  # fmt: skip

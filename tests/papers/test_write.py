@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from papers.made import timed, trained
@@ -11,9 +12,10 @@ from dominance.errors import BadData, NothingRecorded, RunExists
 from dominance.papers.caption import caption
 from dominance.papers.item import Claim, Form, Item, Judgement
 from dominance.papers.material import Material
+from dominance.papers.outcomes import kind
 from dominance.papers.reproduction import write_reproduction
 from dominance.papers.table import Table
-from dominance.papers.write import make
+from dominance.papers.write import make, seeds
 
 
 @pytest.fixture(scope="module")
@@ -102,19 +104,23 @@ def test_where_all_jobs_failed_the_item_is_not_passed_over(tmp_path):
 
 
 def test_the_report_collects_earlier_calls_in_the_order_of_the_catalogue(material, tmp_path):
-    order = ["small-table1", "small-table2", "small-table3"]
+    order = {name: item(name) for name in ("small-table1", "small-table2", "small-table3")}
     assert write_reproduction(order, tmp_path) is None
     make(item("small-table3"), material, tmp_path, command="dominance reproduce small-table3 --scale full")
     write_reproduction(order, tmp_path)
     make(item("small-table1"), material, tmp_path)
     path = write_reproduction(order, tmp_path)
     assert path == tmp_path / "REPRODUCTION.md"
-    rows = [line for line in path.read_text().splitlines() if line.startswith("| Small")]
+    judged, waiting = path.read_text().split("## Not run")
+    rows = [line for line in judged.splitlines() if line.startswith("| Small")]
     assert [row.split("`")[1] for row in rows] == ["dominance reproduce small-table1"] * 2 + [
         "dominance reproduce small-table3 --scale full"
     ] * 2
+    assert "2 claims were not looked at" in waiting
+    assert waiting.count("`dominance reproduce small-table2`") == 2
     assert "4 claims: 2 reproduced, 2 cannot be tested." in path.read_text()
-    assert "1 < 2 \\| sure" in rows[0]
+    assert rows[0].startswith("| Small, Table 1 | it is so | a < b | 2 | **reproduced** | holds | 1 < 2 \\| sure | ")
+    assert " | 2 | **cannot be tested** | – | " in rows[1]
     below = path.read_text().split("## What was run")[1].splitlines()
     assert [line.split("`")[1] for line in below if line.startswith("- **Small, ")] == ["small-table1", "small-table3"]
     assert below[2].endswith("optimizer: adam; learning rate: 0.01.")
@@ -127,3 +133,30 @@ def test_the_report_collects_earlier_calls_in_the_order_of_the_catalogue(materia
     (tmp_path / "small-table1.json").write_text("{")
     with pytest.raises(BadData, match=r"small-table1\.json cannot be read"):
         write_reproduction(order, tmp_path)
+
+
+def test_what_an_outcome_says_of_the_claim(material):
+    """It holds; or on other data only; or it does not, for a reason that a longer training might take away, or none."""
+    own, open_ = item(), item(unstated="the learning rate")
+    stands_in, half = item(own=lambda material: False), item(shorter=True, unstated="the learning rate")
+    claim, vague = CLAIMS[0], replace(CLAIMS[0], unstated="which point is meant")
+    assert kind("reproduced", own, claim, material) == kind("reproduced", half, claim, material, "quick") == "holds"
+    assert kind("reproduced", stands_in, claim, material, "long") == "holds on a stand-in"
+    assert kind("cannot be tested", stands_in, claim, material) == ""
+    for outcome in ("partly", "not reproduced"):
+        assert kind(outcome, own, claim, material, "quick") == "does not hold"
+        assert kind(outcome, own, vague, material) == kind(outcome, open_, claim, material) == "unstated settings"
+        assert kind(outcome, half, claim, material, "long") == "scale"
+        assert kind(outcome, half, claim, material, "full") == "unstated settings"
+        assert kind(outcome, stands_in, claim, material, "quick") == "scale, stand-in"
+        assert (
+            kind(outcome, stands_in, claim, material, "full") == kind(outcome, stands_in, claim, material) == "stand-in"
+        )
+
+
+def test_seeds_are_those_that_every_training_has(tmp_path):
+    runs = [trained(tmp_path / f"a{seed}", seed=seed) for seed in (0, 1, 2)]
+    assert seeds(Material(runs)) == 3
+    runs += [trained(tmp_path / f"b{seed}", seed=seed, lr=0.1) for seed in (0, 1)]
+    assert seeds(Material(runs)) == 2
+    assert seeds(Material([timed(tmp_path / "t", equal_weight=1.0)])) == 0

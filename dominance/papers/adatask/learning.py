@@ -9,7 +9,7 @@ import xarray as xr
 
 from dominance.analyse.learning_rate import lr_dominance
 from dominance.analyse.noise import noise_importance
-from dominance.papers.adatask.buckets import CALLED, PAPER, READING, SYNTHETIC, synthetic
+from dominance.papers.adatask.buckets import CALLED, PAPER, PRESET, READING, SYNTHETIC, synthetic
 from dominance.papers.adatask.tables import METRIC
 from dominance.papers.item import Claim, Item, Judgement, Wish
 from dominance.papers.jobs import Job, Timing
@@ -222,6 +222,7 @@ ITEMS = (
         needs=lambda wish: synthetic(wish, ("equal-weight",)),
         make=_draw_noise,
         stands_for=READING,
+        unstated=PRESET.left_open,
         claims=(
             Claim(
                 "adatask-noise-task",
@@ -256,6 +257,7 @@ ITEMS = (
         needs=lambda wish: synthetic(wish, RATED),
         make=_draw_rates,
         stands_for=READING,
+        unstated=PRESET.left_open,
         claims=(
             Claim(
                 "adatask-rate-b",
@@ -282,6 +284,7 @@ ITEMS = (
         make=_times,
         stands_for="MTAN on SegNet as in the paper, where CityScapes is not given on made-up pictures of 64x128 with 16"
         " maps in the first stage and batch size 2 (paper: 128x256, 64, 8): what a picture shows takes no time.",
+        own=lambda material: material.given("cityscapes"),
         claims=(
             Claim(
                 "adatask-time",

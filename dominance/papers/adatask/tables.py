@@ -208,6 +208,7 @@ ITEMS = (
         needs=lambda wish: synthetic(wish, FIG8, control=True),
         make=_scores(_ORDER, TABLE2, errors, NOTE),
         stands_for=READING,
+        unstated=PRESET.left_open,
         beside=Form("ratio", "the same with another normaliser.", _scores(_ORDER, TABLE2, ratios, RATIO)),
         claims=(
             Claim(
@@ -270,6 +271,7 @@ ITEMS = (
         needs=lambda wish: synthetic(wish, FIG3, control=True),
         make=_scores(FIG3, TABLE6, errors, NOTE),
         stands_for=f"The synthetic half of the table; its other half, on TikTok, is adatask-table3. {READING}",
+        unstated=PRESET.left_open,
         claims=(
             Claim(
                 "adatask-ladatask-between",

@@ -68,6 +68,7 @@ ITEMS = (
         make=_times,
         stands_for="The paper's data is AliExpress ES (--data aliexpress=DIR); in its place stands KDD Census-Income"
         " with two tasks.",
+        own=lambda material: material.given(PAPERS_OWN),
         claims=(
             Claim(
                 "pub-time",

@@ -182,6 +182,8 @@ ITEMS = (
         needs=trainings,
         make=_draw_similarities,
         stands_for=STANDS_FOR,
+        own=lambda material: material.given(PAPERS_OWN),
+        unstated=PRESETS[PAPER, PAPERS_OWN].left_open,
         claims=(
             Claim(
                 "pub-similarity",
@@ -199,6 +201,8 @@ ITEMS = (
         needs=trainings,
         make=_draw_association,
         stands_for=STANDS_FOR,
+        own=lambda material: material.given(PAPERS_OWN),
+        unstated=PRESETS[PAPER, PAPERS_OWN].left_open,
         claims=(
             Claim(
                 "pub-reverse",
@@ -217,6 +221,8 @@ ITEMS = (
         needs=trainings,
         make=_similarities,
         stands_for=STANDS_FOR,
+        own=lambda material: material.given(PAPERS_OWN),
+        unstated=PRESETS[PAPER, PAPERS_OWN].left_open,
         claims=(
             Claim(
                 "pub-similarity-methods",
