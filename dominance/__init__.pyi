@@ -8,6 +8,7 @@ from dominance.analyse.alignment import alignment as alignment
 from dominance.analyse.conflict import conflict_layers as conflict_layers
 from dominance.analyse.conflict import gcd as gcd
 from dominance.analyse.geometry import geometry as geometry
+from dominance.analyse.input_overlap import input_overlap as input_overlap
 from dominance.analyse.learning_rate import lr_dominance as lr_dominance
 from dominance.analyse.mixture import mixture as mixture
 from dominance.analyse.noise import noise_importance as noise_importance

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
 import xarray as xr
 
 from dominance.analyse.groups import ALL_SHARED
+from dominance.analyse.input_overlap import LITTLE, input_overlap
 from dominance.analyse.kernels.batch_means import batch_means
 from dominance.analyse.kernels.certainty import probability_above
-from dominance.analyse.summary import Overview
+from dominance.analyse.summary import Overview, percent
 from dominance.analyse.verdict import advice, words
 from dominance.analyse.verdict.finding import Finding
 from dominance.analyse.verdict.holdings import minor
@@ -61,6 +63,7 @@ def findings(
             lowers another's. Where both learn, such a pair is told of among those that lean.
     """
     found: list[Finding] = []
+    meet = _Meeting(run)
     leaning: list[tuple[float, str]] = []
     mean, above = pairs.mean_gcd.to_numpy(), np.nan_to_num(pairs.above.to_numpy())
     layers = [str(layer) for layer in pairs.layer.to_numpy()[:-1]]
@@ -75,7 +78,8 @@ def findings(
         if not benign and (whole or (there and not minor(run, there))):
             at = len(layers) if whole else int(np.where(opposed, mean[:, j], 0).argmax())
             where = [ALL_SHARED] if whole and len(there) in (0, len(layers)) else there
-            found.append(_conflict(run, pairs, j, names, at, where, alarm=not set(names) <= set(learning)))
+            apart = "" if set(names) <= set(groups) else meet.hardly(*names)
+            found.append(_conflict(run, pairs, j, names, at, where, apart, alarm=not set(names) <= set(learning)))
         elif sure.any() and (worst := float(mean[sure, j].max())) >= LEANS:
             layer = layers[i] if (i := int(np.where(sure, mean[:, j], 0).argmax())) < len(layers) else "the whole trunk"
             leaning.append((worst, f"{names[0]} and {names[1]} in {layer} ({worst:.2f})"))
@@ -88,15 +92,47 @@ def findings(
     return found
 
 
+class _Meeting:
+    """Which tasks look up rows of the model's tables in common; looked at where it is asked for."""
+
+    def __init__(self, run: xr.DataTree) -> None:
+        self.run = run
+        self.tables = {each["layer"] for each in run.attrs["parameters"] if "Embedding" in each.get("module", "")}
+
+    @cached_property
+    def overlap(self) -> xr.DataArray:
+        """(layer, task, task_other) of the tables that are shared."""
+        found = input_overlap(self.run)["overlap"]
+        return found.sel(layer=[layer for layer in found["layer"].values.tolist() if layer in self.tables])
+
+    def hardly(self, one: str, other: str) -> str:
+        """That these two look up few rows in common, where there is a table and they do; "" else."""
+        if not self.tables:
+            return ""
+        found = self.overlap.sel(task=one, task_other=other).to_series()
+        if not (found < LITTLE).any():
+            return ""
+        said = f" They hardly share inputs ({percent(found.min())} of the rows of {found.idxmin()} that either looks up"
+        return f"{said} are of both): below {percent(LITTLE)} gradients say little of how tasks are related."
+
+
 def _conflict(
-    run: xr.DataTree, pairs: xr.Dataset, j: int, names: tuple[str, str], at: int, where: list[str], *, alarm: bool
+    run: xr.DataTree,
+    pairs: xr.Dataset,
+    j: int,
+    names: tuple[str, str],
+    at: int,
+    where: list[str],
+    apart: str,
+    *,
+    alarm: bool,
 ) -> Finding:
     degree, error = float(pairs.mean_gcd[at, j]), float(pairs.gcd_se[at, j])
     layers = [str(layer) for layer in pairs.layer.to_numpy()[:-1]] if where == [ALL_SHARED] else where
     return Finding(
         "conflict",
         f"{names[0]} and {names[1]} pull {words.place(where)} against each other: mean GCD {degree:.2f}, where 1 is a"
-        f" right angle and 2 is opposite{'' if alarm else '; both learn all the same'}.",
+        f" right angle and 2 is opposite{'' if alarm else '; both learn all the same'}.{apart}",
         tasks=names,
         where=tuple(where),
         strength=degree,

@@ -10,6 +10,7 @@ from runs import make_run
 from dominance.analyse.conflict import gcd
 from dominance.analyse.summary import overview
 from dominance.analyse.verdict.conflicts import conflicts, findings
+from dominance.schema import Parameter
 
 
 def at_angles(cosines: np.ndarray, **options: object) -> xr.DataTree:
@@ -94,3 +95,34 @@ def test_a_conflict_in_next_to_nothing_is_no_finding() -> None:
     g[:, 1, 290:] = -g[:, 0, 290:]
     run = make_run(-1e-3 * g, g, layers={"stem": 290, "bias": 10})
     assert [finding.kind for finding in findings(run, conflicts(overview(run)))] == ["leaning"]
+
+
+def with_a_table(common: int, module: str = "Embedding") -> xr.DataTree:
+    """Two tasks in conflict in the trunk; each looks up 10 of the rows of a table, so many of them are both's."""
+    rng, g = np.random.default_rng(0), np.zeros((60, 2, 22))
+    g[:, 0, :10] = rng.normal(size=(60, 10))
+    g[:, 1, 10 - common : 20 - common] = rng.normal(size=(60, 10))
+    g[:, 0, 20] = 10.0
+    g[:, 1, 20], g[:, 1, 21] = -8.0, 6.0
+    tables = Parameter("films.weight", "films", (20,), ("a", "b"), module)
+    parameters = [tables, Parameter("trunk.weight", "trunk", (2,), ("a", "b"), "Linear")]
+    return make_run(-1e-3 * g, g, layers={"films": 20, "trunk": 2}, parameters=parameters)
+
+
+@pytest.mark.parametrize(("common", "module", "said"), [
+    (2, "Embedding", "(11 % of the rows of films that either looks up are of both): below 30 %"),
+    (8, "Embedding", ""),
+    (2, "Linear", ""),
+])  # fmt: skip
+def test_a_conflict_of_tasks_that_hardly_share_inputs_says_so(common: int, module: str, said: str) -> None:
+    run = with_a_table(common, module)
+    (found,) = findings(run, conflicts(overview(run)))
+    assert found.kind == "conflict"
+    assert ("They hardly share inputs" in found.text) == bool(said)
+    assert said in found.text
+
+
+def test_groups_of_examples_never_share_any_and_nothing_is_said_of_it() -> None:
+    run = with_a_table(0)
+    (found,) = findings(run, conflicts(overview(run)), groups=("a", "b"))
+    assert "share inputs" not in found.text
