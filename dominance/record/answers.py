@@ -141,6 +141,8 @@ def numbers(scalars: Sequence[Tensor]) -> list[float]:
     """The numbers of tensors of one, with one wait for each device."""
     late = list(_soon)
     _soon.clear()
+    if not late and not any(map(waits, scalars)):
+        return [float(each) for each in scalars]
     found = [float(each[0]) for each in _read([each.detach().reshape(1) for each in (*scalars, *late)])]
     for scalar, number in zip(late, found[len(scalars) :], strict=True):
         tell(VALUE, [scalar], number)

@@ -7,6 +7,7 @@ from collections.abc import Container
 import torch
 
 from dominance.record.tasks.graph import ACCUMULATE, PRODUCTS, QUOTIENTS, SCRIPTED, Node, output_size, saved_tensor
+from dominance.record.tasks.questions import question
 
 # Reading data by index, or comparing with targets that need no gradient: no edge of the graph shows the data.
 _READS_DATA = (
@@ -101,6 +102,7 @@ class Evidence:
         return name.startswith(_MATRIX_PRODUCTS) and any(child is None for child, _ in node.next_functions)
 
 
+@question
 def _spread_over(node: Node) -> bool:
     """Whether a constant makes more of what it multiplies, as a batch does; weights of a penalty fit it as they are."""
     given = [edge for edge in node.next_functions if edge[0] is not None]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -13,12 +12,14 @@ from dominance.record.tasks.by_difference import by_difference
 from dominance.record.tasks.columns import below_columns, columns_before
 from dominance.record.tasks.evidence import Evidence
 from dominance.record.tasks.found import Found, FoundTask, WeightedTerms, tasks_of
-from dominance.record.tasks.graph import Edge, head, output_shape, reach
+from dominance.record.tasks.graph import Edge, head, output_shape, positions_above, reach
 from dominance.record.tasks.grouped import GroupedTensor, found_of_shares, places_told
 from dominance.record.tasks.heads import Heads
 from dominance.record.tasks.labels import Label, TermLabeller, Unnamed, all_known, entry_of, groups, held_positions
 from dominance.record.tasks.naming import Names
 from dominance.record.tasks.observed import found_of_observed
+from dominance.record.tasks.questions import Noted, noting
+from dominance.record.tasks.remembered import Remembered, TakenApart, TaskPlan, look_at
 from dominance.record.tasks.sources import GENERIC
 from dominance.record.tasks.splitting import Term
 from dominance.record.tasks.stacked import Stacked
@@ -31,18 +32,6 @@ __all__ = ["Found", "FoundTask", "Root", "TaskFinder", "Unnamed", "exact_weights
 _MOST_PLANS = 500
 
 
-@dataclass
-class _Plan:
-    """What is decided once for all losses of the same structure: which terms form which task, and the names."""
-
-    tasks: list[tuple[str, list[int]]]
-    residual: list[str]
-    separate: list[str]
-    beside: list[tuple[str, list[int]]] = field(default_factory=list)
-    """The terms of ``residual`` and ``separate``."""
-    words: list[str] = field(default_factory=list)
-
-
 class TaskFinder:
     """Splits the loss of each recorded step into tasks, and gives the same names to the same structure every time.
 
@@ -52,7 +41,8 @@ class TaskFinder:
 
     def __init__(self, wanted: Sequence[str] | None = None) -> None:
         self._wanted = None if wanted is None else tuple(wanted)
-        self._plans: dict[tuple[object, ...], _Plan] = {}
+        self._plans: dict[tuple[object, ...], TaskPlan] = {}
+        self._remembered = Remembered()
         self._by_item: dict[tuple[tuple[str, int], str | None], bool] = {}
         self._heads: dict[str, dict[frozenset[int], str]] = {}
         self._reached: dict[str, frozenset[int]] = {}
@@ -93,12 +83,26 @@ class TaskFinder:
             taken: whether the script is handed the gradients, and ``.grad`` is not. What it takes the gradient of may
                 be anything then: a function of the parameters alone is no task beside losses that are made from data.
         """
-        self._stacked.add_to(names, [root.edge for root in roots])
-        root_name = self._live_name(roots[0].edge, names)
         places = [*places_told(observed), *places]
+        look = None if places or observed or taken else look_at(roots, names, (self.expand, frozenset(parameters)))
+        apart = None if look is None else self._remembered.recall(look)
+        noted: Noted = {}
+        if apart is None:
+            with noting(noted):
+                self._stacked.add_to(names, [root.edge for root in roots])
+                root_name = self._live_name(roots[0].edge, names)
+        else:
+            root_name = apart.root_name
+        found_apart = [] if apart is None else [apart]
 
         def whole() -> Found:
-            return self._from_graph(roots, names, parameters, root_name, taken=taken)
+            if not found_apart:
+                with noting(noted):
+                    made = self._apart(roots, names, parameters, root_name, taken=taken)
+                if isinstance(made, Found):
+                    return made
+                found_apart.append(made)
+            return self._weighed(found_apart[0], roots, names)
 
         called_on = [(root.tensor.detach() * root.gradient).sum() for root in roots if root.tensor is not None]
         with answers.asking(called_on):
@@ -110,6 +114,8 @@ class TaskFinder:
             else:
                 found = whole()
             found.total = sum(map(answers.value, called_on)) if called_on else math.nan
+        if apart is None:
+            self._remembered.learn(look, found_apart, noted)
         return found
 
     def _live_name(self, edge: Edge, names: Names) -> str | None:
@@ -148,9 +154,10 @@ class TaskFinder:
         lists = [words for words in names.task_lists if len(words) == size]
         return lists[0][place] if len(lists) == 1 else f"{names.vectors[vector]}[{place}]"
 
-    def _from_graph(
+    def _apart(
         self, roots: Sequence[Root], names: Names, parameters: set[int], root_name: str | None, *, taken: bool
-    ) -> Found:
+    ) -> TakenApart | Found:
+        """How the roots come apart, by their graph and the names around; or what they are found to be without that."""
         if len(roots) == 1 and (word := _handed_on(roots[0], names)) is not None:
             return Found(root_name or "output", [], [names.vectors.get(roots[0].edge, "output")], words=[word])
         touches = Evidence(parameters)
@@ -176,34 +183,47 @@ class TaskFinder:
         shape = ((t.path, t.kind, name, r) for t, (name, _), r in zip(terms, chosen, reached, strict=True))
         signature = (only, *shape)
         plan = self._plans.get(signature)
+        # Of a lone term the name may hang on what is learned later; and so do the names of what has not come up before.
+        lasting = plan is not None and len(terms) > 1
         if plan is None:
             labels = self._labels(terms, names, parameters, only, touches)
             if len(self._plans) >= _MOST_PLANS:
                 self._plans.clear()
             plan = self._plans[signature] = self._plan(terms, labels, reached, touches, names)
-        tasks = self._tasks(plan.tasks, roots, terms, names)
+        anonymous = all(name is None for name, _ in chosen)
+        return TakenApart(root_name, terms, reached, plan, expanded, nameless, anonymous, lasting)
+
+    def _weighed(self, apart: TakenApart, roots: Sequence[Root], names: Names) -> Found:
+        """The tasks of a loss that comes apart so, with their weights and values."""
+        plan, terms, root_name = apart.plan, apart.terms, apart.root_name
+        tasks = self._tasks(plan.tasks, roots, apart, names)
         by_difference(tasks, roots, terms)
-        if tasks and all(task.weight < 0 for task in tasks) and all(name is None for name, _ in chosen):
+        if tasks and all(task.weight < 0 for task in tasks) and apart.anonymous:
             # What is maximised, and has no name of the script's: the loss is its negative.
             for task in tasks:
                 task.weight, task.loss = -task.weight, -task.loss
         every = tasks
-        tasks, separate = self._sharing(plan, tasks, reached)
-        beside = self._tasks(plan.beside, roots, terms, names) + [task for task in every if task not in tasks]
+        tasks, separate = self._sharing(plan, tasks, apart.reached)
+        beside = self._tasks(plan.beside, roots, apart, names) + [task for task in every if task not in tasks]
         columns = columns_before(terms[0].node) if len(tasks) == len(terms) == 1 else None
         name = root_name or (tasks[0].name if len(tasks) == 1 else "loss")
+        expanded = apart.expanded
         found = Found(name, tasks, plan.residual, separate, expanded, words=plan.words, beside=beside, columns=columns)
-        found.nameless_sum = nameless
+        found.nameless_sum = apart.nameless
         found.below_columns = [] if columns is None else below_columns(terms[0].node)
         return found
 
     @staticmethod
     def _tasks(
-        groups: Sequence[tuple[str, list[int]]], roots: Sequence[Root], terms: list[Term], names: Names
+        groups: Sequence[tuple[str, list[int]]], roots: Sequence[Root], apart: TakenApart, names: Names
     ) -> list[FoundTask]:
         """Groups of terms, each with its exact weight and its value."""
-        needed = [position for _, positions in groups for position in positions]
-        weights = dict(zip(needed, exact_weights(roots, [terms[i].edge for i in needed]), strict=True))
+        terms = apart.terms
+        needed = tuple(position for _, positions in groups for position in positions)
+        edges = [terms[i].edge for i in needed]
+        if needed not in apart.above:
+            apart.above[needed] = positions_above(edges)
+        weights = dict(zip(needed, exact_weights(roots, edges, apart.above[needed]), strict=True))
         # A root that picks one loss out of a vector of them passes no gradient to the others.
         one_of_several = picks(roots[0])
         whole = {root.edge: root.tensor.detach() for root in roots if root.tensor is not None}
@@ -238,7 +258,7 @@ class TaskFinder:
         reached: Sequence[frozenset[int]],
         touches: Evidence,
         names: Names,
-    ) -> _Plan:
+    ) -> TaskPlan:
         loaded = [i for i, term in enumerate(terms) if touches(term.node)]
         # Where no term touches data (a loss that is a function of the parameters alone) all of them are tasks, unless
         # several are losses that the script holds: the rest is what it weights them with.
@@ -270,10 +290,10 @@ class TaskFinder:
             residual += [name for name, _ in found if name not in self._wanted]
             beside += [group for group in found if group[0] not in self._wanted]
             found = [group for group in found if group[0] in self._wanted]
-        return _Plan(found, residual, separate, beside)
+        return TaskPlan(found, residual, separate, beside)
 
     def _sharing(
-        self, plan: _Plan, tasks: list[FoundTask], reached: Sequence[frozenset[int]]
+        self, plan: TaskPlan, tasks: list[FoundTask], reached: Sequence[frozenset[int]]
     ) -> tuple[list[FoundTask], list[str]]:
         """Leave out a loss that reaches no parameter that other tasks share: one that trains the loss weights, say."""
         sets = {name: frozenset().union(*(reached[i] for i in members)) for name, members in plan.tasks}

@@ -73,12 +73,32 @@ class WeightedTerms:
 
 def tasks_of(each: Sequence[WeightedTerms]) -> list[FoundTask]:
     """The tasks that are made of these terms."""
-    measured = [_measured(terms) for terms in each]
+    plain = [_is_plain(terms) for terms in each]
+    measured = [_numbers(terms) if at_once else _measured(terms) for terms, at_once in zip(each, plain, strict=True)]
     told = iter(answers.numbers([scalar for scalars in measured for scalar in scalars if scalar is not None]))
-    return [
-        _task(terms, [math.nan if scalar is None else next(told) for scalar in scalars])
-        for terms, scalars in zip(each, measured, strict=True)
-    ]
+    found = []
+    for terms, scalars, at_once in zip(each, measured, plain, strict=True):
+        numbers = [math.nan if scalar is None else next(told) for scalar in scalars]
+        found.append(_task(terms, _of_numbers(numbers) if at_once else numbers))
+    return found
+
+
+def _is_plain(terms: WeightedTerms) -> bool:
+    """Whether its weights and values are single numbers, of which all else is worked out when they are read."""
+    held = [*terms.gradients, *(value for value in terms.values if value is not None)]
+    return all(tensor.numel() == 1 and tensor.is_floating_point() for tensor in held)
+
+
+def _numbers(terms: WeightedTerms) -> list[Tensor | None]:
+    """The weights, and the values."""
+    return [*terms.gradients, *terms.values]
+
+
+def _of_numbers(numbers: Sequence[float]) -> list[float]:
+    """What ``_measured`` makes of them."""
+    weights, values = numbers[: len(numbers) // 2], numbers[len(numbers) // 2 :]
+    parts = [weight * value for weight, value in zip(weights, values, strict=True)]
+    return [*weights, *map(abs, weights), *parts, *values]
 
 
 def _measured(terms: WeightedTerms) -> list[Tensor | None]:

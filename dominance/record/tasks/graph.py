@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dominance.record.code_values import parameters_used
+from dominance.record.tasks.questions import question
 
 Node = Any
 """``torch.autograd.graph.Node``: the C++ nodes are not instances of it, so the type says nothing to a checker."""
@@ -74,21 +75,23 @@ def edge_of(tensor: Tensor) -> Edge:
     return edge.node, edge.output_nr
 
 
+@question
 def output_size(edge: Edge) -> int:
     """Number of elements of the tensor at this edge; 1 for a scalar loss."""
     node, output = edge
     try:
-        return prod(int(size) for size in node._input_metadata[output].shape)
+        return prod(map(int, node._input_metadata[output].shape))
     except (AttributeError, IndexError):
         # Python-defined functions and accumulators of odd tensors keep no metadata: not known to be a scalar.
         return -1
 
 
+@question
 def output_shape(edge: Edge) -> tuple[int, ...] | None:
     """Shape of the tensor at this edge; None where it is not known."""
     node, output = edge
     try:
-        return tuple(int(size) for size in node._input_metadata[output].shape)
+        return tuple(map(int, node._input_metadata[output].shape))
     except (AttributeError, IndexError):
         return None
 
@@ -100,6 +103,8 @@ def like(edge: Edge) -> Tensor:
     return torch.zeros(tuple(int(size) for size in form.shape), dtype=form.dtype, device=form.device)
 
 
+REENTRANT = "CheckpointFunctionBackward"
+"""A re-entrant checkpoint is one node, which runs a forward and a backward() of its own."""
 DDP_SINK = "_DDPSinkBackward"
 """DistributedDataParallel(find_unused_parameters=True) puts it over what the model returns; it hands on its inputs."""
 
@@ -131,9 +136,6 @@ def walk(starts: Iterable[Node]) -> Iterator[Node]:
                 stack.append(child)
 
 
-_REENTRANT = "CheckpointFunctionBackward"
-
-
 def leaves(starts: Iterable[Node]) -> list[Tensor]:
     """The leaf tensors (parameters) that a backward pass from ``starts`` would reach.
 
@@ -143,7 +145,7 @@ def leaves(starts: Iterable[Node]) -> list[Tensor]:
     for node in walk(starts):
         if node.name() == ACCUMULATE:
             found[node.variable] = None
-        elif node.name() == _REENTRANT:
+        elif node.name() == REENTRANT:
             found |= dict.fromkeys(parameters_used(node.run_function))
     return list(found)
 
@@ -185,7 +187,7 @@ def reach(starts: Sequence[Node], parameters: Container[int] | None = None) -> l
         held: Sequence[Tensor] = ()
         if node.name() == ACCUMULATE:
             held = (node.variable,)
-        elif node.name() == _REENTRANT:
+        elif node.name() == REENTRANT:
             held = parameters_used(node.run_function)
         for leaf in map(id, held):
             for position in range(len(starts)):

@@ -8,6 +8,7 @@ from operator import mul
 from torch import Tensor
 
 from dominance.record.tasks.graph import POINTWISE_LOSSES, QUOTIENTS, Edge, Node, output_shape, output_size
+from dominance.record.tasks.questions import question
 
 _SUMS = ("SumBackward", *POINTWISE_LOSSES)
 _SUM = 2
@@ -15,6 +16,7 @@ _SUM = 2
 _PRODUCTS = ("MulBackward0", "MulBackward1")
 
 
+@question
 def is_mean(edge: Edge) -> bool:
     """Whether this scalar is a sum over all entries of a tensor, over their number or that of the samples.
 

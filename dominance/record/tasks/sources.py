@@ -26,6 +26,7 @@ from dominance.record.tasks.fates import (
 from dominance.record.tasks.graph import COPY_SLICES, Node
 from dominance.record.tasks.installed import is_installed
 from dominance.record.tasks.positions import MODULES, Stack
+from dominance.record.tasks.questions import question
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _OURS = _PACKAGE + "record" + os.sep
@@ -77,6 +78,7 @@ class Place:
         return _fate(self)
 
 
+@question
 def stack_of(node: Node) -> tuple[Place, ...]:
     """The places that led to ``node``, outermost first; empty where autograd did not keep them.
 

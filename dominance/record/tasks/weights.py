@@ -26,15 +26,22 @@ def picks(root: Root) -> bool:
     return bool(root.edge[0].name().startswith(("Select", "Unbind", "Split", "Slice", "Index")))
 
 
-def exact_weights(roots: Sequence[Root], edges: Sequence[Edge]) -> list[Tensor | None]:
+def exact_weights(
+    roots: Sequence[Root], edges: Sequence[Edge], above: Sequence[frozenset[int]] | None = None
+) -> list[Tensor | None]:
     """Derivative of the roots by each edge, through the linear top of the graph alone; None for an edge not reached.
 
     Where one edge lies below another, the paths that pass through the upper one count there, and there alone.
+
+    Args:
+        roots: what backward() is called on.
+        edges: the terms.
+        above: ``positions_above`` of them, where it is known.
     """
     if not edges:
         return []
     full = _derivatives([root.edge for root in roots], [root.gradient for root in roots], edges)
-    above = positions_above(edges)
+    above = positions_above(edges) if above is None else above
     direct: list[Tensor | None] = list(full)
     for position in sorted(range(len(edges)), key=lambda i: len(above[i])):
         weight = full[position]

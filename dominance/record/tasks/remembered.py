@@ -1,0 +1,206 @@
+"""How a loss comes apart, remembered for the losses of later steps: most are the same graph, with the same names."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dominance.record.tasks.graph import (
+    ACCUMULATE,
+    COPY_SLICES,
+    DDP_SINK,
+    REENTRANT,
+    Edge,
+    Node,
+    output_shape,
+    output_size,
+)
+from dominance.record.tasks.naming import Names
+from dominance.record.tasks.questions import Noted
+from dominance.record.tasks.sources import stack_of
+from dominance.record.tasks.splitting import Term
+from dominance.record.tasks.weights import Root
+
+_NOT_TOLD = {COPY_SLICES, DDP_SINK, REENTRANT}
+"""Nodes that hold more than their names and children tell."""
+_MOST_KNOWN = 100
+_MOST_MISSES = 8
+"""As often as this in a row a graph may be the same and the answers are not, before it is not tried any more."""
+
+
+@dataclass
+class TaskPlan:
+    """What is decided once for all losses of the same structure: which terms form which task, and the names."""
+
+    tasks: list[tuple[str, list[int]]]
+    residual: list[str]
+    separate: list[str]
+    beside: list[tuple[str, list[int]]] = field(default_factory=list)
+    """The terms of ``residual`` and ``separate``."""
+    words: list[str] = field(default_factory=list)
+
+
+@dataclass
+class TakenApart:
+    """How one loss comes apart, as far as its structure and the names around it tell."""
+
+    root_name: str | None
+    terms: list[Term]
+    reached: Sequence[frozenset[int]]
+    """Ids of the parameters below each term."""
+    plan: TaskPlan
+    expanded: bool
+    nameless: bool
+    anonymous: bool
+    """Whether the script holds none of the terms by a name."""
+    lasting: bool
+    """Whether nothing but the graph, the names in it and what is asked of its nodes has decided it."""
+    above: dict[tuple[int, ...], list[frozenset[int]]] = field(default_factory=dict)
+    """Of some of the terms, which of them lie above each: as far as anybody has asked."""
+
+
+@dataclass
+class GraphLook:
+    """A graph as far as the names of its nodes tell, and how they hang together; with what the script calls them."""
+
+    nodes: list[Node]
+    places: dict[Node, int]
+    told: Hashable
+
+
+def look_at(roots: Sequence[Root], names: Names, beside: Hashable) -> GraphLook | None:
+    """The look of the graph below these, in one walk; None where it holds more than can be told so.
+
+    Args:
+        roots: what backward() is called on.
+        names: the live tensors around the call.
+        beside: what else has to be the same.
+    """
+    if any(root.gradient.numel() != 1 for root in roots):
+        return None  # of a gradient made by hand the numbers count
+    starts = [root.edge for root in roots]
+    nodes = list(dict.fromkeys(node for node, _ in starts))
+    places = {node: place for place, node in enumerate(nodes)}
+    told: list[object] = [(places[node], output) for node, output in starts]
+    for node in nodes:  # which grows
+        name = node.name()
+        if name == ACCUMULATE:
+            told.append(-id(node.variable))
+            continue
+        if name in _NOT_TOLD:
+            return None
+        told.append(name)
+        if name == "SelectBackward0":
+            told.append(_picked(node))
+        for child, output in node.next_functions:
+            if child is None:
+                told.append(None)
+                continue
+            place = places.get(child)
+            if place is None:
+                place = places[child] = len(nodes)
+                nodes.append(child)
+            told += (place, output)
+    return GraphLook(nodes, places, (tuple(told), _called(names, places), beside))
+
+
+def _picked(node: Node) -> Hashable:
+    """Which entry of a vector it is; from the end where it is told so, and then of how many."""
+    index = int(node._saved_index)
+    return index if index < 2**63 else (index, *map(int, node._saved_self_sym_sizes))
+
+
+def _called(names: Names, places: Mapping[Node, int]) -> Hashable:
+    """What the script calls what is in a graph."""
+
+    def there(held: Mapping[Edge, Any], told: Callable[[Any], Hashable] = lambda name: name) -> Hashable:
+        return tuple((places[node], output, told(held[node, output])) for node, output in held if node in places)
+
+    numbers: dict[int, int] = {}
+
+    def item(of: tuple[int, str, bool]) -> Hashable:
+        # A container is another object in every step.
+        number = numbers.setdefault(of[0], len(numbers))
+        return number, of[1], of[2], names.sizes.get(of[0]), of[0] in names.keyed
+
+    called = there(names.variables), there(names.vectors), there(names.items, item), there(names.outer, tuple)
+    return called, names.place, tuple(names.task_lists)
+
+
+@dataclass
+class _Known:
+    """One loss that came apart, without its nodes: these are told by their places."""
+
+    apart: TakenApart
+    terms: list[tuple[int, Term]]
+    """Each with the place of its node; the edge has the output alone, above is the place of that node."""
+    answers: list[tuple[Callable[[Any], Any], int, int | None, Any]]
+    """Of each question the place of the node, and the output where it is asked of an edge."""
+
+
+class Remembered:
+    """The losses that came apart without any source lines, so that they come apart in the same way again.
+
+    What decides how one comes apart: its graph, what the script calls what is in it, and some questions that were asked
+    of its nodes, which are asked again.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, list[_Known]] = {}
+        self._misses: dict[Hashable, int] = {}
+
+    def recall(self, look: GraphLook) -> TakenApart | None:
+        """How the same loss came apart before, in terms of this graph; None where it has not been met."""
+        for known in self._known.get(look.told, ()):
+            if all(ask(_about(look, place, output)) == answer for ask, place, output, answer in known.answers):
+                self._misses[look.told] = 0
+                return dataclasses.replace(known.apart, terms=[_placed(look, *each) for each in known.terms])
+        return None
+
+    def learn(self, look: GraphLook | None, found: Sequence[TakenApart], noted: Noted) -> None:
+        """A loss has been taken apart in the usual way.
+
+        Args:
+            look: of its graph; None: it cannot be told again.
+            found: how it came apart, if it did.
+            noted: what was asked meanwhile.
+        """
+        if any(ask is stack_of and answer for (ask, _), answer in noted.items()):
+            # The source told it, and what was learned from it may tell more of others.
+            self._known.clear()
+            self._misses.clear()
+        elif look is not None and self._misses.get(look.told, 0) < _MOST_MISSES:
+            for apart in found:
+                if apart.lasting:
+                    self._keep(look, apart, noted)
+
+    def _keep(self, look: GraphLook, apart: TakenApart, noted: Noted) -> None:
+        if len(self._misses) >= _MOST_KNOWN:
+            self._known.clear()
+            self._misses.clear()
+        answers: list[tuple[Callable[[Any], Any], int, int | None, Any]] = []
+        for (ask, about), answer in noted.items():
+            if ask is output_size and (output_shape, about) in noted:
+                continue  # the shape tells it
+            node, output = about if isinstance(about, tuple) else (about, None)
+            if node not in look.places:
+                return
+            answers.append((ask, look.places[node], output, answer))
+        terms = []
+        for term in apart.terms:
+            above = None if term.above is None else look.places[term.above]
+            terms.append((look.places[term.node], Term((None, term.edge[1]), term.path, term.kind, above)))
+        self._misses[look.told] = self._misses.get(look.told, 0) + 1
+        self._known.setdefault(look.told, []).append(_Known(dataclasses.replace(apart, terms=[]), terms, answers))
+
+
+def _about(look: GraphLook, place: int, output: int | None) -> Any:
+    node = look.nodes[place]
+    return node if output is None else (node, output)
+
+
+def _placed(look: GraphLook, place: int, term: Term) -> Term:
+    above = None if term.above is None else look.nodes[term.above]
+    return Term((look.nodes[place], term.edge[1]), term.path, term.kind, above)
