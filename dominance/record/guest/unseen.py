@@ -43,7 +43,6 @@ def unheard() -> Iterator[None]:
     """Code of the script that runs inside prints, logs and warns of nothing: in its own pass it will, as without us."""
     ignore: Any = ("ignore", None, Warning, None, 0)
     always = torch.is_warn_always_enabled()
-    disabled = logging.root.manager.disable
     with ExitStack() as stack:
         # Not catch_warnings: it makes Python forget which warnings the script has been shown.
         warnings.filters.insert(0, ignore)  # type: ignore[attr-defined]
@@ -51,11 +50,44 @@ def unheard() -> Iterator[None]:
         # A warning that torch gives once only would be used up.
         torch.set_warn_always(True)
         stack.callback(torch.set_warn_always, always)
-        logging.disable(sys.maxsize)
-        stack.callback(logging.disable, disabled)
+        stack.enter_context(_unlogged())
         stack.enter_context(redirect_stdout(_Nowhere()))
         stack.enter_context(redirect_stderr(_Nowhere()))
         yield
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """No logger is enabled.
+
+    ``logging.disable`` has every logger forget what it is enabled for, of which there are hundreds. Where none has a
+    way of its own to know that, none is asked inside.
+    """
+    manager, before = logging.root.manager, logging.root.manager.disable
+    if _asks_by_itself(logging.Logger):
+        logging.disable(sys.maxsize)
+        try:
+            yield
+        finally:
+            logging.disable(before)
+        return
+    asked = logging.Logger.isEnabledFor
+    manager.disable = sys.maxsize
+    setattr(logging.Logger, "isEnabledFor", _never)  # noqa: B010  to a checker a method is no attribute
+    try:
+        yield
+    finally:
+        setattr(logging.Logger, "isEnabledFor", asked)  # noqa: B010
+        manager.disable = before
+
+
+def _asks_by_itself(kind: type[logging.Logger]) -> bool:
+    """Whether any class of loggers below this one has its own way to know what it is enabled for."""
+    return any("isEnabledFor" in vars(each) or _asks_by_itself(each) for each in kind.__subclasses__())
+
+
+def _never(logger: logging.Logger, level: int) -> bool:
+    return False
 
 
 @contextmanager

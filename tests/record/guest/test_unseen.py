@@ -120,3 +120,30 @@ def test_a_pass_is_not_checked_for_nan(check_nan: bool) -> None:
         assert gradient.isnan()
         assert torch.is_anomaly_check_nan_enabled() == check_nan
         assert torch.is_anomaly_enabled()
+
+
+def test_loggers_that_know_by_themselves_what_they_are_enabled_for_are_silent_too() -> None:
+    """They keep what they were told in the same place as all others, which forget it when logging is disabled."""
+
+    class Own(logging.Logger):
+        _cache: dict[int, bool]
+
+        def isEnabledFor(self, level: int) -> bool:  # noqa: N802  the name that logging gave it
+            if level not in self._cache:
+                self._cache[level] = level > self.manager.disable
+            return self._cache[level]
+
+    manager = logging.root.manager
+    kind, before = manager.loggerClass, manager.disable
+    try:
+        manager.setLoggerClass(Own)
+        logger = manager.getLogger("a logger of its own kind")
+    finally:
+        manager.loggerClass = kind
+    kept: list[object] = []
+    logger.addFilter(lambda record: bool(kept.append(record.msg)))
+    logger.error("one")
+    with unheard():
+        logger.error("lost")
+    logger.error("two")
+    assert (kept, manager.disable) == (["one", "two"], before)
