@@ -56,6 +56,10 @@ remove_batch_dimension = _find("torch._remove_batch_dim")
 outside_transforms = _find("torch._functorch.pyfunctorch.temporarily_clear_interpreter_stack")
 dispatch_keys = _find("torch._C._dispatch_keys")
 
+# Many tensors as one.
+flatten = _find("torch._utils._flatten_dense_tensors")
+unflatten = _find("torch._utils._unflatten_dense_tensors")
+
 # Compilers.
 TracingContext = _find("torch._guards.TracingContext")
 set_stance = _find("torch.compiler.set_stance")

@@ -30,6 +30,10 @@ class Closing:
     def __init__(self, parameter: Tensor, total: Tensor, tasks: Mapping[str, Tensor]) -> None:
         self.parameter, self.total, self.tasks = parameter, total, tasks
         self._left = _left(total, tasks.values()) if answers.waits(total) else None
+        self.found: dict[str, Tensor] | None = None
+        """The tasks' gradients that add up to the total, where somebody has closed it."""
+        self.reaching: list[str] | None = None
+        """The tasks whose gradients are other than zero then."""
 
     def asked(self) -> Iterator[answers.Asked]:
         """What ``close`` is going to ask, and who wants to know then which tasks reach the parameter."""
@@ -45,10 +49,12 @@ class Closing:
 
     def close(self) -> tuple[dict[str, Tensor], Tensor | None]:
         """The tasks' gradients, and the part of the total that belongs to none of them; None where there is none."""
+        if self.found is not None:
+            return dict(self.found), None
         left, (whole, off, *each) = self._measured()
         sizes = dict(zip(self.tasks, each, strict=True))
         held = dict(self.tasks)
-        if not held or not off <= _rounding(self.parameter) * (whole + sum(each)):
+        if not held or not off <= rounding_of(self.parameter) * (whole + sum(each)):
             return held, left
         order = sorted(sizes, key=sizes.__getitem__, reverse=True)
         if _add_where_none_is_zero(left, held[order[0]]):
@@ -88,7 +94,7 @@ def rest(parameter: Tensor, total: Tensor, tasks: Iterable[Tensor]) -> Tensor | 
     tasks = list(tasks)
     left = _left(total, tasks)
     size = answers.norm(total) + sum(map(answers.norm, tasks))
-    return None if tasks and answers.norm(left) <= _rounding(parameter) * size else left
+    return None if tasks and answers.norm(left) <= rounding_of(parameter) * size else left
 
 
 def _left(total: Tensor, tasks: Iterable[Tensor]) -> Tensor:
@@ -98,7 +104,8 @@ def _left(total: Tensor, tasks: Iterable[Tensor]) -> Tensor:
     return left
 
 
-def _rounding(parameter: Tensor) -> float:
+def rounding_of(parameter: Tensor) -> float:
+    """What the tasks may leave of a gradient, beside its size and theirs, that is rounding."""
     return 4 * torch.finfo(parameter.dtype).eps
 
 

@@ -15,11 +15,12 @@ from dominance.record import answers
 from dominance.record.compare import nonzero
 from dominance.record.split.by_rows import laid
 from dominance.record.split.changes import factor_beneath
+from dominance.record.split.closed_together import close_together
 from dominance.record.split.closing import Closing, rest
 from dominance.record.split.ledger import Account, Ledger, add
 from dominance.record.split.mixtures import nearer_than_mixtures, unmixed
 from dominance.record.split.passes import GradientOf, Pass
-from dominance.record.split.rescaling import ALIKE, Factor, alike, factors, uniform, within
+from dominance.record.split.rescaling import ALIKE, Factor, alike, are_one, factors, uniform, within
 from dominance.record.split.splits import GradientSplit
 
 
@@ -60,7 +61,7 @@ class Fed:
     def reach(self) -> dict[Tensor, list[str]]:
         """Which tasks reach each parameter, as far as this step shows."""
         # All zero says nothing: one node of a compiled graph gives every head a gradient of every loss.
-        return {p: [name for name, g in split.tasks.items() if nonzero(g)] for p, split in self.splits.items()}
+        return {p: split.reach for p, split in self.splits.items()}
 
 
 def fed(ledger: Ledger, totals: dict[Tensor, Tensor], tasks: Iterable[str] = ()) -> Fed:
@@ -92,6 +93,7 @@ def fed(ledger: Ledger, totals: dict[Tensor, Tensor], tasks: Iterable[str] = ())
         _Scaled(p, totals[p], accounts[p], name, changed[p], beneath.get(p, 1.0)) for p in totals if p not in mixed
     ]
     answers.ask(query for each in scaled for query in each.asked())
+    close_together([each.closing for each in scaled])
     splits = {each.parameter: each.split() for each in scaled}
     mixtures, fitted = unmixed({p: totals[p] for p in mixed}, {p: _by_task(parts[p], name) for p in mixed})
     splits |= mixtures
@@ -99,9 +101,11 @@ def fed(ledger: Ledger, totals: dict[Tensor, Tensor], tasks: Iterable[str] = ())
     announced = {} if mixed else dict(losses.weight)
     # Of zeros nobody knows by what they were multiplied, nor of what no task reaches: learned weights of the losses.
     known_before = [p for p, account in accounts.items() if account.left is not None]
-    some = [p for p in known_before if p not in mixed and changed[p] is not None and nonzero(totals[p])]
-    overall = uniform([changed[p] for p in some], max(map(within, some), default=ALIKE))
-    losses.weight = {task: value * overall for task, value in losses.weight.items()}
+    some = [p for p in known_before if p not in mixed and changed[p] is not None]
+    if not are_one(changed[p] for p in some):
+        some = [p for p in some if nonzero(totals[p])]
+        overall = uniform([changed[p] for p in some], max(map(within, some), default=ALIKE))
+        losses.weight = {task: value * overall for task, value in losses.weight.items()}
     for members, weights in fitted:
         # The largest set of tasks comes last: the weights of the shared parameters are the ones that are kept.
         passed = _losses(ledger, name, {p: accounts[p] for p in members}, set(members)).weight
@@ -249,18 +253,18 @@ class _Scaled:
         self._beside = torch.stack(known).sum(0) if known else None
         of_tasks = self._total if self._beside is None else self._total - self._beside
         self.parameter = parameter
-        self._closing = Closing(parameter, of_tasks, _by_task(held, name))
+        self.closing = Closing(parameter, of_tasks, _by_task(held, name))
 
     def asked(self) -> Iterator[answers.Asked]:
         """What ``split`` is going to ask."""
-        yield from self._closing.asked()
+        yield from self.closing.asked()
         if self._beside is not None:
             yield answers.NORM, self._total
             yield answers.NORM, self._beside
 
     def split(self) -> GradientSplit:
         """Its parts, which add up to it."""
-        tasks, residual = self._closing.close()
+        tasks, residual = self.closing.close()
         unexplained = residual
         if self._beside is not None:
             everything = [*tasks.values(), self._beside]
@@ -270,7 +274,7 @@ class _Scaled:
             residual, unexplained = (
                 self._change if left is None else left + self._change for left in (residual, unexplained)
             )
-        return GradientSplit(tasks, residual, unexplained)
+        return GradientSplit(tasks, residual, unexplained, reaching=self.closing.reaching)
 
 
 def _explain(ledger: Ledger, splits: Mapping[Tensor, GradientSplit], sharing: set[str] | None) -> list[str]:

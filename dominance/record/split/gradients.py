@@ -78,6 +78,8 @@ def gradients_of(
         apart: takes the gradients of tasks that are groups of examples, as far as it can, without a pass a group.
         as_kept: makes of a parameter and its gradient what is to be returned.
     """
+    if not tasks:
+        return {}
     known_as = {leaf_of(p): p for p in parameters}
     parameters = list(known_as)
     taken: dict[str, dict[Tensor, Tensor]] = {task.name: {} for task in tasks}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 from torch import Tensor
@@ -56,12 +57,15 @@ class Pass:
 
     def parts(self, parameter: Tensor) -> dict[GradientOf, Tensor]:
         """The gradients of one parameter."""
-        return {
-            self.part(name)._replace(beside=no_task): gradients[parameter]
+        return {part: gradients[parameter] for part, gradients in self._by_part if parameter in gradients}
+
+    @cached_property
+    def _by_part(self) -> list[tuple[GradientOf, dict[Tensor, Tensor]]]:
+        return [
+            (self.part(name)._replace(beside=no_task), gradients)
             for no_task, each in ((False, self.gradients), (True, self.beside))
             for name, gradients in each.items()
-            if parameter in gradients
-        }
+        ]
 
     @property
     def parameters(self) -> list[Tensor]:

@@ -32,6 +32,8 @@ def factors(totals: Mapping[Tensor, Tensor], left: Mapping[Tensor, Tensor]) -> d
         left: those that backward() left; where one is missing nothing is known, and the factor is 1.
     """
     found = {p: _factor(total, left.get(p), p.dtype) for p, total in totals.items()}
+    if are_one(found.values()):
+        return found
     several = [f for p, f in found.items() if totals[p].numel() > 1 and nonzero(totals[p])]
     known = [f for f in several if isinstance(f, float)]
     own = len(known) == len(several) and math.isnan(uniform(known))
@@ -40,6 +42,11 @@ def factors(totals: Mapping[Tensor, Tensor], left: Mapping[Tensor, Tensor]) -> d
             same = isinstance(factor, float) and (own or any(alike(factor, one, within(p)) for one in known))
             found[p] = factor if same else _clipped(p, totals, left, found)
     return found
+
+
+def are_one(found: Iterable[Factor]) -> bool:
+    """Whether all of these are exactly 1, as of gradients that nobody has touched."""
+    return all(isinstance(factor, float) and factor == 1.0 for factor in found)
 
 
 def within(parameter: Tensor) -> float:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from dominance.record.compare import nonzero
 from dominance.record.rules.pool import Pool
 
 
@@ -27,11 +28,21 @@ class GradientSplit:
     """The part of the residual that belongs to nothing else that is known either, like a regulariser."""
     total: Tensor | None = None
     """The whole gradient as it was before the step, which may write to ``.grad``; None: what ``.grad`` holds then."""
+    reaching: list[str] | None = None
+    """The tasks whose gradients are other than zero, where that is known."""
+
+    @property
+    def reach(self) -> list[str]:
+        """The tasks that reach the parameter, as far as this step shows: all zero says nothing."""
+        known = self.reaching
+        return [name for name, g in self.tasks.items() if (nonzero(g) if known is None else name in known)]
 
     def turned(self, into: Callable[[Tensor], Tensor]) -> GradientSplit:
         """The same with this made of every tensor."""
-        others = (None if each is None else into(each) for each in (self.residual, self.unexplained, self.total))
-        return GradientSplit({name: into(each) for name, each in self.tasks.items()}, *others)
+        residual, unexplained, whole = (
+            None if each is None else into(each) for each in (self.residual, self.unexplained, self.total)
+        )
+        return GradientSplit({name: into(each) for name, each in self.tasks.items()}, residual, unexplained, whole)
 
 
 @dataclass
