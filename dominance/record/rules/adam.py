@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,17 +26,40 @@ class AdamRule(Rule):
         return self.state(parameter).get("exp_avg")
 
     def linear(self, parameter: Tensor, group: Group, theta: Tensor, before: Any) -> Linear:
-        state, lr, decay = self.state(parameter), learning_rate(group), float(group["weight_decay"])
-        beta1, beta2 = group["betas"]
+        state = self.state(parameter)
         step = steps_taken(state, as_tensor=group.get("capturable", False) or group.get("differentiable", False))
+        eps, value, made = self._form(group, step)
+        return made(self.root(_second(state, group)).add_(eps).reciprocal_().mul_(value))
+
+    def several(self, asked: Sequence[tuple[Tensor, Group]]) -> list[Linear] | None:
+        states = [self.state(parameter) for parameter, _ in asked]
+        seconds = [_second(state, group) for state, (_, group) in zip(states, asked, strict=True)]
+        if any(each.dtype is not torch.float32 or each.layout is not torch.strided for each in seconds):
+            return None
+        if any(group.get(name, False) for _, group in asked for name in ("capturable", "differentiable")):
+            return None
+        steps = [steps_taken(state, as_tensor=False) for state in states]
+        forms = {(id(group), step): self._form(group, step) for step, (_, group) in zip(steps, asked, strict=True)}
+        each = [forms[id(group), step] for step, (_, group) in zip(steps, asked, strict=True)]
+        if not all(isinstance(value, float) for _, value, _ in each):
+            return None
+        roots = torch._foreach_sqrt(seconds)
+        torch._foreach_add_(roots, [eps for eps, _, _ in each])
+        torch._foreach_reciprocal_(roots)
+        torch._foreach_mul_(roots, [value for _, value, _ in each])
+        return [made(root) for (_, _, made), root in zip(each, roots, strict=True)]
+
+    def _form(self, group: Group, step: Any) -> tuple[float, Any, Callable[[Tensor], Linear]]:
+        """What is added to the root of the second moment; what the reciprocal is multiplied by; the step by that."""
+        lr, decay = learning_rate(group), float(group["weight_decay"])
+        beta1, beta2 = group["betas"]
         root = float((1 - beta2**step) ** 0.5)
-        second = state["max_exp_avg_sq"] if group["amsgrad"] else state["exp_avg_sq"]
         # value / (sqrt(v) / root + eps), with root moved to the numerator to save a pass over the parameter
         value = -float(lr / (1 - beta1**step)) * root
         # AdamW of older torch has no such entry: it was a class of its own
         decoupled = group.get("decoupled_weight_decay", isinstance(self.optimizer, torch.optim.AdamW))
-        return Linear(
-            self.root(second).add_(float(group["eps"]) * root).reciprocal_().mul_(value),
+        made = functools.partial(
+            Linear,
             carry=float(beta1),
             intake=1.0 - float(beta1),
             momentum_weight=1.0,
@@ -43,3 +68,9 @@ class AdamRule(Rule):
             coupled=0.0 if decoupled else decay,
             decoupled=float(lr * decay) if decoupled else 0.0,
         )
+        return float(group["eps"]) * root, value, made
+
+
+def _second(state: Mapping[str, Any], group: Group) -> Tensor:
+    second: Tensor = state["max_exp_avg_sq"] if group["amsgrad"] else state["exp_avg_sq"]
+    return second

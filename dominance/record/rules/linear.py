@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,6 +132,13 @@ class Rule:
             before: what ``before`` returned.
         """
         raise NotImplementedError
+
+    def several(self, asked: Sequence[tuple[Tensor, Group]]) -> list[Linear] | None:
+        """``linear`` of several small parameters, with the group of each, at once; None: to be asked one by one.
+
+        To be asked where ``fed`` and ``rows`` say nothing, of a step that needs neither these nor the parameters.
+        """
+        return None
 
     def root(self, moment: Tensor) -> Tensor:
         """The square root of a second moment, in ``room``."""

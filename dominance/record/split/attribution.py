@@ -272,21 +272,21 @@ class Attributor:
         rule = self._rule
         if rule is None or not self._splits_additively or self._solo_way is not None or overflow_found(self.optimizer):
             return
-        rule.room.restart()
-        members = []
+        small = []
         for p, before in self._before.items():
             gradient = gradients.get(p)
-            if (
-                before.rows is None
-                and gradient is not None
-                and p in wanted
-                and can_be_packed(p, before.theta, gradient)
-            ):
-                members.append(
-                    Member(p, before.theta, self._linear(rule, p, before, gradient.total), before.memory, gradient)
-                )
-        if len(members) < _FEWEST_PACKED:
+            if before.rows is None and gradient and p in wanted and can_be_packed(p, before.theta, gradient):
+                small.append((p, before, gradient))
+        if len(small) < _FEWEST_PACKED:
             return
+        rule.room.restart()
+        linears = rule.several([(p, before.group) for p, before, _ in small])
+        if linears is None:
+            linears = [self._linear(rule, p, before, gradient.total) for p, before, gradient in small]
+        members = [
+            Member(p, before.theta, linear, before.memory, gradient)
+            for (p, before, gradient), linear in zip(small, linears, strict=True)
+        ]
         for together, packed in self._packs.split(members):
             for member in together:
                 self._split_done(rule, member.parameter, self._before.pop(member.parameter), member.linear)

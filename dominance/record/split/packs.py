@@ -91,6 +91,9 @@ class Pack:
         self._place = {name: position for position, name in enumerate(names)}
         self._views: dict[int, list[list[Tensor]]] = {}
         self._lacking: set[tuple[int, int]] = set()
+        self._form: list[Hashable] = []
+        self._into: list[Tensor] = []
+        """Where what is given of members of this form goes."""
 
     def _of(self, rows: Tensor, member: int) -> list[Tensor]:
         """A member's part of each of some rows, in its shape."""
@@ -129,40 +132,44 @@ class Pack:
         return beside[row - len(self.names)]
 
     def _take_in(self, members: Sequence[Member]) -> None:
-        into: list[Tensor] = []
         given: list[Tensor] = []
-        lacking: set[tuple[int, int]] = set()
-        k = len(self.names)
+        form: list[Hashable] = []
         for i, member in enumerate(members):
-            gradient = member.gradient
-            inputs, memory = self._of(self._input, i), member.memory
-            lacking.update((row, i) for row in range(self.parts))
-            for name, tensor in gradient.tasks.items():
-                place = self._place[name]
-                into.append(inputs[place])
-                given.append(tensor)
-                lacking.discard((place, i))
-            if gradient.residual is not None:
-                into.append(inputs[k])
-                given.append(gradient.residual)
-                lacking.discard((k, i))
-            if gradient.unexplained is not None:
-                into.append(self._of(self._unexplained, i)[0])
-                given.append(gradient.unexplained)
+            gradient, linear, memory = member.gradient, member.linear, member.memory
             if memory.pack is not self:
                 self._take_memory(i, memory)
             assert gradient.total is not None
-            into += [self._of(rows, i)[0] for rows in (self._fed, self._theta, self._now)]
-            given += [gradient.total, member.theta, member.parameter.detach()]
+            beside = (gradient.residual, gradient.unexplained)
+            factors = (linear.scale, linear.carry, linear.intake)
+            given += (gradient.total, member.theta, member.parameter.detach(), *gradient.tasks.values())
+            given += [each for each in (*beside, *factors) if isinstance(each, Tensor)]
+            form += (*gradient.tasks, *[isinstance(each, Tensor) for each in (*beside, *factors)], linear.coupled != 0)
+        if form != self._form:
+            self._lay_out(members)
+            self._form = form
+        torch._foreach_copy_(self._into, given)
+
+    def _lay_out(self, members: Sequence[Member]) -> None:
+        """Where what is given of these members goes."""
+        self._into.clear()
+        lacking = {(row, i) for row in range(self.parts) for i in range(len(members))}
+        k = len(self.names)
+        for i, member in enumerate(members):
+            gradient, inputs = member.gradient, self._of(self._input, i)
+            self._into += [self._of(rows, i)[0] for rows in (self._fed, self._theta, self._now)]
+            places = [self._place[name] for name in gradient.tasks]
+            places += [] if gradient.residual is None else [k]
+            self._into += [inputs[place] for place in places]
+            lacking -= {(place, i) for place in places}
+            if gradient.unexplained is not None:
+                self._into.append(self._of(self._unexplained, i)[0])
             for name in _FACTORS:
-                if isinstance(factor := getattr(member.linear, name), Tensor):
-                    into.append(self._of(self._factors[name], i)[0])
-                    given.append(factor)
-        if lacking - self._lacking:
-            self._input.zero_()
+                if isinstance(getattr(member.linear, name), Tensor):
+                    self._into.append(self._of(self._factors[name], i)[0])
+        # What is given now is written to; all else is zeros.
+        self._input.zero_()
         self._unexplained.zero_()
         self._lacking = lacking
-        torch._foreach_copy_(into, given)
 
     def _take_memory(self, i: int, memory: Memory) -> None:
         """Copy what is remembered of a member in here, and have it remembered here."""

@@ -53,6 +53,16 @@ class PackPlace:
     columns: slice | npt.NDArray[np.int64]
     """The kept coordinates in the rows, and in the pack."""
     source: slice | npt.NDArray[np.int64]
+    once: bool
+    """Whether no layer has two runs."""
+
+    def add(self, sums: Any, at: tuple[npt.NDArray[np.int64], ...], runs: npt.NDArray[np.float64]) -> None:
+        """Add numbers of each run to those of its layer, at these positions along the further axes."""
+        index = np.ix_(self.layers, *at)
+        if self.once:
+            sums[index] += runs
+        else:
+            np.add.at(sums, index, runs)
 
 
 def _place_of(pack: Pack, places: Sequence[KeptPlace]) -> PackPlace:
@@ -62,7 +72,12 @@ def _place_of(pack: Pack, places: Sequence[KeptPlace]) -> PackPlace:
     columns = np.concatenate([np.arange(each.start, each.stop) for each in slices])
     source = np.concatenate([start + place.index.numpy() for start, place in zip(pack.starts, places, strict=False)])
     return PackPlace(
-        layers[first], pack.starts[first], [pack.members[i] for i in first], _as_slice(columns), _as_slice(source)
+        layers[first],
+        pack.starts[first],
+        [pack.members[i] for i in first],
+        _as_slice(columns),
+        _as_slice(source),
+        once=len(set(layers[first].tolist())) == len(first),
     )
 
 
@@ -412,15 +427,14 @@ class StepRow:
             "residual_gradient_sq": residual, "unexplained_gradient_sq": unexplained,
             "residual_sq": shares[k], "unattributed_sq": shares[k + 1], "decay_sq": shares[k + 2],
         }  # fmt: skip
-        for name, each in of_total.items():
-            np.add.at(self.values["layer/total"][:, _OF_TOTAL[name]], layers, each)
-        index = np.ix_(layers, np.array(tasks, dtype=np.int64))
+        places = np.array([_OF_TOTAL[name] for name in of_total])
+        place.add(self.values["layer/total"], (places,), np.stack(list(of_total.values()), axis=-1))
         products = {"gradient_sq": np.diagonal(grams, axis1=1, axis2=2)[:, 2:], "gradient_dot_update": grams[:, 1, 2:]}
         products["update_sq"] = np.transpose(shares[:k]) if k else np.zeros((len(layers), 0))
-        for name, each in products.items():
-            np.add.at(self.values["layer/task"][:, :, _OF_TASK[name]], index, each)
-        each_pair = np.ix_(layers, np.array(tasks, dtype=np.int64), np.array(tasks, dtype=np.int64))
-        np.add.at(self.values["layer/gram"], each_pair, grams[:, 2:, 2:])
+        here = np.array(tasks, dtype=np.int64)
+        places = np.array([_OF_TASK[name] for name in products])
+        place.add(self.values["layer/task"], (here, places), np.stack(list(products.values()), axis=-1))
+        place.add(self.values["layer/gram"], (here, here), grams[:, 2:, 2:])
 
     def _statistics(
         self, layer: int, total: Tensor, gradient: GradientSplit, step: StepSplit, *, additive: bool

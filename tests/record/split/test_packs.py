@@ -40,7 +40,7 @@ def parts_of(split: StepSplit) -> Parts:
 
 
 def fed(
-    model: nn.Module, step: int, generator: torch.Generator, *, overflow: int | None
+    model: nn.Module, step: int, generator: torch.Generator, *, overflow: int | None, residual_at: int = 1
 ) -> dict[Tensor, GradientSplit]:
     """Gradients of two tasks, of which b does not reach the last parameter, and the first has a residual at times."""
     splits: dict[Tensor, GradientSplit] = {}
@@ -51,14 +51,14 @@ def fed(
             del tasks["b"]
         if p is others[1] and step == overflow:
             tasks["a"][0] = torch.inf
-        residual = torch.randn(p.shape, generator=generator) if p is others[0] and step % 2 else None
+        residual = torch.randn(p.shape, generator=generator) if p is others[0] and step % 2 == residual_at else None
         p.grad = sum(tasks.values()) + (0 if residual is None else residual)
         splits[p] = GradientSplit(tasks, residual, total=p.grad.clone())
     return splits
 
 
 def steps(
-    kind: str, *, packed: bool, count: int = 4, first: int = 0, overflow: int | None = None
+    kind: str, *, packed: bool, count: int = 4, first: int = 0, overflow: int | None = None, decays_until: int = 9
 ) -> list[dict[int, Parts]]:
     """The parts of some steps of each parameter, by its position."""
     torch.manual_seed(0)
@@ -69,7 +69,9 @@ def steps(
     attributor = Attributor(optimizer)
     found = []
     for step in range(count):
-        splits = fed(model, step, generator, overflow=overflow)
+        splits = fed(model, step, generator, overflow=overflow, residual_at=1 if decays_until > count else -1)
+        if step == decays_until:
+            optimizer.param_groups[0]["weight_decay"] = 0.0
         if step >= first:
             attributor.before_step(list(position))
         optimizer.step()
@@ -100,6 +102,16 @@ def test_the_same_parts_as_one_by_one(kind: str, first: int) -> None:
                 torch.testing.assert_close(here[i].shares[name], share, rtol=2e-5, atol=1e-9)
             beside = here[i].shares.keys() - parts.shares.keys()
             assert not any(here[i].shares[name].any() for name in beside), "what is not there is zero"
+            assert here[i].closure == pytest.approx(parts.closure, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["Adam", "Nesterov"])
+def test_weight_decay_that_is_switched_off(kind: str) -> None:
+    """What is left of it is in the momentum alone."""
+    together, single = (steps(kind, packed=packed, decays_until=2) for packed in (True, False))
+    for here, truth in zip(together, single, strict=True):
+        for i, parts in truth.items():
+            torch.testing.assert_close(here[i].shares["decay"], parts.shares["decay"], rtol=2e-5, atol=1e-9)
             assert here[i].closure == pytest.approx(parts.closure, abs=1e-4)
 
 
