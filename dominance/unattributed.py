@@ -24,6 +24,8 @@ def unattributed_share(
     array(0.25)
     """
     unseen = np.nansum(unattributed_sq, axis=-1)
+    if not np.any(unseen):
+        return np.zeros_like(unseen)
     seen = np.nansum(tasks_sq, axis=(-1, -2)) + np.nansum(residual_sq, axis=-1)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.where(unseen > 0, unseen / (seen + unseen), 0.0))

@@ -51,12 +51,18 @@ def _begin(run: Recording, inside: StepInProgress | None) -> bool:
     return run.records
 
 
-def open_pass(run: Recording, roots: list[Root], inputs: Sequence[Tensor] | None) -> None:
+def open_pass(
+    run: Recording,
+    roots: list[Root],
+    inputs: Sequence[Tensor] | None,
+    reached: Callable[[], Sequence[Tensor]] | None = None,
+) -> None:
     """Find the tasks of a backward() and take their gradients; or capture them from the script's own pass.
 
     Args:
         roots: what it is called on.
         inputs: the only tensors whose ``.grad`` it fills; None for all leaves.
+        reached: gives the leaves that it reaches, where the caller knows them.
 
     Raises:
         Exception: whatever a pass of our own raises.
@@ -66,7 +72,7 @@ def open_pass(run: Recording, roots: list[Root], inputs: Sequence[Tensor] | None
         if found is None:
             run.step.spoiled = UNNAMED
             return
-        run.step.open = _opened(run, found, roots, inputs) if found.tasks else None
+        run.step.open = _opened(run, found, roots, inputs, reached) if found.tasks else None
         run.step.count(found)
     _remark(run, found)
 
@@ -133,10 +139,16 @@ def _call_anew(run: Recording) -> None:
     run.ledger.called |= {old: new for old, new in run.finder.called.items() if old in first}
 
 
-def _opened(run: Recording, found: Found, roots: Sequence[Root], inputs: Sequence[Tensor] | None) -> OpenPass:
+def _opened(
+    run: Recording,
+    found: Found,
+    roots: Sequence[Root],
+    inputs: Sequence[Tensor] | None,
+    reached: Callable[[], Sequence[Tensor]] | None,
+) -> OpenPass:
     filled = None if inputs is None else {id(tensor) for tensor in inputs}
     trainable = [p for p in run.table.trainable() if filled is None or id(p) in filled]
-    between = _between(run, roots, filled)
+    between = _between(run, reached or (lambda: reached_by(roots)), filled)
     if len(found.tasks) == 1 and not found.residual and not found.separate and not run.observed:
         capture = LeafCapture([*trainable, *between], run.ledger.as_kept)
         return OpenPass(found, {found.tasks[0].name: capture.gradients}, {}, capture)
@@ -165,12 +177,11 @@ def _found_below(run: Recording, roots: Sequence[Root]) -> Found | None:
     return found
 
 
-def _between(run: Recording, roots: Sequence[Root], filled: set[int] | None) -> list[Tensor]:
+def _between(run: Recording, reached: Callable[[], Sequence[Tensor]], filled: set[int] | None) -> list[Tensor]:
     """Detached copies of what lies between the losses and the parameters, whose ``.grad`` the pass fills."""
-    reached = [] if run.observed else reached_by(roots)
     return [
         tensor
-        for tensor in reached
+        for tensor in (() if run.observed else reached())
         if tensor not in run.table.named and tensor.requires_grad and not isinstance(tensor, nn.Parameter)
         if tensor.dim() > 1 and (filled is None or id(tensor) in filled)
     ]

@@ -324,7 +324,7 @@ class StepRecorder:
             recording.begin_theta()
             at_hand.begin(recording, reached)
             with gathered([] if self._sharded is None else self._sharded.groups):
-                at_backward.open_pass(recording, roots, only)
+                at_backward.open_pass(recording, roots, only, reached)
         except CannotLook as limit:
             at_backward.cannot_look(recording, limit.reason)
             if meeting is not None:

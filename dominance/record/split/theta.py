@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -184,9 +185,10 @@ def unmoved(parameter: Tensor, value: Tensor) -> bool:
         return bool(told[0])
     if differ_at_first(now, value):
         return False
-    return same(now, value) or (
-        not bool(torch.isfinite(value).all()) and torch.equal(now.nan_to_num(), value.nan_to_num())
-    )
+    if same(now, value):
+        return True
+    # A sum that is finite is of finite numbers; most are.
+    return not math.isfinite(value.sum().item()) and torch.equal(now.nan_to_num(), value.nan_to_num())
 
 
 def _minus(value: Tensor, other: Tensor) -> Tensor:
