@@ -73,9 +73,9 @@ def _table(claims: Sequence[tuple[dict[str, Any], dict[str, Any]]], what: str) -
             f"{item['paper']}, {item['place']}",
             claim["says"],
             claim["criterion"],
-            str(item["seeds"] or "–"),
+            item.get("seeds") or "–",
             f"**{claim['outcome']}**",
-            claim["kind"] or "–",
+            claim.get("kind") or "–",
             claim["evidence"],
             f"`{item['command']}`",
         ]

@@ -109,14 +109,15 @@ def judge(claim: Claim, material: Material) -> Judgement:
         return Judgement("cannot be tested", str(error))
 
 
-def seeds(material: Material) -> int:
-    """How many seeds there are at least of each training; 0 without a training."""
+def seeds(material: Material) -> str:
+    """How many seeds there are of each training: "5", or "1 to 3"; "" without a training."""
     found: dict[str, set[int]] = {}
     for run in material.runs:
         training = dict(run.attrs.get("training", {}))
         seed = int(training.pop("seed", 0))
         found.setdefault(json.dumps([run.attrs.get("method"), training], sort_keys=True, default=str), set()).add(seed)
-    return min(map(len, found.values()), default=0)
+    counts = sorted({len(each) for each in found.values()})
+    return " to ".join(map(str, dict.fromkeys(counts[:1] + counts[-1:])))
 
 
 def _plain(item: Item, judged: list[tuple[Claim, Judgement]], kinds: list[Kind], command: str) -> dict[str, Any]:
