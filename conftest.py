@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import signal
+from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
 
 import pytest
+from forks import Forks
 from runs import make_run
 from studies import small_study
 
@@ -35,11 +37,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
-def pytest_collection_finish() -> None:
-    # What a collection of thousands of tests leaves is there to the end: nobody need look through it again, neither the
-    # garbage collector nor those of our tests that have it run, or that ask it for all objects.
+@pytest.fixture(autouse=True, scope="module")
+def _nothing_to_look_through() -> None:
+    """What is there already when a file's tests begin, above all modules, stays to the end: it is set aside.
+
+    Neither the garbage collector looks through it from then on, nor those of our tests that have it run, or that ask it
+    for all objects, as finding a program's models does: a second each in a process that has imported much.
+    """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """An interpreter that has imported already what scripts need."""
+    with Forks() as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,8 @@
 """Processes that have torch imported already: one interpreter imports it once and forks itself for every script.
 
-A forked child sees what ``python script.py`` would see, but for the frames below the script in a traceback; so the
-scripts that die or look at their surroundings run in fresh interpreters instead (see test_harmless.py).
+A forked child sees what ``python script.py`` would see, but for the frames below the script, and for modules that are
+there already; so scripts that look at their surroundings run in fresh interpreters instead (see test_harmless.py). The
+fixture ``forks`` is one such interpreter, for all tests of a session.
 
 Run as a program, this file is that interpreter: requests come as lines of JSON on standard input, exit codes go out.
 """
@@ -9,13 +10,16 @@ Run as a program, this file is that interpreter: requests come as lines of JSON 
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
 import json
 import os
+import pkgutil
 import runpy
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,19 +27,25 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 TIMEOUT = 300  # seconds after which a child is killed: far beyond what any of them takes
-HEAVY = ("numpy", "torch", "torch._dynamo", "torch.utils.checkpoint", "zarr", "typer")
+HEAVY = (
+    *("numpy", "torch", "torch._dynamo", "torch.utils.checkpoint", "torch.utils.flop_counter", "torch.profiler"),
+    *("zarr", "xarray", "typer", "dominance_cli.main", "multiprocessing.synchronize"),
+)
+OURS = ("dominance.store", "dominance.record")
+"""Packages of which every module is imported: a recorder needs a hundred of them."""
 
 
 class Forks:
     """The interpreter that forks. A context manager; ``run`` waits for the child and returns its exit code."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        own = {key: value for key, value in os.environ.items() if not key.startswith("DOMINANCE_")}
         self.process = subprocess.Popen(
             [sys.executable, __file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=dict(environment),
+            env=own | {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"} | dict(environment or {}),
         )
 
     def run(
@@ -48,6 +58,16 @@ class Forks:
             more: ``environment``: added to it; ``before``: Python source that is executed ahead of the script.
         """
         return self.run_together([asked(arguments, record=record, files=files, cwd=cwd, **more)])[0]
+
+    def python(
+        self, *words: str, cwd: Path, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """What ``subprocess.run`` gives of ``python *words``, a script or ``-m`` and a module, with its texts."""
+        with tempfile.TemporaryDirectory() as folder:
+            files = [Path(folder, name) for name in ("in", "out", "errors")]
+            files[0].touch()
+            code = self.run(words, record=None, files=files, cwd=cwd, environment=dict(environment or {}))
+            return subprocess.CompletedProcess(words, code, *(file.read_text() for file in files[1:]))
 
     def run_together(self, requests: Sequence[Mapping[str, Any]]) -> list[int]:
         """The same of several at once, as ``asked``; waits for all of them."""
@@ -81,10 +101,20 @@ def asked(
     }
 
 
-def serve() -> dict[str, Any] | None:
-    """Fork a child for every request. Returns the request in the child; None in the parent, once all are served."""
+def load() -> None:
+    """Import what scripts need, and what records them; no child's garbage collector need look through it."""
     for name in HEAVY:
         importlib.import_module(name)
+    for package in OURS:
+        for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
+            importlib.import_module(module.name)
+    gc.collect()
+    gc.freeze()
+
+
+def serve() -> dict[str, Any] | None:
+    """Fork a child for every request. Returns the request in the child; None in the parent, once all are served."""
+    load()
     while line := sys.stdin.readline():
         children: list[int] = []
         for request in json.loads(line):
@@ -132,7 +162,10 @@ def end(error: BaseException | None) -> None:
         if isinstance(error.code, str):
             print(error.code, file=sys.stderr)
     elif error is not None:
-        sys.excepthook(type(error), error, error.__traceback__)
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+            trace = trace.tb_next
+        sys.excepthook(type(error), error.with_traceback(trace), trace)
         code = 1
     for thread in threading.enumerate():
         if thread is not threading.main_thread() and not thread.daemon:
@@ -153,3 +186,4 @@ if __name__ == "__main__":
         except BaseException as error:  # noqa: BLE001  whatever ends the script becomes the exit code
             end(error)
         end(None)
+    os._exit(0)

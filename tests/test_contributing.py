@@ -25,7 +25,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     skip = shutil.ignore_patterns("__pycache__")
     for name in ("dominance", "cli"):
         shutil.copytree(ROOT / name, house / name, ignore=skip)
-    for name in ("pyproject.toml", "conftest.py", "tests/runs.py", "tests/studies.py"):
+    for name in ("pyproject.toml", "conftest.py", "tests/runs.py", "tests/studies.py", "tests/forks.py"):
         (house / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, house / name)
     for path, text in FILES.items():

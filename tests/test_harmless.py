@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -110,8 +109,8 @@ FOUND: dict[str, list[str]] = {
 RESIDUAL = {"regulariser.py": ["l2"]}
 """Terms of the loss that belong to no task; there are none in the other scripts."""
 
-FRESH = {"arguments", "dies_", "dropout", "exits.py interrupt", "identity", "package", "spawn", "warns"}
-"""Scripts that need an interpreter of their own, not a fork: they die, or look at what is around them."""
+FRESH = {"arguments", "dies_midway", "exits.py interrupt", "identity", "package", "spawn", "warns"}
+"""Scripts that need an interpreter of their own, not a fork: they look at what is around them, or at how it ends."""
 
 VARIANTS = {"all steps": ["--every", "1"], "bursts": ["--every", "3", "--burst", "2"]}
 
@@ -129,14 +128,14 @@ class Left:
 class Runner:
     """Runs a command line of a script, plain or recorded, fresh or forked."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, forks: Forks) -> None:
         self.folder = folder
         self.environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("DOMINANCE_")},
             "OMP_NUM_THREADS": "1",
             "PYTHONHASHSEED": "0",
         }
-        self.forks = Forks(self.environment)
+        self.forks = forks
         self.left: dict[str, Left] = {}
 
     def plain(self, command: str) -> Left:
@@ -177,10 +176,8 @@ def fresh(command: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    runner = Runner(tmp_path_factory.mktemp("harmless"))
-    with runner.forks:
-        yield runner
+def runner(tmp_path_factory: pytest.TempPathFactory, forks: Forks) -> Runner:
+    return Runner(tmp_path_factory.mktemp("harmless"), forks)
 
 
 def changed(plain: Left, recorded: Left) -> list[str]:

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +48,6 @@ for _ in range(4):
 if sys.argv[2:] == ["exits"]:
     sys.exit(3)
 """
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    with Forks({**os.environ, "OMP_NUM_THREADS": "1"}) as forks:
-        yield forks
 
 
 def record(forks: Forks, folder: Path, *arguments: str) -> tuple[int, list[str]]:

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from forks import Forks
+
 from faults.metadata import run
 from faults.peers import appended
 from faults.polls import polls
@@ -59,7 +61,8 @@ def trainings(count: int, folder: Path) -> list[Tried]:
 
 def polled(count: int, folder: Path) -> list[Tried]:
     """Readers of runs that grow."""
-    found = polls(folder, count)
+    with Forks() as forks:
+        found = polls(forks, folder, count)
     for line in found.wrong[:20]:
         print(line)
     return [Tried("a reader of a run that grows sees whole rows, and the budget holds", found.count, len(found.wrong))]
@@ -67,7 +70,8 @@ def polled(count: int, folder: Path) -> list[Tried]:
 
 def raced(count: int, folder: Path) -> list[Tried]:
     """Writers of one run."""
-    wrong = races(folder, count)
+    with Forks() as forks:
+        wrong = races(forks, folder, count)
     print(*wrong, sep="\n")
     return [Tried("of two recordings into one folder one records, the other is refused", count, len(wrong))]
 

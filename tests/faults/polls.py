@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 from dataclasses import dataclass
@@ -29,17 +28,16 @@ class Polls:
     wrong: list[str]
 
 
-def polls(folder: Path, wanted: int) -> Polls:
+def polls(forks: Forks, folder: Path, wanted: int) -> Polls:
     """Trainings, one after the other, until they were polled so often."""
     count, steps = 0, 0
     wrong: list[Any] = []
-    with Forks(os.environ | {"OMP_NUM_THREADS": "1"}) as forks:
-        while count < wanted:
-            place = folder / f"training-{count}"
-            place.mkdir()
-            found = _one(forks, place, wanted - count)
-            count, steps, wrong = count + found.count, max(steps, found.steps), wrong + found.wrong
-            shutil.rmtree(place)
+    while count < wanted:
+        place = folder / f"training-{count}"
+        place.mkdir()
+        found = _one(forks, place, wanted - count)
+        count, steps, wrong = count + found.count, max(steps, found.steps), wrong + found.wrong
+        shutil.rmtree(place)
     return Polls(count, steps, wrong)
 
 

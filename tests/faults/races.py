@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-import os
 import random
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from forks import Forks
 
 from dominance.store.reader import open_run
 from dominance.store.verify import verify
-from faults.trainings import train
+from faults.trainings import training
 
 STEPS = 40
 
 
-def races(folder: Path, count: int, writers: int = 2) -> list[str]:
+def races(forks: Forks, folder: Path, count: int, writers: int = 2) -> list[str]:
     """What was wrong with each race that did not have one winner."""
     wrong = []
-    with ExitStack() as stack:
-        forks = [stack.enter_context(Forks(os.environ | {"OMP_NUM_THREADS": "1"})) for _ in range(writers)]
-        pool = stack.enter_context(ThreadPoolExecutor(writers))
-        for number in range(count):
-            place = folder / f"race-{number}"
-            how = random.Random(number).choice([[], ["--force"], ["--resume"]])
-            codes = list(pool.map(lambda at, place=place, how=how: _enter(forks[at], place, at, how), range(writers)))
-            if problem := _judged(place, codes, how):
-                wrong.append(f"race {number}: {problem}")
+    for number in range(count):
+        place = folder / f"race-{number}"
+        how = random.Random(number).choice([[], ["--force"], ["--resume"]])
+        codes = forks.run_together([_enter(place, at, how) for at in range(writers)])
+        if problem := _judged(place, codes, how):
+            wrong.append(f"race {number}: {problem}")
     return wrong
 
 
-def _enter(forks: Forks, place: Path, number: int, how: list[str]) -> int:
+def _enter(place: Path, number: int, how: list[str]) -> dict[str, Any]:
     own = place / str(number)
     own.mkdir(parents=True)
-    return train(forks, own, record=["--every", "1", *how, "-o", str(place / "run")], steps=STEPS)
+    return training(own, record=["--every", "1", *how, "-o", str(place / "run")], steps=STEPS)
 
 
 def _judged(place: Path, codes: list[int], how: list[str]) -> str:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,13 +8,6 @@ from forks import Forks
 from faults.polls import polls
 from faults.races import races
 from faults.trainings import KINDS, trial
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    with Forks(os.environ | {"OMP_NUM_THREADS": "1"}) as server:
-        yield server
-
 
 QUICK = ("kill -9", "run deleted", "files stay small", "NaN", "no descriptors", "modules forgotten")
 
@@ -33,11 +24,11 @@ def test_a_fault_leaves_the_training_alone(kind: str, forks: Forks, tmp_path: Pa
     assert trial(forks, kind, 0, tmp_path).wrong == ""
 
 
-def test_a_reader_sees_whole_rows(tmp_path: Path) -> None:
-    found = polls(tmp_path, 20)
+def test_a_reader_sees_whole_rows(forks: Forks, tmp_path: Path) -> None:
+    found = polls(forks, tmp_path, 20)
     assert found.wrong == []
     assert found.steps > 0
 
 
-def test_a_race_has_one_winner(tmp_path: Path) -> None:
-    assert races(tmp_path, 2) == []
+def test_a_race_has_one_winner(forks: Forks, tmp_path: Path) -> None:
+    assert races(forks, tmp_path, 2) == []

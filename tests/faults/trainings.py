@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from forks import Forks
+from forks import Forks, asked
 
 from faults.judge import judge
 
@@ -175,11 +176,16 @@ def _disk(place: Path) -> Iterator[None]:
         subprocess.run(["umount", "-l", place], capture_output=True, check=False)
 
 
-def train(
-    forks: Forks, folder: Path, *, record: list[str] | None, steps: int = STEPS, fault: str = "none", at: int = 0
-) -> int:
+def train(forks: Forks, folder: Path, **how: Any) -> int:
     """Run the training in a ``folder`` that gets its output; the exit code."""
-    return forks.run(
+    return forks.run_together([training(folder, **how)])[0]
+
+
+def training(
+    folder: Path, *, record: list[str] | None, steps: int = STEPS, fault: str = "none", at: int = 0
+) -> dict[str, Any]:
+    """What ``Forks`` are asked for it."""
+    return asked(
         [str(SCRIPT), str(folder), str(steps), fault, str(at)],
         record=record,
         files=[Path(os.devnull), folder / "out", folder / "errors"],
@@ -257,7 +263,7 @@ def _left(run: Path, recorded: _Ended, what: Kind) -> tuple[str, int | None]:
 def program(kinds: list[str], trials: int, folder: Path) -> list[Trial]:
     """Every kind that can be tried here, so many times; each is printed."""
     found: list[Trial] = []
-    with Forks(os.environ | {"OMP_NUM_THREADS": "1"}) as forks:
+    with Forks() as forks:
         for kind in kinds:
             if KINDS[kind].disk and not may_mount():
                 print(f"{kind}: not tried, because no disk can be mounted", file=sys.stderr)

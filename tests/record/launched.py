@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from forks import Forks, asked
@@ -34,17 +32,9 @@ class Launch:
 
 @dataclass
 class Launcher:
-    """Keeps the interpreter. A context manager."""
+    """Forks several processes at once."""
 
-    stack: ExitStack = field(default_factory=ExitStack)
-
-    def __enter__(self) -> Launcher:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-        self.forks = self.stack.enter_context(Forks(environment))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stack.close()
+    forks: Forks
 
     def run(
         self,
@@ -57,6 +47,7 @@ class Launcher:
     ) -> Launch:
         """Run ``python *arguments`` in each of ``size`` processes, or under ``dominance record *record``."""
         together = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(size)}
+        together |= {"GLOO_SOCKET_IFNAME": "lo"}
         (cwd / "input").touch()
         requests = [
             asked(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
+from forks import Forks
 from record.launched import Launcher
 
 
-@pytest.fixture(scope="module")
-def launcher() -> Iterator[Launcher]:
-    with Launcher() as forks:
-        yield forks
+@pytest.fixture(scope="session")
+def launcher(forks: Forks) -> Launcher:
+    return Launcher(forks)
