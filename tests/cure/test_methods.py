@@ -51,30 +51,19 @@ def by_script(path: Path, name: str, make: Any = adam) -> list[Tensor]:
         return script(STEPS, make)
 
 
-@pytest.mark.parametrize("name", usable())
-def test_a_method_on_a_script_is_the_method_by_hand(tmp_path: Path, name: str) -> None:
-    assert same(by_script(tmp_path / "run", name), by_hand(name))
-
-
-@pytest.mark.parametrize("name", [name for name in usable() if name != "equal-weight"])
-def test_a_method_changes_the_training(tmp_path: Path, name: str) -> None:
-    assert not same(by_script(tmp_path / "run", name), script(STEPS))
-
-
-def test_equal_weights_are_the_script_as_it_is(tmp_path: Path) -> None:
-    assert same(by_script(tmp_path / "run", "equal-weight"), script(STEPS))
-
-
-@pytest.mark.parametrize("base", ["rmsprop", "adagrad"])
-@pytest.mark.parametrize("name", ["adatask", "ladatask", "adatask+cagrad", "pub", "pub+adatask"])
-def test_an_optimizer_of_another_family(tmp_path: Path, name: str, base: str) -> None:
-    kind = OPTIMIZERS[base][0]
-    assert same(by_script(tmp_path / "run", name, lambda p: kind(p, lr=0.01)), by_hand(name, base))
+@pytest.fixture(scope="module")
+def as_it_is() -> list[Tensor]:
+    """The parameters after the script alone."""
+    return script(STEPS)
 
 
 @pytest.mark.parametrize("name", usable())
-def test_losses_are_the_script_s_and_all_steps_are_recorded(tmp_path: Path, name: str) -> None:
-    by_script(tmp_path / "run", name)
+def test_a_method_on_a_script_is_the_method_by_hand_and_its_run_is_of_the_script(
+    tmp_path: Path, name: str, as_it_is: list[Tensor]
+) -> None:
+    trained = by_script(tmp_path / "run", name)
+    assert same(trained, by_hand(name))
+    assert same(trained, as_it_is) == (name == "equal-weight")
     model = made()
     x, y = next(batches(1))
     expected = [float(loss.detach()) for loss in losses_of(model, x, y)]
@@ -83,3 +72,10 @@ def test_losses_are_the_script_s_and_all_steps_are_recorded(tmp_path: Path, name
         assert run["loss/loss"].sel(task=list(TASKS)).values[0].tolist() == pytest.approx(expected)
         assert run.attrs["method"] == name
         assert float(run["closure"].max() if "closure" in run else 0) < 1e-3
+
+
+@pytest.mark.parametrize("base", ["rmsprop", "adagrad"])
+@pytest.mark.parametrize("name", ["adatask", "ladatask", "adatask+cagrad", "pub", "pub+adatask"])
+def test_an_optimizer_of_another_family(tmp_path: Path, name: str, base: str) -> None:
+    kind = OPTIMIZERS[base][0]
+    assert same(by_script(tmp_path / "run", name, lambda p: kind(p, lr=0.01)), by_hand(name, base))
