@@ -21,25 +21,43 @@ from dominance.reports.write import write_report
 @pytest.fixture
 def pages(monkeypatch):
     """The pages of the reports that a test writes."""
-    made = []
+    made: list[module.Pages] = []
+    keep_pages(monkeypatch, made)
+    return made
 
+
+def keep_pages(monkeypatch, made):
     class Kept(module.Pages):
         def __init__(self):
             super().__init__()
             made.append(self)
 
     monkeypatch.setattr(module, "Pages", Kept)
-    return made
 
 
 def words(pages):
     return " ".join(text.get_text() for page in pages[-1].pages for text in page.findobj(Text))
 
 
-def test_one_file_a_figure_and_the_report_last(tmp_path, pages):
-    run = planted_run(steps=12)
+def run_of_adam():
+    run = planted_run(steps=60)
     run.attrs["optimizers"] = [{"class": "Adam", "groups": [{"lr": 0.001}], "note": ""}]
-    written = write_report(run, tmp_path / "deep" / "report")
+    return run
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """A run, what is written of it, and the pages."""
+    made: list[module.Pages] = []
+    with pytest.MonkeyPatch.context() as patch:
+        keep_pages(patch, made)
+        run = run_of_adam()
+        written = write_report(run, tmp_path_factory.mktemp("reports") / "deep" / "report")
+    return run, written, made
+
+
+def test_one_file_a_figure_and_the_report_last(report):
+    run, written, pages = report
     assert [path.name for path in written] == [*(f"{spec.name}.pdf" for spec in select("*", run)), "report.pdf"]
     assert all(path.read_bytes().startswith(b"%PDF") for path in written)
     assert written.missing == {}
@@ -54,9 +72,9 @@ def test_one_file_a_figure_and_the_report_last(tmp_path, pages):
     assert not any(title in text for title in ("The verdict", "Who owns which layer"))  # the first page says it
 
 
-def test_the_same_run_gives_the_same_bytes(tmp_path):
-    first = write_report(planted_run(steps=5), tmp_path / "a")
-    second = write_report(planted_run(steps=5), tmp_path / "b")
+def test_the_same_run_gives_the_same_bytes(tmp_path, report):
+    _, first, _ = report
+    second = write_report(run_of_adam(), tmp_path / "b")
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes()
     content = first[-1].read_bytes()
@@ -120,9 +138,8 @@ def test_many_pages_of_one_figure(tmp_path):
     assert float(re.search(r'width="([\d.]+)pt"', written[0].read_text())[1]) == pytest.approx(7.2 * 72)
 
 
-def test_the_first_page_holds_the_verdict_and_the_picture(tmp_path, pages):
-    run = planted_run(steps=60)
-    written = write_report(run, tmp_path)
+def test_the_first_page_holds_the_verdict_and_the_picture(report):
+    _, written, pages = report
     first = " ".join(text.get_text() for text in pages[-1].pages[0].findobj(Text))
     assert all(finding.text[:30] in first for finding in written.verdict)
     assert "most conflict (GCD)" in first
