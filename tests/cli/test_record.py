@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import typer.main
+from forks import Forks
 
 from dominance import config
 from dominance.config import RecordOptions, typed
@@ -27,7 +28,7 @@ from dominance_cli.rundir import Latest, default_folder
 
 TRAIN = """
 import argparse, atexit, hashlib, os, sys
-assert not {"torch", "numpy"} & sys.modules.keys()
+assert "FORKED" in os.environ or not {"torch", "numpy"} & sys.modules.keys()
 os.environ["OMP_NUM_THREADS"] = "1"
 import torch
 from torch import nn
@@ -102,6 +103,11 @@ def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def recorded(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return python(folder, "-m", "dominance", "record", *arguments)
+
+
+def forked(forks: Forks, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """``recorded`` where torch is imported already."""
+    return forks.python("-m", "dominance", "record", *arguments, cwd=folder, environment={"FORKED": "yes"})
 
 
 def both(folder: Path, options: list[str], script: list[str]) -> tuple[int, str, list[str]]:
@@ -209,8 +215,8 @@ def parsed(arguments: list[str]) -> RecordedScript:
     return made
 
 
-def test_strict_stops_with_two(folder: Path) -> None:
-    done = recorded(folder, "--strict", "--tasks", "depth,pose", "train.py", "--lr", "0.1")
+def test_strict_stops_with_two(forks: Forks, folder: Path) -> None:
+    done = forked(forks, folder, "--strict", "--tasks", "depth,pose", "train.py", "--lr", "0.1")
     assert done.returncode == 2
     assert done.stdout.count("\n") == 2  # its first line, and atexit; no step
     assert "Traceback" not in done.stderr
@@ -267,20 +273,20 @@ def test_a_folder_called_latest_is_left_alone(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_recorded_there_is_known_before_the_script_starts(
-    folder: Path, options: list[str], says: str
+    forks: Forks, folder: Path, options: list[str], says: str
 ) -> None:
     (folder / "other" / "data.zarr").mkdir(parents=True, exist_ok=True)
     (folder / "other" / "data.zarr" / "file").write_text("precious")
     if not (folder / "there").exists():
-        assert recorded(folder, "-q", "-o", "there", "train.py", "--lr", "0.1").returncode == 0
-    done = recorded(folder, *options, "train.py", "--lr", "0.1")
+        assert forked(forks, folder, "-q", "-o", "there", "train.py", "--lr", "0.1").returncode == 0
+    done = forked(forks, folder, *options, "train.py", "--lr", "0.1")
     assert (done.returncode, done.stdout) == (2, "")
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert (folder / "other" / "data.zarr" / "file").exists()
 
 
-def test_strict_ends_a_script_whose_parameters_do_not_match(folder: Path) -> None:
-    done = recorded(folder, "--strict", "--params", "nothing*", "-o", "unmatched", "train.py", "--lr", "0.1")
+def test_strict_ends_a_script_whose_parameters_do_not_match(forks: Forks, folder: Path) -> None:
+    done = forked(forks, folder, "--strict", "--params", "nothing*", "-o", "unmatched", "train.py", "--lr", "0.1")
     assert done.returncode == 2
     assert "recording stopped at step 0: BadOption: no parameter matches" in done.stderr

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from forks import Forks
 from runs import as_tree, make_rows
 
 from dominance.analyse.study.trials import trials
@@ -38,13 +36,7 @@ print(sys.argv[1:], price_loss.item())
 """
 
 
-def dominance(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "dominance", *words], cwd=folder, capture_output=True, text=True, check=False
-    )
-
-
-def test_a_table_a_figure_and_runs_that_are_used_again(tmp_path: Path) -> None:
+def test_a_table_a_figure_and_runs_that_are_used_again(forks: Forks, tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(SCRIPT)
     words = (
         "try",
@@ -60,7 +52,7 @@ def test_a_table_a_figure_and_runs_that_are_used_again(tmp_path: Path) -> None:
         "--epochs",
         "2",
     )
-    done = dominance(tmp_path, *words)
+    done = forks.python("-m", "dominance", *words, cwd=tmp_path)
     assert done.returncode == 1, done.stderr  # AdaTask has no form of SGD: the others are compared all the same
     assert "adatask: 1 of its runs failed." in done.stdout
     assert "in the place of Adam, AdamW" in done.stderr
@@ -71,7 +63,7 @@ def test_a_table_a_figure_and_runs_that_are_used_again(tmp_path: Path) -> None:
     assert (tmp_path / "trials/train/scores.pdf").stat().st_size > 1000
     logs = list((tmp_path / "trials/train/runs").glob("as-it-is*.log"))
     assert "['--epochs', '2']" in logs[0].read_text()
-    again = dominance(tmp_path, *words)
+    again = forks.python("-m", "dominance", *words, cwd=tmp_path)
     assert again.stdout == done.stdout
     assert "0 runs made, 2 used again" in again.stderr
 
@@ -158,12 +150,11 @@ def test_a_job_says_what_dominance_is_given() -> None:
     ("world", "words"),
     [("2", ["train.py"]), ("1", ["-m", "torch.distributed.run", "--nproc-per-node", "2", "train.py"])],
 )
-def test_processes_of_a_launcher_are_refused_before_anything_runs(tmp_path: Path, world: str, words: list[str]) -> None:
+def test_processes_of_a_launcher_are_refused_before_anything_runs(
+    forks: Forks, tmp_path: Path, world: str, words: list[str]
+) -> None:
     (tmp_path / "train.py").write_text(SCRIPT)
-    done = subprocess.run(
-        [sys.executable, "-m", "dominance", "try", *words],
-        cwd=tmp_path, capture_output=True, text=True, check=False, env={**os.environ, "WORLD_SIZE": world, "RANK": "0"},
-    )  # fmt: skip
+    done = forks.python("-m", "dominance", "try", *words, cwd=tmp_path, environment={"WORLD_SIZE": world, "RANK": "0"})
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert "process" in done.stderr
