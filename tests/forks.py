@@ -1,8 +1,9 @@
 """Processes that have torch imported already: one interpreter imports it once and forks itself for every script.
 
 A forked child sees what ``python script.py`` would see, but for the frames below the script, and for modules that are
-there already; so scripts that look at their surroundings run in fresh interpreters instead (see test_harmless.py). The
-fixture ``forks`` is one such interpreter, for all tests of a session.
+there already. So scripts that look at their surroundings run in fresh interpreters instead (see test_harmless.py), and
+commands that read runs in the test's own, by ``main``: they keep xarray from loading dask, for which it is too late
+here. The fixture ``forks`` is one such interpreter, for all tests of a session.
 
 Run as a program, this file is that interpreter: requests come as lines of JSON on standard input, exit codes go out.
 """

@@ -16,8 +16,10 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from judge import Outcome, judge
 
@@ -93,19 +95,40 @@ PROGRAMS = (
 )
 
 
-def outcome(program: Program, folder: Path) -> Outcome:
+class Python(Protocol):
+    """Runs ``python *words``; ``Forks.python`` is another."""
+
+    def __call__(
+        self, *words: str, cwd: Path, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]: ...
+
+
+def fresh(*words: str, cwd: Path, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """In an interpreter of its own."""
+    return subprocess.run(
+        [sys.executable, *words],
+        cwd=cwd,
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+
+
+def outcome(program: Program, folder: Path, python: Python = fresh) -> Outcome:
     """Run a program three times and judge it."""
-    plain = _run([sys.executable, *_arguments(program)], folder / "plain")
+    plain = _run(python, _arguments(program), folder / "plain")
     if plain.returncode:
         raise SystemExit(f"{program.command} fails without us:\n{plain.stderr[-3000:]}")
     rows = folder / "by_hand.pt" if program.by_hand else None
     if rows:
-        taken = _run([sys.executable, *_arguments(program)], folder / "by_hand", BY_HAND=str(rows))
+        taken = _run(python, _arguments(program), folder / "by_hand", BY_HAND=str(rows))
         if taken.stdout != plain.stdout:
             raise SystemExit(f"{program.command}: taking gradients by hand changed it\n{taken.stderr[-3000:]}")
     run = folder / "run"
     record = ["record", "--every", "1", "--exact", "-o", str(run)]
-    recorded = _run([sys.executable, "-m", "dominance", *record, *_arguments(program)], folder / "recorded")
+    recorded = _run(python, ["-m", "dominance", *record, *_arguments(program)], folder / "recorded")
     wrong = []
     if recorded.stdout != plain.stdout:
         wrong.append("output or weights CHANGED")
@@ -125,18 +148,10 @@ def _arguments(program: Program) -> list[str]:
     return [str(HERE / "scripts" / name), *rest]
 
 
-def _run(command: list[str], folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def _run(python: Python, words: list[str], folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     folder.mkdir()
     quiet = {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
-    return subprocess.run(
-        command,
-        cwd=folder,
-        env={**os.environ, **quiet, **environment},
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-        check=False,
-    )
+    return python(*words, cwd=folder, environment=quiet | environment)
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import run
+from forks import Forks
 
 SMALL = ("actor_critic", "gan", "pinn", "poutyne", "skorch", "rechub", "torchjd")
 WRONG: tuple[str, ...] = ()
@@ -15,11 +16,11 @@ PROGRAMS = {program.command: program for program in run.PROGRAMS if program.comm
 
 
 @pytest.mark.parametrize("command", PROGRAMS)
-def test_a_trainer_is_recorded_as_a_person_would_by_hand(command: str, tmp_path: Path) -> None:
+def test_a_trainer_is_recorded_as_a_person_would_by_hand(command: str, forks: Forks, tmp_path: Path) -> None:
     program = PROGRAMS[command]
     if not program.installed:
         pytest.skip(f"{program.package} is not installed")
-    wrong = run.outcome(program, tmp_path).wrong
+    wrong = run.outcome(program, tmp_path, forks.python).wrong
     if command.startswith(WRONG):
         if wrong:
             pytest.xfail("; ".join(wrong))
