@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from forks import Forks
 from record.losses import Data, Net
 
 import dominance
@@ -87,10 +86,10 @@ for step in range(3):
 """
 
 
-def test_a_script_under_record(tmp_path: Path) -> None:
+def test_a_script_under_record(forks: Forks, tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(SCRIPT)
-    command = [sys.executable, "-m", "dominance", "record", "-o", "run", "train.py"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    done = forks.python("-m", "dominance", "record", "-o", "run", "train.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     metric = open_run(tmp_path / "run")["metric"]
     assert metric["metric"].values.tolist() == ["start", "auc", "auc", "auc"]
     assert metric["value"].values.tolist() == [1.0, 0.0, 0.25, 0.5]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from forks import Forks
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.utils.hooks import RemovableHandle
@@ -467,12 +466,12 @@ for _ in range(4):
             p.copy_(master)
 torch.save(torch.stack(fed), "fed.pt")
 """
+RECORD = ("-m", "dominance", "record", "--every", "1", "--exact", "-o", "run")
 
 
-def test_masters_in_single_precision_go_by_the_names_of_the_model(tmp_path: Path) -> None:
+def test_masters_in_single_precision_go_by_the_names_of_the_model(forks: Forks, tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(MASTERS)
-    command = [sys.executable, "-m", "dominance", "record", "--every", "1", "--exact", "-o", "run", "train.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = forks.python(*RECORD, "train.py", cwd=tmp_path)
     assert done.stderr.splitlines()[0] == "dominance: 2 tasks: depth, seg"
     fed = torch.load(tmp_path / "fed.pt").numpy()
     tree = open_run(tmp_path / "run")
@@ -484,13 +483,12 @@ def test_masters_in_single_precision_go_by_the_names_of_the_model(tmp_path: Path
     assert tree["layer/unexplained_gradient_sq"].values.max() < 1e-4 * tree["layer/total_gradient_sq"].values.max()
 
 
-def test_masters_of_one_number_are_told_apart_also_where_a_gradient_is_zero(tmp_path: Path) -> None:
+def test_masters_of_one_number_are_told_apart_also_where_a_gradient_is_zero(forks: Forks, tmp_path: Path) -> None:
     """Of one number any other is a multiple; the first gradient of the first head's bias is zero."""
     balanced = "(x.sum(1) if fed else 9 * torch.ones(16).bfloat16() * (-1) ** torch.arange(16))"
     text = MASTERS.replace("- x.sum(1)).float().square()", f"- {balanced}).float().abs()")
     (tmp_path / "train.py").write_text(text)
-    command = [sys.executable, "-m", "dominance", "record", "--every", "1", "--exact", "-o", "run", "train.py"]
-    subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert forks.python(*RECORD, "train.py", cwd=tmp_path).returncode == 0
     fed = torch.load(tmp_path / "fed.pt").numpy()
     assert (fed == 0).sum() == 1
     np.testing.assert_allclose(open_run(tmp_path / "run")["gradient/total"].values, fed, rtol=1e-6)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any, cast
 import pytest
 import torch
 import torch.distributed as dist
+from forks import Forks
 from torch import Tensor, nn
 from torch.autograd.graph import save_on_cpu, saved_tensors_hooks
 from torch.nn.parallel import DistributedDataParallel
@@ -286,12 +285,13 @@ dist.destroy_process_group()
 """
 
 
-def test_a_model_sharded_over_one_process_is_recorded(tmp_path: Path) -> None:
+def test_a_model_sharded_over_one_process_is_recorded(forks: Forks, tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(SHARDED)
     runs = [
-        subprocess.run([sys.executable, *command, "train.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
+        forks.python(*command, "train.py", cwd=tmp_path)
         for command in ([], ["-m", "dominance", "record", "--every", "1", "-o", "run"])
     ]
+    assert [each.returncode for each in runs] == [0, 0]
     assert runs[0].stdout == runs[1].stdout
     assert runs[1].stderr.splitlines() == [
         "dominance: 2 tasks: a_loss, b_loss", "dominance: 4 steps recorded in run", "dominance report run"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import gc
 import json
-import subprocess
-import sys
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any, cast
 
 import pytest
 import torch
+from forks import Forks
 from torch import nn
 
 from dominance.config import RecordOptions
@@ -208,7 +207,7 @@ def test_a_run_of_another_name_is_not_removed(tmp_path: Path) -> None:
     assert free_path(tmp_path / "run", 2) == tmp_path / "run-3"
 
 
-def test_the_command_names_every_run(tmp_path: Path) -> None:
+def test_the_command_names_every_run(forks: Forks, tmp_path: Path) -> None:
     script = tmp_path / "folds.py"
     script.write_text(
         "import torch\n"
@@ -219,8 +218,9 @@ def test_the_command_names_every_run(tmp_path: Path) -> None:
         "    (left + right).backward()\n"
         "    optimizer.step()\n"
     )
-    command = [sys.executable, "-m", "dominance", "record", "--every", "1", "-o", str(tmp_path / "run"), str(script)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    command = ["-m", "dominance", "record", "--every", "1", "-o", str(tmp_path / "run"), str(script)]
+    done = forks.python(*command, cwd=tmp_path)
+    assert done.returncode == 0
     assert [line for line in done.stderr.splitlines() if "recorded in" in line] == [
         f"dominance: 1 step recorded in {tmp_path / 'run'}",
         f"dominance: 1 step recorded in {tmp_path / 'run-2'}",

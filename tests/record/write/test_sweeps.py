@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from enum import Enum
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from forks import Forks
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -173,11 +173,11 @@ def test_parameters_of_other_kinds() -> None:
     }  # fmt: skip
 
 
-def test_each_trial_of_one_process_is_a_run_with_its_parameters(tmp_path: Path) -> None:
+def test_each_trial_of_one_process_is_a_run_with_its_parameters(forks: Forks, tmp_path: Path) -> None:
     (tmp_path / "optuna.py").write_text(OPTUNA)
     (tmp_path / "search.py").write_text(SCRIPT)
-    command = [sys.executable, "-m", "dominance", "record", "--every", "1", "-o", "trials/search", "search.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    command = ("-m", "dominance", "record", "--every", "1", "-o", "trials/search", "search.py")
+    done = forks.python(*command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     study = open_study(tmp_path / "trials")
     assert study["lr"].values.tolist() == [0.1, 0.05, 0.025, 0.0125]
