@@ -25,7 +25,7 @@ def plot_noise_sweeps(result: xr.Dataset, *, owner: str, backend: str | Any = "m
 
     Args:
         result: change ([run,] task, setting, selection, repeat) of ``noise_importance``, of one owner and metric, with
-            the coordinates ``fraction`` and ``variance`` along ``setting``.
+            the coordinates ``fraction`` and ``variance`` along ``setting``; and ``share_perturbed``, if it is there.
         owner: whose parameters get the noise.
 
     Returns:
@@ -33,6 +33,7 @@ def plot_noise_sweeps(result: xr.Dataset, *, owner: str, backend: str | Any = "m
     """
     b = backends.get(backend)
     data = summary(result["change"])
+    data.attrs["note"] += perturbed(result)
     tasks = [str(task) for task in data["task"].values]
     looks = points_of(len(tasks))
     shown = [name for name in SELECTIONS if name in data["selection"].values]
@@ -80,6 +81,14 @@ def plot_noise_sweeps(result: xr.Dataset, *, owner: str, backend: str | Any = "m
         b.axis(axes, "y", limits=(low, high), ticks=ticks, labels=labels)
         b.reference(axes, 0.0, colour="#8a8a8a", dashes=":", width=0.5)
     return Plot(sheet.figures, sheet.axes, data, data.attrs["note"], b)
+
+
+def perturbed(result: xr.Dataset) -> str:
+    """On how many of all shared parameters the noise really is, where that is known."""
+    if "share_perturbed" not in result:
+        return ""
+    low, high = (100 * float(value) for value in (result["share_perturbed"].min(), result["share_perturbed"].max()))
+    return f" Noise is on {low:.3g} to {high:.3g} % of all shared parameters."
 
 
 def summary(change: xr.DataArray) -> xr.Dataset:

@@ -54,3 +54,13 @@ def test_two_sweeps_each_in_order_for_both_tasks_and_the_control():
     labels = [entry.label for call in plot.figure.called("legend") for entry in call["entries"]]
     assert labels[0] == "error of A"
     assert labels[2:] == ["noise on what B owns most", "on as many random parameters"]
+
+
+def test_it_says_on_how_many_parameters_the_noise_is():
+    given = result()
+    share = xr.DataArray(given["fraction"].values / 2, dims="setting")
+    note = plot_noise_sweeps(given.assign(share_perturbed=share), owner="B", backend="none").note
+    assert note.endswith(
+        f"Noise is on {100 * float(share.min()):.3g} to {100 * float(share.max()):.3g} % of all shared parameters."
+    )
+    assert "Noise is on" not in plot_noise_sweeps(given, owner="B", backend="none").note
