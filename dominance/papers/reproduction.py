@@ -49,8 +49,8 @@ def write_reproduction(known: Mapping[str, Item], folder: Path) -> Path | None:
         return None
     theirs = [(one, claim) for one, claim in claims if not claim.get("ours")]
     ours = [(one, claim) for one, claim in claims if claim.get("ours")]
-    lines = [_HEAD, *_table(theirs, "claims")]
-    lines += ["", "## Our controls", "", *_table(ours, "controls")] if ours else []
+    lines = [_HEAD, *_table(theirs, "claim")]
+    lines += ["", "## Our controls", "", *_table(ours, "control")] if ours else []
     made = {one["item"] for one in items}
     lines += _not_run([item for name, item in known.items() if name not in made])
     lines += ["", "## What was run", ""]
@@ -67,7 +67,12 @@ def _table(claims: Sequence[tuple[dict[str, Any], dict[str, Any]]], what: str) -
     """How many came out how, and a row for each."""
     counted = Counter(claim["outcome"] for _, claim in claims)
     said = ", ".join(f"{counted[outcome]} {outcome}" for outcome in get_args(Outcome) if counted[outcome])
-    lines = [f"{len(claims)} {what}: {said}.", "", _row(_COLUMNS), _row(["---"] * len(_COLUMNS))]
+    lines = [
+        f"{len(claims)} {what}{'s' * (len(claims) != 1)}: {said}.",
+        "",
+        _row(_COLUMNS),
+        _row(["---"] * len(_COLUMNS)),
+    ]
     for item, claim in claims:
         cells = [
             f"{item['paper']}, {item['place']}",

@@ -39,37 +39,44 @@ FIG2 = ("equal-weight", "uw", "cagrad", "gradnorm", "adatask")
 FIG3 = ("equal-weight", "ladatask", "adatask")
 FIG8 = ("equal-weight", "pcgrad", "uw", "cagrad", "gradnorm", "adatask")
 PRESET = PRESETS[PAPER, SYNTHETIC]
+SELDOM = 3000
+"""One step in so many is recorded where scores alone count."""
 READING = (
     "N(10, 10) is read as a variance of 10, and the trunk has 200 units: with that the text's claims can be seen. It"
     " gives neither; --set adatask-synthetic:spread=std --set adatask-synthetic:width=100 is another reading."
 )
 
 
-def synthetic(wish: Wish, methods: tuple[str, ...], *, control: bool = False) -> list[Training]:
-    """Five seeds of each method, the same ones for every figure and table.
+def synthetic(wish: Wish, methods: tuple[str, ...], seeds: int = PRESET.seeds) -> list[Training]:
+    """Seeds of each method, as many as the paper has, the same ones for every figure.
 
-    Every step is recorded: AU is then Eq. 2 to the letter. What is balanced looks less so by fewer steps, for a
-    mean of few squares wavers, and a mean over more of them goes back to where the learning rate was ten times as
-    large. EqualWeight is evaluated under noise (Fig. 1) when it is trained. All scales are the same: with half the
-    steps AdaTask is not balanced yet.
-
-    Args:
-        control: and EqualWeight at K times the learning rate.
+    Every step is recorded: AU is then Eq. 2 to the letter. What is balanced looks less so by fewer steps, for a mean of
+    few squares wavers, and a mean over more of them goes back to where the learning rate was ten times as large.
+    EqualWeight is evaluated under noise (Fig. 1) when it is trained. All scales are the same: with half the steps
+    AdaTask is not balanced yet.
     """
-    common = dict(PRESET.how) | {"budget": "250MB"}
-    settings = wish.settings(SYNTHETIC, **common.pop("settings"))
-    found = [
-        Training(SYNTHETIC, method, seed=seed, settings=settings, every=1,
-                 probe="noise" if method == "equal-weight" else None, **common)
-        for seed in range(AT_LEAST)
+    return [
+        _training(wish, method, seed, every=1, probe="noise" if method == "equal-weight" else None)
+        for seed in range(seeds)
         for method in methods
-    ]  # fmt: skip
-    # of the control the scores count alone, and its first loss
-    faster = common | {"lr": PRESET.tasks * PRESET.how["lr"], "every": 3000}
-    return found + [
-        Training(SYNTHETIC, "equal-weight", seed=seed, settings=settings, **faster)
-        for seed in range(AT_LEAST if control else 0)
     ]
+
+
+def scored(wish: Wish, methods: tuple[str, ...]) -> list[Training]:
+    """Five seeds of each method, and of EqualWeight at K times the learning rate, our control, for tables of scores.
+
+    Hardly a step is recorded, which takes a quarter of the time, and the scores are the same: the first, whose loss is
+    L(0), and a few more.
+    """
+    ways: list[dict[str, Any]] = [{"method": method} for method in methods]
+    ways.append({"method": "equal-weight", "lr": PRESET.tasks * PRESET.how["lr"]})
+    return [_training(wish, seed=seed, every=SELDOM, **how) for seed in range(AT_LEAST) for how in ways]
+
+
+def _training(wish: Wish, method: str, seed: int, **how: Any) -> Training:
+    common = dict(PRESET.how)
+    settings = wish.settings(SYNTHETIC, **common.pop("settings"))
+    return Training(SYNTHETIC, method, seed=seed, settings=settings, budget="250MB", **{**common, **how})
 
 
 def buckets_by_seed(material: Material, methods: tuple[str, ...], by: str) -> xr.Dataset:

@@ -219,7 +219,7 @@ ITEMS = (
         PAPER,
         "Fig. 1",
         "noise on the parameters that task B dominates",
-        needs=lambda wish: synthetic(wish, ("equal-weight",)),
+        needs=lambda wish: synthetic(wish, ("equal-weight",), AT_LEAST),
         make=_draw_noise,
         stands_for=READING,
         unstated=PRESET.left_open,

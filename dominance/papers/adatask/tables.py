@@ -9,7 +9,7 @@ import xarray as xr
 
 from dominance.analyse.kernels import t_test
 from dominance.errors import NothingRecorded
-from dominance.papers.adatask.buckets import CALLED, FIG3, FIG8, PAPER, PRESET, READING, SYNTHETIC, synthetic
+from dominance.papers.adatask.buckets import CALLED, FIG3, FIG8, PAPER, PRESET, READING, SYNTHETIC, scored
 from dominance.papers.item import Claim, Form, Item, Judgement
 from dominance.papers.jobs import Timing
 from dominance.papers.material import Material
@@ -205,7 +205,7 @@ ITEMS = (
         PAPER,
         "Table 2",
         "errors on the synthetic problem",
-        needs=lambda wish: synthetic(wish, FIG8, control=True),
+        needs=lambda wish: scored(wish, FIG8),
         make=_scores(_ORDER, TABLE2, errors, NOTE),
         stands_for=READING,
         unstated=PRESET.left_open,
@@ -268,7 +268,7 @@ ITEMS = (
         PAPER,
         "Table 6",
         "LAdaTask beside EqualWeight and AdaTask: errors on the synthetic problem",
-        needs=lambda wish: synthetic(wish, FIG3, control=True),
+        needs=lambda wish: scored(wish, FIG3),
         make=_scores(FIG3, TABLE6, errors, NOTE),
         stands_for=f"The synthetic half of the table; its other half, on TikTok, is adatask-table3. {READING}",
         unstated=PRESET.left_open,
