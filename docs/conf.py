@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from importlib.metadata import version as version_of
@@ -15,11 +16,13 @@ from sphinx.writers.html5 import HTML5Translator
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from notebooks import page_of
+
 project = "dominance"
 copyright = "the authors of dominance"
 version = release = version_of("dominance")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "pictures"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "pictures", "notebooks"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 exclude_patterns = ["requirements.txt"]
@@ -42,10 +45,13 @@ _HERE = Path(__file__).parent
 
 
 def _name_files(app: Sphinx, page: str, source: list[str]) -> None:
-    """A link to a file of the repository that is no page here becomes the file's name."""
+    """A link to a notebook leads to its page; to a file of the repository that is no page here, it becomes its name."""
 
     def name(link: re.Match[str]) -> str:
-        target = ((_HERE / page).parent / link[2]).resolve()
+        folder = (_HERE / page).parent
+        target = (folder / link[2]).resolve()
+        if target.suffix == ".ipynb":
+            return f"[{link[1]}]({os.path.relpath(page_of(target), folder)})"
         return link[0] if _HERE in target.parents else f"{link[1]} (`{target.relative_to(_HERE.parent)}`)"
 
     source[0] = _LINK.sub(name, source[0])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import nbformat
 import pytest
@@ -48,3 +50,49 @@ def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
         if output.output_type == "stream" and output.name == "stderr" and "Warning" in output["text"]
     ]
     assert said == []
+
+
+@pytest.fixture(scope="module")
+def pages() -> ModuleType:
+    """docs/notebooks.py, which makes pages of them when the site is built."""
+    spec = importlib.util.spec_from_file_location("pages", Path(__file__).parents[1] / "docs/notebooks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_page_has_cells_and_what_they_show(pages: ModuleType) -> None:
+    new = nbformat.v4
+    shown = [
+        new.new_output("stream", text="\x1b[1mbold\x1b[0m\n10 %\r20 %\ndone\n"),
+        new.new_output("execute_result", {"text/html": "<b>1</b>", "text/plain": "1"}),
+        new.new_output("display_data", {"image/png": "aGk=\n", "text/plain": "a picture"}),
+        new.new_output("execute_result", {"text/plain": "```"}),
+    ]
+    cells = [
+        new.new_markdown_cell("# 1\n\n[two](2-your-own-loop.ipynb), [AU](../docs/concepts/au.md), [us](https://x.org)"),
+        new.new_code_cell("x = 1", outputs=shown),
+        new.new_code_cell("x = 1\n!ls"),
+    ]
+    assert pages.text_of(cells).split("\n\n") == [
+        "# 1",
+        "[two](2-your-own-loop.md), [AU](../concepts/au.md), [us](https://x.org)",
+        "```python\nx = 1\n```",
+        "```text\nbold\n20 %\ndone\n```",
+        '```{raw} html\n<div class="output"><b>1</b></div>\n```',
+        '```{raw} html\n<div class="output"><img alt="" src="data:image/png;base64,aGk="></div>\n```',
+        "````text\n```\n````",
+        "```text\nx = 1\n!ls\n```\n",
+    ]
+
+
+def test_links_of_notebooks_lead_to_pages(pages: ModuleType) -> None:
+    """Every relative link of every notebook, as its page has it, to a file that is there or is made."""
+    made = {pages.page_of(path) for path in NOTEBOOKS}
+    for path in NOTEBOOKS:
+        cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
+        for found in pages._LINK.finditer(pages.text_of(cells)):
+            target = Path(os.path.normpath(pages.EXECUTED / found[2]))
+            assert target in made or target.exists(), f"{path.name}: {found[2]}"
