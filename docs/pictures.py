@@ -28,7 +28,7 @@ PLOTS = (
         "plot_geometry",
         "plot_losses",
     ),
-    *("plot_verdict", "plot_mixture"),
+    *("plot_verdict", "plot_mixture", "plot_phases"),
 )
 
 

@@ -14,6 +14,7 @@ from dominance.analyse.mixture import mixture as mixture
 from dominance.analyse.noise import noise_importance as noise_importance
 from dominance.analyse.noise_scale import noise_scale as noise_scale
 from dominance.analyse.ownership import ownership as ownership
+from dominance.analyse.phases import phases as phases
 from dominance.analyse.step_memory import step_memory as step_memory
 from dominance.analyse.study.change import change as change
 from dominance.analyse.study.delta import delta as delta
@@ -52,6 +53,7 @@ from dominance.plots.noise_importance import plot_noise_importance as plot_noise
 from dominance.plots.noise_scale import plot_noise_scale as plot_noise_scale
 from dominance.plots.overview import plot_overview as plot_overview
 from dominance.plots.ownership import plot_ownership as plot_ownership
+from dominance.plots.phases import plot_phases as plot_phases
 from dominance.plots.rau_buckets import plot_rau_buckets as plot_rau_buckets
 from dominance.plots.scores import plot_scores as plot_scores
 from dominance.plots.step_memory import plot_step_memory as plot_step_memory

@@ -119,7 +119,8 @@ def _points(b: Backend, data: xr.Dataset, chosen: list[str], note: str, ax: Any,
     for task, entry in zip(chosen, entries, strict=True):
         values = 100 * data["share"].sel(task=task).values
         b.line(axes, often, values, colour=entry.colour, marker=entry.marker, alpha=0.6, label=entry.label)
-    ticks = series.nice_ticks(0.0, float(max(often.max(), 1.0)), 6)
-    b.axis(axes, "x", limits=(0, float(max(often.max(), 1.0)) * 1.02), ticks=ticks, labels=series.numbers(ticks))
+    top = float(np.nanmax(often, initial=1.0))
+    ticks = series.nice_ticks(0.0, top, 6)
+    b.axis(axes, "x", limits=(0, 1.02 * top), ticks=ticks, labels=series.numbers(ticks))
     b.axis(axes, "y", limits=(-2, 102), ticks=[0, 25, 50, 75, 100], labels=["0", "25", "50", "75", "100"])
     return Plot(sheet.figures, sheet.axes, data, note, b)

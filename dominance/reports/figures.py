@@ -34,6 +34,7 @@ from dominance.plots.noise_importance import plot_noise_importance
 from dominance.plots.noise_scale import plot_noise_scale
 from dominance.plots.overview import plot_overview
 from dominance.plots.ownership import plot_ownership
+from dominance.plots.phases import plot_phases
 from dominance.plots.rau_buckets import plot_rau_buckets
 from dominance.plots.result import Plot
 from dominance.plots.verdict import plot_verdict
@@ -162,6 +163,15 @@ _ALL = (
         "The task that owns more than half of the parameters of a shared layer (rAU above 80 %, by more than two "
         "standard errors of sampling), over training.",
         lambda m, b: plot_ownership(owners(m.seen.layers), backend=b),
+        alone=True,
+    ),
+    FigureSpec(
+        "phases",
+        "Phases of the training",
+        "Each task's share of the squared steps on the shared parameters, and the conflict of each pair, with the "
+        "levels between the steps at which they change.",
+        lambda m, b: plot_phases(m.run, tasks=m.tasks, backend=b),
+        tasks=True,
         alone=True,
     ),
     FigureSpec(
