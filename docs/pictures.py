@@ -10,10 +10,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+
+from dominance import Units
 
 HERE = Path(__file__).parent
 DRAWN = HERE / "_pictures"
@@ -32,13 +35,19 @@ PLOTS = (
 )
 
 
-EXAMPLES: dict[str, dict[str, tuple[str, dict[str, str]]]] = {
+ADAPTER = [Units("*.A", axis=1, name="A, input"), Units("*.B", axis=0, name="B, output")]
+EXAMPLES: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
     "record --groups kind -m dominance.examples.texts --rare prose": {
         "groups_texts": ("plot_mixture", {}),
         "units_rows": ("plot_unit_shares", {"by": "row"}),
     },
     "record --groups target -m dominance.examples.long_tail": {"groups_digits": ("plot_gradient_norms", {})},
     "record -m dominance.examples.bandit --loud 10": {"groups_policy": ("plot_ownership", {})},
+    "record -m dominance.examples.lora --apart inputs": {
+        "examples_lora": ("plot_unit_shares", {"by": ADAPTER}),
+    },
+    "record -m dominance.examples.policy": {"examples_policy": ("plot_phases", {})},
+    "record -m dominance.examples.detection --pixels": {"examples_detection": ("plot_ownership", {})},
     "train digits --method equal-weight --architecture mmoe:experts=4 --epochs 2 --set pairs=1000": {
         "units_experts": ("plot_unit_shares", {"by": "expert"}),
     },
