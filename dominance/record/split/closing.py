@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,6 +13,9 @@ from dominance.record import answers
 from dominance.record.compare import nonzero
 from dominance.record.split.products import TILE
 from dominance.record.split.tiles import cut, is_flat
+
+_FEW = 0.5
+"""Share of the coordinates up to which a list of them is quicker than a pass over all."""
 
 
 class Closing:
@@ -57,9 +61,9 @@ class Closing:
         if not held or not off <= rounding_of(self.parameter) * (whole + sum(each)):
             return held, left
         order = sorted(sizes, key=sizes.__getitem__, reverse=True)
-        if _add_where_none_is_zero(left, held[order[0]]):
+        if (zero := _add_where_not_zero(left, held[order[0]])) is not None:
             held[order[0]] = left
-            return held, None
+            return held, zero.handed_on(held, order[1:])
         if (told := answers.of(answers.BEYOND, left, *self.tasks.values())) is not None:
             left = _spread(left, held, order)
             return held, left if told[0] else None
@@ -143,28 +147,70 @@ def _spread(left: Tensor, held: dict[str, Tensor], order: Sequence[str]) -> Tens
     return left
 
 
-def _add_where_none_is_zero(left: Tensor, gradient: Tensor) -> bool:
-    """Add a large gradient to what is left, unless something is left where the gradient is zero: then, and where it is
-    quicker to ask otherwise, ``left`` is as it was.
+@dataclass
+class _Beyond:
+    """What is left of a large gradient where that of one task is zero: numbers of few coordinates, laid flat."""
 
-    The comparison goes into floats: into booleans it takes several times as long.
+    shape: torch.Size
+    index: Tensor
+    values: Tensor
+
+    def handed_on(self, held: dict[str, Tensor], names: Sequence[str]) -> Tensor | None:
+        """Add each number to the first of these tasks that has a gradient there.
+
+        Returns:
+            What is left where all are zero; None where nothing is.
+        """
+        for name in names:
+            if not len(self.index):
+                return None
+            gradient = held[name].reshape(-1)
+            there = gradient[self.index]
+            here = there != 0
+            if bool(here.any()):
+                changed = gradient.clone()
+                changed[self.index[here]] = there[here] + self.values[here]
+                held[name] = changed.view(self.shape)
+                self.index, self.values = self.index[~here], self.values[~here]
+        if not len(self.index):
+            return None
+        left = self.values.new_zeros(self.shape)
+        left.view(-1)[self.index] = self.values
+        return left
+
+
+def _add_where_not_zero(left: Tensor, gradient: Tensor) -> _Beyond | None:
+    """Add a large gradient to what is left, but for what is left where the gradient is zero, which is returned.
+
+    None where it is quicker to ask otherwise; ``left`` is as it was then. The comparison goes into floats: into
+    booleans it takes several times as long.
     """
+    nowhere = _Beyond(left.shape, torch.zeros(0, dtype=torch.long, device=left.device), left.new_zeros(0))
     if (told := answers.of(answers.BEYOND, left, gradient)) is not None:
         if told[0]:
-            return False
+            return None
         reaches = answers.of(answers.NONZERO, gradient)
         left += gradient
         if reaches is not None:
             answers.tell(answers.NONZERO, [left], *reaches)
-        return True
+        return nowhere
     if left.numel() <= TILE or not _alike((left, gradient)):
-        return False
+        return None
     pairs = list(zip(cut(left), cut(gradient), strict=True))
+    found, start, count = [], 0, 0
     for off, held in pairs:
         beyond = torch.eq(held, 0, out=torch.empty_like(off)).mul_(off)
-        low, high = torch.aminmax(beyond)
+        low, high = (float(each) for each in torch.aminmax(beyond))
         if low != 0 or high != 0:
-            return False
+            found.append(torch.nonzero(beyond).flatten() + start)
+            count += len(found[-1])
+            if not math.isfinite(low + high) or count > _FEW * left.numel():
+                return None
+        start += len(off)
+    if found:
+        nowhere.index = torch.cat(found)
+        nowhere.values = left.view(-1)[nowhere.index]
+        left.view(-1)[nowhere.index] = 0
     for off, held in pairs:
         off += held
-    return True
+    return nowhere

@@ -101,3 +101,33 @@ def test_rounding_that_is_left_where_no_task_has_a_gradient_is_nobodys(closed: C
     assert left.nonzero().tolist() == [[7]]
     assert all(gradient[7] == 0 for gradient in held.values())
     assert torch.equal(held["b"] + held["a"] + held["c"] != 0, total - left != 0)
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_each_number_goes_to_the_largest_task_that_has_a_gradient_there(few: bool, closed: Closed) -> None:
+    """As one would by hand: coordinate by coordinate."""
+    given = tasks()
+    at = torch.arange(SIZE)
+    at = at[at % 1000 == 7] if few else at[at % 4 != 0]
+    given["b"][at] = 0
+    given["a"][at[::2]] = 0
+    given["c"][at[::4]] = 0
+    total = given["c"] + given["b"] + given["a"]
+    total[at] += 1e-6
+    before = {name: gradient.clone() for name, gradient in given.items()}
+    order = sorted(given, key=lambda name: -float(given[name].norm()))
+
+    held, left = closed(total, given)
+
+    off = total.clone()
+    for gradient in before.values():
+        off -= gradient
+    want = {name: gradient.clone() for name, gradient in before.items()}
+    for name in order:
+        here = before[name] != 0
+        want[name][here] += off[here]
+        off = off.masked_fill(here, 0)
+    assert left is not None
+    assert torch.equal(left, off)
+    assert all(torch.equal(held[name], want[name]) for name in given)
+    assert all(torch.equal(given[name], before[name]) for name in given)
