@@ -189,6 +189,24 @@ def test_what_a_batch_does_not_have_is_said_before_the_first_step(
     assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
 
 
+def test_ids_of_another_length_are_said_before_the_first_step(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def shorter() -> Iterator[Any]:
+        def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
+            return {"x": torch.stack([r["x"] for r in rows]), "y": torch.tensor([r["y"] for r in rows]),
+                    "lang": [r["lang"] for r in rows[:-1]]}  # fmt: skip
+
+        return loader(collate_fn=collate)
+
+    net = network()
+    before = [p.clone() for p in net.parameters()]
+    with pytest.raises(SystemExit):
+        recorded(tmp_path / "run", lambda: train(net, shorter), "lang", strict=True)
+    assert "the groups of this batch fit no tensor before the loss" in capfd.readouterr().err
+    assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+
+
 def test_a_loss_without_a_batch_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     def pooled(net: nn.Module, batch: Any) -> Tensor:
         out: Tensor = net(batch["x"].mean(0)).square().sum()

@@ -348,6 +348,27 @@ def test_groups_of_one_loss_beside_another(tmp_path: Path) -> None:
     assert counted(run)["lm[de]", "examples"] == 6
 
 
+def test_a_group_that_is_called_as_another_loss(tmp_path: Path) -> None:
+    """Both are there, each under a name of its own."""
+    net: Any = made("perceptron")
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    x, ids = KINDS["perceptron"].inputs(0), ["aux" if each == "ja" else each for each in IDS]
+    with Recorder(tmp_path / "run", net, optimizer, exact=True):
+        hidden = net[1](net[0](x))
+        out = net[3](net[2](hidden))
+        dominance.observe(at=out, shares=by_group(ids))
+        lm = cross_entropy(out, 0)
+        aux = hidden.square().mean()
+        loss = lm + 0.1 * aux
+        loss.backward()
+        optimizer.step()
+    run = open_run(tmp_path / "run")
+    assert sorted(run.attrs["tasks"]) == ["aux", "lm[aux]", "lm[de]", "lm[fr]"]
+    want = by_hand(made("perceptron"), [(x, masks_of(IDS, 2))], cross_entropy)
+    close(run["gradient/gradient"].sel(task=["lm[de]", "lm[fr]", "lm[aux]"]).values[0], want)
+    assert counted(run)["lm[aux]", "examples"] == IDS.count("ja")
+
+
 def test_a_group_that_a_batch_lacks(tmp_path: Path) -> None:
     net: Any = made("perceptron")
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
@@ -398,6 +419,8 @@ def test_a_sum_over_examples_is_not_taken_for_rows(tmp_path: Path) -> None:
     [
         (torch.ones(4), None, "whole numbers or strings, not float32"),
         ([1.5, 2.0], None, "whole numbers or strings, not 1.5"),
+        ([float("nan"), 1], None, "whole numbers or strings, not nan"),
+        (torch.tensor([torch.nan, 1.0]), None, "whole numbers or strings, not float32"),
         (["de", None], None, "whole numbers or strings, not None"),
         ([["de"], ["de", "fr"]], None, "rows of different lengths"),
         ([], None, "missing"),
