@@ -90,6 +90,12 @@ class RecordingFlags:
         bool | None,
         typer.Option("--averages", help="Keep AU of every shared coordinate in the end; --probe noise does."),
     ] = None
+    light: Annotated[
+        bool | None,
+        typer.Option(
+            "--light", help="Work out each task's step at the kept coordinates alone: cheaper, norms estimated."
+        ),
+    ] = None
     exact: Annotated[bool | None, typer.Option("--exact", help="Keep float32 to the last bit.")] = None
     attribution: Annotated[
         str | None, typer.Option(metavar="KIND", help="additive, solo or both. [default: additive]")

@@ -182,6 +182,8 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(("ranks", ranks))
     kept, total = facts["coordinates"], facts["parameters"]
     lines.append(("parameters", f"{total:,}, {'all' if kept == total else f'a sample of {kept:,}'} kept"))
+    if attrs.get("options", {}).get("light"):
+        lines.append(("light", "the norms of the tasks' updates are estimated from the sample: estimated_norms(run)"))
     for optimizer in attrs.get("optimizers", []):
         rates = [f"{rate:g}" for group in optimizer["groups"] if isinstance(rate := group.get("lr"), int | float)]
         lines.append(("optimizer", ", learning rate ".join([optimizer["class"], ", ".join(rates)][: 1 + bool(rates)])))

@@ -90,6 +90,12 @@ def record(
         bool | None,
         typer.Option("--averages", help="Keep AU of every shared coordinate in the end; --probe noise does."),
     ] = None,
+    light: Annotated[
+        bool | None,
+        typer.Option(
+            "--light", help="Work out each task's step at the kept coordinates alone: cheaper, norms estimated."
+        ),
+    ] = None,
     exact: Annotated[
         bool | None, typer.Option("--exact", help="Keep float32 to the last bit; the run is twice as large.")
     ] = None,
@@ -151,6 +157,7 @@ def record(
             "params": params,
             "budget": budget,
             "averages": averages,
+            "light": light,
             "exact": exact,
             "attribution": attribution,
             "probe": probe,

@@ -7,6 +7,7 @@ from dominance.analyse.affinity import affinity as affinity
 from dominance.analyse.alignment import alignment as alignment
 from dominance.analyse.conflict import conflict_layers as conflict_layers
 from dominance.analyse.conflict import gcd as gcd
+from dominance.analyse.estimates import estimated_norms as estimated_norms
 from dominance.analyse.geometry import geometry as geometry
 from dominance.analyse.input_overlap import input_overlap as input_overlap
 from dominance.analyse.learning_rate import lr_dominance as lr_dominance

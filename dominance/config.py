@@ -144,6 +144,8 @@ class RecordOptions:
     """Key of a batch that says which group each example is of: "domain", "domain:20", a position, or "target"."""
     averages: bool = False
     """Keep AU of every shared coordinate in the end, not only of the sample that each step keeps."""
+    light: bool = False
+    """Work out the tasks' momenta and steps at the kept coordinates alone, and estimate their norms from these."""
 
     def __post_init__(self) -> None:
         if self.groups is not None:
@@ -164,6 +166,11 @@ class RecordOptions:
             )
         if self.tasks is not None and len(set(self.tasks)) != len(self.tasks):
             raise BadOption(f"a task is named twice in {','.join(self.tasks)}", fix="name each task once")
+        if self.light and self.attribution != "additive":
+            raise BadOption(f"attribution {self.attribution} needs every coordinate", fix="leave light out")
+        if self.light and self.keeps_averages:
+            wanted = "averages" if self.averages else "probe noise"
+            raise BadOption(f"{wanted} needs the updates of every coordinate", fix=f"leave out light, or {wanted}")
         for text in self.columns:
             parse_columns(text)
         if self.to is not None:
@@ -228,7 +235,7 @@ def _convert(name: str, value: Any, where: str) -> Any:
             return parse_size(value)
         if name == "overhead":
             return parse_share(value)
-        if name in ("averages", "exact", "strict", "quiet"):
+        if name in ("averages", "exact", "light", "strict", "quiet"):
             if isinstance(value, bool):
                 return value
             if str(value).lower() in ("1", "true", "yes", "on"):

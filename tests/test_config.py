@@ -61,7 +61,10 @@ def test_every_field_can_be_set_from_every_place(tmp_path: Path) -> None:
         groups="lang", averages=True,
     )  # fmt: skip
     changed = {field.name for field in fields(RecordOptions) if getattr(expected, field.name) != field.default}
-    assert changed == {field.name for field in fields(RecordOptions)} - {"to"}  # which wants a package
+    assert changed == {field.name for field in fields(RecordOptions)} - {
+        "to",
+        "light",
+    }  # which want a package, and few other options
     texts = {
         "tasks": "a, b", "every": "3", "burst": "4", "params": "enc.*", "budget": "5MB",
         "exact": "yes", "attribution": "both", "strict": "on", "quiet": "true", "probe": "noise",
@@ -77,6 +80,13 @@ def test_every_field_can_be_set_from_every_place(tmp_path: Path) -> None:
         'groups = "lang"\naverages = true\noverhead = "5%"\n',
     )
     assert record_options({}, environ={}, folder=tmp_path) == expected
+
+
+def test_light_can_be_set_from_every_place(tmp_path: Path) -> None:
+    assert record_options({"light": "on"}, environ={}, folder=tmp_path).light
+    assert record_options({}, environ={"DOMINANCE_LIGHT": "1"}, folder=tmp_path).light
+    project(tmp_path, "[tool.dominance]\nlight = true\n")
+    assert record_options({}, environ={}, folder=tmp_path).light
 
 
 def test_the_nearest_pyproject_counts(tmp_path: Path) -> None:

@@ -85,6 +85,7 @@ STEP = {
         "by_hand",
         "following",
         "kept",
+        "light",
         "metrics",
         "optimizer_listener",
     ),

@@ -5,23 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 
+import torch
 from torch import Tensor, nn
 
-from dominance.record import answers, at_hand
+from dominance.record import answers, at_hand, light
 from dominance.record.guest.hooks import LeafCapture
 from dominance.record.guest.limits import CannotLook
 from dominance.record.kept import skipped
 from dominance.record.recording import Recording
 from dominance.record.split.gradients import gradients_of
+from dominance.record.split.in_passing import RowsCapture
 from dominance.record.split.passes import Pass, pass_of
+from dominance.record.split.sampled import sample_all
 from dominance.record.step import ClosureRun, OpenPass, StepInProgress
 from dominance.record.tasks.finder import Found, Root, Unnamed
 from dominance.record.tasks.grouped import GroupedTensor
 from dominance.record.tasks.naming import Names, caller_frames, names_around
 from dominance.record.tasks.roots import reached_by
+from dominance.record.tasks.weights import exact_weights
 
 UNNAMED = "a loss of a new structure has no names until a forward has kept its source lines"
 STEPS_WITHIN = "an optimizer steps inside the backward() that averages the gradients over the processes"
+IN_PASSING = "the groups' gradients could not be taken from the script's own backward()"
 NO_MIXTURE = "a backward() starts from a gradient that is no mixture of the tasks' gradients taken there before"
 
 
@@ -42,6 +47,7 @@ def _begin(run: Recording, inside: StepInProgress | None) -> bool:
     if not run.records:
         at_hand.begin(run, tuple)
         return False
+    light.begin(run)
     if inside is not None and inside.last is not None:
         if not run.looks_again(inside):
             return False
@@ -152,15 +158,55 @@ def _opened(
     if len(found.tasks) == 1 and not found.residual and not found.separate and not run.observed:
         capture = LeafCapture([*trainable, *between], run.ledger.as_kept)
         return OpenPass(found, {found.tasks[0].name: capture.gradients}, {}, capture)
+    if (passing := _in_passing(run, found, roots, [*trainable, *between])) is not None:
+        return OpenPass(found, {task.name: {} for task in found.tasks}, {}, passing)
     opened = OpenPass(
         found,
         gradients_of(found.tasks, [*trainable, *between], run.apart if found.by_shares else None, run.ledger.as_kept),
         gradients_of(found.beside, trainable, as_kept=run.ledger.as_kept),
         None,
     )
+    opened.products = sample_all(opened.taken, run.sampled, run.apart.grams if found.by_shares else {})
     for task in (*found.tasks, *found.beside):
         task.edges.clear()  # nodes: they would keep the graph alive until the step
     return opened
+
+
+def _in_passing(
+    run: Recording, found: Found, roots: Sequence[Root], parameters: Sequence[Tensor]
+) -> RowsCapture | None:
+    """The groups' gradients from the script's own pass, where nothing but groups is in it."""
+    others = found.beside or found.residual or found.separate
+    if (
+        not run.sampled
+        or not run.apart.in_passing
+        or not found.by_shares
+        or others
+        or torch._C._len_torch_dispatch_stack()
+    ):
+        return None
+    edges = list(dict.fromkeys(edge for task in found.tasks for edge in task.edges))
+    if len(edges) != 1 or len({task.name for task in found.tasks}) < len(found.tasks):
+        return None
+    capture = run.apart.capture(found.tasks, parameters, exact_weights(roots, edges)[0])
+    if capture is not None:
+        for task in found.tasks:
+            task.edges.clear()
+    return capture
+
+
+def _passed(run: Recording, opened: OpenPass, capture: RowsCapture) -> None:
+    """Take in what a capture has of the pass so far."""
+    taken = capture.taken
+    if taken.error is None:
+        taken.finish()
+    else:
+        run.apart.in_passing = False
+        cannot_look(run, f"{IN_PASSING} ({type(taken.error).__name__}: {taken.error})")
+    for p, each in taken.gradients.items():
+        for task, gradient in zip(opened.found.tasks, each, strict=True):
+            opened.taken[task.name][p] = gradient
+    opened.products = sample_all(opened.taken, run.sampled, taken.grams)
 
 
 def _found_below(run: Recording, roots: Sequence[Root]) -> Found | None:
@@ -252,7 +298,11 @@ def _pass(run: Recording, opened: OpenPass) -> Pass:
     for held in opened.taken.values():
         strange = {tensor: held.pop(tensor) for tensor in list(held) if tensor not in run.table.named}
         run.step.cut.keep_all(opened.found, {name: strange for name, g in opened.taken.items() if g is held})
-    return pass_of(opened.found, opened.taken, opened.beside)
+    if isinstance(opened.capture, RowsCapture):
+        _passed(run, opened, opened.capture)
+    elif opened.capture is not None:
+        opened.products |= sample_all(opened.taken, run.sampled, {})
+    return pass_of(opened.found, opened.taken, opened.beside, opened.products)
 
 
 def expects(run: Recording, reached: Sequence[Tensor], inside: StepInProgress | None) -> bool:

@@ -103,7 +103,12 @@ def _keep(run: Recording, going: StepInProgress, attributor: Splits, *, closure:
     if not run.splits_steps:
         return
     if isinstance(attributor, Attributor):
-        attributor.before_step(going.parameters, run.theta.now(going.parameters), rows)
+        sampled = {p: run.sampled[p] for p in going.parameters if p in run.sampled}
+        if not all(map(attributor.can_be_sampled, sampled)):
+            run.step.spoiled = f"--light: steps of {type(optimizer).__name__} cannot be split at some coordinates alone"
+            run.steppers.missed(optimizer)
+            return
+        attributor.before_step(going.parameters, run.theta.now(going.parameters), rows, sampled)
     else:
         attributor.before_step(going.parameters, run.theta.now(going.parameters))
 
@@ -242,7 +247,7 @@ def _split(run: Recording, optimizer: Optimizer, attributor: Splits, used: Closu
         if run.books.remark(text):
             run.say(f"from step {run.step.number} on, {text}")
     if run.splits_steps:
-        _enter(row, attributor, found, rates)
+        _enter(row, attributor, found, rates, used)
     _fed(run, attributor, found)
     _of_nobody(run, optimizer, found)
 
@@ -262,17 +267,28 @@ def _moves_rows(attributor: Splits, parameter: Tensor) -> bool:
     return isinstance(attributor, Attributor) and attributor.moves_rows(parameter)
 
 
-def _enter(row: StepRow, attributor: Splits, found: Fed, rates: Mapping[Tensor, float]) -> None:
+def _enter(row: StepRow, attributor: Splits, found: Fed, rates: Mapping[Tensor, float], used: ClosureRun) -> None:
     """Put the parts of the step of each parameter into the row."""
     if isinstance(attributor, Attributor):
         for packed in attributor.packed(found.splits, found.totals.keys() & row.parameters):
             row.add_packed(packed, rates)
     for p, split in attributor.splits(found.splits, in_tiles=True):
-        if p in found.totals and row.holds(p):
+        if p not in found.totals or not row.holds(p):
+            continue
+        if split.whole is not None:
+            _add_sampled(row, p, float(rates[p]), found, split, used)
+        else:
             row.add(p, float(rates[p]), found.totals[p], found.splits.get(p, GradientSplit({})), split)
     row.settle()
     if attributor.step_skipped:
         row.skip()
+
+
+def _add_sampled(row: StepRow, p: Tensor, rate: float, found: Fed, split: StepSplit, used: ClosureRun) -> None:
+    """The same of one parameter of which the parts are those of the kept coordinates."""
+    gradient, products = found.splits[p], used.books.products(p)
+    gram = None if products is None else products.of(gradient.tasks)
+    row.add_sampled(p, rate, used.totals[p], gradient, split, gram)
 
 
 def _left_over(run: Recording, going: StepInProgress) -> None:
@@ -290,7 +306,11 @@ def _left_over(run: Recording, going: StepInProgress) -> None:
     if run.splits_steps:
         rates = learning_rates(going.optimizer)
         for p, total in totals.items():
-            still = StepSplit(torch.zeros_like(total), closure=0.0)
+            still = StepSplit(torch.zeros_like(found.totals[p]), closure=0.0)
+            if p in run.sampled:
+                still.whole = p.detach()
+                _add_sampled(row, p, float(rates[p]), found, still, used)
+                continue
             row.add(p, float(rates[p]), total, found.splits.get(p, GradientSplit({})), still)
         row.settle()
     run.ledger.moved(found.parts)

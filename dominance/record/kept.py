@@ -29,7 +29,7 @@ def finish(run: Recording) -> None:
                 fed = [one.splits[p] for one in step.fed if p in one.splits]
                 if rows is None and p in step.rows:
                     fed = [split.turned(functools.partial(spread, rows=step.rows[p], like=p)) for split in fed]
-                row.outside(p, moved, taken, fed, rows)
+                row.outside(p, moved, taken, fed, rows, run.sampled.get(p))
     if run.sharing is not None and run.records and not run.prepares:
         without = step.spoiled or (NO_PASS if row is None else None)
         step.spoiled = add_up(run.sharing, step.number, without, {} if row is None else row.values)

@@ -51,6 +51,8 @@ class Recorder:
         params: glob over parameter names.
         budget: bytes on disk that the run may take, like "500MB", whatever its length.
         averages: keep AU of every shared coordinate in the end, for ``au(run, exact=True)`` and ``noise_importance``.
+        light: work out the tasks' momenta and steps at the kept coordinates alone, and estimate the norms of their
+            updates from these; large parameters only. Inner products of their gradients stay exact.
         exact: keep all mantissa bits of the stored coordinates; otherwise 10 (relative error 4.9e-4).
         attribution: "additive", "solo" or "both".
         overwrite: replace the run at ``path``.
@@ -98,6 +100,7 @@ class Recorder:
         params: str = "*",
         budget: str | int = "1GB",
         averages: bool = False,
+        light: bool = False,
         exact: bool = False,
         attribution: str = "additive",
         overwrite: bool = False,
@@ -122,6 +125,7 @@ class Recorder:
             params=params,
             budget=parse_size(budget),
             averages=averages,
+            light=light,
             exact=exact,
             attribution=attribution,
             to=to,

@@ -88,7 +88,9 @@ class Recording:
         """Parameters whose gradients are kept by rows, as the ledger and theta know."""
         self._as_wholes: set[Tensor] = set()
         """Those for which that did not do."""
-        self.ledger = Ledger(by_rows=self.by_rows)
+        self.sampled: dict[Tensor, Tensor] = {}
+        """Parameters whose tasks' gradients and steps are looked at at these coordinates alone."""
+        self.ledger = Ledger(by_rows=self.by_rows, sampled=self.sampled)
         self.finder = TaskFinder(options.tasks)
         self.observed: dict[str, Tensor] = {}
         self.step = Step(sink.first_step)
@@ -105,7 +107,7 @@ class Recording:
         self.theta = Theta(by_rows=self.by_rows)
         self.hand = ByHand()
         self.copies = Copies(self.ledger, self.table)
-        self.apart = Apart()
+        self.apart = Apart(sampled=self.sampled)
         self.announcement = Announcement()
         self.batches: Batches | None = None
         """Where the groups of the loss's examples are known from; None: they are not asked for."""
@@ -270,8 +272,9 @@ class Recording:
 
     def let_go(self) -> None:
         """Hold nothing of the model any more; what was counted of it stays."""
-        self.by_rows, self._as_wholes = set(), set()
-        self.ledger, self.table = Ledger(by_rows=self.by_rows), ParameterTable()
+        self.by_rows, self._as_wholes, self.sampled = set(), set(), {}
+        self.ledger, self.table = Ledger(by_rows=self.by_rows, sampled=self.sampled), ParameterTable()
+        self.apart = Apart(sampled=self.sampled)
         self.theta = Theta(by_rows=self.by_rows)
         self.copies = Copies(self.ledger, self.table)
         self.finder, self.step = TaskFinder(self.options.tasks), Step(self.step.number)

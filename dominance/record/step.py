@@ -10,7 +10,9 @@ from torch.optim import Optimizer
 
 from dominance.record.guest.hooks import LeafCapture
 from dominance.record.split.fed import Fed
+from dominance.record.split.in_passing import RowsCapture
 from dominance.record.split.ledger import Ledger
+from dominance.record.split.sampled import TaskProducts
 from dominance.record.tasks.cut import Cut
 from dominance.record.tasks.finder import Found
 from dominance.record.write.rows import StepRow
@@ -23,7 +25,9 @@ class OpenPass:
     found: Found
     taken: dict[str, dict[Tensor, Tensor]]
     beside: dict[str, dict[Tensor, Tensor]]
-    capture: LeafCapture | None
+    capture: LeafCapture | RowsCapture | None
+    products: dict[Tensor, TaskProducts] = field(default_factory=dict)
+    """What is known of gradients of which only the kept coordinates were taken."""
     entered: set[Tensor] = field(default_factory=set)
     """Parameters whose gradient of this pass is in the ledger already: their optimizer steps within the pass."""
 

@@ -7,6 +7,7 @@ Median ratios of CPU time to the plain step (forward, backward, Adam), interleav
 - passes: a pass a group from the logits, all masks from one forward, gradients formed
 - rows: what ``record`` takes them with: groups are rows of one pass, gradients formed
 - recorded: a whole recorded step, each group's momentum and its part of the step included
+- light: the same with ``--light``: norms and inner products of all gradients, all else at the kept coordinates alone
 - masks: as a person would write it: the losses of the examples times a group's mask, ``autograd.grad``, group by group
 - vmap: each example's gradient by ``torch.func.vmap(grad(...))``, some at a time, summed by group
 - opacus: each example's gradient by Opacus' GradSampleModule, where it is installed, summed by group
@@ -17,6 +18,7 @@ Each is the cost above the plain step plus the plain step itself.
 from __future__ import annotations
 
 import argparse
+import copy
 import shutil
 import tempfile
 import time
@@ -37,6 +39,8 @@ from dominance.record.tasks.found import FoundTask
 from dominance.record.tasks.graph import edge_of
 
 WIDE, WORDS, LENGTH = 1024, 64, 128
+BUDGET = "1GB"
+"""So that of each layer of the perceptron some 1,500 coordinates are kept."""
 CHUNK, MOST_BYTES = 8, 8e9
 """Examples whose gradients ``vmap`` has in memory at a time, as all of a batch of 1,024 would be 26 GB; and the most
 that Opacus may have, which has those of the whole batch."""
@@ -167,16 +171,18 @@ def opacus(steps: Steps) -> Callable[[], None] | None:
         return None
     if not ModuleValidator.is_valid(steps.model):  # torch's own attention, say
         return None
-    wrapped = GradSampleModule(steps.model)
+    wrapped = GradSampleModule(copy.deepcopy(steps.model))  # its hooks would be in the plain step, too
+    parameters = list(wrapped.parameters())
+    optimizer = torch.optim.Adam(parameters, lr=1e-4)
 
     def step() -> None:
-        steps.optimizer.zero_grad()
+        optimizer.zero_grad()
         loss_of(wrapped(steps.x), steps.y).backward()
         member = torch.stack(steps.masks).float()
-        for p in steps.parameters:
+        for p in parameters:
             torch.tensordot(member, p.grad_sample, 1)  # type: ignore[attr-defined]
             p.grad_sample = None  # type: ignore[attr-defined]
-        steps.optimizer.step()
+        optimizer.step()
 
     return step
 
@@ -187,7 +193,7 @@ def timed(step: Callable[[], None]) -> float:
     return time.process_time() - start
 
 
-def measure(name: str, groups: int, rounds: int) -> dict[str, float]:
+def measure(name: str, groups: int, rounds: int, *, peers: bool) -> dict[str, float]:
     """Kind -> median ratio to the plain step."""
     steps = Steps(name, groups)
     kinds: dict[str, Callable[[], None]] = {"plain": steps.plain, "passes": steps.passes, "rows": steps.rows}
@@ -198,22 +204,27 @@ def measure(name: str, groups: int, rounds: int) -> dict[str, float]:
         seconds = {kind: timed(step) for kind, step in kinds.items()}
         for kind, each in seconds.items():
             found.setdefault(kind, []).append(each / seconds["plain"])
-    folder = Path(tempfile.mkdtemp())
-    try:
-        with Recorder(folder / "run", steps.model, steps.optimizer, budget="200MB"):
-            for _ in range(2):
-                steps.recorded()
-            taken = [timed(steps.recorded) for _ in range(rounds)]
-    finally:
-        shutil.rmtree(folder)
-    found["recorded"] = [each / timed(steps.plain) for each in taken]
-    for kind, peer in {"masks": masks(steps), "vmap": vmapped(steps)}.items():
+    for kind, light in {"recorded": False, "light": True}.items():
+        found[kind] = [each / timed(steps.plain) for each in _recorded(steps, rounds, light=light)]
+    for kind, peer in {"masks": masks(steps), "vmap": vmapped(steps)}.items() if peers else ():
         peer()
         found[kind] = [timed(peer) / timed(steps.plain) for _ in range(rounds)]
-    if (step := opacus(steps)) is not None:
+    if peers and (step := opacus(steps)) is not None:
         step()
         found["opacus"] = [timed(step) / timed(steps.plain) for _ in range(rounds)]
     return {kind: median(each) for kind, each in found.items()}
+
+
+def _recorded(steps: Steps, rounds: int, *, light: bool) -> list[float]:
+    """Seconds of recorded steps, without the first, which lay the run out and get to know the graph."""
+    folder = Path(tempfile.mkdtemp())
+    try:
+        with Recorder(folder / "run", steps.model, steps.optimizer, budget=BUDGET, light=light):
+            for _ in range(4):
+                steps.recorded()
+            return [timed(steps.recorded) for _ in range(rounds)]
+    finally:
+        shutil.rmtree(folder)
 
 
 def main() -> None:
@@ -222,10 +233,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--groups", type=int, default=16)
     parser.add_argument("--models", default="mlp-256,mlp-1024,transformer")
+    parser.add_argument("--no-peers", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
     for name in options.models.split(","):
-        ratios = measure(name, options.groups, options.rounds)
+        ratios = measure(name, options.groups, options.rounds, peers=not options.no_peers)
         print(f"{name}, K = {options.groups}: " + ", ".join(f"{kind} {each:.2f}" for kind, each in ratios.items()))
 
 

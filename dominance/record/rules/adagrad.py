@@ -12,6 +12,8 @@ from dominance.record.rules.linear import Group, Linear, Rule, learning_rate, si
 class AdagradRule(Rule):
     """delta = -lr / (1 + (t - 1) lr_decay) * u / (sqrt(sum of squares) + eps), eps outside the root."""
 
+    picks = True
+
     def moves_rows(self, group: Group) -> bool:
         return bool(group["weight_decay"] == 0)
 

@@ -19,6 +19,8 @@ class AdamRule(Rule):
     decay enters u, or shrinks the parameter by lr * weight_decay when decoupled (AdamW).
     """
 
+    picks = True
+
     def remembers(self, group: Group) -> bool:
         return bool(group["betas"][0] > 0)
 

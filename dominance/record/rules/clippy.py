@@ -19,6 +19,8 @@ class ClippyRule(AdamRule):
     sigma depends on the whole step, so it belongs to the scale: every part of the step is scaled by the same factor.
     """
 
+    picks = False
+
     def linear(self, parameter: Tensor, group: Group, theta: Tensor, before: Any) -> Linear:
         step = super().linear(parameter, {**group, "amsgrad": False}, theta, before)
         moved = theta * (1 - step.decoupled) if step.decoupled else theta

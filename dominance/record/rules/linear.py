@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -91,12 +91,18 @@ class Linear:
 class Rule:
     """How the step of one optimizer class becomes a ``Linear``. Reads the optimizer, never writes to it."""
 
+    picks: ClassVar[bool] = False
+    """Whether ``linear`` can be asked of some coordinates of a parameter laid flat: all that it reads of the
+    optimizer's state, one for each coordinate, are roots."""
+
     def __init__(self, optimizer: Optimizer) -> None:
         self._optimizer = weakref.ref(optimizer)
         self.fed: Tensor | None = None
         """The whole gradient that the step at hand was fed: the step may have written to ``.grad``, or dropped it."""
         self.rows: Tensor | None = None
         """The rows of the parameter that ``linear`` is asked of, where these are all that moves; None: all of it."""
+        self.index: Tensor | None = None
+        """The coordinates of the parameter laid flat that it is asked of; None: all, or the rows."""
         self.room = Pool()
         """For what ``linear`` computes: overwritten by the next parameter's."""
 
@@ -142,6 +148,8 @@ class Rule:
 
     def root(self, moment: Tensor) -> Tensor:
         """The square root of a second moment, in ``room``."""
+        if self.index is not None:
+            moment = moment.reshape(-1)[self.index]
         moment = full(moment if self.rows is None else moment[self.rows])
         return torch.sqrt(moment, out=self.room.take(moment))
 

@@ -15,6 +15,8 @@ class NAdamRule(Rule):
     delta = -lr (mu_{t+1} m / (1 - M mu_{t+1}) + (1 - mu_t) u / (1 - M)) / (sqrt(v / (1 - beta2^t)) + eps)
     """
 
+    picks = True
+
     def remembers(self, group: Group) -> bool:
         return bool(group["betas"][0] > 0)
 

@@ -16,6 +16,8 @@ class RAdamRule(Rule):
     else:       delta = -lr / (1 - beta1^t) * m
     """
 
+    picks = True
+
     def remembers(self, group: Group) -> bool:
         return bool(group["betas"][0] > 0)
 

@@ -10,6 +10,8 @@ from dominance.record.rules.linear import Group, Linear, Rule, learning_rate, si
 class SGDRule(Rule):
     """b <- mu b + (1 - dampening) u, or b <- u on the first step; delta = -lr b, with Nesterov -lr (u + mu b)."""
 
+    picks = True
+
     def remembers(self, group: Group) -> bool:
         return bool(group["momentum"] != 0)
 

@@ -7,6 +7,7 @@ momentum that was there before anybody looked) is fed through the same linear ma
 
 from __future__ import annotations
 
+import dataclasses
 import weakref
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from dominance.record.split.given import hyper_parameters
 from dominance.record.split.momentum import Memory
 from dominance.record.split.packs import Member, Packed, Packs, can_be_packed
 from dominance.record.split.products import TILE
+from dominance.record.split.sampled import picked
 from dominance.record.split.splits import GradientSplit, Sizes, StepSplit, closure_of
 from dominance.record.split.tiles import can_be_cut, is_flat, tiles
 
@@ -51,6 +53,10 @@ class _Before:
     state: Any
     rows: Tensor | None = None
     """The rows that ``theta`` is of, where only these are to be split."""
+    index: Tensor | None = None
+    """The coordinates that ``theta`` is of, where only these are to be split."""
+    whole: Tensor | None = None
+    """All of theta then."""
 
 
 class Attributor:
@@ -179,6 +185,7 @@ class Attributor:
         parameters: Iterable[Tensor],
         theta: Mapping[Tensor, Tensor] | None = None,
         rows: Mapping[Tensor, Tensor] | None = None,
+        sampled: Mapping[Tensor, Tensor] | None = None,
     ) -> None:
         """Keep what the step will overwrite; to be called from the optimizer's step pre-hook.
 
@@ -186,8 +193,9 @@ class Attributor:
             parameters: those whose steps are wanted; others than this optimizer's, and complex ones, are passed over.
             theta: copies of some that the caller has made, and will not write to before the step is split.
             rows: of some, the rows that are all that the step will move; ``theta`` has these of them.
+            sampled: of some, the coordinates that their steps are to be split at, of the parameter laid flat.
         """
-        copies, rows = theta or {}, rows or {}
+        copies, rows, sampled = theta or {}, rows or {}, sampled or {}
         groups = {p: group for group in self.optimizer.param_groups for p in group["params"]}
         self._before = {}
         for p in parameters:
@@ -200,13 +208,21 @@ class Attributor:
                 if known is not None and known.current(buffer):
                     memory = known
                 elif buffer is not None:
-                    memory.unattributed = full(buffer).clone()
+                    memory.unattributed = full(buffer).clone() if p not in sampled else full(buffer)
             before = self._copy(p) if p not in copies else copies[p]
             self._before[p] = _Before(group, before, memory, state, rows.get(p))
+            if p in sampled:
+                self._before[p] = _sampled(self._before[p], p, sampled[p])
         if self._traced is not None and self._splits_additively:
             self._traced.before_step()
         if self._solo_way is not None:
             self._solo_way.before_step(list(self._before))
+
+    def can_be_sampled(self, parameter: Tensor) -> bool:
+        """Whether a step of this parameter can be split at some of its coordinates by themselves."""
+        if self._rule is None or not self._rule.picks or not self._splits_additively or self._solo_way is not None:
+            return False
+        return any(p is parameter for group in self.optimizer.param_groups for p in group["params"])
 
     @property
     def wants_evaluations(self) -> bool:
@@ -275,7 +291,8 @@ class Attributor:
         small = []
         for p, before in self._before.items():
             gradient = gradients.get(p)
-            if before.rows is None and gradient and p in wanted and can_be_packed(p, before.theta, gradient):
+            whole = before.rows is None and before.index is None
+            if whole and gradient is not None and p in wanted and can_be_packed(p, before.theta, gradient):
                 small.append((p, before, gradient))
         if len(small) < _FEWEST_PACKED:
             return
@@ -315,8 +332,9 @@ class Attributor:
             room.restart()
             theta = full(before.theta)
             now = p.detach() if before.rows is None else p.detach()[before.rows]
+            now = now if before.index is None else picked(now, before.index, p.numel())
             total = torch.sub(full(now), theta, out=room.take(theta))
-            split = StepSplit(total, solo=solo.get(p, {}), rows=before.rows)
+            split = StepSplit(total, solo=solo.get(p, {}), rows=before.rows, whole=before.whole)
             if self._solo_way is not None and not solo and not self.step_skipped:
                 split.solo = (
                     {task: torch.full_like(theta, torch.nan) for task in gradients[p].tasks} if p in gradients else {}
@@ -355,9 +373,9 @@ class Attributor:
         """The step just taken by a parameter that was fed this gradient in all."""
         # What it is sparse in is known of .grad alone
         rule.fed = p.grad if total is None or (p.grad is not None and p.grad.is_sparse) else total
-        rule.rows = before.rows
+        rule.rows, rule.index = before.rows, before.index
         linear = rule.linear(p, before.group, full(before.theta), before.state)
-        rule.fed = rule.rows = None
+        rule.fed = rule.rows = rule.index = None
         return linear
 
     def _split_done(self, rule: Rule, p: Tensor, before: _Before, linear: Linear) -> None:
@@ -374,7 +392,13 @@ class Attributor:
         rule = self._rule
         if rule is None or not self._splits_additively or self.step_skipped or self._solo_way is not None:
             return None
-        if gradient is None or before.rows is not None or p.numel() <= TILE or not is_flat(before.theta):
+        if (
+            gradient is None
+            or before.rows is not None
+            or before.index is not None
+            or p.numel() <= TILE
+            or not is_flat(before.theta)
+        ):
             return None
         if answers.waits(p):  # each operation is a launch there, whatever its size
             return None
@@ -460,6 +484,14 @@ class Attributor:
         if isinstance(step.carry, float) and step.carry == 0:
             memory.unattributed = None
         memory.unattributed, split.unattributed = step.respond(memory.unattributed, None, 1.0, room)
+
+
+def _sampled(before: _Before, parameter: Tensor, index: Tensor) -> _Before:
+    """The same at these coordinates alone."""
+    size = parameter.numel()
+    memory = before.memory.turned(lambda kept: picked(kept, index, size))
+    theta = picked(before.theta, index, size)
+    return dataclasses.replace(before, theta=theta, memory=memory, index=index, whole=before.theta)
 
 
 def overflow_found(optimizer: Optimizer) -> bool:

@@ -72,8 +72,8 @@ def fed(ledger: Ledger, totals: dict[Tensor, Tensor], tasks: Iterable[str] = ())
         totals: what ``Ledger.read`` returned then; what is of rows is laid out, those of the step one after the other.
         tasks: what is a task of the run already, and stays one.
     """
-    nothing = Account()
-    accounts = {p: ledger.accounts.get(p, nothing) for p in totals}
+    totals = {p: ledger.at(p, whole) for p, whole in totals.items()}
+    accounts = ledger.accounts_at(totals)
     for p in [p for p, whole in totals.items() if whole.is_sparse]:
         rows = ledger.rows(p, totals[p])
         totals = totals | {p: laid(totals[p], rows)}

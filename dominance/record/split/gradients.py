@@ -83,8 +83,9 @@ def gradients_of(
     known_as = {leaf_of(p): p for p in parameters}
     parameters = list(known_as)
     taken: dict[str, dict[Tensor, Tensor]] = {task.name: {} for task in tasks}
-    for together in [list(tasks)] if apart is None else sets_of(tasks):
-        known = {} if apart is None else apart.take(together, parameters)
+    sets = [list(tasks)] if apart is None else sets_of(tasks)
+    for together in sets:
+        known = {} if apart is None else apart.take(together, parameters, alone=len(sets) == 1)
         for p, each in known.items():
             for task, gradient in zip(together, each, strict=True):
                 _add(taken[task.name], p, dense(gradient))

@@ -19,6 +19,7 @@ from dominance.record.guest.hooks import dense
 from dominance.record.split.by_rows import as_rows, rows_of, total
 from dominance.record.split.passes import GradientOf, Pass
 from dominance.record.split.rescaling import alike, factors
+from dominance.record.split.sampled import TaskProducts, picked
 
 
 @dataclass
@@ -113,6 +114,8 @@ class Ledger:
     """Passes whose gradients are means over the processes of a training."""
     by_rows: set[Tensor] = field(default_factory=set)
     """Parameters of whose gradients only the rows are kept that they hold; all others are dense here."""
+    sampled: dict[Tensor, Tensor] = field(default_factory=dict)
+    """Parameters of whose tasks' gradients only these coordinates are kept; what lies in ``.grad`` is kept whole."""
     _number: int = 0
 
     def __bool__(self) -> bool:
@@ -190,7 +193,8 @@ class Ledger:
             now = self.as_kept(p, p.grad)
             if parts:
                 own = p._backward_hooks or p._post_accumulate_grad_hooks
-                add(account.held, _as_they_came(p, parts, account, now) if hooked or own else parts)
+                came = self._account_at(p, account), self.at(p, now)
+                add(account.held, _as_they_came(p, parts, *came) if hooked or own else parts)
                 account.held_by.add(self._number)
                 account.stepped = False
             if (parts or account.known) and (account.left is None or not same(account.left, now)):
@@ -210,7 +214,8 @@ class Ledger:
         for p in made.parameters:
             parts = self._parts(made, p)
             account = self.accounts[p] = Account(parts, held_by={self._number})
-            account.left = total(list(parts.values())) if len(parts) > 1 else next(iter(parts.values()))
+            whole = list(made.parts(p).values())
+            account.left = total(whole) if len(whole) > 1 else whole[0]
             self.given.add(p)
 
     def asked(self, parameters: Iterable[Tensor] | None = None) -> Iterator[answers.Asked]:
@@ -249,16 +254,17 @@ class Ledger:
                 factor = factors({p: now}, {p: left})[p] if p.numel() > 1 else None
                 account.known = factor is not None
                 if factor is not None:
-                    account.held = {part: gradient * factor for part, gradient in account.held.items()}
+                    kept = self._factor_at(p, factor)
+                    account.held = {part: gradient * kept for part, gradient in account.held.items()}
                     account.left = now.clone()
         return overflow
 
     def look_after(self, made: Pass) -> None:
         """The same where the gradients of a pass are in ``.grad`` already: what was stepped by may have been zeroed."""
         for p, account in self.accounts.items():
-            left, fresh = account.left, [dense(g) for g in made.parts(p).values()]
+            left, fresh = account.left, [self.at(p, dense(g)) for g in made.parts(p).values()]
             if account.stepped and left is not None and fresh and p.grad is not None:
-                new, now, left = total(fresh), dense(p.grad.detach()), dense(left)
+                new, now, left = total(fresh), self.at(p, dense(p.grad.detach())), self.at(p, dense(left))
                 if torch.linalg.vector_norm(now - new) <= torch.linalg.vector_norm(now - new - left):
                     account.drop()
 
@@ -341,7 +347,44 @@ class Ledger:
 
     def _parts(self, made: Pass, parameter: Tensor) -> dict[GradientOf, Tensor]:
         parts = made.parts(parameter)
+        if parameter in self.sampled:
+            return {part: self.at(parameter, g) for part, g in parts.items()}
         return {part: as_rows(g) for part, g in parts.items()} if parameter in self.by_rows else parts
+
+    def sample(self, parameter: Tensor, index: Tensor) -> None:
+        """From here on the tasks' gradients of this parameter are kept at these coordinates alone."""
+        self.sampled[parameter] = index
+        if (account := self.accounts.get(parameter)) is not None:
+            turned = account.turned(lambda gradient: self.at(parameter, gradient))
+            turned.left = account.left
+            self.accounts[parameter] = turned
+
+    def at(self, parameter: Tensor, gradient: Tensor) -> Tensor:
+        """A gradient, at the coordinates that are kept of the tasks' gradients; all of it where these are whole."""
+        index = self.sampled.get(parameter)
+        return gradient if index is None else picked(gradient, index, parameter.numel())
+
+    def accounts_at(self, parameters: Iterable[Tensor]) -> dict[Tensor, Account]:
+        """Of these parameters the accounts, with what was left in ``.grad`` at the coordinates that are kept."""
+        nothing = Account()
+        return {p: self._account_at(p, self.accounts.get(p, nothing)) for p in parameters}
+
+    def _account_at(self, parameter: Tensor, account: Account) -> Account:
+        if parameter not in self.sampled or account.left is None:
+            return account
+        return dataclasses.replace(account, left=self.at(parameter, account.left))
+
+    def _factor_at(self, parameter: Tensor, factor: Tensor | float) -> Tensor | float:
+        return self.at(parameter, factor) if isinstance(factor, Tensor) and factor.numel() > 1 else factor
+
+    def products(self, parameter: Tensor) -> TaskProducts | None:
+        """What is known of the tasks' gradients of a parameter besides the coordinates that are kept, where one pass
+        made them."""
+        account = self.accounts.get(parameter)
+        if account is None or account.aside or len(account.held_by) != 1:
+            return None
+        made = self.passes.get(next(iter(account.held_by)))
+        return None if made is None else made.products.get(parameter)
 
     def _know(self, made: Pass) -> None:
         self._number += 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -34,6 +36,16 @@ class Memory:
             None if kept is None else kept[rows] for kept in (self.residual, self.decay, self.unattributed)
         )
         return Memory(tasks, residual, decay, unattributed)
+
+    def turned(self, into: Callable[[Tensor], Tensor]) -> Memory:
+        """The same with this made of every tensor."""
+        tasks = {task: into(kept) for task, kept in self.tasks.items()}
+        residual, decay, unattributed = (
+            None if kept is None else into(kept) for kept in (self.residual, self.decay, self.unattributed)
+        )
+        return dataclasses.replace(
+            self, tasks=tasks, residual=residual, decay=decay, unattributed=unattributed, pack=None
+        )
 
     def put(self, rows: Tensor, kept: Memory, like: Tensor) -> None:
         """Write these rows back; what begins with them is zero elsewhere, and of the shape of ``like``."""

@@ -6,12 +6,13 @@ given, which it keeps for the script's own backward(). So all groups together co
 passes through the activations: the second has each group's gradient times a power of two of its own, and where a row of
 D comes out as that multiple of itself, to rounding, nothing of another group is in it. Nothing is taken for granted of
 how a model is made: what mixes examples (BatchNorm, attention between the tokens of several groups) shows, and takes a
-pass a group.
+pass a group. The second pass is left out of most steps whose graph has shown itself to keep examples apart: layouts.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -21,8 +22,12 @@ from torch.autograd.graph import GradientEdge
 from torch.utils.weak import WeakIdKeyDictionary
 
 from dominance.record.split.group_rules import RULES, OutputRows, generic
+from dominance.record.split.in_passing import RowsCapture, Taking
+from dominance.record.split.layouts import Layouts, form_of, laid_out, owners_of
+from dominance.record.split.row_products import ROWS, RowFactors, factors_of, joined
+from dominance.record.split.sampled import Float64s
 from dominance.record.tasks.found import FoundTask
-from dominance.record.tasks.graph import ACCUMULATE, SCRIPTED, Edge, Node, output_shape, walk
+from dominance.record.tasks.graph import ACCUMULATE, SCRIPTED, Edge, Node, leaves, output_shape, walk
 
 _FEWEST = 3
 """Of fewer groups a pass a group costs no more."""
@@ -54,14 +59,25 @@ class Apart:
     """Takes the gradients of groups, and remembers of which parameters a pass a group is needed."""
 
     mixed: WeakIdKeyDictionary = field(default_factory=WeakIdKeyDictionary)
+    in_passing: bool = True
+    """Whether the script's own pass may be looked at."""
+    layouts: Layouts = field(default_factory=Layouts)
+    sampled: Mapping[Tensor, Tensor] = field(default_factory=dict)
+    """Parameters of whose gradients some coordinates are enough, and these."""
+    grams: dict[Tensor, Float64s] = field(default_factory=dict)
+    """Of those of the last call, the inner products of the tasks' gradients over all coordinates, (task, task)."""
 
-    def take(self, tasks: Sequence[FoundTask], parameters: Sequence[Tensor]) -> dict[Tensor, Tensor]:
+    def take(
+        self, tasks: Sequence[FoundTask], parameters: Sequence[Tensor], *, alone: bool = False
+    ) -> dict[Tensor, Tensor]:
         """The gradient of each task by these parameters, (task, ...); those that it cannot be known of are left out.
 
         Args:
             tasks: that start from the same places of the graph.
             parameters: leaf tensors.
+            alone: there are no others in the pass, so that of those in ``sampled`` these coordinates are given.
         """
+        self.grams = {}
         edges = list(dict.fromkeys(edge for task in tasks for edge in task.edges))
         starts = _starts(tasks, edges)
         if starts is None or len(tasks) < _FEWEST:
@@ -70,16 +86,82 @@ class Apart:
         nodes = list(dict.fromkeys(use.node for each in uses.values() for use in each))
         if 2 * sum(p.numel() for p in uses) < sum(p.numel() for p in parameters):
             return {}  # most of them take a pass a group, which gives the others too
-        rows = _rows(nodes, edges, starts)
+        rows = _rows(nodes, edges, starts, self.layouts)
         found: dict[Tensor, Tensor] = {}
         with torch.no_grad():
             for p, each in uses.items():
                 if any(use.node not in rows for use in each):
                     self.mixed[p] = True
                     continue
+                index = self.sampled.get(p) if alone else None
+                if index is not None and (light := self._sampled(p, each, rows, index)) is not None:
+                    found[p], self.grams[p] = light
+                    continue
                 parts = [_down(_by_rule(use, rows[use.node]), use, p) for use in each]
                 found[p] = parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
         return found
+
+    def capture(
+        self, tasks: Sequence[FoundTask], parameters: Sequence[Tensor], whole: Tensor | None
+    ) -> RowsCapture | None:
+        """Takes the same in the script's own pass; None where a pass of ours is needed.
+
+        Args:
+            tasks: all that the pass is made of.
+            parameters: leaf tensors.
+            whole: the gradient that the pass brings to the one tensor that is split.
+        """
+        edges = list(dict.fromkeys(edge for task in tasks for edge in task.edges))
+        starts = _starts(tasks, edges) if len(edges) == 1 and len(tasks) >= _FEWEST else None
+        if starts is None or whole is None or not torch.equal(whole, torch.stack(starts[0]).sum(0)):
+            return None
+        tops = [edge[0] for edge in edges]
+        uses = _uses(tops, [p for p in parameters if p not in self.mixed])
+        reached = {id(p) for p in leaves(tops)} & {id(p) for p in parameters}
+        if {id(p) for p in uses} != reached or any(p._post_accumulate_grad_hooks for p in uses):
+            return None
+        if not all(_direct(use, p) for p, each in uses.items() for use in each):
+            return None
+        nodes = list(dict.fromkeys(use.node for each in uses.values() for use in each))
+        entering = [edge for node in nodes for edge in _outputs(node)]
+        owners = owners_of(starts)
+        lies = self.layouts.known(form_of(tops, entering), owners)
+        if lies is None or owners is None:
+            return None
+        how, known = dict(zip(entering, lies, strict=True)), owners
+
+        def codes_of(node: Node, given: Sequence[Tensor | None]) -> list[Tensor | None]:
+            pairs = zip(_outputs(node), given, strict=True)
+            return [None if d is None else laid_out(_rows_of(d), known, how[edge]) for edge, d in pairs]
+
+        index = {p: self.sampled[p] for p in uses if p in self.sampled and all(map(_by_rows, uses[p]))}
+        by_node: dict[Node, list[tuple[Tensor, Taking]]] = {}
+        for p, each in uses.items():
+            for use in each:
+                by_node.setdefault(use.node, []).append((p, functools.partial(self._part, p, use, p in index)))
+        return RowsCapture(codes_of, by_node, index, len(tasks))
+
+    @staticmethod
+    def _part(p: Tensor, use: _Use, by_rows: bool, rows: OutputRows) -> RowFactors | Tensor:
+        """What one operator gives to a parameter's gradients."""
+        if by_rows:
+            factors = factors_of(use.node, use.place, rows, p)
+            if factors is None:
+                raise ValueError(f"the rows of {use.node.name()} are not where they were")
+            return factors
+        found = RULES[use.node.name(), use.place](use.node, rows)
+        if found is None:
+            raise ValueError(f"the rule for {use.node.name()} does not hold any more")
+        return _down(found, use, p)
+
+    @staticmethod
+    def _sampled(
+        p: Tensor, uses: Sequence[_Use], rows: Mapping[Node, OutputRows], index: Tensor
+    ) -> tuple[Tensor, Float64s] | None:
+        """The gradients at some coordinates, (task, coordinate), and their inner products over all."""
+        factors = [factors_of(use.node, use.place, rows[use.node], p) for use in uses]
+        known = [each for each in factors if each is not None]
+        return None if len(known) < len(factors) else joined(known).sampled(index)
 
 
 def sets_of(tasks: Sequence[FoundTask]) -> list[list[FoundTask]]:
@@ -157,7 +239,9 @@ def _unknown(node: Node) -> bool:
     return any(getattr(entry, "unpack_hook", None) is not None for entry in saved)  # a checkpoint, say
 
 
-def _rows(nodes: Sequence[Node], edges: Sequence[Edge], starts: Sequence[Sequence[Tensor]]) -> dict[Node, OutputRows]:
+def _rows(
+    nodes: Sequence[Node], edges: Sequence[Edge], starts: Sequence[Sequence[Tensor]], layouts: Layouts
+) -> dict[Node, OutputRows]:
     """Whose each row is of the gradients that enter these operators; operators are left out where groups are mixed."""
     count = len(starts[0])
     powers = [k - count // 2 for k in range(count)]
@@ -170,7 +254,14 @@ def _rows(nodes: Sequence[Node], edges: Sequence[Edge], starts: Sequence[Sequenc
         found = torch.autograd.grad(outputs, inputs, whole, retain_graph=True, allow_unused=True)
         return dict(zip(entering, found, strict=True))
 
-    once, scaled = taken([1.0] * count), taken([2.0**power for power in powers])
+    owners, graph = owners_of(starts), form_of([edge[0] for edge in edges], entering)
+    once = taken([1.0] * count)
+    if (lies := layouts.known(graph, owners)) is not None and owners is not None:
+        how = dict(zip(entering, lies, strict=True))
+        laid = {e: None if d is None else laid_out(_rows_of(d), owners, how[e]) for e, d in once.items()}
+        return {n: OutputRows([once[e] for e in _outputs(n)], [laid[e] for e in _outputs(n)], count) for n in nodes
+                if any(once[e] is not None for e in _outputs(n))}  # fmt: skip
+    scaled = taken([2.0**power for power in powers])
     present = {k for k in range(count) if any(bool(each[k].any()) for each in starts)}
     found = {}
     for node in nodes:
@@ -180,11 +271,18 @@ def _rows(nodes: Sequence[Node], edges: Sequence[Edge], starts: Sequence[Sequenc
             continue
         if any(d is not None for d, _ in pairs):
             found[node] = OutputRows([d for d, _ in pairs], codes, count)
+    if len(found) == len(nodes):
+        layouts.saw(graph, owners, [code for node in nodes for code in found[node].codes])
     return found
 
 
 def _outputs(node: Node) -> list[Edge]:
     return [(node, output) for output in range(len(node._input_metadata))]
+
+
+def _rows_of(gradient: Tensor) -> tuple[int, ...]:
+    """The shape of its rows: all dimensions but the last, all entries of a vector."""
+    return tuple(gradient.shape[:-1] if gradient.dim() > 1 else gradient.shape)
 
 
 def _codes(once: Tensor, scaled: Tensor, powers: Sequence[int], present: set[int]) -> Tensor | None:
@@ -207,6 +305,20 @@ def _codes(once: Tensor, scaled: Tensor, powers: Sequence[int], present: set[int
     # Where everything is added up, one multiple of all could come out by chance: a group that is missing tells.
     seen = set(torch.unique(codes).tolist()) - {-1}
     return codes if seen == present else None
+
+
+def _by_rows(use: _Use) -> bool:
+    """Whether an operator is a product of rows with a matrix."""
+    return (use.node.name(), use.place) in ROWS
+
+
+def _direct(use: _Use, parameter: Tensor) -> bool:
+    """Whether an operator with a rule takes in the parameter itself, turned perhaps."""
+    child = use.node.next_functions[use.place][0]
+    while child is not None and child.name() in ("ToCopyBackward0", "TBackward0"):
+        child = child.next_functions[0][0]
+    known = (use.node.name(), use.place) in RULES
+    return known and child is not None and child.name() == ACCUMULATE and child.variable is parameter
 
 
 def _by_rule(use: _Use, rows: OutputRows) -> Tensor:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from dominance.record.split.sampled import TaskProducts
 from dominance.record.tasks.finder import Found, FoundTask
 
 
@@ -45,6 +46,8 @@ class Pass:
     """The values of those losses."""
     nameless_sum: bool = False
     """Whether it is of a sum of several losses that have no names."""
+    products: dict[Tensor, TaskProducts] = field(default_factory=dict)
+    """Of parameters that are recorded at the kept coordinates alone, what is known of the tasks' gradients there."""
 
     def part(self, task: str) -> GradientOf:
         """What the books call a task of this pass."""
@@ -77,6 +80,7 @@ def pass_of(
     found: Found,
     gradients: Mapping[str, dict[Tensor, Tensor]],
     beside: Mapping[str, dict[Tensor, Tensor]] | None = None,
+    products: Mapping[Tensor, TaskProducts] | None = None,
 ) -> Pass:
     """The pass that was found to be made of these tasks, with the gradients that were taken of them and beside them."""
     tasks: dict[str, FoundTask] = {task.name: task for task in found.tasks}
@@ -91,4 +95,5 @@ def pass_of(
         found.losses,
         found.totals,
         found.nameless_sum,
+        dict(products or {}),
     )

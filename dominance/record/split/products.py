@@ -21,7 +21,7 @@ _DEVICE_TILE = 1 << 22
 """The same in float64 on a device with much room, where each operation is a launch."""
 _BLOCK = 512
 """Products added up in float32: so few that the sum is as good as its summands."""
-_LEAST_SQUARE, _FEWEST = 1e-30, 4096
+LEAST_SQUARE, _FEWEST = 1e-30, 4096
 """Mean squares below the first are too near to what float32 cannot hold; fewer numbers than the second are not worth
 it."""
 
@@ -86,7 +86,7 @@ class Products:
             flat, squared = ([each.detach().reshape(-1) for each in some] for some in (flat, squared))
             gram, squares = self._by_blocks(flat), _squares_by_blocks(squared)
             sizes = np.append(np.diagonal(gram), squares)
-            if np.isfinite(sizes).all() and (sizes >= _LEAST_SQUARE * len(flat[0])).all():
+            if np.isfinite(sizes).all() and (sizes >= LEAST_SQUARE * len(flat[0])).all():
                 return gram, squares
         return products_and_squares(flat, squared)
 

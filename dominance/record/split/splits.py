@@ -82,6 +82,8 @@ class StepSplit:
     """
     rows: Tensor | None = None
     """The rows of the parameter that it is of, in order, where the gradient holds only these; None: all."""
+    whole: Tensor | None = None
+    """Theta before the step, where all else is at the kept coordinates alone; None: it is of all coordinates."""
 
 
 @dataclass

@@ -17,7 +17,8 @@ from dominance.record import answers
 from dominance.record.parameters import Named
 from dominance.record.pieces import Piece
 from dominance.record.split.packs import Pack, Packed
-from dominance.record.split.products import Products, inner_products, products_on_device
+from dominance.record.split.products import Products, inner_products, products_and_squares, products_on_device
+from dominance.record.split.sampled import whole_products
 from dominance.record.split.splits import GradientSplit, Sizes, StepSplit
 from dominance.record.write.averages import Averages
 from dominance.record.write.later import Arrays, Later
@@ -26,6 +27,7 @@ from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, UPDATE_PARTS, La
 from dominance.unattributed import MOST_UNATTRIBUTED, unattributed_share
 
 Array = npt.NDArray[np.generic]
+Gram = npt.NDArray[np.float64] | None
 
 _OF_TOTAL = {name: position for position, name in enumerate(TOTAL_STATISTICS)}
 _OF_TASK = {name: position for position, name in enumerate(TASK_STATISTICS)}
@@ -123,6 +125,11 @@ class RowShape:
             for i, entry in enumerate(named)
             if held is None or entry.tensor in held
         }
+
+    def kept(self, parameter: Tensor) -> Tensor | None:
+        """The coordinates of a parameter that are kept; None where it is none of those."""
+        place = self.places.get(parameter)
+        return None if place is None else place.index
 
     def put(self, old: Tensor, new: Tensor) -> None:
         """The place of a parameter is that of another now."""
@@ -280,6 +287,7 @@ class StepRow:
         taken: Tensor,
         gradients: Sequence[GradientSplit],
         rows: Tensor | None = None,
+        index: Tensor | None = None,
     ) -> None:
         """Take in what else moved a parameter between the start of this step and the start of the next.
 
@@ -288,6 +296,7 @@ class StepRow:
             taken: the steps.
             gradients: what was fed to it, split.
             rows: those that all of this is of; None: all.
+            index: the coordinates that ``gradients`` are of; None: all of these.
         """
         place = self._shape.places[parameter] if rows is None else self._shape.of_rows(parameter, rows)
         beside = np.asarray(self.values["update/outside"][place.columns], np.float32)  # a pull within the step
@@ -295,7 +304,11 @@ class StepRow:
         self.values["update/total"][place.columns] = _kept(taken + moved, place.index)
         tasks = [(name, g) for split in gradients for name, g in split.tasks.items()]
         totals = [split.total for split in gradients if split.total is not None]
-        products = inner_products([moved, taken, *totals, *(g for _, g in tasks)])[0]
+        products = inner_products([moved, taken, *(() if index is not None else (*totals, *(g for _, g in tasks)))])[0]
+        if index is not None:
+            weight = moved.numel() / max(len(index), 1)
+            here = inner_products([moved.reshape(-1)[index], *totals, *(g for _, g in tasks)])[0]
+            products = np.concatenate([products, weight * here[1:]])
         sums = self.values["layer/total"][place.layer]
         sums[_OF_TOTAL["outside_sq"]] += products[0]
         sums[_OF_TOTAL["update_sq"]] += products[0] + 2 * products[1]
@@ -338,6 +351,42 @@ class StepRow:
             self._later.add([step.sizes], lambda read: self._close(*Sizes(*read[0].tolist()).closure(eps)))
         elif additive:
             self._close(step.closure, step.rounding)
+
+    def add_sampled(
+        self, parameter: Tensor, rate: float, total: Tensor, gradient: GradientSplit, step: StepSplit, gram: Gram
+    ) -> None:
+        """``add``, of a parameter whose parts are of the kept coordinates alone.
+
+        Inner products of parts are estimated from these: the kept ones are a random sample of the parameter's.
+
+        Args:
+            parameter: a recorded parameter.
+            rate: learning rate of its group.
+            total: the gradient that the optimizer was fed, dense, over all coordinates.
+            gradient: at the kept ones, and so the step.
+            step: the same.
+            gram: inner products of the tasks' gradients over all coordinates, as they are in ``gradient``; None: they
+                are not known, and estimated as well.
+        """
+        place = self._shape.places[parameter]
+        assert gradient.total is not None
+        assert step.whole is not None
+        flat, squared, of = self._to_multiply(gradient.total, gradient, step)
+        weight = parameter.numel() / max(len(place.index), 1)
+        products, squares = products_and_squares(flat, squared)
+        products, squares = weight * products, weight * squares
+        products[:2, :2] = whole_products(total, step.whole, parameter)
+        if gram is not None:
+            products[2:, 2:] = gram
+        tasks = [self._tasks[name] for name in gradient.tasks]
+        self.values["learning_rate/value"][place.layer] = rate
+        self._enter_statistics(place.layer, tasks, of, products, squares, additive=True)
+        self._coordinates(parameter, place, gradient.total, gradient, step)
+        if step.sizes is None:
+            self._close(step.closure, step.rounding)
+        else:
+            eps = torch.finfo(parameter.dtype).eps
+            self._later.add([step.sizes], lambda read: self._close(*Sizes(*read[0].tolist()).closure(eps)))
 
     def settle(self) -> None:
         """Take in what the row was given of devices: they are waited for now, together."""
@@ -440,14 +489,7 @@ class StepRow:
         self, layer: int, total: Tensor, gradient: GradientSplit, step: StepSplit, *, additive: bool
     ) -> None:
         """Add the inner products over all coordinates of the parameter to those of its layer."""
-        beside: list[tuple[str, str, Tensor | None]] = [("update", name, each) for name, each in step.tasks.items()]
-        beside += [("solo", name, tensor) for name, tensor in step.solo.items()]
-        beside += [("part", "residual_gradient_sq", gradient.residual), ("part", "residual_sq", step.residual)]
-        beside += [("part", "unattributed_sq", step.unattributed), ("part", "decay_sq", step.decay)]
-        beside += [("part", "outside_sq", step.outside), ("part", "unexplained_gradient_sq", gradient.unexplained)]
-        present = [(kind, name, tensor) for kind, name, tensor in beside if tensor is not None]
-        flat, squared = [total, step.total, *gradient.tasks.values()], [tensor for _, _, tensor in present]
-        of = [(kind, name) for kind, name, _ in present]
+        flat, squared, of = self._to_multiply(total, gradient, step)
         tasks = [self._tasks[name] for name in gradient.tasks]
         if answers.waits(total):
             n = len(flat)
@@ -459,6 +501,20 @@ class StepRow:
             self._later.add([products_on_device(flat, squared)], enter)
         else:
             self._enter_statistics(layer, tasks, of, *self._shape.products.of(flat, squared), additive=additive)
+
+    @staticmethod
+    def _to_multiply(
+        total: Tensor, gradient: GradientSplit, step: StepSplit
+    ) -> tuple[list[Tensor], list[Tensor], list[tuple[str, str]]]:
+        """What all inner products are wanted of, what squares are wanted of, and what these are."""
+        beside: list[tuple[str, str, Tensor | None]] = [("update", name, each) for name, each in step.tasks.items()]
+        beside += [("solo", name, tensor) for name, tensor in step.solo.items()]
+        beside += [("part", "residual_gradient_sq", gradient.residual), ("part", "residual_sq", step.residual)]
+        beside += [("part", "unattributed_sq", step.unattributed), ("part", "decay_sq", step.decay)]
+        beside += [("part", "outside_sq", step.outside), ("part", "unexplained_gradient_sq", gradient.unexplained)]
+        present = [(kind, name, tensor) for kind, name, tensor in beside if tensor is not None]
+        flat, squared = [total, step.total, *gradient.tasks.values()], [tensor for _, _, tensor in present]
+        return flat, squared, [(kind, name) for kind, name, _ in present]
 
     def _enter_statistics(
         self,

@@ -305,6 +305,10 @@ class Sink:
         """Whether the run records this parameter."""
         return parameter in self._reach
 
+    def kept(self, parameter: Tensor) -> Tensor | None:
+        """The coordinates of a parameter that each row keeps; None where it is not recorded here."""
+        return None if self._shape is None else self._shape.kept(parameter)
+
     def put(self, old: Tensor, new: Tensor) -> None:
         """``new`` is in the place of ``old``, under the same name and in the same columns."""
         if old in self._reach:
