@@ -364,8 +364,8 @@ class RunWriter:
         return self._most[1]
 
     def _fits(self, steps: int, events: int) -> bool:
-        """Whether so many rows hold within the budget. Of a whole block of further ones it is found out at once: what
-        is committed meanwhile takes no more than was expected of it.
+        """Whether so many rows hold within the budget. Of a whole block of further ones, of both kinds, it is found out
+        at once: what is committed meanwhile takes no more than was expected of it.
         """
         if self.budget is None:
             return True
@@ -375,8 +375,8 @@ class RunWriter:
         size = self._attributes.size
         if self._need(steps, events) > self.budget:
             return False
-        further = steps + self._steps.block_rows
-        self._sure = further if self._need(further, events) <= self.budget else steps, events, size
+        further = steps + self._steps.block_rows, events + self._events.block_rows
+        self._sure = (*(further if self._need(*further) <= self.budget else (steps, events)), size)
         return True
 
     def _need(self, steps: int, events: int) -> int:

@@ -85,3 +85,17 @@ def test_a_small_budget_lasts_for_a_long_training(tmp_path: Path, budget: int, c
         assert writer.refused < 0.02 * len(kept)
     assert kept[-1] > last / 3
     assert len(kept) > 50
+
+
+def test_room_for_many_events_is_looked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of groups of examples, each of which has one at every step."""
+    asked: list[int] = []
+    need = RunWriter._need
+    monkeypatch.setattr(RunWriter, "_need", lambda self, steps, events: (asked.append(1), need(self, steps, events))[1])
+    with RunWriter(tmp_path / "run", make_layout(), budget=100_000_000) as writer:
+        event = {"step": 0, "epoch": 0, "task": None, "split": "groups", "name": "examples", "value": 1.0}
+        writer.append_event(event)
+        asked.clear()
+        for _ in range(20):
+            assert writer.append_event(event)
+        assert asked == []
