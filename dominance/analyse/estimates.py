@@ -19,6 +19,8 @@ def estimated_norms(run: PreparedRun) -> xr.Dataset:
     Sampling Techniques, 1977, Theorem 2.2). Parameters are sampled independently of each other. Where few coordinates
     make most of a sum, as early in a training with Adam, s² itself is known badly: the error is larger than it says.
 
+    The kept coordinates are the same at every step: errors of several steps go the same way, and add up.
+
     Args:
         run: a run, from ``open_run``; or several (see ``runs_of``).
 

@@ -213,7 +213,7 @@ class Recording:
 
         Not of an embedding with a largest norm, which moves rows that no gradient holds yet.
         """
-        if parameter in self.by_rows or parameter in self._as_wholes or self.ranks > 1:
+        if any(parameter in known for known in (self.by_rows, self._as_wholes, self.sampled)) or self.ranks > 1:
             return False
         every = (module for model in self.table.modules for module in model.modules())
         tables = (module for module in every if isinstance(module, nn.Embedding | nn.EmbeddingBag))
