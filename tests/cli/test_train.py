@@ -52,6 +52,13 @@ def test_from_nothing_to_a_run(folder: Path, capfd: pytest.CaptureFixture[str]) 
     assert open_run(path).sizes["step"] == 15
 
 
+def test_options_of_the_recording(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("train small --method EqualWeight --light -o light", capfd)[0] == 0
+    assert open_run(folder / "light").attrs["options"]["light"]
+    assert run("train small --method EqualWeight --averages -o averages", capfd)[0] == 0
+    assert open_run(folder / "averages").attrs["options"]["averages"]
+
+
 def test_a_comparison(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """A baseline may be one run, or one for each task."""
     assert run("train small --method stl -o alone -q", capfd)[0] == 0

@@ -176,6 +176,8 @@ class TrainingLoop:
             params=options.params,
             budget=options.budget,
             exact=options.exact,
+            averages=options.averages,
+            light=options.light,
             attribution=options.attribution,
             overwrite=overwrite,
             resume=resume,
