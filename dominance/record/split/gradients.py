@@ -50,6 +50,8 @@ def several(
     as_kept: AsKept = _dense,
 ) -> list[list[Tensor | None]]:
     """The same of several tasks, given the terms and the weights of each."""
+    if not tasks:
+        return []
     starts = [Start([GradientEdge(*edge) for edge in edges], list(weights)) for edges, weights in tasks]
 
     def hidden(start: Start, nodes: Sequence[Any]) -> list[Tensor | None]:
@@ -78,8 +80,6 @@ def gradients_of(
         apart: takes the gradients of tasks that are groups of examples, as far as it can, without a pass a group.
         as_kept: makes of a parameter and its gradient what is to be returned.
     """
-    if not tasks:
-        return {}
     known_as = {leaf_of(p): p for p in parameters}
     parameters = list(known_as)
     taken: dict[str, dict[Tensor, Tensor]] = {task.name: {} for task in tasks}
