@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -28,3 +29,6 @@ class ClippyRule(AdamRule):
         sigma = clipping(update, moved, group["lambda_rel"], group["lambda_abs"])
         assert isinstance(step.scale, Tensor)
         return dataclasses.replace(step, scale=torch.mul(step.scale, sigma, out=step.scale))
+
+    def several(self, asked: Sequence[tuple[Tensor, Group]]) -> list[Linear] | None:
+        return None  # each tensor has a factor of its own, which takes the parameter
