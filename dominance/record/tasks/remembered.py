@@ -25,7 +25,8 @@ from dominance.record.tasks.weights import Root
 
 _NOT_TOLD = {COPY_SLICES, DDP_SINK, REENTRANT}
 """Nodes that hold more than their names and children tell."""
-_MOST_KNOWN = 100
+_MOST_TOLD = 500_000
+"""So many words and numbers are kept of the looks of all graphs."""
 _MOST_MISSES = 8
 """As often as this in a row a graph may be the same and the answers are not, before it is not tried any more."""
 
@@ -68,6 +69,8 @@ class GraphLook:
     nodes: list[Node]
     places: dict[Node, int]
     told: Hashable
+    size: int
+    """How many words and numbers it is told by."""
 
 
 def look_at(roots: Sequence[Root], names: Names, beside: Hashable) -> GraphLook | None:
@@ -103,7 +106,7 @@ def look_at(roots: Sequence[Root], names: Names, beside: Hashable) -> GraphLook 
                 place = places[child] = len(nodes)
                 nodes.append(child)
             told += (place, output)
-    return GraphLook(nodes, places, (tuple(told), _called(names, places), beside))
+    return GraphLook(nodes, places, (tuple(told), _called(names, places), beside), len(told))
 
 
 def _picked(node: Node) -> Hashable:
@@ -150,6 +153,7 @@ class Remembered:
     def __init__(self) -> None:
         self._known: dict[Hashable, list[_Known]] = {}
         self._misses: dict[Hashable, int] = {}
+        self._told = 0
 
     def recall(self, look: GraphLook) -> TakenApart | None:
         """How the same loss came apart before, in terms of this graph; None where it has not been met."""
@@ -169,17 +173,19 @@ class Remembered:
         """
         if any(ask is stack_of and answer for (ask, _), answer in noted.items()):
             # The source told it, and what was learned from it may tell more of others.
-            self._known.clear()
-            self._misses.clear()
+            self._clear()
         elif look is not None and self._misses.get(look.told, 0) < _MOST_MISSES:
             for apart in found:
                 if apart.lasting:
                     self._keep(look, apart, noted)
 
     def _keep(self, look: GraphLook, apart: TakenApart, noted: Noted) -> None:
-        if len(self._misses) >= _MOST_KNOWN:
-            self._known.clear()
-            self._misses.clear()
+        if look.told not in self._known:
+            if self._told + look.size > _MOST_TOLD:
+                self._clear()
+            if look.size > _MOST_TOLD:
+                return
+            self._told += look.size
         answers: list[tuple[Callable[[Any], Any], int, int | None, Any]] = []
         for (ask, about), answer in noted.items():
             if ask is output_size and (output_shape, about) in noted:
@@ -194,6 +200,11 @@ class Remembered:
             terms.append((look.places[term.node], Term((None, term.edge[1]), term.path, term.kind, above)))
         self._misses[look.told] = self._misses.get(look.told, 0) + 1
         self._known.setdefault(look.told, []).append(_Known(dataclasses.replace(apart, terms=[]), terms, answers))
+
+    def _clear(self) -> None:
+        self._known.clear()
+        self._misses.clear()
+        self._told = 0
 
 
 def _about(look: GraphLook, place: int, output: int | None) -> Any:

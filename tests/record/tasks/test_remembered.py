@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from record.more_losses import MORE
 from torch import Tensor, nn
 
 from dominance import Recorder, open_run
+from dominance.record.tasks.questions import Noted
 from dominance.record.tasks.remembered import GraphLook, Remembered, TakenApart
 
 ALL = WAYS | MORE
@@ -117,3 +118,27 @@ def test_other_names_other_graphs_and_other_sizes_are_not(
     assert recalled == [False, False, True, False, False, False]
     monkeypatch.undo()
     _both(tmp_path / "both", monkeypatch, step, Two)
+
+
+def test_what_is_kept_of_graphs_that_never_come_again_is_bounded(
+    tmp_path: Path, recalled: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = []
+    learn = Remembered.learn
+
+    def counted(self: Remembered, look: GraphLook | None, found: Sequence[TakenApart], noted: Noted) -> None:
+        learn(self, look, found, noted)
+        held.append(sum(len(cast(Any, told)[0]) for told in self._known))
+
+    monkeypatch.setattr(Remembered, "learn", counted)
+    monkeypatch.setattr("dominance.record.tasks.remembered._MOST_TOLD", 250)
+
+    def step(net: Any, number: int) -> None:
+        price, demand = _losses(net, 5)
+        for _ in range(number):
+            demand = demand * 1.0
+        (price + demand).backward()
+
+    _record(tmp_path / "run", step, Two)
+    assert not any(recalled)
+    assert 0 < max(held) <= 250
