@@ -97,6 +97,21 @@ def test_a_sample_stands_for_its_unit() -> None:
     np.testing.assert_array_equal(shares, np.tile([1.0, 0.0], (4, 1)))
 
 
+def test_parts_of_two_parameters_count_for_what_they_have_not_for_what_was_kept() -> None:
+    """Row 0 of x and of y, six scalars each, of which one and three were kept; a moves x, b moves y: a half each."""
+    both = [Parameter(name, name, (2, 6), ("a", "b"), "Embedding") for name in "xy"]
+    updates = np.zeros((1, 2, 8), dtype=np.float32)
+    updates[0, 0, :4] = updates[0, 1, 4:] = 1
+    layout, rows = make_rows(updates, parameters=both, coord_weight=np.full(8, 3.0))
+    layout.coord_index = np.array([0, 6, 7, 8, 0, 1, 2, 6])
+    run = as_tree(layout, rows)
+    units = Units("*", axis=0, name="row")
+    found = rau_buckets(run, by=units)
+    assert found["layer"].values.tolist() == ["row 0", "row 1"]
+    np.testing.assert_allclose(found.share.isel(step=-1, bucket=-1), 0.5)
+    np.testing.assert_allclose(unit_shares(run, by=units)["share"], 0.5)
+
+
 def test_buckets_by_unit_are_those_of_its_coordinates(tmp_path: Path) -> None:
     """Against counting rAU of every coordinate, and in units that are whole parameters against those."""
     updates = np.random.default_rng(1).standard_normal((4, 2, 24))
