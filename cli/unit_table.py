@@ -10,6 +10,9 @@ from dominance_cli.text import aligned
 if TYPE_CHECKING:
     import xarray as xr
 
+FEW = 6
+"""Names of units that one task alone reaches."""
+
 MOST = 40
 """Rows that are printed, those with the largest share of one task first; JSON has all."""
 
@@ -50,7 +53,10 @@ def text(found: xr.Dataset) -> str:
         "it (use); recorded steps in which it has a gradient; in %:\n\n"
     )
     rest = [f"{len(order) - len(few)} more, in which no task has a larger share."] if len(order) > len(few) else []
-    rest += [f"Reached by {task} alone: {label}." for label, task in list(found.attrs["alone"].items())[:MOST]]
+    for task in tasks:
+        own = [label for label, owner in found.attrs["alone"].items() if owner == task]
+        more = f" and {len(own) - FEW} more" if len(own) > FEW else ""
+        rest += [f"Reached by {task} alone: {', '.join(own[:FEW])}{more}."] if own else []
     shown = aligned([columns, *table], right=[False, False, *[True] * (len(columns) - 2)])
     return said + shown + "".join(f"\n{line}" for line in rest)
 
