@@ -120,7 +120,7 @@ class Apart:
         reached = {id(p) for p in leaves(tops)} & {id(p) for p in parameters}
         if {id(p) for p in uses} != reached or any(p._post_accumulate_grad_hooks for p in uses):
             return None
-        if not all(_direct(use, p) for p, each in uses.items() for use in each):
+        if any(_line(use) is None for each in uses.values() for use in each):
             return None
         nodes = list(dict.fromkeys(use.node for each in uses.values() for use in each))
         entering = [edge for node in nodes for edge in _outputs(node)]
@@ -134,7 +134,7 @@ class Apart:
             pairs = zip(_outputs(node), given, strict=True)
             return [None if d is None else laid_out(_rows_of(d), known, how[edge]) for edge, d in pairs]
 
-        index = {p: self.sampled[p] for p in uses if p in self.sampled and all(map(_by_rows, uses[p]))}
+        index = {p: self.sampled[p] for p in uses if p in self.sampled and all(_by_rows(use, p) for use in uses[p])}
         by_node: dict[Node, list[tuple[Tensor, Taking]]] = {}
         for p, each in uses.items():
             for use in each:
@@ -149,10 +149,9 @@ class Apart:
             if factors is None:
                 raise ValueError(f"the rows of {use.node.name()} are not where they were")
             return factors
-        found = RULES[use.node.name(), use.place](use.node, rows)
-        if found is None:
-            raise ValueError(f"the rule for {use.node.name()} does not hold any more")
-        return _down(found, use, p)
+        found, line = _by_rule(use, rows), _line(use)
+        assert line is not None
+        return torch.stack([_along(line, gradient) for gradient in found]).to(p.dtype)
 
     @staticmethod
     def _sampled(
@@ -307,18 +306,36 @@ def _codes(once: Tensor, scaled: Tensor, powers: Sequence[int], present: set[int
     return codes if seen == present else None
 
 
-def _by_rows(use: _Use) -> bool:
-    """Whether an operator is a product of rows with a matrix."""
-    return (use.node.name(), use.place) in ROWS
-
-
-def _direct(use: _Use, parameter: Tensor) -> bool:
-    """Whether an operator with a rule takes in the parameter itself, turned perhaps."""
+def _by_rows(use: _Use, parameter: Tensor) -> bool:
+    """Whether an operator is a product of rows with the parameter itself, turned perhaps."""
     child = use.node.next_functions[use.place][0]
     while child is not None and child.name() in ("ToCopyBackward0", "TBackward0"):
         child = child.next_functions[0][0]
-    known = (use.node.name(), use.place) in RULES
+    known = (use.node.name(), use.place) in ROWS
     return known and child is not None and child.name() == ACCUMULATE and child.variable is parameter
+
+
+def _line(use: _Use) -> list[Edge] | None:
+    """From where an operator takes a parameter in down to it, one operator after the other; None where they branch."""
+    found, (child, output) = [], use.node.next_functions[use.place]
+    while child is not None and child.name() != ACCUMULATE:
+        below = [edge for edge in child.next_functions if edge[0] is not None]
+        if len(below) != 1:
+            return None
+        found.append((child, output))
+        child, output = below[0]
+    return None if child is None else found
+
+
+def _along(line: Sequence[Edge], gradient: Tensor) -> Tensor:
+    """A gradient taken down a line of operators, one by one: no pass is made in which hooks of the script would run."""
+    for node, output in line:
+        given: list[Tensor | None] = [None] * len(node._input_metadata)
+        given[output] = gradient
+        made = node(*given)
+        place = next(i for i, (child, _) in enumerate(node.next_functions) if child is not None)
+        gradient = made[place] if isinstance(made, tuple) else made
+    return gradient.to_dense() if gradient.is_sparse else gradient
 
 
 def _by_rule(use: _Use, rows: OutputRows) -> Tensor:
