@@ -1,9 +1,13 @@
-"""The notebooks run from a clean kernel, from the first cell to the last, and hold no output in git."""
+"""The notebooks run from a clean kernel, from the first cell to the last, and hold no output in git.
+
+Trainings take two epochs here, which is all that a cell needs to run; ``-m slow`` runs the notebooks as they are.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +18,7 @@ import pytest
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 MOST_SECONDS = 900
 """For one cell, on a machine under heavy load; a quiet one needs less than two minutes for a whole notebook."""
+EPOCHS = re.compile(r"""(--epochs |\bepochs=|"epochs": )\d+""")
 
 
 def test_there_are_notebooks() -> None:
@@ -29,14 +34,20 @@ def test_a_notebook_holds_no_output(path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # of the kernel's client, not ours
+@pytest.mark.parametrize("short", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["short", "whole"])
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_notebook_runs(path: Path, short: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from nbclient import NotebookClient
 
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONWARNINGS", "error::FutureWarning,error::DeprecationWarning:dominance")
     monkeypatch.setenv("COLUMNS", "100")
     notebook = nbformat.read(path, as_version=4)
+    if short:
+        changed = [EPOCHS.subn(r"\g<1>2", cell.source) for cell in notebook.cells]
+        assert sum(count for _, count in changed)
+        for cell, (source, _) in zip(notebook.cells, changed, strict=True):
+            cell.source = source
     client = NotebookClient(
         notebook, timeout=MOST_SECONDS, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
     )
