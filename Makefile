@@ -125,7 +125,7 @@ speed: setup
 	$(BIN)/python tests/speed/record_cost.py --table docs/cost.md --history tests/speed/history.jsonl
 
 trainers: .venv-trainers/.installed
-	nice .venv-trainers/bin/python -m pytest tests/integrations
+	nice .venv-trainers/bin/python -m pytest tests/integrations tests/tried
 	nice .venv-trainers/bin/python tests/trainers/run.py
 
 .venv-trainers/.installed: tests/trainers/requirements.txt $(VENV)/.installed

@@ -1,7 +1,7 @@
 """How often the verdict names the cause that a script has: python tests/planted_default.py
 
-Every cause of ``planted_script``, trainings of several lengths and seeds, recorded with default options. Rules were
-thought out on seeds from 0; trials with ``--first 100`` are fair.
+Every cause of ``planted_script``, trainings of several lengths and seeds, recorded with default options, or all their
+steps with ``--every 1``. Rules were thought out on seeds from 0; trials with ``--first 100`` are fair.
 """
 
 from __future__ import annotations
@@ -24,12 +24,17 @@ from dominance.record.script.session import ScriptSession
 STEPS = (100, 132, 200, 300, 500, 700)
 
 
-def verdict_of(cause: str, seed: int, steps: int) -> Verdict:
-    """Of the script, as ``dominance record`` leaves it without an option."""
+def verdict_of(cause: str, seed: int, steps: int, every: int | None = None) -> Verdict:
+    """Of the script, as ``dominance record`` leaves it without an option, or with ``--every``."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "run"
         session = ScriptSession(
-            path, RecordOptions(quiet=True), script="train.py", argv=["train.py"], force=False, resume=False
+            path,
+            RecordOptions(quiet=True, every=every),
+            script="train.py",
+            argv=["train.py"],
+            force=False,
+            resume=False,
         )
         session.check_output()
         session.start()
@@ -41,9 +46,9 @@ def verdict_of(cause: str, seed: int, steps: int) -> Verdict:
             return dominance.verdict(run)
 
 
-def tried(cause: str, seed: int, steps: int) -> tuple[Outcome, Verdict]:
+def tried(cause: str, seed: int, steps: int, every: int | None = None) -> tuple[Outcome, Verdict]:
     truth = planted_script.CAUSES[cause]
-    found = verdict_of(cause, seed, steps)
+    found = verdict_of(cause, seed, steps, every)
     return outcome_of(Case(seed=seed, kind=cause, truth=frozenset([truth] if truth else [])), found), found
 
 
@@ -58,6 +63,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--steps", type=lambda text: tuple(map(int, text.split(","))), default=STEPS)
     parser.add_argument("--causes", type=lambda text: text.split(","), default=list(planted_script.CAUSES))
+    parser.add_argument("--every", type=int, help="record one step in so many; none: the default schedule")
     parser.add_argument("--missed", action="store_true", help="print the verdicts that are wrong")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -67,7 +73,7 @@ def main() -> None:
     for cause in options.causes:
         row, said = [], Counter[str]()
         for steps in options.steps:
-            outcomes = [tried(cause, options.first + seed, steps) for seed in range(options.seeds)]
+            outcomes = [tried(cause, options.first + seed, steps, options.every) for seed in range(options.seeds)]
             good = [is_right(outcome) for outcome, _ in outcomes]
             said.update(" + ".join(outcome.causes) or "nothing" for outcome, _ in outcomes)
             missed = [each for each, ok in zip(outcomes, good, strict=True) if not ok]
