@@ -19,6 +19,7 @@ from dominance.cure.epochs import Epochs
 from dominance.cure.model import ModelCombiner
 from dominance.cure.placed import placed, starts
 from dominance.cure.refused import Refused
+from dominance.cure.rehearsed import Rehearsals
 from dominance.cure.twins import Twins, options_of
 from dominance.errors import DominanceError
 from dominance.optim.engine.listeners import own_passes
@@ -59,11 +60,12 @@ class Applied:
         self._tasks, self._seed = tasks, seed
         self._given: Divided = options_of(choice)
         self._models: dict[int, ModelCombiner] = {}
+        self._rehearsals = Rehearsals()
         self._busy = False
         self._undo: list[Callable[[], None]] = []
         self._known: set[tuple[int, tuple[str, ...]]] = set()
         self._loaded: list[tuple[Optimizer, dict[str, Any]]] = []
-        self._twins = Twins(choice, self._given, self._model_of)
+        self._twins = Twins(choice, self._given, self._model_of, watch.taken_by)
         self._epochs = Epochs(choice.epoch, self._epoch)
         self.as_they_were = 0
         """How many backward() were left as they were, because their tasks had no names."""
@@ -97,6 +99,8 @@ class Applied:
             if not mine or traced() or batched(gradients) or self._choice.method.step == "clippy":
                 return original(outputs, *args, **kwargs)
             with self._at_work():
+                if not (create or inputs) and self._again(outputs, gradients, retain=bool(retain)):
+                    return ()
                 look = self._look(outputs, gradients)
                 taken = look is not None and self._backward(look, inputs or (), retain=bool(retain), create=create)
             return () if taken else original(outputs, *args, **kwargs)
@@ -122,6 +126,20 @@ class Applied:
     def _refuse(self, why: str) -> None:
         self._error(f"--method {self._choice.name}: {why}")
         raise SystemExit(2)
+
+    def _again(self, outputs: Sequence[Any], gradients: Sequence[Any], *, retain: bool) -> bool:
+        """Do as before, where this is a backward() like one that was looked at, in a step that is not recorded."""
+        watch = self._watch
+        model = self._models.get(id(watch.recording))
+        if model is None or not model.steps or self._loaded or not watch.calm(outputs):
+            return False
+        with watch.silent():
+            known = self._rehearsals.again(outputs[0], gradients[0])
+            if known is None or not watch.rests_with_method(outputs):
+                return False
+            losses, parameters = known
+            model.backward(losses, parameters, None, retain_graph=retain, first=False)
+        return True
 
     def _look(self, outputs: Sequence[Any], gradients: Sequence[Any]) -> Look | None:
         look = self._watch.look(outputs, gradients)
@@ -167,6 +185,8 @@ class Applied:
         if others:
             with own_passes():
                 self._plain(look, others)
+        elif not wanted and model.steps and not look.recording.records:
+            self._rehearsals.learn(look, parameters)
         model.backward(
             losses,
             parameters,

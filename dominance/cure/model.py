@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,13 +18,13 @@ from dominance.cure.window import Window
 from dominance.optim.engine.combiner import Combiner, accumulate
 from dominance.optim.engine.gradients import task_gradients
 from dominance.optim.engine.listeners import listeners
-from dominance.optim.engine.places import Placed
+from dominance.optim.engine.places import Loss, Placed
 from dominance.optim.engine.rows import Sharing, TaskGradients
 from dominance.optim.engine.scaling import finite, spoil, times
 from dominance.optim.engine.taken import added, scaled
 from dominance.record.parameters import ParameterTable
 
-Losses = dict[str, Placed]
+Losses = Mapping[str, Loss]
 
 
 class ModelCombiner:
@@ -248,7 +248,7 @@ class ModelCombiner:
             return
         before = getattr(self.combiner, "before", {})
         now = {
-            task: replace(loss, value=loss.value * self._last_passes) if self._last_passes > 1 else loss
+            task: _times(loss, self._last_passes) if self._last_passes > 1 else loss
             for task, loss in losses.items()
             if task in before
         }
@@ -281,6 +281,13 @@ def _tell(
         weights = None if weights is None else {task: weight * scale for task, weight in weights.items()}
     for listener in listeners:
         listener.effective(new, weights)
+
+
+def _times(loss: Loss, factor: int) -> Loss:
+    """Its value times that; nothing is differentiated."""
+    if isinstance(loss, Placed):
+        return replace(loss, value=loss.value * factor)
+    return loss.detach() * factor
 
 
 def _negative(gradients: TaskGradients) -> TaskGradients:

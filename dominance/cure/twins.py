@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -65,10 +66,17 @@ class Twins:
         choice: the method.
         given: its options.
         model_of: whose gradients an optimizer is about to step from.
+        taken_by: the block in which an optimizer takes the step in the place of the script's.
     """
 
-    def __init__(self, choice: Choice, given: Divided, model_of: Callable[[Optimizer], ModelCombiner | None]) -> None:
-        self._method, self._given, self._model_of = choice.method, given, model_of
+    def __init__(
+        self,
+        choice: Choice,
+        given: Divided,
+        model_of: Callable[[Optimizer], ModelCombiner | None],
+        taken_by: Callable[[Optimizer], AbstractContextManager[None]],
+    ) -> None:
+        self._method, self._given, self._model_of, self._taken_by = choice.method, given, model_of, taken_by
         self._made: Any = WeakIdKeyDictionary()
         self._loaded: Any = WeakIdKeyDictionary()
         self._twins: weakref.WeakSet[Optimizer] = weakref.WeakSet()
@@ -137,7 +145,8 @@ class Twins:
         twin = self._twin(optimizer, model)
         _decay(optimizer, twin, held.parameters)
         twin.take(held)
-        twin.step()
+        with self._taken_by(twin):
+            twin.step()
         return True
 
     def check(self, optimizer: Optimizer) -> None:

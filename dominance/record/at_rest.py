@@ -15,14 +15,18 @@ from dominance.record.recording import Recording
 from dominance.record.tasks.graph import first_leaves
 
 
+def may(run: Recording, outputs: Sequence[Any]) -> bool:
+    """Whether a backward() may be one of a step that is not recorded; nothing is done about it."""
+    if run.hand.possible is not False or run.records or (run.step.over and run.records_next) or len(outputs) != 1:
+        return False
+    return bool(run.resting) and getattr(outputs[0], "grad_fn", None) is not None
+
+
 def backward(run: Recording, outputs: Sequence[Any]) -> bool:
     """A backward() begins; whether it is one of a step that is not recorded, and has been counted."""
-    step = run.step
-    if run.hand.possible is not False or run.records or (step.over and run.records_next) or len(outputs) != 1:
+    if not may(run, outputs):
         return False
-    node = getattr(outputs[0], "grad_fn", None)
-    if not run.resting or node is None:
-        return False
+    node = outputs[0].grad_fn
     leaf = next(iter(first_leaves([node], 1)), None)
     if leaf is None or not run.table.owned(leaf):
         return False  # perhaps of another model, or of a method's own
@@ -37,9 +41,10 @@ def step(run: Recording, optimizer: Optimizer) -> bool:
     mine = run.resting.parameters(optimizer)
     if mine is None or run.records or run.records_next or run.step.stepped or not run.step.passes:
         return False
-    if mine[0].grad is None or run.steppers.get(optimizer) is None:
+    taker = run.resting.taker(optimizer)
+    if mine[0].grad is None or taker is None or run.steppers.get(taker) is None:
         return False
-    run.steppers.missed(optimizer)
+    run.steppers.missed(taker)
     run.step.passes = 0
     run.step.stepped.add(id(optimizer))
     run.step.moved.update(mine)

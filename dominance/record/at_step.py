@@ -124,10 +124,14 @@ def _in_pieces(run: Recording, optimizer: Optimizer) -> str | None:
 
 def _rests(run: Recording, going: StepInProgress, outer: Sequence[StepInProgress], *, closure: bool) -> None:
     """Know the optimizer at its next step between bursts, where this one is an ordinary one."""
-    if closure or outer or not going.parameters or run.records or run.hooks.in_backward:
+    if closure or not going.parameters or run.records or run.hooks.in_backward:
         return
-    if run.steppers.get(going.optimizer) is not None and not run.beside(going.parameters):
+    if run.steppers.get(going.optimizer) is None or run.beside(going.parameters):
+        return
+    if not outer:
         run.resting.add(going.optimizer, going.parameters)
+    elif len(outer) == 1 and outer[0].taken_by is going.optimizer:
+        run.resting.add(outer[0].optimizer, going.parameters, by=going.optimizer)
 
 
 def _replaced(run: Recording, held: Iterable[Tensor]) -> str | None:

@@ -58,6 +58,8 @@ class StepInProgress:
     """The parameters at the last evaluation of the closure."""
     wraps: bool = False
     """Whether another optimizer has stepped inside: that one's step is the step."""
+    taken_by: Optimizer | None = None
+    """The optimizer of a method that takes this step in the place of the script's."""
     passes: int = 0
     """Backward passes made inside."""
 

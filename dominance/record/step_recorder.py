@@ -19,6 +19,7 @@ from dominance.record.fail_safe import harmless
 from dominance.record.following import Following
 from dominance.record.group import Group, Lost
 from dominance.record.guest.batches import Batches
+from dominance.record.guest.hidden import hidden
 from dominance.record.guest.hooks import Hooks
 from dominance.record.guest.limits import CannotLook
 from dominance.record.guest.parallel import divides_by_all, of_first, parameters_of, this_rank, uneven
@@ -131,6 +132,10 @@ class StepRecorder:
         """The model that the pass in progress goes through, where it is sharded."""
         self.method = ""
         """The method that takes the place of the script's backward(); "" where there is none."""
+        self._method_rests = False
+        """Whether it has made the last pass without having it looked at."""
+        self._step_rests = False
+        """Whether the step of the script's optimizer that goes on is such a one."""
         self.hooks.ranks.joined = self._shadow
         self.hooks.ranks.leaving = self._finish_shared
         self.hooks.starts.heard = lambda forked: self.recording.say(FORKED if forked else SPAWNED)
@@ -258,7 +263,11 @@ class StepRecorder:
     @property
     def _may_rest(self) -> bool:
         """Whether a step that is not recorded may go by without being looked at."""
-        aside = self.method or self.hooks.ranks.pending or self.hooks.in_backward
+        return self._unmoved and not (self.method and not self._method_rests)
+
+    @property
+    def _unmoved(self) -> bool:
+        aside = self.hooks.ranks.pending or self.hooks.in_backward
         return self.failure is None and not self._going and self._lines.over and not aside
 
     def rests_at_backward(self, outputs: Sequence[Any]) -> bool:
@@ -274,7 +283,20 @@ class StepRecorder:
             return False
         self._observed = {}
         self._outputs.clear()
+        self._step_rests = bool(self.method)
         return True
+
+    @contextlib.contextmanager
+    def taken_by(self, optimizer: Optimizer) -> Iterator[None]:
+        """In this block an optimizer takes the step that the script's would take; it goes by where that one does."""
+        if self._step_rests:
+            self._step_rests = False
+            with hidden(optimizer):
+                yield
+            return
+        if self._going:
+            self._going[-1].taken_by = optimizer
+        yield
 
     def before_backward(
         self, outputs: Sequence[Any], gradients: Sequence[Any], inputs: Sequence[Any]
@@ -585,6 +607,7 @@ class StepRecorder:
         Raises:
             CannotLook: a pass of our own might change the training.
         """
+        self._method_rests = self._step_rests = False
         self._lines.off()
         self._batches.backward()
         roots = roots_of(outputs, gradients)
@@ -597,6 +620,27 @@ class StepRecorder:
         found = at_backward.look(recording, roots) if roots else None
         self._lines.on()
         return Look(recording, found, roots, reached)
+
+    def calm(self, outputs: Sequence[Any]) -> bool:
+        """Whether a backward() of a method may go by without being looked at, as far as the recording is concerned."""
+        run, told = self.recording, self._observed
+        asked = told or run.options.columns or run.options.groups
+        return self._unmoved and not asked and run.sink.laid_out and at_rest.may(run, outputs)
+
+    @contextlib.contextmanager
+    def silent(self) -> Iterator[None]:
+        """Passes in this block are looked at by nobody: they are no backward() of the script, and tell of no task."""
+        self._told.stop()
+        try:
+            with self.hooks.aside():
+                yield
+        finally:
+            self._told.start()
+
+    def rests_with_method(self, outputs: Sequence[Any]) -> bool:
+        """Whether this backward() of a method, between bursts, has been counted."""
+        self._method_rests = at_rest.backward(self.recording, outputs)
+        return self._method_rests
 
     def says(self, losses: Mapping[str, float], weights: Mapping[str, float]) -> None:
         """The script's own losses, and its weights of them, of the pass that a method makes next."""

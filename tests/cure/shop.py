@@ -69,7 +69,9 @@ def script(steps: int = 6, make: Makes = adam) -> list[Tensor]:
 
 
 @contextmanager
-def method(path: Path, name: str, *options: str, tasks: Sequence[str] | None = None) -> Iterator[list[str]]:
+def method(
+    path: Path, name: str, *options: str, tasks: Sequence[str] | None = None, every: int = 1
+) -> Iterator[list[str]]:
     """What runs inside is trained by the method, and recorded; gives what is said as an error."""
     choice = choose(name, options)
     said: list[str] = []
@@ -81,7 +83,9 @@ def method(path: Path, name: str, *options: str, tasks: Sequence[str] | None = N
 
     session = ScriptSession(
         path,
-        RecordOptions(every=1, quiet=True, tasks=None if tasks is None else tuple(tasks)),
+        RecordOptions(
+            every=every, quiet=True, burst=None if every == 1 else 1, tasks=None if tasks is None else tuple(tasks)
+        ),
         script="train.py",
         argv=["train.py"],
         force=False,

@@ -28,14 +28,14 @@ BY_HAND = {
 }
 
 
-def by_hand(name: str, base: str = "adam") -> list[Tensor]:
+def by_hand(name: str, base: str = "adam", steps: int = STEPS) -> list[Tensor]:
     model = made()
     chosen = METHODS["grid-search" if name == "weights" else name]
     options: dict[str, Any] = dict(BY_HAND.get(name, {}))
     if base == "adagrad" and chosen.step == "pub":
         options["eps"] = 1e-10  # torch's own, which a script that says nothing has
     stepping = build(chosen, model, TASKS, optimizer=base, lr=0.01, options=options)
-    for step, (x, y) in enumerate(batches(STEPS)):
+    for step, (x, y) in enumerate(batches(steps)):
         price, stars, sold = losses_of(model, x, y)
         losses = dict(zip(TASKS, (price, 0.5 * stars, sold), strict=True))
         if step:

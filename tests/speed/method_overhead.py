@@ -1,13 +1,15 @@
 """What a method costs on an unmodified script beside the same method written by hand, in CPU time, interleaved.
 
-Run it by itself: python tests/speed/method_overhead.py [rounds]. It prints medians and ratios, and asserts nothing.
-Steps "between" are those that are not recorded, which most are; "by default" is a run of 400 steps, as ``dominance
-record --method`` makes it, against 400 by hand.
+    python tests/speed/method_overhead.py [--rounds N] [--methods A,B] [--widths N,N] [--between]
+
+It prints medians and ratios, and asserts nothing. Steps "between" are those that are not recorded, which most are;
+"by default" is a run of 400 steps, as ``dominance record --method`` makes it, against 400 by hand. Equal weights are
+the script as it is, and by hand a combiner that adds the gradients up.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +27,7 @@ from dominance.cure.applied import Applied
 from dominance.cure.choice import Choice, choose
 from dominance.record.script.session import ScriptSession
 
+METHODS = "equal-weight,uw,pcgrad,cagrad,adatask,pub"
 TASKS = ("first_loss", "second_loss")
 BATCH, RUN, TIMED = 256, 400, 30
 
@@ -75,47 +78,57 @@ def session_of(choice: Choice, path: Path, **recording: Any) -> ScriptSession:
 
     options = RecordOptions(quiet=True, **recording)
     session = ScriptSession(
-        path, options, script="train.py", argv=["train.py"], force=False, resume=False, beside=apply
+        path,
+        options,
+        script="train.py",
+        argv=["train.py"],
+        force=False,
+        resume=False,
+        beside=None if choice.as_it_is else apply,
     )
     session.check_output()
     session.start()
     return session
 
 
-def measure(name: str, width: int, depth: int, rounds: int) -> None:
+def measure(name: str, width: int, depth: int, rounds: int, *, whole: bool) -> None:
+    """Both take turns; medians over the rounds of the ratio within a round."""
     x = torch.randn(BATCH, width)
     hand: list[float] = []
     between: list[float] = []
-    whole: list[float] = []
-
+    recorded: list[float] = []
     with TemporaryDirectory() as folder:
         for turn in range(rounds):
             step = by_hand(name, width, depth, x)
-            step()
-            hand.append(cpu(step, TIMED) / TIMED)
+            cpu(step, 3)
+            hand.append(cpu(step, TIMED))
             session = session_of(choose(name), Path(folder) / f"{turn}", every=10**6, burst=1)
             step = script(width, depth, x)
-            cpu(step, 3)
-            between.append(cpu(step, TIMED) / TIMED)
+            cpu(step, 5)
+            between.append(cpu(step, TIMED) / hand[-1])
             session.finish("complete")
-        for turn in range(max(1, rounds // 4)):
+        for turn in range(max(1, rounds // 4) if whole else 0):
             step = by_hand(name, width, depth, x)
+            cpu(step, 3)
             reference = cpu(step, RUN)
-            path = Path(folder) / f"whole-{turn}"
-            session = session_of(choose(name), path)
-            taken = cpu(script(width, depth, x), RUN)
+            session = session_of(choose(name), Path(folder) / f"whole-{turn}")
             start = time.process_time()
+            cpu(script(width, depth, x), RUN)
             session.finish("complete")
-            taken += time.process_time() - start
-            whole.append(taken / reference)
-    base = median(hand)
-    print(f"{name:10} width {width:4}: by hand {base * 1e3:6.2f} ms a step; ", end="")
-    print(f"between {median(between) / base:.2f}, by default {median(whole):.2f} times that", flush=True)
+            recorded.append((time.process_time() - start) / reference)
+    line = f"{name:12} width {width:4}: by hand {median(hand) / TIMED * 1e3:6.2f} ms a step; "
+    line += f"between {median(between):.2f}"
+    print(line + (f", by default {median(recorded):.2f} times that" if recorded else " times that"), flush=True)
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--methods", type=lambda text: text.split(","), default=METHODS.split(","))
+    parser.add_argument("--widths", type=lambda text: tuple(map(int, text.split(","))), default=(64, 512))
+    parser.add_argument("--between", action="store_true", help="leave out the whole runs")
+    given = parser.parse_args()
     torch.set_num_threads(1)
-    turns = int(sys.argv[1]) if len(sys.argv) > 1 else 8
-    for size in ((64, 4), (512, 4)):
-        for chosen in ("uw", "pcgrad", "cagrad", "adatask"):
-            measure(chosen, *size, rounds=turns)
+    for size in given.widths:
+        for chosen in given.methods:
+            measure(chosen, size, 4, given.rounds, whole=not given.between)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from torch.optim import Optimizer
 
 _MARK = "_dominance_hidden"
@@ -15,3 +18,13 @@ def hide(optimizer: Optimizer) -> None:
 def is_hidden(optimizer: Optimizer) -> bool:
     """Whether ``hide`` was called with it; global hooks see a copy when a subclass calls its parent's step."""
     return _MARK in optimizer.__dict__
+
+
+@contextmanager
+def hidden(optimizer: Optimizer) -> Iterator[None]:
+    """The same for as long as the block lasts."""
+    hide(optimizer)
+    try:
+        yield
+    finally:
+        del optimizer.__dict__[_MARK]

@@ -1,0 +1,240 @@
+"""Steps like one that was looked at before: their tasks are known by the same variables and the same graph.
+
+To look at a backward() anew takes longer than a step of a small network. Between recorded steps, most of them are made
+by the same line of the script, of a graph of the same nodes above the same parameters, and the losses are in the same
+variables: then they are the same tasks. Whatever is not so is looked at as ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import CodeType, FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import BackwardCFunction
+
+from dominance.record.frames import variables_of
+from dominance.record.step_recorder import Look
+from dominance.record.tasks.graph import ACCUMULATE, Edge, Node, positions_above
+from dominance.record.tasks.naming import caller_frames
+
+_MOST = 8
+"""Structures that are kept for one place, and places at which nothing came of keeping one before it is given up."""
+_SUM = "AddBackward0"
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Where the script holds a task's loss: a variable of a frame, or an item of one."""
+
+    frame: int
+    code: CodeType
+    variable: str
+    key: Any = None
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """A backward() that was looked at.
+
+    Attributes:
+        graph: what it was called on, see ``_structure``.
+        tasks: name -> the place of its loss in that, which output of it, and who holds it.
+        sums: the places of the nodes above the losses, where they do nothing but add up; None: there is more to it.
+        parameters: those that it reaches.
+    """
+
+    graph: tuple[object, ...]
+    tasks: Mapping[str, tuple[int, int, _Held]]
+    sums: tuple[int, ...] | None
+    parameters: list[Tensor]
+
+
+class Rehearsals:
+    """What is known of the places of the script at which it calls backward()."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[CodeType, int], list[Rehearsed]] = {}
+        self._in_vain: dict[tuple[CodeType, int], int] = {}
+
+    def learn(self, look: Look, parameters: Sequence[Tensor]) -> None:
+        """Keep what a look has found, where the next one need not look for it."""
+        frames = caller_frames()
+        place = _place(frames)
+        if place is None or self._in_vain.get(place, 0) >= _MOST:
+            return
+        found = _rehearsed(look, parameters, frames)
+        kept = self._known.setdefault(place, [])
+        if found is None or len(kept) >= _MOST:
+            self._in_vain[place] = self._in_vain.get(place, 0) + 1
+        elif not any(each.graph == found.graph and each.tasks == found.tasks for each in kept):
+            kept.append(found)
+
+    def again(self, output: Tensor, gradient: Tensor | None) -> tuple[dict[str, Tensor], list[Tensor]] | None:
+        """The tasks' losses times the script's weights, and the parameters; None where that must be looked for."""
+        if not self._known:
+            return None
+        frames = caller_frames()
+        place = _place(frames)
+        kept = None if place is None else self._known.get(place)
+        root = output.grad_fn
+        if not kept or root is None or output.output_nr or output.numel() != 1:
+            return None
+        graph, nodes = _structure(root)
+        read: dict[int, dict[str, Any]] = {}
+        for one in kept:
+            losses = _losses(one, nodes, frames, read) if one.graph == graph else None
+            if losses is not None:
+                start = torch.ones_like(output) if gradient is None else gradient
+                weighted = _weighted(one, losses, nodes, root, start)
+                return None if weighted is None else (weighted, one.parameters)
+        return None
+
+
+def _place(frames: Sequence[FrameType]) -> tuple[CodeType, int] | None:
+    return (frames[0].f_code, frames[0].f_lasti) if frames else None
+
+
+def _rehearsed(look: Look, parameters: Sequence[Tensor], frames: Sequence[FrameType]) -> Rehearsed | None:
+    found = look.found
+    if found is None or len(look.roots) != 1 or found.beside or found.by_shares or found.counts:
+        return None
+    if look.recording.announcement.loss_scale != 1 or any(_has_scaler(frame) for frame in frames):
+        return None  # of which the scale may change
+    (root,) = look.roots
+    edges = [task.edges[0] for task in found.tasks if len(task.edges) == 1]
+    alone = len(edges) == len(found.tasks) and not any(positions_above(edges))
+    if not alone or root.tensor is None or root.edge[1] or root.tensor.numel() != 1:
+        return None
+    graph, nodes = _structure(root.edge[0])
+    place = {node: i for i, node in enumerate(nodes)}
+    if any(isinstance(node, BackwardCFunction) for node in nodes) or any(edge[0] not in place for edge in edges):
+        return None
+    tasks = {}
+    for task, edge in zip(found.tasks, edges, strict=True):
+        held = _held(task.name, edge, frames)
+        if held is None or task.name in tasks:
+            return None
+        tasks[task.name] = place[edge[0]], edge[1], held
+    return Rehearsed(graph, tasks, _sums(root.edge[0], {edge[0] for edge in edges}, place), list(parameters))
+
+
+def _has_scaler(frame: FrameType) -> bool:
+    variables = variables_of(frame)
+    of_self = getattr(variables.get("self"), "__dict__", {})
+    return any(isinstance(value, torch.amp.GradScaler) for value in (*variables.values(), *list(of_self.values())))
+
+
+def _structure(root: Node) -> tuple[tuple[object, ...], list[Node]]:
+    """The graph below a node, and its nodes: of each its kind, where its gradient goes on to, and what it fills."""
+    nodes, place = [root], {root: 0}
+    told: list[object] = []
+    for node in nodes:
+        told.append(type(node))
+        below = node.next_functions
+        if not below and node.name() == ACCUMULATE:
+            told.append(id(node.variable))
+        for child, number in below:
+            if child is None:
+                told.append(None)
+                continue
+            at = place.get(child)
+            if at is None:
+                at = place[child] = len(nodes)
+                nodes.append(child)
+            told.append(at)
+            told.append(number)
+    return tuple(told), nodes
+
+
+def _sums(root: Node, ends: set[Node], place: Mapping[Node, int]) -> tuple[int, ...] | None:
+    """The nodes from the root to these, if all of them add two numbers up, and each end is met once."""
+    above, met, stack = [], [], [root]
+    while stack:
+        node = stack.pop()
+        if node in ends:
+            met.append(node)
+            continue
+        if node.name() != _SUM:
+            return None
+        above.append(place[node])
+        stack += [child for child, _ in node.next_functions if child is not None]
+    return tuple(above) if len(met) == len(set(met)) == len(ends) else None
+
+
+def _losses(
+    one: Rehearsed, nodes: Sequence[Node], frames: Sequence[FrameType], read: dict[int, dict[str, Any]]
+) -> dict[str, Tensor] | None:
+    """The tasks' losses, where the script holds them as it did before."""
+    losses = {}
+    for task, (at, number, held) in one.tasks.items():
+        loss = _value(held, frames, read)
+        if loss is None or loss.grad_fn is not nodes[at] or loss.output_nr != number or not _plain(loss):
+            return None
+        losses[task] = loss
+    return losses
+
+
+def _weighted(
+    one: Rehearsed, losses: Mapping[str, Tensor], nodes: Sequence[Node], root: Node, gradient: Tensor
+) -> dict[str, Tensor] | None:
+    """The losses times what they count for."""
+    if one.sums is not None and all(nodes[at]._saved_alpha == 1 for at in one.sums):
+        weights: Sequence[Tensor | None] = [gradient] * len(losses)
+    else:
+        edges = [torch.autograd.graph.GradientEdge(nodes[at], number) for at, number, _ in one.tasks.values()]
+        start = [torch.autograd.graph.GradientEdge(root, 0)]
+        weights = torch.autograd.grad(start, edges, [gradient], retain_graph=True, allow_unused=True)
+    found = {}
+    for (task, loss), weight in zip(losses.items(), weights, strict=True):
+        number = 0.0 if weight is None else weight.item()
+        if number == 0 or number != number:
+            return None  # it is switched off for now, or something is wrong
+        if number == 1:
+            found[task] = loss
+        else:
+            with torch.enable_grad():
+                found[task] = loss * number
+    return found
+
+
+def _plain(loss: Tensor) -> bool:
+    """A scalar that nothing of the script's waits at."""
+    return loss.dim() == 0 and not loss._backward_hooks and not loss.retains_grad
+
+
+def _value(held: _Held, frames: Sequence[FrameType], read: dict[int, dict[str, Any]]) -> Tensor | None:
+    if held.frame >= len(frames) or frames[held.frame].f_code is not held.code:
+        return None
+    if held.frame not in read:
+        read[held.frame] = variables_of(frames[held.frame])
+    value: Any = read[held.frame].get(held.variable)
+    if held.key is not None:
+        try:
+            value = value[held.key] if type(value) in (dict, list, tuple) else None
+        except (KeyError, IndexError):
+            return None
+    return value if type(value) is Tensor else None
+
+
+def _held(name: str, edge: Edge, frames: Sequence[FrameType]) -> _Held | None:
+    """Who holds the loss at this edge under this name."""
+    for number, frame in enumerate(frames):
+        for variable, value in variables_of(frame).items():
+            if variable == name and _is(value, edge):
+                return _Held(number, frame.f_code, variable)
+            keys: list[Any] = list(value) if type(value) is dict else []
+            if type(value) in (list, tuple) and len(value) <= _MOST:
+                keys = list(range(len(value)))
+            for key in keys[:_MOST]:
+                label = key if type(value) is dict else f"{variable}[{key}]"
+                if label == name and _is(value[key], edge):
+                    return _Held(number, frame.f_code, variable, key)
+    return None
+
+
+def _is(value: Any, edge: Edge) -> bool:
+    return type(value) is Tensor and _plain(value) and value.grad_fn is edge[0] and value.output_nr == edge[1]
