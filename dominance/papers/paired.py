@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import xarray as xr
 
 from dominance.analyse.kernels import t_test
@@ -35,10 +37,18 @@ def sure(one: t_test.Difference) -> bool:
 
 def seeds(one: t_test.Difference) -> int:
     """How many it is the mean of."""
-    return int(one.dof) + 1
+    return 1 if math.isnan(one.dof) else int(one.dof) + 1
+
+
+def difference(one: t_test.Difference) -> str:
+    """In its own unit: "+0.0120 (-0.0010 to +0.0250, 5 seeds)"; of one seed without an interval."""
+    low, high = one.interval()
+    between = "" if math.isnan(low) else f"{low:+.4f} to {high:+.4f}, "
+    return f"{one.value:+.4f} ({between}{seeds(one)} seed{'s' * (seeds(one) > 1)})"
 
 
 def points(one: t_test.Difference) -> str:
     """Of a difference of percentages: "+1.20 points (-0.10 to +2.50, 5 seeds)"."""
     low, high = one.interval()
-    return f"{100 * one.value:+.2f} points ({100 * low:+.2f} to {100 * high:+.2f}, {seeds(one)} seeds)"
+    between = "" if math.isnan(low) else f"{100 * low:+.2f} to {100 * high:+.2f}, "
+    return f"{100 * one.value:+.2f} points ({between}{seeds(one)} seed{'s' * (seeds(one) > 1)})"

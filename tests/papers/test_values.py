@@ -12,6 +12,7 @@ from scipy import stats
 
 from dominance.errors import NothingRecorded
 from dominance.papers.material import Material
+from dominance.papers.paired import gain, points, seeds, sure
 from dominance.papers.values import Estimate, score_table, scores, weighted, with_average
 
 
@@ -66,3 +67,10 @@ def test_a_weighted_mean_of_the_tasks():
     )
     found = weighted(data, "auc", {"like": 7.0, "finish": 3.0})
     np.testing.assert_allclose(found, [0.8652, np.nan], atol=5e-5)
+
+
+def test_a_difference_of_one_seed_is_a_difference_and_never_sure():
+    one, other = (xr.DataArray([value], {"seed": [0]}, "seed") for value in (0.5, 0.25))
+    found = gain(one, other)
+    assert (found.value, seeds(found), sure(found)) == (0.25, 1, False)
+    assert points(found) == "+25.00 points (1 seed)"

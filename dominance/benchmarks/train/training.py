@@ -175,6 +175,7 @@ class TrainingLoop:
             burst=options.burst,
             params=options.params,
             budget=options.budget,
+            averages=options.keeps_averages,
             exact=options.exact,
             averages=options.averages,
             light=options.light,

@@ -14,7 +14,7 @@ from dominance.papers.item import Claim, Form, Item, Judgement
 from dominance.papers.jobs import Timing
 from dominance.papers.material import Material
 from dominance.papers.outcomes import three
-from dominance.papers.paired import AT_LEAST, gain, seeds, sure
+from dominance.papers.paired import AT_LEAST, difference, gain, sure
 from dominance.papers.table import Table
 from dominance.papers.values import Estimate, score_table, scores, with_average
 
@@ -92,9 +92,7 @@ def _lowest(rows: dict[str, xr.DataArray], label: str) -> Judgement:
         name, other = min(others.items(), key=lambda pair: pair[1].mean)
         ours = Estimate.of(_of(rows[label], task))
         one = gain(_of(rows[label], task), _of(rows[name], task), sign=-1.0)
-        low, high = one.interval()
-        said.append(f"{task}: {label} {ours.text()}, best other {name} {other.text()}: {one.value:+.4f}"
-                    f" ({low:+.4f} to {high:+.4f}, {seeds(one)} seeds) lower")  # fmt: skip
+        said.append(f"{task}: {label} {ours.text()}, best other {name} {other.text()}: {difference(one)} lower")
         first.append(ours.mean < other.mean)
         certain.append(sure(one))
     return Judgement(three(all(first) and all(certain), any(first)), "; ".join(said))
@@ -114,9 +112,8 @@ def _beats_the_rate(material: Material) -> Judgement:
 def _higher(rows: dict[str, xr.DataArray], one: str, other: str, task: str) -> tuple[t_test.Difference, str]:
     """By how much, and that in words."""
     found = gain(_of(rows[one], task), _of(rows[other], task))
-    low, high = found.interval()
     each = ", ".join(f"{name} {Estimate.of(_of(rows[name], task)).text()}" for name in (one, other))
-    return found, f"{task}: {each}: {found.value:+.4f} ({low:+.4f} to {high:+.4f}, {seeds(found)} seeds)"
+    return found, f"{task}: {each}: {difference(found)}"
 
 
 def _b_pays(material: Material) -> Judgement:

@@ -14,7 +14,7 @@ from dominance.papers.jobs import Job, Training
 from dominance.papers.material import Material
 from dominance.papers.mocograd.tables import PAPER
 from dominance.papers.outcomes import three
-from dominance.papers.paired import AT_LEAST, gain, seeds, sure
+from dominance.papers.paired import AT_LEAST, difference, gain, sure
 from dominance.papers.presets import FILMS, PRESETS
 from dominance.papers.values import scores
 from dominance.plots.result import Plot
@@ -97,10 +97,7 @@ def _more_tasks_are_worse(material: Material) -> Judgement:
     for architecture, label in ARCHITECTURES.items():
         for name, more in pairwise(SETS):
             one = gain(*(by_seed_of(found[architecture, each]) for each in (more, name)))
-            low, high = one.interval()
-            said.append(
-                f"{label}, {more} from {name}: {one.value:+.4f} ({low:+.4f} to {high:+.4f}, {seeds(one)} seeds)"
-            )
+            said.append(f"{label}, {more} from {name}: {difference(one)}")
             holds.append(one.value > 0)
             certain.append(sure(one))
     return Judgement(three(all(certain), sum(holds) >= len(holds) / 2), "; ".join(said))

@@ -16,13 +16,14 @@ from small_benchmark import BATCHES, Small, install, state
 from torch import nn
 from torch.nn import functional as F
 
+from dominance import au
 from dominance.benchmarks.data.splits import derived_generator
 from dominance.benchmarks.train import checkpoint, training
 from dominance.benchmarks.train.plan import TrainOptions, plan
 from dominance.benchmarks.train.trainer import result, resume, train
 from dominance.benchmarks.train.training import Interrupted, Progress
 from dominance.config import RecordOptions
-from dominance.errors import BadOption, NotARun, RunExists, TrainingFailed
+from dominance.errors import BadOption, NotARun, NothingRecorded, RunExists, TrainingFailed
 from dominance.record.recorder import Recorder
 from dominance.record.write.sink import Sink
 from dominance.store.reader import open_run
@@ -133,6 +134,19 @@ def test_resuming_is_as_if_nothing_had_happened(tmp_path: Path, method: str) -> 
     done = resume(tmp_path / "parts")
     assert same(tmp_path / "whole", tmp_path / "parts")
     assert done.scores == result(tmp_path / "whole").scores
+
+
+def test_a_training_that_is_to_be_probed_keeps_au_of_every_parameter(tmp_path: Path) -> None:
+    """Fig. 1 of AdaTask: "the top 1 %" is that of all shared parameters, not of the sample."""
+    chosen, asked = options(optimizer="rmsprop"), RecordOptions(every=1)
+    train(chosen, tmp_path / "plain", record=asked)
+    train(chosen, tmp_path / "probed", record=replace(asked, probe=("noise",)))
+    plain, probed = (open_run(tmp_path / name) for name in ("plain", "probed"))
+    with pytest.raises(NothingRecorded, match="AU of every coordinate was not kept"):
+        au(plain, exact=True)
+    every = au(probed, exact=True)["au"]
+    shared = [each for each in probed.attrs["parameters"] if len(each["tasks"]) > 1]
+    assert every.sizes["coord"] == sum(math.prod(each["shape"]) for each in shared)
 
 
 def test_resuming_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
