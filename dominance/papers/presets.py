@@ -108,8 +108,8 @@ PRESETS = {
                 "layers": "The MTL model is a 4-layer fully connected neural network with ELU",
                 "seeds": _SEEDS,
             },
-            left_open="whether N(10, 10) has a variance or a deviation of 10 (variance: the text's claims hold then),"
-            " width (200), learning rate, steps, sizes of the sets, the distribution of x, the normaliser",
+            left_open="whether N(10, 10) has a variance or a deviation of 10 (variance: task B pays then, as in the"
+            " text), width (200), learning rate, steps, sizes of the sets, the distribution of x, the normaliser",
         ),
         Preset(
             "AdaTask", "cityscapes", tasks=2, seeds=3,

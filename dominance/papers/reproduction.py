@@ -26,8 +26,8 @@ settings, lie beside this file, in the `.md` of their names; what was run is sai
 What an outcome says of the paper's claim stands beside it: it "holds", or "holds on a stand-in", where the paper's data
 cannot be shipped and other data was taken. Where it did not come out, that may be for the "scale", the training having
 been shorter than the paper's; for the "stand-in"; or for "unstated settings", where the data is the paper's and the
-text leaves open how it was trained. With none of these it "does not hold". Seeds are those of each training; none of a
-timing.
+text leaves open how it was trained. With none of these it "does not hold". Seeds are those of each training, none of a
+timing; where they are fewer than a criterion asks for, nothing is called sure.
 """
 _COLUMNS = ("paper", "claim", "criterion", "seeds", "outcome", "that is", "found", "command")
 _WAITING = ("paper", "claim", "criterion", "command")

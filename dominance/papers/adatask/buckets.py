@@ -42,8 +42,8 @@ PRESET = PRESETS[PAPER, SYNTHETIC]
 SELDOM = 3000
 """One step in so many is recorded where scores alone count."""
 READING = (
-    "N(10, 10) is read as a variance of 10, and the trunk has 200 units: with that the text's claims can be seen. It"
-    " gives neither; --set adatask-synthetic:spread=std --set adatask-synthetic:width=100 is another reading."
+    "N(10, 10) is read as a variance of 10, and the trunk has 200 units: with that task B pays for A, as in the text."
+    " It gives neither; --set adatask-synthetic:spread=std --set adatask-synthetic:width=100 is another reading."
 )
 
 
