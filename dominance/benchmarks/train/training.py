@@ -177,7 +177,6 @@ class TrainingLoop:
             budget=options.budget,
             averages=options.keeps_averages,
             exact=options.exact,
-            averages=options.averages,
             light=options.light,
             attribution=options.attribution,
             overwrite=overwrite,
