@@ -10,9 +10,11 @@ import pytest
 import torch
 from forks import Forks
 from record.losses import Data, Net
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import dominance
 from dominance import Recorder, open_run
+from dominance.record.metrics import known_number
 
 DATA = Data()
 
@@ -67,6 +69,44 @@ def test_what_is_no_metric_is_said(
         for call in (dominance.log, recorder.log_metrics):
             with pytest.raises(error, match=words):
                 call(metrics, **named)
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        (3, 3.0),
+        (np.float32(0.5), 0.5),
+        (np.array([0.25]), 0.25),
+        (torch.tensor(0.5, dtype=torch.bfloat16), 0.5),
+        (torch.ones(1, 1, requires_grad=True), 1.0),
+        ("1", None),
+        (None, None),
+        (np.array(["a"]), None),
+        (np.ones(2), None),
+        (torch.ones(2), None),
+        (torch.ones(1, device="meta"), None),
+        (torch.ones(1).to_sparse(), None),
+        (torch.ones((), dtype=torch.complex64), None),
+    ],
+)
+def test_numbers_that_are_known(value: Any, number: float | None) -> None:
+    assert known_number(value) == number
+
+
+def test_no_operator_is_seen_where_a_number_is_read() -> None:
+    seen: list[Any] = []
+
+    class Looks(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            seen.append(func)
+            return func(*args, **(kwargs or {}))
+
+    value = torch.ones(())
+    with Looks():
+        assert known_number(value) == 1.0
+        assert seen == []
+        value.item()
+    assert len(seen) == 1
 
 
 SCRIPT = """

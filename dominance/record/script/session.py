@@ -13,6 +13,7 @@ from dominance.config import RecordOptions
 from dominance.errors import NothingRecorded, RunExists
 from dominance.record.evaluation import Evaluation, hear_no_more, listen
 from dominance.record.script.claim import PathClaim
+from dominance.record.script.logged import Logged
 from dominance.record.script.memory import peak_memory
 from dominance.record.script.models import free_path, remove_models
 from dominance.schema import MODEL_NUMBER, MODEL_OF
@@ -95,6 +96,7 @@ class ScriptSession:
         self._attrs = dict(attrs or {})
         self._start_beside = beside
         self._beside: Beside | None = None
+        self._logged = Logged()
         self._began = time.monotonic()
         self._listens()
         self._watch: StepRecorder | None = None
@@ -112,6 +114,7 @@ class ScriptSession:
         """
         listen(self)
         self._listening = True
+        self._logged.listen()
         self._listens(took)
 
     def _listens(self, took: float | None = None) -> None:
@@ -181,6 +184,7 @@ class ScriptSession:
         watch.start()
         activate(watch)
         self._watch = watch
+        self._logged.start(watch)
         if self._flags is not None:
             from dominance.record.script.children import Children
 
@@ -221,6 +225,7 @@ class ScriptSession:
             hear_no_more(self)
         watch = self._watch
         if watch is None:
+            self._logged.stop()
             return SessionResult({}, None)
         self._watch = None
         if self._children is not None:
@@ -232,6 +237,7 @@ class ScriptSession:
         if self._deactivate is not None:
             self._deactivate(watch)
         watch.stop(whole=status == "complete")
+        self._logged.stop()
         attrs: dict[str, Any] = {} if watch.failure is None else {"failure": watch.failure}
         attrs |= {"seconds": time.monotonic() - self._began, "peak_memory": peak_memory()}
         for recording in watch.models.all:

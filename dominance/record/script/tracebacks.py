@@ -7,7 +7,14 @@ from types import TracebackType
 
 _PASSING = tuple(
     f"dominance.record.{name}"
-    for name in ("script.running", "script.import_hook", "guest.hooks", "guest.silence", "tasks.source_lines")
+    for name in (
+        "script.running",
+        "script.import_hook",
+        "script.logged",
+        "guest.hooks",
+        "guest.silence",
+        "tasks.source_lines",
+    )
 )
 """Modules that stand between the script and the code that it called; they raise nothing themselves."""
 
