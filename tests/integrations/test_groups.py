@@ -115,31 +115,49 @@ def test_lightning(tmp_path: Path) -> None:
     assert_right(recorded(tmp_path / "run", program))
 
 
-def test_transformers(tmp_path: Path) -> None:
-    """Its Trainer takes columns away that forward() does not name: the ids stay with remove_unused_columns=False."""
+@pytest.mark.parametrize("kept_by", ["remove_unused_columns=False", "the dataset", "a table"])
+def test_transformers(kept_by: str, tmp_path: Path) -> None:
+    """Its Trainer takes columns away that forward() does not name: the dataset that it was given has them still."""
     transformers = pytest.importorskip("transformers")
+    table = pytest.importorskip("datasets").Dataset if kept_by == "a table" else None
 
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.net = network()
 
-        def forward(self, x: Tensor, labels: Tensor, lang: Any = None) -> dict[str, Tensor]:
+        def forward(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
             logits = self.net(x)
             return {"loss": F.cross_entropy(logits, labels), "logits": logits}
+
+    class TakesIds(Net):
+        def forward(self, x: Tensor, labels: Tensor, lang: Any = None) -> dict[str, Tensor]:
+            return super().forward(x, labels)
 
     class InOrder(transformers.Trainer):  # type: ignore[misc, name-defined]
         def _get_train_sampler(self, *_: Any) -> Any:
             return torch.utils.data.SequentialSampler(data())
 
+    def made() -> Any:
+        rows = data()
+        if table is None:
+            return rows
+        return table.from_list([{**row, "x": row["x"].tolist()} for row in rows])
+
     def program() -> None:
+        keeps = kept_by.startswith("remove")
         arguments = transformers.TrainingArguments(
             str(tmp_path / "out"), num_train_epochs=EPOCHS, per_device_train_batch_size=BATCH, report_to=[],
             save_strategy="no", eval_strategy="epoch", disable_tqdm=True, use_cpu=True, max_grad_norm=0.0,
-            remove_unused_columns=False, learning_rate=RATE, optim="sgd", lr_scheduler_type="constant",
+            remove_unused_columns=not keeps, learning_rate=RATE, optim="sgd", lr_scheduler_type="constant",
         )  # fmt: skip
-        trainer = InOrder(Net(), arguments, train_dataset=data(), eval_dataset=data(), data_collator=together)
+        trainer = InOrder(
+            TakesIds() if keeps else Net(), arguments, train_dataset=made(), eval_dataset=made(),
+            data_collator=together if keeps else transformers.default_data_collator,
+        )  # fmt: skip
         trainer.remove_callback(transformers.PrinterCallback)
         trainer.train()
 
-    assert_right(recorded(tmp_path / "run", program))
+    run = recorded(tmp_path / "run", program)
+    assert_right(run)
+    assert ("by lang of the dataset at" in run.attrs["groups"]) == (not kept_by.startswith("remove"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,19 +17,18 @@ from torch.utils.hooks import RemovableHandle
 
 from dominance.config import parse_groups
 from dominance.record.fail_safe import harmless
+from dominance.record.guest.batch_keys import MOST_SAID, TARGET, described, ids_in, tensors_in
+from dominance.record.guest.dataset_rows import BatchRows, Drawn
 from dominance.record.patches import replace
 from dominance.record.tasks.graph import output_shape
 from dominance.record.tasks.grouped import GroupedTensor, mixes_examples, places_of
 from dominance.record.tasks.shares import Groups, codes_of
 from dominance.record.tasks.weights import Root
 
-TARGET = "target"
-_TARGETS = ("target", "targets", "label", "labels", "y")
 OTHER = "other"
 _MOST_HELD = 16
 """Batches that may be waiting, where a loop fetches them before it needs them."""
 _MOST_INPUTS = 8
-_MOST_SAID = 12
 
 NO_LOADER = (
     "no DataLoader of torch has given a batch; name the groups with dominance.observe(at=..., shares=by_group(ids))"
@@ -44,9 +43,25 @@ class _Batch:
 
     ids: Any
     problem: str | None
+    keys: str
+    """What it has, in words."""
     tensors: list[weakref.ref[Tensor]]
     source: int
     """Which iterator it is from, by its id."""
+    rows: BatchRows | None
+    """What it was made of, where it has no ids itself."""
+    of: str = ""
+    """Whose the ids are, in words, where they are not its own."""
+
+    def look_up(self, key: str) -> None:
+        """Take its ids from its dataset, where it has none itself, and has not been looked up."""
+        if self.rows is None:
+            return
+        try:
+            self.ids, self.problem, self.of = self.rows.ids(key), None, " of the dataset"
+        except LookupError as error:
+            self.problem = f"{self.problem}; {error.args[0]}"
+        self.rows = None
 
     def holds(self, given: Tensor) -> bool:
         """Whether a tensor is one of its own, a view of one, or a copy, on another device or in another precision."""
@@ -117,7 +132,8 @@ class Batches:
         self._now: _Batch | None = None
         self._inputs: list[weakref.ref[Tensor]] = []
         self._hook: RemovableHandle | None = None
-        self._undo: Callable[[], None] | None = None
+        self._undo: list[Callable[[], None]] = []
+        self._drawn = Drawn(self.key, self.fail)
         self._problem: str | None = None
         self.split: str | None = None
         """What was split, and where, in words; None as long as nothing was."""
@@ -127,13 +143,14 @@ class Batches:
     def start(self) -> None:
         """Look at every batch from now on, where groups are asked for."""
         if self._asked is not None:
-            self._undo = replace(dataloader._BaseDataLoaderIter, "__next__", self._next)
+            loader = dataloader._BaseDataLoaderIter
+            self._undo = [replace(loader, "__next__", self._next), replace(loader, "_next_index", self._next_index)]
 
     def stop(self) -> None:
         """Look no more, and let go of all batches."""
-        if self._undo is not None:
-            self._undo()
-            self._undo = None
+        while self._undo:
+            self._undo.pop()()
+        self._drawn.stop()
         if self._hook is not None:
             self._hook.remove()
             self._hook = None
@@ -153,26 +170,38 @@ class Batches:
             except BaseException:
                 self._ahead.discard(id(iterator))  # it is over, or ended the script
                 raise
-            self._fetch(batch, id(iterator))
+            self._fetch(batch, iterator)
             return batch
 
         return fetched
 
+    def _next_index(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def drawn(iterator: Any) -> Any:
+            index = original(iterator)
+            self._drawn.drew(iterator, index)
+            return index
+
+        return drawn
+
     @harmless
-    def _fetch(self, batch: Any, source: int) -> None:
-        ids, problem = None, None
+    def _fetch(self, batch: Any, iterator: Any) -> None:
+        ids, problem, source = None, None, id(iterator)
+        rows: BatchRows | None = self._drawn.taken(iterator)
         try:
-            ids = ids_in(batch, self.key)
+            ids, rows = ids_in(batch, self.key), None
+            self._drawn.release(iterator)
         except LookupError as error:
             problem = str(error.args[0])
-        self._held.append(_Batch(ids, problem, [weakref.ref(t) for t in _tensors(batch)], source))
+        tensors = [weakref.ref(t) for t in tensors_in(batch)]
+        self._held.append(_Batch(ids, problem, described(batch), tensors, source, rows))
         if source in self._fetched and self._hook is None:
             self._hook = register_module_forward_pre_hook(self._called)
         self._fetched.append(source)
 
     def _called(self, module: nn.Module, args: Any) -> None:
         if len(self._inputs) < _MOST_INPUTS and not torch.compiler.is_compiling() and torch.is_grad_enabled():
-            self._inputs += [weakref.ref(tensor) for tensor in _tensors(args) if not tensor.requires_grad]
+            self._inputs += [weakref.ref(tensor) for tensor in tensors_in(args) if not tensor.requires_grad]
 
     def backward(self) -> None:
         """A backward() begins, whether it is recorded or not."""
@@ -203,6 +232,7 @@ class Batches:
         batch = self._batch()
         if isinstance(batch, str):
             return batch
+        batch.look_up(self.key)
         if batch.problem is not None:
             return batch.problem
         try:
@@ -211,7 +241,7 @@ class Batches:
             return str(error)
         places = places_of(roots, groups, parameters)
         shape = " x ".join(map(str, groups.codes.shape))
-        return places or f"{NO_PLACE}: none is of a batch of {shape}"
+        return places or f"{NO_PLACE}: none is of a batch of {shape}; it has {batch.keys}"
 
     def _batch(self) -> _Batch | str:
         """The batch that the loss is of."""
@@ -233,69 +263,15 @@ class Batches:
         kinds = [place.edge[0].name().partition("Backward")[0] for place in places]
         where = " and ".join(dict.fromkeys(f"what {kind} makes ({s})" for kind, s in zip(kinds, shapes, strict=True)))
         counts = sorted(places[0].counts.items(), key=lambda pair: -pair[1])
-        said = ", ".join(f"{name} {number}" for name, number in counts[:_MOST_SAID])
-        said += f" and {len(counts) - _MOST_SAID} more" if len(counts) > _MOST_SAID else ""
+        said = ", ".join(f"{name} {number}" for name, number in counts[:MOST_SAID])
+        said += f" and {len(counts) - MOST_SAID} more" if len(counts) > MOST_SAID else ""
         mixed = mixes_examples(places)
         also = f"; examples act on each other through {', '.join(mixed)}: a group's is what enters by its own"
-        return f"{root} split by {self.key} at {where}; {places[0].unit}: {said}" + (also if mixed else "")
+        of = "" if self._now is None else self._now.of
+        return f"{root} split by {self.key}{of} at {where}; {places[0].unit}: {said}" + (also if mixed else "")
 
     def missing(self) -> list[str]:
         """What was asked for and has not been found, in words."""
         if self._asked is None or self.split is not None:
             return []
         return [f"--groups {self._asked}: {self._problem or NO_LOADER}"]
-
-
-def ids_in(batch: Any, key: str) -> Any:
-    """What a batch has under a key: an entry of a mapping, an attribute, a position, or what is called a target.
-
-    Raises:
-        LookupError: it has nothing under that key; with what it has.
-    """
-    if key.isdigit() and isinstance(batch, list | tuple):
-        if int(key) < len(batch):
-            return batch[int(key)]
-    elif key == TARGET and isinstance(batch, list | tuple) and len(batch) > 1 and not isinstance(batch[-1], Mapping):
-        return batch[-1]
-    else:
-        for part in batch if isinstance(batch, list | tuple) else [batch]:
-            for name in _TARGETS if key == TARGET else (key,):
-                if (found := _under(part, name)) is not None:
-                    return found
-    raise LookupError(f"a batch has no {key!r}; it has {_described(batch)}")
-
-
-def _under(part: Any, name: str) -> Any:
-    for step in name.split("."):
-        if isinstance(part, Mapping) or (hasattr(part, "keys") and hasattr(part, "__getitem__")):
-            part = part[step] if step in part.keys() else None  # noqa: SIM118  BatchEncoding and the like are no mappings
-        else:
-            part = None if isinstance(part, Tensor) else getattr(part, step, None)
-        if part is None:
-            return None
-    return part
-
-
-def _described(batch: Any) -> str:
-    if hasattr(batch, "keys"):
-        return ", ".join(map(str, list(batch.keys())[:_MOST_SAID]))
-    if isinstance(batch, list | tuple):
-        return ", ".join(f"{i}: {_form(each)}" for i, each in enumerate(batch[:_MOST_SAID]))
-    return _form(batch)
-
-
-def _form(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return f"{str(value.dtype).removeprefix('torch.')} of {' x '.join(map(str, value.shape))}"
-    return f"{{{_described(value)}}}" if hasattr(value, "keys") else type(value).__name__
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif hasattr(value, "values") and callable(value.values):
-        for each in value.values():
-            yield from _tensors(each)
-    elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _tensors(each)
