@@ -109,9 +109,8 @@ def _hand_over(run: Recording, row: StepRow) -> None:
 def _counts(run: Recording) -> None:
     """How many examples of each group the step saw; of a group that none of its batches has, none."""
     step = run.step
-    if step.counts:
-        run.announcement.groups |= dict.fromkeys(step.counts)
+    counts = step.counts if step.counts_of_all is None else step.counts_of_all
+    if counts:
+        run.announcement.groups |= dict.fromkeys(counts)
         for name in run.announcement.groups:
-            run.sink.log(
-                {step.unit: step.counts.get(name, 0)}, step=step.number, epoch=run.epoch, task=name, split=GROUPS
-            )
+            run.sink.log({step.unit: counts.get(name, 0)}, step=step.number, epoch=run.epoch, task=name, split=GROUPS)

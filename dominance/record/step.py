@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,6 +92,8 @@ class Step:
     """How many examples or tokens each group has in the passes so far, where tasks are groups."""
     unit: str = ""
     """What is counted."""
+    counts_of_all: dict[str, int] | None = None
+    """The counts of all processes that have averaged these passes; None: this one's are all."""
 
     @property
     def over(self) -> bool:
@@ -102,6 +105,14 @@ class Step:
         self.unit = found.unit or self.unit
         for name, number in found.counts.items():
             self.counts[name] = self.counts.get(name, 0) + number
+
+    def count_all(self, everyone: Iterable[tuple[str, Mapping[str, int]]]) -> None:
+        """Take the sums of what each process has counted of this step so far, with its unit."""
+        self.counts_of_all = {}
+        for unit, counts in everyone:
+            self.unit = self.unit or unit
+            for name, number in counts.items():
+                self.counts_of_all[name] = self.counts_of_all.get(name, 0) + number
 
 
 def learning_rates(optimizer: Optimizer) -> dict[Tensor, Any]:

@@ -39,7 +39,13 @@ def average(run: Recording, group: Group, parameters: Sequence[Tensor]) -> bool:
         Lost: another process is gone.
     """
     earlier = Earlier(run.ledger, parameters)
-    told = {"step": run.step.number, "spent": run.sink.spent, "reason": run.step.spoiled, "earlier": earlier.told()}
+    told = {
+        "step": run.step.number,
+        "spent": run.sink.spent,
+        "reason": run.step.spoiled,
+        "earlier": earlier.told(),
+        "counts": (run.step.unit, run.step.counts),
+    }
     everyone = group.gather(told)
     known = [each["earlier"] for each in everyone]
     if any(each["step"] != told["step"] for each in everyone) or not any(each["held"] for each in known):
@@ -51,6 +57,7 @@ def average(run: Recording, group: Group, parameters: Sequence[Tensor]) -> bool:
     if not (of_mean <= _EXPLAINED * squares and of_mean < _EXPLAINED * of_own):
         return False
     agree(run, group, everyone)
+    run.step.count_all(each["counts"] for each in everyone)
     if reason := next((each["reason"] for each in everyone if each["reason"] is not None), None):
         run.step.spoiled = reason
         return True

@@ -53,10 +53,12 @@ def average(
             "tasks": {} if made is None else reach(made.gradients, parameters),
             "beside": {} if made is None else reach(made.beside, parameters),
             "earlier": earlier.told(),
+            "counts": (run.step.unit, run.step.counts),
         }
     )
     active = [each for each in everyone if each is not None]
     agree(run, group, active)
+    run.step.count_all(each["counts"] for each in active)
     reason = next((each["reason"] for each in active if each["reason"] is not None), None)
     if reason is not None:
         run.step.spoiled = reason
