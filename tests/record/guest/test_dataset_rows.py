@@ -204,3 +204,29 @@ def test_a_stream_in_this_process_has_its_ids_in_the_items(tmp_path: Path) -> No
     want = recorded(tmp_path / "want", lambda: train(Stream(), with_ids))
     run = recorded(tmp_path / "run", lambda: train(Stream(), without_ids))
     np.testing.assert_array_equal(run["gradient/gradient"].values, want["gradient/gradient"].values)
+
+
+def test_items_that_cannot_be_asked_end_the_recording_and_not_the_training(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Item(dict[str, Any]):
+        def keys(self) -> Any:
+            raise RuntimeError("these keys are not for you")
+
+        def __contains__(self, key: object) -> bool:
+            raise RuntimeError("these keys are not for you")
+
+    def items() -> Any:
+        return [Item(row) for row in rows()]
+
+    plain, found = train(items(), without_ids), []
+    recorded_as = RecordOptions(every=1, groups="lang", exact=True)
+    session = ScriptSession(tmp_path / "run", recorded_as, script="t.py", argv=["t.py"], force=False, resume=False)
+    session.check_output()
+    session.start()
+    try:
+        found.append(train(items(), without_ids))
+    finally:
+        session.finish("complete")
+    assert all(torch.equal(a, b) for a, b in zip(plain[0], found[0][0], strict=True))
+    assert "the training goes on: RuntimeError: these keys are not for you" in capfd.readouterr().err
