@@ -133,11 +133,11 @@ class Logged:
     def _around(self, logger: str, reads: Reads, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def log(*args: Any, **kwargs: Any) -> Any:
-            caller = sys._getframe(1).f_globals.get("__name__")
-            inner = getattr(self._within, "logger", False) or str(caller).startswith(_OWN)
-            if self._watch is None or inner:
+            if self._watch is None or getattr(self._within, "logger", False):
                 return original(*args, **kwargs)
-            pairs = self._read(reads, args, kwargs)
+            ours = str(sys._getframe(1).f_globals.get("__name__")).startswith(_OWN)
+            pairs = None if ours else self._read(reads, args, kwargs)
+            # What a logger's function logs by another one is the same.
             self._within.logger = True
             try:
                 answer = original(*args, **kwargs)

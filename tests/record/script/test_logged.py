@@ -339,6 +339,21 @@ class Odd(float):
     assert len(open_run(tmp_path / "run")["step"]) == 4
 
 
+def test_what_our_own_sinks_send_is_not_fed_back(by_hand: Path, forks: Forks, tmp_path: Path) -> None:
+    begin = """import mlflow
+def sends(of, a, b):
+    told = "mlflow.log_metrics({'val/a_auc': a, 'val/b_rmse': b})"
+    exec(told, {"__name__": of, "mlflow": mlflow, "a": a, "b": b})
+"""
+    script = SCRIPT.replace("IMPORT", begin)
+    (tmp_path / "ours").mkdir()
+    said = record(forks, tmp_path / "ours", script.replace("LOG", 'sends("dominance.sinks.mlflow", a, b)'))
+    assert "metrics of the run" not in said
+    assert "metric" not in open_run(tmp_path / "ours" / "run").children
+    record(forks, tmp_path, script.replace("LOG", 'sends("helpers", a, b)'))
+    assert events(tmp_path) == events(by_hand)
+
+
 TASKS = ("loss_a", "price_loss", "age", "age_group", "click")
 
 
