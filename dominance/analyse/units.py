@@ -35,7 +35,7 @@ class Units:
         name: what a part is called; "head" makes "encoder.0.attn, head 3". "": ``layer[3]``.
 
     Raises:
-        BadOption: a count or number of stacks below 1, or no pattern.
+        BadOption: a count or number of stacks below 1, or of no axis; or no pattern.
 
     >>> Units("experts.{expert}.*").label("experts.3.0.weight", "experts.3.0")
     'expert 3'
@@ -55,6 +55,8 @@ class Units:
         for what, value in (("count", self.count), ("stacks", self.stacks)):
             if value is not None and value < 1:
                 raise BadOption(f"Units: {what}={value}", fix="give 1 or more")
+        if self.axis is None and (self.count is not None or self.stacks != 1):
+            raise BadOption("Units: count and stacks are of an axis", fix="say which, as axis=0")
 
     def label(self, parameter: str, layer: str) -> str | None:
         """What the pattern says of a parameter; "" where it tells nothing apart, None where it does not fit."""
@@ -151,6 +153,9 @@ def partition(
             code[inside], around[inside] = numbers[parts], each
     if not labels:
         patterns = ", ".join(repr(units.pattern) for units in told)
+        flat = [p.name for p in parameters if any(units.label(p.name, p.layer) is not None for units in told)]
+        if flat:
+            raise BadOption(f"by: no shared parameter that fits {patterns} has the axis", fix=f"{flat[0]} has fewer")
         raise BadOption(f"by: no shared parameter fits {patterns}", fix='names are in run["parameter"]')
     return Partition(list(labels), code, around, np.array(sizes, dtype=np.int64))
 

@@ -307,6 +307,7 @@ def test_several_runs() -> None:
         ({"by": "layer"}, "'layer' tells of no units"),
         ({"by": "nothing.{x}.*"}, "no shared parameter fits 'nothing"),
         ({"by": Units("trunk.weight", axis=0, count=3)}, "an axis of 4 does not have 1 x 3 equal parts"),
+        ({"by": Units("trunk.weight", axis=7)}, "that fits 'trunk.weight' has the axis; trunk.weight has fewer"),
         ({"by": [Units("trunk*"), "trunk*"]}, "some of these are Units"),
         ({"by": "{x}", "owns": 0.4}, "owns=0.4"),
     ],
@@ -328,6 +329,8 @@ def test_units_that_cannot_be(options: Any, what: str) -> None:
         Units("x", axis=0, **options)
     with pytest.raises(BadOption, match="pattern is empty"):
         Units("")
+    with pytest.raises(BadOption, match="count and stacks are of an axis"):
+        Units("x", count=2 if "count" in options else None, stacks=2 if "stacks" in options else 1)
 
 
 def test_heads_of_attention_in_other_words() -> None:
