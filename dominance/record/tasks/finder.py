@@ -19,7 +19,7 @@ from dominance.record.tasks.labels import Label, TermLabeller, Unnamed, all_know
 from dominance.record.tasks.naming import Names
 from dominance.record.tasks.observed import found_of_observed
 from dominance.record.tasks.questions import Noted, noting
-from dominance.record.tasks.remembered import Remembered, TakenApart, TaskPlan, look_at
+from dominance.record.tasks.remembered import Remembered, TakenApart, TaskPlan, look_at, made_in_turn
 from dominance.record.tasks.sources import GENERIC
 from dominance.record.tasks.splitting import Term
 from dominance.record.tasks.stacked import Stacked
@@ -181,7 +181,8 @@ class TaskFinder:
         reached = reach([term.node for term in terms], parameters)
         chosen = names.choose([term.edge for term in terms])
         shape = ((t.path, t.kind, name, r) for t, (name, _), r in zip(terms, chosen, reached, strict=True))
-        signature = (only, *shape)
+        made = made_in_turn(terms, [name for name, _ in chosen], reached)
+        signature = (only, made, *shape)
         plan = self._plans.get(signature)
         # Of a lone term the name may hang on what is learned later; and so do the names of what has not come up before.
         lasting = plan is not None and len(terms) > 1
@@ -191,7 +192,7 @@ class TaskFinder:
                 self._plans.clear()
             plan = self._plans[signature] = self._plan(terms, labels, reached, touches, names)
         anonymous = all(name is None for name, _ in chosen)
-        return TakenApart(root_name, terms, reached, plan, expanded, nameless, anonymous, lasting)
+        return TakenApart(root_name, terms, reached, plan, expanded, nameless, anonymous, lasting, made)
 
     def _weighed(self, apart: TakenApart, roots: Sequence[Root], names: Names) -> Found:
         """The tasks of a loss that comes apart so, with their weights and values."""

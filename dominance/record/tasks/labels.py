@@ -133,7 +133,8 @@ class TermLabeller:
         known = self._by_head(term, parameters)
         if known is not None:
             return Label(known.name, True, known.trace)
-        own = names.key_of(head(term.node, parameters)) if self.lines_seen else None
+        torn = self._known.is_torn(term.node)  # two losses of one head: the head's name would be neither's
+        own = names.key_of(head(term.node, parameters)) if self.lines_seen and not torn else None
         if own is not None:
             return Label(own, True)
         self.lines_asked = True

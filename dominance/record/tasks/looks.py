@@ -41,3 +41,8 @@ class Looks(Generic[T]):
     def exactly(self, node: Node) -> T | None:
         """The same, where all of what is compared at most has to look the same."""
         return self._told.get(fingerprint(node, _DEPTHS[0]))
+
+    def is_torn(self, node: Node) -> bool:
+        """Whether different things were told of nodes that look like this one."""
+        looks = [fingerprint(node, depth) for depth in _DEPTHS]
+        return any(look in self._told and self._told[look] is None for look in looks)

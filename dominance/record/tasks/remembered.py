@@ -58,8 +58,26 @@ class TakenApart:
     """Whether the script holds none of the terms by a name."""
     lasting: bool
     """Whether nothing but the graph, the names in it and what is asked of its nodes has decided it."""
+    made: tuple[int, ...] = ()
+    """See ``made_in_turn``."""
     above: dict[tuple[int, ...], list[frozenset[int]]] = field(default_factory=dict)
     """Of some of the terms, which of them lie above each: as far as anybody has asked."""
+
+
+def made_in_turn(
+    terms: Sequence[Term], names: Sequence[str | None], reached: Sequence[frozenset[int]]
+) -> tuple[int, ...]:
+    """The positions of terms without a name that nothing else tells apart, in the order in which they were made.
+
+    Two losses of one output that a function has added up the other way round look the same but for that.
+    """
+    looks = [(term.kind, below) for term, below in zip(terms, reached, strict=True)]
+    alike = [i for i, name in enumerate(names) if name is None and looks.count(looks[i]) > 1]
+    return _in_turn(terms, alike)
+
+
+def _in_turn(terms: Sequence[Term], positions: Sequence[int]) -> tuple[int, ...]:
+    return tuple(sorted(positions, key=lambda i: (terms[i].node._sequence_nr(), i)))
 
 
 @dataclass
@@ -160,7 +178,9 @@ class Remembered:
         for known in self._known.get(look.told, ()):
             if all(ask(_about(look, place, output)) == answer for ask, place, output, answer in known.answers):
                 self._misses[look.told] = 0
-                return dataclasses.replace(known.apart, terms=[_placed(look, *each) for each in known.terms])
+                terms = [_placed(look, *each) for each in known.terms]
+                if _in_turn(terms, known.apart.made) == known.apart.made:
+                    return dataclasses.replace(known.apart, terms=terms)
         return None
 
     def learn(self, look: GraphLook | None, found: Sequence[TakenApart], noted: Noted) -> None:

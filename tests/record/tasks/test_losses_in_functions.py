@@ -185,3 +185,24 @@ def test_a_vector_that_is_no_loss_gives_no_names(tmp_path: Path) -> None:
 
     run = recorded(tmp_path, Net(), lambda net, step: losses_of(net).backward(), 3)
     assert run.attrs["tasks"] == ["depth_loss", "seg_loss"]
+
+
+def test_losses_of_one_output_that_are_added_up_the_other_way_round_keep_their_names(tmp_path: Path) -> None:
+    """Nothing in the graph tells them apart but which was made first; the lines of the next forward say the rest."""
+    seen: list[tuple[float, float]] = []
+
+    def losses(net: nn.Module, step: int) -> Tensor:
+        out = net(DATA.x)[0]
+        near, far = F.mse_loss(out, DATA.t), F.mse_loss(out, DATA.t + 2)
+        seen.append((near.item(), far.item()))
+        return near + far if step < 3 else far + near
+
+    def train(net: nn.Module, step: int) -> None:
+        loss = losses(net, step)
+        loss.backward()
+
+    run = recorded(tmp_path, Net(), train, 8)
+    assert run.attrs["tasks"] == ["near", "far"]
+    steps = run["step"].values
+    assert steps.tolist() == [0, 1, 2, 4, 5, 6, 7]
+    np.testing.assert_allclose(run["loss/loss"].values, np.array(seen)[steps], rtol=1e-6)
