@@ -21,6 +21,15 @@ MOST_SECONDS = 900
 EPOCHS = re.compile(r"""(--epochs |\bepochs=|"epochs": )\d+""")
 
 
+WAYS = [
+    pytest.param(path, short, marks=[pytest.mark.slow] if trains and not short else [], id=f"{path.stem}-{how}")
+    for path in NOTEBOOKS
+    for trains in [EPOCHS.search(path.read_text("utf-8").replace('\\"', '"')) is not None]
+    for short, how in ([(True, "short"), (False, "whole")] if trains else [(False, "whole")])
+]
+"""Those that train for some epochs are run with two of them, and as they are by ``-m slow``."""
+
+
 def test_there_are_notebooks() -> None:
     assert NOTEBOOKS
 
@@ -34,8 +43,7 @@ def test_a_notebook_holds_no_output(path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # of the kernel's client, not ours
-@pytest.mark.parametrize("short", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["short", "whole"])
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(("path", "short"), WAYS)
 def test_a_notebook_runs(path: Path, short: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from nbclient import NotebookClient
 
