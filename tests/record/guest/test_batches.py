@@ -10,16 +10,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-import xarray as xr
+from record.in_session import recorded
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 from torch.utils.data import DataLoader, TensorDataset, dataloader
 
-from dominance.config import RecordOptions, parse_groups, record_options
+from dominance.config import parse_groups, record_options
 from dominance.errors import BadOption
 from dominance.record.guest.batches import Seats
-from dominance.record.script.session import ScriptSession
-from dominance.store.reader import open_run
 
 torch.set_num_threads(1)
 SIZE, BATCH = 24, 8
@@ -55,18 +53,6 @@ def train(
 
 def loader(**options: Any) -> Iterator[Any]:
     return iter(DataLoader(data(), BATCH, **options))  # type: ignore[arg-type]
-
-
-def recorded(path: Path, program: Callable[[], object], groups: str, *, strict: bool = False) -> xr.DataTree:
-    options = RecordOptions(every=1, groups=groups, exact=True, strict=strict)
-    session = ScriptSession(path, options, script="train.py", argv=["train.py"], force=False, resume=False)
-    session.check_output()
-    session.start()
-    try:
-        program()
-    finally:
-        session.finish("complete")
-    return open_run(path)
 
 
 def by_hand(ids: list[Any], names: list[Any]) -> np.ndarray:

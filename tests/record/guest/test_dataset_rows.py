@@ -11,13 +11,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 import xarray as xr
+from record.in_session import recorded
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, dataloader
 
 from dominance.config import RecordOptions
 from dominance.record.script.session import ScriptSession
-from dominance.store.reader import open_run
 
 torch.set_num_threads(1)
 SIZE, BATCH, EPOCHS = 26, 8, 2
@@ -93,18 +93,6 @@ def train(dataset: Any, collate: Callable[[list[Row]], Row], **options: Any) -> 
             if number == 1 and epoch == 0:
                 break  # with workers, batches that were drawn are given to nobody
     return list(net.parameters()), torch.rand(3)
-
-
-def recorded(path: Path, program: Callable[[], object], groups: str = "lang", *, strict: bool = False) -> xr.DataTree:
-    options = RecordOptions(every=1, groups=groups, exact=True, strict=strict)
-    session = ScriptSession(path, options, script="train.py", argv=["train.py"], force=False, resume=False)
-    session.check_output()
-    session.start()
-    try:
-        program()
-    finally:
-        session.finish("complete")
-    return open_run(path)
 
 
 def counts(run: xr.DataTree) -> list[tuple[int, str, float]]:

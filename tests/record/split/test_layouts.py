@@ -65,6 +65,22 @@ def by_hand(net: nn.Module, x: Tensor, ids: list[str]) -> np.ndarray:
     return torch.stack(rows).numpy()
 
 
+def step_of(net: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, ids: list[str]) -> None:
+    """One of the training, whose losses are those of the groups."""
+    optimizer.zero_grad()
+    losses = losses_of(net, x)
+    dominance.observe(at=losses, shares=by_group(ids))
+    losses.mean().backward()
+    optimizer.step()
+
+
+def assert_last_is(want: np.ndarray | None, path: Path) -> None:
+    """The groups' gradients of the step in which the graph is another one."""
+    found = open_run(path)["gradient/gradient"].values[KNOWN]
+    assert want is not None
+    np.testing.assert_allclose(found, want, atol=1e-6 * np.abs(want).max(), rtol=1e-6)
+
+
 def test_tokens_that_are_of_several_groups_all_of_a_sudden(tmp_path: Path) -> None:
     """Until then each sequence was of one group, and attention mixed none."""
     torch.manual_seed(0)
@@ -78,14 +94,8 @@ def test_tokens_that_are_of_several_groups_all_of_a_sudden(tmp_path: Path) -> No
             if step == KNOWN:
                 ids = ["de", "fr", "ja", *ids[3:]]
                 want = by_hand(net, x, ids)
-            optimizer.zero_grad()
-            losses = losses_of(net, x)
-            dominance.observe(at=losses, shares=by_group(ids))
-            losses.mean().backward()
-            optimizer.step()
-    found = open_run(tmp_path / "run")["gradient/gradient"].values[KNOWN]
-    assert want is not None
-    np.testing.assert_allclose(found, want, atol=1e-6 * np.abs(want).max(), rtol=1e-6)
+            step_of(net, optimizer, x, ids)
+    assert_last_is(want, tmp_path / "run")
 
 
 def test_a_norm_that_begins_to_mix_examples(tmp_path: Path) -> None:
@@ -99,14 +109,8 @@ def test_a_norm_that_begins_to_mix_examples(tmp_path: Path) -> None:
             x = torch.randn(BATCH, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(step))
             if step == KNOWN:
                 want = by_hand(net, x, ids)
-            optimizer.zero_grad()
-            losses = losses_of(net, x)
-            dominance.observe(at=losses, shares=by_group(ids))
-            losses.mean().backward()
-            optimizer.step()
-    found = open_run(tmp_path / "run")["gradient/gradient"].values[KNOWN]
-    assert want is not None
-    np.testing.assert_allclose(found, want, atol=1e-6 * np.abs(want).max(), rtol=1e-6)
+            step_of(net, optimizer, x, ids)
+    assert_last_is(want, tmp_path / "run")
 
 
 def test_a_graph_that_keeps_examples_apart_takes_one_pass_less(tmp_path: Path, passes: list[int]) -> None:
@@ -116,11 +120,7 @@ def test_a_graph_that_keeps_examples_apart_takes_one_pass_less(tmp_path: Path, p
     with Recorder(tmp_path / "run", net, optimizer, quiet=True):
         for _ in range(12):
             passes.append(0)
-            optimizer.zero_grad()
-            losses = losses_of(net, torch.randn(BATCH, 5, dtype=torch.float64))
-            dominance.observe(at=losses, shares=by_group(["de", "fr", "ja", "fr", "de", "ja"]))
-            losses.mean().backward()
-            optimizer.step()
+            step_of(net, optimizer, torch.randn(BATCH, 5, dtype=torch.float64), ["de", "fr", "ja", "fr", "de", "ja"])
     assert passes[1:] == [2, 2, *[1] * 7, 2, 1, 1]
 
 

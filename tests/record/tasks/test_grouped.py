@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import xarray as xr
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -326,21 +327,26 @@ def test_classes_and_what_is_of_none(tmp_path: Path) -> None:
     assert sum(counted(run).values()) == BATCH - 2
 
 
-def test_groups_of_one_loss_beside_another(tmp_path: Path) -> None:
-    """Groups bear the name of their loss; the other loss is whole, and a regulariser is no task."""
+def beside_another(path: Path, x: Any, ids: list[str]) -> xr.DataTree:
+    """The run of a step on the loss "lm", of which the ids are groups, and a loss "aux"."""
     net: Any = made("perceptron")
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    x = KINDS["perceptron"].inputs(0)
-    with Recorder(tmp_path / "run", net, optimizer, exact=True):
+    with Recorder(path, net, optimizer, exact=True):
         hidden = net[1](net[0](x))
         out = net[3](net[2](hidden))
-        dominance.observe(at=out, shares=by_group(IDS))
+        dominance.observe(at=out, shares=by_group(ids))
         lm = cross_entropy(out, 0)
         aux = hidden.square().mean()
         loss = lm + 0.1 * aux
         loss.backward()
         optimizer.step()
-    run = open_run(tmp_path / "run")
+    return open_run(path)
+
+
+def test_groups_of_one_loss_beside_another(tmp_path: Path) -> None:
+    """Groups bear the name of their loss; the other loss is whole, and a regulariser is no task."""
+    x = KINDS["perceptron"].inputs(0)
+    run = beside_another(tmp_path / "run", x, IDS)
     assert sorted(run.attrs["tasks"]) == ["aux", "lm[de]", "lm[fr]", "lm[ja]"]
     want = by_hand(made("perceptron"), [(x, masks_of(IDS, 2))], cross_entropy)
     close(run["gradient/gradient"].sel(task=["lm[de]", "lm[fr]", "lm[ja]"]).values[0], want)
@@ -350,19 +356,8 @@ def test_groups_of_one_loss_beside_another(tmp_path: Path) -> None:
 
 def test_a_group_that_is_called_as_another_loss(tmp_path: Path) -> None:
     """Both are there, each under a name of its own."""
-    net: Any = made("perceptron")
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     x, ids = KINDS["perceptron"].inputs(0), ["aux" if each == "ja" else each for each in IDS]
-    with Recorder(tmp_path / "run", net, optimizer, exact=True):
-        hidden = net[1](net[0](x))
-        out = net[3](net[2](hidden))
-        dominance.observe(at=out, shares=by_group(ids))
-        lm = cross_entropy(out, 0)
-        aux = hidden.square().mean()
-        loss = lm + 0.1 * aux
-        loss.backward()
-        optimizer.step()
-    run = open_run(tmp_path / "run")
+    run = beside_another(tmp_path / "run", x, ids)
     assert sorted(run.attrs["tasks"]) == ["aux", "lm[aux]", "lm[de]", "lm[fr]"]
     want = by_hand(made("perceptron"), [(x, masks_of(IDS, 2))], cross_entropy)
     close(run["gradient/gradient"].sel(task=["lm[de]", "lm[fr]", "lm[aux]"]).values[0], want)
