@@ -72,32 +72,10 @@ class Training:
         ['digits', '--method', 'uw', '--seed', '1', '--set', 'overlays=100']
         """
         words = ["train", self.benchmark, "--method", self.method, "--seed", str(self.seed)]
-        named = {
-            "architecture": self.architecture,
-            "optimizer": self.optimizer,
-            "tasks": ",".join(self.tasks) or None,
-            "epochs": self.epochs,
-            "batch-size": self.batch_size,
-            "lr": self.lr,
-            "weight-decay": self.weight_decay,
-            "milestones": self.milestones,
-            "decay": self.decay,
-            "lr-power": self.lr_power,
-            "warmup": self.warmup,
-            "patience": self.patience,
-            "last": self.last,
-            "every": self.every,
-            "budget": self.budget,
-            "attribution": self.attribution,
-            "probe": self.probe,
-        }
-        for name, value in named.items():
-            if value is not None:
-                words += [f"--{name}", str(value)]
-        for flag, pairs in (("--set", self.settings), ("--option", self.options)):
-            for key, value in pairs.items():
-                words += [flag, f"{key}={value}"]
-        return words
+        words += _flags(self, "architecture", "optimizer", "tasks", "epochs", "batch_size", "lr", "weight_decay")
+        words += _flags(self, "milestones", "decay", "lr_power", "warmup", "patience", "last")
+        words += _flags(self, "every", "budget", "attribution", "probe")
+        return words + _pairs("--set", self.settings) + _pairs("--option", self.options)
 
 
 @dataclass(frozen=True)
@@ -142,17 +120,19 @@ class Timing:
         words = [self.benchmark]
         for method in self.methods:
             words += ["--method", method]
-        named = {
-            "architecture": self.architecture,
-            "optimizer": self.optimizer,
-            "batch-size": self.batch_size,
-            "sample": self.sample,
-            "laps": self.laps,
-            "steps": self.steps,
-        }
-        for name, value in named.items():
-            if value is not None:
-                words += [f"--{name}", str(value)]
-        for key, value in self.settings.items():
-            words += ["--set", f"{key}={value}"]
-        return words
+        words += _flags(self, "architecture", "optimizer", "batch_size", "sample", "laps", "steps")
+        return words + _pairs("--set", self.settings)
+
+
+def _flags(job: Any, *names: str) -> list[str]:
+    """The options of these names that are not None or empty, with their values."""
+    words: list[str] = []
+    for name in names:
+        value = getattr(job, name)
+        if value is not None and value != ():
+            words += [f"--{name.replace('_', '-')}", ",".join(value) if isinstance(value, tuple) else str(value)]
+    return words
+
+
+def _pairs(flag: str, pairs: Mapping[str, Any]) -> list[str]:
+    return [word for key, value in pairs.items() for word in (flag, f"{key}={value}")]
