@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dominance.record.rules.linear import Group, Linear, Rule, learning_rate, sign, steps_taken
+from dominance.record.rules.first_moment import FirstMomentRule
+from dominance.record.rules.linear import Group, Linear, learning_rate, steps_taken
 
 
-class AdamRule(Rule):
+class AdamRule(FirstMomentRule):
     """m <- beta1 m + (1 - beta1) u; delta = -lr / (1 - beta1^t) * m / (sqrt(v / (1 - beta2^t)) + eps).
 
     eps stands outside the root; v is the second moment after the step, or its running maximum with AMSGrad. Weight
@@ -20,12 +21,6 @@ class AdamRule(Rule):
     """
 
     picks = True
-
-    def remembers(self, group: Group) -> bool:
-        return bool(group["betas"][0] > 0)
-
-    def memory(self, parameter: Tensor, group: Group) -> Tensor | None:
-        return self.state(parameter).get("exp_avg")
 
     def linear(self, parameter: Tensor, group: Group, theta: Tensor, before: Any) -> Linear:
         state = self.state(parameter)
@@ -53,23 +48,13 @@ class AdamRule(Rule):
 
     def _form(self, group: Group, step: Any) -> tuple[float, Any, Callable[[Tensor], Linear]]:
         """What is added to the root of the second moment; what the reciprocal is multiplied by; the step by that."""
-        lr, decay = learning_rate(group), float(group["weight_decay"])
         beta1, beta2 = group["betas"]
         root = float((1 - beta2**step) ** 0.5)
         # value / (sqrt(v) / root + eps), with root moved to the numerator to save a pass over the parameter
-        value = -float(lr / (1 - beta1**step)) * root
+        value = -float(learning_rate(group) / (1 - beta1**step)) * root
         # AdamW of older torch has no such entry: it was a class of its own
         decoupled = group.get("decoupled_weight_decay", isinstance(self.optimizer, torch.optim.AdamW))
-        made = functools.partial(
-            Linear,
-            carry=float(beta1),
-            intake=1.0 - float(beta1),
-            momentum_weight=1.0,
-            gradient_weight=0.0,
-            sign=sign(group),
-            coupled=0.0 if decoupled else decay,
-            decoupled=float(lr * decay) if decoupled else 0.0,
-        )
+        made = functools.partial(Linear, **self.terms(group, decoupled=decoupled))
         return float(group["eps"]) * root, value, made
 
 

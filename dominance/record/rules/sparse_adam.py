@@ -8,23 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dominance.record.rules.linear import Group, Linear, Rule, learning_rate, sign, steps_taken
+from dominance.record.rules.first_moment import FirstMomentRule
+from dominance.record.rules.linear import Group, Linear, learning_rate, sign, steps_taken
 
 
-class SparseAdamRule(Rule):
+class SparseAdamRule(FirstMomentRule):
     """On touched rows m <- beta1 m + (1 - beta1) u, delta = -lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + eps).
 
     t counts the parameter's steps, not the row's; untouched rows keep m and stand still.
     """
 
-    def remembers(self, group: Group) -> bool:
-        return bool(group["betas"][0] > 0)
-
     def moves_rows(self, group: Group) -> bool:
         return True
-
-    def memory(self, parameter: Tensor, group: Group) -> Tensor | None:
-        return self.state(parameter).get("exp_avg")
 
     def linear(self, parameter: Tensor, group: Group, theta: Tensor, before: Any) -> Linear:
         state, lr = self.state(parameter), float(learning_rate(group))
