@@ -1,21 +1,25 @@
 """How much the tests of a module see: one small change at a time, and whether they fail by it.
 
-    PYTHONPATH=tests python -m mutation [--most 20] [--seed 0] [MODULE ...]
+    PYTHONPATH=tests python -m mutation [--most 20] [--seed 0] [MODULE ...] [--tests TEST ...]
 
 A module is a path like ``dominance/analyse/kernels/gcd.py``; without one, the arithmetic that the numbers of a run go
-through. Its tests are those of the file of its name in ``tests``, and those of its own docstrings. The changes are
-cosmic-ray's; ``--most`` of them are drawn. They are made in a copy. Of each that no test sees, the line is printed.
+through. Its tests are those of the file of its name in ``tests``, and those of its own docstrings; or those of
+``--tests``. The changes are cosmic-ray's; ``--most`` of them are drawn. They are made in a copy. Of each that no test
+sees, the line is printed.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
+import math
 import os
 import random
 import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -31,7 +35,8 @@ ROOT = Path(__file__).parents[2]
 COPIED = ("dominance", "cli", ".ci", "tests", "conftest.py", "pyproject.toml")
 OF_TYPES = "ReplaceBinaryOperator_BitOr"
 """What begins so changes mostly types: ``X | None``."""
-SECONDS = 120
+SECONDS, TIMES = 60, 10
+"""A change after which the tests take longer than this, and so many times as long as without it, is seen."""
 HEAVY = ("matplotlib.pyplot", "numpy", "scipy.stats", "torch", "xarray", "zarr")
 """Imported once, for all children."""
 KERNELS = ("buckets", "gcd", "geometry", "noise_scale", "second_moment")
@@ -75,13 +80,13 @@ def tests_of(module: Path) -> list[str]:
     return [str(mirrored.relative_to(ROOT)), str(module)]
 
 
-def passes(folder: Path, tests: list[str]) -> bool:
+def passes(folder: Path, tests: list[str], seconds: float) -> bool:
     """Whether the tests see nothing: in a child, which has all but our own modules. One that does not end is seen."""
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
         os.chdir(folder)
-        signal.alarm(SECONDS)
+        signal.alarm(math.ceil(seconds))
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
@@ -90,18 +95,20 @@ def passes(folder: Path, tests: list[str]) -> bool:
     return os.waitpid(child, 0)[1] == 0
 
 
-def survivors(module: Path, folder: Path, most: int, seed: int) -> tuple[int, list[str]]:
+def survivors(module: Path, folder: Path, tests: list[str], most: int, seed: int) -> tuple[int, list[str]]:
     """How many changes were tried, and a line for each that no test saw."""
-    text, tests, there = (ROOT / module).read_text("utf-8"), tests_of(module), folder / module
-    if not passes(folder, tests):
+    text, there = (ROOT / module).read_text("utf-8"), folder / module
+    began = time.monotonic()
+    if not passes(folder, tests, TIMES * SECONDS):
         raise SystemExit(f"the tests of {module} fail as it is: {' '.join(tests)}")
+    seconds = SECONDS + TIMES * (time.monotonic() - began)
     every = list(mutants(text))
     drawn = random.Random(seed).sample(every, min(most, len(every)))
     unseen = []
     for mutant in sorted(drawn, key=lambda one: one.line):
         changed = mutant.of(text)
         there.write_text(changed, "utf-8")
-        if passes(folder, tests):
+        if passes(folder, tests, seconds):
             pairs = zip(text.splitlines(), changed.splitlines(), strict=False)
             before, after = next(pair for pair in pairs if pair[0] != pair[1])
             unseen.append(f"  {module}:{mutant.line}: {before.strip()}  ->  {after.strip()}")
@@ -112,8 +119,10 @@ def survivors(module: Path, folder: Path, most: int, seed: int) -> tuple[int, li
 def main() -> None:
     for heavy in HEAVY:
         import_module(heavy)
+    gc.freeze()  # what children need not look through
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("modules", nargs="*", type=Path, metavar="MODULE")
+    parser.add_argument("--tests", nargs="+", metavar="TEST", help="of the modules, in place of those of their names")
     parser.add_argument("--most", type=int, default=20, help="changes to a module")
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     given = parser.parse_args()
@@ -126,7 +135,7 @@ def main() -> None:
                 shutil.copy(ROOT / name, folder / name)
         tried, left = 0, 0
         for module in given.modules or map(Path, MODULES):
-            count, unseen = survivors(module, folder, given.most, given.seed)
+            count, unseen = survivors(module, folder, given.tests or tests_of(module), given.most, given.seed)
             tried, left = tried + count, left + len(unseen)
             print(f"{module}: {count - len(unseen)} of {count} changes are seen", *unseen, sep="\n", flush=True)
     print(f"in all {tried - left} of {tried}, {(tried - left) / tried:.0%}")

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dominance.analyse.kernels.known_mean import known_mean
+
 
 def batch_means(values: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Mean over the first axis, its standard error by batch means, and the number of batches.
@@ -33,8 +35,7 @@ def batch_means(values: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.f
     known = np.isfinite(values)
     count = known.sum(axis=0)
     filled = np.where(known, values, 0.0)
-    with np.errstate(invalid="ignore"):
-        mean = np.asarray(filled.sum(axis=0) / count)
+    mean = known_mean(values)
     batches = np.where(count >= 16, np.floor(np.sqrt(count)), np.where(count >= 4, 4, 0)).astype(np.int64)
     # The batch of each finite value: batches of one size, or one more where n does not divide.
     rank = np.cumsum(known, axis=0) - 1

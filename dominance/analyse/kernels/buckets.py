@@ -30,11 +30,8 @@ def bucket_counts(
     array([2, 1, 1])
     """
     starts = np.zeros(1, dtype=np.int64) if starts is None else starts
-    above = np.empty((len(ratio), len(edges), len(starts)), dtype=np.int64)
-    for b, edge in enumerate(edges):
-        if b == len(edges) - 1:
-            above[:, b] = 0  # no ratio exceeds 1
-        else:
-            over = ratio >= 0 if b == 0 else ratio > edge + TOLERANCE
-            above[:, b] = np.add.reduceat(over, starts, axis=-1, dtype=np.int32)
+    above = np.zeros((len(ratio), len(edges), len(starts)), dtype=np.int64)
+    for b, edge in enumerate(edges[:-1]):  # no ratio exceeds 1
+        over = ratio >= 0 if b == 0 else ratio > edge + TOLERANCE
+        above[:, b] = np.add.reduceat(over, starts, axis=-1, dtype=np.int32)
     return np.asarray(above[:, :-1] - above[:, 1:])

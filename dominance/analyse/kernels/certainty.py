@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from dominance.analyse.kernels.known_mean import known_mean
 from dominance.analyse.kernels.special import t_tails
 
 
@@ -22,12 +23,8 @@ def stretches(values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     >>> stretches(np.array([1.0, 3.0, np.nan, 7.0]), 2)
     array([2., 7.])
     """
-    means = []
-    for part in np.array_split(np.asarray(values, dtype=np.float64), max(1, min(count, len(values)))):
-        known = np.isfinite(part)
-        with np.errstate(invalid="ignore"):
-            means.append(np.where(known, part, 0).sum(axis=0) / known.sum(axis=0))
-    return np.array(means)
+    parts = np.array_split(np.asarray(values, dtype=np.float64), max(1, min(count, len(values))))
+    return np.array([known_mean(part) for part in parts])
 
 
 def jackknife_error(apart: NDArray[np.float64]) -> float:

@@ -56,13 +56,13 @@ def change_points(
     variance = max(noise(series), (1e-3 + 0.05 * least) ** 2)  # a series without noise changes where it changes
     penalty = factor * (components + 1) * np.log(count)
     sums = np.concatenate([np.zeros((1, components)), np.cumsum(series, axis=0)])
-    squares = np.concatenate([[0.0], np.cumsum((series**2).sum(axis=1))])
     best = np.full(count + 1, np.inf)
     best[0] = -penalty
     before = np.zeros(count + 1, np.int64)
     for end in range(shortest, count + 1):
         start = np.arange(end - shortest + 1)
-        rest = squares[end] - squares[start] - ((sums[end] - sums[start]) ** 2).sum(axis=1) / (end - start)
+        # without the sum of all squares, which every partition has
+        rest = -((sums[end] - sums[start]) ** 2).sum(axis=1) / (end - start)
         cost = best[start] + rest / variance + penalty
         before[end] = cost.argmin()
         best[end] = cost[before[end]]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from dominance.analyse.kernels.geometry import norms, without_diagonal
+
 
 def gcd(gram: NDArray[np.float64]) -> NDArray[np.float64]:
     """GCD(g_i, g_j) = 1 - cos φ_ij (MoCoGrad Eq. 4), between 0 (same direction) and 2 (opposite); a conflict above 1.
@@ -20,11 +22,7 @@ def gcd(gram: NDArray[np.float64]) -> NDArray[np.float64]:
            [1.5, nan, nan],
            [nan, nan, nan]])
     """
-    norm = np.sqrt(np.diagonal(gram, axis1=-2, axis2=-1))
-    norm = np.where(np.isfinite(norm) & (norm > 0), norm, np.nan)
+    norm = norms(gram)
     with np.errstate(invalid="ignore"):  # inf * nan, of gradients that overflowed
         cosine = gram / norm[..., :, None] / norm[..., None, :]
-    degree = 1 - np.clip(cosine, -1, 1)  # rounding alone leads outside
-    tasks = np.arange(gram.shape[-1])
-    degree[..., tasks, tasks] = np.nan
-    return np.asarray(degree)
+    return without_diagonal(1 - np.clip(cosine, -1, 1))  # rounding alone leads outside

@@ -36,7 +36,7 @@ def magnitude_similarity(gram: Floats) -> Floats:
     """
     norm = norms(gram)
     ratio = norm[..., :, None] / norm[..., None, :]  # of the ratio alone: squares of norms may overflow
-    return _without_diagonal(2 / (ratio + 1 / ratio))
+    return without_diagonal(2 / (ratio + 1 / ratio))
 
 
 def curvature_bound(gram: Floats) -> Floats:
@@ -54,7 +54,7 @@ def curvature_bound(gram: Floats) -> Floats:
         cosine = np.clip(gram / norm[..., :, None] / norm[..., None, :], -1, 1)
         ratio = norm[..., :, None] / norm[..., None, :]
         size = ratio + 1 / ratio  # (|g_i|² + |g_j|²) / (|g_i| |g_j|)
-        return _without_diagonal((1 - cosine**2) * (size - 2 * cosine) / (size + 2 * cosine))
+        return without_diagonal((1 - cosine**2) * (size - 2 * cosine) / (size + 2 * cosine))
 
 
 def condition_number(gram: Floats) -> Floats:
@@ -87,7 +87,7 @@ def condition_number(gram: Floats) -> Floats:
     return np.where(number > 1, found, np.nan)
 
 
-def _without_diagonal(values: Floats) -> Floats:
+def without_diagonal(values: Floats) -> Floats:
     """These measures are for two different tasks."""
     tasks = np.arange(values.shape[-1])
     values[..., tasks, tasks] = np.nan

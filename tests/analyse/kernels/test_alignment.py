@@ -38,3 +38,9 @@ def test_diff_by_hand() -> None:
     # PUB Table I, LS and MGDA: 2 * 0.014 / 0.246, 2 * 0.032 / 0.244
     found = diff(np.array([0.130, 0.138, -0.2]), np.array([0.116, 0.106, -0.1]))
     np.testing.assert_allclose(found, [0.113821, 0.262295, 2 / 3], rtol=1e-5)
+
+
+def test_a_length_whose_square_vanished_has_no_direction() -> None:
+    """|g|² below the smallest float64, g·Δθ above it."""
+    found = similarity(np.array([0.0, 1.0]), np.array([1.0, 0.0]), np.array([1e-170, -1e-170]))
+    np.testing.assert_array_equal(found, [np.nan, np.nan])

@@ -75,3 +75,11 @@ def test_kendall_w_against_friedman(seed: int, ties: bool) -> None:
         assert (scores == scores[:, :1]).all()
         return
     assert found * len(scores) * 3 == pytest.approx(stats.friedmanchisquare(*scores.T).statistic)
+
+
+def test_rounding_does_not_lead_below_minus_one() -> None:
+    rng = np.random.default_rng(3)
+    x, z = rng.normal(size=(2, 500, 6))
+    found = partial(x, -3 * x, z)
+    np.testing.assert_allclose(found, -1)
+    assert (found >= -1).all()

@@ -94,3 +94,8 @@ def test_the_weight_seen_of_constant_updates_gives_their_average_back() -> None:
             steps += gap
             accumulate(total, np.array([2.0], np.float32), decay**gap, scratch)
         assert (1 - decay) * total[0] / seen == pytest.approx(4 * (1 - decay**steps))
+
+
+def test_what_fades_by_the_least_in_all_is_not_held_and_what_fades_by_more_is() -> None:
+    np.testing.assert_array_equal(holds(np.array([1.0, LEAST])), [False, False])
+    np.testing.assert_array_equal(holds(np.array([1e-45, 0.7e-45])), [False, True])

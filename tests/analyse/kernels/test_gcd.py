@@ -64,3 +64,9 @@ def test_each_gram_matrix_of_many_is_taken_by_itself() -> None:
 
 def test_rounding_does_not_lead_outside() -> None:
     assert gcd(np.array([[1.0, 1.0 + 1e-15], [1.0 + 1e-15, 1.0]]))[0, 1] == 0
+
+
+@pytest.mark.parametrize("square", [0.0, np.inf])
+def test_a_length_that_is_lost_has_no_angle(square: float) -> None:
+    """The square of a length may vanish or overflow where the inner product with a shorter or longer one does not."""
+    assert np.isnan(gcd(np.array([[square, 1e-170], [1e-170, 1.0]]))).all()

@@ -70,3 +70,11 @@ def test_a_gradient_that_is_not_finite_is_left_out(bad: float) -> None:
     assert np.isnan(magnitude_similarity(gram)[0]).all()
     assert magnitude_similarity(gram)[1, 2] == pytest.approx(0.8)
     assert curvature_bound(gram)[1, 2] == pytest.approx(1)
+
+
+def test_inner_products_of_what_is_left_out_count_for_nothing() -> None:
+    assert condition_number(np.array([[np.inf, 0.5, 0.5], [0.5, 4.0, 0.0], [0.5, 0.0, 1.0]])) == pytest.approx(2)
+
+
+def test_one_of_four_without_a_gradient() -> None:
+    assert condition_number(np.diag([9.0, 0.0, 4.0, 1.0])) == pytest.approx(3)

@@ -24,3 +24,7 @@ def test_rejects_what_the_step_down_procedure_rejects(p: list[float]) -> None:
 def test_nan_is_no_test() -> None:
     np.testing.assert_array_equal(holm(np.array([0.3, np.nan])), [0.3, np.nan])
     assert np.isnan(holm(np.array([np.nan]))).all()
+
+
+def test_no_probability_is_above_one() -> None:
+    np.testing.assert_array_equal(holm(np.array([0.9, 0.8])), [1, 1])

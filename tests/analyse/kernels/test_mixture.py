@@ -111,3 +111,26 @@ def test_what_is_not_known_is_not_known() -> None:
     assert np.isnan(dga(w, np.array([1.0, np.nan]))).all()
     assert np.isnan(pike(w, np.array([-1.0, 0.0]), np.ones(2), np.array(4.0), np.array(1.0))).all()
     assert np.isnan(conflict_and_alignment(np.diag([1.0, -0.1]))).all()
+
+
+def test_one_batch_tells_nothing_where_rounding_says_otherwise() -> None:
+    found = moments(*np.array([[4.0 + 1e-15 * 4], [4.0], [3.0], [9.0]]))
+    assert np.isnan(found).all()
+
+
+def test_conflict_and_alignment_over_all_pairs() -> None:
+    """c by its definition, tried on a grid; the cosine by hand."""
+    rng = np.random.default_rng(4)
+    gradients = rng.standard_normal((4, 3)) * np.array([[1.0], [3.0], [0.2], [1.5]])
+    inner = gradients @ gradients.T
+    pairs = [(inner[i, j], inner[i, i], inner[j, j]) for i in range(4) for j in range(i)]
+    grid = np.linspace(0, 0.5, 50_001)
+    least = next(c for c in grid if all(-c * (one + other) <= product for product, one, other in pairs))
+    conflict, cosine = conflict_and_alignment(inner)
+    assert conflict == pytest.approx(least, abs=2e-5)
+    assert cosine == pytest.approx(max(product / one**0.5 / other**0.5 for product, one, other in pairs))
+
+
+def test_of_several_windows_each_is_taken_by_itself() -> None:
+    w, inner = np.array([[0.5, 0.5], [0.2, 0.8]]), np.array([[3.0, 1.0], [-40.0, 10.0]])
+    np.testing.assert_array_equal(dga(w, inner), [dga(*each) for each in zip(w, inner, strict=True)])

@@ -59,3 +59,7 @@ def test_one_value_has_no_interval() -> None:
     assert mean == 2
     assert np.isnan(lower).all()
     assert np.isnan(upper).all()
+
+
+def test_change_of_a_small_metric() -> None:
+    np.testing.assert_allclose(relative_change(np.array([0.6]), np.array([0.5])), [0.2])
