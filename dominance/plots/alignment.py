@@ -179,8 +179,7 @@ def _by_layer(b: Backend, data: xr.Dataset, layers: Layers, labeller: Labeller |
     for page in pages:
         b.bars(page.axes, parts[page.rows.start : page.rows.stop], colours=colours, hatches=("", ""), labels=labels)
         b.axis(page.axes, "x", **axis)
-        count, labelled = len(page.rows), page.row_names
-        b.axis(page.axes, "y", limits=(count - 0.5, -0.5), ticks=range(count), labels=labelled, marks=False)
+        sheets.names_down(b, page.axes, page.row_names)
         if low < 0:
-            b.line(page.axes, [0, 0], [-0.5, count - 0.5], colour=INK, width=0.5, label="zero")
+            b.line(page.axes, [0, 0], [-0.5, len(page.rows) - 0.5], colour=INK, width=0.5, label="zero")
     return Plot.of_pages(pages, data, note, b)

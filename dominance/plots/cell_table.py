@@ -10,6 +10,7 @@ import xarray as xr
 
 from dominance.plots import inputs, sheets
 from dominance.plots.backends import Backend
+from dominance.plots.palette import SEQUENTIAL
 from dominance.plots.result import Plot
 
 MOST_WIDE = 12
@@ -57,4 +58,26 @@ def cell_table(
         b.cells(page.axes, values[at], **look, texts=shown, marks=None if marks is None else marks[at])
         sheets.names_on_sides(b, page)
         sheets.colour_bar(b, page.bar, colours, low, high, ends)
+    return Plot.of_pages(pages, data, note, b)
+
+
+def percent_table(
+    b: Backend, percent: Any, rows: Sequence[str], columns: Sequence[str], *, ax: Any, data: xr.Dataset, note: str
+) -> Plot:
+    """(row, column) from 0 to 100, with the numbers where a cell has room for them."""
+    texts = [[f"{value:.0f}" if np.isfinite(value) else "" for value in row] for row in percent]
+    look: dict[str, Any] = {"colours": SEQUENTIAL, "low": 0, "high": 100}
+    if ax is not None:
+        (axes,) = inputs.given_axes(ax, 1)
+        b.cells(axes, percent, texts=texts, **look)
+        b.axis(axes, "x", ticks=np.arange(len(columns)) + 0.5, labels=columns, marks=False)
+        b.axis(axes, "y", ticks=np.arange(len(rows)) + 0.5, labels=rows, marks=False)
+        return Plot.on(axes, data, note, b)
+    pages = sheets.heat(b, rows, columns, sheets.Around((), note))
+    for page in pages:
+        part = percent[page.rows.start : page.rows.stop, page.columns.start : page.columns.stop]
+        said = [row[page.columns.start : page.columns.stop] for row in texts[page.rows.start : page.rows.stop]]
+        b.cells(page.axes, part, texts=said if page.cell[0] > 0.24 else None, **look)
+        sheets.names_on_sides(b, page)
+        sheets.colour_bar(b, page.bar, SEQUENTIAL, 0, 100, [(0, "0 %"), (50, "50 %"), (100, "100 %")])
     return Plot.of_pages(pages, data, note, b)

@@ -17,7 +17,7 @@ from dominance.plots.inputs import joined
 from dominance.plots.labels import Labeller, fit, relabel, wrap
 from dominance.plots.palette import GREY, INK, TASKS
 from dominance.plots.result import Plot
-from dominance.plots.sheets import LINE, NORMAL, SMALL, TWO_COLUMNS, legend_rows
+from dominance.plots.sheets import LINE, NORMAL, SMALL, TWO_COLUMNS, legend_rows, names_down
 
 MOST_ROWS = 12
 """Of more layers or pairs, those that changed most."""
@@ -160,8 +160,7 @@ def _panel(b: Backend, axes: Any, lines: Sequence[Line], by: float, labeller: La
     ticks = series.nice_ticks(low - pad, high + pad, 4)
     b.axis(axes, "x", limits=(low - pad, high + pad), ticks=ticks, labels=series.numbers(ticks))
     names = fit([_name(line, labeller) for line in lines], _NAMES - 0.08, b, SMALL)
-    places = range(len(lines))
-    b.axis(axes, "y", limits=(len(lines) - 0.5, -0.5), ticks=places, labels=names, marks=False)
+    names_down(b, axes, names)
 
 
 def _name(line: Line, labeller: Labeller | None) -> str:

@@ -84,7 +84,7 @@ def plot_conflict_layers(
     if ax is not None:
         (axes,) = inputs.given_axes(ax, 1)
         _draw(b, axes, values, threshold, 1.6)
-        b.axis(axes, "y", limits=(shown - 0.5, -0.5), ticks=range(shown), labels=names, marks=False)
+        sheets.names_down(b, axes, names)
         b.axis_label(axes, "x", "mean GCD")
         return Plot.on(axes, data, note, b)
     around = sheets.Around(entries, note, "mean GCD")
@@ -95,9 +95,7 @@ def plot_conflict_layers(
         wide = page.cell[0]  # less than asked for, where one column of a paper nearly holds it
         scale = wide / (wide - widest)
         _draw(b, page.axes, {name: each[part] for name, each in values.items()}, threshold, scale)
-        number = len(page.rows)
-        labels = page.row_names
-        b.axis(page.axes, "y", limits=(number - 0.5, -0.5), ticks=range(number), labels=labels, marks=False)
+        sheets.names_down(b, page.axes, page.row_names)
     return Plot.of_pages(pages, data, note, b)
 
 

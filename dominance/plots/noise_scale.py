@@ -75,7 +75,7 @@ def plot_noise_scale(
     if ax is not None:
         (axes,) = inputs.given_axes(ax, 1)
         _points(b, axes, scale, low, high, looks, limits)
-        b.axis(axes, "y", limits=(len(rows) - 0.5, -0.5), ticks=range(len(rows)), labels=rows, marks=False)
+        sheets.names_down(b, axes, rows)
         b.axis_label(axes, "x", "noise scale (batches)")
         b.legend(axes, entries)
         return Plot.on(axes, data, note, b)
@@ -86,9 +86,7 @@ def plot_noise_scale(
     for page in pages:
         part = slice(page.rows.start, page.rows.stop)
         _points(b, page.axes, scale[part], low[part], high[part], looks, limits)
-        number = len(page.rows)
-        labels = page.row_names
-        b.axis(page.axes, "y", limits=(number - 0.5, -0.5), ticks=range(number), labels=labels, marks=False)
+        sheets.names_down(b, page.axes, page.row_names)
     return Plot.of_pages(pages, data, note, b)
 
 

@@ -349,3 +349,8 @@ def names_on_sides(b: Backend, page: Heat) -> None:
     if page.column_names:
         turn = 90.0 if page.upright else 0.0
         b.axis(page.axes, "x", ticks=columns, labels=page.column_names, rotation=turn, side="top", marks=False)
+
+
+def names_down(b: Backend, axes: Any, names: Sequence[str]) -> None:
+    """Row names at the left of bars or points, the first on top."""
+    b.axis(axes, "y", limits=(len(names) - 0.5, -0.5), ticks=range(len(names)), labels=names, marks=False)

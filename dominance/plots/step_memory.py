@@ -9,10 +9,10 @@ import numpy as np
 
 from dominance.analyse.step_memory import step_memory
 from dominance.errors import NothingRecorded
-from dominance.plots import backends, inputs, sheets
+from dominance.plots import backends, inputs
+from dominance.plots.cell_table import percent_table
 from dominance.plots.inputs import Layers, PlotInput, joined
 from dominance.plots.labels import Labeller, relabel
-from dominance.plots.palette import SEQUENTIAL
 from dominance.plots.result import Plot
 
 
@@ -56,18 +56,4 @@ def plot_step_memory(
     rows, columns = relabel(names, labeller), [*relabel(chosen, labeller), "all", "squares"]
     words = "Share of the steps, and of their accumulated squares, that this step's gradients make, in per cent."
     note = joined(words, inputs.steps_left_out(data.attrs), left_out)
-    texts = [[f"{value:.0f}" if np.isfinite(value) else "" for value in row] for row in percent]
-    if ax is not None:
-        (axes,) = inputs.given_axes(ax, 1)
-        b.cells(axes, percent, colours=SEQUENTIAL, low=0, high=100, texts=texts)
-        b.axis(axes, "x", ticks=np.arange(len(columns)) + 0.5, labels=columns, marks=False)
-        b.axis(axes, "y", ticks=np.arange(len(rows)) + 0.5, labels=rows, marks=False)
-        return Plot.on(axes, data, note, b)
-    pages = sheets.heat(b, rows, columns, sheets.Around((), note))
-    for page in pages:
-        part = percent[page.rows.start : page.rows.stop, page.columns.start : page.columns.stop]
-        said = [row[page.columns.start : page.columns.stop] for row in texts[page.rows.start : page.rows.stop]]
-        b.cells(page.axes, part, colours=SEQUENTIAL, low=0, high=100, texts=said if page.cell[0] > 0.24 else None)
-        sheets.names_on_sides(b, page)
-        sheets.colour_bar(b, page.bar, SEQUENTIAL, 0, 100, [(0, "0 %"), (50, "50 %"), (100, "100 %")])
-    return Plot.of_pages(pages, data, note, b)
+    return percent_table(b, percent, rows, columns, ax=ax, data=data, note=note)

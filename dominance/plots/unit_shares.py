@@ -13,9 +13,10 @@ from dominance.analyse.unit_shares import unit_shares
 from dominance.errors import NothingRecorded
 from dominance.plots import backends, inputs, series, sheets
 from dominance.plots.backends import Backend, Entry
+from dominance.plots.cell_table import percent_table
 from dominance.plots.inputs import Layers, PlotInput, joined
 from dominance.plots.labels import Labeller, relabel
-from dominance.plots.palette import MARKS, SEQUENTIAL, of_tasks
+from dominance.plots.palette import MARKS, of_tasks
 from dominance.plots.result import Plot
 
 MOST_ROWS = 60
@@ -80,27 +81,12 @@ def _cells(b: Backend, data: xr.Dataset, chosen: list[str], note: str, ax: Any, 
         [data[name].sel(task=chosen).transpose("layer", "task").values for name in ("share", "use")], axis=1
     )
     rows = relabel([str(name) for name in data["layer"].values], labeller)
-    texts = [[f"{value:.0f}" if np.isfinite(value) else "" for value in row] for row in percent]
     note = joined(
         "Each task's share of the unit's squared updates, and (use) how much of the task's squared gradient goes "
         "through the unit, in per cent.",
         note,
     )
-    colours: dict[str, Any] = {"colours": SEQUENTIAL, "low": 0, "high": 100}
-    if ax is not None:
-        (axes,) = inputs.given_axes(ax, 1)
-        b.cells(axes, percent, texts=texts, **colours)
-        b.axis(axes, "x", ticks=np.arange(len(columns)) + 0.5, labels=columns, marks=False)
-        b.axis(axes, "y", ticks=np.arange(len(rows)) + 0.5, labels=rows, marks=False)
-        return Plot.on(axes, data, note, b)
-    pages = sheets.heat(b, rows, columns, sheets.Around((), note))
-    for page in pages:
-        part = percent[page.rows.start : page.rows.stop, page.columns.start : page.columns.stop]
-        said = [row[page.columns.start : page.columns.stop] for row in texts[page.rows.start : page.rows.stop]]
-        b.cells(page.axes, part, texts=said if page.cell[0] > 0.24 else None, **colours)
-        sheets.names_on_sides(b, page)
-        sheets.colour_bar(b, page.bar, SEQUENTIAL, 0, 100, [(0, "0 %"), (50, "50 %"), (100, "100 %")])
-    return Plot.of_pages(pages, data, note, b)
+    return percent_table(b, percent, rows, columns, ax=ax, data=data, note=note)
 
 
 def _points(b: Backend, data: xr.Dataset, chosen: list[str], note: str, ax: Any, labeller: Labeller | None) -> Plot:
