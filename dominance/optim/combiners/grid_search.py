@@ -1,10 +1,9 @@
-"""GridSearch: fixed weights, and the grid that they are searched on."""
+"""GridSearch: fixed weights."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -17,8 +16,6 @@ class GridSearch(LossWeighting):
     """Linear scalarisation with fixed weights: one point of a grid search.
 
         L = Σ_k w_k L_k
-
-    ``weight_grid`` gives the points to try; each is a training of its own.
 
     Args:
         weights: task -> weight, zero or more.
@@ -54,28 +51,3 @@ class GridSearch(LossWeighting):
     def __repr__(self) -> str:
         others = "" if self.others is None else f", others={self.others}"
         return f"GridSearch({self.given}{others})"
-
-
-def weight_grid(tasks: Sequence[str], divisions: int = 10) -> Iterator[dict[str, float]]:
-    """An even grid on the weights that are positive and sum to K, so that the learning rate keeps its meaning.
-
-    Args:
-        tasks: the K names.
-        divisions: each weight is a multiple of K / divisions, at least one of it; there are
-            C(divisions - 1, K - 1) points.
-
-    Yields:
-        The weights for a ``GridSearch``; the weight of the first task grows slowest.
-
-    Raises:
-        ValueError: fewer divisions than tasks.
-
-    >>> [tuple(weights.values()) for weights in weight_grid(("a", "b"), divisions=4)]
-    [(0.5, 1.5), (1.0, 1.0), (1.5, 0.5)]
-    """
-    k = len(tasks)
-    if not 0 < k <= divisions:
-        raise ValueError(f"{divisions} divisions cannot give {k} tasks a positive weight each")
-    for cuts in combinations(range(1, divisions), k - 1):
-        parts = np.diff((0, *cuts, divisions))
-        yield {task: float(part) * k / divisions for task, part in zip(tasks, parts, strict=True)}

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import math
-from itertools import product
 
 import pytest
 import torch
 from optim.problems import Problem, flat_grad
 
 from dominance.optim import GridSearch
-from dominance.optim.combiners.grid_search import weight_grid
 
 torch.set_num_threads(1)
 F64 = torch.float64
@@ -33,17 +31,3 @@ def test_a_task_without_a_weight() -> None:
 def test_weights_that_make_no_sense(weights: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="not all zero"):
         GridSearch(weights)
-
-
-@pytest.mark.parametrize(("k", "divisions"), [(1, 4), (2, 10), (3, 6), (4, 4)])
-def test_the_grid_is_all_positive_multiples_that_sum_to_k(k: int, divisions: int) -> None:
-    tasks = [f"t{i}" for i in range(k)]
-    expected = [parts for parts in product(range(1, divisions + 1), repeat=k) if sum(parts) == divisions]
-    found = [tuple(weights[task] for task in tasks) for weights in weight_grid(tasks, divisions)]
-    assert found == [tuple(part * k / divisions for part in parts) for parts in expected]
-    assert len(found) == math.comb(divisions - 1, k - 1)
-
-
-def test_a_grid_too_coarse() -> None:
-    with pytest.raises(ValueError, match="2 divisions cannot give 3 tasks"):
-        next(weight_grid("abc", 2))
