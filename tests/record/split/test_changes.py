@@ -59,3 +59,13 @@ def test_gradients_that_are_not_finite_look_like_nothing() -> None:
     left, (matrix, *_) = gradients()
     fed = left | {matrix: torch.full((4, 6), math.inf)}
     assert math.isnan(factor_beneath(fed, left))
+
+
+def test_two_largest_entries_of_one_size_are_a_bound() -> None:
+    left, (matrix, *_) = gradients()
+    fed = left | {matrix: left[matrix].clone()}
+    fed[matrix].view(-1)[:2] = torch.tensor([9.0, -9.0])
+    (view,) = views(fed)
+    kept = view(fed[matrix], left[matrix]).view(-1)
+    assert kept[:2].tolist() == [0, 0]
+    assert torch.equal(kept[2:], left[matrix].view(-1)[2:])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from dominance.record.split.rescaling import Factor, factors, uniform
+from dominance.record.split.rescaling import Factor, _by_products, factors, uniform
 
 
 def found(*pairs: tuple[list[float], list[float]]) -> list[Factor]:
@@ -84,3 +85,29 @@ def test_the_one_factor_of_all() -> None:
     assert math.isnan(uniform([2.0, 3.0]))
     assert math.isnan(uniform([2.0, torch.ones(2)]))
     assert math.isnan(uniform([2.0, None]))
+
+
+def test_out_of_nothing_comes_no_multiple() -> None:
+    assert found(([0.0, 0.0], [1.0, 2.0])) == [None]
+
+
+def test_of_a_gradient_of_another_shape_nothing_is_known() -> None:
+    p = torch.zeros(2)
+    assert factors({p: torch.ones(2)}, {p: torch.ones(3)}) == {p: 1.0}
+
+
+@pytest.mark.parametrize("factor", [0.3, -2.0, 1e-6])
+def test_by_products_as_by_the_numbers_themselves(factor: float) -> None:
+    before = np.random.default_rng(0).standard_normal(50)
+    across = np.roll(before, 1)
+    for off, alike in ((0.0, True), (1e-6, True), (1e-3, False)):
+        total = factor * (before + off * across)
+        one = _by_products(total @ total, total @ before, before @ before)
+        assert one == (pytest.approx(factor, rel=1e-4) if alike else None)
+
+
+def test_products_that_tell_nothing() -> None:
+    assert _by_products(0.0, 0.0, 1.0) is None
+    assert _by_products(1.0, 0.0, 0.0) is None
+    assert _by_products(math.inf, math.inf, 1.0) is None
+    assert _by_products(1.0, math.inf, math.inf) is None

@@ -143,3 +143,17 @@ def test_the_last_tile_has_the_closure_of_all() -> None:
 
     assert first.closure > 0.1
     assert last.closure > 0.1
+
+
+def test_a_memory_of_fewer_tasks_is_not_cut_and_one_of_more_is() -> None:
+    parameter = problem(2 * TILE)
+    attributor = Attributor(MAKERS["SGD"]([parameter]))
+
+    def of_a(step: int) -> GradientSplit:
+        parameter.grad = gradients(parameter, step).tasks["a"]
+        return GradientSplit({"a": parameter.grad}, None, total=parameter.grad)
+
+    assert len(pieces(attributor, parameter, of_a(0))) == 1
+    assert len(pieces(attributor, parameter, of_a(1))) == 2
+    assert len(pieces(attributor, parameter, gradients(parameter, 2, residual=False))) == 1
+    assert len(pieces(attributor, parameter, of_a(3))) == 2

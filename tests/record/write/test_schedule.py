@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from dominance.record.write.schedule import Schedule
+from dominance.record.write.schedule import Schedule, warm_up_for
 
 
 def recorded(schedule: Schedule, steps: int, each: Callable[[int], None] = lambda step: None) -> list[int]:
@@ -138,3 +138,60 @@ def test_a_burst_that_is_set_when_the_first_optimizer_is_seen() -> None:
     assert schedule.records(0)
     schedule.burst = 20
     assert [step for step in range(500) if schedule.records(step)] == [*range(20), *range(200, 220), *range(400, 420)]
+
+
+def test_no_number_of_steps_prepares_for_a_momentum_that_stays() -> None:
+    assert warm_up_for(1.0) == 0
+
+
+def test_single_steps_stay_single() -> None:
+    assert (np.diff(recorded(Schedule(10, 1, dense_at_first=True), 20_000)) > 1).all()
+
+
+def test_bursts_of_what_thins_are_as_long_as_what_prepares_them() -> None:
+    schedule, preparing = Schedule(None, 5, dense_at_first=True), []
+    schedule.warm_up = 12
+    found = recorded(schedule, 3000, lambda step: preparing.append(schedule.prepares(step)))
+    bursts = np.split(preparing, np.flatnonzero(np.diff(found) > 1) + 1)
+    assert bursts[0].tolist() == [False] * 12
+    assert len(bursts) > 5
+    assert all(each.tolist() == [True] * 12 + [False] * 12 for each in bursts[1:-1])
+
+
+def test_a_burst_that_was_not_prepared_for_long_enough_is_prepared_for_up_to_twice_as_long() -> None:
+    schedule = Schedule(10, 20, dense_at_first=True)
+    schedule.warm_up = 4
+    begins = next(step for step in range(400) if schedule.records(step) and step > 20)
+    assert not schedule.prepare_longer(begins + 3)
+    longer = [schedule.prepare_longer(begins + 4 + more) for more in range(5)]
+    assert longer == [True] * 4 + [False]
+    assert [schedule.prepares(begins + into) for into in (-1, 0, 7, 8)] == [False, True, True, False]
+    assert schedule.warm_up == 8
+
+
+def test_a_burst_is_put_off_until_it_can_be_afforded() -> None:
+    now, asked = 0, []
+
+    def affords(prepared: int, kept: int) -> bool:
+        asked.append((prepared, kept))
+        return not 4 <= now < 7
+
+    schedule, found = Schedule(every=4, burst=1, affords=affords), []
+    for now in range(20):
+        if schedule.records(now):
+            found.append(now)
+    assert found == [0, 7, 11, 15, 19]
+    assert set(asked) == {(0, 1)}
+
+
+def test_a_burst_ends_before_the_step_that_is_too_dear_and_the_pause_is_as_much_shorter() -> None:
+    now = 0
+
+    def affords(prepared: int, kept: int) -> bool:
+        return not (kept == 1 and 2 <= now < 10)
+
+    schedule, found = Schedule(every=3, burst=4, affords=affords), []
+    for now in range(24):
+        if schedule.records(now):
+            found.append(now)
+    assert found == [0, 1, 6, 9, 10, 11, 12, 21, 22, 23]
