@@ -19,7 +19,7 @@ from dominance_cli.single_tasks import directions
 from dominance_cli.text import aligned, print_json
 
 if TYPE_CHECKING:
-    from dominance.analyse.study.change import Change, Line
+    from dominance.analyse.study.changed import Change, Line
 
 MOST_COLUMNS, MOST_NAME = 80, 30
 MOST_LAYERS, MOST_PAIRS = 6, 6

@@ -21,7 +21,8 @@ from dominance_cli.compare import compare
 from dominance_cli.figures import figures
 from dominance_cli.info import info
 from dominance_cli.mixture import mixture
-from dominance_cli.record import RecordedScript, record
+from dominance_cli.record import record
+from dominance_cli.recorded_script import RecordedScript
 from dominance_cli.report import report
 from dominance_cli.reproduce import reproduce
 from dominance_cli.study import study

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 ROOT = Path(__file__).parents[1]
 WHERE = ("dominance/record", "dominance/cure", "dominance/store/lock.py", "dominance/store/first_look.py")
-COMMANDS = ("cli/record.py", "cli/probe.py")
+COMMANDS = ("cli/record.py", "cli/recorded_script.py", "cli/probe.py")
 SAYS = {"say", "_say", "_note", "note", "error", "_error", "remark"}
 RAISES = {"CannotLook", "Lost", "Refused", "BadOption", "BadScript", "RunExists", "RecordingFailed", "CorruptRun"}
 GATHERS = {"words", "lines", "said"}

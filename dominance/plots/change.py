@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from dominance.analyse.groups import ALL_SHARED
-from dominance.analyse.study.change import Change, Line
+from dominance.analyse.study.changed import Change, Line
 from dominance.errors import BadOption
 from dominance.plots import backends, series
 from dominance.plots.backends import Backend, Box, Entry

@@ -23,7 +23,8 @@ from dominance import config
 from dominance.config import RecordOptions, typed
 from dominance.store.reader import open_run
 from dominance_cli.main import app, main
-from dominance_cli.record import RecordedScript, record
+from dominance_cli.record import record
+from dominance_cli.recorded_script import RecordedScript
 from dominance_cli.rundir import Latest, default_folder
 
 TRAIN = """

@@ -13,9 +13,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from runs import make_rows, planted_rows, write_run
+from runs import planted_rows, write_run
 
 from dominance_cli.main import main
 
@@ -35,34 +34,6 @@ def set_status(path: Path, status: str) -> None:
     other = root.with_suffix(".new")
     other.write_text(json.dumps(document))
     other.replace(root)  # as the writer does: a reader never sees half of it
-
-
-def test_one_look_shows_losses_and_layers(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    updates = np.ones((30, 2, 4)) * [[[1.0], [9.0]]]
-    write_run(tmp_path / "run", *make_rows(updates, tasks=["price", "rating"], loss=np.full((30, 2), 0.25)))
-    assert told("watch", str(tmp_path / "run"), "--once") == 0
-    out, err = capfd.readouterr()
-    assert "30 steps recorded, the last one step 29" in out
-    assert [line.split()[:2] for line in out.splitlines() if line.startswith(("price", "rating"))] == [
-        ["price", "0.25"],
-        ["rating", "0.25"],
-    ]
-    assert "rating 100 %  1." in out  # it owns all of it: 9 / 10 of every parameter
-    assert "dominance summary" in err
-
-
-def test_names_cannot_reach_the_terminal_as_they_are(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    write_run(tmp_path / "run", *make_rows(np.ones((30, 2, 4)), tasks=["\x1b[31mprice", "[bold]"]))
-    assert told("watch", str(tmp_path / "run"), "--once") == 0
-    out = capfd.readouterr().out
-    assert "\x1b" not in out
-    assert "[bold]" in out
-
-
-def test_a_run_without_shared_parameters_says_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    write_run(tmp_path / "run", *make_rows(np.ones((30, 1, 4)), tasks=["price"]))
-    assert told("watch", str(tmp_path / "run"), "--once") == 0
-    assert "no parameter is reached by two tasks" in " ".join(capfd.readouterr().out.split())
 
 
 def test_a_pipe_gets_a_line_a_look_and_the_end(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

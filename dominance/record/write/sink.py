@@ -26,7 +26,8 @@ from dominance.record.write.averages import Averages
 from dominance.record.write.follower import Follower
 from dominance.record.write.place import RunPlace
 from dominance.record.write.provenance import describe, git_commit, processes, versions
-from dominance.record.write.rows import RowShape, StepRow
+from dominance.record.write.row_shape import RowShape
+from dominance.record.write.rows import StepRow
 from dominance.record.write.sampling import STEPS_IN_FIRST_HALF, Sample, Stratum, sample_coordinates
 from dominance.record.write.schedule import Schedule
 from dominance.record.write.sweeps import sweeps

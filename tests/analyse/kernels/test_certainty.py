@@ -36,3 +36,12 @@ def test_without_an_error_it_is_known_or_not() -> None:
     assert math.isnan(probability_above(1.0, math.nan, 0.0, 3))
     assert math.isnan(probability_above(1.0, 0.1, 0.0, 1))
     assert math.isnan(probability_above(math.nan, 0.1, 0.0, 5))
+
+
+def test_fewer_steps_than_stretches_are_a_stretch_each() -> None:
+    assert stretches(np.array([7.0]), 5).tolist() == [7.0]
+
+
+def test_on_the_bound_by_a_sum_that_is_exact() -> None:
+    assert probability_above(0.25 + 0.25, 0.0, 1.5 - 1.0, 5) == 0.5
+    assert probability_above(float(np.float64(0.5)), 0.0, float("0.5"), 5) == 0.5

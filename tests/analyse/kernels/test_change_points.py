@@ -69,3 +69,7 @@ def test_which_of_the_doubtful() -> None:
     zero, one = np.zeros(1), np.ones(1)
     assert nearest_split(zero, one, np.array([[0.9], [0.8]])) == 0
     assert nearest_split(zero, one, np.array([[0.2], [0.4]])) == 2
+
+
+def test_three_points_may_hold_a_change() -> None:
+    assert change_points(np.array([[0.0], [0.0], [5.0]]), shortest=1, factor=1e-3).tolist() == [2]

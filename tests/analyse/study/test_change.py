@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from runs import as_tree, make_run, planted_rows, planted_run
 
-from dominance.analyse.study.change import Line, Side, change
+from dominance.analyse.study.change import change
 from dominance.errors import BadOption, NothingRecorded
 
 STEPS = 240
@@ -138,14 +136,6 @@ def test_a_run_that_cannot_be_trusted_takes_the_judgement_away():
     assert line(found, "gcd").beyond_noise is None
     assert line(found, "loss", task="price").beyond_noise is not None
     assert list(found.doubts.values()) == [("part of the gradient is nobody's",)]
-
-
-def test_better_needs_a_direction_and_more_than_noise():
-    sides: dict[str, Any] = {"before": Side(1.0), "after": Side(2.0)}
-    known = Line("score", "", "a", "", "auc", **sides, beyond_noise=True, higher_is_better=True)
-    assert known.better
-    assert Line("score", "", "a", "", "auc", **sides, beyond_noise=True).better is None
-    assert Line("score", "", "a", "", "auc", **sides, higher_is_better=True).better is None
 
 
 def test_plain_values():

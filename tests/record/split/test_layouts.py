@@ -139,10 +139,46 @@ def test_rows_of_which_the_sequence_comes_first() -> None:
 
 @pytest.mark.parametrize(
     ("rows", "block"),
-    [([0, 0, 1, 1, 0, 0], 2), ([0, 1, 1, 1, 0, 0], 1), ([0, 0, 0, 0, 1, 1], 2), ([0, -1, 0, 1], None)],
+    [
+        ([0, 0, 1, 1, 0, 0], 2),
+        ([0, 1, 1, 1, 0, 0], 1),
+        ([0, 0, 0, 0, 1, 1], 2),
+        ([0, 0, 0, 0, 1, 1, 1, 1], 4),
+        ([0, -1, 0, 1], None),
+    ],
 )
 def test_whose_the_entries_are(rows: list[int], block: int | None) -> None:
     starts = [torch.tensor([float(each == k) for each in rows]) for k in (0, 1)]
     owners = owners_of([starts])
     assert (None if owners is None else owners.block) == block
     assert owners is None or owners.codes.tolist() == rows
+
+
+def test_an_entry_of_two_groups_is_of_none() -> None:
+    assert owners_of([[torch.tensor([1.0, 1.0, 0.0]), torch.tensor([0.0, 2.0, 2.0])]]) is None
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3, 4])
+def test_entries_without_a_group_are_examples_only_where_they_hold_rows(dims: int) -> None:
+    starts = [torch.zeros(3, *[2] * (dims - 1)) for _ in range(2)]
+    starts[0][0], starts[1][2] = 1, 1
+    owners = owners_of([starts])
+    assert (owners is None) == (dims < 3)
+    assert owners is None or owners.codes.tolist() == [0, -1, 1]
+
+
+@pytest.mark.parametrize("codes", [[0, 0, 0], [1, 1, 0], [0, 2, 1]])
+def test_of_one_group_alone_nothing_is_learned(codes: list[int]) -> None:
+    owners, seen = ExampleGroups(torch.tensor(codes), 1), Layouts()
+    for _ in range(4):
+        seen.saw("graph", owners, [torch.tensor([codes])])
+        known = seen.known("graph", owners)
+    assert (known is None) == (len(set(codes)) == 1)
+
+
+def test_rows_of_which_the_first_group_has_none_lie_as_well() -> None:
+    owners, seen = ExampleGroups(torch.tensor([0, 2, 1]), 1), Layouts()
+    for _ in range(4):
+        seen.saw("graph", owners, [torch.tensor([[-1, 2, 1], [-1, -1, 1]])])
+        known = seen.known("graph", owners)
+    assert known == (LAST,)

@@ -102,7 +102,7 @@ def test_by_products_as_by_the_numbers_themselves(factor: float) -> None:
     across = np.roll(before, 1)
     for off, alike in ((0.0, True), (1e-6, True), (1e-3, False)):
         total = factor * (before + off * across)
-        one = _by_products(total @ total, total @ before, before @ before)
+        one = _by_products(float(total @ total), float(total @ before), float(before @ before))
         assert one == (pytest.approx(factor, rel=1e-4) if alike else None)
 
 

@@ -15,7 +15,8 @@ from dominance.record.parameters import Named
 from dominance.record.split.attribution import Attributor
 from dominance.record.split.products import TILE
 from dominance.record.split.splits import GradientSplit, StepSplit
-from dominance.record.write.rows import RowShape, StepRow
+from dominance.record.write.row_shape import RowShape
+from dominance.record.write.rows import StepRow
 from dominance.record.write.sampling import Sample
 from dominance.schema import Layout, Parameter
 

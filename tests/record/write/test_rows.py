@@ -14,7 +14,8 @@ from dominance.record.parameters import Named
 from dominance.record.split import products
 from dominance.record.split.products import inner_products
 from dominance.record.split.splits import GradientSplit, StepSplit
-from dominance.record.write.rows import RowShape, StepRow
+from dominance.record.write.row_shape import RowShape
+from dominance.record.write.rows import StepRow
 from dominance.record.write.sampling import Sample
 from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, Layout, Parameter
 
