@@ -11,7 +11,7 @@ import xarray as xr
 from dominance.analyse.alignment import alignment
 from dominance.analyse.kernels.alignment import diff
 from dominance.errors import BadOption, NothingRecorded
-from dominance.plots import backends, inputs, series, sheets
+from dominance.plots import backends, cell_pages, inputs, series, sheets
 from dominance.plots.backends import Backend, Entry
 from dominance.plots.inputs import Layers, PlotInput, joined
 from dominance.plots.labels import Labeller, relabel
@@ -175,11 +175,11 @@ def _by_layer(b: Backend, data: xr.Dataset, layers: Layers, labeller: Labeller |
         return Plot.on(axes, data, note, b)
     entries = [Entry(name, colour) for name, colour in zip(labels, colours, strict=True)]
     around = sheets.Around(entries, note, "mean similarity of gradient and update")
-    pages = sheets.heat(b, rows, ["sim"], around, body=2.8, bar_space=0.0, cell_height=(0.15, 0.2))
+    pages = cell_pages.heat(b, rows, ["sim"], around, body=2.8, bar_space=0.0, cell_height=(0.15, 0.2))
     for page in pages:
         b.bars(page.axes, parts[page.rows.start : page.rows.stop], colours=colours, hatches=("", ""), labels=labels)
         b.axis(page.axes, "x", **axis)
-        sheets.names_down(b, page.axes, page.row_names)
+        cell_pages.names_down(b, page.axes, page.row_names)
         if low < 0:
             b.line(page.axes, [0, 0], [-0.5, len(page.rows) - 0.5], colour=INK, width=0.5, label="zero")
     return Plot.of_pages(pages, data, note, b)

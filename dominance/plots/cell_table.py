@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dominance.plots import inputs, sheets
+from dominance.plots import cell_pages, inputs, sheets
 from dominance.plots.backends import Backend
 from dominance.plots.palette import SEQUENTIAL
 from dominance.plots.result import Plot
@@ -40,7 +40,7 @@ def cell_table(
         ends: what stands at the colour bar, from its lower end to its upper one.
         number: a value in words.
         marks: (row, column) bool, cells with a dot.
-        options: of ``sheets.heat``.
+        options: of ``cell_pages.heat``.
     """
     low, high = ends[0][0], ends[-1][0]
     look: dict[str, Any] = {"colours": colours, "low": low, "high": high}
@@ -50,14 +50,14 @@ def cell_table(
         b.axis(axes, "x", ticks=np.arange(len(columns)) + 0.5, labels=columns, rotation=90, marks=False)
         b.axis(axes, "y", ticks=np.arange(len(rows)) + 0.5, labels=rows, marks=False)
         return Plot.on(axes, data, note, b)
-    pages = sheets.heat(b, rows, columns, sheets.Around((), note), **options)
+    pages = cell_pages.heat(b, rows, columns, sheets.Around((), note), **options)
     for page in pages:
         at = np.s_[page.rows.start : page.rows.stop, page.columns.start : page.columns.stop]
         texts = [[number(v) if np.isfinite(v) else "" for v in row] for row in values[at]]
         shown = texts if len(columns) <= MOST_WIDE else None
         b.cells(page.axes, values[at], **look, texts=shown, marks=None if marks is None else marks[at])
-        sheets.names_on_sides(b, page)
-        sheets.colour_bar(b, page.bar, colours, low, high, ends)
+        cell_pages.names_on_sides(b, page)
+        cell_pages.colour_bar(b, page.bar, colours, low, high, ends)
     return Plot.of_pages(pages, data, note, b)
 
 
@@ -73,11 +73,11 @@ def percent_table(
         b.axis(axes, "x", ticks=np.arange(len(columns)) + 0.5, labels=columns, marks=False)
         b.axis(axes, "y", ticks=np.arange(len(rows)) + 0.5, labels=rows, marks=False)
         return Plot.on(axes, data, note, b)
-    pages = sheets.heat(b, rows, columns, sheets.Around((), note))
+    pages = cell_pages.heat(b, rows, columns, sheets.Around((), note))
     for page in pages:
         part = percent[page.rows.start : page.rows.stop, page.columns.start : page.columns.stop]
         said = [row[page.columns.start : page.columns.stop] for row in texts[page.rows.start : page.rows.stop]]
         b.cells(page.axes, part, texts=said if page.cell[0] > 0.24 else None, **look)
-        sheets.names_on_sides(b, page)
-        sheets.colour_bar(b, page.bar, SEQUENTIAL, 0, 100, [(0, "0 %"), (50, "50 %"), (100, "100 %")])
+        cell_pages.names_on_sides(b, page)
+        cell_pages.colour_bar(b, page.bar, SEQUENTIAL, 0, 100, [(0, "0 %"), (50, "50 %"), (100, "100 %")])
     return Plot.of_pages(pages, data, note, b)

@@ -13,11 +13,12 @@ from dominance.analyse.study.changed import Change, Line
 from dominance.errors import BadOption
 from dominance.plots import backends, series
 from dominance.plots.backends import Backend, Box, Entry
+from dominance.plots.cell_pages import names_down
 from dominance.plots.inputs import joined
 from dominance.plots.labels import Labeller, fit, relabel, wrap
 from dominance.plots.palette import GREY, INK, TASKS
 from dominance.plots.result import Plot
-from dominance.plots.sheets import LINE, NORMAL, SMALL, TWO_COLUMNS, legend_rows, names_down
+from dominance.plots.sheets import LINE, NORMAL, SMALL, TWO_COLUMNS, legend_rows
 
 MOST_ROWS = 12
 """Of more layers or pairs, those that changed most."""

@@ -10,7 +10,7 @@ import xarray as xr
 
 from dominance.analyse.conflict import conflict_layers
 from dominance.errors import NothingRecorded
-from dominance.plots import backends, inputs, sheets
+from dominance.plots import backends, cell_pages, inputs, sheets
 from dominance.plots.backends import Backend, Entry
 from dominance.plots.inputs import Layers, PlotInput, joined
 from dominance.plots.labels import Labeller, fit, relabel
@@ -84,18 +84,18 @@ def plot_conflict_layers(
     if ax is not None:
         (axes,) = inputs.given_axes(ax, 1)
         _draw(b, axes, values, threshold, 1.6)
-        sheets.names_down(b, axes, names)
+        cell_pages.names_down(b, axes, names)
         b.axis_label(axes, "x", "mean GCD")
         return Plot.on(axes, data, note, b)
     around = sheets.Around(entries, note, "mean GCD")
     body = 2.4 + widest
-    pages = sheets.heat(b, names, ["gcd"], around, body=body, bar_space=0.0, cell_height=(0.15, 0.17))
+    pages = cell_pages.heat(b, names, ["gcd"], around, body=body, bar_space=0.0, cell_height=(0.15, 0.17))
     for page in pages:
         part = slice(page.rows.start, page.rows.stop)
         wide = page.cell[0]  # less than asked for, where one column of a paper nearly holds it
         scale = wide / (wide - widest)
         _draw(b, page.axes, {name: each[part] for name, each in values.items()}, threshold, scale)
-        sheets.names_down(b, page.axes, page.row_names)
+        cell_pages.names_down(b, page.axes, page.row_names)
     return Plot.of_pages(pages, data, note, b)
 
 

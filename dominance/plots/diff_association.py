@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from dominance.errors import BadOption
-from dominance.plots import backends, inputs, sheets
+from dominance.plots import backends, cell_pages, inputs, sheets
 from dominance.plots.inputs import joined
 from dominance.plots.labels import Labeller, relabel
 from dominance.plots.palette import SEQUENTIAL
@@ -66,9 +66,9 @@ def plot_diff_association(
         b.axis(axes, "y", ticks=[0.5, 1.5], labels=rows, marks=False)
         return Plot.on(axes, data, note, b)
     around = sheets.Around((), note)
-    (page,) = sheets.heat(b, rows, columns, around, cell_height=(0.4, 0.4), cell_width=(0.9, 0.9), bar_space=0.0)
+    (page,) = cell_pages.heat(b, rows, columns, around, cell_height=(0.4, 0.4), cell_width=(0.9, 0.9), bar_space=0.0)
     b.cells(page.axes, counts.astype(float), **options, texts=texts)
-    sheets.names_on_sides(b, page)
+    cell_pages.names_on_sides(b, page)
     return Plot([page.figure], np.array([page.axes], dtype=object), data, note, b)
 
 

@@ -9,7 +9,7 @@ import xarray as xr
 
 from dominance.analyse.updates import rau_buckets
 from dominance.errors import NothingRecorded
-from dominance.plots import backends, inputs, series, sheets
+from dominance.plots import backends, cell_pages, inputs, series, sheets
 from dominance.plots.backends import Backend, Entry
 from dominance.plots.inputs import Layers, PlotInput, joined
 from dominance.plots.labels import Labeller, relabel
@@ -113,11 +113,11 @@ def _by_layer(b: Backend, data: xr.Dataset, values: Any, count: int, rows: list[
         b.axis(axes, "y", ticks=np.arange(len(rows)) + 0.5, labels=rows, marks=False)
         b.axis_label(axes, "x", "training step")
         return Plot.on(axes, data, note, b)
-    pages = sheets.heat(b, rows, [""] * len(kept), sheets.Around((), note, "training step"), body=4.6)
+    pages = cell_pages.heat(b, rows, [""] * len(kept), sheets.Around((), note, "training step"), body=4.6)
     for page in pages:
         b.cells(page.axes, drawn[page.rows.start : page.rows.stop], **options)
-        sheets.names_on_sides(b, page)
+        cell_pages.names_on_sides(b, page)
         b.axis(page.axes, "x", ticks=places, labels=series.numbers(ticks))
         sides = [(1.0, "1 one owns it"), (float(count), f"{count} all alike")]
-        sheets.colour_bar(b, page.bar, SEQUENTIAL[::-1], 1, count, sides)
+        cell_pages.colour_bar(b, page.bar, SEQUENTIAL[::-1], 1, count, sides)
     return Plot.of_pages(pages, data, note, b)

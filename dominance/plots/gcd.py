@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from dominance.analyse.conflict import gcd
-from dominance.plots import backends, inputs, series, sheets
+from dominance.plots import backends, cell_pages, inputs, series, sheets
 from dominance.plots.backends import Backend, Entry
 from dominance.plots.cell_table import MOST_WIDE, cell_table
 from dominance.plots.inputs import Layers, PlotInput, joined
@@ -62,7 +62,7 @@ def plot_gcd(
         kept = np.sort(np.argsort(-mean, kind="stable")[:most])
         left_out = joined(f"The {most} pairs of {len(pairs)} that conflict most.", left_out)
         pairs, values = [pairs[i] for i in kept], values[kept]
-    room = sheets.panel_width(len(pairs), 4) if layers is None else sheets.UPRIGHT
+    room = sheets.panel_width(len(pairs), 4) if layers is None else cell_pages.UPRIGHT
     names = fit(relabel(chosen, labeller), (room - 0.2) / 2, b, sheets.NORMAL)
     words = [f"{names[i]} × {names[j]}" for i, j in pairs]
     if layers is None:

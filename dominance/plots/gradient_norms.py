@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from dominance.errors import NothingRecorded
-from dominance.plots import backends, inputs, sheets
+from dominance.plots import backends, cell_pages, inputs, sheets
 from dominance.plots.backends import Backend, Entry
 from dominance.plots.inputs import Layers, joined
 from dominance.plots.labels import Labeller, relabel
@@ -94,23 +94,23 @@ def _bars(b: Backend, axes: Any, percent: Any, rows: Sequence[str], columns: Seq
     b.axis(axes, "x", limits=(0, 100), ticks=[0, 50, 100], labels=["0", "50", "100"])
 
 
-def _bars_by_page(b: Backend, percent: Any, rows: list[str], columns: list[str], note: str) -> list[sheets.Heat]:
+def _bars_by_page(b: Backend, percent: Any, rows: list[str], columns: list[str], note: str) -> list[cell_pages.Heat]:
     around = sheets.Around(_entries(columns), note, "share of gradient energy (%)")
-    pages = sheets.heat(b, rows, ["share"], around, body=3.2, bar_space=0.0, cell_height=(0.15, 0.2))
+    pages = cell_pages.heat(b, rows, ["share"], around, body=3.2, bar_space=0.0, cell_height=(0.15, 0.2))
     for page in pages:
         part = percent[page.rows.start : page.rows.stop]
         _bars(b, page.axes, part, page.row_names, columns, limits=(len(part) - 0.5, -0.5))
     return pages
 
 
-def _table(b: Backend, percent: Any, rows: list[str], columns: list[str], note: str) -> list[sheets.Heat]:
-    pages = sheets.heat(b, rows, columns, sheets.Around((), f"{note} In per cent; a row adds up to 100."))
+def _table(b: Backend, percent: Any, rows: list[str], columns: list[str], note: str) -> list[cell_pages.Heat]:
+    pages = cell_pages.heat(b, rows, columns, sheets.Around((), f"{note} In per cent; a row adds up to 100."))
     for page in pages:
         part = percent[page.rows.start : page.rows.stop, page.columns.start : page.columns.stop]
         texts = [[f"{v:.0f}" if np.isfinite(v) else "" for v in row] for row in part]
         b.cells(page.axes, part, colours=SEQUENTIAL, low=0, high=100, texts=texts if page.cell[0] > 0.24 else None)
-        sheets.names_on_sides(b, page)
-        sheets.colour_bar(b, page.bar, SEQUENTIAL, 0, 100, [(0, "0 %"), (50, "50 %"), (100, "100 %")])
+        cell_pages.names_on_sides(b, page)
+        cell_pages.colour_bar(b, page.bar, SEQUENTIAL, 0, 100, [(0, "0 %"), (50, "50 %"), (100, "100 %")])
     return pages
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dominance.analyse.noise import noise_importance
 from dominance.errors import BadOption, NothingRecorded
-from dominance.plots import backends, inputs, series, sheets
+from dominance.plots import backends, cell_pages, inputs, series, sheets
 from dominance.plots.backends import Backend, Entry
 from dominance.plots.cell_table import cell_table
 from dominance.plots.inputs import Layers, PlotInput, joined
@@ -203,7 +203,9 @@ def _by_layer(
     data = data.sel(layer=names)
     owners = [str(name) for name in data["owner"].values]
     every = list(dict.fromkeys([*owners, *main]))
-    called = dict(zip(every, fit(relabel(every, labeller), sheets.UPRIGHT / 2 - 0.15, b, sheets.SMALL), strict=True))
+    called = dict(
+        zip(every, fit(relabel(every, labeller), cell_pages.UPRIGHT / 2 - 0.15, b, sheets.SMALL), strict=True)
+    )
     setting = data.isel(setting=0)
     more = setting["mean_change"].sel(selection="top") - setting["mean_change"].sel(selection="random")
     columns = [(owner, task) for owner in owners for task in main]

@@ -9,7 +9,7 @@ import numpy as np
 
 from dominance.analyse.noise_scale import noise_scale
 from dominance.errors import NothingRecorded
-from dominance.plots import backends, inputs, series, sheets
+from dominance.plots import backends, cell_pages, inputs, series, sheets
 from dominance.plots.backends import Backend, Entry
 from dominance.plots.inputs import Layers, PlotInput, joined
 from dominance.plots.labels import Labeller, relabel
@@ -75,18 +75,18 @@ def plot_noise_scale(
     if ax is not None:
         (axes,) = inputs.given_axes(ax, 1)
         _points(b, axes, scale, low, high, looks, limits)
-        sheets.names_down(b, axes, rows)
+        cell_pages.names_down(b, axes, rows)
         b.axis_label(axes, "x", "noise scale (batches)")
         b.legend(axes, entries)
         return Plot.on(axes, data, note, b)
     entries.append(Entry("1: as much noise as signal", INK, line=True, dashes="--", width=0.7))
     around = sheets.Around(entries, note, "noise scale (batches)")
     high_row = 0.08 + 0.075 * len(columns)
-    pages = sheets.heat(b, rows, ["scale"], around, body=2.8, bar_space=0.0, cell_height=(0.16, high_row))
+    pages = cell_pages.heat(b, rows, ["scale"], around, body=2.8, bar_space=0.0, cell_height=(0.16, high_row))
     for page in pages:
         part = slice(page.rows.start, page.rows.stop)
         _points(b, page.axes, scale[part], low[part], high[part], looks, limits)
-        sheets.names_down(b, page.axes, page.row_names)
+        cell_pages.names_down(b, page.axes, page.row_names)
     return Plot.of_pages(pages, data, note, b)
 
 
@@ -142,13 +142,13 @@ def _table(b: Backend, data: Any, scale: Any, rows: list[str], columns: list[str
     ticks = [(low, series.number(10**low)), (high, series.number(10**high))]
     figures, drawn = [], []
     note = joined(note, "∞: no signal to be seen.")
-    for page in sheets.heat(b, rows, columns, sheets.Around((), note)):
+    for page in cell_pages.heat(b, rows, columns, sheets.Around((), note)):
         at = np.s_[page.rows.start : page.rows.stop, page.columns.start : page.columns.stop]
         texts = [["" if np.isnan(v) else "∞" if np.isinf(v) else series.number(v) for v in row] for row in scale[at]]
         wide = page.cell[0] > 0.4
         b.cells(page.axes, shade[at], colours=SEQUENTIAL, low=low, high=high, texts=texts if wide else None)
-        sheets.names_on_sides(b, page)
-        sheets.colour_bar(b, page.bar, SEQUENTIAL, low, high, ticks)
+        cell_pages.names_on_sides(b, page)
+        cell_pages.colour_bar(b, page.bar, SEQUENTIAL, low, high, ticks)
         figures.append(page.figure)
         drawn.append(page.axes)
     return Plot(figures, np.array(drawn, dtype=object), data, note, b)

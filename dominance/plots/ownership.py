@@ -10,7 +10,7 @@ import xarray as xr
 
 from dominance.analyse.ownership import NOBODY, ownership
 from dominance.errors import NothingRecorded
-from dominance.plots import backends, inputs, series, sheets
+from dominance.plots import backends, cell_pages, inputs, series, sheets
 from dominance.plots.backends import Backend, Entry
 from dominance.plots.inputs import Layers, PlotInput, joined
 from dominance.plots.labels import Labeller, relabel
@@ -80,7 +80,7 @@ def plot_ownership(
     around = sheets.Around(shown.entries(), note, "training step")
     widest = min(1.9, max(b.text_width(row, sheets.SMALL) for row in rows))
     body = (sheets.TWO_COLUMNS if len(rows) > 1 else sheets.ONE_COLUMN) - widest - 0.4
-    pages = sheets.heat(b, rows, [""], around, body=body, bar_space=0.0, cell_height=(0.16, 0.24))
+    pages = cell_pages.heat(b, rows, [""], around, body=body, bar_space=0.0, cell_height=(0.16, 0.24))
     for page in pages:
         shown.draw(page.axes, page.rows, page.row_names, width=body)
     return Plot.of_pages(pages, data, note, b)

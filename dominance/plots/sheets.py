@@ -20,10 +20,9 @@ from dominance.plots.palette import INK
 ONE_COLUMN, TWO_COLUMNS, PAGE = 3.5, 7.2, 9.0
 SMALL, NORMAL = 7.0, 7.5
 LINE = 0.135  # inches that a line of 7 point type takes
-_EDGE = 0.06
+EDGE = 0.06
 _TITLE = 0.17
-UPRIGHT = 1.5  # inches for upright column names
-_TICKS = 0.15
+TICKS = 0.15
 _NAME = 0.13
 _HANDLE = 0.38  # the sign of a legend entry, and the space after it
 
@@ -84,29 +83,29 @@ def legend_rows(b: Backend, entries: Sequence[Entry], width: float) -> list[list
     return rows
 
 
-def _frame(b: Backend, width: float, body: float, around: Around, page: str) -> tuple[Any, float]:
+def frame(b: Backend, width: float, body: float, around: Around, page: str) -> tuple[Any, float]:
     """A figure with legend, note and x label; returns it with the height at which the body's upper edge lies."""
-    note = wrap(" ".join(part for part in (around.note, page) if part), width - 2 * _EDGE, b, SMALL)
+    note = wrap(" ".join(part for part in (around.note, page) if part), width - 2 * EDGE, b, SMALL)
     note = [line for line in note if line]
-    rows = legend_rows(b, around.legend, width - 2 * _EDGE)
+    rows = legend_rows(b, around.legend, width - 2 * EDGE)
     legend = len(rows) * LINE + 0.05 if rows else 0.0
     below = len(note) * LINE + (0.08 if note else 0.02)
     name = _NAME if around.x_label else 0.0
-    height = _EDGE + legend + body + name + below
+    height = EDGE + legend + body + name + below
     figure = b.figure(width, height)
     for number, row in enumerate(rows):
-        b.legend(figure, row, x=_EDGE, y=height - _EDGE - number * LINE, columns=len(row))
+        b.legend(figure, row, x=EDGE, y=height - EDGE - number * LINE, columns=len(row))
     if note:
-        b.text(figure, _EDGE, below - 0.06, "\n".join(note), size=SMALL, vertical="top", colour=INK)
+        b.text(figure, EDGE, below - 0.06, "\n".join(note), size=SMALL, vertical="top", colour=INK)
     if around.x_label:
         b.text(figure, width / 2, below + 0.04, around.x_label, size=NORMAL, horizontal="center")
     return figure, below + name + body
 
 
-def _overhead(b: Backend, width: float, around: Around) -> float:
-    lines = len(wrap(f"{around.note} Page 10 of 10.", width - 2 * _EDGE, b, SMALL))
-    legend = len(legend_rows(b, around.legend, width - 2 * _EDGE)) * LINE + 0.05
-    return _EDGE + legend + lines * LINE + 0.08 + _NAME
+def overhead(b: Backend, width: float, around: Around) -> float:
+    lines = len(wrap(f"{around.note} Page 10 of 10.", width - 2 * EDGE, b, SMALL))
+    legend = len(legend_rows(b, around.legend, width - 2 * EDGE)) * LINE + 0.05
+    return EDGE + legend + lines * LINE + 0.08 + _NAME
 
 
 def grid(
@@ -134,14 +133,14 @@ def grid(
     width = ONE_COLUMN if count == 1 else TWO_COLUMNS
     height = single_height if count == 1 else height
     naming = 0.16 * len(around.y_label.split("\n")) if around.y_label else 0.0
-    left, right = _EDGE + naming + max(around.left, own_y), 0.12
+    left, right = EDGE + naming + max(around.left, own_y), 0.12
     gap = own_y or 0.2
     panel = (width - left - right - gap * (columns - 1)) / columns
     has_second = any(subtitles)
     top = (_TITLE if any(titles) else 0.04) + (LINE if has_second else 0.0)
     row_height = top + height + 0.05
     rows = -(-count // columns)
-    per_page = max(1, int((PAGE - _overhead(b, width, around) - _TICKS - under) / row_height))
+    per_page = max(1, int((PAGE - overhead(b, width, around) - TICKS - under) / row_height))
     pages = -(-rows // per_page)
     per_page = -(-rows // pages)
     named = fit(titles, panel + (0.0 if own_y else 0.08), b, NORMAL)
@@ -149,8 +148,8 @@ def grid(
     for page in range(pages):
         inside = range(page * per_page * columns, min(count, (page + 1) * per_page * columns))
         here = -(-len(inside) // columns)
-        body = here * row_height + _TICKS + under
-        figure, start = _frame(b, width, body, around, f"Page {page + 1} of {pages}." if pages > 1 else "")
+        body = here * row_height + TICKS + under
+        figure, start = frame(b, width, body, around, f"Page {page + 1} of {pages}." if pages > 1 else "")
         sheet.figures.append(figure)
         for number in inside:
             row, column = divmod(number - inside[0], columns)
@@ -166,7 +165,7 @@ def grid(
                     b.text(figure, x, y, second, size=SMALL, colour=INK)
                 b.text(figure, x, y + (LINE if second else 0.0), named[number], size=NORMAL)
         if around.y_label:
-            middle = start - body / 2 + _TICKS / 2 - top / 2 + under / 2
+            middle = start - body / 2 + TICKS / 2 - top / 2 + under / 2
             _upright(b, figure, around.y_label, middle, body - under)
     return sheet
 
@@ -212,13 +211,13 @@ def table(
     width = TWO_COLUMNS
     widest = max(b.text_width(text, SMALL) for text in [*rows, *row_notes])
     naming = 0.16 * len(around.y_label.split("\n")) if around.y_label else 0.0
-    left = _EDGE + naming + min(1.7, widest) + 0.08
+    left = EDGE + naming + min(1.7, widest) + 0.08
     named_rows = fit(rows, 1.7, b, SMALL)
     across = columns_for(len(columns), most_columns)
     gap, right, header = 0.05, 0.36, 0.19
     panel = (width - left - right - gap * (across - 1)) / across
     named_columns = fit(columns, panel, b, NORMAL)
-    room = PAGE - _overhead(b, width, around) - header - _TICKS
+    room = PAGE - overhead(b, width, around) - header - TICKS
     per_page = max(1, int(room / (heights[0] + 0.06)))
     row_pages = -(-len(rows) // per_page)
     per_page = -(-len(rows) // row_pages)
@@ -230,11 +229,11 @@ def table(
         first_row, first_column = page // column_pages * per_page, page % column_pages * across
         inside = range(first_row, min(len(rows), first_row + per_page))
         beside = range(first_column, min(len(columns), first_column + across))
-        body = header + len(inside) * (height + 0.06) + _TICKS
-        figure, start = _frame(b, width, body, around, f"Page {page + 1} of {pages}." if pages > 1 else "")
+        body = header + len(inside) * (height + 0.06) + TICKS
+        figure, start = frame(b, width, body, around, f"Page {page + 1} of {pages}." if pages > 1 else "")
         sheet.figures.append(figure)
         if around.y_label:
-            _upright(b, figure, around.y_label, start - header - (body - header - _TICKS) / 2, body)
+            _upright(b, figure, around.y_label, start - header - (body - header - TICKS) / 2, body)
         for i in inside:
             bottom = start - header - (i - first_row + 1) * (height + 0.06) + 0.06
             label = named_rows[i] + (f"\n{row_notes[i]}" if row_notes and row_notes[i] else "")
@@ -254,103 +253,4 @@ def table(
 def _upright(b: Backend, figure: Any, words: str, middle: float, room: float) -> None:
     """The name of the y axes at the left edge."""
     label = "\n".join(fit(words.split("\n"), room - 0.1, b, NORMAL))
-    b.text(figure, _EDGE - 0.02, middle, label, size=NORMAL, rotation=90, horizontal="left", vertical="center")
-
-
-@dataclass
-class Heat:
-    """A page of coloured cells: its axes, the axes of its colour bar, and which rows and columns it shows."""
-
-    figure: Any
-    axes: Any
-    bar: Any
-    rows: range
-    columns: range
-    row_names: list[str]
-    column_names: list[str]
-    cell: tuple[float, float]
-    upright: bool
-
-
-def heat(
-    b: Backend,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    around: Around,
-    *,
-    cell_height: tuple[float, float] = (0.118, 0.2),
-    cell_width: tuple[float, float] = (0.125, 0.6),
-    body: float | None = None,
-    bar_space: float = 0.42,
-) -> list[Heat]:
-    """Pages for cells (row, column) with names on both sides and a colour bar above.
-
-    ``body`` says about how wide the cells together are (columns without names); otherwise column names stand upright
-    where the cells are too narrow for them. What needs more than one column of a paper fills two. ``bar_space`` 0: no
-    colour bar.
-    """
-    widest = max(b.text_width(text, SMALL) for text in rows)
-    left = _EDGE + min(1.9, widest) + 0.1
-    if body is None:
-        room = TWO_COLUMNS - left - 0.15
-        per_row = max(1, int(room / cell_width[0]))
-        column_pages = -(-len(columns) // per_row)
-        across = -(-len(columns) // column_pages)
-        need = max(b.text_width(text, SMALL) for text in columns)
-        wide = min(max(cell_width[1], need + 0.1), room / across)
-        upright = need > wide - 0.05
-        header = (min(UPRIGHT, need) if upright else 0.0) + 0.19 - (0.06 if upright else 0.0)
-        named = fit(columns, UPRIGHT if upright else wide, b, SMALL)
-    else:
-        column_pages, across, wide, upright, header, named = 1, len(columns), body / len(columns), False, 0.03, []
-    width, one = ONE_COLUMN, ONE_COLUMN - left - 0.15
-    if body is not None and one >= 0.7 * body:
-        wide = one / across
-    elif across * wide > one:
-        width, wide = TWO_COLUMNS, (TWO_COLUMNS - left - 0.15) / across
-    room = PAGE - _overhead(b, width, around) - header - bar_space - _TICKS
-    per_page = max(1, int(room / cell_height[0]))
-    row_pages = -(-len(rows) // per_page)
-    per_page = -(-len(rows) // row_pages)
-    high = min(cell_height[1], room / per_page)
-    short = fit(rows, 1.9, b, SMALL)
-    out = []
-    pages = row_pages * column_pages
-    for page in range(pages):
-        first_row, first_column = page // column_pages * per_page, page % column_pages * across
-        inside = range(first_row, min(len(rows), first_row + per_page))
-        beside = range(first_column, min(len(columns), first_column + across))
-        ticks = (_TICKS + 0.03 * bool(around.x_label)) if body is not None else 0.02
-        total = bar_space + header + len(inside) * high + ticks
-        figure, start = _frame(b, width, total, around, f"Page {page + 1} of {pages}." if pages > 1 else "")
-        place = Box(left, start - bar_space - header - len(inside) * high, len(beside) * wide, len(inside) * high)
-        bar = b.new_axes(figure, Box(max(left, 0.5), start - 0.12, 2.0, 0.09)) if bar_space else None
-        names = [named[i] for i in beside] if named else []
-        cells = b.new_axes(figure, place)
-        out.append(Heat(figure, cells, bar, inside, beside, [short[i] for i in inside], names, (wide, high), upright))
-    return out
-
-
-def colour_bar(
-    b: Backend, axes: Any, colours: Sequence[str], low: float, high: float, ticks: Sequence[tuple[float, str]]
-) -> None:
-    """Fill the axes of a colour bar; ``ticks`` are (value, words)."""
-    steps = 60
-    b.cells(axes, np.linspace(low, high, steps)[None], colours=colours, low=low, high=high, ruled=False)
-    places = [(value - low) / (high - low) * steps for value, _ in ticks]
-    b.axis(axes, "x", limits=(0, steps), ticks=places, labels=[words for _, words in ticks])
-    b.axis(axes, "y", limits=(1, 0))
-
-
-def names_on_sides(b: Backend, page: Heat) -> None:
-    """Row names at the left, column names above, of a page of cells."""
-    rows, columns = np.arange(len(page.row_names)) + 0.5, np.arange(len(page.column_names)) + 0.5
-    b.axis(page.axes, "y", limits=(len(rows), 0), ticks=rows, labels=page.row_names, marks=False)
-    if page.column_names:
-        turn = 90.0 if page.upright else 0.0
-        b.axis(page.axes, "x", ticks=columns, labels=page.column_names, rotation=turn, side="top", marks=False)
-
-
-def names_down(b: Backend, axes: Any, names: Sequence[str]) -> None:
-    """Row names at the left of bars or points, the first on top."""
-    b.axis(axes, "y", limits=(len(names) - 0.5, -0.5), ticks=range(len(names)), labels=names, marks=False)
+    b.text(figure, EDGE - 0.02, middle, label, size=NORMAL, rotation=90, horizontal="left", vertical="center")

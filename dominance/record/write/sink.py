@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -23,7 +20,9 @@ from dominance.record.pieces import Piece, whole_shape, whole_size
 from dominance.record.ranks.unwritten import Unwritten
 from dominance.record.split.steppers import Splits, Steppers
 from dominance.record.write.averages import Averages
+from dominance.record.write.earlier_rows import earlier_rows
 from dominance.record.write.follower import Follower
+from dominance.record.write.found_tasks import found_tasks
 from dominance.record.write.place import RunPlace
 from dominance.record.write.provenance import describe, git_commit, processes, versions
 from dominance.record.write.row_shape import RowShape
@@ -36,7 +35,6 @@ from dominance.store.lock import RunLock
 from dominance.store.writer import RunWriter
 from dominance.streams import write_line
 from dominance.visible import visible
-from dominance.words import weighted
 
 NO_PROBE = "no noise probe will be made: no process has the whole of a sharded model"
 
@@ -72,7 +70,7 @@ class Sink:
     ) -> None:
         self.path = path
         self.lock = lock
-        there = _recorded(path) if resume else None
+        there = earlier_rows(path) if resume else None
         self.first_step = first_step if first_step is not None else 0 if there is None else there.next_step
         self._keep = None if there is None or first_step is None else there.before(first_step)
         self._resumed_after = None if there is None else there.last(self._keep)
@@ -172,28 +170,8 @@ class Sink:
                 that puts it out, where that is known.
         """
         weight_of = {name: weights.get(name) for name in tasks}
-        told = {
-            "task_weights": weight_of,
-            "residual_terms": list(residual),
-            "separate_terms": list(separate),
-        }
-        self.know(**told)
-        found = f"{len(tasks)} task{'' if len(tasks) == 1 else 's'}" + (f": {weighted(weight_of)}" if tasks else "")
-        found += f"; residual: {', '.join(residual)}" if residual else ""
-        found += f"; sharing no parameter: {', '.join(separate)}" if separate else ""
-        wanted = self._options.tasks
-        fix = 'name them before backward(): dominance.observe({"task_a": loss_a, "task_b": loss_b})'
-        if columns is not None and columns[1] is not None and self._attrs.get("recorded_by") == "dominance record":
-            line = shlex.join(["dominance", "record", "--columns", columns[1], *self._attrs["argv"]])
-            fix += f", or take the {columns[0]} columns of its output: {line}"
-        elif columns is not None:
-            fix += f", or the {columns[0]} columns of its output:"
-            fix += f" dominance.observe(columns=(OUTPUT, [{columns[0]} NAMES]))"
-        if wanted is not None and not set(wanted) <= set(tasks):
-            return [f"--tasks asks for {', '.join(wanted)}, found {found}; {fix}"]
-        return (
-            [found] if len(tasks) >= 2 or wanted is not None else [f"found {found}; dominance needs two or more; {fix}"]
-        )
+        self.know(task_weights=weight_of, residual_terms=list(residual), separate_terms=list(separate))
+        return found_tasks(tasks, weight_of, residual, separate, columns, self._options.tasks, self._attrs)
 
     def lay_out(
         self,
@@ -454,44 +432,6 @@ class Sink:
             **processes(),
             "git_commit": git_commit(self._attrs.get("script_path")),
         }
-
-
-@dataclasses.dataclass(frozen=True)
-class _Recorded:
-    """What a run holds already: the training steps of its rows, and of its events."""
-
-    steps: npt.NDArray[np.int64]
-    events: npt.NDArray[np.int64]
-
-    @property
-    def _sizes(self) -> tuple[int, int]:
-        return len(self.steps), len(self.events)
-
-    @property
-    def next_step(self) -> int:
-        """The training step that a resumed run goes on with."""
-        return int(self.steps[-1]) + 1 if len(self.steps) else 0
-
-    def last(self, keep: tuple[int, int] | None) -> int | None:
-        """Number of the last step, of the first ``keep[0]`` rows where only these are kept."""
-        steps = self.steps if keep is None else self.steps[: keep[0]]
-        return int(steps[-1]) if len(steps) else None
-
-    def before(self, step: int) -> tuple[int, int]:
-        """How many rows and events there are before those of this training step."""
-        later = [np.flatnonzero(numbers >= step) for numbers in (self.steps, self.events)]
-        rows, events = (int(at[0]) if len(at) else size for at, size in zip(later, self._sizes, strict=True))
-        return rows, events
-
-
-def _recorded(path: Path) -> _Recorded | None:
-    if not (path / "data.zarr").exists():
-        return None
-    from dominance.store.reader import open_run
-
-    run = open_run(path)
-    events = run["metric/event_step"].to_numpy() if "metric" in run.children else np.zeros(0, np.int64)
-    return _Recorded(run.dataset["step"].to_numpy(), events)
 
 
 def note(text: str) -> None:
