@@ -20,23 +20,21 @@ from typing import Any
 
 from dominance.errors import BadOption, RecordingFailed
 from dominance.schema import DATA_NAME, METRIC_ARRAYS, Layout
+from dominance.store.allowance import SLACK, Allowance
 from dominance.store.attributes import Attributes, first_attributes
 from dominance.store.directory import check_same, claim, clear, coordinate_files, group_files, read_grids
 from dominance.store.disk import Disk
 from dominance.store.files import LocalFiles
-from dominance.store.grid import EVENT_CHUNK, block_rows, cut, is_of_chunks
+from dominance.store.grid import EVENT_CHUNK, block_rows, cut
 from dominance.store.lock import RunLock
-from dominance.store.room import Room, rounded
+from dominance.store.room import Room
 from dominance.store.seal import intact, resealed
 from dominance.store.stream import Head, Stream
 
-_NUMBERS = 2048  # bytes for groups and for longer numbers in the metadata
-_SLACK = 1 << 14  # bytes that rows leave free for attributes set later
 _DIGITS = 64  # bytes by which a larger budget makes the metadata longer
 _SHORTEST_TICK = 0.05
 _LOOK = 1.0  # seconds after which the thread looks whether there are rows to be written
 _MANY = 64  # rows that are then written, however short they have waited
-_LONGEST = 1 << 30  # rows
 
 
 class RunWriter:
@@ -85,11 +83,7 @@ class RunWriter:
         self.path = Path(path)
         self.budget = budget
         self.refused = 0
-        self._free = _SLACK + reserve
-        self._settled = 0, 0, 0
-        self._most: tuple[object, int] = None, 0
-        self._sure = 0, 0, 0
-        """Rows of steps and of events that are known to fit, with attributes of this size."""
+        self._reserve = reserve
         self._pid = os.getpid()
         self._closed = False
         self._error: BaseException | None = None
@@ -129,15 +123,12 @@ class RunWriter:
         )
         self._attributes = Attributes(first_attributes(layout, exact, self.budget) if found is None else found)
         self._disk = Disk(self.path / DATA_NAME, self.budget)
+        self._allowance = Allowance(self.budget, self._steps, self._events, self._attributes, self._disk, self._reserve)
         if found is None:
             self._create(layout)
         else:
             self._continue(layout, keep)
-        self._settle()
-        rows = self._taken_by_rows()
-        chunk = max(each.largest_file(_LONGEST) for each in (self._steps, self._events))
-        self._empty = self._disk.total - rows
-        self._fixed = self._need(self._steps.committed, self._events.committed) - rows + chunk
+        self._allowance.begin()
         self._thread.start()
         if found is not None:
             self.grow_tasks(layout.tasks[len(found["tasks"]) :])
@@ -151,9 +142,9 @@ class RunWriter:
             empty.put(key, len(data))
         for key in arrays:  # their folders
             empty.put(key, 0)
-        self._settled = empty.total, 0, 0
-        self._measure_metadata()
-        if self.budget is not None and (need := self._need(1, 0)) > self.budget:
+        self._allowance.settled = empty.total, 0, 0
+        self._allowance.measure_metadata()
+        if self.budget is not None and (need := self._allowance.need(1, 0)) > self.budget:
             raise BadOption(
                 f"a budget of {self.budget} bytes holds no step of this run, whose first may take {need}",
                 fix=f"give at least {need + _DIGITS} or keep fewer coordinates",
@@ -178,7 +169,7 @@ class RunWriter:
             self._put_root()
         self._steps.load(self._disk, steps, old["task_since"])
         self._events.load(self._disk, events, ())
-        self._measure_metadata()
+        self._allowance.measure_metadata()
         old.update({**layout.attrs, "status": "recording", "budget": self.budget})
         self._put_root()
 
@@ -196,17 +187,8 @@ class RunWriter:
 
     @property
     def spent(self) -> float:
-        """The share of the budget that rows have used, of what it leaves for rows; 0 without a budget.
-
-        ``append`` takes no row whose chunks might not fit at worst. Where one chunk of each array, at worst, is a small
-        part of the budget, what counts is what is on disk; else it is how many rows there are of those that fit.
-        """
-        if self.budget is None:
-            return 0.0
-        room, open_chunks = self.budget - self._fixed, self._largest_chunks
-        if 2 * open_chunks > room:
-            return self._steps.count / max(self._most_rows(), 1)
-        return max(0, self._disk.total - self._empty) / (room - open_chunks)
+        """The share of the budget that rows have used, of what it leaves for rows; 0 without a budget."""
+        return self._allowance.spent
 
     @property
     def failed(self) -> bool:
@@ -221,7 +203,7 @@ class RunWriter:
     @property
     def committed_steps(self) -> int:
         """Steps that a reader sees."""
-        return self._settled[1]
+        return self._allowance.settled[1]
 
     def append(self, row: Mapping[str, Any]) -> bool:
         """Take one row of the step stream, keyed by ArraySpec.path; what is left out is filled (NaN, -1).
@@ -234,7 +216,7 @@ class RunWriter:
         """
         if not self._ready():
             return False
-        if not self._fits(self._steps.count + 1, self._events.count):
+        if not self._allowance.holds(self._steps.count + 1, self._events.count):
             self.refused += 1
             return False
         self._steps.append(row)
@@ -245,7 +227,7 @@ class RunWriter:
         if not self._ready():
             return False
         codes = {part: self._attributes.code(part, event.get(part)) for part in ("task", "split", "name")}
-        if not self._fits(self._steps.count, self._events.count + 1):
+        if not self._allowance.holds(self._steps.count, self._events.count + 1):
             return False
         numbers = {part: event[part] for part in ("step", "epoch", "value") if event.get(part) is not None}
         self._events.append({f"metric/{part}": value for part, value in (numbers | codes).items()})
@@ -280,8 +262,8 @@ class RunWriter:
             return
         grows = self._attributes.growth(attrs)
         if self.budget is not None and grows > 0:
-            # Twice, because the new root stands beside the old one while it is written. Rows left _SLACK free for this.
-            need = self._need(self._steps.count, self._events.count) - _SLACK + 2 * grows
+            # Twice, because the new root stands beside the old one while it is written. Rows left SLACK free for this.
+            need = self._allowance.need(self._steps.count, self._events.count) - SLACK + 2 * grows
             if need > self.budget:
                 names = ", ".join(attrs)
                 raise BadOption(
@@ -348,58 +330,6 @@ class RunWriter:
             raise RecordingFailed(f"{self.path}: the run is closed", fix="open it again with resume=True")
         return True
 
-    def _most_rows(self) -> int:
-        """How many rows of steps fit at worst, after those that are on disk as they are."""
-        if self._most[0] is not self._settled:
-            assert self.budget is not None
-            settled, fits, events = self._settled, self._steps.committed, self._events.count
-            further = self._steps.block_rows
-            while self._need(fits + further, events) <= self.budget:
-                fits += further
-                further *= 2
-            while further := further // 2:
-                if self._need(fits + further, events) <= self.budget:
-                    fits += further
-            self._most = settled, fits
-        return self._most[1]
-
-    def _fits(self, steps: int, events: int) -> bool:
-        """Whether so many rows hold within the budget. Of a whole block of further ones, of both kinds, it is found out
-        at once: what is committed meanwhile takes no more than was expected of it.
-        """
-        if self.budget is None:
-            return True
-        sure_steps, sure_events, attributes = self._sure
-        if steps <= sure_steps and events <= sure_events and self._attributes.size == attributes:
-            return True
-        size = self._attributes.size
-        if self._need(steps, events) > self.budget:
-            return False
-        further = steps + self._steps.block_rows, events + self._events.block_rows
-        self._sure = (*(further if self._need(*further) <= self.budget else (steps, events)), size)
-        return True
-
-    def _need(self, steps: int, events: int) -> int:
-        """Most bytes that the folder can hold at any moment until so many rows are committed and the run is closed."""
-        settled, steps_done, events_done = self._settled
-        block = self._disk.room.block
-        need = settled + self._steps.worst_case(steps_done, steps, block)
-        need += self._events.worst_case(events_done, events, block)
-        root = rounded(self._root_size + _SLACK, block)
-        chunk = max(self._steps.largest_file(steps), self._events.largest_file(events))
-        # One file stands beside the old one, under another name in its folder.
-        return need + self._metadata_taken + root + max(root, rounded(chunk, block)) + 2 * block + self._free - _SLACK
-
-    @property
-    def _root_size(self) -> int:
-        """Bytes of the root's file, once the metadata of all arrays are in it."""
-        return self._attributes.size + self._metadata_size + _NUMBERS
-
-    def _taken_by_rows(self) -> int:
-        room = self._disk.room
-        kept = [key for key in room if is_of_chunks(key) and not key.startswith("coord/")]
-        return sum(map(room.taken, kept)) + sum(size for key, size in room.folders() if is_of_chunks(key))
-
     def _hand_over(self, stream: Stream, head: Head) -> None:
         # Both as they are now: rows and events that were appended together become readable together.
         heads = [head if each is stream else each.head for each in (self._steps, self._events)]
@@ -458,7 +388,7 @@ class RunWriter:
         for stream, head in due:
             stream.write(self._disk, head)
         self._put_root(consolidate=consolidate)
-        self._settle()
+        self._allowance.settle()
 
     def _commit_full(self, stream: Stream, head: Head, heads: Sequence[Head | None]) -> None:
         try:
@@ -474,9 +404,9 @@ class RunWriter:
         for key, data in self._steps.metadata(self._steps.committed).items():
             self._disk.put(key, data)
         self._attributes.update({"tasks": tasks, "task_since": since})
-        self._measure_metadata()
+        self._allowance.measure_metadata()
         self._put_root()
-        self._settle()
+        self._allowance.settle()
 
     def _put_root(self, *, consolidate: bool = False) -> None:
         """The last file of every commit: what it announces is on disk."""
@@ -493,15 +423,3 @@ class RunWriter:
         if document != self._last_root:
             self._disk.put("zarr.json", document)
             self._last_root = document
-
-    def _settle(self) -> None:
-        """Count the bytes that no later row will replace, for the caller's side of the budget."""
-        replaced = ["zarr.json", *self._steps.open_keys(), *self._events.open_keys()]
-        settled = self._disk.total - sum(map(self._disk.taken, replaced))
-        self._settled = settled, self._steps.committed, self._events.committed
-
-    def _measure_metadata(self) -> None:
-        sizes = [len(data) + 16 for s in (self._steps, self._events) for data in s.metadata(0).values()]
-        self._metadata_size = sum(sizes)
-        self._metadata_taken = sum(rounded(size, self._disk.room.block) for size in sizes)
-        self._largest_chunks = self._steps.largest_chunks(self._disk.room.block)

@@ -10,6 +10,7 @@ from store_rows import attributes_of, du, make_layout, make_row, noise_row
 
 from dominance.errors import BadOption
 from dominance.record.write.schedule import Schedule
+from dominance.store.allowance import Allowance
 from dominance.store.verify import verify
 from dominance.store.writer import RunWriter
 
@@ -90,8 +91,8 @@ def test_a_small_budget_lasts_for_a_long_training(tmp_path: Path, budget: int, c
 def test_room_for_many_events_is_looked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As of groups of examples, each of which has one at every step."""
     asked: list[int] = []
-    need = RunWriter._need
-    monkeypatch.setattr(RunWriter, "_need", lambda self, steps, events: (asked.append(1), need(self, steps, events))[1])
+    need = Allowance.need
+    monkeypatch.setattr(Allowance, "need", lambda self, steps, events: (asked.append(1), need(self, steps, events))[1])
     with RunWriter(tmp_path / "run", make_layout(), budget=100_000_000) as writer:
         event = {"step": 0, "epoch": 0, "task": None, "split": "groups", "name": "examples", "value": 1.0}
         writer.append_event(event)
