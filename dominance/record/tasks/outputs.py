@@ -18,7 +18,8 @@ from torch.utils.hooks import RemovableHandle
 
 from dominance.config import parse_columns
 from dominance.record.fail_safe import harmless
-from dominance.record.parameters import modules_by_path, script_variables
+from dominance.record.parameters import modules_by_path
+from dominance.record.script_variables import script_variables
 from dominance.record.tasks.columns import MOST_COLUMNS
 from dominance.record.tasks.graph import edge_of, walk
 from dominance.record.tasks.naming import caller_frames

@@ -71,6 +71,26 @@ def test_blocks_are_neighbours_of_one_series() -> None:
     block_bootstrap(series, 3, look, resamples=40)
 
 
+def test_a_block_begins_anywhere_that_it_fits() -> None:
+    begins: set[int] = set()
+
+    def look(places: np.ndarray) -> np.ndarray:
+        begins.update(places[:, 0].tolist())
+        return np.zeros(len(places))
+
+    block_bootstrap([np.arange(7)], 3, look, resamples=300)
+    assert begins == set(range(5))
+
+
+@pytest.mark.parametrize("estimate", [1.0, -1.0])
+def test_interval_of_a_correlation_that_is_whole(estimate: float) -> None:
+    """Fisher's scale ends there; what spread the samples have still counts."""
+    low, high = correlation_interval(estimate, estimate * np.linspace(0.9, 0.99, 100), 20)
+    assert -1 <= low < high <= 1
+    assert 0.999 < max(abs(low), abs(high)) <= 1
+    assert min(abs(low), abs(high)) < 1
+
+
 def test_interval_of_a_correlation_is_fishers_where_the_samples_spread_so() -> None:
     """Of n normal pairs artanh r has a standard deviation of about 1 / sqrt(n - 3)."""
     samples = np.tanh(np.random.default_rng(0).normal(0.4, 1 / math.sqrt(97), 50_000))

@@ -66,3 +66,20 @@ def test_monte_carlo(inside_share: float, touched_share: float) -> None:
     assert np.sqrt((errors**2).mean()) == pytest.approx(estimates.std(), rel=0.06)
     within = np.abs(estimates - truth) < 2 * errors
     assert 0.93 < within.mean() < 0.97
+
+
+def test_a_population_that_is_no_multiple_of_the_sample() -> None:
+    """One stratum, by the formula of simple random sampling: (1 - n / N) s² / n, of the touched."""
+    n, population, inside = 30, 71, 10
+    variance = inside * (n - inside) / n / (n - 1)
+    expected = ((1 - n / population) * variance / n) ** 0.5
+    found = share_error(np.array([inside]), np.array([n]), np.array([n]), np.array([float(population)]))
+    assert found == pytest.approx(expected)
+
+
+def test_of_several_shares_each_is_taken_by_itself() -> None:
+    sampled, population = np.array([1, 20, 8]), np.array([50.0, 400.0, 30.0])
+    touched, inside = np.array([[1, 20, 8], [1, 15, 2]]), np.array([[1, 3, 8], [0, 10, 1]])
+    together = share_error(inside, touched, sampled, population)
+    for found, ours, reached in zip(together, inside, touched, strict=True):
+        assert found == pytest.approx(share_error(ours, reached, sampled, population))

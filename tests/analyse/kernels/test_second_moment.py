@@ -100,3 +100,12 @@ def test_closeness_is_a_distance_of_logarithms(rates: np.ndarray, factor: float)
     np.testing.assert_allclose(near, closeness(whole, own))
     np.testing.assert_allclose(near, closeness(factor * own, factor * whole), rtol=1e-12)
     assert (closeness(own, own) == 1).all()
+
+
+def test_the_rate_decays_by_the_steps_before() -> None:
+    moment = SecondMoment(MomentRule(eps=0.0, rate_decay=0.5), (1,))
+    rates = []
+    for _ in range(5):
+        moment.take(np.array([1.0]))
+        rates.append(float(moment.rate(1.0)[0] * np.sqrt(moment.square[0])))
+    np.testing.assert_allclose(rates, [1, 1 / 1.5, 1 / 2, 1 / 2.5, 1 / 3])

@@ -52,3 +52,11 @@ def test_parts_of_a_variance() -> None:
     found = joined(1.0, [(3.0, 2), (1.0, 4)])
     assert found.se == 2
     assert found.dof == pytest.approx(16 / (9 / 2 + 1 / 4))
+
+
+def test_an_empty_sample_has_no_mean_to_differ_by() -> None:
+    for test in (student, welch):
+        for x, y in (([], [1.0, 2.0, 4.0]), ([1.0, 2.0, 4.0], [])):
+            found = test(np.array(x), np.array(y))
+            assert math.isnan(found.value)
+            assert math.isnan(found.se)
