@@ -18,7 +18,7 @@ from torch.autograd.function import BackwardCFunction
 
 from dominance.record.frames import variables_of
 from dominance.record.step_recorder import Look
-from dominance.record.tasks.graph import ACCUMULATE, Edge, Node, positions_above
+from dominance.record.tasks.graph import Edge, Node, positions_above, structure
 from dominance.record.tasks.naming import caller_frames
 
 _MOST = 8
@@ -41,13 +41,13 @@ class Rehearsed:
     """A backward() that was looked at.
 
     Attributes:
-        graph: what it was called on, see ``_structure``.
+        graph: what it was called on, see ``Structure.told``.
         tasks: name -> the place of its loss in that, which output of it, and who holds it.
         sums: the places of the nodes above the losses, where they do nothing but add up; None: there is more to it.
         parameters: those that it reaches.
     """
 
-    graph: tuple[object, ...]
+    graph: list[object]
     tasks: Mapping[str, tuple[int, int, _Held]]
     sums: tuple[int, ...] | None
     parameters: list[Tensor]
@@ -83,13 +83,15 @@ class Rehearsals:
         root = output.grad_fn
         if not kept or root is None or output.output_nr or output.numel() != 1:
             return None
-        graph, nodes = _structure(root)
+        graph = structure([root], type)
+        if graph is None:
+            return None
         read: dict[int, dict[str, Any]] = {}
         for one in kept:
-            losses = _losses(one, nodes, frames, read) if one.graph == graph else None
+            losses = _losses(one, graph.nodes, frames, read) if one.graph == graph.told else None
             if losses is not None:
                 start = torch.ones_like(output) if gradient is None else gradient
-                weighted = _weighted(one, losses, nodes, root, start)
+                weighted = _weighted(one, losses, graph.nodes, root, start)
                 return None if weighted is None else (weighted, one.parameters)
         return None
 
@@ -109,45 +111,24 @@ def _rehearsed(look: Look, parameters: Sequence[Tensor], frames: Sequence[FrameT
     alone = len(edges) == len(found.tasks) and not any(positions_above(edges))
     if not alone or root.tensor is None or root.edge[1] or root.tensor.numel() != 1:
         return None
-    graph, nodes = _structure(root.edge[0])
-    place = {node: i for i, node in enumerate(nodes)}
-    if any(isinstance(node, BackwardCFunction) for node in nodes) or any(edge[0] not in place for edge in edges):
+    graph = structure([root.edge[0]], type)
+    if graph is None or any(isinstance(node, BackwardCFunction) for node in graph.nodes):
         return None
-    tasks = {}
+    place, tasks = graph.places, {}
+    if any(edge[0] not in place for edge in edges):
+        return None
     for task, edge in zip(found.tasks, edges, strict=True):
         held = _held(task.name, edge, frames)
         if held is None or task.name in tasks:
             return None
         tasks[task.name] = place[edge[0]], edge[1], held
-    return Rehearsed(graph, tasks, _sums(root.edge[0], {edge[0] for edge in edges}, place), list(parameters))
+    return Rehearsed(graph.told, tasks, _sums(root.edge[0], {edge[0] for edge in edges}, place), list(parameters))
 
 
 def _has_scaler(frame: FrameType) -> bool:
     variables = variables_of(frame)
     of_self = getattr(variables.get("self"), "__dict__", {})
     return any(isinstance(value, torch.amp.GradScaler) for value in (*variables.values(), *list(of_self.values())))
-
-
-def _structure(root: Node) -> tuple[tuple[object, ...], list[Node]]:
-    """The graph below a node, and its nodes: of each its kind, where its gradient goes on to, and what it fills."""
-    nodes, place = [root], {root: 0}
-    told: list[object] = []
-    for node in nodes:
-        told.append(type(node))
-        below = node.next_functions
-        if not below and node.name() == ACCUMULATE:
-            told.append(id(node.variable))
-        for child, number in below:
-            if child is None:
-                told.append(None)
-                continue
-            at = place.get(child)
-            if at is None:
-                at = place[child] = len(nodes)
-                nodes.append(child)
-            told.append(at)
-            told.append(number)
-    return tuple(told), nodes
 
 
 def _sums(root: Node, ends: set[Node], place: Mapping[Node, int]) -> tuple[int, ...] | None:

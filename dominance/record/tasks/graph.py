@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Sequence
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -123,6 +123,20 @@ def children(node: Node) -> list[Edge]:
     return [(child, output) for child, output in node.next_functions if child is not None]
 
 
+class Structure(NamedTuple):
+    """A graph: of each node its mark, or the leaf that it fills, and where its gradients go on to.
+
+    Attributes:
+        told: equal for equal graphs above the same leaves, as long as these live.
+        nodes: the starts, then what lies below, level by level.
+        places: each node's place among them.
+    """
+
+    told: list[object]
+    nodes: list[Node]
+    places: dict[Node, int]
+
+
 def walk(starts: Iterable[Node]) -> Iterator[Node]:
     """Every node below ``starts``, each once, the starts included."""
     seen = set(starts)
@@ -148,6 +162,37 @@ def leaves(starts: Iterable[Node]) -> list[Tensor]:
         elif node.name() == REENTRANT:
             found |= dict.fromkeys(parameters_used(node.run_function))
     return list(found)
+
+
+def structure(starts: Iterable[Node], mark: Callable[[Node], Hashable]) -> Structure | None:
+    """What tells the graph below ``starts`` from others, in one walk; None where a node has no mark.
+
+    Args:
+        mark: what tells a node from others at its place; None: it holds more than can be told. Of a leaf it is not
+            asked: that is told by the tensor.
+    """
+    nodes = list(dict.fromkeys(starts))
+    places = {node: place for place, node in enumerate(nodes)}
+    told: list[object] = []
+    for node in nodes:  # which grows
+        below = node.next_functions
+        if not below and node.name() == ACCUMULATE:
+            told.append(-id(node.variable))
+            continue
+        own = mark(node)
+        if own is None:
+            return None
+        told.append(own)
+        for child, output in below:
+            place = places.get(child)
+            if place is None:
+                if child is None:
+                    told.append(None)
+                    continue
+                place = places[child] = len(nodes)
+                nodes.append(child)
+            told += (place, output)
+    return Structure(told, nodes, places)
 
 
 def first_leaves(starts: Iterable[Node], count: int = 4) -> list[Tensor]:

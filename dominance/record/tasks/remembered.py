@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dominance.record.tasks.graph import (
-    ACCUMULATE,
     COPY_SLICES,
     DDP_SINK,
     REENTRANT,
@@ -16,6 +15,7 @@ from dominance.record.tasks.graph import (
     Node,
     output_shape,
     output_size,
+    structure,
 )
 from dominance.record.tasks.naming import Names
 from dominance.record.tasks.questions import Noted
@@ -102,29 +102,19 @@ def look_at(roots: Sequence[Root], names: Names, beside: Hashable) -> GraphLook 
     if any(root.gradient.numel() != 1 for root in roots):
         return None  # of a gradient made by hand the numbers count
     starts = [root.edge for root in roots]
-    nodes = list(dict.fromkeys(node for node, _ in starts))
-    places = {node: place for place, node in enumerate(nodes)}
-    told: list[object] = [(places[node], output) for node, output in starts]
-    for node in nodes:  # which grows
-        name = node.name()
-        if name == ACCUMULATE:
-            told.append(-id(node.variable))
-            continue
-        if name in _NOT_TOLD:
-            return None
-        told.append(name)
-        if name == "SelectBackward0":
-            told.append(_picked(node))
-        for child, output in node.next_functions:
-            if child is None:
-                told.append(None)
-                continue
-            place = places.get(child)
-            if place is None:
-                place = places[child] = len(nodes)
-                nodes.append(child)
-            told += (place, output)
-    return GraphLook(nodes, places, (tuple(told), _called(names, places), beside), len(told))
+    graph = structure((node for node, _ in starts), _mark)
+    if graph is None:
+        return None
+    edges = tuple((graph.places[node], output) for node, output in starts)
+    told = ((*edges, *graph.told), _called(names, graph.places), beside)
+    return GraphLook(graph.nodes, graph.places, told, len(edges) + len(graph.told))
+
+
+def _mark(node: Node) -> Hashable:
+    name: str = node.name()
+    if name == "SelectBackward0":
+        return name, _picked(node)
+    return None if name in _NOT_TOLD else name
 
 
 def _picked(node: Node) -> Hashable:

@@ -20,6 +20,7 @@ from dominance.record.tasks.graph import (
     output_size,
     private_parameters,
     saved_tensor,
+    structure,
     walk,
 )
 from dominance.record.tasks.splitting import Splitter, Term
@@ -307,3 +308,33 @@ def test_the_head_below_a_scripted_trunk_is_the_same_in_every_run() -> None:
         loss = own(trunk(torch.randn(5, 3))).mean()
         assert head(loss.grad_fn, parameters) == {id(own.weight)}
         loss.backward()
+
+
+def test_a_structure_tells_graphs_apart_by_their_kinds_their_edges_and_their_leaves() -> None:
+    p, q = torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True)
+
+    def told(loss: Tensor) -> list[object]:
+        found = structure([loss.grad_fn], type)
+        assert found is not None
+        assert found.nodes[0] is loss.grad_fn
+        assert found.places == {node: place for place, node in enumerate(found.nodes)}
+        assert set(found.nodes) == set(walk([loss.grad_fn]))
+        return found.told
+
+    first = told((p * X).sum() + (q * X).mean())
+    assert told((p * X).sum() + (q * X).mean()) == first
+    other = [
+        (q * X).sum() + (p * X).mean(),  # the leaves change places
+        (p * X).sum() + (p * X).mean(),
+        (p * X).mean() + (q * X).sum(),
+        (p * X).sum() + (q + X).mean(),
+        (p * X).sum(),
+    ]
+    assert all(told(each) != first for each in other)
+    halves = p.split(1)
+    assert told(halves[0].sum() + halves[0].sum()) != told(halves[0].sum() + halves[1].sum())
+
+
+def test_a_node_without_a_mark_leaves_no_structure() -> None:
+    loss = (torch.ones(2, requires_grad=True) * X).sum()
+    assert structure([loss.grad_fn], lambda node: None if "Mul" in node.name() else node.name()) is None
