@@ -28,7 +28,7 @@ class Case:
     """One training.
 
     Attributes:
-        truth: the causes that were planted: of "scale", "frequency", "noise", "conflict"; empty: harmless.
+        truth: the causes that were planted: of "weight", "scale", "frequency", "noise", "conflict"; empty: harmless.
         kind: a word for the table of results.
         scale: factor on each task's targets; its length is the number of tasks.
         weight: of each task's loss.

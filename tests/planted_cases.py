@@ -56,7 +56,7 @@ def planted_case(number: int, seed: int, sizes: str = "seen") -> Case:
             factor = 1 / factor
         weight, _ = _placed([factor] + [1.0] * (k - 1), rng)
         made |= {"weight": weight, "scale": (1.0,) * k, "noise": tuple(quiet)}
-        return Case(**made, kind="scale (weight)", truth=frozenset(["scale"]))
+        return Case(**made, kind="weight", truth=frozenset(["weight"]))
     if turn in (3, 4):
         made["steps"] = max(made["steps"], 240 * made.get("every", 1))
         often, rare = 1.0, float(rng.uniform(0.015, 0.05))

@@ -17,7 +17,7 @@ import dominance
 
 CAUSES = {
     "scale": "scale",
-    "weight": "scale",
+    "weight": "weight",
     "rare": "frequency",
     "masked": "frequency",
     "noise": "noise",
@@ -105,9 +105,16 @@ def train(
     lr: float = 3e-3,
     copies: Sequence[str] = (),
     rarity: int = 20,
+    divisor: float = 500,
     stepping: Stepping | None = None,
 ) -> dict[str, float]:
-    """Train, log each task's R² on fresh samples, and return it."""
+    """Train, log each task's R² on fresh samples, and return it.
+
+    Args:
+        rarity: of "rare": the second task takes part in one step of so many.
+        divisor: of "weight": what the second task's loss is divided by.
+        stepping: takes the steps in the place of Adam.
+    """
     world = World(cause, seed)
     torch.manual_seed(seed)
     model = Net(cause, copies)
@@ -118,13 +125,14 @@ def train(
         price, stars = model(world.x[at], world.ids[at])
         price_loss = (price - world.targets[0, at]).square().mean()
         stars_loss = ((stars - world.targets[1, at]).square() * world.labelled[at]).mean()
-        loss = 40 * price_loss if cause == "weight" else price_loss
         is_there = cause != "rare" or step % rarity == 0
         if by_hand is not None:
-            by_hand({"price_loss": loss, "stars_loss": stars_loss if is_there else None})
+            added = stars_loss / divisor if cause == "weight" else stars_loss
+            by_hand({"price_loss": price_loss, "stars_loss": added if is_there else None})
             continue
+        loss = price_loss
         if is_there:
-            loss = loss + stars_loss
+            loss = price_loss + (stars_loss / divisor if cause == "weight" else stars_loss)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -146,5 +154,6 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--copies", type=lambda text: text.split(","), default=[])
     parser.add_argument("--rarity", type=int, default=20, help="rare: in one step of so many")
+    parser.add_argument("--divisor", type=float, default=500, help="weight: what the second loss is divided by")
     given = vars(parser.parse_args())
     print(train(**given))

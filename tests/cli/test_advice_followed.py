@@ -42,7 +42,10 @@ def printed(forks: Forks, folder: Path, *options: str) -> dict[str, float]:
     return found
 
 
-@pytest.mark.parametrize(("cause", "methods"), [("scale", ["weights", "adatask"]), ("noise", ["weights", "uw"])])
+@pytest.mark.parametrize(
+    ("cause", "methods"),
+    [("scale", ["weights", "adatask"]), ("weight", ["weights", "adatask"]), ("noise", ["weights", "uw"])],
+)
 def test_the_command_runs_and_every_method_in_it_helps(
     forks: Forks, tmp_path: Path, cause: str, methods: list[str]
 ) -> None:

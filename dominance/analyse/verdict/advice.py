@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import xarray as xr
 
 from dominance.analyse.optimizers import usual
-from dominance.analyse.verdict.causes import Cause
+from dominance.analyse.verdict.causes import Cause, own_weights
 from dominance.analyse.verdict.evidence import TRIED
 from dominance.analyse.verdict.rules import CAUSE
 from dominance.analyse.verdict.words import listed
@@ -28,9 +29,9 @@ def against_dominance(run: xr.DataTree, owner: str, causes: Sequence[Cause]) -> 
     said = []
     if _is_script(run):
         return tried(run, owner, causes)
-    numbers = {cause.name: cause.evidence for cause in causes}
-    if numbers.get("scale", {}).get("weight_ratio", 1.0) >= 2:
-        said.append(f"Lower the weight of {owner}'s loss, or raise the others'.")
+    numbers = {cause.name: cause for cause in causes}
+    if "weight" in numbers:
+        said.append(_reweigh(numbers["weight"]) or f"Lower the weight of {owner}'s loss, or raise the others'.")
     if "frequency" in numbers:
         said.append(f"Let the others take part as often as {owner}: sample their examples more often, or step for each")
         said[-1] += " task in turn."
@@ -44,9 +45,9 @@ def for_unheard(run: xr.DataTree, task: str, causes: Sequence[Cause]) -> tuple[s
     said = []
     if _is_script(run):
         return tried(run, task, causes, quiet=True)
-    numbers = {cause.name: cause.evidence for cause in causes}
-    if numbers.get("scale", {}).get("weight_ratio", 1.0) >= 2:
-        said.append(f"Raise the weight of {task}'s loss.")
+    numbers = {cause.name: cause for cause in causes}
+    if "weight" in numbers:
+        said.append(_reweigh(numbers["weight"]) or f"Raise the weight of {task}'s loss.")
     if "frequency" in numbers:
         said.append(f"Sample the examples of {task} more often, or step for each task in turn.")
     return (*said, *([] if "frequency" in numbers else [balanced(run)]))
@@ -85,23 +86,25 @@ def tried(run: xr.DataTree, task: str, causes: Sequence[Cause], *, quiet: bool =
     said, methods = [], []
     if (seldom := _seldom(numbers)) > 1:
         said.append(_more_often(task, quiet=quiet))
-    weight = _weight(numbers)
-    named = [str(name) for name in run["task"].to_numpy()]
-    if weight > 1 and not any(set(name) & set(",:=") for name in named):
-        factor = weight if quiet else 1 / weight
-        methods.append(":".join(["weights", *(f"{name}={factor if name == task else 1:.3g}" for name in named)]))
+    tasks = [str(name) for name in run["task"].to_numpy()]
+    factors = _factors(tasks, task, numbers, quiet=quiet)
+    if set(factors.values()) != {1.0} and not any(set(name) & set(",:=") for name in tasks):
+        methods.append(":".join(["weights", *(f"{name}={factor:.3g}" for name, factor in factors.items())]))
     if seldom <= 1:
         methods.append(_method(run, causes))
     if methods:
-        said.append(_beside(run, methods, [cause.name for cause in causes if seldom <= 1 or cause.name != "frequency"]))
+        named = [cause.name for cause in causes if seldom <= 1 or cause.name != "frequency"]
+        alike = _alike(numbers["weight"]) if named == ["weight"] else ""
+        words = {**_WORDS, "weights": f"your own weights set alike, {alike}"} if alike else _WORDS
+        said.append(_beside(run, methods, named, words))
     return tuple(said)
 
 
-def _beside(run: xr.DataTree, methods: Sequence[str], causes: Sequence[str]) -> str:
+def _beside(run: xr.DataTree, methods: Sequence[str], causes: Sequence[str], words: Mapping[str, str]) -> str:
     """The command, with what came of its methods where the first of these causes was planted."""
     known = TRIED.get(causes[0] if causes else "", {})
     names = [method.partition(":")[0] for method in methods]
-    parts = [f"{_WORDS[name]} ({known[name]})" if name in known else _WORDS[name] for name in names]
+    parts = [f"{words[name]} ({known[name]})" if name in known else words[name] for name in names]
     both = " and ".join(parts)
     line = f"{both[0].upper()}{both[1:]}, beside the run as it is: `{_try(run, methods)}`"
     if any(name in known for name in names):
@@ -136,8 +139,41 @@ def _more_often(task: str, *, quiet: bool) -> str:
     )
 
 
+def _factors(named: Sequence[str], task: str, numbers: Mapping[str, Cause], *, quiet: bool) -> dict[str, float]:
+    """What each loss is to be multiplied by, beside the script's own weights.
+
+    Weights of the script's that are a cause are undone: all losses then have the weight that was nearest to 1.
+    """
+    factors = dict.fromkeys(named, 1.0)
+    weight = _weight(numbers)
+    if "weight" in numbers:
+        own = own_weights(numbers["weight"])
+        factors |= {name: _kept(own) / each for name, each in own.items()}
+        if not own:  # they change from step to step
+            weight *= numbers["weight"].factor ** 0.5
+    factors[task] *= weight if quiet else 1 / weight
+    return factors
+
+
+def _kept(own: Mapping[str, float]) -> float:
+    """Of the script's own weights the one that all losses are to have: with it the learning rate stays right."""
+    return min(own.values(), key=lambda each: abs(math.log(each)))
+
+
+def _alike(cause: Cause) -> str:
+    """Which of the script's own weights are to be set to what; "" where they change by themselves."""
+    own = own_weights(cause)
+    moved = [f"{name} from {each:.3g} to {_kept(own):.3g}" for name, each in own.items() if each != _kept(own)]
+    return listed(moved)
+
+
+def _reweigh(cause: Cause) -> str:
+    alike = _alike(cause)
+    return f"Weigh the losses alike: {alike}." if alike else ""
+
+
 def _weight(numbers: Mapping[str, Cause]) -> float:
-    """By how much the louder task's gradient is too long, as far as a weight makes up for that."""
+    """By how much the louder task's gradient is too long for other reasons, as far as a weight makes up for that."""
     weight = 1.0
     if "scale" in numbers:
         weight *= max(numbers["scale"].evidence.get("gradient_ratio", 1.0), 1.0)

@@ -1,46 +1,48 @@
-"""Why a task is louder than others: by the size of its gradient, by how often it takes part, or by noise.
+"""Why a task is louder than others: by its weight, the size of its gradient, how often it takes part, or noise.
 
-The squared updates that a task contributes come apart into three factors. For a task d and the others o, with n the
-number of steps at which a task takes part, s the squared expected gradient then, and ν the squared noise of a batch,
-of which momentum lets the part a through::
+The squared updates that a task contributes come apart into four factors. For a task d and the others o, with n the
+number of steps at which a task takes part, w the weight of its loss, w² s the squared expected gradient then, and w² ν
+the squared noise of a batch, of which momentum lets the part a through::
 
-    n_d (s_d + a ν_d)      n_d     s_d     1 + a ν_d / s_d
-    -----------------  =   --- ·   --- ·   ---------------
-    n_o (s_o + a ν_o)      n_o     s_o     1 + a ν_o / s_o
+    n_d w_d² (s_d + a ν_d)      n_d     w_d²    s_d     1 + a ν_d / s_d
+    ----------------------  =   --- ·   ---- ·  --- ·   ---------------
+    n_o w_o² (s_o + a ν_o)      n_o     w_o²    s_o     1 + a ν_o / s_o
 
-                        frequency  scale        noise
+                             frequency weight  scale        noise
 
 Where a layer's rows are seen by one task f times as often as by others (embeddings, labels that are missing), the
 expected gradient of a mean over the batch shrinks by f for these: f² is taken out of scale, and counted as frequency.
+
+Weights that make up for a scale are no cause: of weight and scale together, the weights are as much as they are in the
+same direction, and scale is the rest.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from dominance.analyse.kernels.certainty import jackknife_error, probability_above
-from dominance.analyse.noise_scale import noise_scale
-from dominance.analyse.optimizers import usual
-from dominance.analyse.tiling import Blocks, over_tiles
+from dominance.analyse.verdict.loudness import Loudness
 from dominance.analyse.verdict.rules import CAUSE, FEWER, LEAST_WINDOWS, SEEN, STRETCHES
-from dominance.errors import NothingRecorded
 
 Floats = NDArray[np.float64]
+
+WEIGHT_OF = "weight of "
+"""How the evidence of a weight names each task's own."""
 
 
 @dataclass(frozen=True)
 class Cause:
-    """One of the three factors that make a task's squared updates larger than the others'.
+    """One of the factors that make a task's squared updates larger than the others'.
 
     Attributes:
-        name: "scale", "frequency" or "noise"; of groups of examples also "examples" or "learned".
+        name: "weight", "scale", "frequency" or "noise"; of groups of examples also "examples" or "learned".
         factor: by how much.
         probability: that the factor is at least ``rules.CAUSE``.
         evidence: the numbers behind it.
@@ -52,61 +54,11 @@ class Cause:
     evidence: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Loudness:
-    """What the three factors are made of, for one run.
-
-    Attributes:
-        layers: names, along ``signal``, ``noise`` and ``touched``.
-        present: (task,) share of the usable steps at which the task takes part.
-        signal, noise: (window, layer, task) squares; NaN where a task has fewer than two gradients in the window.
-        steps: (window, task) at how many steps of the window the task takes part.
-        touched: (layer, task) share of the coordinates with a gradient that is not 0, at steps with the task.
-        through: what part of the squared noise of the gradients gets into the updates.
-        own_scale: each task's updates are divided by a denominator of its own (AdaTask): no scale is left in them.
-        weight: (task,) mean weight of the loss.
-    """
-
-    layers: list[str]
-    present: Floats
-    signal: Floats
-    noise: Floats
-    steps: NDArray[np.int64]
-    touched: Floats
-    through: float
-    own_scale: bool
-    weight: Floats
-
-
-def loudness(run: xr.DataTree, rows: NDArray[np.int64]) -> Loudness | None:
-    """Measured on the usable steps; None where the run has no two gradients of a task near enough to compare."""
-    weight = run["loss/weight"].to_numpy()[rows]
-    missing = np.isnan(weight)
-    part = ~(missing & ~missing.all(axis=1, keepdims=True))
-    present = part.mean(axis=0)
-    seldom = max(float(present.min()), 1 / max(len(rows), 1))
-    window = int(np.clip(math.ceil(4 / seldom), 10, 100))  # four gradients of the rarest task
-    try:
-        found = noise_scale(run, window=window)
-    except NothingRecorded:
-        return None
-    shared = found.layer.to_numpy()[:-1].tolist()
-    with np.errstate(invalid="ignore"):
-        mean_weight = np.nansum(weight, axis=0) / (~missing).sum(axis=0)
-    through, own_scale = _optimizer(run)
-    # A weight that was not recorded counts as 1; one that a denominator of the task's own takes out again, too.
-    mean_weight = np.where(np.isfinite(mean_weight) & (mean_weight > 0) & (not own_scale), mean_weight, 1.0)
-    return Loudness(
-        shared,
-        present,
-        found.signal_sq_at.to_numpy()[:, :-1],
-        found.noise_sq_at.to_numpy()[:, :-1],
-        found.steps.to_numpy(),
-        _touched(run, rows, part, shared),
-        through,
-        own_scale,
-        mean_weight,
-    )
+def own_weights(cause: Cause) -> dict[str, float]:
+    """Task -> its weight, of the cause "weight"; empty where they change over the run."""
+    if not cause.evidence["constant"]:
+        return {}
+    return {key.removeprefix(WEIGHT_OF): value for key, value in cause.evidence.items() if key.startswith(WEIGHT_OF)}
 
 
 def causes(loud: Loudness, task: int, layers: Sequence[str], *, quiet: bool = False) -> list[Cause]:
@@ -119,14 +71,17 @@ def causes(loud: Loudness, task: int, layers: Sequence[str], *, quiet: bool = Fa
     others = [k for k in range(len(loud.present)) if k != task]
     louder, softer = (others, [task]) if quiet else ([task], others)
     fewer, where = _rows_seen(loud, louder, softer)
+    known = _log_weights(loud, louder, softer)
     signal, noise = _squares(loud, [loud.layers.index(name) for name in layers])
 
     def parts(windows: NDArray[np.int64]) -> Floats:
-        """Logarithms of the factors of scale and of noise, as far as it is surely noise: (2,)."""
+        """Logarithms of the factors of weight, of scale, and of noise as far as it is surely noise: (3,)."""
         s, v = signal[windows], noise[windows]
         scale, noisy = _scale_and_noise(s, v, loud, windows, louder, softer, 2 * math.log(fewer))
         mine, theirs = _noise_shares(s, v, loud.through, louder, softer)
-        return np.array([scale, min(noisy, math.log((1 - theirs) / (1 - mine)) if mine < 1 else noisy)])
+        weighed = min(max(known, 0.0), max(scale, 0.0))
+        noisy = min(noisy, math.log((1 - theirs) / (1 - mine)) if mine < 1 else noisy)
+        return np.array([weighed, scale - weighed, noisy])
 
     every = _clearest(signal[:, louder], noise[:, louder], loud.steps[:, louder])
     found = parts(every)
@@ -134,12 +89,18 @@ def causes(loud: Loudness, task: int, layers: Sequence[str], *, quiet: bool = Fa
     apart = np.array([parts(np.setdiff1d(every, part)) for part in stretches])
     present = loud.present[louder].mean(), loud.present[softer].mean()
     frequency = math.log(max(present[0], 1e-12) / max(present[1], 1e-12)) + 2 * math.log(fewer)
-    scale, noisy = (_cause(apart[:, i], float(found[i]), len(stretches)) for i in range(2))
+    weight, scale, noisy = (_cause(apart[:, i], float(found[i]), len(stretches)) for i in range(3))
     theirs = _noise_shares(signal[every], noise[every], loud.through, louder, softer)[1]
     mine = max(0.0, 1 - (1 - theirs) / noisy[0])  # what the factor says, whichever bound it comes from
-    weight = loud.weight[louder].mean() / loud.weight[softer].mean()
+    weights = {
+        "gradient_ratio": math.exp((found[0] + found[1]) / 2),
+        "weight_ratio": math.exp(known / 2),
+        "constant": float(loud.constant),
+        **{f"{WEIGHT_OF}{name}": float(w) for name, w in zip(loud.tasks, loud.weight, strict=True)},
+    }
     numbers = [
-        Cause("scale", *scale, {"gradient_ratio": math.exp(found[0] / 2), "weight_ratio": float(weight)}),
+        *([Cause("weight", *weight, weights)] if known > 0 else []),
+        Cause("scale", *scale, {"gradient_ratio": math.exp(found[1] / 2), "weight_ratio": math.exp(found[0] / 2)}),
         Cause("noise", *noisy, {"noise_share": mine, "others": theirs}),
         Cause(
             "frequency",
@@ -233,12 +194,17 @@ def _scale_and_noise(
         seen = np.where(s > 0, s * np.maximum(0, 1 - (SEEN * error / s) ** 2), 0)
         both = float(np.log(total[louder].mean() / total[softer].mean())) - taken
         scale = float(np.log(seen[louder].mean() / np.maximum(s, error)[softer].mean())) - taken
-    known = float(np.log((loud.weight[louder] ** 2).mean() / (loud.weight[softer] ** 2).mean()))
+    known = _log_weights(loud, louder, softer)
     rest = both - known  # beyond the weights of the losses, which are known exactly
     if not seen[louder + softer].any():  # all are noise alike: then it is their size that differs
         return np.array([both, 0.0])
     scale = known + (min(max(scale - known, 0.0), rest) if rest > 0 else rest)
     return np.array([scale, both - scale])
+
+
+def _log_weights(loud: Loudness, louder: list[int], softer: list[int]) -> float:
+    """Logarithm of the ratio of the squared weights."""
+    return float(np.log((loud.weight[louder] ** 2).mean() / (loud.weight[softer] ** 2).mean()))
 
 
 def _noise_shares(
@@ -270,42 +236,3 @@ def _rows_seen(loud: Loudness, louder: list[int], softer: list[int]) -> tuple[fl
     ratio = np.nan_to_num(ratio, nan=1.0, posinf=1.0)
     best = int(ratio.argmax())
     return (float(ratio[best]), best) if ratio[best] >= FEWER else (1.0, best)
-
-
-def momentum_lets_through(run: xr.DataTree) -> float:
-    """What part of the squared noise of the gradients gets into the updates."""
-    return _optimizer(run)[0]
-
-
-def _optimizer(run: xr.DataTree) -> tuple[float, bool]:
-    """(1 - β) / (1 + β) for the momentum β of the first optimizer, the part of white noise that its average keeps."""
-    described: list[dict[str, Any]] = run.attrs.get("optimizers", [])
-    if not described:
-        return 1.0, False
-    group = usual((described[0].get("groups") or [{}])[0])
-    beta = float(group["betas"][0] if "betas" in group else group.get("momentum", 0.0))
-    return (1 - beta) / (1 + beta), str(described[0].get("class", "")).startswith("AdaTask")
-
-
-def _touched(run: xr.DataTree, rows: NDArray[np.int64], part: NDArray[np.bool_], shared: list[str]) -> Floats:
-    """(layer, task) share of the coordinates whose gradient is not 0, over the steps at which the task takes part."""
-    place = {name: i for i, name in enumerate(shared)}
-    code = np.array([place.get(name, -1) for name in run["coord_layer"].to_numpy().tolist()], dtype=np.int64)
-    weight = run["coord_weight"].to_numpy()
-    counted = np.zeros((run.sizes["step"], part.shape[1]), dtype=bool)
-    counted[rows] = part
-
-    def work(coords: slice, blocks: Blocks) -> Floats:
-        sums = np.zeros((part.shape[1], coords.stop - coords.start))
-        for steps, arrays in blocks:
-            sums += ((arrays["gradient/gradient"] != 0) & counted[steps][:, :, None]).sum(axis=0)
-        inside = code[coords] >= 0
-        found = np.zeros((len(shared), part.shape[1]))
-        np.add.at(found, code[coords][inside], (sums * weight[coords])[:, inside].T)
-        return found
-
-    count: Callable[[slice, Blocks], Floats] = work
-    total = sum(over_tiles(run, ["gradient/gradient"], count, wanted=code >= 0))
-    sizes = np.bincount(code[code >= 0], weight[code >= 0], minlength=len(shared))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(total / sizes[:, None] / part.sum(axis=0))

@@ -26,6 +26,7 @@ class Tried:
 
 TRIED: Mapping[str, Mapping[str, Tried]] = {
     "scale": {"weights": Tried(5, 5, 0.06), "adatask": Tried(5, 5, 0.09), "imtl-g": Tried(5, 5, 0.09)},
+    "weight": {"weights": Tried(5, 5, 0.07), "adatask": Tried(5, 5, 0.07), "imtl-g": Tried(5, 5, 0.07)},
     "noise": {"weights": Tried(5, 5, 0.01), "uw": Tried(5, 5, 0.04)},
     "frequency": {"weights": Tried(5, 5, 0.18), "adatask": Tried(5, 5, 0.16), "imtl-g": Tried(5, 5, 0.10)},
     "seldom": {"weights": Tried(2, 5, -0.00), "adatask": Tried(0, 5, -0.13), "imtl-g": Tried(0, 5, -0.03)},

@@ -52,7 +52,7 @@ class Finding:
         since: the training step since when; None where that means nothing.
         strength: a number, and ``meaning`` what it measures.
         probability: that it is so, given how the numbers vary along the run; NaN where that cannot be told.
-        causes: of dominance: scale, frequency, noise (of groups of examples also their number, or that they are
+        causes: of dominance: weight, scale, frequency, noise (of groups of examples also their number, or that they are
             learned), the strongest first; empty where none stands out.
         why: the causes in words.
         evidence: the numbers behind it.

@@ -27,8 +27,9 @@ from dominance.analyse.kernels.certainty import jackknife_error, probability_abo
 from dominance.analyse.kernels.known_mean import known_mean
 from dominance.analyse.mixture import measured
 from dominance.analyse.prepared import PreparedRun
-from dominance.analyse.verdict.causes import Cause, momentum_lets_through
+from dominance.analyse.verdict.causes import Cause
 from dominance.analyse.verdict.harm import gone
+from dominance.analyse.verdict.loudness import momentum_lets_through
 from dominance.analyse.verdict.rules import CAUSE, FALLS, LEARNED, LEAST_WINDOWS, SETTLED, STALLED, UNHEARD, VARIES
 from dominance.errors import NothingRecorded
 

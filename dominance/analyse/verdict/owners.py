@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from dominance.analyse.groups import ALL_SHARED
 from dominance.analyse.summary import percent
 from dominance.analyse.verdict import advice, words
-from dominance.analyse.verdict.causes import Cause, Loudness, causes, loudness
+from dominance.analyse.verdict.causes import Cause, causes
 from dominance.analyse.verdict.finding import Finding
 from dominance.analyse.verdict.groups import GroupFacts
 from dominance.analyse.verdict.groups import words as group_words
 from dominance.analyse.verdict.holdings import minor
+from dominance.analyse.verdict.loudness import Loudness, loudness
 from dominance.analyse.verdict.rules import CAUSE, LESS, LIKELY, MAIN, OWNED
 
 

@@ -36,8 +36,9 @@ def verdict(
     """What a run shows, in findings that a person can act on.
 
     - **dominance**: which task owns which layers, since when (rAU and the share of the squared updates), and why: by
-      the scale of its gradient, by how often it takes part or touches the parameters, or by noise
-      (``verdict.causes`` has the equation). With three tasks or more also the opposite, a task that is hardly heard.
+      the weight of its loss, by the scale of its gradient beside that, by how often it takes part or touches the
+      parameters, or by noise (``verdict.causes`` has the equation). With three tasks or more also the
+      opposite, a task that is hardly heard.
     - **conflict**: which tasks' gradients point against each other, where (mean GCD; MoCoGrad, Eq. 4). That one task
       owns the trunk, and that two are in conflict, are independent facts.
     - **what does not add up** (``verdict.doubts``): a gradient that is nobody's, parts of the updates that are not what

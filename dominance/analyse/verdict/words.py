@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from dominance.analyse.groups import ALL_SHARED
 from dominance.analyse.summary import percent
-from dominance.analyse.verdict.causes import Cause
+from dominance.analyse.verdict.causes import WEIGHT_OF, Cause
 from dominance.analyse.verdict.rules import CAUSE, CHANCE
 
 MOST_NAMES = 4
@@ -100,22 +100,12 @@ def _unsure(cause: Cause) -> str:
 
 def _one(cause: Cause, task: str, *, quiet: bool) -> str:
     numbers = cause.evidence
+    if cause.name == "weight":
+        return _of_weights(numbers, task, quiet=quiet)
     if cause.name == "scale":
-        ratio, weight = times(numbers["gradient_ratio"]), numbers["weight_ratio"]
-        if weight >= 1.5 and math.isclose(numbers["gradient_ratio"], weight, rel_tol=1e-6):
-            # The factor is then that of the weights, which is known: no more could be told from the noise.
-            whose, rest = (
-                ("the others' losses weigh", f"{task}'s") if quiet else (f"{task}'s loss weighs", "the others'")
-            )
-            return f"scale: {whose} {times(weight)} as much as {rest}"
-        if quiet:
-            words = f"scale: noise aside, the others' gradients are {ratio} as long as {task}'s"
-        else:
-            words = f"scale: noise aside, {task}'s gradient is {ratio} as long as the others'"
-        if weight >= 1.5:
-            other = f"the others' losses weigh {times(weight)} as much" if quiet else f"its loss weighs {times(weight)}"
-            words += f" ({other}{'' if quiet else ' as much'})"
-        return words
+        aside = "noise and weights aside" if numbers["weight_ratio"] > 1 else "noise aside"
+        whose, rest = ("the others' gradients are", f"{task}'s") if quiet else (f"{task}'s gradient is", "the others'")
+        return f"scale: {aside}, {whose} {times(numbers['gradient_ratio'])} as long as {rest}"
     if cause.name == "noise":
         mine, others = f"{100 * numbers['noise_share']:.0f} %", f"{100 * numbers['others']:.0f} %"
         if quiet:
@@ -131,4 +121,21 @@ def _one(cause: Cause, task: str, *, quiet: bool) -> str:
     if numbers["rows_ratio"] > 1:
         seen = "the others move" if quiet else f"{task} moves"
         words += f"{seen} {times(numbers['rows_ratio'])} as many rows in a step"
+    return words
+
+
+def _of_weights(numbers: Mapping[str, float], task: str, *, quiet: bool) -> str:
+    """How the losses are weighed, and what is left of that in the gradients."""
+    each = {name.removeprefix(WEIGHT_OF): value for name, value in numbers.items() if name.startswith(WEIGHT_OF)}
+    shown = listed([f"{weight:.3g} of {name}" for name, weight in each.items()])
+    whose = f"your own weights, {shown}" if numbers["constant"] else f"the weights of the losses, on average {shown}"
+    count = (
+        f"the others count {times(numbers['weight_ratio'])} as much as {task}"
+        if quiet
+        else (f"{task} counts {times(numbers['weight_ratio'])} as much as the others")
+    )
+    words = f"weight: by {whose}, {count}"
+    if not math.isclose(numbers["gradient_ratio"], numbers["weight_ratio"], rel_tol=0.05):
+        ratio = times(numbers["gradient_ratio"])
+        words += f"; with them, noise aside, {'their gradients are' if quiet else 'its gradient is'} {ratio} as long"
     return words

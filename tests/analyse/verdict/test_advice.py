@@ -19,7 +19,7 @@ from dominance_cli.main import app
 from dominance_cli.trying import read_methods
 
 CAUSES = [
-    Cause("scale", 9.0, 1.0, {"gradient_ratio": 3.0, "weight_ratio": 3.0}),
+    Cause("scale", 9.0, 1.0, {"gradient_ratio": 3.0, "weight_ratio": 1.0}),
     Cause("noise", 4.0, 1.0, {"noise_share": 0.9, "others": 0.1}),
     Cause("frequency", 9.0, 1.0, {"present": 1.0, "others": 0.1, "rows_ratio": 1.0}),
 ]
@@ -128,6 +128,43 @@ def test_a_script_is_tried_with_the_simplest_remedy_first(cause: str, optimizer:
     assert f"AdaTask ({TRIED['scale']['adatask']})" in said or "AdaTask" not in said
 
 
+def weighed(price: float, rating: float, *, constant: bool = True) -> Cause:
+    numbers = {"gradient_ratio": 200.0, "weight_ratio": price / rating, "constant": float(constant)}
+    return Cause("weight", 200.0**2, 1.0, numbers | {"weight of price": price, "weight of rating": rating})
+
+
+@pytest.mark.parametrize(
+    ("price", "rating", "factors", "said"),
+    [
+        (1, 0.002, "price=1:rating=500", "rating from 0.002 to 1"),
+        (40, 1, "price=0.025:rating=1", "price from 40 to 1"),
+        (0.125, 0.0005, "price=1:rating=250", "rating from 0.0005 to 0.125"),  # losses over micro-batches
+    ],
+)
+def test_weights_of_ones_own_are_set_alike(price: float, rating: float, factors: str, said: str) -> None:
+    for given in (
+        advice.against_dominance(script(), "price", [weighed(price, rating)]),
+        advice.for_unheard(script(), "rating", [weighed(price, rating)]),
+    ):
+        (line,) = given
+        assert line.startswith(f"Your own weights set alike, {said} ({TRIED['weight']['weights']}) and AdaTask")
+        assert f"--methods weights:{factors},adatask train.py" in line
+    by_hand = advice.against_dominance(planted_run(steps=2), "price", [weighed(price, rating)])
+    assert by_hand[0] == f"Weigh the losses alike: {said}."
+
+
+def test_weights_that_are_a_cause_beside_another_are_undone_and_the_rest_is_measured() -> None:
+    (line,) = advice.against_dominance(script(), "price", [weighed(1, 0.002), *of_kind("scale")])
+    assert line.startswith("A loss weight from what was measured")
+    assert "weights:price=0.333:rating=500,adatask" in line
+
+
+def test_weights_that_change_are_answered_by_what_was_measured() -> None:
+    (line,) = advice.against_dominance(script(), "price", [weighed(1, 0.01, constant=False)])
+    assert line.startswith(f"A loss weight from what was measured ({TRIED['weight']['weights']})")
+    assert "weights:price=0.005:rating=1,adatask" in line
+
+
 @pytest.mark.parametrize("quiet", [False, True])
 def test_where_a_task_takes_part_seldom_it_is_to_take_part_more_often(quiet: bool) -> None:
     """Nothing that can be tried on the script as it is made up for it: that is said, with the numbers."""
@@ -154,13 +191,14 @@ def test_a_task_that_is_hardly_heard_gets_more_weight() -> None:
 
 def test_what_is_said_of_a_script_parses() -> None:
     every = [
-        *advice.against_dominance(script(), "a", of_kind("scale")),
-        *advice.for_unheard(script(), "a", of_kind("frequency")),
-        *advice.against_conflict(script(), ["a", "b"], ["trunk"]),
+        *advice.against_dominance(script(), "price", of_kind("scale")),
+        *advice.against_dominance(script(), "price", [weighed(1, 0.002)]),
+        *advice.for_unheard(script(), "rating", of_kind("frequency")),
+        *advice.against_conflict(script(), ["price", "rating"], ["trunk"]),
         advice.alone(script()),
     ]
     lines = [part for sentence in every for part in re.findall(r"`(dominance [^`]+)`", sentence)]
-    assert len(lines) == 3
+    assert len(lines) == 4
     commands: Any = typer.main.get_command(app)
     for line in lines:
         _, name, *arguments = shlex.split(line)

@@ -1,4 +1,4 @@
-"""Scale, frequency and noise as factors, against numbers worked out by hand."""
+"""Weight, scale, frequency and noise as factors, against numbers worked out by hand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from runs import make_run
 
-from dominance.analyse.verdict.causes import Cause, Loudness, causes, loudness
+from dominance.analyse.verdict.causes import Cause, causes, own_weights
+from dominance.analyse.verdict.loudness import Loudness, loudness
 from dominance.analyse.verdict.words import why
 
 
@@ -18,6 +19,7 @@ def heard(signal: list[float], noise: list[float], present: list[float] | None =
     ripple = 1 + 1e-3 * (-1.0) ** np.arange(10)
     present = present or [1.0] * k
     values = {
+        "tasks": list("abcde")[:k],
         "layers": ["low", "top"],
         "present": np.array(present),
         "signal": ripple[:, None, None] * np.array(signal)[None, None, :] / 2 * np.ones((10, 2, k)),
@@ -27,6 +29,7 @@ def heard(signal: list[float], noise: list[float], present: list[float] | None =
         "through": 1.0,
         "own_scale": False,
         "weight": np.ones(k),
+        "constant": True,
     }
     return Loudness(**(values | options))  # type: ignore[arg-type]
 
@@ -121,12 +124,44 @@ def test_where_only_the_weights_are_known_no_length_is_said_to_be_measured() -> 
     wild = loud.signal.copy()
     wild[:, :, 0] = 10.0 * (-1.0) ** np.arange(10)[:, None]
     weighed = replace(loud, signal=wild, weight=np.array([2.0, 1.0]))
-    found = [cause for cause in causes(weighed, 0, ["low", "top"]) if cause.name == "scale"]
+    found = [cause for cause in causes(weighed, 0, ["low", "top"]) if cause.name == "weight"]
     assert [found[0].factor, found[0].evidence["gradient_ratio"]] == pytest.approx([4, 2])
-    assert why(found, "a") == "scale: a's loss weighs 2 times as much as the others'."
-    assert why(found, "a", quiet=True) == "scale: the others' losses weigh 2 times as much as a's."
-    longer = replace(found[0], evidence={"gradient_ratio": 2.5, "weight_ratio": 2.0})
-    assert why([longer], "a").endswith("2.5 times as long as the others' (its loss weighs 2 times as much).")
+    assert why(found, "a") == "weight: by your own weights, 2 of a and 1 of b, a counts 2 times as much as the others."
+    assert why(found, "b", quiet=True).endswith("2 of a and 1 of b, the others count 2 times as much as b.")
+
+
+def test_weight_and_scale_are_told_apart() -> None:
+    """Signals of 400 and 1, where 10 of the 20 are the weights', and 2 that the gradients differ by without."""
+    loud = heard([400.0, 1.0], [20.0, 0.05], weight=np.array([1.0, 0.1]))
+    found = causes(loud, 0, ["low", "top"])
+    assert named(found) == pytest.approx({"weight": 100, "scale": 4, "noise": 1, "frequency": 1}, rel=1e-2)
+    assert [cause.evidence["gradient_ratio"] for cause in found[:2]] == pytest.approx([20, 2], rel=1e-2)
+    assert own_weights(found[0]) == {"a": 1.0, "b": 0.1}
+    said = why(found[:2], "a")
+    assert "by your own weights, 1 of a and 0.1 of b, a counts 10 times as much as the others; with them" in said
+    assert said.endswith("scale: noise and weights aside, a's gradient is 2 times as long as the others'.")
+    other_way = causes(loud, 1, ["low", "top"], quiet=True)
+    assert named(other_way) == pytest.approx(named(found))
+
+
+def test_weights_are_a_cause_as_far_as_they_are_felt() -> None:
+    """Weights that make up for a scale are none, and those that do so too well are what is left."""
+    made_up = causes(heard([9.0, 1.0], [0.0, 0.0], weight=np.array([0.1, 1.0])), 0, ["low", "top"])
+    assert named(made_up) == pytest.approx({"scale": 9, "noise": 1, "frequency": 1}, rel=1e-2)
+    too_well = causes(heard([9.0, 1.0], [0.0, 0.0], weight=np.array([10.0, 1.0])), 0, ["low", "top"])
+    assert named(too_well) == pytest.approx({"weight": 9, "scale": 1, "noise": 1, "frequency": 1}, rel=1e-2)
+    assert too_well[0].evidence["weight_ratio"] == pytest.approx(10)
+    noisy = causes(heard([1.0, 1.0], [99.0, 1.0], weight=np.array([10.0, 1.0])), 0, ["low", "top"])
+    assert [cause.factor for cause in noisy if cause.name == "weight"] == pytest.approx([50], rel=1e-2)
+
+
+def test_weights_that_change_are_not_said_to_be_ones_own() -> None:
+    loud = heard([400.0, 4.0], [0.0, 0.0], weight=np.array([1.0, 0.1]), constant=False)
+    first = causes(loud, 0, ["low", "top"])[0]
+    assert own_weights(first) == {}
+    assert why([first], "a").startswith(
+        "weight: by the weights of the losses, on average 1 of a and 0.1 of b, a counts"
+    )
 
 
 def test_noise_of_two_sizes_is_scale() -> None:
@@ -144,9 +179,10 @@ def test_what_noise_gives_a_small_signal_takes_back() -> None:
 def test_the_weights_of_the_losses_are_known() -> None:
     # All signal is drowned: what is beyond the square of the weights is noise, not what is within.
     found = causes(heard([0.0, 4.0], [3200.0, 4.0], weight=np.array([10.0, 1.0])), 0, ["low", "top"])
-    assert named(found)["scale"] == pytest.approx(100, rel=1e-2)
+    assert named(found)["weight"] == pytest.approx(100, rel=1e-2)
+    assert named(found)["scale"] == pytest.approx(1, rel=1e-2)
     assert named(found)["noise"] == pytest.approx(4, rel=1e-2)
-    assert found[0].evidence["weight_ratio"] == 10
+    assert found[0].evidence["weight_ratio"] == pytest.approx(10)
 
 
 def test_rows_that_others_seldom_see_count_twice() -> None:
@@ -219,6 +255,15 @@ def test_weights_are_no_scale_where_each_task_has_its_own() -> None:
         found = loudness(run, np.arange(40))
         assert found is not None
         assert found.weight.tolist() == weight
+        assert found.constant
+
+
+def test_weights_that_are_learned_change() -> None:
+    run = make_run(np.ones((40, 2, 2)), weight=np.stack([np.linspace(1, 2, 40), np.ones(40)], axis=1))
+    found = loudness(run, np.arange(40))
+    assert found is not None
+    assert found.weight.tolist() == pytest.approx([1.5, 1])
+    assert not found.constant
 
 
 def test_gradients_far_apart_tell_nothing() -> None:

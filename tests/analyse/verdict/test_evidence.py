@@ -26,6 +26,6 @@ def test_they_are_those_of_the_table(cause: str) -> None:
         assert (f"{tried.change:+.2f}", str(tried.rose), str(tried.of)) == found.groups()
 
 
-@pytest.mark.parametrize("cause", ["scale", "noise", "frequency"])
+@pytest.mark.parametrize("cause", ["scale", "weight", "noise", "frequency"])
 def test_what_is_advised_by_a_command_helped_in_every_training(cause: str) -> None:
     assert all(tried.rose == tried.of and tried.change > 0 for tried in TRIED[cause].values())
