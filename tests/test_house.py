@@ -85,6 +85,7 @@ STEP = {
         "by_hand",
         "following",
         "kept",
+        "left_out",
         "light",
         "metrics",
         "optimizer_listener",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 
@@ -12,10 +13,12 @@ from dominance.record import answers, at_hand, light
 from dominance.record.guest.hooks import LeafCapture
 from dominance.record.guest.limits import CannotLook
 from dominance.record.kept import skipped
+from dominance.record.left_out import is_plain
 from dominance.record.recording import Recording
 from dominance.record.split.gradients import gradients_of
 from dominance.record.split.in_passing import RowsCapture
 from dominance.record.split.passes import Pass, pass_of
+from dominance.record.split.remainders import Remainder
 from dominance.record.split.sampled import sample_all
 from dominance.record.step import ClosureRun, OpenPass, StepInProgress
 from dominance.record.tasks.finder import Found, Root, Unnamed
@@ -160,16 +163,31 @@ def _opened(
         return OpenPass(found, {found.tasks[0].name: capture.gradients}, {}, capture)
     if (passing := _in_passing(run, found, roots, [*trainable, *between])) is not None:
         return OpenPass(found, {task.name: {} for task in found.tasks}, {}, passing)
-    opened = OpenPass(
-        found,
-        gradients_of(found.tasks, [*trainable, *between], run.apart if found.by_shares else None, run.ledger.as_kept),
-        gradients_of(found.beside, trainable, as_kept=run.ledger.as_kept),
-        None,
-    )
+    possible = filled is None and not between and _plain(run, found, trainable)
+    left_out = run.left_out.begin(found, possible=possible, prepares=run.prepares)
+    rest = None if left_out is None else Remainder(*left_out)
+    tasks = [task for task in found.tasks if rest is None or task.name != rest.task]
+    taken = gradients_of(tasks, [*trainable, *between], run.apart if found.by_shares else None, run.ledger.as_kept)
+    if rest is None:
+        run.left_out.has(taken)
+    else:
+        taken[rest.task] = {}
+    opened = OpenPass(found, taken, gradients_of(found.beside, trainable, as_kept=run.ledger.as_kept), None, rest)
     opened.products = sample_all(opened.taken, run.sampled, run.apart.grams if found.by_shares else {})
     for task in (*found.tasks, *found.beside):
         task.edges.clear()  # nodes: they would keep the graph alive until the step
     return opened
+
+
+def _plain(run: Recording, found: Found, trainable: Sequence[Tensor]) -> bool:
+    """Whether ``.grad`` will hold what comes of this backward() alone, which is made of its tasks and nothing else."""
+    if run.step.passes != 1 or run.observed or run.sampled or run.by_rows or run.table.in_pieces:
+        return False
+    if run.hooks.alters or run.hooks.kept_quiet or not math.isfinite(found.total):
+        return False
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return False  # the gradients are averaged on their way, or after it
+    return all(map(is_plain, trainable)) and all(map(run.ledger.cleared, trainable))
 
 
 def _in_passing(
@@ -287,6 +305,8 @@ def enter_open(run: Recording, parameters: Iterable[Tensor]) -> None:
     if opened is None:
         return
     parameters = list(parameters)
+    if opened.rest is not None:
+        opened.rest.take(parameters, opened.taken)
     made = _pass(run, opened)
     hooked = opened.capture is None and run.hooks.kept_quiet > 0
     run.ledger.enter(made, parameters, more=bool(opened.entered), hooked=hooked)
@@ -302,7 +322,8 @@ def _pass(run: Recording, opened: OpenPass) -> Pass:
         _passed(run, opened, opened.capture)
     elif opened.capture is not None:
         opened.products |= sample_all(opened.taken, run.sampled, {})
-    return pass_of(opened.found, opened.taken, opened.beside, opened.products)
+    closed = () if opened.rest is None else opened.rest.closed
+    return pass_of(opened.found, opened.taken, opened.beside, opened.products, closed)
 
 
 def expects(run: Recording, reached: Sequence[Tensor], inside: StepInProgress | None) -> bool:

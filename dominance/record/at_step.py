@@ -245,6 +245,7 @@ def _split(run: Recording, optimizer: Optimizer, attributor: Splits, used: Closu
         return
     rates = learning_rates(optimizer)
     row = row_of(run, found)
+    run.left_out.fed(found)
     if not attributor.additive and not row.solo:
         # It came when the run was laid out for steps that are linear: there is no place for solo updates.
         text = f"steps of {type(optimizer).__name__} are not split: {attributor.note}"

@@ -22,6 +22,7 @@ def finish(run: Recording) -> None:
     if not step.over:
         return
     row = step.row if step.spoiled is None else None
+    run.left_out.step_over(None if row is None else row.norms())
     if row is not None:
         _losses(row, joined(step.fed))
         for p, moved, taken, rows in run.theta.outside():

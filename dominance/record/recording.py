@@ -14,6 +14,7 @@ from dominance.record.group import Group
 from dominance.record.guest.batches import Batches
 from dominance.record.guest.hooks import Hooks
 from dominance.record.guest.limits import unrecordable
+from dominance.record.left_out import LeftOut
 from dominance.record.parameters import Named, ParameterTable
 from dominance.record.resting import Resting
 from dominance.record.rules.known import known_class
@@ -108,6 +109,7 @@ class Recording:
         self.hand = ByHand()
         self.copies = Copies(self.ledger, self.table)
         self.apart = Apart(sampled=self.sampled)
+        self.left_out = LeftOut()
         self.announcement = Announcement()
         self.batches: Batches | None = None
         """Where the groups of the loss's examples are known from; None: they are not asked for."""
@@ -275,6 +277,7 @@ class Recording:
         self.by_rows, self._as_wholes, self.sampled = set(), set(), {}
         self.ledger, self.table = Ledger(by_rows=self.by_rows, sampled=self.sampled), ParameterTable()
         self.apart = Apart(sampled=self.sampled)
+        self.left_out = LeftOut()
         self.theta = Theta(by_rows=self.by_rows)
         self.copies = Copies(self.ledger, self.table)
         self.finder, self.step = TaskFinder(self.options.tasks), Step(self.step.number)

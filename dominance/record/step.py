@@ -13,6 +13,7 @@ from dominance.record.guest.hooks import LeafCapture
 from dominance.record.split.fed import Fed
 from dominance.record.split.in_passing import RowsCapture
 from dominance.record.split.ledger import Ledger
+from dominance.record.split.remainders import Remainder
 from dominance.record.split.sampled import TaskProducts
 from dominance.record.tasks.cut import Cut
 from dominance.record.tasks.finder import Found
@@ -27,6 +28,8 @@ class OpenPass:
     taken: dict[str, dict[Tensor, Tensor]]
     beside: dict[str, dict[Tensor, Tensor]]
     capture: LeafCapture | RowsCapture | None
+    rest: Remainder | None = None
+    """The task whose gradient is what the others leave; it is taken when the pass is over."""
     products: dict[Tensor, TaskProducts] = field(default_factory=dict)
     """What is known of gradients of which only the kept coordinates were taken."""
     entered: set[Tensor] = field(default_factory=set)

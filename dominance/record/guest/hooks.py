@@ -101,6 +101,7 @@ class Hooks:
         self._aside = False
         self._silence = Silence()
         self._doubtful: list[Node] = []
+        self._functions = False
         self.clock: Callable[[], float] = time.perf_counter
         self._told_since: float | None = None
         """When the watcher was told what it is being told, by the clock."""
@@ -159,6 +160,12 @@ class Hooks:
         return self._silence.calls
 
     @property
+    def alters(self) -> bool:
+        """Whether the script may have a hand in the backward() that is looked at: by a hook on some gradient, or by a
+        function of its own in the graph."""
+        return self._silence.known > 0 or self._functions
+
+    @property
     def active(self) -> bool:
         """False in a forked child, inside a pass of our own, and inside a backward pass of the script."""
         looking = self._installed and not self.quiet and not self._aside and not self._inside
@@ -187,7 +194,7 @@ class Hooks:
         tree = list(modules)
         if (reason := unrecordable((), tree)) is not None:
             raise CannotLook(reason)
-        self._doubtful = look_at(nodes, tree)
+        self._doubtful, self._functions = look_at(nodes, tree)
 
     @contextmanager
     def own_pass(self, modules: Iterable[nn.Module], parameters: Iterable[Tensor]) -> Iterator[None]:

@@ -30,7 +30,7 @@ class CannotLook(Exception):
         self.reason = reason
 
 
-def look_at(nodes: Iterable[Node], modules: Iterable[nn.Module] = ()) -> list[Node]:
+def look_at(nodes: Iterable[Node], modules: Iterable[nn.Module] = ()) -> tuple[list[Node], bool]:
     """Make sure that a pass through the graph below ``nodes`` changes nothing, before the first is made.
 
     Nothing is unpacked: a saved tensor is asked for its hook only. Where a region is to be computed again, the forward
@@ -38,18 +38,18 @@ def look_at(nodes: Iterable[Node], modules: Iterable[nn.Module] = ()) -> list[No
 
     Returns:
         Functions of the script whose code does not show that a further call leaves what they saved alone: to be made in
-        ``unaltered``.
+        ``unaltered``. And whether there is any function that does not come with torch.
 
     Raises:
         CannotLook: a pass could not be repeated, or would leave a trace.
     """
     doubtful: list[Node] = []
     hooks: set[Any] = set()
-    recomputed = False
+    recomputed = functions = False
     for node in walk(nodes):
         recomputed = recomputed or node.name() == "CheckpointFunctionBackward"
         if isinstance(node, BackwardCFunction):
-            _function(node, doubtful)
+            functions |= _function(node, doubtful)
         elif node.name() == ACCUMULATE and is_dtensor(node.variable):
             raise CannotLook(_DTENSOR)
         kind: Any = type(node)
@@ -59,7 +59,7 @@ def look_at(nodes: Iterable[Node], modules: Iterable[nn.Module] = ()) -> list[No
         _unpacking(hook)
     if recomputed or any(hook.__module__ == "torch.utils.checkpoint" for hook in hooks if trusted(hook)):
         _forward_hooks(modules)
-    return doubtful
+    return doubtful, functions
 
 
 def _forward_hooks(modules: Iterable[nn.Module]) -> None:
@@ -71,17 +71,19 @@ def _forward_hooks(modules: Iterable[nn.Module]) -> None:
             )
 
 
-def _function(node: Any, doubtful: list[Node]) -> None:
+def _function(node: Any, doubtful: list[Node]) -> bool:
+    """Whether it does not come with torch."""
     function = node._forward_cls
     if trusted(function):
         _of_torch(node, function)
-        return
+        return False
     backward = function.vjp if function.backward is torch.autograd.Function.backward else function.backward
     what = effect(backward)
     if what is Effect.SURE:
         raise CannotLook(f"the backward of {function.__name__} changes something that a second pass would meet changed")
     if what is Effect.UNKNOWN:
         doubtful.append(node)
+    return True
 
 
 def _of_torch(node: Any, function: Any) -> None:

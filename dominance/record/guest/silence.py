@@ -22,6 +22,8 @@ class Silence:
     def __init__(self) -> None:
         self.thread: int | None = None
         self.calls = 0
+        self.known = 0
+        """Hooks of the script that have been met."""
         self.running = 0
         """Hooks of the script that are running now."""
 
@@ -29,6 +31,7 @@ class Silence:
         """The hook, not called while silent."""
         # Those of FSDP2 gather memory and change no gradient.
         counted = not str(getattr(hook, "__module__", "")).startswith("torch.distributed.fsdp.")
+        self.known += 1
 
         @functools.wraps(hook)
         def call(*args: Any, **kwargs: Any) -> Any:

@@ -61,7 +61,7 @@ def close_together(closings: Sequence[Closing]) -> None:
 
 def _is_small(closing: Closing) -> bool:
     total = closing.total
-    if not closing.tasks or not 0 < total.numel() <= SMALL or answers.waits(total):
+    if closing.found is not None or not closing.tasks or not 0 < total.numel() <= SMALL or answers.waits(total):
         return False
     return all(
         each.dtype is torch.float32 and each.layout is torch.strided and each.shape == total.shape

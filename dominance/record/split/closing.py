@@ -81,11 +81,21 @@ class Closing:
 
     def _measured(self) -> tuple[Tensor, list[float]]:
         """What the tasks leave; and the norms of the total, of what is left, and of each task's gradient."""
-        total, tasks = self.total, list(self.tasks.values())
-        if self._left is None and tasks and total.numel() > TILE and _alike((total, *tasks)):
-            return _left_in_tiles(total, tasks)
-        left = _left(total, tasks) if self._left is None else self._left
-        return left, [answers.norm(tensor) for tensor in (total, left, *tasks)]
+        return measured(self.total, list(self.tasks.values()), self._left)
+
+
+def measured(total: Tensor, tasks: Sequence[Tensor], left: Tensor | None = None) -> tuple[Tensor, list[float]]:
+    """What the tasks leave of a gradient, a new tensor; and the norms of it whole, of what is left, and of each task's.
+
+    Args:
+        total: the gradient.
+        tasks: the tasks' gradients.
+        left: what they leave, where that is known.
+    """
+    if left is None and tasks and total.numel() > TILE and _alike((total, *tasks)):
+        return _left_in_tiles(total, tasks)
+    left = _left(total, tasks) if left is None else left
+    return left, [answers.norm(tensor) for tensor in (total, left, *tasks)]
 
 
 def closed(parameter: Tensor, total: Tensor, tasks: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor | None]:

@@ -92,6 +92,8 @@ def fed(ledger: Ledger, totals: dict[Tensor, Tensor], tasks: Iterable[str] = ())
     scaled = [
         _Scaled(p, totals[p], accounts[p], name, changed[p], beneath.get(p, 1.0)) for p in totals if p not in mixed
     ]
+    for each in scaled:
+        each.close_if(ledger.closed(each.parameter, totals[each.parameter]))
     answers.ask(query for each in scaled for query in each.asked())
     close_together([each.closing for each in scaled])
     splits = {each.parameter: each.split() for each in scaled}
@@ -254,6 +256,12 @@ class _Scaled:
         of_tasks = self._total if self._beside is None else self._total - self._beside
         self.parameter = parameter
         self.closing = Closing(parameter, of_tasks, _by_task(held, name))
+
+    def close_if(self, closed: bool) -> None:
+        """Take the tasks' gradients as they are, if they add up to all that came."""
+        waits = answers.waits(self._total)  # there it is asked of all at once whether they are zero
+        if closed and self._change is None and self._beside is None and not waits:
+            self.closing.found = dict(self.closing.tasks)
 
     def asked(self) -> Iterator[answers.Asked]:
         """What ``split`` is going to ask."""

@@ -161,6 +161,13 @@ class Ledger:
         account = self.accounts.get(parameter)
         return account is not None and bool(account.held)
 
+    def cleared(self, parameter: Tensor) -> bool:
+        """Whether no gradient lies in ``.grad``, since ``look``: it is not there, or has been set to zero."""
+        if parameter.grad is None:
+            return True
+        account = self.accounts.get(parameter)
+        return account is not None and account.left is None and not nonzero(self._raw(parameter, parameter.grad))
+
     # What the script does to the gradients
 
     def enter(
@@ -385,6 +392,14 @@ class Ledger:
             return None
         made = self.passes.get(next(iter(account.held_by)))
         return None if made is None else made.products.get(parameter)
+
+    def closed(self, parameter: Tensor, total: Tensor) -> bool:
+        """Whether the tasks' gradients of a parameter were made to add up to this, which lies in ``.grad``."""
+        account = self.accounts.get(parameter)
+        if account is None or account.left is not total or account.aside or len(account.held_by) != 1:
+            return False
+        made = self.passes.get(next(iter(account.held_by)))
+        return made is not None and parameter in made.closed
 
     def _know(self, made: Pass) -> None:
         self._number += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -48,6 +48,8 @@ class Pass:
     """Whether it is of a sum of several losses that have no names."""
     products: dict[Tensor, TaskProducts] = field(default_factory=dict)
     """Of parameters that are recorded at the kept coordinates alone, what is known of the tasks' gradients there."""
+    closed: Container[Tensor] = ()
+    """Parameters of which one task's gradient is what the others leave of what the pass has put into ``.grad``."""
 
     def part(self, task: str) -> GradientOf:
         """What the books call a task of this pass."""
@@ -81,6 +83,7 @@ def pass_of(
     gradients: Mapping[str, dict[Tensor, Tensor]],
     beside: Mapping[str, dict[Tensor, Tensor]] | None = None,
     products: Mapping[Tensor, TaskProducts] | None = None,
+    closed: Container[Tensor] = (),
 ) -> Pass:
     """The pass that was found to be made of these tasks, with the gradients that were taken of them and beside them."""
     tasks: dict[str, FoundTask] = {task.name: task for task in found.tasks}
@@ -96,4 +99,5 @@ def pass_of(
         found.totals,
         found.nameless_sum,
         dict(products or {}),
+        closed,
     )

@@ -211,6 +211,8 @@ class TaskFinder:
         expanded = apart.expanded
         found = Found(name, tasks, plan.residual, separate, expanded, words=plan.words, beside=beside, columns=columns)
         found.nameless_sum = apart.nameless
+        if len(tasks) == len(plan.tasks) and not (beside or separate or plan.residual):
+            found.structure = plan
         found.below_columns = [] if columns is None else below_columns(terms[0].node)
         return found
 

@@ -59,6 +59,8 @@ class Found:
     """What is counted."""
     nameless_sum: bool = False
     """Whether it is a sum of several losses of which neither it nor any of them has a name: told as one task."""
+    structure: object = None
+    """Where all that reaches a task's parameters is a task: one object for all losses that come apart like this one."""
 
 
 @dataclass

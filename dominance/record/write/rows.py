@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,21 @@ from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, UPDATE_PARTS
 from dominance.unattributed import MOST_UNATTRIBUTED, unattributed_share
 
 Array = npt.NDArray[np.generic]
-Gram = npt.NDArray[np.float64] | None
+Float64s = npt.NDArray[np.float64]
+Gram = Float64s | None
 
 _OF_TOTAL = {name: position for position, name in enumerate(TOTAL_STATISTICS)}
 _OF_TASK = {name: position for position, name in enumerate(TASK_STATISTICS)}
+
+
+@dataclass(frozen=True)
+class GradientNorms:
+    """Of one step, by layer; NaN where the gradients were thrown away."""
+
+    tasks: dict[str, Float64s]
+    total: Float64s
+    unexplained: Float64s
+    """Of what is no task's, and nothing else's that is known."""
 
 
 def _cut(total: Tensor, gradient: GradientSplit, place: slice) -> tuple[Tensor, GradientSplit]:
@@ -93,6 +105,13 @@ class StepRow:
         tasks = self.values["layer/task"][layers][..., _OF_TASK["update_sq"]]
         sound = not self.values["skipped"] and bool(np.isfinite(tasks).all())
         return sound and self.unattributed(layers) <= MOST_UNATTRIBUTED
+
+    def norms(self) -> GradientNorms:
+        """The norms of the gradients that it has taken in."""
+        tasks = np.sqrt(self.values["layer/task"][:, :, _OF_TASK["gradient_sq"]])
+        wanted = [_OF_TOTAL[name] for name in ("gradient_sq", "unexplained_gradient_sq")]
+        total, unexplained = np.sqrt(self.values["layer/total"][:, wanted]).T
+        return GradientNorms({name: tasks[:, position] for name, position in self._tasks.items()}, total, unexplained)
 
     @property
     def parameters(self) -> Set[Tensor]:
