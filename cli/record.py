@@ -84,6 +84,10 @@ def record(
             "--light", help="Work out each task's step at the kept coordinates alone: cheaper, norms estimated."
         ),
     ] = None,
+    training_only: Annotated[
+        bool | None,
+        typer.Option("--training-only", help="Take no metrics from losses that the script computes without gradients."),
+    ] = None,
     exact: Annotated[
         bool | None, typer.Option("--exact", help="Keep float32 to the last bit; the run is twice as large.")
     ] = None,
@@ -146,6 +150,7 @@ def record(
             "budget": budget,
             "averages": averages,
             "light": light,
+            "training_only": training_only,
             "exact": exact,
             "attribution": attribution,
             "probe": probe,

@@ -146,6 +146,8 @@ class RecordOptions:
     """Keep AU of every shared coordinate in the end, not only of the sample that each step keeps."""
     light: bool = False
     """Work out the tasks' momenta and steps at the kept coordinates alone, and estimate their norms from these."""
+    training_only: bool = False
+    """Take no metrics from the losses that a script computes without gradients."""
 
     def __post_init__(self) -> None:
         if self.groups is not None:
@@ -209,7 +211,7 @@ def typed(options: RecordOptions, names: tuple[str, ...] | None = None) -> list[
         if (names is not None and field.name not in names) or value is None or value is False:
             continue
         for each in value if field.name in _REPEATED or value == () else (value,):
-            words += [f"--{field.name}", *([] if each is True else [_word(each)])]
+            words += [f"--{field.name.replace('_', '-')}", *([] if each is True else [_word(each)])]
     return words
 
 
@@ -235,7 +237,7 @@ def _convert(name: str, value: Any, where: str) -> Any:
             return parse_size(value)
         if name == "overhead":
             return parse_share(value)
-        if name in ("averages", "exact", "light", "strict", "quiet"):
+        if name in ("averages", "exact", "light", "training_only", "strict", "quiet"):
             if isinstance(value, bool):
                 return value
             if str(value).lower() in ("1", "true", "yes", "on"):

@@ -66,6 +66,9 @@ SCHEMA_VERSION = 2
 DATA_NAME = "data.zarr"
 """Name of the Zarr group inside a run directory."""
 
+EVALUATED_LOSS = "eval-loss"
+"""The metric that is a task's loss as the script computed it without gradients; no logger's name is read as that."""
+
 TASK_STATISTICS = ("gradient_sq", "update_sq", "gradient_dot_update", "solo_sq")
 """Packed in layer/task, per (step, layer, task): squared norms of the task's effective gradient, additive update and
 solo update, and the inner product of the task's gradient with the total update (negative: the step descends it)."""

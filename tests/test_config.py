@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dominance.config import MINIMUM_BUDGET, RecordOptions, from_pyproject, parse_size, record_options
+from dominance.config import MINIMUM_BUDGET, RecordOptions, from_pyproject, parse_size, record_options, typed
 from dominance.errors import BadOption
 
 
@@ -64,6 +64,7 @@ def test_every_field_can_be_set_from_every_place(tmp_path: Path) -> None:
     assert changed == {field.name for field in fields(RecordOptions)} - {
         "to",
         "light",
+        "training_only",
     }  # which want a package, and few other options
     texts = {
         "tasks": "a, b", "every": "3", "burst": "4", "params": "enc.*", "budget": "5MB",
@@ -82,11 +83,14 @@ def test_every_field_can_be_set_from_every_place(tmp_path: Path) -> None:
     assert record_options({}, environ={}, folder=tmp_path) == expected
 
 
-def test_light_can_be_set_from_every_place(tmp_path: Path) -> None:
-    assert record_options({"light": "on"}, environ={}, folder=tmp_path).light
-    assert record_options({}, environ={"DOMINANCE_LIGHT": "1"}, folder=tmp_path).light
-    project(tmp_path, "[tool.dominance]\nlight = true\n")
-    assert record_options({}, environ={}, folder=tmp_path).light
+@pytest.mark.parametrize("name", ["light", "training_only"])
+def test_a_switch_can_be_set_from_every_place(name: str, tmp_path: Path) -> None:
+    assert getattr(record_options({name: "on"}, environ={}, folder=tmp_path), name)
+    assert getattr(record_options({}, environ={f"DOMINANCE_{name.upper()}": "1"}, folder=tmp_path), name)
+    project(tmp_path, f"[tool.dominance]\n{name} = true\n")
+    options = record_options({}, environ={}, folder=tmp_path)
+    assert getattr(options, name)
+    assert typed(options, (name,)) == [f"--{name}".replace("_", "-")]
 
 
 def test_the_nearest_pyproject_counts(tmp_path: Path) -> None:

@@ -83,6 +83,7 @@ STEP = {
         "at_rest",
         "at_step",
         "by_hand",
+        "evaluated",
         "following",
         "kept",
         "left_out",

@@ -130,6 +130,8 @@ class StepRecorder:
         self._shards = Shards()
         self._sharded: Sharded | None = None
         """The model that the pass in progress goes through, where it is sharded."""
+        self.passes: Callable[[], object] = bool
+        """Called whenever the script goes back through a graph, recorded or not."""
         self.method = ""
         """The method that takes the place of the script's backward(); "" where there is none."""
         self._method_rests = False
@@ -260,6 +262,11 @@ class StepRecorder:
 
     # What hooks tell
 
+    def _passes(self) -> None:
+        """The script goes back through a graph: what came before this is over."""
+        self._batches.backward()
+        self.passes()
+
     @property
     def _may_rest(self) -> bool:
         """Whether a step that is not recorded may go by without being looked at."""
@@ -274,7 +281,7 @@ class StepRecorder:
         """Whether this backward() is one between bursts, and has been counted."""
         if not self._may_rest or not at_rest.backward(self.recording, outputs):
             return False
-        self._batches.backward()
+        self._passes()
         return True
 
     def rests_at_step(self, optimizer: Optimizer) -> bool:
@@ -314,7 +321,7 @@ class StepRecorder:
         self, outputs: Sequence[Any], gradients: Sequence[Any], inputs: Sequence[Any]
     ) -> Callable[[], None] | None:
         self._lines.off()
-        self._batches.backward()
+        self._passes()
         roots = roots_of(outputs, gradients)
         # A walk through the whole graph, made once, and not where nobody asks.
         reached = functools.cache(lambda: [piece_of(leaf) for leaf in reached_by(roots)])
@@ -457,7 +464,7 @@ class StepRecorder:
         self, outputs: Sequence[Any], rows: Sequence[Sequence[Tensor | None]], inputs: Sequence[Any]
     ) -> Callable[[Sequence[Sequence[Tensor | None]]], None] | None:
         self._lines.off()
-        self._batches.backward()
+        self._passes()
         starts = [roots_of(outputs, row) for row in rows]
         if len(rows) > 1 or len(outputs) > 1:
             starts = [picked(roots) for roots in starts]
@@ -609,7 +616,7 @@ class StepRecorder:
         """
         self._method_rests = self._step_rests = False
         self._lines.off()
-        self._batches.backward()
+        self._passes()
         roots = roots_of(outputs, gradients)
         reached = reached_by(roots)
         self.models.turn_to(reached, lambda: reached)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,44 @@ def test_a_table_a_figure_and_runs_that_are_used_again(forks: Forks, tmp_path: P
     again = forks.python("-m", "dominance", *words, cwd=tmp_path)
     assert again.stdout == done.stdout
     assert "0 runs made, 2 used again" in again.stderr
+
+
+EVALUATES = SCRIPT.replace(
+    "print(sys",
+    """with torch.no_grad():
+    val = torch.randn(32, 4)
+    z = torch.tanh(trunk(val))
+    price_loss, stars_loss = (a(z) - val[:, :1]).square().mean(), 10 * (b(z) - val[:, 1:2]).square().mean()
+print("evaluated", price_loss.item(), stars_loss.item())
+print(sys""",
+).replace(", price_loss.item())", ")")
+
+
+def test_losses_of_an_evaluation_are_compared_as_metrics_are(forks: Forks, tmp_path: Path) -> None:
+    """The script neither logs them nor calls eval(): that the data are ``val`` is said by a name."""
+    script = EVALUATES.replace("with torch.no_grad():", "@torch.no_grad()\ndef validate():").replace(
+        'print("evaluated"', '    print("evaluated"'
+    )
+    (tmp_path / "train.py").write_text(script.replace("print(sys", "validate()\nprint(sys"))
+    words = ("try", "--methods", "pcgrad", "--seeds", "1", "-j", "2", "--every", "1", "train.py")
+    done = forks.python("-m", "dominance", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    head, plain, tried = done.stdout.splitlines()[:3]
+    assert "price_loss eval-loss ↓" in head
+    assert "stars_loss eval-loss ↓" in head
+    assert "Scores: metrics of the split 'val'" in done.stdout
+    runs = tmp_path / "trials/train/runs"
+    for name, line in (("as-it-is", plain), ("pcgrad", tried)):
+        (log,) = runs.glob(f"{name}*.log")
+        said = next(line for line in log.read_text().splitlines() if line.startswith("evaluated"))
+        for value in said.split()[1:]:
+            assert f" {float(value):.4g} " in line
+    (one,), (other,) = ([each for each in runs.glob(f"{name}*") if each.is_dir()] for name in ("as-it-is", "pcgrad"))
+    done = forks.python("-m", "dominance", "compare", str(one), str(other), "--json", cwd=tmp_path)
+    lines = [line for line in json.loads(done.stdout)["rows"] if line["quantity"] == "score"]
+    assert [(line["task"], line["metric"], line["higher_is_better"]) for line in lines] == [
+        (task, "eval-loss", False) for task in ("price_loss", "stars_loss")
+    ]
 
 
 def test_the_script_is_run_as_it_is_and_by_each_method() -> None:

@@ -12,6 +12,7 @@ from dominance.analyse.runs import Runs, metrics_of
 from dominance.analyse.study.about import About, about, coordinates, directions, labels
 from dominance.deltas import Directions
 from dominance.errors import BadOption, NothingRecorded
+from dominance.schema import EVALUATED_LOSS
 
 FINAL = "final"
 """The split under which ``dominance train`` logs the scores that count."""
@@ -110,7 +111,11 @@ def logged(run: xr.DataTree, split: str) -> pd.DataFrame:
 
 
 def events(run: xr.DataTree) -> pd.DataFrame:
-    """All that a run logged and did not go over again: columns task, metric, split, epoch, step, value."""
+    """All that a run logged and did not go over again: columns task, metric, split, epoch, step, value.
+
+    Losses that the script computed without gradients are left out where it says itself how well a task does, on other
+    data than those of the training.
+    """
     if "metric" not in run.children:
         return pd.DataFrame({name: [] for name in ("task", "metric", "split", "epoch", "step", "value")})
     group = run["metric"].to_dataset()
@@ -120,7 +125,9 @@ def events(run: xr.DataTree) -> pd.DataFrame:
     table["task"] = ["" if task is None else str(task) for task in table["task"]]
     step = table["step"].to_numpy()
     lowest_from_here = np.minimum.accumulate(step[::-1])[::-1]
-    return table[step <= lowest_from_here]
+    table = table[step <= lowest_from_here]
+    own = table["metric"] != EVALUATED_LOSS
+    return table[own] if (own & (table["task"] != "") & (table["split"] != "train")).any() else table
 
 
 def tables(scores: xr.Dataset) -> dict[str, dict[str, dict[str, float]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -66,6 +67,13 @@ set_stance = _find("torch.compiler.set_stance")
 set_strategy = _find("torch._C._dynamo.eval_frame.set_code_exec_strategy")
 FrameAction = _find("torch._C._dynamo.eval_frame._FrameAction")
 FrameStrategy = _find("torch._C._dynamo.eval_frame._FrameExecStrategy")
+
+
+def compiles() -> bool:
+    """Whether anything of the script's is compiled by ``torch.compile``, or has been."""
+    frames: Any = sys.modules.get("torch._dynamo.eval_frame")
+    # What says "not this" to a compiler, as torch's optimizers do, is there without a backend.
+    return any(backend is not None for backend in getattr(frames, "cached_backends", {}).values())
 
 
 def not_compiled(function: _F) -> _F:

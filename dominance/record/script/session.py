@@ -21,8 +21,10 @@ from dominance.store.first_look import check_replaceable, check_resumable
 from dominance.store.lock import RunLock, left_by_another, occupied
 
 if TYPE_CHECKING:
+    from dominance.record.evaluated import EvaluatedLosses
     from dominance.record.parameters import ParameterTable
     from dominance.record.probes import NoiseProbe
+    from dominance.record.recording import Recording
     from dominance.record.script.children import Children
     from dominance.record.step_recorder import StepRecorder
     from dominance.record.tasks.named import Observer
@@ -97,6 +99,7 @@ class ScriptSession:
         self._start_beside = beside
         self._beside: Beside | None = None
         self._logged = Logged()
+        self._evaluated: EvaluatedLosses | None = None
         self._began = time.monotonic()
         self._listens()
         self._watch: StepRecorder | None = None
@@ -185,6 +188,11 @@ class ScriptSession:
         activate(watch)
         self._watch = watch
         self._logged.start(watch)
+        if not self._options.training_only:
+            from dominance.record.evaluated import EvaluatedLosses
+
+            self._evaluated = EvaluatedLosses(watch)
+            self._evaluated.start()
         if self._flags is not None:
             from dominance.record.script.children import Children
 
@@ -238,12 +246,12 @@ class ScriptSession:
             self._deactivate(watch)
         watch.stop(whole=status == "complete")
         self._logged.stop()
+        if self._evaluated is not None:
+            self._evaluated.stop()
         attrs: dict[str, Any] = {} if watch.failure is None else {"failure": watch.failure}
         attrs |= {"seconds": time.monotonic() - self._began, "peak_memory": peak_memory()}
         for recording in watch.models.all:
-            said: dict[str, Any] = {}
-            if self._evaluation is not None and recording.sink.writer is not None:
-                said = self._evaluation.attributes(recording.sink.writer.tasks)
+            said = self._metrics(recording)
             close(recording, ended=status, complete=status == "complete" and watch.failure is None, **attrs, **said)
         if self._options.probe:
             self._table = watch.recording.table
@@ -273,6 +281,16 @@ class ScriptSession:
                 counted = f" of {steps} steps that were taken" if steps else ""
                 message = f"nothing was recorded{counted}: {'; '.join(dict.fromkeys(reasons))}"
         return SessionResult(kept, message)
+
+    def _metrics(self, recording: Recording) -> dict[str, Any]:
+        """What the run is to say of its metrics: which direction is better, where that is known."""
+        directions: dict[str, dict[str, str]] = {}
+        if self._evaluation is not None and recording.sink.writer is not None:
+            directions = self._evaluation.attributes(recording.sink.writer.tasks).get("metrics", {})
+        if self._evaluated is not None:
+            for task, known in self._evaluated.directions(recording).items():
+                directions[task] = {**directions.get(task, {}), **known}
+        return {"metrics": directions} if directions else {}
 
     def noise_probe(self) -> NoiseProbe:
         """A probe of the model that was recorded; after ``finish``.

@@ -13,6 +13,7 @@ _PASSING = tuple(
         "script.logged",
         "guest.hooks",
         "guest.silence",
+        "guest.without_grad",
         "tasks.source_lines",
     )
 )

@@ -227,6 +227,24 @@ def _statement(path: str, line: int, span: Span | None) -> ast.AST | None:
     return node
 
 
+def builds_on_itself(path: str, line: int, span: Span | None) -> bool:
+    """Whether the statement at this place makes what it stores of what stood there before, as a running sum does."""
+    statement = _statement(path, line, span)
+    if isinstance(statement, ast.AugAssign):
+        return True
+    if not isinstance(statement, ast.Assign):
+        return False
+    targets = {ast.unparse(each) for target in statement.targets for each in getattr(target, "elts", [target])}
+    read = (node for node in ast.walk(statement.value) if isinstance(node, (ast.Name, ast.Attribute, ast.Subscript)))
+    return any(ast.unparse(node) in targets for node in read)
+
+
+def spelled(path: str, line: int, span: Span | None) -> str | None:
+    """The expression at this place, where it is a call or an operation of its own: spelled in one way."""
+    node = None if span is None else _node(path, line, span)
+    return ast.unparse(node) if isinstance(node, (ast.Call, ast.BinOp)) else None
+
+
 def spelled_call(path: str, line: int, span: Span | None) -> str | None:
     """The function that the expression at this place calls, where it is the only one that could make a loss."""
     node = _node(path, line, span)

@@ -20,6 +20,7 @@ from dominance.record.tasks.naming import Names
 from dominance.record.tasks.observed import found_of_observed
 from dominance.record.tasks.questions import Noted, noting
 from dominance.record.tasks.remembered import Remembered, TakenApart, TaskPlan, look_at, made_in_turn
+from dominance.record.tasks.same_loss import LossSources
 from dominance.record.tasks.sources import GENERIC
 from dominance.record.tasks.splitting import Term
 from dominance.record.tasks.stacked import Stacked
@@ -54,6 +55,8 @@ class TaskFinder:
         self._stacked = Stacked()
         self.called: dict[str, str] = {}
         """Names of tasks for which later losses have given a better one, and that."""
+        self.sources = LossSources()
+        """Where the script makes the loss of each task."""
         self.expand = True
         """Whether a loss that is one named sum is taken apart; not so when every task has its own backward()."""
 
@@ -116,6 +119,7 @@ class TaskFinder:
             found.total = sum(map(answers.value, called_on)) if called_on else math.nan
         if apart is None:
             self._remembered.learn(look, found_apart, noted)
+        self.sources.learn(found)
         return found
 
     def _live_name(self, edge: Edge, names: Names) -> str | None:

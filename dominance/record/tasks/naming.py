@@ -23,11 +23,15 @@ _TORCH = os.path.dirname(os.path.abspath(torch.__file__)) + os.sep
 _MOST_ITEMS = 1000
 
 
-def caller_frames() -> list[FrameType]:
-    """The frames of the script around the current call, innermost first; torch's and our own are left out."""
-    frames = []
+def caller_frames(most: int | None = None) -> list[FrameType]:
+    """The frames of the script around the current call, innermost first; torch's and our own are left out.
+
+    Args:
+        most: how many are looked for; None: all.
+    """
+    frames: list[FrameType] = []
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
+    while frame is not None and len(frames) != most:
         folder = frame.f_code.co_filename
         if not folder.startswith((_TORCH, *_OWN_ROOMS)):
             frames.append(frame)

@@ -77,6 +77,10 @@ class Place:
         """What became of the value that was being made here."""
         return _fate(self)
 
+    def is_same(self, other: Place) -> bool:
+        """Whether both are the same instruction of the same function."""
+        return self.code is not None and self.same_frame(other) and self.instruction == other.instruction
+
 
 @question
 def stack_of(node: Node) -> tuple[Place, ...]:
@@ -95,6 +99,11 @@ def stack_of(node: Node) -> tuple[Place, ...]:
     while places and places[-1].in_torch and not places[-1].path.startswith(_FUNCTIONS):
         places.pop()
     return tuple(places)
+
+
+def place_at(code: CodeType, instruction: int) -> Place:
+    """The place of a frame that runs this code, and has come to this instruction."""
+    return _place(code.co_filename, code, instruction, None)
 
 
 @lru_cache(maxsize=4096)

@@ -74,6 +74,17 @@ def test_steps_that_were_gone_over_again_do_not_count() -> None:
     assert final_scores(run, take=3, **options).value.item() == pytest.approx((4 + 2.5 + 2) / 3)
 
 
+@pytest.mark.parametrize(("name", "split", "left"), [("auc", "test", ["auc"]), ("auc", "train", ["eval-loss", "auc"])])
+def test_losses_without_gradients_give_way_to_what_the_script_says(name: str, split: str, left: list[str]) -> None:
+    said = [("eval-loss", "val", 0.5), (name, split, 0.75)]
+    metrics = [
+        {"task": "a", "split": split, "name": name, "value": value, "step": 1, "epoch": 0}
+        for name, split, value in said
+    ]
+    run = make_run(np.ones((2, 1, 2)), metrics=metrics)
+    assert events(run)["metric"].tolist() == left
+
+
 def test_values_of_no_task_are_counted() -> None:
     rows = [
         {"step": 0, "epoch": 0, "task": task, "split": "final", "name": "error", "value": 1.0} for task in ("", "a")

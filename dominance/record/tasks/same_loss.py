@@ -1,0 +1,168 @@
+"""Whether a value that is computed without gradients is a task's loss: told by where, and as what, the script makes it.
+
+There is no graph then. What there is are the calls under which a value is made, and what the script's text says of it;
+and the same of each task's loss, from the forward that has kept its source lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import FrameType
+
+from dominance.record.frames import variables_of
+from dominance.record.tasks.fates import builds_on_itself, spelled
+from dominance.record.tasks.found import Found, FoundTask
+from dominance.record.tasks.sources import Place, place_at, stack_of
+
+SAME_PLACE, SAME_NAME, SAME_TEXT = range(3)
+"""How a value was known, the surest first."""
+_MOST_STACKS = 8
+"""Ways to one task's loss that are kept."""
+DEPTH = 12
+"""Calls around a value that are looked at, innermost first."""
+
+Item = str | int | None
+"""Where in what a call returned the value is: its key, its position, or that it is all."""
+Calls = tuple[Place, ...]
+"""Places in the script, outermost first."""
+
+
+@dataclass(frozen=True)
+class SameLoss:
+    """What a value is known to be, or may be.
+
+    Attributes:
+        tasks: of one of these it is the loss; where there are several, a variable of the frames says of which.
+        how: ``SAME_PLACE``, ``SAME_NAME`` or ``SAME_TEXT``.
+        depth: how many of the innermost calls have such a variable.
+        called: what the script calls the value, if anything.
+    """
+
+    tasks: tuple[str, ...]
+    how: int
+    depth: int
+    called: str | None
+
+    def task(self, frames: Sequence[FrameType]) -> str | None:
+        """The one task, by the frames of the value, innermost first; None where they do not tell."""
+        if len(self.tasks) == 1:
+            return self.tasks[0]
+        held = {v for f in frames[: self.depth] for v in variables_of(f).values() if type(v) is str}
+        named = held.intersection(self.tasks)
+        return named.pop() if len(named) == 1 else None
+
+
+class LossSources:
+    """Where the script makes the loss of each task."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, list[Calls]] = {}
+        self._unfit: set[str] = set()
+        """Tasks of whose losses one value is only a part, or the opposite."""
+        self.version = 0
+        """Counts what was learned."""
+
+    def __bool__(self) -> bool:
+        return bool(self._made)
+
+    def learn(self, found: Found) -> None:
+        """Take in the losses of one backward(), as far as autograd has kept where they were made."""
+        for task in () if found.by_shares else found.tasks:
+            if len(task.edges) != 1:
+                self._refuse(task.name)
+                continue
+            known = self._made.get(task.name, [])
+            if task.name in self._unfit or len(known) >= _MOST_STACKS:
+                continue
+            calls = _of_script(stack_of(task.edges[0][0]))
+            if not calls or any(place.code is None for place in calls) or calls in known:
+                continue
+            if _turned_round(task):
+                self._refuse(task.name)
+                continue
+            self._made.setdefault(task.name, []).append(calls)
+            self.version += 1
+
+    def _refuse(self, task: str) -> None:
+        self._unfit.add(task)
+        if self._made.pop(task, None) is not None:
+            self.version += 1
+
+    def of(self, calls: Calls, item: Item = None) -> SameLoss | None:
+        """What a value is, by the calls around it; None: nothing that is known for certain.
+
+        Args:
+            calls: the innermost ``DEPTH`` of them, at least.
+            item: where in the value of the innermost call it is.
+        """
+        if not calls:
+            return None
+        common = {} if item is not None else {name: _longest(made, calls) for name, made in self._made.items()}
+        depth = max(common.values(), default=0)
+        tied = tuple(name for name in self._made if depth and common.get(name) == depth)
+        called = name_of(calls, item)
+        if called in self._made:
+            # Where the place says another task, neither is certain.
+            how = SAME_PLACE if tied else SAME_NAME
+            return SameLoss((called,), how, 0, called) if called in tied or not tied else None
+        if tied:
+            return SameLoss(tied, SAME_PLACE, depth, called)
+        text = None if item is not None else _text(calls[-1])
+        alike = tuple(name for name, made in self._made.items() if any(_text(each[-1]) == text for each in made))
+        return SameLoss(alike, SAME_TEXT, 1, called) if text is not None and alike else None
+
+
+def _turned_round(task: FoundTask) -> bool:
+    """Whether what the script computes is maximised: then the task's loss is its negative."""
+    return float(task.gradients[0].detach().sum()) <= 0
+
+
+def _of_script(stack: Sequence[Place]) -> Calls:
+    return tuple(place for place in stack if not place.in_torch)
+
+
+def calls_of(frames: Sequence[FrameType]) -> Calls:
+    """The places of frames that stand innermost first."""
+    return tuple(place_at(frame.f_code, frame.f_lasti) for frame in reversed(frames))
+
+
+def _longest(made: Sequence[Calls], calls: Calls) -> int:
+    return max(_common_end(each, calls) for each in made)
+
+
+def _common_end(one: Calls, other: Calls) -> int:
+    """How many of the innermost places are the same."""
+    depth = 0
+    for here, there in zip(reversed(one), reversed(other), strict=False):
+        if not here.is_same(there):
+            break
+        depth += 1
+    return depth
+
+
+def _text(place: Place) -> str | None:
+    return spelled(place.path, place.line, place.span)
+
+
+def name_of(calls: Calls, item: Item = None) -> str | None:
+    """What a statement calls the value that these calls make, where it is the value and nothing made of it."""
+    if isinstance(item, str):
+        return item
+    position = item
+    for place in reversed(calls):
+        fate = place.fate
+        if fate.kind == "returned":
+            if position is None:
+                position = fate.position
+            elif fate.position is not None:
+                return None
+            continue
+        if builds_on_itself(place.path, place.line, place.span):
+            return None
+        if fate.kind == "unpacked" and position is not None:
+            return fate.names[position] if position < len(fate.names) else None
+        if fate.kind in ("stored", "keyed") and fate.names:
+            return fate.names[0] if position is None else f"{fate.names[0]}[{position}]"
+        return None
+    return None
