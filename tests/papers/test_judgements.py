@@ -183,6 +183,7 @@ def test_noise_hurts_b_much_more_than_a(b, outcome):
     material.once("noise", lambda: xr.Dataset({"change": change, "share_perturbed": share}))
     found = judged(adatask_learning.ITEMS, "adatask-noise-task", material)
     assert found.outcome == outcome
+    assert f"by seed {', '.join([f'{10 * b:.3g}'] * 3)} times as much (paper: 54)" in found.evidence
     assert found.evidence.endswith("noise is on 1 % of the shared parameters")
 
 
