@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
 from dominance.plots.backends import matplotlib_
+from dominance.plots.backends.embedded_fonts import without_layout_tables
 from dominance.plots.backends.style import theme
 from dominance.plots.labels import fit
 from dominance.plots.palette import GREY, INK
@@ -227,7 +228,7 @@ class Pages:
     def save(self, path: Path, *, title: str) -> None:
         """All pages as one PDF."""
         metadata = {"CreationDate": None, "Title": title}
-        with theme(), PdfPages(path, metadata=metadata) as file:
+        with theme(), without_layout_tables(), PdfPages(path, metadata=metadata) as file:
             for page in self.pages:
                 file.savefig(page)
 
@@ -240,7 +241,7 @@ class Pages:
         written = []
         try:
             if format == "pdf":
-                with theme(), PdfPages(path, metadata={"CreationDate": None}) as file:
+                with theme(), without_layout_tables(), PdfPages(path, metadata={"CreationDate": None}) as file:
                     for part in parts:
                         self._cut(part, file)
                 return [path]

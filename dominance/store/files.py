@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import os
 from abc import ABC, abstractmethod
@@ -209,6 +208,8 @@ class StoreFiles(Files):
         return None
 
     def size(self) -> int:
+        import asyncio
+
         async def total() -> int:
             keys = [key async for key in self.store.list()]
             return sum(await asyncio.gather(*(self.store.getsize(key) for key in keys)))
@@ -216,6 +217,8 @@ class StoreFiles(Files):
         return int(self._wait_for(total()))
 
     def _arrays(self, keys: Sequence[str], most: int) -> list[npt.NDArray[np.uint8] | None]:
+        import asyncio
+
         from zarr.core.buffer import default_buffer_prototype
 
         async def get() -> list[Any]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-import zarr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
@@ -19,6 +18,9 @@ from dominance.schema import DATA_NAME
 from dominance.store.codec import decode_into, little_endian
 from dominance.store.files import Files, Scratch
 from dominance.store.grid import Grid, Tile
+
+if TYPE_CHECKING:  # chunks are read without Zarr, which takes as long to import as a small summary to make
+    import zarr
 
 RunArray: TypeAlias = "zarr.Array[Any]"
 Index = tuple[Any, ...]
@@ -65,6 +67,8 @@ class StoredArray(LazyArray):
     def stored(self) -> RunArray:
         """The array as Zarr opens it, which knows nothing of rows and of chunks that are missing."""
         if self._opened is None:
+            import zarr
+
             path = f"{DATA_NAME}/{self.grid.path}"
             self._opened = zarr.open_array(store=self.files.store, path=path, mode="r", zarr_format=3)
         return self._opened

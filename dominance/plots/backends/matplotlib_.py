@@ -23,6 +23,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter, NullL
 from numpy.typing import NDArray
 
 from dominance.plots.backends import Box, Entry
+from dominance.plots.backends.embedded_fonts import without_layout_tables
 from dominance.plots.backends.style import FONT, MONO, printable, text_width, theme
 from dominance.plots.palette import GREY, INK
 
@@ -319,7 +320,7 @@ def legend(target: Any, entries: Sequence[Entry], *, x: float = 0.0, y: float = 
 
 def save(figures: Sequence[Any], path: Path, format: str, **options: Any) -> list[Path]:
     metadata = {**NO_DATE.get(format, {}), **options.pop("metadata", {})}
-    with theme():
+    with theme(), without_layout_tables():
         if format == "pdf" and len(figures) > 1:
             with PdfPages(path, metadata=metadata) as pages:
                 for figure in figures:
