@@ -70,6 +70,7 @@ SEEN_BY_ALL = {
     "frames",
     "group",
     "launch",
+    "living",
     "parameters",
     "patches",
     "pieces",

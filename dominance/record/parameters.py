@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import gc
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import FrameType
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from dominance.record.living import living, set_aside
 from dominance.record.pieces import Piece, leaf_of, meet, piece_of, views
 from dominance.record.script_variables import names_of_variables
 
@@ -191,15 +191,8 @@ class ParameterTable:
         Where several models hold them, a model's name is the script's variable; a bare tensor's name is its variable.
         Returns the optimizers found.
         """
-        modules: list[nn.Module] = []
-        optimizers: list[Optimizer] = []
-        for thing in gc.get_objects():
-            # type(), because isinstance() asks a lazy proxy for its class, which may wake it up.
-            kind = type(thing)
-            if issubclass(kind, nn.Module):
-                modules.append(thing)
-            elif issubclass(kind, Optimizer):
-                optimizers.append(thing)
+        wanted = list(wanted)
+        modules, optimizers = _models_and_optimizers(wanted)
         meet(modules)
         optimizers = views(optimizers)
         # First what optimizers hold, in their order; then what the loss reaches besides.
@@ -207,7 +200,6 @@ class ParameterTable:
         held = {id(tensor) for tensor in tensors}
         if self._elsewhere is not None:
             tensors = [tensor for tensor in tensors if not self._elsewhere(tensor)]
-        wanted = list(wanted)
         tensors += wanted
         inner = {id(child) for module in modules for child in module._modules.values() if child is not None}
         roots = [module for module in modules if id(module) not in inner]
@@ -243,6 +235,21 @@ class ParameterTable:
             taken.add(name)
             self.named[tensor] = Named(tensor, name, name)
         return optimizers
+
+
+def _models_and_optimizers(wanted: Sequence[Tensor]) -> tuple[list[nn.Module], list[Optimizer]]:
+    """All there are in this process; where no model has these tensors, also those that ``gc.freeze()`` set aside."""
+
+    def is_one(kind: type) -> bool:
+        return issubclass(kind, (nn.Module, Optimizer))
+
+    found = living(is_one)
+    owned = {id(p) for each in found if issubclass(type(each), nn.Module) for p in each._parameters.values()}
+    if any(id(tensor) not in owned for tensor in wanted):
+        there = {id(each) for each in found}
+        found += [each for each in set_aside(is_one) if id(each) not in there]
+    modules = [each for each in found if issubclass(type(each), nn.Module)]
+    return modules, [each for each in found if not issubclass(type(each), nn.Module)]
 
 
 def _beside(roots: Iterable[nn.Module], wanted: Iterable[Tensor]) -> list[Tensor]:

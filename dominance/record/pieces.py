@@ -7,7 +7,6 @@ is what is recorded; what is asked of the others is translated here.
 
 from __future__ import annotations
 
-import gc
 import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from dominance.record.living import living, set_aside
 
 _FSDP = "torch.distributed.fsdp"
 
@@ -73,8 +74,8 @@ def meet_any(leaves: Iterable[Tensor]) -> None:
         return
     strange = [leaf for leaf in leaves if isinstance(leaf, nn.Parameter) and _held(leaf) is None]
     if any((seen := _plain.get(id(leaf))) is None or seen() is not leaf for leaf in strange):
-        # type(), because isinstance() asks a lazy proxy for its class, which may wake it up.
-        meet(thing for thing in gc.get_objects() if issubclass(type(thing), nn.Module))
+        for find in (living, set_aside):
+            meet(find(lambda kind: issubclass(kind, nn.Module)))
         _plain.update((id(leaf), weakref.ref(leaf)) for leaf in strange if _held(leaf) is None)
 
 
