@@ -18,10 +18,10 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-HERE = Path(__file__).resolve()
-sys.path.insert(0, str(HERE.parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from runs import planted_rows, write_run
 
+HERE = Path(__file__).resolve()
 LAYERS = {"trunk.0": 1200, "trunk.2": 3000, "trunk.6": 4000, "trunk.8": 1200}
 COMMAND = "import sys; from dominance_cli.main import main; main()"
 
