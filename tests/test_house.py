@@ -74,6 +74,7 @@ SEEN_BY_ALL = {
     "parameters",
     "patches",
     "pieces",
+    "script_variables",
 }
 """Of record: files that each of its rooms may import, and that import no room of it."""
 STEP = {
