@@ -40,3 +40,21 @@ def test_matrix_on_its_first_step() -> None:
     alpha = 2.0 * 0.1  # RMS of theta times min(lr, 1)
     assert split.tasks["a"] == pytest.approx(-alpha * 0.75 * g.sign(), rel=1e-12)
     assert split.tasks["b"] == pytest.approx(-alpha * 0.25 * g.sign(), rel=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(7,), (5, 3), (2, 3, 4)])
+@pytest.mark.parametrize("d", [1.0, 1.5])
+def test_the_parts_are_the_step_that_was_taken(shape: tuple[int, ...], d: float) -> None:
+    """Where the size of the update is cut, too."""
+    generator = torch.Generator().manual_seed(0)
+    p = torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
+    attributor = Attributor(torch.optim.Adafactor([p], lr=0.1, d=d, weight_decay=0.1))
+    for scale in (1.0, 30.0, 0.1):
+        a, b = (scale * torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(2))
+        p.grad, before = a + b, p.detach().clone()
+        attributor.before_step([p])
+        attributor.optimizer.step()
+        split = attributor.after_step({p: GradientSplit({"a": a, "b": b})})[p]
+        assert split.decay is not None
+        torch.testing.assert_close(split.tasks["a"] + split.tasks["b"] + split.decay, p.detach() - before)
+        torch.testing.assert_close(split.tasks["a"] * b, split.tasks["b"] * a)

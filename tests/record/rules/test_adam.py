@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from typing import Any
 
 import pytest
 import torch
 
+from dominance.record.rules.adam import AdamRule
 from dominance.record.split.attribution import Attributor
 from dominance.record.split.splits import GradientSplit
 
 torch.set_num_threads(1)
 LR, B1, B2, EPS = 0.1, 0.9, 0.99, 1e-3
+Asked = list[tuple[torch.Tensor, Any]]
 
 
 @pytest.mark.parametrize("amsgrad", [False, True])
@@ -59,3 +63,41 @@ def test_running_average_of_the_task_gradients_over_the_shared_denominator() -> 
     assert torch.equal(split.tasks["a"], -split.tasks["b"])
     assert split.residual is not None
     assert split.residual == pytest.approx(torch.full((4,), -LR), rel=1e-4)
+
+
+def stepped(
+    dtype: torch.dtype = torch.float32, **options: Any
+) -> tuple[torch.optim.Adam, list[tuple[torch.Tensor, Any]]]:
+    """Two small parameters after three steps, of two groups, and their optimizer."""
+    parameters = [torch.linspace(1, 2, n, dtype=dtype).requires_grad_() for n in (3, 5)]
+    groups = [{"params": [p], "lr": lr} for p, lr in zip(parameters, (0.1, 0.2), strict=True)]
+    optimizer = torch.optim.Adam(groups, weight_decay=0.1, **options)
+    for step in range(3):
+        for p in parameters:
+            p.grad = p.detach() * (step - 0.5)
+        optimizer.step()
+    asked = [(p, group) for p, group in zip(parameters, optimizer.param_groups, strict=True)]
+    return optimizer, asked
+
+
+@pytest.mark.parametrize("amsgrad", [False, True])
+def test_several_at_once_are_as_one_by_one(amsgrad: bool) -> None:
+    optimizer, asked = stepped(amsgrad=amsgrad)
+    rule = AdamRule(optimizer)
+    together = rule.several(asked)
+    assert together is not None
+    for (p, group), found in zip(asked, together, strict=True):
+        alone = rule.linear(p, group, p.detach(), None)
+        assert isinstance(found.scale, torch.Tensor)
+        assert isinstance(alone.scale, torch.Tensor)
+        assert torch.equal(found.scale, alone.scale)
+        assert dataclasses.replace(found, scale=0.0) == dataclasses.replace(alone, scale=0.0)
+
+
+def test_what_cannot_be_asked_at_once() -> None:
+    for optimizer, asked in (stepped(torch.float64), stepped(torch.bfloat16)):
+        assert AdamRule(optimizer).several(asked) is None
+    optimizer, asked = stepped()
+    for name in ("capturable", "differentiable"):
+        (p, _), (q, group) = asked
+        assert AdamRule(optimizer).several([(p, {**asked[0][1], name: True}), (q, group)]) is None

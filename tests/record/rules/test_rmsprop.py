@@ -9,6 +9,8 @@ import pytest
 import torch
 from record.rules.scalar import assert_equal, recorded_parts, worked
 
+from dominance.record.rules.rmsprop import RMSpropRule
+
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
 @pytest.mark.parametrize("centered", [False, True])
@@ -36,3 +38,15 @@ def test_by_hand(centered: bool, momentum: float) -> None:
         "centered": centered,
     }
     assert_equal(recorded_parts(lambda p: torch.optim.RMSprop(p, **options)), worked(step))
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 2.0])
+def test_what_it_remembers(momentum: float) -> None:
+    p = torch.ones(2, requires_grad=True)
+    optimizer = torch.optim.RMSprop([p], lr=0.1, momentum=momentum)
+    p.grad = torch.ones(2)
+    optimizer.step()
+    rule, (group,) = RMSpropRule(optimizer), optimizer.param_groups
+    assert rule.remembers(group) == bool(momentum)
+    assert (rule.memory(p, group) is not None) == bool(momentum)
+    assert rule.linear(p, group, torch.ones(2), None).carry == (momentum or None)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from dominance.record.rules.sgd import SGDRule
 from dominance.record.split.attribution import Attributor
 from dominance.record.split.splits import GradientSplit, StepSplit
 
@@ -86,3 +87,20 @@ def test_unattributed_momentum_decays_by_mu_each_step() -> None:
         assert split.unattributed == pytest.approx(-LR * MU**j * old, rel=1e-12)
         assert split.tasks["a"] == pytest.approx(-LR * seen, rel=1e-12)
         assert split.closure < 1e-12
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_what_it_remembers_and_which_rows_it_moves(momentum: float, decay: float) -> None:
+    p = torch.ones(2, requires_grad=True)
+    optimizer = torch.optim.SGD([p], lr=0.1, momentum=momentum, weight_decay=decay)
+    rule, (group,) = SGDRule(optimizer), optimizer.param_groups
+    assert rule.memory(p, group) is None
+    p.grad = torch.ones(2)
+    optimizer.step()
+    assert rule.remembers(group) == bool(momentum)
+    assert (rule.memory(p, group) is not None) == bool(momentum)
+    assert rule.moves_rows(group) == (momentum == decay == 0)
+    linear = rule.linear(p, group, torch.ones(2), before=True)
+    assert linear.carry == (momentum or None)
+    assert linear.coupled == decay

@@ -14,7 +14,10 @@ from torch.optim import SGD, Adam
 
 from dominance import Recorder, au, observe, open_run
 from dominance.errors import NothingRecorded
+from dominance.record.parameters import Named
 from dominance.record.split.products import TILE
+from dominance.record.write.averages import Averages
+from dominance.schema import AVERAGE_DECAY
 
 torch.set_num_threads(1)
 STEPS = 30
@@ -175,3 +178,23 @@ def test_the_training_is_the_same(tmp_path: Path) -> None:
         recorded.run(range(10))
     for name, value in plain.model.state_dict().items():
         assert torch.equal(value, recorded.model.state_dict()[name])
+
+
+def test_a_task_that_is_made_room_for_has_moved_nothing() -> None:
+    """By hand: S of the first task is γ 2², that of the second 3²."""
+    p = torch.zeros(2, 3)
+    kept = Averages([Named(p, "w", "w"), Named(torch.zeros(2), "v", "v")], 1)
+    kept.begin()
+    kept.take(p, 0, torch.full((2, 3), 2.0))
+    kept.end(0, used=True)
+    kept.widen(2)
+    kept.begin()
+    kept.take(p, 1, torch.tensor([3.0]), slice(5, 6))
+    kept.take(p, 1, torch.full((1, 3), 1.0), rows=torch.tensor([0]))
+    kept.end(1, used=True)
+    found = kept.dataset(["a", "b"], ["w"])
+    assert found is not None
+    assert (found.attrs["parameters"], found.attrs["sizes"]) == (["w"], [6])
+    sums = found["au"].to_numpy() / (1 - AVERAGE_DECAY)
+    np.testing.assert_allclose(sums[0], 4 * AVERAGE_DECAY, rtol=1e-6)
+    np.testing.assert_allclose(sums[1], [1, 1, 1, 0, 0, 9], rtol=1e-6)

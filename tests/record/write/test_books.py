@@ -51,6 +51,14 @@ def test_a_gradient_that_nobody_can_account_for() -> None:
     assert line.startswith("in 3 of 4 steps, 40% of the gradient's norm belongs to no task that was found")
 
 
+def test_the_share_is_one_of_norms_whatever_their_size() -> None:
+    books = Books()
+    books.row(0, row(gradient_sq=0.0))
+    books.row(1, row(gradient_sq=400.0, unexplained_gradient_sq=100.0))
+    books.row(2, row(gradient_sq=1e-8, unexplained_gradient_sq=1e-16))
+    assert books.unexplained == [0.5]
+
+
 def test_steps_that_are_missing_are_counted_by_their_reason() -> None:
     books = Books()
     for step in (3, 4, 9):
