@@ -15,7 +15,7 @@ import typer
 from dominance_cli import stderr
 from dominance_cli.folded import shortened
 from dominance_cli.rundir import RUNS, expanded, opened, place
-from dominance_cli.single_tasks import directions
+from dominance_cli.single_tasks import HIGHER_FLAGS, LOWER, LOWER_FLAGS, directions
 from dominance_cli.text import aligned, print_json
 
 if TYPE_CHECKING:
@@ -48,10 +48,8 @@ def compare(
         typer.Option("-o", "--output", metavar="FILE", help="Draw it: a .pdf, .png or .svg.", show_default=False),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it is there.")] = False,
-    higher_is_better: Annotated[list[str] | None, typer.Option(metavar="METRIC", help=HIGHER)] = None,
-    lower_is_better: Annotated[
-        list[str] | None, typer.Option(metavar="METRIC", help="Of this metric less is better.")
-    ] = None,
+    higher_is_better: Annotated[list[str] | None, typer.Option(*HIGHER_FLAGS, metavar="METRIC", help=HIGHER)] = None,
+    lower_is_better: Annotated[list[str] | None, typer.Option(*LOWER_FLAGS, metavar="METRIC", help=LOWER)] = None,
 ) -> int:
     """Say what changed between two runs, or two folders of runs with several seeds, and what may be noise.
 

@@ -12,7 +12,7 @@ from dominance.errors import BadOption
 from dominance_cli import stderr
 from dominance_cli.progress import counting
 from dominance_cli.rundir import RUNS, expanded, opened, place
-from dominance_cli.single_tasks import HELP, HIGHER, LOWER, directions, singles
+from dominance_cli.single_tasks import HELP, HIGHER, HIGHER_FLAGS, LOWER, LOWER_FLAGS, directions, singles
 
 FORMATS = ("pdf", "png", "svg", "html")
 
@@ -41,8 +41,8 @@ def report(
     baseline: Annotated[
         list[str] | None, typer.Option(metavar="RUN", parser=place, help=HELP, show_default=False)
     ] = None,
-    higher_is_better: Annotated[list[str] | None, typer.Option(metavar="METRIC", help=HIGHER)] = None,
-    lower_is_better: Annotated[list[str] | None, typer.Option(metavar="METRIC", help=LOWER)] = None,
+    higher_is_better: Annotated[list[str] | None, typer.Option(*HIGHER_FLAGS, metavar="METRIC", help=HIGHER)] = None,
+    lower_is_better: Annotated[list[str] | None, typer.Option(*LOWER_FLAGS, metavar="METRIC", help=LOWER)] = None,
 ) -> int:
     """Draw the figures of a run, and report.pdf with all of them; or, with --html, runs side by side for a browser.
 

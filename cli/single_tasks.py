@@ -11,6 +11,7 @@ from dominance_cli.rundir import opened
 
 HELP = "A run of one task alone, or the folder of `train --method stl`, to tell harm by. May be repeated."
 HIGHER = "Of this metric more is better, when comparing with --baseline runs that do not say so. May be repeated."
+HIGHER_FLAGS, LOWER_FLAGS = ("--higher-is-better", "--higher"), ("--lower-is-better", "--lower")
 LOWER = "Of this metric less is better."
 
 

@@ -16,7 +16,7 @@ from dominance.errors import CorruptRun, NothingRecorded
 from dominance_cli import comparison, stderr, unit_table
 from dominance_cli.folded import folded, shortened
 from dominance_cli.rundir import RUNS, expanded, models, opened, place
-from dominance_cli.single_tasks import HELP, HIGHER, LOWER, directions, singles
+from dominance_cli.single_tasks import HELP, HIGHER, HIGHER_FLAGS, LOWER, LOWER_FLAGS, directions, singles
 from dominance_cli.state import state
 from dominance_cli.text import aligned, print_json
 from dominance_cli.threshold import QUANTITIES, parse
@@ -67,8 +67,8 @@ def summary(
         list[str] | None,
         typer.Option(metavar="RUN", parser=place, help=f"{HELP} {comparison.JOINT}", show_default=False),
     ] = None,
-    higher_is_better: Annotated[list[str] | None, typer.Option(metavar="METRIC", help=HIGHER)] = None,
-    lower_is_better: Annotated[list[str] | None, typer.Option(metavar="METRIC", help=LOWER)] = None,
+    higher_is_better: Annotated[list[str] | None, typer.Option(*HIGHER_FLAGS, metavar="METRIC", help=HIGHER)] = None,
+    lower_is_better: Annotated[list[str] | None, typer.Option(*LOWER_FLAGS, metavar="METRIC", help=LOWER)] = None,
 ) -> int:
     """Say which task owns which layer and why, which tasks conflict, whether it hurts, and what to try.
 
@@ -124,7 +124,8 @@ def summary(
         print(f"\n{comparison.text(beside, most=MOST_COLUMNS)}")
     for row in (*map(str, damaged.values()), *crossed, *unsure):
         stderr.note(row)
-    stderr.line(f"dominance report {' '.join(shlex.quote(str(run)) for run in runs)}")
+    then = "compare" if len(runs) == 2 and not damaged else "report"  # of two, what changed is asked first
+    stderr.line(shlex.join(["dominance", then, *map(str, runs)]))
     return 2 if damaged else 3 if crossed else 1 if unsure else 0
 
 

@@ -15,7 +15,7 @@ from dominance.errors import BadOption, DominanceError
 from dominance_cli import stderr
 from dominance_cli.farm import Farm, JobFlags
 from dominance_cli.grouped import grouped
-from dominance_cli.single_tasks import directions
+from dominance_cli.single_tasks import HIGHER_FLAGS, LOWER_FLAGS, directions
 from dominance_cli.trials_table import table
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ def try_(
     groups: Annotated[str | None, typer.Option(metavar="KEY[:N]", help="As of record.")] = None,
     every: Annotated[str | None, typer.Option(metavar="N", help="As of record.")] = None,
     budget: Annotated[str, typer.Option(metavar="SIZE", help="Bytes that each run may take.")] = "100MB",
-    higher: Annotated[list[str] | None, typer.Option(metavar="METRIC", help=HIGHER)] = None,
-    lower: Annotated[list[str] | None, typer.Option(metavar="METRIC", help="Less is better.")] = None,
+    higher: Annotated[list[str] | None, typer.Option(*HIGHER_FLAGS, metavar="METRIC", help=HIGHER)] = None,
+    lower: Annotated[list[str] | None, typer.Option(*LOWER_FLAGS, metavar="METRIC", help="Less is better.")] = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no hints.")] = False,
     module: Annotated[bool, typer.Option("-m", "--module", help="TARGET is a module, as in python -m.")] = False,
 ) -> int:

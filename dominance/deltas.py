@@ -25,6 +25,16 @@ Table = Mapping[str, Mapping[str, float]]
 Directions = Mapping[str, Mapping[str, bool]] | Mapping[str, bool]
 
 
+def declare(metric: str) -> str:
+    """What to do about a metric of which no run says which direction is better, by the command line and in Python.
+
+    >>> declare("r2")
+    'say --higher-is-better r2 or --lower-is-better r2; in Python, higher_is_better={"r2": True} or False'
+    """
+    words = f"say --higher-is-better {metric} or --lower-is-better {metric}"
+    return f'{words}; in Python, higher_is_better={{"{metric}": True}} or False'
+
+
 def delta_p(scores: Table, equal_weight: Table, directions: Directions) -> float:
     """AdaTask's Δp: 1/P Σ_p (-1)^I_p (M_p - M_EqualWeight,p) / M_EqualWeight,p over all P metrics of all tasks.
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import typer.main
 from runs import make_rows, write_run
 
 from dominance.analyse.study.comparison import Repeats, Spread
 from dominance_cli.comparison import text
-from dominance_cli.main import main
+from dominance_cli.main import app, main
 
 NAN = float("nan")
 
@@ -70,6 +72,36 @@ def test_one_row_a_method(folder: Path, capfd: pytest.CaptureFixture[str]) -> No
     # pub: error +50 % and -50 %, auc +20 %; mgda: error -150 %, auc +80 %
     assert "+10.00% ± 35.36" in said
     assert "-35.00%" in said
+
+
+def test_under_two_runs_stands_the_command_that_says_what_changed(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    names = [str(folder / name) for name in ("pub-0", "pub-1", "mgda-0")]
+    for runs, then in ((names[:2], "compare"), (names, "report"), (names[:1], "report")):
+        with pytest.raises(SystemExit):
+            main(["summary", *runs])
+        assert capfd.readouterr().err.splitlines()[-1] == f"dominance {then} {' '.join(runs)}"
+
+
+def test_a_direction_is_asked_for_by_an_option_that_there_is(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = ["summary", str(folder / "pub-0"), "--baseline", str(folder / "stl")]
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    assert left.value.code == 2
+    said = re.search(r"say (--higher-is-better \w+) or (--lower-is-better \w+);", capfd.readouterr().err)
+    assert said is not None
+    for way in (said[1], said[2], said[1].replace("-is-better", ""), said[2].replace("-is-better", "")):
+        with pytest.raises(SystemExit) as left:
+            main([*words, *way.split()])
+        assert left.value.code == 0
+
+
+@pytest.mark.parametrize("command", ["summary", "compare", "report", "try"])
+def test_the_direction_of_a_metric_is_said_by_the_same_options_everywhere(command: str) -> None:
+    parameters = typer.main.get_command(app).commands[command].params  # type: ignore[attr-defined]
+    known = {name for each in parameters for name in each.opts}
+    assert {"--higher", "--higher-is-better", "--lower", "--lower-is-better"} <= known
 
 
 def test_json_has_it(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from forks import Forks
 from runs import as_tree, make_rows
 
-from dominance.analyse.study.trials import trials
+from dominance.analyse.study.trials import ALONE, trials
 from dominance.errors import BadOption
 from dominance_cli.script_job import ScriptJob
 from dominance_cli.trials_table import table
@@ -159,6 +159,27 @@ def test_a_run_is_compared_with_the_script_as_it_is_of_the_same_seed() -> None:
     assert row.delta[1] == pytest.approx(12.706 * 0.125, rel=1e-3)
     assert row.scores["a", "error"][0] == 1.0
     assert math.isnan(found.rows[0].delta[0])
+
+
+def test_the_last_row_has_each_tasks_score_in_the_run_of_it_alone() -> None:
+    errors = ERRORS | {"a0": (0.5, 9.0), "a1": (1.5, 9.0), "b0": (9.0, 4.0), "b1": (9.0, 6.0)}
+    methods = METHODS | {name: f"{name[0]} alone" for name in ("a0", "a1", "b0", "b1")}
+    seeds = SEEDS | {"a0": 0, "a1": 1, "b0": 0, "b1": 1}
+    single = {"a": ["a0", "a1"], "b": ["b0", "b1"]}
+    runs = runs_of(errors)
+    found = trials(runs, methods, reference=AS_IT_IS, seeds=seeds, single=single, higher_is_better={"error": False})
+    assert [row.method for row in found.rows] == [AS_IT_IS, "pcgrad", ALONE]
+    last = found.rows[-1]
+    assert {key: value[0] for key, value in last.scores.items()} == {("a", "error"): 1.0, ("b", "error"): 5.0}
+    assert (last.n, last.seconds) == (2, 4.0)
+    # By hand, seed by seed: (-100 % + 50 %) / 2 and (-100 % + 4/6) / 2.
+    assert found.rows[0].alone[0] == pytest.approx(((-1 + 0.5) / 2 + (-1 + 2 / 3) / 2) / 2)
+    lines = table(found, failed={}).splitlines()
+    assert lines[3].split()[:7] == ["each", "alone", "2", "1", "±6.4", "5", "±13"]
+    # Where nobody says which direction is better there is no Δ_M, and the scores can be compared by eye.
+    undirected = table(trials(runs, methods, reference=AS_IT_IS, seeds=seeds, single=single), failed={})
+    assert "Δ_M" not in undirected
+    assert undirected.splitlines()[3].startswith("each alone")
 
 
 def test_what_one_run_lacks_is_said_by_n_and_the_mean_is_of_the_others() -> None:

@@ -107,7 +107,7 @@ def comparison(
     if len(rows) > 1 and not any(row.scores for row in rows):
         for row in rows:
             row.notes.clear()
-        rows[0].notes.append("none of these runs logged final scores")
+        rows[0].notes.append("none of these runs logged scores of the split 'final'")
     return rows
 
 

@@ -16,7 +16,7 @@ from dominance.analyse.study.repeats import partners, require_repeats
 from dominance.analyse.study.scores import FINAL, Take, final_scores, tables
 from dominance.analyse.study.single import Single
 from dominance.analyse.study.tci import singles_of
-from dominance.deltas import Directions, Table
+from dominance.deltas import Directions, Table, declare
 from dominance.errors import BadOption
 
 KINDS: Mapping[str, Callable[[Table, Table, Directions], float]] = {
@@ -171,7 +171,7 @@ def _ways(
     if not found:
         raise BadOption(
             f"the runs do not say which direction of {', '.join(sorted(left_out)) or 'a metric'} is better",
-            fix=f'give higher_is_better={{"{next(iter(sorted(left_out)), "auc")}": True}} or False',
+            fix=declare(min(left_out, default="auc")),
         )
     return found, sorted(left_out)
 

@@ -14,7 +14,7 @@ from dominance.analyse.runs import Runs
 from dominance.analyse.study.about import labels
 from dominance.analyse.study.experiments import experiments
 from dominance.analyse.study.scores import FINAL, Take, final_scores
-from dominance.deltas import Directions
+from dominance.deltas import Directions, declare
 from dominance.errors import BadOption, NothingRecorded
 
 Floats = NDArray[np.float64]
@@ -95,7 +95,7 @@ def rank_stability(
         if unknown:
             raise BadOption(
                 f"the runs do not say which direction of {', '.join(sorted(unknown))} is better",
-                fix=f'give higher_is_better={{"{min(unknown)}": True}} or False',
+                fix=declare(min(unknown)),
             )
         raise NothingRecorded(
             f"there is no {metric or 'metric'} that all runs have", fix="give runs of the same tasks, or metric=..."

@@ -10,7 +10,7 @@ import xarray as xr
 
 from dominance.analyse.runs import Runs, metrics_of
 from dominance.analyse.study.about import About, about, coordinates, directions, labels
-from dominance.deltas import Directions
+from dominance.deltas import Directions, declare
 from dominance.errors import BadOption, NothingRecorded
 from dominance.schema import EVALUATED_LOSS
 
@@ -172,7 +172,7 @@ def _taken(values: np.ndarray, take: Take, known: dict[tuple[str, str], bool], t
 def _undeclared(task: str, metric: str) -> BadOption:
     return BadOption(
         f"the run does not say whether a higher or a lower {metric} of {task} is better",
-        fix=f'give higher_is_better={{"{metric}": True}} or False',
+        fix=declare(metric),
     )
 
 

@@ -14,7 +14,7 @@ from dominance.analyse.study.about import about, coordinates, directions, labels
 from dominance.analyse.study.repeats import difference, partners, require_repeats
 from dominance.analyse.study.scores import FINAL, Take, final_scores, logged
 from dominance.analyse.study.single import Single, by_task, missing
-from dominance.deltas import Directions
+from dominance.deltas import Directions, declare
 from dominance.errors import BadOption, NothingRecorded
 
 
@@ -216,7 +216,7 @@ def _metrics(ours: xr.Dataset, theirs: Mapping[str, xr.Dataset], metric: str | N
     if not known:
         raise BadOption(
             f"the runs do not say which direction of {', '.join(asked) or 'a metric'} is better",
-            fix='give higher_is_better={"' + (asked[0] if asked else "auc") + '": True} or False',
+            fix=declare(asked[0] if asked else "auc"),
         )
     return known, [m for m in asked if m not in known]
 

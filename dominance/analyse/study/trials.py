@@ -18,6 +18,7 @@ from dominance.analyse.study.scores import events, final_scores
 from dominance.deltas import Directions
 from dominance.errors import DominanceError, NothingRecorded
 
+ALONE = "each alone"
 TaskScores = dict[str, dict[str, float]]
 Estimate = tuple[float, float]
 """A mean over runs, and half of its 95 % interval (Student's t): NaN with one run."""
@@ -52,7 +53,7 @@ class Trials:
     """All of them.
 
     Attributes:
-        rows: one for each method.
+        rows: one for each method; last ``ALONE``, where there are such runs: of every task the scores of its own.
         scores: in the form of ``final_scores``.
         undirected: metrics of which nobody says which direction is better: no Δ counts them.
         split: of the metrics; "" where losses are compared.
@@ -117,6 +118,8 @@ def trials(
     for method in dict.fromkeys(methods[name] for name in mine):
         names = [name for name in mine if methods[name] == method]
         rows.append(_row(method, {name: named[name] for name in names}, scores, against))
+    if lone_of:
+        rows.append(_alone(lone_of, named, scores))
     return Trials(rows, scores.sel(run=mine), _undirected(scores), split, scored)
 
 
@@ -145,6 +148,28 @@ def _row(
         float(np.mean([_memory(run) for run in runs.values()])),
         owner_of(list(runs.values())),
     )
+
+
+def _alone(lone: Mapping[str, Sequence[str]], runs: Mapping[str, xr.DataTree], scores: xr.Dataset) -> TriedMethod:
+    """Every task's scores in the runs of it alone, as many as there are of each; what all of them take together."""
+    of_task = {
+        task: _row(ALONE, {name: runs[name] for name in names}, scores, _nothing) for task, names in lone.items()
+    }
+    unknown = np.nan, np.nan
+    return TriedMethod(
+        ALONE,
+        min(row.n for row in of_task.values()),
+        {key: value for task, row in of_task.items() for key, value in row.scores.items() if key[0] == task},
+        unknown,
+        unknown,
+        float(np.sum([row.seconds for row in of_task.values()])),
+        float(np.max([row.memory for row in of_task.values()])),
+        ("", np.nan),
+    )
+
+
+def _nothing(run: str) -> tuple[TaskScores, TaskScores]:
+    return {}, {}
 
 
 def _scores(runs: Mapping[str, xr.DataTree], given: Directions | None) -> tuple[xr.Dataset, str, list[str]]:

@@ -16,6 +16,9 @@ from dominance.analyse.books import RunBooks
 from dominance.analyse.verdict.causes import Cause
 from dominance.analyse.verdict.rules import certainty
 
+_KEPT = "\0"
+"""In the place of a space at which a line must not end."""
+
 KINDS = {
     "diverged": "gradients, updates or weights are not finite",
     "unexplained": "part of the gradient is no task's and no regulariser's that has a name",
@@ -58,6 +61,7 @@ class Finding:
         evidence: the numbers behind it.
         advice: what to try, one sentence each, with the command or the line of code.
         alarm: whether it claims harm, or a conflict that costs.
+        only: of which steps it is said, where that is the start of the training alone, see ``verdict.scope``; "" else.
         doubt: why it cannot be trusted: what does not add up in the run, see ``verdict.doubts``; "" where all does.
     """
 
@@ -74,6 +78,7 @@ class Finding:
     evidence: Mapping[str, Any] = field(default_factory=dict)
     advice: tuple[str, ...] = ()
     alarm: bool = False
+    only: str = ""
     doubt: str = ""
 
     @property
@@ -100,6 +105,7 @@ class Finding:
             "evidence": dict(self.evidence),
             "advice": list(self.advice),
             "alarm": self.alarm,
+            "only": self.only,
             "doubt": self.doubt,
         }
 
@@ -111,7 +117,8 @@ class Finding:
         if self.doubt:
             said.append(("How sure", f"not to be trusted, because {self.doubt}"))
         elif self.certainty:
-            said.append(("How sure", f"{self.certainty} (probability {_probability(self.probability)})"))
+            since = f", since {self.only}" if self.only else ""
+            said.append(("How sure", f"{self.certainty} (probability {_probability(self.probability)}){since}"))
         return said + [("Try", advice) for advice in self.advice]
 
 
@@ -151,7 +158,7 @@ class Verdict:
         return [finding for finding in self.findings if finding.kind == kind]
 
     def text(self, width: int = 80) -> str:
-        """Remarks, findings and notes in paragraphs of lines no longer than ``width``."""
+        """Remarks, findings and notes in paragraphs of lines no longer than ``width``, but for code to be copied."""
         paragraphs = []
         if self.remarks:
             paragraphs.append("\n".join(_wrapped(remark, width, "Recording: ") for remark in self.remarks))
@@ -212,15 +219,19 @@ class Verdict:
 
 
 def _wrapped(text: str, width: int, before: str) -> str:
+    """Lines no longer than ``width``, but for code between backticks: that is to be copied, and stays on one line."""
     indent = " " * (len(before) - len(before.lstrip()) + 2)
-    return fill(
-        text,
+    parts = text.split("`")
+    whole = "`".join(part.replace(" ", _KEPT) if i % 2 else part for i, part in enumerate(parts))
+    filled = fill(
+        whole,
         width,
         initial_indent=before,
         subsequent_indent="  " if before[0].isalpha() else indent,
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return filled.replace(_KEPT, " ")
 
 
 def _code(sentence: str) -> str:

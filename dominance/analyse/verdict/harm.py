@@ -148,7 +148,7 @@ def unknown(run: xr.DataTree, suspects: Sequence[str]) -> Finding:
     each = "" if "training" in run.attrs else ", with a --baseline for each run"
     then = f"; then `dominance summary RUN --baseline THAT_RUN`{each}"
     if run.attrs.get("recorded_by") == "dominance record":
-        then = ": Δ_M in its table compares them"
+        then = ": the last row of its table, and Δ_M, compare them"
     return Finding(
         "harm unknown",
         f"Whether {who} would be better off alone cannot be known from this run.",

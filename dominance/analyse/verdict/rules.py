@@ -8,6 +8,10 @@ LEAST_STEPS = 20
 """Usable steps below which nothing is judged: ten stretches of two steps are the least that give a standard error, and
 the first steps of a training (large gradients, empty momenta) are unlike what follows."""
 
+EARLY = 0.5
+"""Part of the training within which, as within its first ``LEAST_STEPS``, the last step looked at must not lie for a
+finding to be sure: the probabilities tell how the steps looked at vary, not what comes after them."""
+
 LEAST_LOSSES = 60
 """Usable steps below which the course of the losses is no evidence of harm: a task that learns slowly has not begun."""
 

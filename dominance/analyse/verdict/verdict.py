@@ -22,6 +22,7 @@ from dominance.analyse.verdict.groups import groups, of_groups
 from dominance.analyse.verdict.holdings import holdings
 from dominance.analyse.verdict.owners import Owners
 from dominance.analyse.verdict.rules import LEAST_STEPS, LIKELY, OWNED, SURE
+from dominance.analyse.verdict.scope import of_the_start, only_the_start
 from dominance.deltas import Directions
 
 
@@ -84,6 +85,9 @@ def verdict(
         found = [replace(short, advice=()) if ended else short, *compared]
     else:
         found = _judged(run, rows, seen, held, pairs, compared, known=single is not None, done=not said)
+    only = "" if ended else only_the_start(run, kept, rows)
+    if only:
+        found = [of_the_start(one, only) for one in found]
     if ended or doubted:
         found = [_cannot_say(doubted) if one.kind == "balanced" else taken_back(one, doubted) for one in found]
         found = [one for one in found if not (doubted and one.kind == "harm unknown")]  # of suspects that may be none

@@ -86,7 +86,7 @@ def test_runs_without_a_method_stand_for_themselves() -> None:
     rows = comparison({"mine": run, "yours": run})
     assert [row.label for row in rows] == ["mine", "yours"]
     assert rows[0].scores == {}
-    assert [row.notes for row in rows] == [["none of these runs logged final scores"], []]
+    assert [row.notes for row in rows] == [["none of these runs logged scores of the split 'final'"], []]
     assert comparison({"mine": run})[0].notes == ["1 of 1 runs of mine logged no final scores"]
 
 

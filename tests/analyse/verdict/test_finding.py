@@ -41,6 +41,18 @@ def test_text_is_wrapped_with_hanging_lines() -> None:
     assert str(FOUND) == FOUND.text(80)
 
 
+def test_a_command_stays_on_one_line_to_be_copied() -> None:
+    command = "dominance try --methods weights:a=1:b=500,adatask train.py --name 'two  words'"
+    finding = Finding(
+        "dominance", "a owns all.", advice=(f"Weights, beside the run as it is: `{command}`. And so on.",)
+    )
+    text = Verdict((finding,), (), xr.Dataset()).text(40)
+    lines = text.splitlines()
+    assert [line for line in lines if command in line] == [f"    `{command}`."]
+    assert max(len(line) for line in lines if command not in line) <= 40
+    assert "\0" not in text
+
+
 def test_table() -> None:
     table = FOUND.to_dataframe()
     assert table["kind"].tolist() == ["dominance", "conflict"]
