@@ -66,6 +66,10 @@ SCHEMA_VERSION = 2
 DATA_NAME = "data.zarr"
 """Name of the Zarr group inside a run directory."""
 
+LOSS_SUM = "loss_sum"
+"""The attribute that says in which line of the script the losses are added up: file, line, text, and for each task the
+byte of the line where its loss begins."""
+
 EVALUATED_LOSS = "eval-loss"
 """The metric that is a task's loss as the script computed it without gradients; no logger's name is read as that."""
 

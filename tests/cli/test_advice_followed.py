@@ -8,11 +8,14 @@ import io
 import re
 import shlex
 import shutil
+import subprocess
+import textwrap
 from pathlib import Path
 
 import pytest
 from forks import Forks
 
+from dominance import open_run, verdict
 from dominance_cli.main import main
 
 SCRIPT = Path(__file__).parents[1] / "planted_script.py"
@@ -59,6 +62,74 @@ def test_the_command_runs_and_every_method_in_it_helps(
     scores = {line[0].partition(":")[0]: float(line[column]) for line in lines}
     assert list(scores) == ["as it is", *methods]
     assert all(scores[method] > scores["as it is"] for method in methods), scores
+
+
+SUMMED = """
+import torch
+from torch import nn
+torch.manual_seed(0)
+trunk, price, stars = nn.Sequential(nn.Linear(8, 16), nn.Tanh()), nn.Linear(16, 1), nn.Linear(16, 1)
+optimizer = torch.optim.Adam([*trunk.parameters(), *price.parameters(), *stars.parameters()], lr=3e-3)
+generator = torch.Generator().manual_seed(1)
+def losses(n):
+    x = torch.randn(n, 8, generator=generator)
+    z = trunk(x)
+    target = torch.stack([30 * torch.sin(x[:, :4].sum(1)), torch.sin(x[:, 4:].sum(1))], 1)
+    return tuple((head(z) - target[:, k : k + 1]).square().mean() for k, head in enumerate((price, stars)))
+def train():
+    for step in range(400):
+        price_loss, stars_loss = losses(64)
+        LOSS
+        optimizer.zero_grad()
+        BACK
+        optimizer.step()
+train()
+with torch.no_grad():
+    price_loss, stars_loss = losses(2000)
+print({"price_loss": price_loss.item(), "stars_loss": stars_loss.item()})
+"""
+
+
+@pytest.mark.parametrize(
+    ("loss", "back"),
+    [
+        ("loss = 0.5 * (price_loss + stars_loss * 2)  # 2 × stars", "loss.backward()"),
+        ("\u00fcber = 1", "(price_loss + stars_loss).backward()"),
+    ],
+)
+def test_the_diff_applies_to_the_script_and_does_what_the_command_does(
+    forks: Forks, tmp_path: Path, loss: str, back: str
+) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(SUMMED.replace("LOSS", loss).replace("BACK", back), encoding="utf-8")
+    run(forks, tmp_path, "-m", "dominance", "record", "-q", "-o", "run", "train.py")
+    (finding,) = verdict(open_run(tmp_path / "run")).of("dominance")
+    methods = re.search(r"--methods weights:price_loss=([\d.]+):stars_loss=1,", " ".join(finding.advice))
+    assert methods is not None, finding.advice
+    head, to, place, before, after = finding.patch.splitlines()
+    line = script.read_text("utf-8").splitlines().index(before[1:]) + 1
+    assert (head, to, place) == ("--- train.py", "+++ train.py", f"@@ -{line} +{line} @@")
+    assert after[1:] == before[1:].replace("price_loss", f"{methods[1]} * price_loss")
+    assert textwrap.indent(finding.patch, "    ") in str(verdict(open_run(tmp_path / "run")))
+    plain = ast.literal_eval(run(forks, tmp_path, "train.py"))
+    given = f"price_loss={methods[1]}"
+    recorded = ("-m", "dominance", "record", "-q", "-o", "weighted", "--method", "weights", "--method-option", given)
+    by_method = ast.literal_eval(run(forks, tmp_path, *recorded, "train.py"))
+    done = subprocess.run(["patch", "-p0"], cwd=tmp_path, input=finding.patch + "\n", text=True, capture_output=True)
+    assert done.returncode == 0, done.stdout
+    patched = ast.literal_eval(run(forks, tmp_path, "train.py"))
+    assert patched[WEAK] < 0.9 * plain[WEAK]
+    assert patched == pytest.approx(by_method, rel=0.05)
+
+
+def test_no_diff_where_the_line_is_not_certain(forks: Forks, tmp_path: Path) -> None:
+    """Of a total that is added up in a loop."""
+    loss = "total = 0; total = sum([price_loss, stars_loss], total)"
+    (tmp_path / "train.py").write_text(SUMMED.replace("LOSS", loss).replace("BACK", "total.backward()"))
+    run(forks, tmp_path, "-m", "dominance", "record", "-q", "-o", "run", "train.py")
+    (finding,) = verdict(open_run(tmp_path / "run")).of("dominance")
+    assert finding.advice
+    assert finding.patch == ""
 
 
 def test_a_rare_task_gets_better_when_it_takes_part_more_often_as_is_said(forks: Forks, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import xarray as xr
 from dominance.analyse.optimizers import usual
 from dominance.analyse.verdict.causes import Cause, own_weights
 from dominance.analyse.verdict.evidence import TRIED
+from dominance.analyse.verdict.patch import weighted
 from dominance.analyse.verdict.rules import CAUSE
 from dominance.analyse.verdict.words import listed
 from dominance.train_command import NOT_FLAGS, command
@@ -66,7 +67,7 @@ def for_group(run: xr.DataTree, names: Sequence[str], causes: Sequence[Cause]) -
         return (f"Look at some examples of {who}: more of them teach little, and fewer cost little; {formulas}.",)
     said = [f"Sample {who} more often, or give the examples a larger weight in the loss: {formulas}"]
     weight = _weight({cause.name: cause for cause in causes})
-    named = [str(name) for name in run["task"].to_numpy()]
+    named = _names(run)
     if _is_script(run) and weight > 1 and not any(set(name) & set(",:=") for name in named):
         each = ":".join(["weights", *(f"{name}={weight if name in names else 1:.3g}" for name in named)])
         said.append(f"Such a weight, beside the run as it is: `{_try(run, [each])}`")
@@ -86,7 +87,7 @@ def tried(run: xr.DataTree, task: str, causes: Sequence[Cause], *, quiet: bool =
     said, methods = [], []
     if (seldom := _seldom(numbers)) > 1:
         said.append(_more_often(task, quiet=quiet))
-    tasks = [str(name) for name in run["task"].to_numpy()]
+    tasks = _names(run)
     factors = _factors(tasks, task, numbers, quiet=quiet)
     if set(factors.values()) != {1.0} and not any(set(name) & set(",:=") for name in tasks):
         methods.append(":".join(["weights", *(f"{name}={factor:.3g}" for name, factor in factors.items())]))
@@ -98,6 +99,17 @@ def tried(run: xr.DataTree, task: str, causes: Sequence[Cause], *, quiet: bool =
         words = {**_WORDS, "weights": f"your own weights set alike, {alike}"} if alike else _WORDS
         said.append(_beside(run, methods, named, words))
     return tuple(said)
+
+
+def by_hand(run: xr.DataTree, task: str, causes: Sequence[Cause], *, quiet: bool = False) -> str:
+    """The loss weight among what ``tried`` says, as a diff against the script; "" where no line is known for it."""
+    if not _is_script(run):
+        return ""
+    return weighted(run, _factors(_names(run), task, {cause.name: cause for cause in causes}, quiet=quiet))
+
+
+def _names(run: xr.DataTree) -> list[str]:
+    return [str(name) for name in run["task"].to_numpy()]
 
 
 def _beside(run: xr.DataTree, methods: Sequence[str], causes: Sequence[str], words: Mapping[str, str]) -> str:

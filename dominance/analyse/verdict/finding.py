@@ -43,6 +43,9 @@ KINDS = {
 """What a finding can be, in the order in which findings are told."""
 
 
+BY_HAND = "The weight in the script's own line"
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing that a run shows.
@@ -60,6 +63,7 @@ class Finding:
         why: the causes in words.
         evidence: the numbers behind it.
         advice: what to try, one sentence each, with the command or the line of code.
+        patch: the loss weight among it as a unified diff against the script; "" where it is not certain where it goes.
         alarm: whether it claims harm, or a conflict that costs.
         only: of which steps it is said, where that is the start of the training alone, see ``verdict.scope``; "" else.
         doubt: why it cannot be trusted: what does not add up in the run, see ``verdict.doubts``; "" where all does.
@@ -77,6 +81,7 @@ class Finding:
     why: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
     advice: tuple[str, ...] = ()
+    patch: str = ""
     alarm: bool = False
     only: str = ""
     doubt: str = ""
@@ -104,6 +109,7 @@ class Finding:
             "why": self.why,
             "evidence": dict(self.evidence),
             "advice": list(self.advice),
+            "patch": self.patch,
             "alarm": self.alarm,
             "only": self.only,
             "doubt": self.doubt,
@@ -167,6 +173,8 @@ class Verdict:
             for word, sentence in finding.lines():
                 before = "- " if not word else f"  {word}: "
                 lines.append(_wrapped(sentence, width, before))
+            if finding.patch:
+                lines += [f"  {BY_HAND}:", *(f"    {line}" for line in finding.patch.splitlines())]
             paragraphs.append("\n".join(lines))
         if self.notes:
             paragraphs.append("\n".join(_wrapped(note, width, "Note: ") for note in self.notes))
@@ -212,6 +220,8 @@ class Verdict:
                 f"<b>{escape(sentence)}</b>" if not word else f"<i>{word}:</i> {_code(sentence)}"
                 for word, sentence in finding.lines()
             ]
+            if finding.patch:
+                said.append(f"<i>{BY_HAND}:</i><pre>{escape(finding.patch)}</pre>")
             items.append(f"<li>{'<br>'.join(said)}</li>")
         notes = "".join(f"<p><small>{escape(note)}</small></p>" for note in self.notes)
         about = "".join(f"<p>{escape(remark)}</p>" for remark in self.remarks)

@@ -98,6 +98,7 @@ class Owners:
             why=self._why(why, owner, mine or self.layers),
             evidence={"owned": share, "held": held},
             advice=advice.against_dominance(self.run, name, why),
+            patch=advice.by_hand(self.run, name, why),
         )
 
     def _unheard(self, task: int, probability: float) -> Finding:
@@ -117,6 +118,7 @@ class Owners:
             why=self._why(why, task, self.layers, quiet=True),
             evidence={"held": share},
             advice=advice.for_group(self.run, [name], why) if of_group else advice.for_unheard(self.run, name, why),
+            patch="" if of_group else advice.by_hand(self.run, name, why, quiet=True),
         )
 
     def _rare(self, told: set[str]) -> list[Finding]:

@@ -82,7 +82,7 @@ def verdict(
     ended, doubted, said = diverged(run, kept), doubts(run, kept, rows), remarks(kept)
     if len(rows) < LEAST_STEPS:
         short = _too_short(run, len(rows), held, trusted=not doubted)
-        found = [replace(short, advice=()) if ended else short, *compared]
+        found = [replace(short, advice=(), patch="") if ended else short, *compared]
     else:
         found = _judged(run, rows, seen, held, pairs, compared, known=single is not None, done=not said)
     only = "" if ended else only_the_start(run, kept, rows)

@@ -239,6 +239,61 @@ def builds_on_itself(path: str, line: int, span: Span | None) -> bool:
     return any(ast.unparse(node) in targets for node in read)
 
 
+def summands(path: str, line: int, span: Span | None) -> dict[str, int] | None:
+    """The losses that the sum at this place adds up, each with the byte of its line where its summand begins.
+
+    None where it is no sum, or stands in several lines, or any of its summands is no name with or without a weight, or
+    a name stands in it twice.
+
+    >>> summands("train.py", 12, None) is None  # without the place in the line
+    True
+    """
+    node = None if span is None else _node(path, line, span)
+    if not isinstance(node, ast.BinOp) or node.lineno != node.end_lineno:
+        return None
+    found: dict[str, int] = {}
+    for each in _added(node):
+        name = _weighed(each)
+        if name is None or name in found:
+            return None
+        found[name] = each.col_offset
+    mentioned = [_name_in(inner) for inner in ast.walk(node)]
+    return found if len(found) > 1 and all(mentioned.count(name) == 1 for name in found) else None
+
+
+def _added(node: ast.expr) -> list[ast.expr]:
+    """The summands of a sum, also of one that a number multiplies or divides."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return _added(node.left) + _added(node.right)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Mult, ast.Div)):
+        sides = [node.left, node.right] if isinstance(node.op, ast.Mult) else [node.left]
+        sums = [side for side in sides if isinstance(side, ast.BinOp) and isinstance(side.op, ast.Add)]
+        others = [side for side in (node.left, node.right) if side not in sums]
+        if len(sums) == 1 and all(isinstance(other, ast.Constant) for other in others):
+            return _added(sums[0])
+    return [node]
+
+
+def _weighed(node: ast.expr) -> str | None:
+    """The one loss in a summand: itself, or a product or a quotient in which it stands above the line."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Mult, ast.Div)):
+        left, right = _weighed(node.left), _weighed(node.right)
+        if isinstance(node.op, ast.Mult) and isinstance(node.left, ast.Constant):
+            return right
+        return left if isinstance(node.right, ast.Constant) else None
+    return _name_in(node)
+
+
+def _name_in(node: ast.AST) -> str | None:
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    if isinstance(node, ast.Subscript):
+        return _text(node.slice)
+    return None
+
+
 def spelled(path: str, line: int, span: Span | None) -> str | None:
     """The expression at this place, where it is a call or an operation of its own: spelled in one way."""
     node = None if span is None else _node(path, line, span)

@@ -120,6 +120,8 @@ class TaskFinder:
         if apart is None:
             self._remembered.learn(look, found_apart, noted)
         self.sources.learn(found)
+        if len(roots) == 1:
+            self.sources.learn_sum(roots[0].edge[0], found)
         return found
 
     def _live_name(self, edge: Edge, names: Names) -> str | None:

@@ -6,13 +6,17 @@ and the same of each task's loss, from the forward that has kept its source line
 
 from __future__ import annotations
 
+import linecache
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 from dominance.record.frames import variables_of
-from dominance.record.tasks.fates import builds_on_itself, spelled
+from dominance.record.tasks.fates import builds_on_itself, spelled, summands
 from dominance.record.tasks.found import Found, FoundTask
+from dominance.record.tasks.graph import Node
 from dominance.record.tasks.sources import Place, place_at, stack_of
 
 SAME_PLACE, SAME_NAME, SAME_TEXT = range(3)
@@ -62,6 +66,8 @@ class LossSources:
         """Tasks of whose losses one value is only a part, or the opposite."""
         self.version = 0
         """Counts what was learned."""
+        self.sum: dict[str, Any] | None = None
+        """The line of the script in which the losses are added up, as ``LOSS_SUM`` says it; None: it is not known."""
 
     def __bool__(self) -> bool:
         return bool(self._made)
@@ -83,6 +89,20 @@ class LossSources:
                 continue
             self._made.setdefault(task.name, []).append(calls)
             self.version += 1
+
+    def learn_sum(self, root: Node, found: Found) -> None:
+        """Take in where the losses of one backward() are added up, as far as autograd has kept that."""
+        if self.sum is not None or len(found.tasks) < 2 or found.by_shares:
+            return
+        calls = _of_script(stack_of(root))
+        if not calls or calls[-1].is_installed:
+            return
+        place = calls[-1]
+        losses = summands(place.path, place.line, place.span) or {}
+        if {task.name for task in found.tasks} <= set(losses):
+            text = linecache.getline(place.path, place.line).rstrip("\n")
+            at = {task.name: losses[task.name] for task in found.tasks}
+            self.sum = {"file": _shown(place.path), "line": place.line, "text": text, "tasks": at}
 
     def _refuse(self, task: str) -> None:
         self._unfit.add(task)
@@ -111,6 +131,12 @@ class LossSources:
         text = None if item is not None else _text(calls[-1])
         alike = tuple(name for name, made in self._made.items() if any(_text(each[-1]) == text for each in made))
         return SameLoss(alike, SAME_TEXT, 1, called) if text is not None and alike else None
+
+
+def _shown(path: str) -> str:
+    """A file as the user would write it: from the folder that the script runs in, where it lies below."""
+    here = os.path.relpath(path) if os.path.splitdrive(path)[0] == os.path.splitdrive(os.getcwd())[0] else path
+    return os.path.abspath(path) if here.startswith(os.pardir) else here
 
 
 def _turned_round(task: FoundTask) -> bool:
