@@ -23,7 +23,7 @@ from dominance.record.guest.loaders import DataPass, Loaders, split_in
 from dominance.record.guest.unseen import unseen
 from dominance.record.guest.without_grad import WithoutGrad
 from dominance.record.pieces import leaf_of
-from dominance.record.tasks.naming import caller_frames
+from dominance.record.tasks.naming import nearest_frames
 from dominance.record.tasks.same_loss import DEPTH, Item, LossSources, SameLoss, calls_of
 from dominance.schema import EVALUATED_LOSS
 
@@ -235,7 +235,7 @@ class EvaluatedLosses:
     def _take(self, value: Tensor, size: int | None, item: Item) -> None:
         if os.getpid() != self._pid or not value.is_floating_point():
             return
-        here, frames = self._watch.recording, caller_frames(DEPTH)
+        here, frames = self._watch.recording, nearest_frames(DEPTH)
         key = (tuple((id(frame.f_code), frame.f_lasti) for frame in frames), item)
         known = self._look_up(key, frames, here.finder.sources)
         if known.loss is None:

@@ -20,21 +20,31 @@ from dominance.record.tasks.sources import GENERIC
 _PACKAGE = str(Path(__file__).resolve().parents[2])
 _OWN_ROOMS = tuple(os.path.join(_PACKAGE, room, "") for room in ("record", "optim", "cure"))
 _TORCH = os.path.dirname(os.path.abspath(torch.__file__)) + os.sep
+_LEFT_OUT = (_TORCH, *_OWN_ROOMS)
 _MOST_ITEMS = 1000
 
 
-def caller_frames(most: int | None = None) -> list[FrameType]:
-    """The frames of the script around the current call, innermost first; torch's and our own are left out.
+def caller_frames() -> list[FrameType]:
+    """The frames of the script around the current call, innermost first; torch's and our own are left out."""
+    frames = []
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if not frame.f_code.co_filename.startswith(_LEFT_OUT):
+            frames.append(frame)
+        frame = frame.f_back
+    return frames
 
-    Args:
-        most: how many are looked for; None: all.
-    """
+
+def nearest_frames(most: int) -> list[FrameType]:
+    """The innermost of them, at most so many; the one that runs a whole file, if it is met, is the last."""
     frames: list[FrameType] = []
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and len(frames) != most:
-        folder = frame.f_code.co_filename
-        if not folder.startswith((_TORCH, *_OWN_ROOMS)):
+    while frame is not None and len(frames) < most:
+        code = frame.f_code
+        if not code.co_filename.startswith(_LEFT_OUT):
             frames.append(frame)
+            if code.co_name == "<module>":
+                break
         frame = frame.f_back
     return frames
 
