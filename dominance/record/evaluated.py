@@ -133,6 +133,8 @@ class EvaluatedLosses:
         """Whether a module has parameters that the run knows; None: it has none at all."""
         self._evaluating = False
         """Whether the model that was called last is in its mode of evaluation."""
+        self._weights: tuple[int, int] | None = None
+        """Which values of its weights are evaluated."""
         self._batch: int | None = None
         """The size of the batch that it was called with."""
         self._phase: dict[tuple[int | None, tuple[Key, Item], str], _Series] = {}
@@ -210,6 +212,11 @@ class EvaluatedLosses:
     def _called(self, module: nn.Module, args: Sequence[Any], output: Any) -> bool:
         if not self._kind(module):
             return False
+        with unseen():
+            weights = _weights(self._watch.recording)
+        if weights != self._weights:
+            self._finish()  # as where the best weights are loaded, and evaluated again
+            self._weights = weights
         self._evaluating = not module.training
         with unseen():
             self._batch = next((each.shape[0] for each in args if type(each) is Tensor and each.dim()), None)
@@ -316,6 +323,12 @@ class EvaluatedLosses:
                 known.append(each.task)
                 sink.know(metrics=self.directions(each.recording))
             sink.log({EVALUATED_LOSS: each.value}, step=each.step, epoch=each.epoch, task=each.task, split=each.split)
+
+
+def _weights(recording: Recording) -> tuple[int, int]:
+    """Something that is another where the model's weights were changed, or replaced."""
+    first = next(iter(recording.table.named))
+    return first._version, first.data_ptr()
 
 
 def _several() -> bool:

@@ -181,6 +181,60 @@ def test():
 for epoch in range(2):
     train(), test()
 """,
+    "names with a word in front": TRAIN
+    + """
+def scores():
+    p, q = model(test_set.tensors[0])
+    val_a_loss, test_loss_b = F.mse_loss(p, test_set.tensors[1]), F.cross_entropy(q, test_set.tensors[2])
+    val_a, test_b_error = val_a_loss.sqrt(), (q.argmax(1) != test_set.tensors[2]).float().mean()
+    said.setdefault("val loss_a", []).append(val_a_loss.item())
+    said.setdefault("test loss_b", []).append(test_loss_b.item())
+for epoch in range(2):
+    train()
+    with torch.inference_mode():
+        scores()
+""",
+    "a function for each": """
+def loss_of_price(out, batch):
+    return ((out[0] - batch[1]) ** 2).mean()
+def loss_of_stars(out, batch):
+    return F.cross_entropy(out[1], batch[2])
+def train():
+    for batch in train_loader:
+        out = model(batch[0])
+        price, stars = loss_of_price(out, batch), loss_of_stars(out, batch)
+        opt.zero_grad()
+        (price + stars).backward()
+        opt.step()
+def validate():
+    one, two = Mean(), Mean()
+    for batch in val_loader:
+        with torch.no_grad():
+            out = model(batch[0])
+            one.add(loss_of_price(out, batch), len(batch[0])), two.add(loss_of_stars(out, batch), len(batch[0]))
+    say("val", price=one, stars=two)
+for epoch in range(2):
+    train(), validate()
+""",
+    "other weights at the end": TRAIN
+    + """
+import copy
+first = copy.deepcopy(model.state_dict())
+def validate(batches):
+    model.eval()
+    mean_a, mean_b = Mean(), Mean()
+    with torch.no_grad():
+        for x, a, b in batches:
+            out_a, out_b = model(x)
+            loss_a, loss_b = F.mse_loss(out_a, a), F.cross_entropy(out_b, b)
+            mean_a.add(loss_a, len(x)), mean_b.add(loss_b, len(x))
+    say("val", loss_a=mean_a, loss_b=mean_b)
+train(), validate(val_loader)
+last = copy.deepcopy(model.state_dict())
+model.load_state_dict(first), validate(val_loader)
+model.load_state_dict(last), train(), validate([val_set.tensors])
+model.load_state_dict(first), validate([val_set.tensors])
+""",
     "two loaders": TRAIN
     + """
 @torch.no_grad()
@@ -350,6 +404,22 @@ NOTHING |= {
     .replace(" * len(x)", ""),
     "another network": TRAIN.replace("model.train()", "") + "other = Net().eval()\n"
     + SCRIPTS["functions of their own"].replace(TRAIN, "").replace("= model(x)", "= other(x)"),
+    "a function of one task, for another": """
+def squared(one, other):
+    return ((one - other) ** 2).mean()
+for epoch in range(2):
+    for x, a, b in train_loader:
+        out_a, out_b = model(x)
+        loss_a, loss_b = squared(out_a, a), F.cross_entropy(out_b, b)
+        opt.zero_grad()
+        (loss_a + loss_b).backward()
+        opt.step()
+    model.eval()
+    with torch.no_grad():
+        for x, a, b in val_loader:
+            brier = squared(model(x)[1].softmax(1)[:, 1], b)
+    model.train()
+""",
     "a constant names one of the tasks": SCRIPTS["a loop over tasks"]
     .replace("    losses = {}\n", "    losses, best = {}, 'price'\n")
     .replace("for (task, criterion), output", "for (_, criterion), output")

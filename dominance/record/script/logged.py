@@ -18,7 +18,7 @@ from dominance.record.fail_safe import harmless
 from dominance.record.metrics import known_number
 from dominance.record.patches import replace
 from dominance.record.script.import_hook import when_imported
-from dominance.record.script.scalar_names import Meaning, may_count, meaning
+from dominance.record.tasks.scalar_names import Meaning, may_count, meaning
 
 if TYPE_CHECKING:
     from torch import Tensor

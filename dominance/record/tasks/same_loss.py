@@ -17,6 +17,7 @@ from dominance.record.frames import variables_of
 from dominance.record.tasks.fates import builds_on_itself, spelled, summands
 from dominance.record.tasks.found import Found, FoundTask
 from dominance.record.tasks.graph import Node
+from dominance.record.tasks.scalar_names import meaning
 from dominance.record.tasks.sources import Place, place_at, stack_of
 
 SAME_PLACE, SAME_NAME, SAME_TEXT = range(3)
@@ -122,15 +123,40 @@ class LossSources:
         depth = max(common.values(), default=0)
         tied = tuple(name for name in self._made if depth and common.get(name) == depth)
         called = name_of(calls, item)
-        if called in self._made:
+        if (named := self._named(called)) is not None:
             # Where the place says another task, neither is certain.
             how = SAME_PLACE if tied else SAME_NAME
-            return SameLoss((called,), how, 0, called) if called in tied or not tied else None
+            return SameLoss((named,), how, 0, called) if named in tied or not tied else None
         if tied:
-            return SameLoss(tied, SAME_PLACE, depth, called)
+            sure = len(tied) > 1 or self._is_its_own(tied[0], calls, depth)
+            return SameLoss(tied, SAME_PLACE, depth, called) if sure else None
         text = None if item is not None else _text(calls[-1])
         alike = tuple(name for name, made in self._made.items() if any(_text(each[-1]) == text for each in made))
         return SameLoss(alike, SAME_TEXT, 1, called) if text is not None and alike else None
+
+    def _is_its_own(self, task: str, calls: Calls, depth: int) -> bool:
+        """Whether so many of the innermost places make the loss of this task alone, wherever they are called from.
+
+        A function that makes a loss of one task only (a squared error, say) may be called for anything.
+        """
+        others = {place.code for name, made in self._made.items() if name != task for each in made for place in each}
+        if any(place.code in others for place in calls[-depth:]):
+            return True
+        for made in self._made[task]:
+            if _common_end(made, calls) == depth:
+                if depth == len(made):
+                    return True
+                text = _text(calls[-depth - 1]) if depth < len(calls) else None
+                if text is not None and text == _text(made[-depth - 1]):
+                    return True
+        return False
+
+    def _named(self, called: str | None) -> str | None:
+        """The task whose loss is called so: by its name, or by that and a word of what is evaluated, as a logger's."""
+        if called is None or called in self._made:
+            return called
+        said = meaning(called, list(self._made))
+        return said.task if said is not None and said.metric == "loss" else None
 
 
 def _shown(path: str) -> str:

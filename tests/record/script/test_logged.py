@@ -18,7 +18,7 @@ import torch
 from forks import Forks
 
 from dominance import open_run
-from dominance.record.script.scalar_names import may_count, meaning
+from dominance.record.tasks.scalar_names import may_count, meaning
 
 TENSORBOARD = """
 class SummaryWriter:
