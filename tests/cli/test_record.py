@@ -191,7 +191,7 @@ def test_every_option_goes_to_the_processes_that_a_trainer_starts(
     asked = RecordOptions(
         tasks=("a", "b"), every=3, burst=4, overhead=0.0005, params="enc.*", budget=5_000_001, exact=True,
         attribution="both", strict=True, quiet=True, probe=("noise",), columns=("head=x,y", "rest"),
-        groups="lang:3", averages=True, to="tensorboard",
+        groups="lang:3", averages=True, to="tensorboard", training_only=True,
     )  # fmt: skip
     lightly = replace(asked, light=True, averages=False, probe=(), attribution="additive")
     known = {field.name for field in fields(RecordOptions)}

@@ -420,6 +420,23 @@ for epoch in range(2):
             brier = squared(model(x)[1].softmax(1)[:, 1], b)
     model.train()
 """,
+    "an error of the same name": """
+for epoch in range(2):
+    for x, a, b in train_loader:
+        out_a, out_b = model(x)
+        error = (out_a - a) ** 2
+        loss_a, loss_b = error.mean(), F.cross_entropy(out_b, b)
+        opt.zero_grad()
+        (loss_a + loss_b).backward()
+        opt.step()
+    model.eval()
+    with torch.no_grad():
+        for x, a, b in val_loader:
+            error = (model(x)[0] - a).abs()
+            total = 0.0
+            total += error.mean()
+    model.train()
+""",
     "a constant names one of the tasks": SCRIPTS["a loop over tasks"]
     .replace("    losses = {}\n", "    losses, best = {}, 'price'\n")
     .replace("for (task, criterion), output", "for (_, criterion), output")

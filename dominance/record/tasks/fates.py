@@ -294,10 +294,22 @@ def _name_in(node: ast.AST) -> str | None:
     return None
 
 
-def spelled(path: str, line: int, span: Span | None) -> str | None:
-    """The expression at this place, where it is a call or an operation of its own: spelled in one way."""
+def spelled(path: str, line: int, span: Span | None, *, names: int = 0) -> str | None:
+    """The expression at this place, where it is a call or an operation of its own: spelled in one way.
+
+    Args:
+        names: so many variables at least must be in it, beside the function that it calls.
+    """
     node = None if span is None else _node(path, line, span)
-    return ast.unparse(node) if isinstance(node, (ast.Call, ast.BinOp)) else None
+    if not isinstance(node, (ast.Call, ast.BinOp)):
+        return None
+    within: list[ast.AST] = [node]
+    if isinstance(node, ast.Call):
+        within = [*node.args, *node.keywords]
+        # What a method is called of, but for a module like F.
+        within += [node.func.value] if isinstance(node.func, ast.Attribute) and not within else []
+    found = {inner.id for each in within for inner in ast.walk(each) if isinstance(inner, ast.Name)}
+    return ast.unparse(node) if len(found) >= names else None
 
 
 def spelled_call(path: str, line: int, span: Span | None) -> str | None:

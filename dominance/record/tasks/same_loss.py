@@ -130,7 +130,8 @@ class LossSources:
         if tied:
             sure = len(tied) > 1 or self._is_its_own(tied[0], calls, depth)
             return SameLoss(tied, SAME_PLACE, depth, called) if sure else None
-        text = None if item is not None else _text(calls[-1])
+        # `error.mean()` may be of any error: of two variables at least, as of an output and a target.
+        text = None if item is not None else _text(calls[-1], names=2)
         alike = tuple(name for name, made in self._made.items() if any(_text(each[-1]) == text for each in made))
         return SameLoss(alike, SAME_TEXT, 1, called) if text is not None and alike else None
 
@@ -193,8 +194,8 @@ def _common_end(one: Calls, other: Calls) -> int:
     return depth
 
 
-def _text(place: Place) -> str | None:
-    return spelled(place.path, place.line, place.span)
+def _text(place: Place, names: int = 0) -> str | None:
+    return spelled(place.path, place.line, place.span, names=names)
 
 
 def name_of(calls: Calls, item: Item = None) -> str | None:

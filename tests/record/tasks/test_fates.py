@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dominance.record.tasks.fates import Fate, builds_on_itself, summands
+from dominance.record.tasks.fates import Fate, builds_on_itself, spelled, summands
 from dominance.record.tasks.naming import caller_frames
 from dominance.record.tasks.positions import Positions
 from dominance.record.tasks.sources import source_of, stack_of
@@ -161,6 +161,26 @@ def test_where_the_summands_of_a_line_begin(line: str) -> None:
     first = sums[0] if sums else tree.body[0].value  # type: ignore[attr-defined]
     span = (first.lineno, first.end_lineno, first.col_offset, first.end_col_offset)
     assert summands(name, first.lineno, span) == SUMS[line]
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("F.mse_loss(out, y)", 2),
+        ("mse(out['a'], batch[1])", 2),
+        ("mse(input=out, target=y)", 2),
+        ("(out - y).abs().mean()", 2),
+        ("error.mean()", 1),
+        ("loss(batch)", 1),
+        ("a + a", 1),
+    ],
+)
+def test_what_is_spelled_with_so_many_variables(line: str, names: int) -> None:
+    name = f"<spelled {line}>"
+    linecache.cache[name] = (len(line), None, [line + "\n"], name)
+    span = (1, 1, 0, len(line))
+    assert spelled(name, 1, span, names=names) == line
+    assert spelled(name, 1, span, names=names + 1) is None
 
 
 @pytest.mark.parametrize(
