@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dis
 from collections.abc import Iterator
-from types import TracebackType
+from functools import cache
+from types import CodeType, FrameType, TracebackType
+from typing import Any
 
 _PASSING = tuple(
     f"dominance.record.{name}"
@@ -57,7 +60,47 @@ def _peeled(traceback: TracebackType | None) -> TracebackType | None:
                 kept.pop()
         elif not _ours(name) or (fault and name not in _PASSING and not name.startswith("dominance_cli")):
             kept.append(entry)
-    return _relink(kept)
+    return _relink(_unhooked(kept))
+
+
+# A module that has hooks, or any where all modules have some, is called in another way by torch: by one frame more.
+
+_MODULES = "torch.nn.modules.module"
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def _unhooked(entries: list[TracebackType]) -> list[TracebackType]:
+    """The same with calls of modules that had no hooks but ours as torch makes them where there are none."""
+    made: list[TracebackType] = []
+    for entry in entries:
+        before = made[-1] if made else None
+        if before is None or _name(entry) != _MODULES or entry.tb_frame.f_code.co_name != "inner":
+            made.append(entry)
+        elif before.tb_frame.f_code.co_name != "_call_impl" or _has_hooks(entry.tb_frame):
+            made.append(entry)
+        elif (plain := _plain_call(before.tb_frame.f_code)) is None:
+            made.append(entry)
+        else:
+            made[-1] = TracebackType(None, before.tb_frame, *plain)
+    return made
+
+
+def _has_hooks(call: FrameType) -> bool:
+    """Whether the script has hung hooks on the module that is called, or on all."""
+    module: Any = call.f_locals.get("self")
+    of_all = [key for name in _HOOKS for key in call.f_globals.get(f"_global{name}", ())]
+    return any(getattr(module, name, True) for name in _HOOKS) or any(type(key) is int for key in of_all)
+
+
+@cache
+def _plain_call(code: CodeType) -> tuple[int, int] | None:
+    """Instruction and line of the first call of the module's forward in this function."""
+    found = False
+    for step in dis.get_instructions(code):
+        found = found or step.argval == "forward_call" and step.opname.startswith("LOAD")
+        if found and step.opname.startswith("CALL") and step.positions is not None and step.positions.lineno:
+            return step.offset, step.positions.lineno
+    return None
 
 
 def peel(error: BaseException) -> None:

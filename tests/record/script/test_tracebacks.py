@@ -51,3 +51,56 @@ def test_a_fault_of_the_recorder_keeps_its_frames(tmp_path: Path) -> None:
     assert code == 1
     assert 'File "gradients.py", line 2, in fails' in err
     assert "script.py" not in err
+
+
+# In an evaluation all modules have hooks of ours, by which torch calls them in another way.
+EVALUATED = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x):
+        if not torch.is_grad_enabled():
+            raise ValueError('in evaluation')
+        return self.linear(x)
+
+net = nn.Sequential(nn.Sequential(nn.Tanh(), Block()), nn.Linear(4, 2))
+HOOK
+optimizer = torch.optim.SGD(net.parameters(), 0.01)
+for _ in range(3):
+    x = torch.randn(8, 4)
+    out = net(x)
+    loss_a, loss_b = F.mse_loss(out[:, 0], x[:, 0]), F.mse_loss(out[:, 1], x[:, 1])
+    optimizer.zero_grad()
+    (loss_a + loss_b).backward()
+    optimizer.step()
+net.eval()
+with torch.no_grad():
+    net(x)
+"""
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        "",
+        "net[0].register_forward_hook(lambda *_: None)",
+        "net[0][1].register_forward_pre_hook(lambda *_: None)",
+        "nn.modules.module.register_module_forward_hook(lambda *_: None)",
+    ],
+)
+def test_an_error_in_an_evaluation(tmp_path: Path, hook: str) -> None:
+    (tmp_path / "train.py").write_text(EVALUATED.replace("HOOK", hook))
+    code, _, expected = python("train.py", cwd=tmp_path)
+    assert code == 1
+    assert "in evaluation" in expected
+    assert (", in inner" in expected) is bool(hook)
+    code, _, err = wrapped("train.py", cwd=tmp_path)
+    assert code == 1
+    said = [line for line in err.splitlines(keepends=True) if not line.startswith("dominance")]
+    assert "".join(said) == expected
