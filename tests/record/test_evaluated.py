@@ -181,6 +181,30 @@ def test():
 for epoch in range(2):
     train(), test()
 """,
+    "the same text, of other rows": """
+x, a, b = train_set.tensors
+u, v, w = val_set.tensors
+means = {}
+for epoch in range(2):
+    model.train()
+    for start in range(0, 48, 8):
+        chosen = torch.randperm(48)[:8]
+        out = dict(zip("pq", model(x[chosen])))
+        loss_a, loss_b = F.mse_loss(out["p"], a[chosen]), F.cross_entropy(out["q"], b[chosen])
+        opt.zero_grad()
+        (loss_a + loss_b).backward()
+        opt.step()
+    model.eval()
+    x, a, b, u, v, w = u, v, w, x, a, b
+    means = {"loss_a": Mean(), "loss_b": Mean()}
+    with torch.no_grad():
+        for i in range(0, 27, 9):
+            out = dict(zip("pq", model(x[i : i + 9])))
+            means["loss_a"].add(F.mse_loss(out["p"], a[i : i + 9]), 9)
+            means["loss_b"].add(F.cross_entropy(out["q"], b[i : i + 9]), 9)
+    x, a, b, u, v, w = u, v, w, x, a, b
+    say("val", **means)
+""",
     "names with a word in front": TRAIN
     + """
 def scores():

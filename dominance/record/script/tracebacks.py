@@ -73,16 +73,19 @@ def _unhooked(entries: list[TracebackType]) -> list[TracebackType]:
     """The same with calls of modules that had no hooks but ours as torch makes them where there are none."""
     made: list[TracebackType] = []
     for entry in entries:
-        before = made[-1] if made else None
-        if before is None or _name(entry) != _MODULES or entry.tb_frame.f_code.co_name != "inner":
-            made.append(entry)
-        elif before.tb_frame.f_code.co_name != "_call_impl" or _has_hooks(entry.tb_frame):
-            made.append(entry)
-        elif (plain := _plain_call(before.tb_frame.f_code)) is None:
+        plain = _plain_call(made[-1].tb_frame.f_code) if made and _is_hooked_call(made[-1], entry) else None
+        if plain is None:
             made.append(entry)
         else:
-            made[-1] = TracebackType(None, before.tb_frame, *plain)
+            made[-1] = TracebackType(None, made[-1].tb_frame, *plain)
     return made
+
+
+def _is_hooked_call(before: TracebackType, entry: TracebackType) -> bool:
+    """Whether these are of a call of a module on which the script has hung no hooks."""
+    if _name(entry) != _MODULES or entry.tb_frame.f_code.co_name != "inner":
+        return False
+    return before.tb_frame.f_code.co_name == "_call_impl" and not _has_hooks(entry.tb_frame)
 
 
 def _has_hooks(call: FrameType) -> bool:
@@ -97,7 +100,7 @@ def _plain_call(code: CodeType) -> tuple[int, int] | None:
     """Instruction and line of the first call of the module's forward in this function."""
     found = False
     for step in dis.get_instructions(code):
-        found = found or step.argval == "forward_call" and step.opname.startswith("LOAD")
+        found = found or (step.argval == "forward_call" and step.opname.startswith("LOAD"))
         if found and step.opname.startswith("CALL") and step.positions is not None and step.positions.lineno:
             return step.offset, step.positions.lineno
     return None

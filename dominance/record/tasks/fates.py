@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import dis
 import linecache
 from dataclasses import dataclass
@@ -294,11 +295,12 @@ def _name_in(node: ast.AST) -> str | None:
     return None
 
 
-def spelled(path: str, line: int, span: Span | None, *, names: int = 0) -> str | None:
+def spelled(path: str, line: int, span: Span | None, *, names: int = 0, rows: bool = True) -> str | None:
     """The expression at this place, where it is a call or an operation of its own: spelled in one way.
 
     Args:
         names: so many variables at least must be in it, beside the function that it calls.
+        rows: which rows of what, too: ``y[chosen]``, ``y[i : i + 32]``; else both are ``y``.
     """
     node = None if span is None else _node(path, line, span)
     if not isinstance(node, (ast.Call, ast.BinOp)):
@@ -309,7 +311,17 @@ def spelled(path: str, line: int, span: Span | None, *, names: int = 0) -> str |
         # What a method is called of, but for a module like F.
         within += [node.func.value] if isinstance(node.func, ast.Attribute) and not within else []
     found = {inner.id for each in within for inner in ast.walk(each) if isinstance(inner, ast.Name)}
-    return ast.unparse(node) if len(found) >= names else None
+    if len(found) < names:
+        return None
+    return ast.unparse(node if rows else _WithoutRows().visit(copy.deepcopy(node)))
+
+
+class _WithoutRows(ast.NodeTransformer):
+    """Leaves out which rows of something are taken: by a variable or a range. A key or a column is written out."""
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        self.generic_visit(node)
+        return node.value if isinstance(node.slice, (ast.Name, ast.Slice, ast.Subscript)) else node
 
 
 def spelled_call(path: str, line: int, span: Span | None) -> str | None:

@@ -131,9 +131,15 @@ class LossSources:
             sure = len(tied) > 1 or self._is_its_own(tied[0], calls, depth)
             return SameLoss(tied, SAME_PLACE, depth, called) if sure else None
         # `error.mean()` may be of any error: of two variables at least, as of an output and a target.
-        text = None if item is not None else _text(calls[-1], names=2)
-        alike = tuple(name for name, made in self._made.items() if any(_text(each[-1]) == text for each in made))
-        return SameLoss(alike, SAME_TEXT, 1, called) if text is not None and alike else None
+        if item is not None:
+            return None
+        for rows in (True, False):
+            text = _text(calls[-1], names=2, rows=rows)
+            made = self._made.items()
+            alike = tuple(name for name, each in made if any(_text(one[-1], rows=rows) == text for one in each))
+            if text is not None and alike:
+                return SameLoss(alike, SAME_TEXT, 1, called)
+        return None
 
     def _is_its_own(self, task: str, calls: Calls, depth: int) -> bool:
         """Whether so many of the innermost places make the loss of this task alone, wherever they are called from.
@@ -194,8 +200,8 @@ def _common_end(one: Calls, other: Calls) -> int:
     return depth
 
 
-def _text(place: Place, names: int = 0) -> str | None:
-    return spelled(place.path, place.line, place.span, names=names)
+def _text(place: Place, names: int = 0, *, rows: bool = True) -> str | None:
+    return spelled(place.path, place.line, place.span, names=names, rows=rows)
 
 
 def name_of(calls: Calls, item: Item = None) -> str | None:

@@ -184,6 +184,24 @@ def test_what_is_spelled_with_so_many_variables(line: str, names: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "without"),
+    [
+        ("mse(out['a'], y[chosen])", "mse(out['a'], y)"),
+        ("mse(out['a'][:n], y[i:i + 32])", "mse(out['a'], y)"),
+        ("mse(f(x[order[i:j]]), y[:, 0])", "mse(f(x), y[:, 0])"),
+        ("mse(out[0], y[-1])", "mse(out[0], y[-1])"),
+        ("(p[k] - y[k]) ** 2", "(p - y) ** 2"),
+    ],
+)
+def test_which_rows_can_be_left_out(line: str, without: str) -> None:
+    name = f"<rows {line}>"
+    linecache.cache[name] = (len(line), None, [line + "\n"], name)
+    span = (1, 1, 0, len(line))
+    assert spelled(name, 1, span, rows=False) == without
+    assert spelled(name, 1, span) == line
+
+
+@pytest.mark.parametrize(
     ("line", "builds"),
     [
         ("loss = mse(x, t)", False),
