@@ -21,6 +21,7 @@ from dominance.record.split.passes import Pass, pass_of
 from dominance.record.split.remainders import Remainder
 from dominance.record.split.sampled import sample_all
 from dominance.record.step import ClosureRun, OpenPass, StepInProgress
+from dominance.record.tasks.factors import constant_within
 from dominance.record.tasks.finder import Found, Root, Unnamed
 from dominance.record.tasks.grouped import GroupedTensor
 from dominance.record.tasks.naming import Names, caller_frames, names_around
@@ -111,6 +112,7 @@ def _find(run: Recording, roots: list[Root]) -> Found | None:
         return None
     _call_anew(run)
     found.total /= names.loss_scale
+    _constants(run, found)
     return found
 
 
@@ -140,6 +142,19 @@ def _remark(run: Recording, found: Found) -> None:
     for text in found.words:
         if run.books.remark(text):
             run.say(text)
+
+
+def _constants(run: Recording, found: Found) -> None:
+    """What of the script's own weights lies within the losses that it has names for."""
+    known = dict(run.announcement.constants)
+    for task in found.tasks:
+        within = constant_within(task.edges[0]) if len(task.edges) == 1 and not found.by_shares else 1.0
+        if not math.isclose(known.setdefault(task.name, within), within, rel_tol=1e-3):
+            known[task.name] = 1.0
+    before, after = ({n: each for n, each in held.items() if each != 1} for held in (run.announcement.constants, known))
+    run.announcement.constants = known
+    if before != after:
+        run.sink.know(loss_constants=after)
 
 
 def _call_anew(run: Recording) -> None:

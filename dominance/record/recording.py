@@ -49,6 +49,8 @@ class Announcement:
     """Losses that share no parameter with a task."""
     columns: tuple[int, str | None] | None = None
     """Columns of the output before the only loss, where there are such, and the path of the module that puts it out."""
+    constants: dict[str, float] = field(default_factory=dict)
+    """Task -> the constant within what its loss is called by, see ``constant_within``; 1 where it changes."""
     groups: dict[str, None] = field(default_factory=dict)
     """Tasks that are groups of examples, as far as they have come up."""
 

@@ -111,6 +111,7 @@ TOLD: dict[str, Type] = {
         fields({"by": text}, {"trial": maybe(anything), "name": maybe(text), "parameters": keyed(anything)})
     ),
     "task_weights": keyed(maybe(number)),
+    "loss_constants": keyed(number),
     "training": fields(
         {},
         {

@@ -66,13 +66,17 @@ def loudness(run: xr.DataTree, rows: NDArray[np.int64]) -> Loudness | None:
         return None
     shared = found.layer.to_numpy()[:-1].tolist()
     with np.errstate(invalid="ignore"):
-        mean_weight = np.nansum(weight, axis=0) / (~missing).sum(axis=0)
-    steady = missing | (np.abs(weight - mean_weight) <= STEADY * np.abs(mean_weight))
+        in_sum = np.nansum(weight, axis=0) / (~missing).sum(axis=0)
+    # What the script multiplied a loss by before it gave it its name stands in no sum, and is its weight all the same.
+    tasks = [str(task) for task in run["task"].to_numpy()]
+    within = run.attrs.get("loss_constants") or {}
+    mean_weight = in_sum * np.array([float(within.get(task, 1.0)) for task in tasks])
+    steady = missing | (np.abs(weight - in_sum) <= STEADY * np.abs(in_sum))
     through, own_scale = _optimizer(run)
     # A weight that was not recorded counts as 1; one that a denominator of the task's own takes out again, too.
     mean_weight = np.where(np.isfinite(mean_weight) & (mean_weight > 0) & (not own_scale), mean_weight, 1.0)
     return Loudness(
-        [str(task) for task in run["task"].to_numpy()],
+        tasks,
         shared,
         present,
         found.signal_sq_at.to_numpy()[:, :-1],

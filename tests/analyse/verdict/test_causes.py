@@ -258,6 +258,15 @@ def test_weights_are_no_scale_where_each_task_has_its_own() -> None:
         assert found.constant
 
 
+def test_a_constant_within_a_loss_is_a_weight_of_it() -> None:
+    """What the loss is called by is 0.1 of a mean already: in the sum it weighs 2, of the mean 0.2."""
+    run = make_run(np.ones((40, 2, 2)), weight=np.tile([1.0, 2.0], (40, 1)), attrs={"loss_constants": {"b": 0.1}})
+    found = loudness(run, np.arange(40))
+    assert found is not None
+    assert found.weight.tolist() == pytest.approx([1.0, 0.2])
+    assert found.constant
+
+
 def test_weights_that_are_learned_change() -> None:
     run = make_run(np.ones((40, 2, 2)), weight=np.stack([np.linspace(1, 2, 40), np.ones(40)], axis=1))
     found = loudness(run, np.arange(40))
