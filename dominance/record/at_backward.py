@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 
 import torch
@@ -23,6 +23,7 @@ from dominance.record.split.sampled import sample_all
 from dominance.record.step import ClosureRun, OpenPass, StepInProgress
 from dominance.record.tasks.factors import constant_within
 from dominance.record.tasks.finder import Found, Root, Unnamed
+from dominance.record.tasks.graph import Edge
 from dominance.record.tasks.grouped import GroupedTensor
 from dominance.record.tasks.naming import Names, caller_frames, names_around
 from dominance.record.tasks.roots import reached_by
@@ -82,8 +83,11 @@ def open_pass(
         if found is None:
             run.step.spoiled = UNNAMED
             return
+        edges = {} if found.by_shares else {each.name: each.edges[0] for each in found.tasks if len(each.edges) == 1}
         run.step.open = _opened(run, found, roots, inputs, reached) if found.tasks else None
         run.step.count(found)
+        # Only now it is known that what the graph has saved may be looked at.
+        _constants(run, edges)
     _remark(run, found)
 
 
@@ -112,7 +116,6 @@ def _find(run: Recording, roots: list[Root]) -> Found | None:
         return None
     _call_anew(run)
     found.total /= names.loss_scale
-    _constants(run, found)
     return found
 
 
@@ -144,13 +147,13 @@ def _remark(run: Recording, found: Found) -> None:
             run.say(text)
 
 
-def _constants(run: Recording, found: Found) -> None:
+def _constants(run: Recording, edges: Mapping[str, Edge]) -> None:
     """What of the script's own weights lies within the losses that it has names for."""
     known = dict(run.announcement.constants)
-    for task in found.tasks:
-        within = constant_within(task.edges[0]) if len(task.edges) == 1 and not found.by_shares else 1.0
-        if not math.isclose(known.setdefault(task.name, within), within, rel_tol=1e-3):
-            known[task.name] = 1.0
+    for name, edge in edges.items():
+        within = constant_within(edge)
+        if not math.isclose(known.setdefault(name, within), within, rel_tol=1e-3):
+            known[name] = 1.0
     before, after = ({n: each for n, each in held.items() if each != 1} for held in (run.announcement.constants, known))
     run.announcement.constants = known
     if before != after:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
 from dominance import Recorder, open_run
 from dominance.record.tasks.factors import constant_within
@@ -88,3 +90,23 @@ def test_a_run_says_which_constants_its_losses_have(tmp_path: Path) -> None:
 
 def test_a_constant_that_changes_is_none(tmp_path: Path) -> None:
     assert recorded(tmp_path / "run", lambda loss, step: 0.1 * (step + 1) * loss) == {}
+
+
+@pytest.mark.parametrize("recording", [False, True])
+def test_what_is_brought_back_with_an_effect_is_not_looked_at(tmp_path: Path, recording: bool) -> None:
+    """Each tensor that is kept is brought back once, by the script's own pass."""
+    brought = []
+
+    def unpack(tensor: Tensor) -> Tensor:
+        brought.append(tensor)
+        return tensor
+
+    model = nn.ParameterDict({"trunk": nn.Parameter(torch.ones(2)), "b": nn.Parameter(torch.ones(2))})
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with Recorder(tmp_path / "run", model, optimizer) if recording else nullcontext():
+        with saved_tensors_hooks(lambda tensor: tensor, unpack):
+            first_loss = torch.tensor(0.1) * (model["trunk"] * X).mean()
+            second_loss = (model["trunk"] * model["b"]).mean()
+        (first_loss + second_loss).backward()
+        optimizer.step()
+    assert len(brought) == 4  # X, the constant, and both factors of the product
