@@ -1,4 +1,4 @@
-"""What can be typed after ``dominance train``: the training, and how it is recorded."""
+"""What can be typed after ``dominance train`` and ``record``: the training, and how it is recorded."""
 
 from __future__ import annotations
 
@@ -72,38 +72,107 @@ class TrainingFlags:
         return TrainOptions(benchmark=benchmark, method=method, **plain | read)
 
 
+Params = Annotated[
+    str | None, typer.Option(metavar="GLOB", help="Record the parameters whose names match. [default: *]")
+]
+Averages = Annotated[
+    bool | None,
+    typer.Option("--averages", help="Keep AU of every shared coordinate in the end; --probe noise does."),
+]
+Light = Annotated[
+    bool | None,
+    typer.Option("--light", help="Work out each task's step at the kept coordinates alone: cheaper, norms estimated."),
+]
+Attribution = Annotated[str | None, typer.Option(metavar="KIND", help="additive, solo or both. [default: additive]")]
+
+
 @dataclass(frozen=True)
 class RecordingFlags:
-    """How it is recorded, as ``record_options`` takes it."""
+    """How a benchmark's training is recorded, as ``record_options`` takes it."""
 
     every: Annotated[
         str | None, typer.Option(metavar="N", help="Record one training step in N. [default: the benchmark's, else 10]")
     ] = None
     burst: Annotated[str | None, typer.Option(metavar="B", help="Record B consecutive steps at a time.")] = None
-    params: Annotated[
-        str | None, typer.Option(metavar="GLOB", help="Record the parameters whose names match. [default: *]")
-    ] = None
+    params: Params = None
     budget: Annotated[str | None, typer.Option(metavar="SIZE", help="Bytes that the run may take. [default: 1GB]")] = (
         None
     )
-    averages: Annotated[
-        bool | None,
-        typer.Option("--averages", help="Keep AU of every shared coordinate in the end; --probe noise does."),
-    ] = None
-    light: Annotated[
-        bool | None,
-        typer.Option(
-            "--light", help="Work out each task's step at the kept coordinates alone: cheaper, norms estimated."
-        ),
-    ] = None
+    averages: Averages = None
+    light: Light = None
     exact: Annotated[bool | None, typer.Option("--exact", help="Keep float32 to the last bit.")] = None
-    attribution: Annotated[
-        str | None, typer.Option(metavar="KIND", help="additive, solo or both. [default: additive]")
-    ] = None
+    attribution: Attribution = None
     probe: Annotated[
         str | None, typer.Option(metavar="NAME", help="noise: evaluate under noise in the end, on the test data.")
     ] = None
     quiet: Annotated[bool | None, typer.Option("-q", "--quiet", help="No progress and no hints.")] = None
+
+
+@dataclass(frozen=True)
+class ScriptFlags:
+    """How a script's training is recorded, as ``record_options`` takes it."""
+
+    tasks: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Names of the tasks that must be found. [default: all found]")
+    ] = None
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODULE[=A,B]",
+            help="Each column of what this module of the model puts out is a task: heads.logits, or with names"
+            " heads.logits=rain,wind. May be repeated.",
+        ),
+    ] = None
+    groups: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY[:N]",
+            help="Each group of examples is a task: KEY of the batch that the DataLoader gave holds their ids; or a"
+            " position in it, or target, its classes. At most N groups and the others together.",
+        ),
+    ] = None
+    every: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N",
+            help="Record one training step in N, more at first; 1 records all and is exact. [default: 10 at first, 40"
+            " at step 10,000, 400 at step 1,000,000]",
+        ),
+    ] = None
+    burst: Annotated[
+        str | None,
+        typer.Option(
+            metavar="B",
+            help="Record B consecutive steps at a time, at distances that --every alone tells. [default: 1; 20 for"
+            " optimizers with momentum, with --every later up to 100; more often at first]",
+        ),
+    ] = None
+    overhead: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Record as rarely as it takes for the training to need no more than this beyond its own time, like"
+            " 5%; a run of less than a minute counts as one. [default: as much as --every asks for]",
+        ),
+    ] = None
+    params: Params = None
+    budget: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Bytes that the run may take, like 500MB. [default: 1GB]")
+    ] = None
+    averages: Averages = None
+    light: Light = None
+    training_only: Annotated[
+        bool | None,
+        typer.Option("--training-only", help="Take no metrics from losses that the script computes without gradients."),
+    ] = None
+    exact: Annotated[
+        bool | None, typer.Option("--exact", help="Keep float32 to the last bit; the run is twice as large.")
+    ] = None
+    attribution: Attribution = None
+    probe: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="noise: evaluate under noise in the end; needs dominance.evaluate(fn)."),
+    ] = None
 
 
 def _parts(text: str) -> list[str]:

@@ -8,11 +8,15 @@ from typing import Annotated
 import typer
 
 from dominance.errors import BadOption
+from dominance_cli.flags import ScriptFlags
+from dominance_cli.grouped import grouped
 from dominance_cli.recorded_script import RecordedScript
 from dominance_cli.rundir import default_folder
 
 
+@grouped
 def record(
+    *,
     target: Annotated[str, typer.Argument(metavar="TARGET", help="Script; with -m, module.")],
     args: Annotated[list[str] | None, typer.Argument(metavar="ARGS", help="Its own arguments and options.")] = None,
     output: Annotated[
@@ -25,79 +29,7 @@ def record(
             " [default: runs/<script>-<UTC time>-<pid>]",
         ),
     ] = None,
-    tasks: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Names of the tasks that must be found. [default: all found]")
-    ] = None,
-    columns: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="MODULE[=A,B]",
-            help="Each column of what this module of the model puts out is a task: heads.logits, or with names"
-            " heads.logits=rain,wind. May be repeated.",
-        ),
-    ] = None,
-    groups: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KEY[:N]",
-            help="Each group of examples is a task: KEY of the batch that the DataLoader gave holds their ids; or a"
-            " position in it, or target, its classes. At most N groups and the others together.",
-        ),
-    ] = None,
-    every: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N",
-            help="Record one training step in N, more at first; 1 records all and is exact. [default: 10 at first, 40"
-            " at step 10,000, 400 at step 1,000,000]",
-        ),
-    ] = None,
-    burst: Annotated[
-        str | None,
-        typer.Option(
-            metavar="B",
-            help="Record B consecutive steps at a time, at distances that --every alone tells. [default: 1; 20 for"
-            " optimizers with momentum, with --every later up to 100; more often at first]",
-        ),
-    ] = None,
-    overhead: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SHARE",
-            help="Record as rarely as it takes for the training to need no more than this beyond its own time, like"
-            " 5%; a run of less than a minute counts as one. [default: as much as --every asks for]",
-        ),
-    ] = None,
-    params: Annotated[
-        str | None, typer.Option(metavar="GLOB", help="Record the parameters whose names match. [default: *]")
-    ] = None,
-    budget: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Bytes that the run may take, like 500MB. [default: 1GB]")
-    ] = None,
-    averages: Annotated[
-        bool | None,
-        typer.Option("--averages", help="Keep AU of every shared coordinate in the end; --probe noise does."),
-    ] = None,
-    light: Annotated[
-        bool | None,
-        typer.Option(
-            "--light", help="Work out each task's step at the kept coordinates alone: cheaper, norms estimated."
-        ),
-    ] = None,
-    training_only: Annotated[
-        bool | None,
-        typer.Option("--training-only", help="Take no metrics from losses that the script computes without gradients."),
-    ] = None,
-    exact: Annotated[
-        bool | None, typer.Option("--exact", help="Keep float32 to the last bit; the run is twice as large.")
-    ] = None,
-    attribution: Annotated[
-        str | None, typer.Option(metavar="KIND", help="additive, solo or both. [default: additive]")
-    ] = None,
-    probe: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="noise: evaluate under noise in the end; needs dominance.evaluate(fn)."),
-    ] = None,
+    recording: ScriptFlags,
     method: Annotated[
         str | None,
         typer.Option(
@@ -138,27 +70,8 @@ def record(
 
     if force and resume:
         raise BadOption("--force and --resume exclude each other", fix="give one: overwrite, or append")
-    options = record_options(
-        {
-            "tasks": tasks,
-            "columns": columns or None,
-            "groups": groups,
-            "every": every,
-            "burst": burst,
-            "overhead": overhead,
-            "params": params,
-            "budget": budget,
-            "averages": averages,
-            "light": light,
-            "training_only": training_only,
-            "exact": exact,
-            "attribution": attribution,
-            "probe": probe,
-            "to": to,
-            "strict": strict,
-            "quiet": quiet,
-        }
-    )
+    words = {**vars(recording), "columns": recording.columns or None}
+    options = record_options({**words, "to": to, "strict": strict, "quiet": quiet})
     if method_option and method is None:
         raise BadOption("--method-option without --method", fix="say which method it is of")
     choice = None

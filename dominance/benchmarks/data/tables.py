@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -19,30 +19,30 @@ from pandas.io.parsers import TextFileReader
 from dominance.errors import BadData
 
 
-def read_table(
-    path: Path,
-    *,
-    names: Sequence[str] | None = None,
-    sep: str = ",",
-    text: Sequence[str] = (),
-    columns: Sequence[str] | None = None,
-    encoding: str = "utf-8",
-    quoted: bool = True,
-    rows: int | None = None,
-) -> pd.DataFrame:
-    """A csv file (or .gz) as a frame whose index is the row number in the file, from 1, the header counted.
+class HowToRead(TypedDict, total=False):
+    """What is known of a table before it is read."""
 
-    Args:
-        names: the columns of a file without a header; None: the first row names them.
-        text: columns kept as text; the others become numbers if all of their values are.
-        columns: of a file with a header, the columns to read; None: all.
-        quoted: whether text in double quotes may hold the separator.
-        rows: read no more than the first of them.
+    names: Sequence[str] | None
+    """The columns of a file without a header; None: the first row names them."""
+    sep: str
+    text: Sequence[str]
+    """Columns kept as text; the others become numbers if all of their values are."""
+    columns: Sequence[str] | None
+    """Of a file with a header, the columns to read; None: all."""
+    encoding: str
+    quoted: bool
+    """Whether text in double quotes may hold the separator."""
+    rows: int | None
+    """Read no more than the first of them."""
+
+
+def read_table(path: Path, **how: Unpack[HowToRead]) -> pd.DataFrame:
+    """A csv file (or .gz) as a frame whose index is the row number in the file, from 1, the header counted.
 
     Raises:
         BadData: it cannot be read, has no rows, lacks a column, or a row has more columns than it should.
     """
-    (frame,) = _frames(path, names, sep, text, columns, encoding, quoted, rows, None)
+    (frame,) = _frames(path, None, **how)
     return frame
 
 
@@ -50,18 +50,7 @@ _NOTICES_LONG_ROWS = tuple(int(part) for part in pd.__version__.split(".")[:2]) 
 """Whether pandas notices that the first row of a piece has a column too many; else a file is read whole, then cut."""
 
 
-def read_pieces(
-    path: Path,
-    *,
-    names: Sequence[str] | None = None,
-    sep: str = ",",
-    text: Sequence[str] = (),
-    columns: Sequence[str] | None = None,
-    encoding: str = "utf-8",
-    quoted: bool = True,
-    rows: int | None = None,
-    size: int = 50_000,
-) -> Iterator[pd.DataFrame]:
+def read_pieces(path: Path, *, size: int = 50_000, **how: Unpack[HowToRead]) -> Iterator[pd.DataFrame]:
     """The same in pieces of so many rows, for files that are too large to be read at once. Row numbers go on.
 
     A column may be numbers in one piece and text in another, if the piece has a value that is no number.
@@ -70,22 +59,23 @@ def read_pieces(
         BadData: as ``read_table``.
     """
     if not _NOTICES_LONG_ROWS:
-        for frame in _frames(path, names, sep, text, columns, encoding, quoted, rows, None):
+        for frame in _frames(path, None, **how):
             yield from (frame.iloc[first : first + size] for first in range(0, len(frame), size))
         return
-    yield from _frames(path, names, sep, text, columns, encoding, quoted, rows, size)
+    yield from _frames(path, size, **how)
 
 
 def _frames(
     path: Path,
-    names: Sequence[str] | None,
-    sep: str,
-    text: Sequence[str],
-    columns: Sequence[str] | None,
-    encoding: str,
-    quoted: bool,
-    rows: int | None,
     size: int | None,
+    *,
+    names: Sequence[str] | None = None,
+    sep: str = ",",
+    text: Sequence[str] = (),
+    columns: Sequence[str] | None = None,
+    encoding: str = "utf-8",
+    quoted: bool = True,
+    rows: int | None = None,
 ) -> Iterator[pd.DataFrame]:
     """All of it in one piece if there is no size."""
     if columns is not None and names is None:
