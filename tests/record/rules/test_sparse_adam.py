@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from dominance.record.rules.sparse_adam import SparseAdamRule
 from dominance.record.split.attribution import Attributor
 from dominance.record.split.splits import GradientSplit
 
@@ -37,3 +38,23 @@ def test_untouched_rows_stand_still_and_keep_their_memory() -> None:
     rate = lr * (1 - beta2**3) ** 0.5 / (1 - beta1**3)
     assert third[0] == pytest.approx([-rate * 0.25 / 3**0.5, 0.0, 0.0], rel=1e-6)
     assert third[1] == pytest.approx([-rate * 0.75 / 3**0.5, 0.0, 0.0], rel=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 2), (5, 2, 3)])
+def test_which_rows_are_touched(shape: tuple[int, ...]) -> None:
+    """Those that a sparse gradient holds, even if it holds zeros; of a dense one those that are not all zero."""
+    p = torch.zeros(shape, requires_grad=True)
+    optimizer = torch.optim.SparseAdam([p])
+    rule, dense = SparseAdamRule(optimizer), torch.zeros(shape)
+    dense[1], dense[3, ...] = 1.0, -2.0
+    sparse = torch.sparse_coo_tensor(torch.tensor([[1, 3, 4]]), dense[[1, 3, 4]], shape).coalesce()
+    for fed, rows, touched in (
+        (dense, None, [0, 1, 0, 1, 0]),
+        (sparse, None, [0, 1, 0, 1, 1]),
+        (sparse, torch.tensor([0, 3, 4]), [0, 1, 1]),
+    ):
+        rule.fed, rule.rows = fed, rows
+        theta = torch.zeros(len(touched), *shape[1:])
+        found = rule._touched(theta)
+        assert found.shape == (len(touched), *[1] * (len(shape) - 1))
+        assert found.flatten().tolist() == touched
