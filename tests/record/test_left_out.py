@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,7 +110,7 @@ def gradients(loss: Tensor, net: nn.Module) -> list[Tensor | None]:
 
 
 @contextlib.contextmanager
-def counted(path: Path, net: nn.Module, by: torch.optim.Optimizer, made: Trained) -> Iterator[None]:
+def counted(path: Path, net: nn.Module, by: Any, made: Trained) -> Iterator[None]:
     taken = at_backward.gradients_of
 
     def counts(tasks: Sequence[FoundTask], *others: Any, **by_name: Any) -> dict[str, dict[Tensor, Tensor]]:
@@ -229,6 +230,34 @@ def test_the_rest_of_the_run_is_that_of_a_pass_for_each_task(tmp_path: Path, mon
             np.testing.assert_allclose(here, there, rtol=1e-5, atol=1e-5 * np.nanmax(np.abs(there), initial=0))
             compared += there.size > 0
     assert compared > 10
+
+
+def test_two_optimizers_take_the_step(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net, x = Net(2, "plain"), torch.randn(32, 6)
+    trunk = torch.optim.SGD(net.trunk.parameters(), lr=1e-2)
+    heads = torch.optim.Adam([*net.pair.parameters(), *net.heads.parameters()], lr=1e-2)
+    made = Trained(net, torch.empty(0))
+    other = copy.deepcopy(net)
+    with counted(tmp_path / "run", net, [trunk, heads], made):
+        for _ in range(STEPS):
+            net.zero_grad()
+            sum(net.losses(x), torch.zeros(())).backward()
+            trunk.step()
+            heads.step()
+    assert made.passes == [2 - without for without in WITHOUT]
+    steps: list[torch.optim.Optimizer] = [torch.optim.SGD(other.trunk.parameters(), lr=1e-2)]
+    steps.append(torch.optim.Adam([*other.pair.parameters(), *other.heads.parameters()], lr=1e-2))
+    for row in kept(tmp_path / "run", net):
+        losses = other.losses(x)
+        for k, loss in enumerate(losses):
+            rows = by_parameter(row[k], net)
+            for p, mine, wanted in zip(net.parameters(), rows, gradients(loss, other), strict=True):
+                np.testing.assert_allclose(mine, flat(wanted, p), rtol=1e-4, atol=1e-6)
+        other.zero_grad()
+        sum(losses, torch.zeros(())).backward()
+        for each in steps:
+            each.step()
 
 
 # Where it is not done
