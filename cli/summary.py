@@ -40,7 +40,7 @@ UNITS = {
     "share_se": "largest standard error of the shares in rau, from sampling; 0 when every coordinate was kept",
     "untouched": "share of the layer's parameters that no task has moved",
     "effective_tasks": "exp of the entropy of rAU over tasks: 1 is dominated, the number of tasks is balanced",
-    "gradient_norm": "median over steps of the 2-norm of the task's effective gradient",
+    "gradient_norm": "median over the steps at which the task has a gradient of the 2-norm of its effective gradient",
     "update_norm": "median over steps of the 2-norm of the task's update",
     "mean_gcd": "mean over steps and other tasks of 1 - cos of the gradients; above 1 they conflict",
 }

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dominance.analyse.glance import glance
 from dominance.analyse.runs import only_run
-from dominance.analyse.summary import known_medians, overview
+from dominance.analyse.summary import known_medians, overview, where_it_takes_part
 from dominance.errors import NothingRecorded
 
 MOST_BYTES = 1 << 26
@@ -83,6 +83,7 @@ def _norms(run: xr.DataTree) -> NDArray[np.float64]:
     table = run["layer"].to_dataset()
     shared = np.flatnonzero(table["shared"].to_numpy())
     squares = table["gradient_sq"].isel(step=slice(-RECENT, None), layer=shared).to_numpy()  # (step, layer, task)
+    squares = where_it_takes_part(squares)
     lengths = np.sqrt(np.nansum(squares, axis=1))
     lengths[np.isnan(squares).all(axis=1)] = np.nan
     return known_medians(lengths)

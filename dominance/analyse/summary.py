@@ -69,7 +69,8 @@ def summary(run: xr.DataTree | Overview) -> pd.DataFrame:
         - one for each of the five buckets: share of the touched parameters at the last usable step
         - ``share_se``: the largest standard error of these shares, from sampling
         - ``untouched``, ``effective_tasks``: of the layer, the same in each of its rows
-        - ``gradient_norm``, ``update_norm``: median over steps of the 2-norm of the effective gradient and the update
+        - ``gradient_norm``, ``update_norm``: median over steps of the 2-norm of the effective gradient, over those at
+          which the task has one, and of the update
         - ``mean_gcd``: mean over steps and over the other tasks
 
         ``attrs`` holds the last step, and how many were used and left out.
@@ -113,9 +114,27 @@ def _norms(run: PreparedRun) -> xr.Dataset:
     for name, statistic in names.items():
         squares = table[statistic].isel(step=rows, layer=shared).to_numpy()
         squares = np.concatenate([squares, squares.sum(axis=1, keepdims=True)], axis=1)
+        if name == "gradient":
+            squares = where_it_takes_part(squares)
         found[name] = (("layer", "task"), known_medians(np.sqrt(squares)))
     layers = [*(run.layers[i] for i in shared), ALL_SHARED]
     return xr.Dataset(found, coords={"layer": layers, "task": run.tasks})
+
+
+def where_it_takes_part(squares: NDArray[Any]) -> NDArray[Any]:
+    """Squared norms with NaN at the steps at which a task has no gradient at all, unless it never has one.
+
+    The median of a task that one step in three has is of these steps; over all of them it would be 0.
+
+    Args:
+        squares: (step, layer, task), all shared layers among them.
+
+    >>> where_it_takes_part(np.array([[[4.0, 0.0]], [[0.0, 0.0]], [[9.0, 0.0]]]))[:, 0].tolist()
+    [[4.0, 0.0], [nan, 0.0], [9.0, 0.0]]
+    """
+    absent = (squares == 0).all(axis=1)
+    absent[:, absent.all(axis=0)] = False
+    return np.where(absent[:, None], np.nan, squares)
 
 
 def known_medians(values: NDArray[Any]) -> NDArray[np.float64]:

@@ -40,6 +40,13 @@ def test_norms_by_hand() -> None:
     assert table["update_norm"].tolist() == pytest.approx([5 / 3, 1 / 3, 4, 0, 13 / 3, 1 / 3], rel=1e-6)
 
 
+def test_norms_of_a_rare_task_are_of_its_steps() -> None:
+    """Of five steps b has two, and reaches the second layer in one of them; c has none."""
+    g = np.array([[[1, 1], b, [0, 0]] for b in ([0, 0], [3, 0], [0, 0], [0, 0], [5, 12])], dtype=float)
+    table = summary(make_run(g, g, layers={"x": 1, "y": 1}, tasks=("a", "b", "c")))
+    assert table["gradient_norm"].tolist() == pytest.approx([1, 4, 0, 1, 6, 0, 2**0.5, 8, 0])
+
+
 def test_norms_leave_out_what_is_skipped_or_not_finite() -> None:
     g = np.array([[[1.0], [1]], [[np.nan], [1]], [[100], [100]], [[3], [1]]])
     table = summary(make_run(np.ones_like(g), g, skipped=[0, 0, 1, 0]))
