@@ -1,0 +1,84 @@
+"""What stands in the place of an attribute can be taken away in any order."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from dominance.record.patches import _over, replace
+
+
+class Base:
+    def say(self) -> list[str]:
+        return ["base"]
+
+
+def named(name: str) -> Callable[[Any], Any]:
+    def make(original: Any) -> Any:
+        return lambda self: [name, *original(self)]
+
+    return make
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+@pytest.mark.parametrize("inherited", [True, False])
+def test_in_any_order(order: tuple[int, ...], inherited: bool) -> None:
+    class Owner(Base):
+        pass
+
+    if not inherited:
+        Owner.say = lambda self: ["own"]  # type: ignore[method-assign]
+    before, plain = dict(vars(Owner)), Owner().say()
+    undo = [replace(Owner, "say", named(name)) for name in "abc"]
+    assert Owner().say() == ["c", "b", "a", *plain]
+    for number in order:
+        undo[number]()
+        undo[number]()  # a second time does nothing
+    assert {**vars(Owner)} == before
+    assert Owner().say() == plain
+    assert not _over
+
+
+def test_what_is_below_goes_on() -> None:
+    class Owner(Base):
+        pass
+
+    first, second = replace(Owner, "say", named("a")), replace(Owner, "say", named("b"))
+    second()
+    assert Owner().say() == ["a", "base"]
+    first()
+    assert "say" not in vars(Owner)
+
+
+def test_what_somebody_else_has_put_on_it_stays() -> None:
+    class Owner(Base):
+        pass
+
+    undo = replace(Owner, "say", named("ours"))
+    theirs = named("theirs")(Owner.say)
+    Owner.say = theirs  # type: ignore[method-assign]
+    undo()
+    assert Owner.say is theirs
+    _over.clear()
+
+
+def test_nothing_of_ours_is_held() -> None:
+    class Owner(Base):
+        pass
+
+    class Held:
+        pass
+
+    held = Held()
+    gone = weakref.ref(held)
+    first = replace(Owner, "say", lambda original, held=held: lambda self: [str(held), *original(self)])
+    second = replace(Owner, "say", named("b"))
+    first(), second()
+    del held, first, second
+    gc.collect()
+    assert gone() is None
