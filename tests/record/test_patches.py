@@ -74,11 +74,16 @@ def test_nothing_of_ours_is_held() -> None:
     class Held:
         pass
 
-    held = Held()
-    gone = weakref.ref(held)
-    first = replace(Owner, "say", lambda original, held=held: lambda self: [str(held), *original(self)])
-    second = replace(Owner, "say", named("b"))
-    first(), second()
-    del held, first, second
+    def holding() -> weakref.ref[Held]:
+        held = Held()
+
+        def make(original: Any) -> Any:
+            return lambda self: [str(held), *original(self)]
+
+        first, second = replace(Owner, "say", make), replace(Owner, "say", named("b"))
+        first(), second()
+        return weakref.ref(held)
+
+    gone = holding()
     gc.collect()
     assert gone() is None
