@@ -41,8 +41,10 @@ def require_repeats(runs: Mapping[str, xr.DataTree], what: str) -> None:
     """Raises BadOption when the runs differ in more than their seeds: a mean over them would mean nothing."""
     known = {name: about(run) for name, run in runs.items()}
     facts: dict[str, dict[str, object]] = {
-        fact: {name: getattr(said, fact) for name, said in known.items()} for fact in (*FACTS, "tasks")
+        fact: {name: getattr(said, fact) for name, said in known.items()} for fact in FACTS
     }
+    # By name: a task whose first loss comes late stands last.
+    facts["tasks"] = {name: tuple(sorted(said.tasks)) for name, said in known.items()}
     for option in sorted({option for said in known.values() for option, _ in said.training}):
         facts[option] = {name: dict(said.training).get(option, "") for name, said in known.items()}
     for fact, found in facts.items():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from studies import scored
 
+from dominance.analyse.study.delta import delta
 from dominance.analyse.study.repeats import difference, partners, require_repeats
 from dominance.errors import BadOption
 
@@ -51,3 +52,14 @@ def test_other_methods_are_no_repeats() -> None:
     require_repeats({"x": one, "y": other}, "joint")
     with pytest.raises(BadOption, match="differ in their tasks: a in x, b in y"):
         require_repeats({"x": one, "y": scored({"b": {"error": 1.0}}, method="pub")}, "joint")
+
+
+def test_tasks_in_another_order_are_the_same_tasks() -> None:
+    """A method that gives a task no weight at first has it last in its runs."""
+    tables = [{"a": {"error": 1.0}, "b": {"error": 4.0}}, {"b": {"error": 2.0}, "a": {"error": 3.0}}]
+    joint = [scored(table, directions={"error": False}, seed=seed) for seed, table in enumerate(tables)]
+    require_repeats(dict(zip("xy", joint, strict=True)), "joint")
+    baseline = {task: scored({task: {"error": 2.0}}, directions={"error": False}) for task in "ab"}
+    # (1 - 2) / 2 and (4 - 2) / 2 of the first, (3 - 2) / 2 and (2 - 2) / 2 of the second; as a gain, the opposite
+    found = delta(joint, baseline, kind="mocograd")
+    assert float(found.delta) == pytest.approx(-np.mean([(-0.5 + 1.0) / 2, (0.5 + 0.0) / 2]))
