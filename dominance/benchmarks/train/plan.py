@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -85,6 +85,8 @@ class Plan:
     lr: float
     milestones: tuple[float, ...]
     patience: int
+    given: tuple[str, ...]
+    """The settings of the benchmark that were asked for; a training that goes on has the defaults written out, too."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -133,17 +135,22 @@ class Plan:
     def attributes(self) -> dict[str, Any]:
         """What the run should say of itself."""
         directions = {t.name: {m.name: _direction(m.higher_is_better) for m in t.metrics} for t in self.tasks}
+        settings = {name: value for name, value in self.options.settings.items() if name in self.given}
         return {
             "benchmark": self.options.benchmark,
             "method": self.method.name,
             "architecture": self.architecture,
-            "training": {**self.resolved.to_plain(), "settings": dict(self.options.settings)},
+            "training": {**self.resolved.to_plain(), "settings": settings},
             "metrics": directions,
         }
 
 
-def plan(options: TrainOptions) -> Plan:
+def plan(options: TrainOptions, given: Collection[str] | None = None) -> Plan:
     """Fill in what is left open, and check what is not. Loads no data.
+
+    Args:
+        options: of the training.
+        given: the settings among them that were asked for; None: all.
 
     Raises:
         BadOption: an unknown name, or a value that cannot be used.
@@ -163,6 +170,7 @@ def plan(options: TrainOptions) -> Plan:
         lr=_or(options.lr, usual.lr),
         milestones=_or(options.milestones, usual.milestones),
         patience=_or(options.patience, usual.patience or 0),
+        given=tuple(options.settings if given is None else given),
     )
     _check(made)
     return made

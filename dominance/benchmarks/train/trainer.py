@@ -108,7 +108,7 @@ def resume(
     """
     folder = Path(path)
     state = checkpoint.load(folder)
-    made = plan(TrainOptions.from_plain(state["options"]))
+    made = plan(TrainOptions.from_plain(state["options"]), state.get("given"))
     record = _record_options(state["record"])
     callbacks = Callbacks(progress, stop)
     with seeded(made.options):
@@ -126,7 +126,7 @@ def result(path: str | Path) -> TrainResult:
     """
     folder = Path(path)
     state = checkpoint.load(folder)
-    made = plan(TrainOptions.from_plain(state["options"]))
+    made = plan(TrainOptions.from_plain(state["options"]), state.get("given"))
     if "model" not in state:
         return _together(made, folder, [result(folder / task) for task in made.names if (folder / task).exists()])
     place = state["place"]
@@ -178,7 +178,8 @@ def _together(made: Plan, folder: Path, results: list[TrainResult]) -> TrainResu
 
 def _head(made: Plan, record: RecordOptions | None) -> dict[str, Any]:
     """The checkpoint of single-task trainings as a whole: how they are made. Each has one of its own."""
-    return {"options": made.resolved.to_plain(), "record": None if record is None else asdict(record)}
+    plain = None if record is None else asdict(record)
+    return {"options": made.resolved.to_plain(), "given": list(made.given), "record": plain}
 
 
 def _record_options(plain: dict[str, Any] | None) -> RecordOptions | None:

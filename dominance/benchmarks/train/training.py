@@ -302,6 +302,7 @@ class TrainingLoop:
             self.path,
             {
                 "options": self.plan.resolved.to_plain(),
+                "given": list(self.plan.given),
                 "record": None if self._record is None else asdict(self._record),
                 "place": asdict(self.place),
                 "model": self.model.state_dict(),

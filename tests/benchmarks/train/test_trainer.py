@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import shutil
@@ -134,6 +135,20 @@ def test_resuming_is_as_if_nothing_had_happened(tmp_path: Path, method: str) -> 
     done = resume(tmp_path / "parts")
     assert same(tmp_path / "whole", tmp_path / "parts")
     assert done.scores == result(tmp_path / "whole").scores
+
+
+def test_a_training_that_went_on_says_the_same_settings(tmp_path: Path) -> None:
+    """Those that were asked for, none of the defaults: it is a repeat of one that was never interrupted."""
+    chosen, asked = options(settings={"dropout": 0.3}), RecordOptions(every=1)
+    train(chosen, tmp_path / "whole", record=asked)
+    with pytest.raises(Interrupted):
+        train(chosen, tmp_path / "parts", record=asked, stop=after(5))
+    for stop in (after(2), after(100)):
+        with contextlib.suppress(Interrupted):
+            resume(tmp_path / "parts", stop=stop)
+    whole, parts = (open_run(tmp_path / name).attrs["training"] for name in ("whole", "parts"))
+    assert whole == parts
+    assert whole["settings"] == {"dropout": 0.3}
 
 
 def test_a_training_that_is_to_be_probed_keeps_au_of_every_parameter(tmp_path: Path) -> None:
