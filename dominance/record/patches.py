@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 
-class _Layer(NamedTuple):
+@dataclass
+class _Layer:
     """What was put in the place of something."""
 
     ours: Any
     below: Any
     inherited: bool
     """Whether the owner had no attribute of its own."""
+    over: bool = False
 
 
-_over: dict[int, _Layer] = {}
-"""By the id of ours: layers that are over while another one still lies on them."""
+_stacks: dict[tuple[int, str], list[_Layer]] = {}
+"""Our layers on an attribute, by the id of its owner and its name, those too that are over but lie below another."""
 
 
 def replace(owner: Any, name: str, make: Callable[[Any], Any]) -> Callable[[], None]:
@@ -27,19 +30,21 @@ def replace(owner: Any, name: str, make: Callable[[Any], Any]) -> Callable[[], N
     below, inherited = getattr(owner, name), name not in vars(owner)
     layer = _Layer(make(below), below, inherited)
     setattr(owner, name, layer.ours)
-    there = [layer]
+    key = id(owner), name
+    _stacks.setdefault(key, []).append(layer)
 
     def undo() -> None:
-        if not there:
-            return
-        there.clear()
-        # Another layer, or somebody else's, lies on it: that stays, and what is left of ours does nothing any more.
-        _over[id(layer.ours)] = layer
-        while (top := _over.get(id(getattr(owner, name)))) is not None:
-            del _over[id(top.ours)]
-            if top.inherited:
-                delattr(owner, name)
-            else:
-                setattr(owner, name, top.below)
+        layer.over = True
+        stack = _stacks.get(key, [])
+        while stack and stack[-1].over:
+            top = stack.pop()
+            # Patched by someone else since: theirs stays, and what is left of ours below it does nothing any more.
+            if getattr(owner, name) is top.ours:
+                if top.inherited:
+                    delattr(owner, name)
+                else:
+                    setattr(owner, name, top.below)
+        if not stack:
+            _stacks.pop(key, None)
 
     return undo

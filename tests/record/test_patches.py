@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dominance.record.patches import _over, replace
+from dominance.record.patches import _stacks, replace
 
 
 class Base:
@@ -41,7 +41,7 @@ def test_in_any_order(order: tuple[int, ...], inherited: bool) -> None:
         undo[number]()  # a second time does nothing
     assert {**vars(Owner)} == before
     assert Owner().say() == plain
-    assert not _over
+    assert (id(Owner), "say") not in _stacks
 
 
 def test_what_is_below_goes_on() -> None:
@@ -64,7 +64,20 @@ def test_what_somebody_else_has_put_on_it_stays() -> None:
     Owner.say = theirs  # type: ignore[method-assign]
     undo()
     assert Owner.say is theirs
-    _over.clear()
+    assert (id(Owner), "say") not in _stacks
+
+
+def test_with_somebody_elses_between() -> None:
+    class Owner(Base):
+        pass
+
+    first = replace(Owner, "say", named("a"))
+    theirs = named("theirs")(Owner.say)
+    Owner.say = theirs  # type: ignore[method-assign]
+    second = replace(Owner, "say", named("b"))
+    first(), second()
+    assert Owner.say is theirs
+    assert (id(Owner), "say") not in _stacks
 
 
 def test_nothing_of_ours_is_held() -> None:
