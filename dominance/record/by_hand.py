@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from dominance.record.compare import first_entries
 from dominance.record.guest.hooks import dense
-from dominance.record.living import living, set_aside
+from dominance.record.living import anywhere
 from dominance.record.rules.linear import full
 from dominance.record.rules.pool import Pool
 from dominance.record.split.fed import Fed
@@ -168,16 +168,10 @@ def held_by_an_optimizer(parameters: Iterable[Tensor], known: Iterable[Optimizer
     """
     mine = {id(p) for p in parameters}
     if known is None:
-        return any(_holds(each, mine) for find in (living, set_aside) for each in find(_is_optimizer))
-    return any(_holds(optimizer, mine) for optimizer in known)
-
-
-def _is_optimizer(kind: type) -> bool:
-    return issubclass(kind, Optimizer)
-
-
-def _holds(optimizer: Optimizer, ids: set[int]) -> bool:
-    return hasattr(optimizer, "param_groups") and any(id(p) in ids for p in learning_rates(optimizer))
+        known = anywhere(lambda kind: issubclass(kind, Optimizer))
+    return any(
+        id(p) in mine for optimizer in known if hasattr(optimizer, "param_groups") for p in learning_rates(optimizer)
+    )
 
 
 def _first(p: Tensor) -> Tensor:

@@ -50,6 +50,14 @@ def set_aside(is_one: Callable[[type], bool]) -> list[Any]:
     return found
 
 
+def anywhere(is_one: Callable[[type], bool]) -> Iterator[Any]:
+    """All of a kind, each once: those that the collector knows, then those that are set aside."""
+    known = living(is_one)
+    yield from known
+    listed = {id(thing) for thing in known}
+    yield from (thing for thing in set_aside(is_one) if id(thing) not in listed)
+
+
 def _variables() -> Iterator[Any]:
     """Of the functions that run, in all threads, and of the modules that they are in."""
     for top in list(sys._current_frames().values()):

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from dominance.record.living import living, set_aside
+from dominance.record.living import anywhere
 
 _FSDP = "torch.distributed.fsdp"
 
@@ -74,8 +74,7 @@ def meet_any(leaves: Iterable[Tensor]) -> None:
         return
     strange = [leaf for leaf in leaves if isinstance(leaf, nn.Parameter) and _held(leaf) is None]
     if any((seen := _plain.get(id(leaf))) is None or seen() is not leaf for leaf in strange):
-        for find in (living, set_aside):
-            meet(find(lambda kind: issubclass(kind, nn.Module)))
+        meet(anywhere(lambda kind: issubclass(kind, nn.Module)))
         _plain.update((id(leaf), weakref.ref(leaf)) for leaf in strange if _held(leaf) is None)
 
 

@@ -6,7 +6,7 @@ import sys
 import weakref
 from typing import Any
 
-from dominance.record.living import living, set_aside
+from dominance.record.living import anywhere
 
 _views: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()
 
@@ -43,8 +43,8 @@ def _beside(dataset: Any, name: str | None = None) -> list[Any]:
     the one that it was given. Where two have a column of that name, with different memory, neither is meant.
     """
     kind = _kind()
-    alive = {id(each): each for find in (living, set_aside) for each in find(lambda other: issubclass(other, kind))}
-    found = [each for each in alive.values() if each is not dataset and _same_rows(dataset, each)]
+    alive = anywhere(lambda other: issubclass(other, kind))
+    found = [each for each in alive if each is not dataset and _same_rows(dataset, each)]
     if name is None:
         return found
     found = [each for each in found if name in each.column_names]

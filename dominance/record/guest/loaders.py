@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader
 
 from dominance.record.frames import variables_of
 from dominance.record.guest.unseen import unseen
+from dominance.record.tasks.scalar_names import EVALUATED
 
 _SPLITS = {
-    "val": "val", "valid": "val", "validation": "val", "validate": "val", "eval": "val", "evaluate": "val",
-    "evaluation": "val", "dev": "val", "test": "test", "testing": "test",
+    **EVALUATED, "validate": "val", "evaluate": "val", "evaluation": "val", "dev": "val", "testing": "test",
 }  # fmt: skip
 """Words that say what is evaluated."""
 _TRAIN = {"train", "training", "trainset"}

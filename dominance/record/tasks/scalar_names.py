@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 _BETWEEN = re.compile(r"(?:[\s/_\-:|]|(?<!\d)\.|\.(?!\d))+")
 """What stands between the words of a name; not the dot of a number, as in ``f1@0.5``."""
-_EVALUATED = {"val": "val", "valid": "val", "validation": "val", "eval": "val", "test": "test"}
-_SPLITS: dict[str, str | None] = {**_EVALUATED, "train": None, "training": None}
+EVALUATED = {"val": "val", "valid": "val", "validation": "val", "eval": "val", "test": "test"}
+"""Words that say that something is evaluated, and on which split, in names of scalars and of what a script has."""
+_SPLITS: dict[str, str | None] = {**EVALUATED, "train": None, "training": None}
 """Words of a name that say what the scalar was measured on -> the split; None: it is left alone."""
 
 
@@ -81,4 +82,4 @@ def _goes_before(one: range, whole: bool, other: range, other_whole: bool) -> bo
 @functools.lru_cache(maxsize=4096)
 def may_count(tag: str) -> bool:
     """Whether the name has a word of a split of evaluation: most scalars of a training have none."""
-    return any(word in _EVALUATED for word in _words(tag.lower()))
+    return any(word in EVALUATED for word in _words(tag.lower()))
