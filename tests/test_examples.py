@@ -10,27 +10,20 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from record.in_session import in_session
 
 import dominance
 from dominance import Units
 from dominance.config import RecordOptions
 from dominance.examples import detection, lora, policy
-from dominance.record.script.session import ScriptSession
 
 torch.set_num_threads(1)
 
 
 def recorded(path: Path, train: Callable[..., Any], **options: Any) -> xr.DataTree:
     """The run that ``dominance record`` makes of a script that calls ``train``, with default options."""
-    session = ScriptSession(
-        path / "run", RecordOptions(quiet=True), script="train.py", argv=["train.py"], force=False, resume=False
-    )
-    session.check_output()
-    session.start()
-    try:
+    with in_session(path / "run", RecordOptions(quiet=True)):
         train(**options)
-    finally:
-        session.finish("complete")
     return dominance.open_run(path / "run")
 
 

@@ -14,12 +14,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 import xarray as xr
+from record.in_session import in_session
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from dominance import open_run
 from dominance.config import RecordOptions
-from dominance.record.script.session import ScriptSession
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the trainers' own
 
@@ -68,13 +68,8 @@ def by_hand() -> dict[str, np.ndarray]:
 
 def recorded(path: Path, program: Callable[[], None]) -> xr.DataTree:
     options = RecordOptions(every=1, groups="lang", exact=True, quiet=True, params="*")
-    session = ScriptSession(path, options, script="train.py", argv=["train.py"], force=False, resume=False)
-    session.check_output()
-    session.start()
-    try:
+    with in_session(path, options):
         program()
-    finally:
-        session.finish("complete")
     return open_run(path)
 
 

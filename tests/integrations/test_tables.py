@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from record.in_session import in_session
 from torch import Tensor, nn
 
 from dominance import open_run
 from dominance.config import RecordOptions
 from dominance.record.guest import hugging_face
-from dominance.record.script.session import ScriptSession
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the trainers' own
 
@@ -112,13 +112,8 @@ def test_the_training_of_a_trainer_is_the_same_to_the_bit(workers: int, tmp_path
 
     plain, found = train(), []
     options = RecordOptions(every=1, groups="lang", exact=True, quiet=True)
-    session = ScriptSession(tmp_path / "run", options, script="t.py", argv=["t.py"], force=False, resume=False)
-    session.check_output()
-    session.start()
-    try:
+    with in_session(tmp_path / "run", options):
         found.append(train())
-    finally:
-        session.finish("complete")
     assert all(torch.equal(a, b) for a, b in zip(plain[0], found[0][0], strict=True))
     assert found[0][1] == plain[1]
     metrics = open_run(tmp_path / "run")["metric"].to_dataset(inherit=False).to_dataframe()

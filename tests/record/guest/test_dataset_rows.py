@@ -11,13 +11,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 import xarray as xr
-from record.in_session import recorded
+from record.in_session import in_session, recorded
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, dataloader
 
 from dominance.config import RecordOptions
-from dominance.record.script.session import ScriptSession
 
 torch.set_num_threads(1)
 SIZE, BATCH, EPOCHS = 26, 8, 2
@@ -209,12 +208,7 @@ def test_items_that_cannot_be_asked_end_the_recording_and_not_the_training(
 
     plain, found = train(items(), without_ids), []
     recorded_as = RecordOptions(every=1, groups="lang", exact=True)
-    session = ScriptSession(tmp_path / "run", recorded_as, script="t.py", argv=["t.py"], force=False, resume=False)
-    session.check_output()
-    session.start()
-    try:
+    with in_session(tmp_path / "run", recorded_as):
         found.append(train(items(), without_ids))
-    finally:
-        session.finish("complete")
     assert all(torch.equal(a, b) for a, b in zip(plain[0], found[0][0], strict=True))
     assert "the training goes on: RuntimeError: these keys are not for you" in capfd.readouterr().err

@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 import torch
 from forks import Forks
+from record.in_session import in_session
 from torch import nn
 
 from dominance.config import RecordOptions
@@ -37,15 +38,8 @@ def train(steps: int = 3, names: tuple[str, ...] = ("depth", "seg")) -> nn.Modul
 
 
 def recorded(path: Path, program: Callable[[], object], *, force: bool = False, every: int = 1) -> ScriptSession:
-    session = ScriptSession(
-        path, RecordOptions(every=every, quiet=True), script="train.py", argv=[], force=force, resume=False
-    )
-    session.check_output()
-    session.start()
-    try:
+    with in_session(path, RecordOptions(every=every, quiet=True), [], force=force) as session:
         program()
-    finally:
-        session.finish("complete")
     return session
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from record.in_session import in_session
 from record.losses import Data, Net
 from torch import Tensor
 from torch.optim import Optimizer
 
 from dominance import Recorder, open_run
 from dominance.config import RecordOptions
-from dominance.record.script.session import ScriptSession
 from dominance.record.split.mixtures import unmixed
 
 
@@ -27,17 +27,8 @@ def _same() -> None:
     torch.manual_seed(0)
 
 
-@contextmanager
-def recording(path: Path) -> Iterator[None]:
-    """As of a script: nobody says which model or which optimizers."""
-    options = RecordOptions(every=1, exact=True, quiet=True)
-    session = ScriptSession(path, options, script="train.py", argv=[], force=False, resume=False)
-    session.check_output()
-    session.start()
-    try:
-        yield
-    finally:
-        session.finish("complete")
+def recording(path: Path) -> AbstractContextManager[object]:
+    return in_session(path, RecordOptions(every=1, exact=True, quiet=True), [])
 
 
 class Balancer(torch.optim.Optimizer):

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from record.in_session import in_session
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
 from dominance.config import RecordOptions, parse_columns, record_options
 from dominance.errors import BadOption
-from dominance.record.script.session import ScriptSession
 from dominance.store.reader import open_run
 
 torch.set_num_threads(1)
@@ -53,13 +53,8 @@ def train(net: nn.Module, loss_of: Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 def recorded(path: Path, program: Callable[[], object], *columns: str, strict: bool = False) -> None:
     options = RecordOptions(every=1, columns=columns, exact=True, strict=strict)
-    session = ScriptSession(path, options, script="train.py", argv=["train.py", "--lr", "1"], force=False, resume=False)
-    session.check_output()
-    session.start()
-    try:
+    with in_session(path, options, ["train.py", "--lr", "1"]):
         program()
-    finally:
-        session.finish("complete")
 
 
 def by_hand(loss_of: Callable[[Tensor, Tensor], Tensor]) -> np.ndarray:
