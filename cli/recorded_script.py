@@ -52,7 +52,6 @@ class RecordedScript:
         from dominance.record.launch import is_address, rank
         from dominance.record.script.beside import apart
         from dominance.record.script.ending import shielded
-        from dominance.record.script.session import ScriptSession
 
         if self.output is not None and is_address(self.output):
             from dominance.record.write.mirrored import Mirrored
@@ -60,25 +59,7 @@ class RecordedScript:
             self.mirrored = Mirrored(self.output, replace=self.force)
             self.path, self.force = self.mirrored.path, False
         path = self.path.absolute()  # the script may change its folder
-        argv = [*(["-m"] if self.prepared.module else []), self.prepared.target, *self.args]
-
-        def beside(watch: StepRecorder) -> Applied | Handing | None:
-            if self.choice is not None:
-                return None if self.choice.as_it_is else self._apply(watch)
-            return None if self.seed_run else self._hand_on(session, watch, argv)
-
-        session = ScriptSession(
-            path,
-            self.options,
-            script=self.prepared.target,
-            argv=argv,
-            force=self.force,
-            resume=self.resume,
-            attrs=self._attributes(),
-            beside=beside,
-            first=None if self.first is None else self.first.absolute(),
-            flags=None if self.choice is not None else self._flags(),
-        )
+        session = self._session(path)
         session.check_output()
         session.listen()
         latest = Latest(path) if self.default_path and rank() == 0 else None
@@ -110,6 +91,30 @@ class RecordedScript:
                 if latest is not None and not path.exists():
                     latest.restore()
         outcome.leave()
+
+    def _session(self, path: Path) -> ScriptSession:
+        from dominance.record.script.session import ScriptSession
+
+        argv = [*(["-m"] if self.prepared.module else []), self.prepared.target, *self.args]
+
+        def beside(watch: StepRecorder) -> Applied | Handing | None:
+            if self.choice is not None:
+                return None if self.choice.as_it_is else self._apply(watch)
+            return None if self.seed_run else self._hand_on(session, watch, argv)
+
+        session = ScriptSession(
+            path,
+            self.options,
+            script=self.prepared.target,
+            argv=argv,
+            force=self.force,
+            resume=self.resume,
+            attrs=self._attributes(),
+            beside=beside,
+            first=None if self.first is None else self.first.absolute(),
+            flags=None if self.choice is not None else self._flags(),
+        )
+        return session
 
     def _flags(self) -> list[str]:
         """The flags of this recording, but where it goes, for another process of the same training."""

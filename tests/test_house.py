@@ -29,6 +29,9 @@ BASE = {
 }
 """``dominance`` is the package itself, with its version; its lazy public names are "names"."""
 
+PAGE = 60
+"""Lines."""
+
 MAY_IMPORT = {
     "schema": {"errors"},
     "errors": set(),
@@ -273,6 +276,19 @@ def test_a_class_name_has_one_meaning() -> None:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 homes.setdefault(node.name, []).append(module)
     assert {name: found for name, found in homes.items() if len(found) > 1 and name not in SAME_THING} == {}
+
+
+def test_no_function_is_longer_than_a_page() -> None:
+    """Its statements, that is, and not what it says of itself."""
+    long = []
+    for _, module, path in rooms(ROOT):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                told = ast.get_docstring(node, clean=False) is not None
+                body = node.body[told:]
+                if body and (body[-1].end_lineno or 0) - body[0].lineno >= PAGE:
+                    long.append(f"{module}.{node.name}")
+    assert long == []
 
 
 def test_the_rooms_are_there() -> None:

@@ -76,16 +76,7 @@ def alignment(run: PreparedRun, *, by: ByLayer = "layer", warmup: int = 0) -> xr
         raise NothingRecorded(
             f"{run.where}: no parameter is reached by a task", fix="name the tasks with dominance.observe({...})"
         )
-    names = [layer for layer, reached in zip(kinds.layers, kinds.reached, strict=True) if reached]
-    alone = np.flatnonzero(kinds.reached) if by == "layer" else np.zeros(0, np.int64)
-    groups = np.zeros((0, len(kinds.layers)), dtype=bool)
-    if by == "layer":
-        labels = names
-    else:
-        labels, inside = groups_of(by, names)
-        labels = ["all"] if by == "all" else labels  # shared or not
-        groups = np.zeros((len(labels), len(kinds.layers)), dtype=bool)
-        groups[:, kinds.reached] = inside
+    labels, alone, groups = kinds.split(by)
     rows = np.flatnonzero(~run.superseded)
     chosen = np.concatenate([[kinds.specific, kinds.shared], kinds.of_task, groups])
     sims = _similarities(run, rows, chosen, alone)
@@ -102,11 +93,8 @@ def alignment(run: PreparedRun, *, by: ByLayer = "layer", warmup: int = 0) -> xr
         data |= {f"{name}{suffix}": ((), value) for name, value in _means(sim_task[kept], sim_shared[kept]).items()}
     for name, values in (("sim_task", sim_task), ("sim_shared", sim_shared)):
         data[f"mean_{name}_se"] = ((), batch_means(values)[1])
-    epochs = run["epoch"].to_numpy()[rows]
-    told = np.unique(epochs[epochs >= 0])
-    per_epoch = [_means(sim_task[epochs == epoch], sim_shared[epochs == epoch]) for epoch in told]
-    for name, of in (("sim_task", "mean_sim_task"), ("sim_shared", "mean_sim_shared"), ("diff", "diff_of_means")):
-        data[f"{name}_by_epoch"] = ("epoch", np.array([means[of] for means in per_epoch], dtype=np.float64))
+    told, by_epoch = _by_epoch(sim_task, sim_shared, run["epoch"].to_numpy()[rows])
+    data |= by_epoch
     return xr.Dataset(
         data,
         coords={
@@ -159,6 +147,16 @@ class _Kinds:
         self.of_task = np.array([[names == {task} for names in reach] for task in tasks]) & self.specific
         self.mixed = int((self.shared & alone).sum())
 
+    def split(self, by: ByLayer) -> tuple[list[str], NDArray[np.int64], NDArray[np.bool_]]:
+        """Labels of what Sim is given for; and layers that stand alone, or groups of layers (group, layer)."""
+        names = [layer for layer, reached in zip(self.layers, self.reached, strict=True) if reached]
+        if by == "layer":
+            return names, np.flatnonzero(self.reached), np.zeros((0, len(self.layers)), dtype=bool)
+        labels, inside = groups_of(by, names)
+        groups = np.zeros((len(labels), len(self.layers)), dtype=bool)
+        groups[:, self.reached] = inside
+        return ["all"] if by == "all" else labels, np.zeros(0, np.int64), groups  # all: shared or not
+
 
 def _similarities(
     run: PreparedRun, rows: NDArray[np.int64], groups: NDArray[np.bool_], alone: NDArray[np.int64]
@@ -186,6 +184,17 @@ def _means(sim_task: Floats, sim_shared: Floats) -> dict[str, float]:
     means = {f"mean_{name}": _mean(values) for name, values in named.items()}
     both = diff(np.array(means["mean_sim_task"]), np.array(means["mean_sim_shared"]))
     return means | {"diff_of_means": float(both)}
+
+
+def _by_epoch(sim_task: Floats, sim_shared: Floats, epochs: NDArray[np.int64]) -> tuple[NDArray[np.int64], Any]:
+    """The epochs that were told, and the means of their steps."""
+    told = np.unique(epochs[epochs >= 0])
+    each = [_means(sim_task[epochs == epoch], sim_shared[epochs == epoch]) for epoch in told]
+    named = {"sim_task": "mean_sim_task", "sim_shared": "mean_sim_shared", "diff": "diff_of_means"}
+    return told, {
+        f"{name}_by_epoch": ("epoch", np.array([means[of] for means in each], dtype=np.float64))
+        for name, of in named.items()
+    }
 
 
 def _mean(values: Floats) -> float:

@@ -13,7 +13,7 @@ from dominance.analyse.exact_averages import has_averages
 from dominance.analyse.kernels.perturbation import mean_interval, relative_change
 from dominance.analyse.noise_specificity import add_specificity
 from dominance.analyse.noise_stored import owners_of, save_noise, stored_noise
-from dominance.analyse.perturbation import SELECTIONS, Setting, by_parameter, questions, settings_of
+from dominance.analyse.perturbation import SELECTIONS, Question, Setting, by_parameter, questions, settings_of
 from dominance.analyse.runs import Runs
 from dominance.analyse.study.about import directions, labels
 from dominance.analyse.updates import rau as shares
@@ -151,13 +151,7 @@ def noise_importance(
 
     answers = _Answers(run, probe, repeats, tell)
     shape = (len(owners), len(settings), len(SELECTIONS), repeats, len(kept.members))
-    noisy = np.full((*answers.baseline.shape, *shape), np.nan)
-    for done, question in enumerate(wanted.asked, start=3):
-        coords = by_parameter(kept.found, question.coords)
-        scores = answers.read(probe.change(coords, question.deviation, question.seed))
-        for place in question.places:
-            noisy[(..., *place)] = scores
-        tell(done)
+    noisy = answers.to(wanted.asked, kept.found, shape)
     result = _result(owners, settings, kept.layers, answers, noisy, by_layer=by_layer).assign(
         kept.counts(wanted.number)
     )
@@ -252,6 +246,18 @@ class _Answers:
             values += [self.read(probe.baseline()) for _ in range(repeats)]
         self.made = len(values)
         self.baseline = values[0] if self.deterministic else np.mean(values, axis=0)
+        self._probe, self._tell = probe, tell
+
+    def to(self, asked: Sequence[Question], found: xr.Dataset, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """(task, metric, *shape): the scores under noise, each in all places that ask for it."""
+        noisy = np.full((*self.baseline.shape, *shape), np.nan)
+        for done, question in enumerate(asked, start=3):
+            coords = by_parameter(found, question.coords)
+            scores = self.read(self._probe.change(coords, question.deviation, question.seed))
+            for place in question.places:
+                noisy[(..., *place)] = scores
+            self._tell(done)
+        return noisy
 
     def read(self, scores: Scores) -> NDArray[np.float64]:
         return np.array([[scores.get(task, {}).get(metric, np.nan) for metric in self.metrics] for task in self.tasks])

@@ -98,23 +98,8 @@ def diff_association(
     table["score"], called = average_score(runs, score, metric, split, take, higher_is_better)
     table["diff"] = aligned(runs, diff, ["diff"])["diff"]
     unknown = table[["score", "diff"]].isna().any(axis=1)
-    used = table[~unknown]
-    if pairs == "mean":
-        used = used.groupby(["stratum", "method"], sort=False, as_index=False)[["score", "diff"]].mean()
-        used = used.set_index("method", drop=False).assign(seed=np.nan)
-    parts = [_Stratum(part, pairs) for _, part in used.groupby("stratum", sort=False)]
-    parts = [part for part in parts if len(part.first)]
-    if not parts:
-        raise NothingRecorded(
-            f"there is no pair of runs with different methods within {' and '.join(within) or 'the study'}",
-            fix="give runs of several methods, or within=()",
-        )
-    of_score = np.concatenate([part.signs(part.score[None])[0] for part in parts])
-    of_diff = np.concatenate([part.of_diff for part in parts])
-    kept = (of_score != 0) & (of_diff != 0)
-    table_of_pairs = np.array(
-        [[float((kept & (of_score == a) & (of_diff == b)).sum()) for b in (-1, 1)] for a in (-1, 1)]
-    )
+    parts = _strata(table[~unknown], pairs, within)
+    table_of_pairs, tied = _confusion(parts)
     reverse, total = table_of_pairs[0, 1] + table_of_pairs[1, 0], table_of_pairs.sum()
     statistic, _, p = chi_square(table_of_pairs, correction=correction)
     symmetric = (2 * reverse - total) ** 2 / total if total else np.nan
@@ -148,7 +133,7 @@ def diff_association(
             "score": called,
             "strata": len(parts),
             "pairs_used": int(total),
-            "pairs_left_out_tied": int((~kept).sum()),
+            "pairs_left_out_tied": tied,
             "runs_left_out": [str(name) for name in table.index[unknown]],
             "correction": correction,
             "exact": [name for name in EXCHANGES if tested[name][1]],
@@ -190,6 +175,30 @@ class _Stratum:
         found = np.empty((len(order), len(self.score)))
         found[:, self.members.ravel()] = self.score[self.members[order]].reshape(len(order), -1)
         return found
+
+
+def _strata(used: pd.DataFrame, pairs: str, within: Sequence[str]) -> list[_Stratum]:
+    """Those that have a pair."""
+    if pairs == "mean":
+        used = used.groupby(["stratum", "method"], sort=False, as_index=False)[["score", "diff"]].mean()
+        used = used.set_index("method", drop=False).assign(seed=np.nan)
+    parts = [_Stratum(part, pairs) for _, part in used.groupby("stratum", sort=False)]
+    parts = [part for part in parts if len(part.first)]
+    if not parts:
+        raise NothingRecorded(
+            f"there is no pair of runs with different methods within {' and '.join(within) or 'the study'}",
+            fix="give runs of several methods, or within=()",
+        )
+    return parts
+
+
+def _confusion(parts: list[_Stratum]) -> tuple[Floats, int]:
+    """Counts of pairs (score, diff), lower and higher of the first; and how many are ties in either."""
+    of_score = np.concatenate([part.signs(part.score[None])[0] for part in parts])
+    of_diff = np.concatenate([part.of_diff for part in parts])
+    kept = (of_score != 0) & (of_diff != 0)
+    counts = [[float((kept & (of_score == a) & (of_diff == b)).sum()) for b in (-1, 1)] for a in (-1, 1)]
+    return np.array(counts), int((~kept).sum())
 
 
 def _permuted(parts: list[_Stratum], exchange: str, most: int, seed: int) -> tuple[float, bool]:

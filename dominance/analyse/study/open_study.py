@@ -129,47 +129,15 @@ def _dataset(
     others: Mapping[Cell, list[ListedRun]],
 ) -> xr.Dataset:
     rows, seeds = table
-    shape = len(rows), len(seeds)
-    keys = list(dict.fromkeys(key for run in cells.values() for key in run.metrics))
-    splits, metrics = (list(dict.fromkeys(key[i] for key in keys)) for i in (0, 2))
-    tasks = list(dict.fromkeys(task for run in cells.values() for task in run.tasks))
-    tasks += [task for task in dict.fromkeys(task for _, task, _ in keys) if task not in tasks]
-    at = [{name: place for place, name in enumerate(each)} for each in (splits, tasks, metrics)]
-    n = np.zeros(shape, dtype=np.int64)
-    texts = {name: np.full(shape, "", dtype=object) for name in ("path", "state", "trial")}
-    numbers = {name: np.full(shape, np.nan) for name in ("steps", "steps_taken", "seconds")}
-    loss = np.full((*shape, len(tasks)), np.nan)
-    score = np.full((*shape, len(splits), len(tasks), len(metrics)), np.nan)
-    direction = np.full((len(tasks), len(metrics)), "", dtype=object)
-    for cell, run in cells.items():
-        n[cell] = 1 + len(others[cell])
-        for name, values in texts.items():
-            said = getattr(run, name)
-            values[cell] = "" if said is None else str(said)
-        for name, known in numbers.items():
-            known[cell] = np.nan if getattr(run, name) is None else getattr(run, name)
-        for task, value in run.losses.items():
-            loss[(*cell, at[1][task])] = value
-        for (split, task, metric), value in run.metrics.items():
-            score[(*cell, at[0][split], at[1][task], at[2][metric])] = value
-        for (task, metric), way in run.directions.items():
-            if task in at[1] and metric in at[2]:
-                direction[at[1][task], at[2][metric]] = way
     cell_dims = ("setting", "seed")
+    n = np.zeros((len(rows), len(seeds)), dtype=np.int64)
+    for cell in cells:
+        n[cell] = 1 + len(others[cell])
     return xr.Dataset(
-        {
-            "n": (cell_dims, n),
-            **{name: (cell_dims, values) for name, values in {**texts, **numbers}.items()},
-            "loss": ((*cell_dims, "task"), loss),
-            "score": ((*cell_dims, "split", "task", "metric"), score),
-        },
+        {"n": (cell_dims, n), **_said(cells, n.shape)},
         coords={
             "setting": labels(_label(names, row) for row in rows),
             "seed": np.array(seeds, dtype=np.int64 if max(seeds) < 2**63 else object),
-            "task": labels(tasks),
-            "split": labels(splits),
-            "metric": labels(metrics),
-            "direction": (("task", "metric"), direction),
             **{_own(name): ("setting", _column([row[i] for row in rows])) for i, name in enumerate(names)},
         },
         attrs={
@@ -180,6 +148,51 @@ def _dataset(
             "repeated": {cells[cell].path: [run.path for run in more] for cell, more in others.items() if more},
             "unreadable": found.unreadable,
             "no_run": {run.name: run.said for run in found.runs if run.state == "no run"},
+        },
+    ).merge(_scores(cells, n.shape))
+
+
+def _said(cells: Mapping[Cell, ListedRun], shape: Cell) -> dict[str, Any]:
+    """What each run says of itself (setting, seed): "" or NaN where there is none."""
+    texts = {name: np.full(shape, "", dtype=object) for name in ("path", "state", "trial")}
+    numbers = {name: np.full(shape, np.nan) for name in ("steps", "steps_taken", "seconds")}
+    for cell, run in cells.items():
+        for name, values in texts.items():
+            said = getattr(run, name)
+            values[cell] = "" if said is None else str(said)
+        for name, known in numbers.items():
+            known[cell] = np.nan if getattr(run, name) is None else getattr(run, name)
+    return {name: (("setting", "seed"), values) for name, values in {**texts, **numbers}.items()}
+
+
+def _scores(cells: Mapping[Cell, ListedRun], shape: Cell) -> xr.Dataset:
+    """``loss``, ``score`` and ``direction``, of the tasks, splits and metrics of all runs."""
+    keys = list(dict.fromkeys(key for run in cells.values() for key in run.metrics))
+    splits, metrics = (list(dict.fromkeys(key[i] for key in keys)) for i in (0, 2))
+    tasks = list(dict.fromkeys(task for run in cells.values() for task in run.tasks))
+    tasks += [task for task in dict.fromkeys(task for _, task, _ in keys) if task not in tasks]
+    at = [{name: place for place, name in enumerate(each)} for each in (splits, tasks, metrics)]
+    loss = np.full((*shape, len(tasks)), np.nan)
+    score = np.full((*shape, len(splits), len(tasks), len(metrics)), np.nan)
+    direction = np.full((len(tasks), len(metrics)), "", dtype=object)
+    for cell, run in cells.items():
+        for task, value in run.losses.items():
+            loss[(*cell, at[1][task])] = value
+        for (split, task, metric), value in run.metrics.items():
+            score[(*cell, at[0][split], at[1][task], at[2][metric])] = value
+        for (task, metric), way in run.directions.items():
+            if task in at[1] and metric in at[2]:
+                direction[at[1][task], at[2][metric]] = way
+    return xr.Dataset(
+        {
+            "loss": (("setting", "seed", "task"), loss),
+            "score": (("setting", "seed", "split", "task", "metric"), score),
+        },
+        coords={
+            "task": labels(tasks),
+            "split": labels(splits),
+            "metric": labels(metrics),
+            "direction": (("task", "metric"), direction),
         },
     )
 

@@ -79,27 +79,7 @@ def rank_stability(
         raise BadOption(f"{one} and {other} are of one method and seed", fix="give each training once")
     scores = final_scores(runs, split=split, take=take, higher_is_better=higher_is_better)
     blocks, left_out = _blocks(table, methods)
-    found: dict[str, Floats] = {}
-    unknown: set[str] = set()
-    for task in map(str, scores["task"].values):
-        for name in map(str, scores["metric"].values):
-            values = scores["value"].sel(task=task, metric=name).to_numpy()[blocks]  # (block, method)
-            if np.isnan(values).any() or (metric is not None and name != metric):
-                continue
-            way = str(scores["direction"].sel(task=task, metric=name).item())
-            if way:
-                found[f"{task} {name}"] = values if way == "higher" else -values
-            else:
-                unknown.add(name)
-    if not found:
-        if unknown:
-            raise BadOption(
-                f"the runs do not say which direction of {', '.join(sorted(unknown))} is better",
-                fix=declare(min(unknown)),
-            )
-        raise NothingRecorded(
-            f"there is no {metric or 'metric'} that all runs have", fix="give runs of the same tasks, or metric=..."
-        )
+    found, unknown = _ranked(scores, blocks, metric)
     found[OVERALL] = -np.mean([ranks(-values) for values in found.values()], axis=0)
     n, k = len(blocks), len(methods)
     drawn = np.random.default_rng(seed).integers(n, size=(resamples, n))
@@ -120,7 +100,7 @@ def rank_stability(
             "split": split,
             "take": take,
             "runs_left_out": left_out,
-            "left_out_no_direction": sorted(unknown),
+            "left_out_no_direction": unknown,
             "resamples": resamples,
         },
     )
@@ -137,6 +117,31 @@ def _blocks(table: pd.DataFrame, methods: list[str]) -> tuple[NDArray[np.int64],
         )
     blocks = wide.to_numpy(np.int64)
     return blocks, [str(name) for i, name in enumerate(table.index) if i not in set(blocks.ravel().tolist())]
+
+
+def _ranked(scores: xr.Dataset, blocks: NDArray[np.int64], metric: str | None) -> tuple[dict[str, Floats], list[str]]:
+    """Scores (block, method), higher is better, of each metric that all runs have; and metrics without a direction."""
+    found: dict[str, Floats] = {}
+    unknown: set[str] = set()
+    for task in map(str, scores["task"].values):
+        for name in map(str, scores["metric"].values):
+            values = scores["value"].sel(task=task, metric=name).to_numpy()[blocks]
+            if np.isnan(values).any() or (metric is not None and name != metric):
+                continue
+            way = str(scores["direction"].sel(task=task, metric=name).item())
+            if way:
+                found[f"{task} {name}"] = values if way == "higher" else -values
+            else:
+                unknown.add(name)
+    if not found and unknown:
+        raise BadOption(
+            f"the runs do not say which direction of {', '.join(sorted(unknown))} is better", fix=declare(min(unknown))
+        )
+    if not found:
+        raise NothingRecorded(
+            f"there is no {metric or 'metric'} that all runs have", fix="give runs of the same tasks, or metric=..."
+        )
+    return found, sorted(unknown)
 
 
 def _claim(values: Floats, drawn: NDArray[np.int64]) -> tuple[Floats, Floats]:

@@ -91,19 +91,7 @@ def tci_gcd_correlation(
     groups: dict[str, pd.DataFrame] = {task: table[table["task"] == task] for task in tasks}
     if len(tasks) > 1:
         groups[ALL] = _standardised(table)
-    shape = (len(groups), len(MEASURES))
-    found = {name: np.full(shape, np.nan) for name in ("correlation", "low", "high", "p")}
-    drawn = ""
-    for i, part in enumerate(groups.values()):
-        if not len(part):
-            continue  # no task's points vary
-        statistic = _Statistic(part, over)
-        found["correlation"][i] = statistic(np.arange(len(part)))
-        samples, dof, drawn = _resampled(part, over, statistic, resamples, seed)
-        for j in range(len(MEASURES)):
-            estimate = float(found["correlation"][i, j])
-            found["low"][i, j], found["high"][i, j] = correlation_interval(estimate, samples[:, j], dof, level)
-        found["p"][i] = _permuted_runs(part, seed) if over == "runs" else _shifted(part, resamples, seed)
+    found, drawn = _measured(list(groups.values()), over, level, resamples, seed)
     dims = ("task", "measure")
     along = {"run": "run", "task_of": "task", "metric_of": "metric"}
     return xr.Dataset(
@@ -136,6 +124,25 @@ _POINTS = {
     "epochs": "a task in a run after an epoch; the epochs of one run are not independent",
     "runs": "a task at the end of a run; the tasks of one run are not independent",
 }
+
+
+def _measured(
+    groups: list[pd.DataFrame], over: str, level: float, resamples: int, seed: int
+) -> tuple[dict[str, Floats], str]:
+    """The correlations, limits and p (group, measure), and in words what was drawn for the limits."""
+    found = {name: np.full((len(groups), len(MEASURES)), np.nan) for name in ("correlation", "low", "high", "p")}
+    drawn = ""
+    for i, part in enumerate(groups):
+        if not len(part):
+            continue  # no task's points vary
+        statistic = _Statistic(part, over)
+        found["correlation"][i] = statistic(np.arange(len(part)))
+        samples, dof, drawn = _resampled(part, over, statistic, resamples, seed)
+        for j in range(len(MEASURES)):
+            estimate = float(found["correlation"][i, j])
+            found["low"][i, j], found["high"][i, j] = correlation_interval(estimate, samples[:, j], dof, level)
+        found["p"][i] = _permuted_runs(part, seed) if over == "runs" else _shifted(part, resamples, seed)
+    return found, drawn
 
 
 class _Statistic:

@@ -221,7 +221,7 @@ ITEMS = (
         PAPER,
         "Fig. 1",
         "noise on the parameters that task B dominates",
-        needs=lambda wish: synthetic(wish, ("equal-weight",), AT_LEAST),
+        needs=lambda wish: synthetic(wish, ("equal-weight",)),
         make=_draw_noise,
         stands_for=READING,
         unstated=PRESET.left_open,

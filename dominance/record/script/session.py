@@ -231,23 +231,13 @@ class ScriptSession:
         if self._listening:
             self._listening = False
             hear_no_more(self)
-        watch = self._watch
+        watch, self._watch = self._watch, None
         if watch is None:
             self._logged.stop()
             return SessionResult({}, None)
-        self._watch = None
-        if self._children is not None:
-            self._children.stop()
-        if self._beside is not None:
-            self._beside.stop()
+        self._stop(watch, whole=status == "complete")
         from dominance.record.said import close
 
-        if self._deactivate is not None:
-            self._deactivate(watch)
-        watch.stop(whole=status == "complete")
-        self._logged.stop()
-        if self._evaluated is not None:
-            self._evaluated.stop()
         attrs: dict[str, Any] = {} if watch.failure is None else {"failure": watch.failure}
         attrs |= {"seconds": time.monotonic() - self._began, "peak_memory": peak_memory()}
         for recording in watch.models.all:
@@ -261,17 +251,35 @@ class ScriptSession:
         if any(recording.sink.silent for recording in every):
             return SessionResult({}, None, elsewhere=True)
         kept = {recording.sink.path: recording.books.kept for recording in every if recording.books.kept}
-        message = None
+        taken = self.claim is not None and self.claim.taken
+        if taken and not kept and watch.failure is None and not watch.hooks.kept_quiet:
+            return SessionResult({}, None, elsewhere=True)
+        return SessionResult(kept, self._left_out(watch, every, bool(kept)))
+
+    def _stop(self, watch: StepRecorder, *, whole: bool) -> None:
+        """Take all away that stands around the training."""
+        if self._children is not None:
+            self._children.stop()
+        if self._beside is not None:
+            self._beside.stop()
+        if self._deactivate is not None:
+            self._deactivate(watch)
+        watch.stop(whole=whole)
+        self._logged.stop()
+        if self._evaluated is not None:
+            self._evaluated.stop()
+
+    @staticmethod
+    def _left_out(watch: StepRecorder, every: Sequence[Recording], kept: bool) -> str | None:
+        """What is to be said of steps or of gradients that are not in the run."""
         if watch.failure is not None and not kept:
-            message = "nothing was recorded: the recording stopped before the first step was over"
-        elif watch.hooks.kept_quiet:
-            message = (
+            return "nothing was recorded: the recording stopped before the first step was over"
+        if watch.hooks.kept_quiet:
+            return (
                 f"{watch.hooks.kept_quiet} calls of the script's gradient hooks were left out of the task gradients; "
                 "a factor or a mask that one puts on gradients is found again, anything else is in the residual"
             )
-        elif not kept:
-            if self.claim is not None and self.claim.taken:
-                return SessionResult({}, None, elsewhere=True)
+        if not kept:
             steps = sum(recording.step.number for recording in every)
             reasons = [reason for recording in every for reason in recording.books.unrecorded]
             reasons += [recording.unfinished for recording in every if recording.unfinished is not None]
@@ -279,8 +287,8 @@ class ScriptSession:
                 reasons = [_TRANSFORMED]
             if steps or reasons:
                 counted = f" of {steps} steps that were taken" if steps else ""
-                message = f"nothing was recorded{counted}: {'; '.join(dict.fromkeys(reasons))}"
-        return SessionResult(kept, message)
+                return f"nothing was recorded{counted}: {'; '.join(dict.fromkeys(reasons))}"
+        return None
 
     def _metrics(self, recording: Recording) -> dict[str, Any]:
         """What the run is to say of its metrics: which direction is better, where that is known."""
