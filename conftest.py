@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import signal
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
@@ -37,15 +38,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _nothing_to_look_through() -> None:
+MANY = 30
+"""Modules imported by the tests of one file, after which it pays to set aside what came with them."""
+
+
+@pytest.fixture(autouse=True)
+def _nothing_to_look_through(request: pytest.FixtureRequest, set_aside: dict[str, Any]) -> None:
     """What is there already when a file's tests begin, above all modules, stays to the end: it is set aside.
 
-    Neither the garbage collector looks through it from then on, nor those of our tests that have it run, or that ask it
-    for all objects, as finding a program's models does: a second each in a process that has imported much.
+    So is what a test has imported for those after it. Neither the garbage collector looks through it from then on, nor
+    those of our tests that have it run, or that ask it for all objects, as finding a program's models does: a second
+    each in a process that has imported much.
     """
-    gc.collect()
-    gc.freeze()
+    if set_aside.get("path") != request.path or len(sys.modules) > set_aside["modules"] + MANY:
+        gc.collect()
+        gc.freeze()
+        set_aside.update(path=request.path, modules=len(sys.modules))
+
+
+@pytest.fixture(scope="session")
+def set_aside() -> dict[str, Any]:
+    """``path``: the file whose tests run; ``modules``: how many there were when all was set aside."""
+    return {}
 
 
 @pytest.fixture(scope="session")
