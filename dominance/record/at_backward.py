@@ -15,6 +15,7 @@ from dominance.record.guest.limits import CannotLook
 from dominance.record.kept import skipped
 from dominance.record.left_out import is_plain
 from dominance.record.recording import Recording
+from dominance.record.split import side_by_side
 from dominance.record.split.gradients import gradients_of
 from dominance.record.split.in_passing import RowsCapture
 from dominance.record.split.passes import Pass, pass_of
@@ -22,7 +23,7 @@ from dominance.record.split.remainders import Remainder
 from dominance.record.split.sampled import sample_all
 from dominance.record.step import ClosureRun, OpenPass, StepInProgress
 from dominance.record.tasks.factors import constant_within
-from dominance.record.tasks.finder import Found, Root, Unnamed
+from dominance.record.tasks.finder import Found, FoundTask, Root, Unnamed
 from dominance.record.tasks.graph import Edge
 from dominance.record.tasks.grouped import GroupedTensor
 from dominance.record.tasks.naming import Names, caller_frames, names_around
@@ -185,16 +186,33 @@ def _opened(
     left_out = run.left_out.begin(found, possible=possible, prepares=run.prepares)
     rest = None if left_out is None else Remainder(*left_out)
     tasks = [task for task in found.tasks if rest is None or task.name != rest.task]
-    taken = gradients_of(tasks, [*trainable, *between], run.apart if found.by_shares else None, run.ledger.as_kept)
+    wanted = [*trainable, *between]
+    light = _side_by_side(run, found, tasks, wanted)
+    if light is not None:
+        taken = light[0]
+    else:
+        taken = gradients_of(tasks, wanted, run.apart if found.by_shares else None, run.ledger.as_kept)
     if rest is None:
         run.left_out.has(taken)
     else:
         taken[rest.task] = {}
     opened = OpenPass(found, taken, gradients_of(found.beside, trainable, as_kept=run.ledger.as_kept), None, rest)
-    opened.products = sample_all(opened.taken, run.sampled, run.apart.grams if found.by_shares else {})
+    if light is not None:
+        opened.products = light[1]
+    else:
+        opened.products = sample_all(opened.taken, run.sampled, run.apart.grams if found.by_shares else {})
     for task in (*found.tasks, *found.beside):
         task.edges.clear()  # nodes: they would keep the graph alive until the step
     return opened
+
+
+def _side_by_side(
+    run: Recording, found: Found, tasks: Sequence[FoundTask], wanted: Sequence[Tensor]
+) -> side_by_side.Found | None:
+    """The tasks' gradients, where those of large parameters need not be there of all at once."""
+    if not run.sampled or found.by_shares or run.hooks.alters or run.table.in_pieces or len(tasks) < 2:
+        return None
+    return side_by_side.sampled_side_by_side(tasks, wanted, run.sampled, run.ledger.as_kept)
 
 
 def _plain(run: Recording, found: Found, trainable: Sequence[Tensor]) -> bool:

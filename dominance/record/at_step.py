@@ -191,6 +191,7 @@ def after_step(run: Recording, going: StepInProgress) -> None:
     with answers.asking(going.parameters):
         answers.ask(_asked_after(run, going))
         _after_step(run, going)
+        run.theta.settle(going.parameters)
 
 
 def _asked_after(run: Recording, going: StepInProgress) -> Iterator[answers.Asked]:

@@ -18,10 +18,21 @@ class Pool:
         self._buffers: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
         self._views: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
         self._taken: dict[tuple[torch.dtype, torch.device], int] = {}
+        self._largest = 0
+        """The largest that was asked for since ``trim``."""
 
     def restart(self) -> None:
         """Let everything that was handed out be overwritten."""
         self._taken.clear()
+
+    def trim(self) -> None:
+        """Let go of what is more than twice as large as anything asked for since the last call: a step has become one
+        of tiles, or of kept coordinates."""
+        for key, buffers in self._buffers.items():
+            if any(buffer.numel() > 2 * self._largest for buffer in buffers):
+                del buffers[:], self._views[key][:]
+        self._taken.clear()
+        self._largest = 0
 
     def take(self, like: Tensor) -> Tensor:
         """An uninitialised tensor of the shape, strides, dtype and device of ``like``."""
@@ -31,6 +42,7 @@ class Pool:
         buffers = self._buffers.setdefault(key, [])
         index = self._taken.get(key, 0)
         self._taken[key] = index + 1
+        self._largest = max(self._largest, like.numel())
         if index == len(buffers):
             buffers.append(like.new_empty(like.numel()))
             self._views.setdefault(key, []).append(buffers[index])

@@ -275,7 +275,8 @@ class Attributor:
             gradients: as for ``after_step``.
             in_tiles: large parameters may come in tiles, one after the other, each of which says its ``place``.
         """
-        return self._splits(gradients, self._room, in_tiles=in_tiles)
+        yield from self._splits(gradients, self._room, in_tiles=in_tiles)
+        self._room.trim()
 
     @torch.no_grad()
     def packed(self, gradients: Mapping[Tensor, GradientSplit], wanted: Container[Tensor]) -> Iterator[Packed]:

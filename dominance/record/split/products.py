@@ -74,12 +74,20 @@ class Products:
 
     def __init__(self) -> None:
         self._room = torch.empty(0)
+        self._needed = 0
+        """The most since ``trim``."""
+
+    def trim(self) -> None:
+        """Let the room go where no more than half of it was needed since the last call."""
+        if len(self._room) > 2 * self._needed:
+            self._room = torch.empty(0)
+        self._needed = 0
 
     def of(self, flat: Sequence[Tensor], squared: Sequence[Tensor] = ()) -> tuple[Float64s, Float64s]:
         """Gram matrix of some tensors, and the sums of squares of others, to a few roundings of float32.
 
         Args:
-            flat: of equal sizes, as many as ``TILE`` at most where they are quick.
+            flat: of equal sizes.
             squared: the same; of these no products with others are needed.
         """
         if _quick((*flat, *squared)):
@@ -91,12 +99,20 @@ class Products:
         return products_and_squares(flat, squared)
 
     def _by_blocks(self, flat: Sequence[Tensor]) -> Float64s:
+        # A tile at a time, so that the room is that of a tile; the sum is of all blocks.
+        tiles = zip(*(torch.split(each, TILE) for each in flat), strict=True)
+        found = [self._of_blocks(tile) for tile in tiles]
+        whole = found[0] if len(found) == 1 else torch.cat(found)
+        return np.asarray(whole.sum(0, dtype=torch.float64).numpy())
+
+    def _of_blocks(self, flat: Sequence[Tensor]) -> Tensor:
         needed = len(flat) * flat[0].numel()
+        self._needed = max(self._needed, needed)
         if len(self._room) < needed:
             self._room = torch.empty(needed)
         stacked = torch.stack(list(flat), out=self._room[:needed].view(len(flat), -1))
         blocks = stacked.view(len(flat), -1, _BLOCK).transpose(0, 1)
-        return np.asarray(torch.bmm(blocks, blocks.transpose(1, 2)).sum(0, dtype=torch.float64).numpy())
+        return torch.bmm(blocks, blocks.transpose(1, 2))
 
 
 def _quick(flat: Sequence[Tensor]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -46,6 +46,10 @@ class Theta:
     after: dict[Tensor, Tensor] = field(default_factory=dict)
     by_rows: set[Tensor] = field(default_factory=set)
     """Parameters of which only the rows are looked at that the gradient of a step holds, and a few others."""
+    sampled: Container[Tensor] = ()
+    """Parameters of whose steps no copy is kept once they have been split: their start is then where the step ended."""
+    _pulled: dict[Tensor, Tensor] = field(default_factory=dict)
+    """By how much these had moved before their step besides."""
     _rows: dict[Tensor, TableRows] = field(default_factory=dict)
     """Of these, the rows that are stepped in this training step."""
     _stayed: set[Tensor] = field(default_factory=set)
@@ -106,18 +110,36 @@ class Theta:
                 before = self.before.get(p, start)
                 stayed = unmoved(p, before)
                 moved |= not stayed
-                self.after[p] = before if stayed else p.detach().clone()
+                if p not in self.sampled:
+                    self.after[p] = before if stayed else p.detach().clone()
         return moved
 
     @torch.no_grad()
-    def outside(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor | None]]:
+    def settle(self, parameters: Iterable[Tensor]) -> None:
+        """Their steps have been split, and nothing has moved since ``after_step``."""
+        for p in parameters:
+            start = self.start.get(p)
+            if start is None or p not in self.sampled or p in self.by_rows:
+                continue
+            if (before := self.before.pop(p, start)) is not start:
+                self._pulled[p] = _minus(before, start)
+            if start.shape == p.shape and start.dtype == p.dtype and start.device == p.device:
+                start.copy_(p)
+            else:
+                self.start[p] = p.detach().clone()
+
+    @torch.no_grad()
+    def outside(self) -> Iterator[tuple[Tensor, Tensor, Tensor | None, Tensor | None]]:
         """Parameters that moved besides: by how much, and the step that their optimizer took. In float32 at least.
 
-        Last come the rows that these are of; None: all.
+        The step is None where no copy of it was kept. Last come the rows that these are of; None: all.
         """
         for p, start in self.start.items():
             if p in self.by_rows:
                 yield from self._outside_rows(p, start)
+                continue
+            if p in self.sampled and p not in self.after:
+                yield from self._outside_sampled(p, start)
                 continue
             before = self.before.get(p, start)
             after = self.after.get(p, before)
@@ -129,7 +151,21 @@ class Theta:
             if moved.any():
                 yield p, moved, _minus(after, before), None
 
-    def _outside_rows(self, p: Tensor, start: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor | None]]:
+    def _outside_sampled(
+        self, p: Tensor, start: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor | None, Tensor | None]]:
+        pulled = self._pulled.get(p)
+        if unmoved(p, start):
+            self._stayed.add(p)
+            if pulled is None:
+                return
+        moved = _minus(p.detach(), start)
+        if pulled is not None and pulled.shape == moved.shape:
+            moved += pulled
+        if moved.any():
+            yield p, moved, None, None
+
+    def _outside_rows(self, p: Tensor, start: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor | None, Tensor | None]]:
         """The same of a parameter of which some rows are looked at; its start is then the next step's.
 
         A row that was moved besides the steps and is none of those looked at is found out when a step comes to it. What
@@ -171,7 +207,7 @@ class Theta:
             p: end if p in self._stayed or (p not in self.by_rows and unmoved(p, end)) else p.detach().clone()
             for p, end in ends.items()
         }
-        self.before, self.after, self._stayed, self._rows = {}, {}, set(), {}
+        self.before, self.after, self._stayed, self._rows, self._pulled = {}, {}, set(), {}, {}
 
 
 def unmoved(parameter: Tensor, value: Tensor) -> bool:

@@ -149,7 +149,7 @@ class StepRow:
         self,
         parameter: Tensor,
         moved: Tensor,
-        taken: Tensor,
+        taken: Tensor | None,
         gradients: Sequence[GradientSplit],
         rows: Tensor | None = None,
         index: Tensor | None = None,
@@ -158,7 +158,7 @@ class StepRow:
 
         Args:
             moved: by how much, beyond the steps of optimizers.
-            taken: the steps.
+            taken: the steps; None: known at the kept coordinates alone, which the row has.
             gradients: what was fed to it, split.
             rows: those that all of this is of; None: all.
             index: the coordinates that ``gradients`` are of; None: all of these.
@@ -166,14 +166,19 @@ class StepRow:
         place = self._shape.places[parameter] if rows is None else self._shape.of_rows(parameter, rows)
         beside = np.asarray(self.values["update/outside"][place.columns], np.float32)  # a pull within the step
         self.values["update/outside"][place.columns] = beside + _kept(moved, place.index)
-        self.values["update/total"][place.columns] = _kept(taken + moved, place.index)
+        of_step = np.array(self.values["update/total"][place.columns], np.float32)
+        together = of_step + _kept(moved, place.index) if taken is None else _kept(taken + moved, place.index)
+        self.values["update/total"][place.columns] = together
         tasks = [(name, g) for split in gradients for name, g in split.tasks.items()]
         totals = [split.total for split in gradients if split.total is not None]
-        products = inner_products([moved, taken, *(() if index is not None else (*totals, *(g for _, g in tasks)))])[0]
-        if index is not None:
+        whole = [] if taken is None else [taken]
+        if index is None:
+            products = inner_products([moved, *whole, *totals, *(g for _, g in tasks)])[0]
+        else:
+            sampled = [*(() if whole else (torch.from_numpy(of_step).to(moved),)), *totals, *(g for _, g in tasks)]
+            here = inner_products([moved.reshape(-1)[index], *sampled])[0]
             weight = moved.numel() / max(len(index), 1)
-            here = inner_products([moved.reshape(-1)[index], *totals, *(g for _, g in tasks)])[0]
-            products = np.concatenate([products, weight * here[1:]])
+            products = np.concatenate([inner_products([moved, *whole])[0], weight * here[1:]])
         sums = self.values["layer/total"][place.layer]
         sums[_OF_TOTAL["outside_sq"]] += products[0]
         sums[_OF_TOTAL["update_sq"]] += products[0] + 2 * products[1]
@@ -256,6 +261,7 @@ class StepRow:
     def settle(self) -> None:
         """Take in what the row was given of devices: they are waited for now, together."""
         self._later.settle()
+        self._shape.products.trim()
 
     def _close(self, closure: float, rounding: float) -> None:
         # A step that is not far above the spacing of theta cannot be known better than that spacing.
