@@ -150,7 +150,7 @@ class Rule:
         """The square root of a second moment, in ``room``."""
         if self.index is not None:
             moment = moment.reshape(-1)[self.index]
-        moment = full(moment if self.rows is None else moment[self.rows])
+        moment = full(moment if self.rows is None else moment.index_select(0, self.rows))
         return torch.sqrt(moment, out=self.room.take(moment))
 
     def state(self, parameter: Tensor) -> Mapping[str, Any]:

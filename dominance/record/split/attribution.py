@@ -332,7 +332,7 @@ class Attributor:
                 continue
             room.restart()
             theta = full(before.theta)
-            now = p.detach() if before.rows is None else p.detach()[before.rows]
+            now = p.detach() if before.rows is None else p.detach().index_select(0, before.rows)
             now = now if before.index is None else picked(now, before.index, p.numel())
             total = torch.sub(full(now), theta, out=room.take(theta))
             split = StepSplit(total, solo=solo.get(p, {}), rows=before.rows, whole=before.whole)

@@ -16,7 +16,7 @@ from torch import Tensor
 from dominance.record import answers
 from dominance.record.compare import nonzero, same
 from dominance.record.guest.hooks import dense
-from dominance.record.split.by_rows import as_rows, rows_of, total
+from dominance.record.split.by_rows import Orders, rows_of, total
 from dominance.record.split.passes import GradientOf, Pass
 from dominance.record.split.rescaling import alike, factors
 from dominance.record.split.sampled import TaskProducts, picked
@@ -117,6 +117,7 @@ class Ledger:
     sampled: dict[Tensor, Tensor] = field(default_factory=dict)
     """Parameters of whose tasks' gradients only these coordinates are kept; what lies in ``.grad`` is kept whole."""
     _number: int = 0
+    _orders: Orders = field(default_factory=Orders)
 
     def __bool__(self) -> bool:
         """Whether any gradient is known of that no step has used."""
@@ -328,7 +329,7 @@ class Ledger:
         """From here on only the rows of its gradients are kept that they hold."""
         self.by_rows.add(parameter)
         if parameter in self.accounts:
-            self.accounts[parameter] = self.accounts[parameter].turned(as_rows)
+            self.accounts[parameter] = self.accounts[parameter].turned(self._orders.as_rows)
 
     def keep_whole(self, parameter: Tensor) -> None:
         """From here on its gradients are kept whole."""
@@ -338,7 +339,7 @@ class Ledger:
 
     def as_kept(self, parameter: Tensor, gradient: Tensor) -> Tensor:
         """A gradient of this parameter as accounts hold it."""
-        return as_rows(gradient) if parameter in self.by_rows else dense(gradient.detach())
+        return self._orders.as_rows(gradient) if parameter in self.by_rows else dense(gradient.detach())
 
     def _raw(self, parameter: Tensor, gradient: Tensor) -> Tensor:
         """The numbers of the same as they are: in half precision they need no copy to be looked at."""
@@ -356,7 +357,7 @@ class Ledger:
         parts = made.parts(parameter)
         if parameter in self.sampled:
             return {part: self.at(parameter, g) for part, g in parts.items()}
-        return {part: as_rows(g) for part, g in parts.items()} if parameter in self.by_rows else parts
+        return {part: self._orders.as_rows(g) for part, g in parts.items()} if parameter in self.by_rows else parts
 
     def sample(self, parameter: Tensor, index: Tensor) -> None:
         """From here on the tasks' gradients of this parameter are kept at these coordinates alone."""

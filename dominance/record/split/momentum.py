@@ -31,9 +31,10 @@ class Memory:
 
     def of(self, rows: Tensor) -> Memory:
         """These rows of it, copied."""
-        tasks = {task: kept[rows] for task, kept in self.tasks.items()}
+        tasks = {task: kept.index_select(0, rows) for task, kept in self.tasks.items()}
         residual, decay, unattributed = (
-            None if kept is None else kept[rows] for kept in (self.residual, self.decay, self.unattributed)
+            None if kept is None else kept.index_select(0, rows)
+            for kept in (self.residual, self.decay, self.unattributed)
         )
         return Memory(tasks, residual, decay, unattributed)
 

@@ -72,7 +72,7 @@ class Theta:
             start = self.start.get(p)
             if p in self.by_rows:
                 if start is not None and p in rows:
-                    self._rows[p] = TableRows(rows[p], start[rows[p]], p.detach()[rows[p]])
+                    self._rows[p] = TableRows(rows[p], _rows_of(start, rows[p]), _rows_of(p, rows[p]))
                 continue
             self.before.pop(p, None)
             if start is not None and not unmoved(p, start):
@@ -104,7 +104,7 @@ class Theta:
             start = self.start.get(p)
             if p in self._rows:
                 rows = self._rows[p]
-                rows.after = p.detach()[rows.numbers]
+                rows.after = _rows_of(p, rows.numbers)
                 moved |= not same(rows.after, rows.before)
             elif start is not None and p not in self.by_rows:
                 before = self.before.get(p, start)
@@ -175,10 +175,10 @@ class Theta:
         rows, few = self._rows.get(p), self._few_of(p)
         found = None
         if rows is not None:
-            now = p.detach()[rows.numbers]
+            now = _rows_of(p, rows.numbers)
             start.index_copy_(0, rows.numbers, now)
             found = (*rows.besides(now), rows.numbers)
-        if not same(p.detach()[few], start[few]):
+        if not same(_rows_of(p, few), _rows_of(start, few)):
             moved = _minus(p.detach(), start)
             taken = torch.zeros_like(moved)
             if found is not None:
@@ -225,6 +225,10 @@ def unmoved(parameter: Tensor, value: Tensor) -> bool:
         return True
     # A sum that is finite is of finite numbers; most are.
     return not math.isfinite(value.sum().item()) and torch.equal(now.nan_to_num(), value.nan_to_num())
+
+
+def _rows_of(table: Tensor, rows: Tensor) -> Tensor:
+    return table.detach().index_select(0, rows)
 
 
 def _minus(value: Tensor, other: Tensor) -> Tensor:
