@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -30,6 +31,7 @@ from dominance.record.guest.silence import batched, traced
 from dominance.record.patches import replace
 from dominance.record.step_recorder import Look, StepRecorder
 
+_REFUSALS = (CannotLook, DominanceError, TypeError, ValueError, NotImplementedError)
 KEY = "dominance"
 """Under which the state of a method lies in the state dict of the script's optimizer."""
 
@@ -62,6 +64,12 @@ class Applied:
         self._models: dict[int, ModelCombiner] = {}
         self._rehearsals = Rehearsals()
         self._busy = False
+        self._leaves_passes = choice.method.step == "clippy"
+        """Whether backward() stays the script's own."""
+        self._rested: tuple[ModelCombiner, Sequence[Tensor]] | None = None
+        """Whose last backward() was one like others before, and the parameters that it reached."""
+        self._steps: tuple[weakref.ref[Optimizer], tuple[ModelCombiner, Sequence[Tensor]]] | None = None
+        """An optimizer that was seen to step from the gradients of such a one."""
         self._undo: list[Callable[[], None]] = []
         self._known: set[tuple[int, tuple[str, ...]]] = set()
         self._loaded: list[tuple[Optimizer, dict[str, Any]]] = []
@@ -86,6 +94,10 @@ class Applied:
         for undo in reversed(self._undo):
             undo()
         self._undo.clear()
+        self._rested = self._steps = None  # of the script's parameters nothing more is held
+        self._models.clear()
+        self._rehearsals = Rehearsals()
+        self._twins.let_go()
         if self.as_they_were:
             self._say(f"{self.as_they_were} backward() were left as they were: the tasks of their losses had no names")
 
@@ -94,13 +106,15 @@ class Applied:
     def _run_backward(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def run(outputs: Any, *args: Any, **kwargs: Any) -> Any:
-            gradients, retain, create, inputs = args[:4]
-            mine = kwargs.get("accumulate_grad") and not self._busy and self._watch.hooks.active
-            if not mine or traced() or batched(gradients) or self._choice.method.step == "clippy":
+            if self._busy or self._leaves_passes or not kwargs.get("accumulate_grad") or not self._watch.hooks.active:
                 return original(outputs, *args, **kwargs)
+            gradients, retain, create, inputs = args[:4]
+            if traced() or batched(gradients):
+                return original(outputs, *args, **kwargs)
+            if not (create or inputs) and self._again(outputs, gradients, retain=bool(retain)):
+                return ()
+            self._rested = None
             with self._at_work():
-                if not (create or inputs) and self._again(outputs, gradients, retain=bool(retain)):
-                    return ()
                 look = self._look(outputs, gradients)
                 taken = look is not None and self._backward(look, inputs or (), retain=bool(retain), create=create)
             return () if taken else original(outputs, *args, **kwargs)
@@ -112,16 +126,16 @@ class Applied:
         self._busy = True
         try:
             yield
-        except CannotLook as limit:
-            self._refuse(limit.reason)
-        except DominanceError as error:
-            self._refuse(str(error))
-        except (TypeError, ValueError, NotImplementedError) as error:
-            if any(model.steps for model in self._models.values()):
+        except _REFUSALS as error:
+            if not self._is_refusal(error):
                 raise
             self._refuse(str(error))
         finally:
             self._busy = False
+
+    def _is_refusal(self, error: Exception) -> bool:
+        """Whether an error says that the method cannot be used here; else it is raised as it is."""
+        return isinstance(error, CannotLook | DominanceError) or not any(model.steps for model in self._models.values())
 
     def _refuse(self, why: str) -> None:
         self._error(f"--method {self._choice.name}: {why}")
@@ -133,13 +147,22 @@ class Applied:
         model = self._models.get(id(watch.recording))
         if model is None or not model.steps or self._loaded or not watch.calm(outputs):
             return False
-        with watch.silent():
-            known = self._rehearsals.again(outputs[0], gradients[0])
-            if known is None or not watch.rests_with_method(outputs):
-                return False
-            losses, parameters = known
-            model.backward(losses, parameters, None, retain_graph=retain, first=False)
-        return True
+        self._busy = True
+        try:
+            with watch.silent:
+                known = self._rehearsals.again(outputs[0], gradients[0])
+                if known is None or not watch.rests_with_method(outputs):
+                    return False
+                model.again(known, retain_graph=retain)
+                self._rested = (model, known.parameters)
+                return True
+        except _REFUSALS as error:
+            if not self._is_refusal(error):
+                raise
+            self._refuse(str(error))
+        finally:
+            self._busy = False
+        return False
 
     def _look(self, outputs: Sequence[Any], gradients: Sequence[Any]) -> Look | None:
         look = self._watch.look(outputs, gradients)
@@ -240,8 +263,22 @@ class Applied:
         companions = [model.companion for model in self._models.values() if model.companion is not None]
         return self._twins.owns(optimizer) or any(each.owns(optimizer) for each in companions)
 
+    def _rests(self, optimizer: Optimizer) -> bool:
+        """Whether it steps from a backward() like others before, as it did before."""
+        rested, known = self._rested, self._steps
+        if rested is None or known is None or known[0]() is not optimizer:
+            return False
+        return known[1][0] is rested[0] and known[1][1] is rested[1]
+
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if self._busy or self._ours(optimizer):
+        if self._busy:
+            return
+        if self._rests(optimizer):
+            if self._choice.method.step != "plain":
+                with self._at_work():
+                    self._twins.check(optimizer)
+            return
+        if self._ours(optimizer):
             return
         if not any(p.grad is not None for group in optimizer.param_groups for p in group["params"]):
             return  # nothing to step from, or a closure is still to make it
@@ -279,11 +316,19 @@ class Applied:
             self._twins.check(optimizer)
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if self._busy or self._ours(optimizer):
+        if self._busy:
+            return
+        if self._rested is not None and self._rests(optimizer):
+            self._rested[0].over(optimizer)
+            self._epochs.stepped()
+            return
+        if self._ours(optimizer):
             return
         model = self._model_of(optimizer)
         if model is None:
             return
+        if self._rested is not None and self._rested[0] is model:
+            self._steps = (weakref.ref(optimizer), self._rested)
         with self._at_work():
             if not model.steps:  # of a closure
                 self._check(model, optimizer)

@@ -57,7 +57,9 @@ class Companion:
             for p in self.parameters:
                 if p.grad is not None:
                     p.grad.div_(scale)
-        self._optimizer.step()
+        step: Any = type(self._optimizer).step
+        # Without the hooks that torch puts around it: they are for the script's own optimizers.
+        (step.__wrapped__ if getattr(step, "hooked", False) else step)(self._optimizer)
 
     def owns(self, optimizer: Optimizer) -> bool:
         """Whether this is it."""

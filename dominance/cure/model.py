@@ -8,19 +8,23 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge
 from torch.optim import Optimizer
 
 from dominance.benchmarks.train.methods import Divided, combiner_of
 from dominance.cure.choice import Choice
 from dominance.cure.companion import Companion
 from dominance.cure.placed import FixedScaler
+from dominance.cure.rehearsed import KnownPass
 from dominance.cure.window import Window
-from dominance.optim.engine.combiner import Combiner, accumulate
+from dominance.optim.engine.combiner import Combiner, LossWeighting, accumulate
 from dominance.optim.engine.gradients import task_gradients
 from dominance.optim.engine.listeners import listeners
+from dominance.optim.engine.passes import grad
 from dominance.optim.engine.places import Loss, Placed
 from dominance.optim.engine.rows import Sharing, TaskGradients
 from dominance.optim.engine.scaling import finite, spoil, times
+from dominance.optim.engine.start import Start
 from dominance.optim.engine.taken import added, scaled
 from dominance.record.parameters import ParameterTable
 
@@ -138,6 +142,30 @@ class ModelCombiner:
         window.passes += 1
         window.tasks |= dict.fromkeys(losses)
 
+    def again(self, known: KnownPass, *, retain_graph: bool) -> None:
+        """The same for a backward() like others before it, to which nobody listens."""
+        window, combiner, scale = self.window, self.combiner, known.scale
+        losses: Losses = known.losses
+        if isinstance(combiner, LossWeighting):
+            combiner.flat = True  # as is every graph that was looked at, and rehearsed
+        else:
+            losses = {task: Placed(loss.detach(), Start([loss], flat=True)) for task, loss in known.losses.items()}
+        begins = window is not None and window.stepped and not self._loaded
+        if self.own_step or self.several or not begins or combiner is None:
+            self.backward(losses, known.parameters, scale, retain_graph=retain_graph or bool(known.beside), first=False)
+        else:
+            if self.companion is not None:
+                self.companion.zero_grad()
+            self.window = window = Window({}, passes=1, tasks=dict.fromkeys(losses), scale=scale)
+            self._look_back(None, losses)
+            scaler = None if scale is None else FixedScaler(scale)
+            combiner.backward(losses, known.parameters, scaler=scaler, retain_graph=retain_graph or bool(known.beside))
+            window.wrote(known.parameters)
+        if known.beside:
+            edges = [GradientEdge(*edge) for edge, _ in known.beside]
+            entering = [gradient for _, gradient in known.beside]
+            self.add(grad(edges, known.parameters, entering, retain_graph=retain_graph), known.parameters)
+
     def _taken(
         self, losses: Losses, parameters: Sequence[Tensor], scale: float | None, *, retain_graph: bool
     ) -> TaskGradients:
@@ -240,9 +268,13 @@ class ModelCombiner:
         mixture = self.combiner.mix(held)
         return (mixture.rows() if listeners else held), mixture.total(), mixture.weights()
 
-    def _look_back(self, window: Window, losses: Losses) -> None:
-        """For a method that asks how the losses are after a step: those of the batch that comes next."""
-        if window.passes or self.combiner is None or not self.steps:
+    def _look_back(self, window: Window | None, losses: Losses) -> None:
+        """For a method that asks how the losses are after a step: those of the batch that comes next.
+
+        Args:
+            window: the one that this pass belongs to; None: it is the first of it.
+        """
+        if (window is not None and window.passes) or self.combiner is None or not self.steps:
             return
         if type(self.combiner).after_step is Combiner.after_step:
             return
@@ -266,7 +298,7 @@ class ModelCombiner:
         self.steps += 1
         if self.companion is not None:
             self.companion.step(optimizer, window.scale)
-        window.held = window.told = None
+        window.held = window.told = window.together = None
         window.base.clear()
         window.copies.clear()
 

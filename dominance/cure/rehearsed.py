@@ -7,19 +7,22 @@ variables: then they are the same tasks. Whatever is not so is looked at as ever
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
+from torch.autograd.graph import GradientEdge
 
 from dominance.record.frames import variables_of
 from dominance.record.step_recorder import Look
-from dominance.record.tasks.graph import Edge, Node, positions_above, structure
+from dominance.record.tasks.graph import Edge, Node, positions_above
 from dominance.record.tasks.naming import caller_frames
+from dominance.record.tasks.shapes import Shape
 
 _MOST = 8
 """Structures that are kept for one place, and places at which nothing came of keeping one before it is given up."""
@@ -34,6 +37,23 @@ class _Held:
     code: CodeType
     variable: str
     key: Any = None
+    """The item, or the attribute; None: the variable itself."""
+
+
+class KnownPass(NamedTuple):
+    """What a backward() is made of that is like others before.
+
+    Attributes:
+        losses: the tasks' losses times the script's weights, without the scale of a GradScaler.
+        parameters: those that it reaches; one object for all that are alike.
+        beside: terms that are no task: where their gradient enters the graph, and what enters there.
+        scale: of a GradScaler; None: there is none at work.
+    """
+
+    losses: Mapping[str, Tensor]
+    parameters: Sequence[Tensor]
+    beside: Sequence[tuple[Edge, Tensor]]
+    scale: float | None
 
 
 @dataclass(frozen=True)
@@ -41,16 +61,20 @@ class Rehearsed:
     """A backward() that was looked at.
 
     Attributes:
-        graph: what it was called on, see ``Structure.told``.
+        graph: what it was called on.
         tasks: name -> the place of its loss in that, which output of it, and who holds it.
+        beside: the places of the terms that are no task, and which output of each.
         sums: the places of the nodes above the losses, where they do nothing but add up; None: there is more to it.
         parameters: those that it reaches.
+        scaler: who holds the GradScaler; None: there is none.
     """
 
-    graph: list[object]
+    graph: Shape
     tasks: Mapping[str, tuple[int, int, _Held]]
+    beside: Sequence[tuple[int, int]]
     sums: tuple[int, ...] | None
     parameters: list[Tensor]
+    scaler: _Held | None
 
 
 class Rehearsals:
@@ -73,8 +97,8 @@ class Rehearsals:
         elif not any(each.graph == found.graph and each.tasks == found.tasks for each in kept):
             kept.append(found)
 
-    def again(self, output: Tensor, gradient: Tensor | None) -> tuple[dict[str, Tensor], list[Tensor]] | None:
-        """The tasks' losses times the script's weights, and the parameters; None where that must be looked for."""
+    def again(self, output: Tensor, gradient: Tensor | None) -> KnownPass | None:
+        """What this backward() is made of; None where that must be looked for."""
         if not self._known:
             return None
         frames = caller_frames()
@@ -83,16 +107,13 @@ class Rehearsals:
         root = output.grad_fn
         if not kept or root is None or output.output_nr or output.numel() != 1:
             return None
-        graph = structure([root], type)
-        if graph is None:
-            return None
         read: dict[int, dict[str, Any]] = {}
         for one in kept:
-            losses = _losses(one, graph.nodes, frames, read) if one.graph == graph.told else None
-            if losses is not None:
+            nodes = one.graph.nodes_of(root)
+            losses = None if nodes is None else _losses(one, nodes, frames, read)
+            if nodes is not None and losses is not None:
                 start = torch.ones_like(output) if gradient is None else gradient
-                weighted = _weighted(one, losses, graph.nodes, root, start)
-                return None if weighted is None else (weighted, one.parameters)
+                return _weighted(one, losses, nodes, start, _scale(one, frames, read))
         return None
 
 
@@ -102,33 +123,63 @@ def _place(frames: Sequence[FrameType]) -> tuple[CodeType, int] | None:
 
 def _rehearsed(look: Look, parameters: Sequence[Tensor], frames: Sequence[FrameType]) -> Rehearsed | None:
     found = look.found
-    if found is None or len(look.roots) != 1 or found.beside or found.by_shares or found.counts:
+    if found is None or len(look.roots) != 1 or found.by_shares or found.counts:
         return None
-    if look.recording.announcement.loss_scale != 1 or any(_has_scaler(frame) for frame in frames):
-        return None  # of which the scale may change
+    scalers = _scalers(frames)
+    if (look.recording.announcement.loss_scale != 1 and not scalers) or len({id(each) for each, _ in scalers}) > 1:
+        return None
     (root,) = look.roots
-    edges = [task.edges[0] for task in found.tasks if len(task.edges) == 1]
-    alone = len(edges) == len(found.tasks) and not any(positions_above(edges))
+    terms = [*found.tasks, *found.beside]
+    edges = [term.edges[0] for term in terms if len(term.edges) == 1]
+    alone = len(edges) == len(terms) and not any(positions_above(edges))
     if not alone or root.tensor is None or root.edge[1] or root.tensor.numel() != 1:
         return None
-    graph = structure([root.edge[0]], type)
-    if graph is None or any(isinstance(node, BackwardCFunction) for node in graph.nodes):
-        return None
+    graph = Shape(root.edge[0])
     place, tasks = graph.places, {}
+    graph.forget()
+    if any(isinstance(node, BackwardCFunction) for node in place):
+        return None
     if any(edge[0] not in place for edge in edges):
         return None
-    for task, edge in zip(found.tasks, edges, strict=True):
+    for task, edge in zip(found.tasks, edges, strict=False):
         held = _held(task.name, edge, frames)
         if held is None or task.name in tasks:
             return None
         tasks[task.name] = place[edge[0]], edge[1], held
-    return Rehearsed(graph.told, tasks, _sums(root.edge[0], {edge[0] for edge in edges}, place), list(parameters))
+    return Rehearsed(
+        graph,
+        tasks,
+        [(place[node], number) for node, number in edges[len(tasks) :]],
+        _sums(root.edge[0], {edge[0] for edge in edges}, place),
+        list(parameters),
+        scalers[0][1] if scalers else None,
+    )
 
 
-def _has_scaler(frame: FrameType) -> bool:
-    variables = variables_of(frame)
-    of_self = getattr(variables.get("self"), "__dict__", {})
-    return any(isinstance(value, torch.amp.GradScaler) for value in (*variables.values(), *list(of_self.values())))
+def _scalers(frames: Sequence[FrameType]) -> list[tuple[torch.amp.GradScaler, _Held]]:
+    """Those that the script holds, and where."""
+    found = []
+    for number, frame in enumerate(frames):
+        for variable, value in variables_of(frame).items():
+            if issubclass(type(value), torch.amp.GradScaler):
+                found.append((value, _Held(number, frame.f_code, variable)))
+            for name, inner in getattr(value, "__dict__", {}).items() if variable == "self" else ():
+                if issubclass(type(inner), torch.amp.GradScaler):
+                    found.append((inner, _Held(number, frame.f_code, variable, name)))
+    return found
+
+
+def _scale(one: Rehearsed, frames: Sequence[FrameType], read: dict[int, dict[str, Any]]) -> float | None:
+    """Of the GradScaler, as whoever looks anew reads it; None: there is none at work. NaN: it is not there any more."""
+    held = one.scaler
+    if held is None:
+        return None
+    value = _variable(held, frames, read)
+    if held.key is not None:
+        value = getattr(value, "__dict__", {}).get(held.key)
+    if not issubclass(type(value), torch.amp.GradScaler):
+        return math.nan
+    return float(value._scale) if value.is_enabled() and isinstance(value._scale, Tensor) else None
 
 
 def _sums(root: Node, ends: set[Node], place: Mapping[Node, int]) -> tuple[int, ...] | None:
@@ -160,26 +211,38 @@ def _losses(
 
 
 def _weighted(
-    one: Rehearsed, losses: Mapping[str, Tensor], nodes: Sequence[Node], root: Node, gradient: Tensor
-) -> dict[str, Tensor] | None:
-    """The losses times what they count for."""
+    one: Rehearsed, losses: Mapping[str, Tensor], nodes: Sequence[Node], gradient: Tensor, scale: float | None
+) -> KnownPass | None:
+    """The losses times what they count for, and the terms beside them with what enters there."""
+    weights: Sequence[Tensor | None]
     if one.sums is not None and all(nodes[at]._saved_alpha == 1 for at in one.sums):
-        weights: Sequence[Tensor | None] = [gradient] * len(losses)
+        weights = [gradient] * (len(losses) + len(one.beside))
     else:
-        edges = [torch.autograd.graph.GradientEdge(nodes[at], number) for at, number, _ in one.tasks.values()]
-        start = [torch.autograd.graph.GradientEdge(root, 0)]
-        weights = torch.autograd.grad(start, edges, [gradient], retain_graph=True, allow_unused=True)
-    found = {}
-    for (task, loss), weight in zip(losses.items(), weights, strict=True):
-        number = 0.0 if weight is None else weight.item()
+        places = [*((at, number) for at, number, _ in one.tasks.values()), *one.beside]
+        edges = [GradientEdge(nodes[at], number) for at, number in places]
+        weights = torch.autograd.grad(
+            [GradientEdge(nodes[0], 0)], edges, [gradient], retain_graph=True, allow_unused=True
+        )
+    if scale == 1:
+        scale = None
+    found: dict[str, Tensor] = {}
+    told: dict[int, float] = {}
+    for (task, loss), weight in zip(losses.items(), weights, strict=False):
+        if weight is not None and id(weight) not in told:
+            told[id(weight)] = (weight if scale is None else weight / scale).item()
+        number = 0.0 if weight is None else told[id(weight)]
         if number == 0 or number != number:
             return None  # it is switched off for now, or something is wrong
-        if number == 1:
-            found[task] = loss
-        else:
+        if number != 1:
             with torch.enable_grad():
-                found[task] = loss * number
-    return found
+                loss = loss * number
+        found[task] = loss
+    beside = []
+    for (at, number), weight in zip(one.beside, weights[len(losses) :], strict=True):
+        if weight is None or weight.dim():
+            return None
+        beside.append(((nodes[at], number), weight))
+    return KnownPass(found, one.parameters, beside, scale)
 
 
 def _plain(loss: Tensor) -> bool:
@@ -187,12 +250,16 @@ def _plain(loss: Tensor) -> bool:
     return loss.dim() == 0 and not loss._backward_hooks and not loss.retains_grad
 
 
-def _value(held: _Held, frames: Sequence[FrameType], read: dict[int, dict[str, Any]]) -> Tensor | None:
+def _variable(held: _Held, frames: Sequence[FrameType], read: dict[int, dict[str, Any]]) -> Any:
     if held.frame >= len(frames) or frames[held.frame].f_code is not held.code:
         return None
     if held.frame not in read:
         read[held.frame] = variables_of(frames[held.frame])
-    value: Any = read[held.frame].get(held.variable)
+    return read[held.frame].get(held.variable)
+
+
+def _value(held: _Held, frames: Sequence[FrameType], read: dict[int, dict[str, Any]]) -> Tensor | None:
+    value = _variable(held, frames, read)
     if held.key is not None:
         try:
             value = value[held.key] if type(value) in (dict, list, tuple) else None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import operator
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -79,11 +80,19 @@ class Twins:
         self._method, self._given, self._model_of, self._taken_by = choice.method, given, model_of, taken_by
         self._made: Any = WeakIdKeyDictionary()
         self._loaded: Any = WeakIdKeyDictionary()
+        self._last: tuple[weakref.ref[Optimizer], Any, list[list[Tensor]]] | None = None
+        """The optimizer whose step was taken last, the one that took it, and the parameters in their groups."""
         self._twins: weakref.WeakSet[Optimizer] = weakref.WeakSet()
 
     def owns(self, optimizer: Optimizer) -> bool:
         """Whether it is one of the optimizers that step in the place of others."""
         return optimizer in self._twins
+
+    def let_go(self) -> None:
+        """Hold no optimizer any more."""
+        self._last = None
+        self._made.clear()
+        self._loaded.clear()
 
     def install(self) -> list[Callable[[], None]]:
         """From now on; returns what ends that."""
@@ -134,7 +143,7 @@ class Twins:
             return True  # GradScaler's, which has the optimizer itself leave the step out
         if window.held is None:
             raise RuntimeError("the gradients overflowed, and nothing has left the step out: use a GradScaler")
-        held = rescaled(window.held, window.copies)
+        held = rescaled(window)
         if held is None:
             raise Refused(
                 "the script changes .grad by more than a factor or a limit, and the tasks' shares of that are not known"
@@ -176,6 +185,12 @@ class Twins:
     def _twin(self, optimizer: Optimizer, model: ModelCombiner | None) -> Any:
         """The optimizer that steps, with what the script's holds now."""
         family = self._family(optimizer)
+        if (last := self._last) is not None and last[0]() is optimizer and not self._loaded:
+            held = [group["params"] for group in optimizer.param_groups]
+            if len(held) == len(last[2]) and all(map(_same, held, last[2])):
+                for mine, theirs in zip(last[1].param_groups, optimizer.param_groups, strict=True):
+                    mine.update(self._hyper(optimizer, theirs, family))
+                return last[1]
         twin = self._made.get(optimizer)
         groups = self._groups(optimizer, family, model)
         if twin is None or [g["params"] for g in twin.param_groups] != [_tensors(g["params"]) for g in groups]:
@@ -190,6 +205,7 @@ class Twins:
             twin.load_state_dict(self._loaded.pop(optimizer))
         for mine, theirs in zip(twin.param_groups, groups, strict=True):
             mine.update({name: value for name, value in theirs.items() if name not in ("params", "param_names")})
+        self._last = weakref.ref(optimizer), twin, [list(group["params"]) for group in optimizer.param_groups]
         return twin
 
     def _build(self, family: str, groups: list[dict[str, Any]]) -> Any:
@@ -203,21 +219,24 @@ class Twins:
         known = {} if model is None else model.table.named
         groups = []
         for number, group in enumerate(optimizer.param_groups):
-            hyper = {name: group[name] for name in _HYPER[self._method.step][family] if name in group}
-            if self._method.step != "adatask" and "alpha" in hyper:
-                hyper["beta"] = hyper.pop("alpha")
-            if family == "adam" and _decoupled(optimizer, group):
-                if self._method.step == "pub":
-                    hyper["weight_decay"] = 0.0
-                else:
-                    hyper["decoupled_weight_decay"] = True
             params: Any = group["params"]
             if self._method.step == "adatask":
                 params = [
                     (known[p].name if p in known else f"{number}.{place}", p) for place, p in enumerate(group["params"])
                 ]
-            groups.append({"params": params, **hyper})
+            groups.append({"params": params, **self._hyper(optimizer, group, family)})
         return groups
+
+    def _hyper(self, optimizer: Optimizer, group: Mapping[str, Any], family: str) -> dict[str, Any]:
+        hyper = {name: group[name] for name in _HYPER[self._method.step][family] if name in group}
+        if self._method.step != "adatask" and "alpha" in hyper:
+            hyper["beta"] = hyper.pop("alpha")
+        if family == "adam" and _decoupled(optimizer, group):
+            if self._method.step == "pub":
+                hyper["weight_decay"] = 0.0
+            else:
+                hyper["decoupled_weight_decay"] = True
+        return hyper
 
     def state_dict(self, optimizer: Optimizer) -> dict[str, Any]:
         """Of the one that steps in its place; nothing where none does."""
@@ -236,13 +255,17 @@ def _decoupled(optimizer: Optimizer, group: Mapping[str, Any]) -> bool:
 
 def _decay(optimizer: Optimizer, twin: Any, parameters: tuple[Tensor, ...]) -> None:
     """Decoupled weight decay, where the one that steps has none of its own."""
-    stepped = {id(p) for p in parameters}
     for theirs, mine in zip(optimizer.param_groups, twin.param_groups, strict=True):
         if not theirs.get("weight_decay") or mine["weight_decay"] or not _decoupled(optimizer, theirs):
             continue
+        stepped = {id(p) for p in parameters}
         with torch.no_grad():
             for p in (p for p in theirs["params"] if id(p) in stepped):
                 p.mul_(1 - float(theirs["lr"]) * theirs["weight_decay"])
+
+
+def _same(some: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
+    return len(some) == len(others) and all(map(operator.is_, some, others))
 
 
 def _tensors(params: list[Any]) -> list[Tensor]:

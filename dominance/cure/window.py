@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from dominance.optim.engine.rows import TaskGradients
+from dominance.optim.engine.scaling import SMALL
+from dominance.record.guest import torch_internals as internals
 
 
 @dataclass
@@ -23,7 +25,9 @@ class Window:
         held: the tasks' gradients, added up; None where they are not kept.
         told: what listeners were told of, added up.
         base: what was in ``.grad`` before, by parameter.
-        written: the parameters, what a method left in their ``.grad``, and a copy where a step is made from ``held``.
+        written: the parameters, what a method left in their ``.grad``, and its version.
+        copies: what that was, where a step is made from ``held``.
+        together: the same in one tensor, in the place of the copies.
         scale: of a GradScaler; None: there is none at work.
         stepped: whether an optimizer has stepped: the next pass begins another window.
     """
@@ -36,6 +40,7 @@ class Window:
     base: dict[Tensor, Tensor | None] = field(default_factory=dict)
     written: list[tuple[Tensor, Tensor | None, int]] = field(default_factory=list)
     copies: dict[Tensor, Tensor] = field(default_factory=dict)
+    together: Tensor | None = None
     scale: float | None = None
     stepped: bool = False
 
@@ -57,23 +62,48 @@ class Window:
 
     def wrote(self, parameters: Iterable[Tensor], *, copies: bool = False) -> None:
         """This is what lies in ``.grad`` now."""
-        every = dict.fromkeys([*self.parameters, *parameters])
-        self.written = [(p, p.grad, 0 if p.grad is None else p.grad._version) for p in every]
+        every = {id(p): p for p in (*self.parameters, *parameters)} if self.written else {id(p): p for p in parameters}
+        grads = [(p, p.grad) for p in every.values()]
+        self.written = [(p, grad, 0 if grad is None else grad._version) for p, grad in grads]
         if copies:
-            self.copies = {p: p.grad.clone() for p in every if p.grad is not None}
+            self.together = _together([grad for _, grad in grads])
+            self.copies = {} if self.together is not None else {p: g.clone() for p, g in grads if g is not None}
+
+    def as_copied(self) -> bool:
+        """Whether ``.grad`` is known to hold the numbers that were copied of it."""
+        now = None if self.together is None else _together([p.grad for p, _, _ in self.written])
+        return now is not None and self.together is not None and torch.equal(now, self.together)
+
+    def left(self) -> dict[Tensor, Tensor]:
+        """What lay in ``.grad`` of each."""
+        if self.together is None:
+            return self.copies
+        parts = internals.unflatten(self.together, self.parameters)
+        return dict(zip(self.parameters, parts, strict=True))
 
     def untouched(self) -> bool:
         """Whether ``.grad`` is as it was left."""
         return all(p.grad is grad and (grad is None or grad._version == seen) for p, grad, seen in self.written)
 
 
-def rescaled(held: TaskGradients, left: dict[Tensor, Tensor]) -> TaskGradients | None:
-    """The tasks' gradients with what the script has done to ``.grad`` since: a factor, as of clipping by norm, or one
-    of each entry that is between 0 and 1, as of clipping by value and of masks. None: it was something else.
+def _together(grads: Sequence[Tensor | None]) -> Tensor | None:
+    """All these in one, where that is quicker than to look at each: small ones, of one kind, in the usual layout."""
+    there = [grad for grad in grads if grad is not None]
+    if not there or len(there) < len(grads) or len({(grad.dtype, grad.device) for grad in there}) > 1:
+        return None
+    small = all(grad.layout == torch.strided and grad.numel() < SMALL for grad in there)
+    return internals.flatten([grad.detach() for grad in there]) if small else None
 
-    Args:
-        left: what lay in ``.grad``.
+
+def rescaled(window: Window) -> TaskGradients | None:
+    """The tasks' gradients of a window with what the script has done to ``.grad`` since: a factor, as of clipping by
+    norm, or one of each entry that is between 0 and 1, as of clipping by value and of masks. None: it was something
+    else, or nothing is held.
     """
+    held = window.held
+    if held is None or window.as_copied():
+        return held
+    left = window.left()
     factors: list[Tensor | float | None] = []
     for p in held.parameters:
         before, now = left.get(p), p.grad

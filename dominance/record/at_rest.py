@@ -12,40 +12,67 @@ from torch.optim import Optimizer
 
 from dominance.record import kept
 from dominance.record.recording import Recording
-from dominance.record.tasks.graph import first_leaves
+from dominance.record.tasks.graph import LEAF, Node, first_leaf
 
 
 def may(run: Recording, outputs: Sequence[Any]) -> bool:
     """Whether a backward() may be one of a step that is not recorded; nothing is done about it."""
-    if run.hand.possible is not False or run.records or (run.step.over and run.records_next) or len(outputs) != 1:
+    if run.hand.possible is not False or not run.resting or len(outputs) != 1:
         return False
-    return bool(run.resting) and getattr(outputs[0], "grad_fn", None) is not None
+    step, pause = run.step, run.schedule.pause
+    if step.number not in pause and run.records:
+        return False
+    if step.stepped and step.number + 1 not in pause and run.records_next:
+        return False
+    return getattr(outputs[0], "grad_fn", None) is not None
 
 
 def backward(run: Recording, outputs: Sequence[Any]) -> bool:
     """A backward() begins; whether it is one of a step that is not recorded, and has been counted."""
-    if not may(run, outputs):
+    if not may(run, outputs) or not _of_model(run, outputs[0].grad_fn):
         return False
-    node = outputs[0].grad_fn
-    leaf = next(iter(first_leaves([node], 1)), None)
+    counted(run)
+    return True
+
+
+def _of_model(run: Recording, root: Node) -> bool:
+    """Whether some leaf below is a parameter of the model; else it is perhaps of another, or of a method's own."""
+    resting, node = run.resting, root
+    if resting.leaf is not None:
+        for place in resting.way:
+            below = node.next_functions
+            node = below[place][0] if place < len(below) else None
+            if node is None:
+                break
+        if type(node) is LEAF and node.variable is resting.leaf:
+            return True
+    leaf, way = first_leaf(root)
     if leaf is None or not run.table.owned(leaf):
-        return False  # perhaps of another model, or of a method's own
+        return False
+    resting.leaf, resting.way = leaf, way
+    return True
+
+
+def counted(run: Recording) -> None:
+    """Count a backward() of a step that is not recorded."""
     kept.finish(run)
     run.step.passes += 1
     run.step.open = None
-    return True
 
 
 def step(run: Recording, optimizer: Optimizer) -> bool:
     """An optimizer is about to step; whether that is no step to record, and has been counted."""
-    mine = run.resting.parameters(optimizer)
-    if mine is None or run.records or run.records_next or run.step.stepped or not run.step.passes:
+    known, now = run.resting.known(optimizer), run.step
+    if known is None or now.stepped or not now.passes:
         return False
-    taker = run.resting.taker(optimizer)
-    if mine[0].grad is None or taker is None or run.steppers.get(taker) is None:
+    paused = now.number in run.schedule.pause and now.number + 1 in run.schedule.pause
+    if not paused and (run.records or run.records_next):
+        return False
+    mine, taker = known
+    if mine[0].grad is None or run.steppers.get(taker) is None:
         return False
     run.steppers.missed(taker)
-    run.step.passes = 0
-    run.step.stepped.add(id(optimizer))
-    run.step.moved.update(mine)
+    now.passes = 0
+    now.stepped.add(id(optimizer))
+    now.rested = mine
     return True

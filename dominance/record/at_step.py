@@ -51,7 +51,7 @@ def before_step(run: Recording, going: StepInProgress, outer: Sequence[StepInPro
     held = learning_rates(optimizer)
     at_hand.optimizer_steps(run)
     going.parameters = [p for p in held if p in run.table.named and p.numel()] if len(run.table) else list(held)
-    again = id(optimizer) in run.step.stepped or any(p in run.step.moved for p in going.parameters)
+    again = id(optimizer) in run.step.stepped or run.step.has_moved(going.parameters)
     if again and not run.hooks.in_backward and not run.beside(held):
         finish(run)
     if not run.steppers.ours(optimizer) or not run.records or (again and run.beside(held)):

@@ -21,6 +21,14 @@ def finish(run: Recording) -> None:
     step = run.step
     if not step.over:
         return
+    if step.rested and step.row is None and not (run.ledger.accounts or run.ledger.passes or run.theta.start):
+        # It was counted, as the one before: nothing of it is held anywhere.
+        run.overhead.step_over(recorded=False, prepared=False)
+        if step.spoiled is not None or step.moved:
+            run.step = Step(step.number + 1)
+        else:
+            step.again()
+        return
     row = step.row if step.spoiled is None else None
     run.left_out.step_over(None if row is None else row.norms())
     if row is not None:

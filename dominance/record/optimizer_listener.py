@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from dominance.optim.engine.listeners import listeners
 from dominance.optim.engine.places import Loss, start_of
 from dominance.record.fail_safe import harmless
+from dominance.record.guest.hidden import hide, show
 from dominance.record.guest.hooks import Hooks, dense
 from dominance.record.recording import Recording
 from dominance.record.split.gradients import several
@@ -173,3 +174,29 @@ class Told:
         weighted = [weights[task] * loss for task, loss in losses.items()]
         total = sum(losses.values()) if any(map(math.isnan, weighted)) else sum(weighted)
         return Pass(_ROOT, total, gradients, weights, losses)
+
+
+class Silent:
+    """In this block nothing is told, no pass is looked at, and no step of one optimizer is of the script.
+
+    It stands around each step of a method, and is no generator, which would take longer than all that it does.
+
+    Args:
+        hidden: that optimizer; None: there is none.
+    """
+
+    def __init__(self, told: Told, hooks: Hooks, hidden: Optimizer | None = None) -> None:
+        self._told, self._hooks, self._hidden = told, hooks, hidden
+        self._outer = False
+
+    def __enter__(self) -> None:
+        self._told.stop()
+        self._outer, self._hooks.passes_aside = self._hooks.passes_aside, True
+        if self._hidden is not None:
+            hide(self._hidden)
+
+    def __exit__(self, *_: object) -> None:
+        if self._hidden is not None:
+            show(self._hidden)
+        self._hooks.passes_aside = self._outer
+        self._told.start()

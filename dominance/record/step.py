@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,6 +81,8 @@ class Step:
     """Ids of the optimizers that have taken it."""
     moved: set[Tensor] = field(default_factory=set)
     """The recorded parameters that they have stepped."""
+    rested: Sequence[Tensor] = ()
+    """The same of an optimizer's step that nobody has looked at."""
     open: OpenPass | None = None
     """The backward() that is going on."""
     cut: Cut = field(default_factory=Cut)
@@ -102,6 +104,18 @@ class Step:
     def over(self) -> bool:
         """Whether an optimizer has stepped: the next backward() belongs to another step."""
         return bool(self.stepped)
+
+    def again(self) -> None:
+        """The next one, after a step of which nobody has looked at anything."""
+        self.number += 1
+        self.passes = 0
+        self.stepped.clear()
+        self.rested = ()
+        self.open = None
+
+    def has_moved(self, parameters: Iterable[Tensor]) -> bool:
+        """Whether an optimizer has stepped any of these."""
+        return not self.moved.union(self.rested).isdisjoint(parameters)
 
     def count(self, found: Found) -> None:
         """Add what a pass has of each group."""

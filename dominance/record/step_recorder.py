@@ -7,6 +7,7 @@ import functools
 import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -19,12 +20,11 @@ from dominance.record.fail_safe import harmless
 from dominance.record.following import Following
 from dominance.record.group import Group, Lost
 from dominance.record.guest.batches import Batches
-from dominance.record.guest.hidden import hidden
 from dominance.record.guest.hooks import Hooks
 from dominance.record.guest.limits import CannotLook
 from dominance.record.guest.parallel import divides_by_all, of_first, parameters_of, this_rank, uneven
 from dominance.record.guest.sharded import gathered, groups_below, to_be_gathered
-from dominance.record.optimizer_listener import Told
+from dominance.record.optimizer_listener import Silent, Told
 from dominance.record.parameters import ParameterTable
 from dominance.record.pieces import meet_any, piece_of, refresh, view
 from dominance.record.ranks import by_hand, exchange
@@ -127,6 +127,8 @@ class StepRecorder:
         self._asks_left, self._new_models = _ASKS, 1
         self._going: list[StepInProgress] = []
         self._told = Told(self)
+        self.silent = Silent(self._told, self.hooks)
+        """Passes in this block are looked at by nobody: they are no backward() of the script, and tell of no task."""
         self._shards = Shards()
         self._sharded: Sharded | None = None
         """The model that the pass in progress goes through, where it is sharded."""
@@ -268,42 +270,40 @@ class StepRecorder:
         self.passes()
 
     @property
-    def _may_rest(self) -> bool:
-        """Whether a step that is not recorded may go by without being looked at."""
-        return self._unmoved and not (self.method and not self._method_rests)
-
-    @property
     def _unmoved(self) -> bool:
-        aside = self.hooks.ranks.pending or self.hooks.in_backward
-        return self.failure is None and not self._going and self._lines.over and not aside
+        """Whether nothing goes on that is to be looked at even in a step that is not recorded."""
+        if self.failure is not None or self._going or not self._lines.over:
+            return False
+        return not self.hooks.ranks.pending and not self.hooks.in_backward
 
     def rests_at_backward(self, outputs: Sequence[Any]) -> bool:
         """Whether this backward() is one between bursts, and has been counted."""
-        if not self._may_rest or not at_rest.backward(self.recording, outputs):
+        if self.method and not self._method_rests:
+            return False
+        if not self._unmoved or not at_rest.backward(self.models.now, outputs):
             return False
         self._passes()
         return True
 
     def rests_at_step(self, optimizer: Optimizer) -> bool:
         """Whether the step that an optimizer is about to take is one between bursts, and has been counted."""
-        if not self._may_rest or not at_rest.step(self.recording, optimizer):
+        if self.method and not self._method_rests:
+            return False
+        if not self._unmoved or not at_rest.step(self.models.now, optimizer):
             return False
         self._observed = {}
         self._outputs.clear()
         self._step_rests = bool(self.method)
         return True
 
-    @contextlib.contextmanager
-    def taken_by(self, optimizer: Optimizer) -> Iterator[None]:
+    def taken_by(self, optimizer: Optimizer) -> AbstractContextManager[None]:
         """In this block an optimizer takes the step that the script's would take; it goes by where that one does."""
         if self._step_rests:
             self._step_rests = False
-            with hidden(optimizer):
-                yield
-            return
+            return Silent(self._told, self.hooks, optimizer)
         if self._going:
             self._going[-1].taken_by = optimizer
-        yield
+        return contextlib.nullcontext()
 
     def before_backward(
         self, outputs: Sequence[Any], gradients: Sequence[Any], inputs: Sequence[Any]
@@ -633,16 +633,6 @@ class StepRecorder:
         run, told = self.recording, self._observed
         asked = told or run.options.columns or run.options.groups
         return self._unmoved and not asked and run.sink.laid_out and at_rest.may(run, outputs)
-
-    @contextlib.contextmanager
-    def silent(self) -> Iterator[None]:
-        """Passes in this block are looked at by nobody: they are no backward() of the script, and tell of no task."""
-        self._told.stop()
-        try:
-            with self.hooks.aside():
-                yield
-        finally:
-            self._told.start()
 
     def rests_with_method(self, outputs: Sequence[Any]) -> bool:
         """Whether this backward() of a method, between bursts, has been counted."""

@@ -17,6 +17,7 @@ import dominance
 from dominance.benchmarks.train.methods import build
 from dominance.benchmarks.train.methods import method as method_of
 from dominance.cure.choice import usable
+from dominance.optim import PCGrad
 from dominance.record.step_recorder import StepRecorder
 
 STEPS, EVERY = 24, 8
@@ -158,26 +159,84 @@ def test_a_task_that_is_not_always_there(tmp_path: Path, monkeypatch: pytest.Mon
     assert same(found, of_tasks("uw", by_hand))
 
 
-def test_a_scale_that_may_change_is_looked_at_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Powers of 2: the same numbers as without."""
-    scaler = torch.amp.GradScaler("cpu", init_scale=1.0, growth_interval=3)
+@pytest.mark.parametrize("ends", [False, True])
+@pytest.mark.parametrize("name", ["famo", "pcgrad", "uw", "adatask"])
+def test_a_scale_that_changes_is_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, ends: bool
+) -> None:
+    """Powers of 2: the same numbers as without; and those of a training in which every step is looked at."""
 
-    def step(model: Shop, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, number: int) -> None:
-        held = scaler
-        price_loss, stars_loss, _ = losses_of(model, x, y)
-        optimizer.zero_grad()
-        held.scale(price_loss + stars_loss).backward()
-        held.step(optimizer)
-        held.update()
+    def training() -> tuple[Step, torch.amp.GradScaler]:
+        scaler = torch.amp.GradScaler("cpu", init_scale=1.0, growth_interval=3)
+
+        def step(model: Shop, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, number: int) -> None:
+            held = scaler
+            price_loss, stars_loss, _ = losses_of(model, x, y)
+            optimizer.zero_grad()
+            held.scale(price_loss + 0.5 * stars_loss).backward()
+            if ends and number == 13:
+                model.trunk[0].weight.grad[0, 0] = torch.inf  # type: ignore[index, union-attr]
+            held.step(optimizer)
+            held.update()
+
+        return step, scaler
 
     def by_hand(model: Shop, x: Tensor, y: Tensor, number: int) -> dict[str, Tensor | None]:
         price, stars, _ = losses_of(model, x, y)
-        return {"price_loss": price, "stars_loss": stars}
+        return {"price_loss": price, "stars_loss": 0.5 * stars}
 
-    with counted(monkeypatch) as known, method(tmp_path / "run", "famo", every=EVERY):
-        train(step)
-    assert not any(known)
-    assert scaler.get_scale() > 8
+    step, scaler = training()
+    with counted(monkeypatch) as known, method(tmp_path / "run", name, every=EVERY):
+        found = train(step)
+    scale = scaler.get_scale()
+    assert sum(known) >= STEPS // 3
+    assert scale > 8
+    if not ends and name != "famo":  # which looks back, which the training by hand here does not
+        assert same(found, of_tasks(name, by_hand))
+    del scaler  # with two in reach nobody knows which one it is
+    step, other = training()
+    with method(tmp_path / "all", name):
+        assert same(found, train(step))
+    assert other.get_scale() == scale
+
+
+@pytest.mark.parametrize("name", ["pcgrad", "uw", "adatask"])
+@pytest.mark.parametrize("clipped", [False, True])
+def test_a_penalty_that_is_no_task_is_added_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, clipped: bool
+) -> None:
+    def penalty(model: Shop) -> Tensor:
+        return 1e-2 * sum(p.square().sum() for p in model.trunk.parameters())  # type: ignore[return-value]
+
+    def step(model: Shop, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, number: int) -> None:
+        price_loss, stars_loss, _ = losses_of(model, x, y)
+        loss = price_loss + (2.0 if number % 2 else 1.0) * stars_loss
+        loss = loss + (1 + number % 3) * penalty(model)
+        optimizer.zero_grad()
+        loss.backward()
+        if clipped:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        optimizer.step()
+
+    with counted(monkeypatch) as known, method(tmp_path / "run", name, every=EVERY):
+        found = train(step)
+    assert sum(known) >= STEPS // 3
+    with method(tmp_path / "all", name):
+        assert same(found, train(step))
+    if name != "pcgrad":
+        return
+    model, combiner = made(), PCGrad()
+    optimizer = adam(list(model.parameters()))
+    for number, (x, y) in enumerate(batches(STEPS)):
+        price, stars, _ = losses_of(model, x, y)
+        optimizer.zero_grad()
+        losses = {"price_loss": price, "stars_loss": (2.0 if number % 2 else 1.0) * stars}
+        combiner.backward(losses, model)
+        ((1 + number % 3) * penalty(model)).backward()  # type: ignore[no-untyped-call]
+        if clipped:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        optimizer.step()
+    assert same(found, [p.detach() for p in model.parameters()])
 
 
 def test_hooks_on_a_loss_see_what_they_would_see(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -261,6 +261,8 @@ class LossWeighting(Weighting):
     """A weighting that needs no gradients: one plain backward pass of the weighted sum of the losses."""
 
     heads = "weighted"
+    flat = False
+    """Whether the next losses are known to have no re-entrant checkpointing below; else it is looked for."""
 
     def loss_weights(self, losses: Matrix, tasks: Sequence[str]) -> Matrix:
         """Weights of the tasks, shape (K,), float64, from their losses, shape (K,)."""
@@ -297,6 +299,7 @@ class LossWeighting(Weighting):
         has reentrant checkpointing, all its leaves get their gradient, not these parameters alone.
         """
         wanted, found = leaves(parameters), present(losses)
+        flat, self.flat = self.flat, False
         learnt = [p for p in self.parameters() if p.requires_grad]
         fed = [*wanted, *learnt]
         scale = started(scaler, next(iter(found.values())).detach())
@@ -314,7 +317,7 @@ class LossWeighting(Weighting):
         with torch.enable_grad():
             total = self.total(instead)
             total = total if scaler is None else scaler.scale(total)
-        into = None if reentrant(start_of(loss) for loss in found.values()) else fed
+        into = None if not flat and reentrant(start_of(loss) for loss in found.values()) else fed
         if placed:
             backward_below(found, instead, total, into and wanted, learnt=learnt, retain_graph=retain_graph)
         else:

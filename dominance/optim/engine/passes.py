@@ -112,9 +112,9 @@ def reentrant(starts: Iterable[Start]) -> bool:
 
 
 def _below(starts: Iterable[Start]) -> list[Any]:
-    """All nodes of the graph."""
+    """All nodes of the graph, as far as it may hold re-entrant checkpointing."""
     seen: dict[Any, None] = {}
-    waiting: list[Any] = [node for start in starts for node, _ in start.edges if node is not None]
+    waiting: list[Any] = [node for start in starts if not start.flat for node, _ in start.edges if node is not None]
     while waiting:
         node = waiting.pop()
         if node not in seen:

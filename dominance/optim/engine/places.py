@@ -7,7 +7,7 @@ loss like the tensor that it was.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -43,8 +43,10 @@ def start_of(loss: Loss, scale: float = 1.0) -> Start:
             with torch.enable_grad():
                 loss = loss * scale
         return Start([loss])
+    if scale == 1:
+        return loss.start
     given = loss.start.gradients or [torch.ones_like(loss.value)] * len(loss.start.outputs)
-    return loss.start if scale == 1 else Start(loss.start.outputs, [gradient * scale for gradient in given])
+    return replace(loss.start, gradients=[gradient * scale for gradient in given])
 
 
 def tensors(losses: Mapping[str, Loss]) -> dict[str, Tensor]:

@@ -21,10 +21,12 @@ class Start:
     Attributes:
         outputs: tensors, or ``GradientEdge``.
         gradients: of each output's shape; None: the outputs are scalars, and these are ones.
+        flat: whether it is known that nothing below is re-entrant checkpointing; else the graph is looked through.
     """
 
     outputs: Sequence[Any]
     gradients: Sequence[Tensor] | None = None
+    flat: bool = False
 
     @property
     def edges(self) -> list[Edge]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from torch.optim import Optimizer
 
 _MARK = "_dominance_hidden"
@@ -20,11 +17,6 @@ def is_hidden(optimizer: Optimizer) -> bool:
     return _MARK in optimizer.__dict__
 
 
-@contextmanager
-def hidden(optimizer: Optimizer) -> Iterator[None]:
-    """The same for as long as the block lasts."""
-    hide(optimizer)
-    try:
-        yield
-    finally:
-        del optimizer.__dict__[_MARK]
+def show(optimizer: Optimizer) -> None:
+    """They are again."""
+    del optimizer.__dict__[_MARK]

@@ -98,7 +98,8 @@ class Hooks:
         """By the id of the optimizer: one that wraps another is in its step while the inner one steps."""
         self._installed = False
         self._retaining: list[weakref.ref[Tensor]] = []
-        self._aside = False
+        self.passes_aside = False
+        """Whether passes are no backward() of the script now, see ``aside``."""
         self._silence = Silence()
         self._doubtful: list[Node] = []
         self._functions = False
@@ -168,8 +169,9 @@ class Hooks:
     @property
     def active(self) -> bool:
         """False in a forked child, inside a pass of our own, and inside a backward pass of the script."""
-        looking = self._installed and not self.quiet and not self._aside and not self._inside
-        return looking and os.getpid() == self._pid and self._of_training()
+        if self._inside or self.passes_aside or self._silence.thread is not None or not self._installed:
+            return False
+        return os.getpid() == self._pid and self._of_training()
 
     def _of_training(self) -> bool:
         """Whether this is the thread that trains."""
@@ -178,11 +180,11 @@ class Hooks:
     @contextmanager
     def aside(self) -> Iterator[None]:
         """Passes inside are no backward() of the script; its hooks see them as they would without us."""
-        outer, self._aside = self._aside, True
+        outer, self.passes_aside = self.passes_aside, True
         try:
             yield
         finally:
-            self._aside = outer
+            self.passes_aside = outer
 
     def look(self, nodes: Iterable[Node], modules: Iterable[nn.Module] = ()) -> None:
         """Ask, before the first pass of our own through the graph below ``nodes``, whether any may be made.
@@ -227,17 +229,17 @@ class Hooks:
     def _run_backward(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def run(outputs: Any, *args: Any, **kwargs: Any) -> Any:
-            gradients, inputs = args[0], args[3]
-            if self.quiet and kwargs.get("accumulate_grad"):
+            gradients, inputs, accumulates = args[0], args[3], bool(kwargs.get("accumulate_grad"))
+            if accumulates and self._silence.thread is not None:
                 self._within(outputs)
-            if self._nested(bool(kwargs.get("accumulate_grad"))):
+            if accumulates and self._nested():
                 self.tell(self._watcher.nested)
             if not self.active or traced():
                 return original(outputs, *args, **kwargs)
             if batched(gradients):
                 return self._run_batched(original, outputs, *args, **kwargs)
             self._thread = threading.current_thread()
-            if not kwargs.get("accumulate_grad"):
+            if not accumulates:
                 took = self.tell(self._watcher.before_grad, outputs, gradients, inputs)
                 result = original(outputs, *args, **kwargs)
                 if took is not None:
@@ -257,10 +259,10 @@ class Hooks:
 
         return run
 
-    def _nested(self, accumulates: bool) -> bool:
+    def _nested(self) -> bool:
         """Whether a gradient hook of the script makes a backward() inside its own; a re-entrant checkpoint is none."""
-        inside = accumulates and self._inside and self._silence.running > 0
-        return inside and self._installed and not self.quiet and not self._aside and os.getpid() == self._pid
+        inside = self._inside and self._silence.running > 0
+        return inside and self._installed and not self.quiet and not self.passes_aside and os.getpid() == self._pid
 
     def _run_batched(self, original: Callable[..., Any], outputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Many gradients in one call: told row by row, where it is of training; others are left alone."""
@@ -355,8 +357,8 @@ class Hooks:
 
     def tell(self, what: Callable[..., Any], *args: Any) -> Any:
         """Call the watcher; the script's modes do not see what it computes, and no fault of it reaches the script."""
-        outermost = self._told_since is None
-        if outermost:
+        before = self._told_since
+        if before is None:
             self._told_since = self.clock()
         try:
             if not observed():
@@ -367,8 +369,9 @@ class Hooks:
             self._watcher.fail(error)
             return None
         finally:
-            if outermost:
-                self._told_for, self._told_since = self.seconds(), None
+            if before is None and self._told_since is not None:
+                self._told_for += self.clock() - self._told_since
+                self._told_since = None
 
     def _drop_step_hooks(self, optimizer: int) -> None:
         for handle in self._step_hooks.pop(optimizer, ()):

@@ -60,8 +60,21 @@ def batched(gradients: Iterable[Any]) -> bool:
     """Whether a pass runs inside a vmap, which stands for many: torch.func's, or that of ``is_grads_batched``."""
     if internals.functorch_level() is not None:
         return True
-    # The key of the latter has no name in Python.
-    return any(isinstance(g, Tensor) and "Batched" in repr(internals.dispatch_keys(g)) for g in gradients)
+    for gradient in gradients:
+        if isinstance(gradient, Tensor):
+            keys = internals.dispatch_keys(gradient)
+            number = keys.raw_repr()
+            if number not in _BATCHED:
+                # The key of the latter has no name in Python.
+                _BATCHED[number] = "Batched" in repr(keys)
+            if _BATCHED[number]:
+                return True
+    return False
+
+
+_BATCHED: dict[int, bool] = {}
+"""Of sets of dispatch keys that have come up, by number, whether they are those of a batched tensor: to write a set out
+takes longer than all else that is asked of a pass between bursts."""
 
 
 class Leaves:

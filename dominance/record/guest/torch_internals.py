@@ -89,6 +89,7 @@ def absent() -> list[str]:
     saved = getattr(node, "_raw_saved_self", None)
     nodes = {
         "torch.autograd._engine_run_backward": hasattr(torch.autograd, "_engine_run_backward"),
+        "torch._C._functions.AccumulateGrad": hasattr(torch._C._functions, "AccumulateGrad"),
         "Node.metadata": isinstance(getattr(node, "metadata", None), dict),
         "Node._input_metadata": hasattr(node, "_input_metadata"),
         "Node._raw_saved_self": saved is not None,

@@ -92,10 +92,11 @@ class WithoutGrad:
         @functools.wraps(original)
         def switch(*args: Any, **kwargs: Any) -> Any:
             answer = original(*args, **kwargs)
-            if self._undo and threading.get_ident() == self._thread:
-                if torch.is_grad_enabled():
+            inside = self._inside
+            if torch.is_grad_enabled() is inside and self._undo and threading.get_ident() == self._thread:
+                if inside:
                     self._leave()
-                elif not self._inside and self._told.listens():
+                elif self._told.listens():
                     self._enter()
             return answer
 

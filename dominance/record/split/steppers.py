@@ -83,7 +83,8 @@ class Steppers:
 
     def missed(self, optimizer: Optimizer) -> None:
         """It takes a step that is not recorded."""
-        self._unseen[id(optimizer)] = weakref.ref(optimizer)
+        if not self._is_unseen(optimizer):
+            self._unseen[id(optimizer)] = weakref.ref(optimizer)
 
     @property
     def attributors(self) -> list[Splits]:

@@ -18,6 +18,8 @@ Edge = tuple[Node, int]
 """A node and which of its outputs: what ``torch.autograd.graph.GradientEdge`` names."""
 
 ACCUMULATE = "torch::autograd::AccumulateGrad"
+LEAF: Any = getattr(torch._C._functions, "AccumulateGrad", None)
+"""The type of the nodes of that name."""
 COPY_SLICES = "torch::autograd::CopySlices"
 
 # Nodes through which a sum of losses may pass: each output is linear in the listed inputs (None: in all of them).
@@ -193,6 +195,22 @@ def structure(starts: Iterable[Node], mark: Callable[[Node], Hashable]) -> Struc
                 nodes.append(child)
             told += (place, output)
     return Structure(told, nodes, places)
+
+
+def first_leaf(start: Node) -> tuple[Tensor | None, tuple[int, ...]]:
+    """The first of ``first_leaves``, and the way there: by which of its inputs, node by node."""
+    seen: set[Node] = set()
+    stack: list[tuple[Node, tuple[int, ...]]] = [(start, ())]
+    while stack:
+        node, way = stack.pop()
+        below = [(child, (*way, i)) for i, (child, _) in enumerate(node.next_functions) if child not in seen]
+        for child, there in below:
+            if type(child) is LEAF:
+                return child.variable, there
+        below = [(child, there) for child, there in below if child is not None]
+        seen.update(child for child, _ in below)
+        stack += below
+    return None, ()
 
 
 def first_leaves(starts: Iterable[Node], count: int = 4) -> list[Tensor]:

@@ -81,6 +81,8 @@ class Overhead:
 
     def step_over(self, *, recorded: bool, prepared: bool) -> None:
         """A training step, and all until the next one, is over."""
+        if not recorded and self.share is None and not self.on_device:
+            return  # nobody asks what one costs; what was spent is added up with the next
         now, inside = self._clock(), self._inside()
         whole, ours = now - self._last, inside - self._inside_before
         self._last, self._inside_before = now, inside

@@ -99,8 +99,8 @@ class Schedule:
         self._put_off = start
         """The next one does not begin before this step."""
         self._asked = start
-        self._pause = range(0)
-        """Steps that are known not to be recorded."""
+        self.pause = range(0)
+        """Steps that are known not to be recorded, at least these."""
         self._dense_at_first = dense_at_first
         self._affords = affords
 
@@ -111,7 +111,7 @@ class Schedule:
 
     @burst.setter
     def burst(self, steps: int) -> None:
-        self._burst, self._pause = steps, range(0)
+        self._burst, self.pause = steps, range(0)
 
     @property
     def warm_up(self) -> int:
@@ -137,7 +137,7 @@ class Schedule:
 
     def records(self, step: int) -> bool:
         """Whether this step is recorded, or prepares a burst; asked of steps in their order, give or take one."""
-        if step in self._pause:
+        if step in self.pause:
             return False
         if self.every * self.stretch == 1 and self._affords is None:
             return True
@@ -147,7 +147,7 @@ class Schedule:
         self._end_if_too_dear(step)
         if into < self._length:
             return True
-        self._pause = range(step, max(self._start + self._period, self._put_off))
+        self.pause = range(step, max(self._start + self._period, self._put_off))
         return False
 
     def prepares(self, step: int) -> bool:
