@@ -187,7 +187,7 @@ class ModelCombiner:
         found = self._taken(losses, parameters, scale, retain_graph=retain_graph)
         if scale is not None and not finite([*found.losses, *(g for row in found.rows for g in row)]):
             spoil(found.parameters)
-            window.wrote(found.parameters, copies=True)
+            window.wrote(found.parameters, window.copied(found.parameters))
             return
         weights: dict[str, float] | None = dict.fromkeys(found.tasks, 1.0)
         if self.combiner is not None:
@@ -195,11 +195,15 @@ class ModelCombiner:
             found, weights = mixture.rows(), mixture.weights()
         if scale is not None:
             found = scaled(found, scale)
-        accumulate(found.parameters, found.total())
+        total = found.total()
+        alone = not window.written and all(p.grad is None for p in found.parameters)
+        accumulate(found.parameters, total)
         for listener in listeners:
             listener.effective(found, weights)
         window.held = found if window.held is None else added(window.held, found)
-        window.wrote(found.parameters, copies=True)
+        # Where nothing lay there, ``.grad`` is a copy of the sum itself.
+        left = {id(p): g for p, g in zip(found.parameters, total, strict=True) if g is not None} if alone else None
+        window.wrote(found.parameters, window.copied(found.parameters) if left is None else left)
 
     def add(self, rest: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> None:
         """Add a gradient that is of no task, like a regulariser's, to ``.grad``, where it stays as it is.
@@ -234,7 +238,7 @@ class ModelCombiner:
                 before = row[i]
                 row[i] = share if before is None else before + share
         window.held = replace(held, rows=rows)
-        window.wrote(parameters, copies=True)
+        window.wrote(parameters, window.copied(parameters))
 
     def _again(self, window: Window, new: TaskGradients, scale: float | None) -> None:
         """Combine what came since the last step, with this added, and put that into ``.grad``."""
@@ -298,9 +302,9 @@ class ModelCombiner:
         self.steps += 1
         if self.companion is not None:
             self.companion.step(optimizer, window.scale)
-        window.held = window.told = window.together = None
+        window.held = window.told = None
         window.base.clear()
-        window.copies.clear()
+        window.copies = {}
 
 
 def _tell(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +10,6 @@ import torch
 from torch import Tensor
 
 from dominance.optim.engine.rows import TaskGradients
-from dominance.optim.engine.scaling import SMALL
-from dominance.record.guest import torch_internals as internals
 
 
 @dataclass
@@ -26,8 +24,7 @@ class Window:
         told: what listeners were told of, added up.
         base: what was in ``.grad`` before, by parameter.
         written: the parameters, what a method left in their ``.grad``, and its version.
-        copies: what that was, where a step is made from ``held``.
-        together: the same in one tensor, in the place of the copies.
+        copies: its numbers then, by the id of the parameter, where a step is made from ``held``.
         scale: of a GradScaler; None: there is none at work.
         stepped: whether an optimizer has stepped: the next pass begins another window.
     """
@@ -39,8 +36,7 @@ class Window:
     told: TaskGradients | None = None
     base: dict[Tensor, Tensor | None] = field(default_factory=dict)
     written: list[tuple[Tensor, Tensor | None, int]] = field(default_factory=list)
-    copies: dict[Tensor, Tensor] = field(default_factory=dict)
-    together: Tensor | None = None
+    copies: Mapping[int, Tensor] = field(default_factory=dict)
     scale: float | None = None
     stepped: bool = False
 
@@ -60,39 +56,26 @@ class Window:
         for p, grad in self.base.items():
             p.grad = None if grad is None else grad.clone()
 
-    def wrote(self, parameters: Iterable[Tensor], *, copies: bool = False) -> None:
-        """This is what lies in ``.grad`` now."""
+    def wrote(self, parameters: Iterable[Tensor], copies: Mapping[int, Tensor] | None = None) -> None:
+        """This is what lies in ``.grad`` now.
+
+        Args:
+            copies: the same numbers, by the id of the parameter, where a step will be made from ``held``.
+        """
         every = {id(p): p for p in (*self.parameters, *parameters)} if self.written else {id(p): p for p in parameters}
         grads = [(p, p.grad) for p in every.values()]
         self.written = [(p, grad, 0 if grad is None else grad._version) for p, grad in grads]
-        if copies:
-            self.together = _together([grad for _, grad in grads])
-            self.copies = {} if self.together is not None else {p: g.clone() for p, g in grads if g is not None}
+        if copies is not None:
+            self.copies = copies
 
-    def as_copied(self) -> bool:
-        """Whether ``.grad`` is known to hold the numbers that were copied of it."""
-        now = None if self.together is None else _together([p.grad for p, _, _ in self.written])
-        return now is not None and self.together is not None and torch.equal(now, self.together)
-
-    def left(self) -> dict[Tensor, Tensor]:
-        """What lay in ``.grad`` of each."""
-        if self.together is None:
-            return self.copies
-        parts = internals.unflatten(self.together, self.parameters)
-        return dict(zip(self.parameters, parts, strict=True))
+    def copied(self, parameters: Iterable[Tensor]) -> dict[int, Tensor]:
+        """Copies of ``.grad`` of all that were written, and of these."""
+        every = {id(p): p.grad for p in (*self.parameters, *parameters)}
+        return {key: grad.clone() for key, grad in every.items() if grad is not None}
 
     def untouched(self) -> bool:
         """Whether ``.grad`` is as it was left."""
         return all(p.grad is grad and (grad is None or grad._version == seen) for p, grad, seen in self.written)
-
-
-def _together(grads: Sequence[Tensor | None]) -> Tensor | None:
-    """All these in one, where that is quicker than to look at each: small ones, of one kind, in the usual layout."""
-    there = [grad for grad in grads if grad is not None]
-    if not there or len(there) < len(grads) or len({(grad.dtype, grad.device) for grad in there}) > 1:
-        return None
-    small = all(grad.layout == torch.strided and grad.numel() < SMALL for grad in there)
-    return internals.flatten([grad.detach() for grad in there]) if small else None
 
 
 def rescaled(window: Window) -> TaskGradients | None:
@@ -101,12 +84,11 @@ def rescaled(window: Window) -> TaskGradients | None:
     else, or nothing is held.
     """
     held = window.held
-    if held is None or window.as_copied():
-        return held
-    left = window.left()
+    if held is None:
+        return None
     factors: list[Tensor | float | None] = []
     for p in held.parameters:
-        before, now = left.get(p), p.grad
+        before, now = window.copies.get(id(p)), p.grad
         if before is None or now is None:
             factors.append(1.0 if now is not None else None)  # a gradient that is gone steps nothing
             continue
