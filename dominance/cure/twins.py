@@ -19,7 +19,7 @@ from dominance.benchmarks.train.methods import Divided, divided, manipulation_of
 from dominance.cure.choice import FLAG, Choice
 from dominance.cure.model import ModelCombiner
 from dominance.cure.refused import Refused
-from dominance.cure.window import rescaled
+from dominance.optim.engine.rescaled import rescaled
 from dominance.optim.engine.taken import scaled
 
 _FAMILIES: dict[str, tuple[type[Optimizer], ...]] = {
@@ -143,7 +143,7 @@ class Twins:
             return True  # GradScaler's, which has the optimizer itself leave the step out
         if window.held is None:
             raise RuntimeError("the gradients overflowed, and nothing has left the step out: use a GradScaler")
-        held = rescaled(window)
+        held = rescaled(window.held, {p: window.copies.get(id(p)) for p in window.held.parameters})
         if held is None:
             raise Refused(
                 "the script changes .grad by more than a factor or a limit, and the tasks' shares of that are not known"

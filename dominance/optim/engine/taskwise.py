@@ -14,6 +14,7 @@ from dominance.optim.engine.gradients import present, task_gradients
 from dominance.optim.engine.listeners import listeners
 from dominance.optim.engine.parts import Group
 from dominance.optim.engine.places import Loss
+from dominance.optim.engine.rescaled import rescaled
 from dominance.optim.engine.rows import Sharing, TaskGradients
 from dominance.optim.engine.scaling import Scaler, finite, spoil, started
 from dominance.optim.engine.taken import added, scaled
@@ -56,9 +57,10 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
     ) -> None:
         """Take the place of ``loss.backward()``: keep each task's gradient, and add their sum to ``.grad``.
 
-        Gradients of several calls add up until ``zero_grad()``, task by task. ``.grad`` is for reading: what is done to
-        it is refused by the next call or ``step``; see ``clip_grad_norm_`` and ``scale_grad_``. What goes by torch's
-        back (``p.grad.data.clamp_()``) is seen on the CPU alone, by the norm; looking would have to wait for a GPU, and
+        Gradients of several calls add up until ``zero_grad()``, task by task. What is done to ``.grad`` by a factor,
+        like clipping by norm, or by one of each entry between 0 and 1, like limits and masks, is done to every task's
+        gradient by the next call or ``step``; what adds to it is refused there. What goes by torch's back
+        (``p.grad.data.clamp_()``) is seen on the CPU alone, by the norm; looking would have to wait for a GPU, and
         there it makes no difference to the step.
 
         With automatic mixed precision give the losses as they are and the scaler, then ``scaler.step(optimizer)`` and
@@ -113,19 +115,18 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
         Raises:
             TypeError: a closure was given, or a gradient is sparse.
             ValueError: the gradients are of none of these parameters.
-            RuntimeError: there are no gradients, or ``.grad`` was changed since ``backward``; for instance by a
-                GradScaler's ``unscale_``, which is not needed: its ``step(optimizer)`` does all.
+            RuntimeError: there are no gradients, or ``.grad`` was changed since ``backward`` otherwise than by factors.
         """
         if callable(gradients):
             raise TypeError("closures are not supported: call optimizer.backward(losses), then optimizer.step()")
         if gradients is None:
-            self._refuse_unscaled()
+            overflow = getattr(self, "found_inf", None)
+            if overflow is not None and overflow:
+                return
             self._reconcile()
             if self._taken is None:
                 raise RuntimeError("no task gradients to step from: call optimizer.backward(losses) first")
             gradients = self._unscaled(self._taken)
-            if gradients is None:
-                return
         else:
             mine = {id(p) for group in self.param_groups for p in group["params"]}
             if not any(id(p) in mine for p in gradients.parameters):
@@ -143,8 +144,8 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
     def clip_grad_norm_(self, max_norm: float) -> Tensor:
         """Scale all tasks' gradients, and ``.grad``, by one factor so that the norm of their sum is at most this.
 
-        Takes the place of ``torch.nn.utils.clip_grad_norm_``, which sees ``.grad`` alone. With a GradScaler, ``.grad``
-        holds scaled gradients here: give ``max_norm`` times its scale.
+        ``torch.nn.utils.clip_grad_norm_`` does the same; what it did has to be found out from ``.grad``. With a
+        GradScaler, ``.grad`` holds scaled gradients here: give ``max_norm`` times its scale.
 
         Returns:
             The norm before, a 0-dim tensor.
@@ -209,19 +210,10 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
         found: dict[str, Any] = tasks.setdefault(task, {"step": 0})
         return found
 
-    def _unscaled(self, gradients: TaskGradients) -> TaskGradients | None:
-        """What a GradScaler that is at work leaves of the gradients; None: nothing, the step is to be skipped."""
-        overflow = getattr(self, "found_inf", None)
-        if overflow is None:
-            return gradients
-        return None if overflow else scaled(gradients, 1 / self.grad_scale)
-
-    def _refuse_unscaled(self) -> None:
-        if getattr(self, "found_inf", None) is not None and getattr(self, "grad_scale", None) is None:
-            raise RuntimeError(
-                "scaler.unscale_(optimizer) unscales .grad, not the gradients of the tasks; leave it out: "
-                "scaler.step(optimizer) sees to both"
-            )
+    def _unscaled(self, gradients: TaskGradients) -> TaskGradients:
+        """Without the scale of a GradScaler that is at work, where its ``unscale_`` has not taken that out."""
+        scale = getattr(self, "grad_scale", None)
+        return gradients if scale is None else scaled(gradients, 1 / scale)
 
     def _parameters(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"] if p.requires_grad]
@@ -232,18 +224,24 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
         self._norms = self._norms_now()
 
     def _reconcile(self) -> None:
-        """See whether ``.grad`` is as ``backward`` left it; what someone cleared is dropped here too."""
+        """See whether ``.grad`` is as ``backward`` left it; what was done to it is done to the tasks' gradients."""
         if self._taken is None:
             return
         same = all(p.grad is grad and _version(grad) == seen for p, grad, seen in self._marks)
         if same and np.array_equal(self._norms, self._norms_now(), equal_nan=True):
             return
         if any(p.grad is not None and bool(p.grad.any()) for p, _, _ in self._marks):
-            raise RuntimeError(
-                f".grad was changed after backward(), but {type(self).__name__} steps from the gradients of the tasks; "
-                "use optimizer.clip_grad_norm_(max_norm) to clip and optimizer.scale_grad_(factor) to scale, and put "
-                "what is of no task into the tasks' losses"
-            )
+            with torch.no_grad():
+                left = dict(zip(self._taken.parameters, self._taken.total(), strict=True))
+                made = rescaled(self._taken, left)
+            if made is None:
+                raise RuntimeError(
+                    f".grad was changed after backward() by more than a factor or a limit, and {type(self).__name__}"
+                    " steps from the gradients of the tasks, whose shares of that are not known; put what is of no task"
+                    " into the tasks' losses"
+                )
+            self._keep(made)
+            return
         self._taken = None
 
     def _norms_now(self) -> list[float]:

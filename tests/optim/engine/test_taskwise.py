@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -98,15 +99,54 @@ def change_by_data(net: nn.Module) -> None:
             p.grad.data.clamp_(-1e-3, 1e-3)
 
 
-@pytest.mark.parametrize("change", [change_by_clipping, change_by_assignment, change_by_regulariser, change_by_data])
-def test_a_changed_grad_is_not_ignored_in_silence(change: Callable[[nn.Module], None]) -> None:
+def change_by_adding(net: nn.Module) -> None:
+    for p in net.parameters():
+        if p.grad is not None:
+            p.grad.add_(0.5)
+
+
+@pytest.mark.parametrize("change", [change_by_assignment, change_by_regulariser, change_by_adding])
+def test_what_adds_to_grad_is_not_ignored_in_silence(change: Callable[[nn.Module], None]) -> None:
     problem = Problem()
     optimizer = AdaTaskAdam(problem.net.parameters())
     optimizer.backward(problem.losses())
     change(problem.net)
     for use in (optimizer.step, lambda: optimizer.backward(problem.losses()), lambda: optimizer.clip_grad_norm_(1.0)):
-        with pytest.raises(RuntimeError, match="clip_grad_norm_"):
+        with pytest.raises(RuntimeError, match="by more than a factor or a limit"):
             use()
+
+
+def change_by_masks(net: nn.Module) -> None:
+    for p in net.parameters():
+        if p.grad is not None:
+            p.grad *= torch.arange(p.numel()).view_as(p) % 3 > 0
+
+
+@pytest.mark.parametrize("change", [change_by_clipping, change_by_data, change_by_masks])
+def test_factors_on_grad_are_factors_on_every_tasks_gradient(change: Callable[[nn.Module], None]) -> None:
+    """Beside the same step from gradients that were multiplied by what ``.grad`` was."""
+    problem, other = (Problem(dtype=torch.float64) for _ in range(2))
+    optimizer, by_hand = (AdaTaskAdam(each.net.parameters()) for each in (problem, other))
+    for _ in range(3):
+        for each in (problem, other):
+            each.batch()
+            each.net.zero_grad()
+        optimizer.backward(problem.losses())
+        whole = [None if p.grad is None else p.grad.clone() for p in problem.net.parameters()]
+        change(problem.net)
+        parameters = list(other.net.parameters())
+        found = task_gradients(other.losses(), parameters)
+        factors = [
+            None if g is None or p.grad is None else torch.where(g == 0, 0, p.grad / g)
+            for p, g in zip(problem.net.parameters(), whole, strict=True)
+        ]
+        rows = [
+            [None if g is None or f is None else g * f for g, f in zip(row, factors, strict=True)] for row in found.rows
+        ]
+        optimizer.step()
+        by_hand.step(replace(found, rows=rows))
+    torch.testing.assert_close(flat(problem.net), flat(other.net), rtol=1e-9, atol=1e-12)
+    assert not torch.equal(flat(problem.net), flat(Problem(dtype=torch.float64).net))
 
 
 def test_a_grad_from_before_backward_is_not_ignored_in_silence() -> None:
@@ -134,10 +174,28 @@ def test_a_loss_scaler_scales_all_tasks_and_skips_what_overflows() -> None:
         other.batch()
     assert scaler.get_scale() == 2.0**9
     torch.testing.assert_close(flat(problem.net), flat(other.net), rtol=1e-12, atol=0)
-    optimizer.backward({task: scaler.scale(loss) for task, loss in problem.losses().items()})
-    scaler.unscale_(optimizer)
-    with pytest.raises(RuntimeError, match="leave it out"):
+
+
+def test_a_loss_scaler_whose_scale_is_taken_out_before_clipping() -> None:
+    problem, other = Problem(dtype=torch.float64), Problem(dtype=torch.float64)
+    optimizer, plain = AdaTaskAdam(problem.net.parameters()), AdaTaskAdam(other.net.parameters())
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    for factor in (1.0, float("inf"), 1.0):
+        optimizer.zero_grad()
+        plain.zero_grad()
+        optimizer.backward({task: loss * factor for task, loss in problem.losses().items()}, scaler=scaler)
+        scaler.unscale_(optimizer)
+        torch.nn.utils.clip_grad_norm_(problem.net.parameters(), 0.1)
         scaler.step(optimizer)
+        scaler.update()
+        if factor == 1.0:
+            plain.backward(other.losses())
+            plain.clip_grad_norm_(0.1)
+            plain.step()
+        problem.batch()
+        other.batch()
+    assert scaler.get_scale() == 2.0**9
+    torch.testing.assert_close(flat(problem.net), flat(other.net), rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("broken", ["loss", "gradient"])

@@ -1,0 +1,64 @@
+"""What a script has done to ``.grad`` since the tasks' gradients were taken, done to each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from dominance.optim.engine.rows import TaskGradients
+
+
+def rescaled(held: TaskGradients, left: Mapping[Tensor, Tensor | None]) -> TaskGradients | None:
+    """The tasks' gradients with what the script has done to ``.grad`` since: a factor, as of clipping by norm, or one
+    of each entry that is between 0 and 1, as of clipping by value and of masks. None: it was something else.
+
+    Args:
+        left: what lay in ``.grad``.
+    """
+    factors: list[Tensor | float | None] = []
+    for p in held.parameters:
+        before, now = left.get(p), p.grad
+        if now is None:
+            factors.append(None)  # a gradient that is gone steps nothing
+            continue
+        if before is None:
+            if bool(now.any()):
+                return None
+            factors.append(1.0)
+            continue
+        made = _factor(before, now)
+        if made is None:
+            return None
+        factors.append(made)
+    if all(isinstance(factor, float) and factor == 1 for factor in factors):
+        return held
+    rows = [[_times(g, factor) for g, factor in zip(row, factors, strict=True)] for row in held.rows]
+    return TaskGradients(held.tasks, held.parameters, rows, held.losses, held.shared)
+
+
+def _times(gradient: Tensor | None, factor: Tensor | float | None) -> Tensor | None:
+    if gradient is None or factor is None:
+        return None
+    return gradient if isinstance(factor, float) and factor == 1 else gradient * factor
+
+
+def _factor(before: Tensor, now: Tensor) -> Tensor | float | None:
+    """What the one was multiplied by to become the other; exactly, where one factor of float32 explains every bit."""
+    if torch.equal(before, now):
+        return 1.0
+    at = int(before.abs().argmax())
+    largest = before.flatten()[at]
+    if largest == 0:
+        return None
+    guess = now.flatten()[at] / largest
+    near = [guess, torch.nextafter(guess, guess.new_tensor(torch.inf)), torch.nextafter(guess, guess.new_tensor(0.0))]
+    for factor in near:
+        if torch.equal(before * factor, now):
+            return factor
+    if torch.allclose(before * guess, now, rtol=1e-5, atol=float(largest.abs()) * 1e-6):
+        return guess
+    share = torch.where(before == 0, torch.ones_like(now), now / before)
+    grown = bool(((before == 0) & (now != 0)).any())
+    return None if grown or bool((share < 0).any()) or bool((share > 1 + 1e-6).any()) else share
