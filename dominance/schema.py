@@ -67,8 +67,13 @@ DATA_NAME = "data.zarr"
 """Name of the Zarr group inside a run directory."""
 
 LOSS_SUM = "loss_sum"
-"""The attribute that says in which line of the script the losses are added up: file, line, text, and for each task the
-byte of the line where its loss begins."""
+"""The attribute that says in which lines of the script the losses are added up: file, the first line, text, and for
+each task the byte of the text where its loss begins. Of a sum over a dict also what takes a factor of each item:
+``each``, the bytes from and to that give way, and what stands before and behind the factors there."""
+
+TRAINING_LINES = "training_lines"
+"""The attribute that says in which lines a plain training loop makes its optimizer and calls ``backward()``: see
+``record.tasks.training_lines``."""
 
 EVALUATED_LOSS = "eval-loss"
 """The metric that is a task's loss as the script computed it without gradients; no logger's name is read as that."""

@@ -84,7 +84,7 @@ def open_pass(
         if found is None:
             run.step.spoiled = UNNAMED
             return
-        edges = {} if found.by_shares else {each.name: each.edges[0] for each in found.tasks if len(each.edges) == 1}
+        edges = _edges(found)
         run.step.open = _opened(run, found, roots, inputs, reached) if found.tasks else None
         run.step.count(found)
         # Only now it is known that what the graph has saved may be looked at.
@@ -100,6 +100,8 @@ def look(run: Recording, roots: list[Root]) -> Found | None:
     """
     with run.hooks.own_pass(run.table.modules, run.table.named):
         found = _find(run, roots)
+        if found is not None:
+            _constants(run, _edges(found))
     if found is not None:
         _remark(run, found)
     return found
@@ -146,6 +148,11 @@ def _remark(run: Recording, found: Found) -> None:
     for text in found.words:
         if run.books.remark(text):
             run.say(text)
+
+
+def _edges(found: Found) -> dict[str, Edge]:
+    """Where each task's loss is in the graph, of those that are one."""
+    return {} if found.by_shares else {each.name: each.edges[0] for each in found.tasks if len(each.edges) == 1}
 
 
 def _constants(run: Recording, edges: Mapping[str, Edge]) -> None:

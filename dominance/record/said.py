@@ -8,7 +8,7 @@ from typing import Any
 from dominance.record.recording import Recording
 from dominance.record.split.fed import Fed, fed
 from dominance.record.write.provenance import describe
-from dominance.schema import LOSS_SUM
+from dominance.schema import LOSS_SUM, TRAINING_LINES
 
 
 def close(run: Recording, *, ended: str, complete: bool | None = None, **attrs: Any) -> None:
@@ -49,8 +49,9 @@ def announce(run: Recording, found: Fed | None = None) -> None:
     lines = run.sink.announce(
         found.tasks, weights, run.announcement.residual, run.announcement.separate, run.announcement.columns
     )
-    if run.finder.sources.sum is not None:
-        run.sink.know(**{LOSS_SUM: run.finder.sources.sum})
+    known = {LOSS_SUM: run.finder.sources.sum, TRAINING_LINES: run.finder.sources.loop}
+    if any(known.values()):
+        run.sink.know(**{name: said for name, said in known.items() if said is not None})
     wanted = run.options.tasks
     right = len(found.tasks) >= 2 if wanted is None else set(wanted) <= set(found.tasks)
     missing = run.not_as_asked()

@@ -16,11 +16,13 @@ import numpy.typing as npt
 from dominance.errors import BadOption, CorruptRun
 from dominance.schema import (
     ATTRIBUTIONS,
+    LOSS_SUM,
     MODEL_NUMBER,
     MODEL_OF,
     REMARKS,
     STATE_DOMINATED,
     SWEEPS,
+    TRAINING_LINES,
     UNRECORDED,
     validate,
 )
@@ -112,6 +114,28 @@ TOLD: dict[str, Type] = {
     ),
     "task_weights": keyed(maybe(number)),
     "loss_constants": keyed(number),
+    LOSS_SUM: fields(
+        {"file": text, "line": whole(1), "text": text, "tasks": keyed(whole())}, {"each": listed(anything)}
+    ),
+    TRAINING_LINES: fields(
+        {
+            "file": text,
+            "lines": keyed(text),
+            "import_before": whole(1),
+            "optimizer": fields(
+                {
+                    **dict.fromkeys(("class", "variable", "parameters"), text),
+                    **dict.fromkeys(("line", "from", "to", "after", "indent"), whole()),
+                    **dict.fromkeys(("zeroed", "in_scope"), truth),
+                    "end": listed(whole()),
+                    "given": listed(text),
+                }
+            ),
+            "backward": fields(dict.fromkeys(("line", "from", "to"), whole())),
+            "losses": keyed(text),
+            "whole": text,
+        }
+    ),
     "training": fields(
         {},
         {

@@ -36,7 +36,8 @@ class _Tree:
 
 
 @lru_cache(maxsize=64)
-def _tree(path: str) -> _Tree:
+def tree_of(path: str) -> _Tree:
+    """The file, as it was when it was first asked for; without anything in it where it cannot be read."""
     try:
         tree = ast.parse("".join(linecache.getlines(path)))
     except (SyntaxError, ValueError):
@@ -52,9 +53,9 @@ def _tree(path: str) -> _Tree:
     return _Tree(ending, parents, tuple(node for node in ast.walk(tree) if isinstance(node, simple)))
 
 
-def _node(path: str, line: int, span: Span | None) -> ast.AST | None:
+def node_at(path: str, line: int, span: Span | None) -> ast.AST | None:
     """The expression at this place; where only the line is known, the value of its innermost statement."""
-    tree = _tree(path)
+    tree = tree_of(path)
     if span is not None:
         first, last, column, end = span
         here = [n for n in tree.ending.get((last, end), ()) if (n.lineno, n.col_offset) <= (first, column)]  # type: ignore[attr-defined]
@@ -69,10 +70,10 @@ def _node(path: str, line: int, span: Span | None) -> ast.AST | None:
 
 def fate_in_source(path: str, line: int, span: Span | None) -> Fate | None:
     """The fate of the value made at this place; None where there is no source to read."""
-    node = _node(path, line, span)
+    node = node_at(path, line, span)
     if node is None:
         return None
-    parents = _tree(path).parents
+    parents = tree_of(path).parents
     position: int | None = None
     while True:
         parent = parents.get(node)
@@ -118,7 +119,7 @@ def is_all_returned(path: str, line: int, span: Span | None) -> bool:
         return False
     if fate.kind == "returned":
         return True
-    node, parents = _node(path, line, span), _tree(path).parents
+    node, parents = node_at(path, line, span), tree_of(path).parents
     while node is not None and not isinstance(node, _FUNCTIONS):
         node = parents.get(node)
     if node is None or fate.kind != "stored":
@@ -221,8 +222,8 @@ def statement_fate(path: str, line: int, span: Span | None) -> tuple[str, str | 
 
 
 def _statement(path: str, line: int, span: Span | None) -> ast.AST | None:
-    node = _node(path, line, span)
-    parents = _tree(path).parents
+    node = node_at(path, line, span)
+    parents = tree_of(path).parents
     while node is not None and not isinstance(node, ast.stmt):
         node = parents.get(node)
     return node
@@ -240,61 +241,6 @@ def builds_on_itself(path: str, line: int, span: Span | None) -> bool:
     return any(ast.unparse(node) in targets for node in read)
 
 
-def summands(path: str, line: int, span: Span | None) -> dict[str, int] | None:
-    """The losses that the sum at this place adds up, each with the byte of its line where its summand begins.
-
-    None where it is no sum, or stands in several lines, or any of its summands is no name with or without a weight, or
-    a name stands in it twice.
-
-    >>> summands("train.py", 12, None) is None  # without the place in the line
-    True
-    """
-    node = None if span is None else _node(path, line, span)
-    if not isinstance(node, ast.BinOp) or node.lineno != node.end_lineno:
-        return None
-    found: dict[str, int] = {}
-    for each in _added(node):
-        name = _weighed(each)
-        if name is None or name in found:
-            return None
-        found[name] = each.col_offset
-    mentioned = [_name_in(inner) for inner in ast.walk(node)]
-    return found if len(found) > 1 and all(mentioned.count(name) == 1 for name in found) else None
-
-
-def _added(node: ast.expr) -> list[ast.expr]:
-    """The summands of a sum, also of one that a number multiplies or divides."""
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return _added(node.left) + _added(node.right)
-    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Mult, ast.Div)):
-        sides = [node.left, node.right] if isinstance(node.op, ast.Mult) else [node.left]
-        sums = [side for side in sides if isinstance(side, ast.BinOp) and isinstance(side.op, ast.Add)]
-        others = [side for side in (node.left, node.right) if side not in sums]
-        if len(sums) == 1 and all(isinstance(other, ast.Constant) for other in others):
-            return _added(sums[0])
-    return [node]
-
-
-def _weighed(node: ast.expr) -> str | None:
-    """The one loss in a summand: itself, or a product or a quotient in which it stands above the line."""
-    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Mult, ast.Div)):
-        left, right = _weighed(node.left), _weighed(node.right)
-        if isinstance(node.op, ast.Mult) and isinstance(node.left, ast.Constant):
-            return right
-        return left if isinstance(node.right, ast.Constant) else None
-    return _name_in(node)
-
-
-def _name_in(node: ast.AST) -> str | None:
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        return node.attr
-    if isinstance(node, ast.Subscript):
-        return _text(node.slice)
-    return None
-
-
 def spelled(path: str, line: int, span: Span | None, *, names: int = 0, rows: bool = True) -> str | None:
     """The expression at this place, where it is a call or an operation of its own: spelled in one way.
 
@@ -302,7 +248,7 @@ def spelled(path: str, line: int, span: Span | None, *, names: int = 0, rows: bo
         names: so many variables at least must be in it, beside the function that it calls.
         rows: which rows of what, too: ``y[chosen]``, ``y[i : i + 32]``; else both are ``y``.
     """
-    node = None if span is None else _node(path, line, span)
+    node = None if span is None else node_at(path, line, span)
     if not isinstance(node, (ast.Call, ast.BinOp)):
         return None
     within: list[ast.AST] = [node]
@@ -326,7 +272,7 @@ class _WithoutRows(ast.NodeTransformer):
 
 def spelled_call(path: str, line: int, span: Span | None) -> str | None:
     """The function that the expression at this place calls, where it is the only one that could make a loss."""
-    node = _node(path, line, span)
+    node = node_at(path, line, span)
     if node is None:
         return None
     calls = [inner.func for inner in ast.walk(node) if isinstance(inner, ast.Call)]
@@ -405,8 +351,8 @@ def filled_vector(path: str, line: int, span: Span | None) -> str | None:
 
 def is_named(path: str, line: int, span: Span | None) -> bool:
     """Whether the value made at this place gets a name inside its statement: by ``:=``, or by the key of a dict."""
-    node = None if span is None else _node(path, line, span)
-    parents = _tree(path).parents
+    node = None if span is None else node_at(path, line, span)
+    parents = tree_of(path).parents
     while isinstance(parent := parents.get(node) if node is not None else None, ast.Attribute):
         node = _conversion(parent, parents)
     return isinstance(parent, (ast.NamedExpr, ast.Dict))
@@ -423,7 +369,7 @@ _JOINING = {"stack", "cat", "concat", "concatenate", "hstack", "vstack"}
 
 def joined_list(path: str, line: int, span: Span | None) -> str | None:
     """The name of the list whose items the call at this place makes one tensor of: ``torch.stack(losses)``."""
-    call = _node(path, line, span)
+    call = node_at(path, line, span)
     if not isinstance(call, ast.Call) or getattr(call.func, "attr", getattr(call.func, "id", None)) not in _JOINING:
         return None
     given = [*call.args[:1], *(word.value for word in call.keywords if word.arg == "tensors")]

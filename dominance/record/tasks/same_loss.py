@@ -6,7 +6,6 @@ and the same of each task's loss, from the forward that has kept its source line
 
 from __future__ import annotations
 
-import linecache
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +13,14 @@ from types import FrameType
 from typing import Any
 
 from dominance.record.frames import variables_of
-from dominance.record.tasks.fates import builds_on_itself, spelled, summands
+from dominance.record.tasks.fates import builds_on_itself, spelled
 from dominance.record.tasks.found import Found, FoundTask
 from dominance.record.tasks.graph import Node
+from dominance.record.tasks.naming import caller_frames
 from dominance.record.tasks.scalar_names import meaning
 from dominance.record.tasks.sources import Place, place_at, stack_of
+from dominance.record.tasks.sums import loss_sum
+from dominance.record.tasks.training_lines import items_of, training_lines
 
 SAME_PLACE, SAME_NAME, SAME_TEXT = range(3)
 """How a value was known, the surest first."""
@@ -68,7 +70,9 @@ class LossSources:
         self.version = 0
         """Counts what was learned."""
         self.sum: dict[str, Any] | None = None
-        """The line of the script in which the losses are added up, as ``LOSS_SUM`` says it; None: it is not known."""
+        """The lines of the script in which the losses are added up, as ``LOSS_SUM`` says it; None: not known."""
+        self.loop: dict[str, Any] | None = None
+        """Those of the loop around them, as ``TRAINING_LINES`` says it; None: not known."""
 
     def __bool__(self) -> bool:
         return bool(self._made)
@@ -99,11 +103,23 @@ class LossSources:
         if not calls or calls[-1].is_installed:
             return
         place = calls[-1]
-        losses = summands(place.path, place.line, place.span) or {}
-        if {task.name for task in found.tasks} <= set(losses):
-            text = linecache.getline(place.path, place.line).rstrip("\n")
-            at = {task.name: losses[task.name] for task in found.tasks}
-            self.sum = {"file": _shown(place.path), "line": place.line, "text": text, "tasks": at}
+        summed = loss_sum(place.path, place.line, place.span, {task.name for task in found.tasks})
+        if summed is None:
+            return
+        frames = caller_frames()
+        if not frames or frames[0].f_code is not place.code:
+            frames = []  # the sum is made in another function
+        at = (
+            summed.tasks
+            if summed.each is None
+            else dict.fromkeys(items_of(summed, found, frames) or [], summed.each[0])
+        )
+        if not {task.name for task in found.tasks} <= set(at):
+            return
+        each = {} if summed.each is None else {"each": list(summed.each)}
+        self.sum = {"file": _shown(place.path), "line": summed.first, "text": summed.text, "tasks": at, **each}
+        lines = training_lines(place.path, summed, found, frames)
+        self.loop = None if lines is None else {"file": _shown(place.path), **lines}
 
     def _refuse(self, task: str) -> None:
         self._unfit.add(task)
