@@ -1,7 +1,7 @@
 """A training script with a hidden cause of dominance: python tests/planted_script.py --cause scale --seed 0 --steps 700
 
-Two tasks on one trunk, Adam, nothing else. Run by itself it is a script like any other; what it plants is what the
-verdict should find, and what a remedy should mend.
+Two tasks on one trunk, Adam or SGD, nothing else. Run by itself it is a script like any other; what it plants is what
+the verdict should find, and what a remedy should mend.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -93,6 +94,11 @@ class Net(nn.Module):
         return self.copies.get_submodule(key) if key in self.copies else shared
 
 
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "momentum": partial(torch.optim.SGD, momentum=0.9),
+}
+
 Stepping = Callable[[nn.Module, float], Callable[[dict[str, Tensor | None]], object]]
 """From a model and a learning rate to what takes a step on the tasks' losses: a method, written by hand."""
 
@@ -106,6 +112,7 @@ def train(
     copies: Sequence[str] = (),
     rarity: int = 20,
     divisor: float = 500,
+    optimizer: str = "adam",
     stepping: Stepping | None = None,
 ) -> dict[str, float]:
     """Train, log each task's R² on fresh samples, and return it.
@@ -113,12 +120,13 @@ def train(
     Args:
         rarity: of "rare": the second task takes part in one step of so many.
         divisor: of "weight": what the second task's loss is divided by.
-        stepping: takes the steps in the place of Adam.
+        optimizer: one of ``OPTIMIZERS``.
+        stepping: takes the steps in its place.
     """
     world = World(cause, seed)
     torch.manual_seed(seed)
     model = Net(cause, copies)
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    stepped_by = OPTIMIZERS[optimizer](model.parameters(), lr=lr)
     by_hand = None if stepping is None else stepping(model, lr)
     for step in range(steps):
         at = world.batch()
@@ -133,9 +141,9 @@ def train(
         loss = price_loss
         if is_there:
             loss = price_loss + (stars_loss / divisor if cause == "weight" else stars_loss)
-        optimizer.zero_grad()
+        stepped_by.zero_grad()
         loss.backward()
-        optimizer.step()
+        stepped_by.step()
     found = {}
     with torch.no_grad():
         out = torch.stack(model(world.x[SAMPLES:], world.ids[SAMPLES:]))
@@ -155,5 +163,7 @@ if __name__ == "__main__":
     parser.add_argument("--copies", type=lambda text: text.split(","), default=[])
     parser.add_argument("--rarity", type=int, default=20, help="rare: in one step of so many")
     parser.add_argument("--divisor", type=float, default=500, help="weight: what the second loss is divided by")
+    parser.add_argument("--optimizer", choices=list(OPTIMIZERS), default="adam")
+    parser.add_argument("--lr", type=float, default=3e-3)
     given = vars(parser.parse_args())
     print(train(**given))

@@ -14,7 +14,6 @@ from dominance.analyse.glance import MOST_ROWS, worst_pair
 from dominance.analyse.groups import ALL_SHARED
 from dominance.analyse.summary import percent
 from dominance.analyse.verdict.doubts import accounts
-from dominance.analyse.verdict.finding import BY_HAND
 from dominance.errors import NothingRecorded
 from dominance.plots import inputs, series
 from dominance.plots.palette import of_tasks
@@ -70,8 +69,7 @@ def found(material: ReportData) -> str:
     for finding in verdict:
         said = [f"<strong>{_code(text)}</strong>" if not word else f"<em>{word}:</em> {_code(text)}"
                 for word, text in finding.lines()]  # fmt: skip
-        if finding.patch:
-            said.append(f"<em>{BY_HAND}:</em><pre>{escape(finding.patch)}</pre>")
+        said += [f"<em>{title}:</em><pre>{escape(diff)}</pre>" for title, diff in finding.diffs()]
         items.append(f'<li class="{"alarm" if finding.alarm else "calm"}">{"<br>".join(said)}</li>')
     remarks = "".join(f"<p>{_code(remark)}</p>" for remark in verdict.remarks)
     notes = "".join(f"<p><small>Note: {escape(note)}.</small></p>" for note in verdict.notes)

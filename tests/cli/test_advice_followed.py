@@ -122,6 +122,65 @@ def test_the_diff_applies_to_the_script_and_does_what_the_command_does(
     assert patched == pytest.approx(by_method, rel=0.05)
 
 
+MADE = '{"price_loss": price_loss, "stars_loss": stars_loss}'
+
+
+@pytest.mark.parametrize(
+    ("loss", "added"),
+    [
+        (
+            "loss = (\n            price_loss +\n            args * stars_loss\n        )",
+            "            {} * price_loss +",
+        ),
+        (
+            f"held = {MADE}\n        loss = sum(held.values())",
+            '        loss = sum([{{"price_loss": {}}}.get(name, 1) *',
+        ),
+        (
+            f"held = {MADE}\n        loss = 0\n        for name, each in held.items():\n            loss += each",
+            '            loss += {{"price_loss": {}}}.get(name, 1) * each',
+        ),
+    ],
+)
+def test_the_diff_of_a_sum_in_another_form(forks: Forks, tmp_path: Path, loss: str, added: str) -> None:
+    text = (
+        SUMMED.replace("LOSS", loss)
+        .replace("BACK", "loss.backward()")
+        .replace("def train():", "args = 1.0\ndef train():")
+    )
+    (tmp_path / "train.py").write_text(text)
+    run(forks, tmp_path, "-m", "dominance", "record", "-q", "-o", "run", "train.py")
+    (finding,) = verdict(open_run(tmp_path / "run")).of("dominance")
+    weight = re.search(r"weights:price_loss=([\d.]+):", " ".join(finding.advice))
+    assert weight is not None
+    assert finding.patch.splitlines()[-1].startswith("+" + added.format(weight[1]))
+    recorded = ("record", "-q", "-o", "weighted", "--method", "weights", "--method-option", f"price_loss={weight[1]}")
+    by_method = ast.literal_eval(run(forks, tmp_path, "-m", "dominance", *recorded, "train.py"))
+    done = subprocess.run(["patch", "-p0"], cwd=tmp_path, input=finding.patch + "\n", text=True, capture_output=True)
+    assert done.returncode == 0, done.stdout
+    assert ast.literal_eval(run(forks, tmp_path, "train.py")) == pytest.approx(by_method, rel=0.05)
+
+
+def test_of_a_run_with_weights_the_advice_is_for_the_script_as_it_is(forks: Forks, tmp_path: Path) -> None:
+    """A constant within a loss is read there, too, and the weight that is advised has the given one in it."""
+    text = SUMMED.replace("LOSS", "stars_loss = 0.01 * stars_loss").replace(
+        "BACK", "(price_loss + stars_loss).backward()"
+    )
+    (tmp_path / "train.py").write_text(text)
+    found = {}
+    for given in ("1", "0.5"):
+        options = ("-q", "-o", f"by-{given}", "--method", "weights", "--method-option", f"price_loss={given}")
+        run(forks, tmp_path, "-m", "dominance", "record", *options, "train.py")
+        with open_run(tmp_path / f"by-{given}") as tree:
+            assert tree.attrs["loss_constants"] == {"stars_loss": pytest.approx(0.01)}
+            (finding,) = verdict(tree).of("dominance")
+        assert {cause.name for cause in finding.causes} == {"scale", "weight"}
+        weights = re.search(r"weights:price_loss=([\d.]+):stars_loss=([\d.]+),", " ".join(finding.advice))
+        assert weights is not None
+        found[given] = float(weights[2]) / float(weights[1])
+    assert found["0.5"] == pytest.approx(found["1"], rel=0.2)
+
+
 def test_no_diff_where_the_line_is_not_certain(forks: Forks, tmp_path: Path) -> None:
     """Of a total that is added up in a loop."""
     loss = "total = 0; total = sum([price_loss, stars_loss], total)"

@@ -14,9 +14,10 @@ from dominance.analyse.input_overlap import LITTLE, input_overlap
 from dominance.analyse.kernels.batch_means import batch_means
 from dominance.analyse.kernels.certainty import probability_above
 from dominance.analyse.summary import Overview, percent
-from dominance.analyse.verdict import advice, words
+from dominance.analyse.verdict import words
 from dominance.analyse.verdict.finding import Finding
 from dominance.analyse.verdict.holdings import minor
+from dominance.analyse.verdict.remedies import against_conflict
 from dominance.analyse.verdict.rules import CONFLICT, LEANS, LIKELY
 
 
@@ -139,6 +140,6 @@ def _conflict(
         meaning="mean GCD, 1 - cosine of the two gradients",
         probability=float(pairs.above[at, j]),
         evidence={"mean_gcd": degree, "standard_error": error},
-        advice=advice.against_conflict(run, names, layers),
+        advice=against_conflict(run, names, layers),
         alarm=alarm,
     )

@@ -116,7 +116,7 @@ def taken_back(finding: Finding, because: Sequence[Finding]) -> Finding:
     if finding.kind not in DOUBTED or not ours:
         return finding
     clauses = "; ".join(CLAUSES[kind] for kind in ours)
-    return replace(finding, doubt=clauses, probability=float("nan"), advice=(), patch="", alarm=False)
+    return replace(finding, doubt=clauses, probability=float("nan"), advice=(), patch="", method_patch="", alarm=False)
 
 
 def remarks(kept: RunBooks) -> list[str]:

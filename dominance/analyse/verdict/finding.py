@@ -43,7 +43,8 @@ KINDS = {
 """What a finding can be, in the order in which findings are told."""
 
 
-BY_HAND = "The weight in the script's own line"
+BY_HAND = "The weight in the script's own lines", "The method in the script's own lines"
+"""What stands before ``patch`` and ``method_patch``."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Finding:
         evidence: the numbers behind it.
         advice: what to try, one sentence each, with the command or the line of code.
         patch: the loss weight among it as a unified diff against the script; "" where it is not certain where it goes.
+        method_patch: the same of the method among it.
         alarm: whether it claims harm, or a conflict that costs.
         only: of which steps it is said, where that is the start of the training alone, see ``verdict.scope``; "" else.
         doubt: why it cannot be trusted: what does not add up in the run, see ``verdict.doubts``; "" where all does.
@@ -82,6 +84,7 @@ class Finding:
     evidence: Mapping[str, Any] = field(default_factory=dict)
     advice: tuple[str, ...] = ()
     patch: str = ""
+    method_patch: str = ""
     alarm: bool = False
     only: str = ""
     doubt: str = ""
@@ -110,10 +113,15 @@ class Finding:
             "evidence": dict(self.evidence),
             "advice": list(self.advice),
             "patch": self.patch,
+            "method_patch": self.method_patch,
             "alarm": self.alarm,
             "only": self.only,
             "doubt": self.doubt,
         }
+
+    def diffs(self) -> list[tuple[str, str]]:
+        """(what it is, unified diff) of those that are known."""
+        return [each for each in zip(BY_HAND, (self.patch, self.method_patch), strict=True) if each[1]]
 
     def lines(self) -> list[tuple[str, str]]:
         """(word before it, sentence): what was found, why, how sure, what to try."""
@@ -173,8 +181,8 @@ class Verdict:
             for word, sentence in finding.lines():
                 before = "- " if not word else f"  {word}: "
                 lines.append(_wrapped(sentence, width, before))
-            if finding.patch:
-                lines += [f"  {BY_HAND}:", *(f"    {line}" for line in finding.patch.splitlines())]
+            for title, diff in finding.diffs():
+                lines += [f"  {title}:", *(f"    {line}" for line in diff.splitlines())]
             paragraphs.append("\n".join(lines))
         if self.notes:
             paragraphs.append("\n".join(_wrapped(note, width, "Note: ") for note in self.notes))
@@ -220,8 +228,7 @@ class Verdict:
                 f"<b>{escape(sentence)}</b>" if not word else f"<i>{word}:</i> {_code(sentence)}"
                 for word, sentence in finding.lines()
             ]
-            if finding.patch:
-                said.append(f"<i>{BY_HAND}:</i><pre>{escape(finding.patch)}</pre>")
+            said += [f"<i>{title}:</i><pre>{escape(diff)}</pre>" for title, diff in finding.diffs()]
             items.append(f"<li>{'<br>'.join(said)}</li>")
         notes = "".join(f"<p><small>{escape(note)}</small></p>" for note in self.notes)
         about = "".join(f"<p>{escape(remark)}</p>" for remark in self.remarks)

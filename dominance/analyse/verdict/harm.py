@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
@@ -118,6 +119,17 @@ def from_losses(run: xr.DataTree, rows: NDArray[np.int64], suspects: Sequence[st
             )
         )
     return found
+
+
+def spared(finding: Finding, tasks: Sequence[str], compared: Sequence[Finding]) -> Finding:
+    """The finding without advice, where single-task runs say that whom it might harm is as well off as alone."""
+    at_risk = [task for task in tasks if task not in finding.tasks] if finding.kind == "dominance" else finding.tasks
+    well = {task for each in compared if each.kind == "no harm" for task in each.tasks}
+    if finding.kind not in ("dominance", "unheard", "conflict") or not set(at_risk) <= well:
+        return finding
+    is_well = "is" if len(at_risk) == 1 else "are"
+    said = f"Nothing: {listed(list(at_risk))} {is_well} about as well off as alone, or better."
+    return replace(finding, advice=(said,), patch="", method_patch="")
 
 
 def learning(run: xr.DataTree, rows: NDArray[np.int64]) -> set[str]:

@@ -18,6 +18,7 @@ from dominance.analyse.verdict.groups import GroupFacts
 from dominance.analyse.verdict.groups import words as group_words
 from dominance.analyse.verdict.holdings import minor
 from dominance.analyse.verdict.loudness import Loudness, loudness
+from dominance.analyse.verdict.remedies import by_hand
 from dominance.analyse.verdict.rules import CAUSE, LESS, LIKELY, MAIN, OWNED
 
 
@@ -85,6 +86,7 @@ class Owners:
         if whole and mine and len(mine) < len(self.layers):
             text += f"; most of it in {words.listed(mine)}"
         why = self._causes(owner, mine or self.layers)
+        patch, method_patch = by_hand(self.run, name, why)
         return Finding(
             "dominance",
             text + ".",
@@ -98,13 +100,15 @@ class Owners:
             why=self._why(why, owner, mine or self.layers),
             evidence={"owned": share, "held": held},
             advice=advice.against_dominance(self.run, name, why),
-            patch=advice.by_hand(self.run, name, why),
+            patch=patch,
+            method_patch=method_patch,
         )
 
     def _unheard(self, task: int, probability: float) -> Finding:
         name, share = self.tasks[task], float(self.held.held[-1, task])
         why = self._causes(task, self.layers, quiet=True)
         of_group = self._of_group(task, self.layers) is not None
+        patch, method_patch = ("", "") if of_group else by_hand(self.run, name, why, quiet=True)
         return Finding(
             "unheard",
             f"{name} hardly moves the shared parameters: {percent(share)} of the squared updates are {name}'s, where an"
@@ -118,7 +122,8 @@ class Owners:
             why=self._why(why, task, self.layers, quiet=True),
             evidence={"held": share},
             advice=advice.for_group(self.run, [name], why) if of_group else advice.for_unheard(self.run, name, why),
-            patch="" if of_group else advice.by_hand(self.run, name, why, quiet=True),
+            patch=patch,
+            method_patch=method_patch,
         )
 
     def _rare(self, told: set[str]) -> list[Finding]:

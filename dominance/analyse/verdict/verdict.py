@@ -82,7 +82,7 @@ def verdict(
     ended, doubted, said = diverged(run, kept), doubts(run, kept, rows), remarks(kept)
     if len(rows) < LEAST_STEPS:
         short = _too_short(run, len(rows), held, trusted=not doubted)
-        found = [replace(short, advice=(), patch="") if ended else short, *compared]
+        found = [replace(short, advice=(), patch="", method_patch="") if ended else short, *compared]
     else:
         found = _judged(run, rows, seen, held, pairs, compared, known=single is not None, done=not said)
     only = "" if ended else only_the_start(run, kept, rows)
@@ -114,7 +114,8 @@ def _judged(
     found += conflict_findings(run, pairs, harm.learning(run, rows), of_groups(run))
     suspects = _suspects(run, found)
     if known:
-        found += compared
+        names = [str(task) for task in run["task"].to_numpy()]
+        found = [*(harm.spared(finding, names, compared) for finding in found), *compared]
     elif suspects:
         hurt = harm.from_losses(run, rows, suspects)
         found += hurt or [harm.unknown(run, suspects)]

@@ -231,8 +231,8 @@ def _made(loop: _Loop, kind: str) -> dict[str, Any] | None:
     end = max((each.end_lineno or 0, each.end_col_offset or 0) for each in arguments)
     targets = getattr(statement, "targets", [getattr(statement, "target", None)])
     given = ["params", "lr"][: len(call.args)] + [word.arg for word in call.keywords if word.arg is not None]
-    first = call.args[0] if call.args else next(word.value for word in call.keywords if word.arg == "params")
-    name = _called_on(first, "parameters")
+    first = [*call.args, *(word.value for word in call.keywords if word.arg == "params")][:1]
+    name = _called_on(first[0], "parameters") if first else None
     return {
         "line": call.func.lineno,
         "from": call.func.col_offset,
