@@ -67,8 +67,8 @@ DATA_NAME = "data.zarr"
 """Name of the Zarr group inside a run directory."""
 
 LOSS_SUM = "loss_sum"
-"""The attribute that says in which lines of the script the losses are added up: file, the first line, text, and for
-each task the byte of the text where its loss begins. Of a sum over a dict also what takes a factor of each item:
+"""The attribute that says in which lines of the script the losses are added up: file, number of the first, the lines,
+and for each task the byte of them where its loss begins. Of a sum over a dict also what takes a factor of each item:
 ``each``, the bytes from and to that give way, and what stands before and behind the factors there."""
 
 TRAINING_LINES = "training_lines"

@@ -115,7 +115,7 @@ TOLD: dict[str, Type] = {
     "task_weights": keyed(maybe(number)),
     "loss_constants": keyed(number),
     LOSS_SUM: fields(
-        {"file": text, "line": whole(1), "text": text, "tasks": keyed(whole())}, {"each": listed(anything)}
+        {"file": text, "line": whole(1), "tasks": keyed(whole())}, {"lines": listed(text), "each": listed(anything)}
     ),
     TRAINING_LINES: fields(
         {

@@ -46,13 +46,18 @@ def printed(forks: Forks, folder: Path, *options: str) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(
-    ("cause", "methods"),
-    [("scale", ["weights", "adatask"]), ("weight", ["weights", "adatask"]), ("noise", ["weights", "uw"])],
+    ("options", "methods"),
+    [
+        ("--cause scale --steps 400", ["weights", "adatask"]),
+        ("--cause weight --steps 400", ["weights", "adatask"]),
+        ("--cause noise --steps 400", ["weights", "uw"]),
+        ("--cause scale --steps 700 --optimizer momentum --lr 0.001", ["weights", "cagrad"]),
+    ],
 )
 def test_the_command_runs_and_every_method_in_it_helps(
-    forks: Forks, tmp_path: Path, cause: str, methods: list[str]
+    forks: Forks, tmp_path: Path, options: str, methods: list[str]
 ) -> None:
-    said = advised(forks, tmp_path, "--cause", cause, "--steps", "400")
+    said = advised(forks, tmp_path, *options.split())
     command = re.search(r"`(dominance try --methods [^`]+)`", said)
     assert command is not None, said
     _, _, *rest = shlex.split(command[1])
@@ -181,10 +186,14 @@ def test_of_a_run_with_weights_the_advice_is_for_the_script_as_it_is(forks: Fork
     assert found["0.5"] == pytest.approx(found["1"], rel=0.2)
 
 
-def test_no_diff_where_the_line_is_not_certain(forks: Forks, tmp_path: Path) -> None:
-    """Of a total that is added up in a loop."""
-    loss = "total = 0; total = sum([price_loss, stars_loss], total)"
-    (tmp_path / "train.py").write_text(SUMMED.replace("LOSS", loss).replace("BACK", "total.backward()"))
+@pytest.mark.parametrize(
+    ("loss", "indent"),
+    [("total = 0; total = sum([price_loss, stars_loss], total)", "    "), ("total = price_loss + stars_loss", "\t")],
+)
+def test_no_diff_where_the_line_is_not_certain(forks: Forks, tmp_path: Path, loss: str, indent: str) -> None:
+    """Of a total that begins with another; of lines with tabs, which a run does not keep as they are."""
+    text = SUMMED.replace("LOSS", loss).replace("BACK", "total.backward()")
+    (tmp_path / "train.py").write_text(text.replace("    ", indent))
     run(forks, tmp_path, "-m", "dominance", "record", "-q", "-o", "run", "train.py")
     (finding,) = verdict(open_run(tmp_path / "run")).of("dominance")
     assert finding.advice
@@ -203,6 +212,7 @@ def test_a_rare_task_gets_better_when_it_takes_part_more_often_as_is_said(forks:
 
 def test_tasks_in_conflict_get_better_with_copies_of_the_layers_that_are_named(forks: Forks, tmp_path: Path) -> None:
     said = advised(forks, tmp_path, "--cause", "conflict", "--steps", "400")
+    assert "--methods" not in said
     layers = re.search(r"a copy each of ([\w., ]+?): branch the network there", said)
     assert layers is not None, said
     names = ",".join(re.split(r", | and ", layers[1]))

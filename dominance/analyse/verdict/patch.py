@@ -42,7 +42,7 @@ def weighted(run: xr.DataTree, factors: Mapping[str, float]) -> str:
     """
     known = run.attrs.get(LOSS_SUM)
     wanted = {task: factor for task, factor in factors.items() if factor != 1}
-    if not known or not wanted or not set(wanted) <= set(known["tasks"]):
+    if not known or "lines" not in known or not wanted or not set(wanted) <= set(known["tasks"]):
         return ""
     if each := known.get("each"):
         start, end, before, behind = each
@@ -50,7 +50,7 @@ def weighted(run: xr.DataTree, factors: Mapping[str, float]) -> str:
         new = [(start, end, f"{before}{{{table}}}{behind}")]
     else:
         new = [(known["tasks"][task], known["tasks"][task], f"{factor:.3g} * ") for task, factor in wanted.items()]
-    old = str(known["text"])
+    old = "\n".join(known["lines"])
     changed = zip(old.split("\n"), _replaced(old, new).split("\n"), strict=True)
     lines = {known["line"] + i: each for i, each in enumerate(changed) if each[0] != each[1]}
     return _diff(known["file"], {number: ([old], [new]) for number, (old, new) in lines.items()})

@@ -21,6 +21,7 @@ from dominance.record.tasks.scalar_names import meaning
 from dominance.record.tasks.sources import Place, place_at, stack_of
 from dominance.record.tasks.sums import loss_sum
 from dominance.record.tasks.training_lines import items_of, training_lines
+from dominance.visible import visible
 
 SAME_PLACE, SAME_NAME, SAME_TEXT = range(3)
 """How a value was known, the surest first."""
@@ -114,12 +115,14 @@ class LossSources:
             if summed.each is None
             else dict.fromkeys(items_of(summed, found, frames) or [], summed.each[0])
         )
-        if not {task.name for task in found.tasks} <= set(at):
+        lines = summed.text.split("\n")
+        # A tab would be read as two characters: of a run's texts what steers a terminal is written out.
+        if not {task.name for task in found.tasks} <= set(at) or [*map(visible, lines)] != lines:
             return
-        each = {} if summed.each is None else {"each": list(summed.each)}
-        self.sum = {"file": _shown(place.path), "line": summed.first, "text": summed.text, "tasks": at, **each}
-        lines = training_lines(place.path, summed, found, frames)
-        self.loop = None if lines is None else {"file": _shown(place.path), **lines}
+        said = {"file": _shown(place.path), "line": summed.first, "lines": lines, "tasks": at}
+        self.sum = said if summed.each is None else {**said, "each": list(summed.each)}
+        loop = training_lines(place.path, summed, found, frames)
+        self.loop = None if loop is None else {"file": _shown(place.path), **loop}
 
     def _refuse(self, task: str) -> None:
         self._unfit.add(task)

@@ -23,6 +23,7 @@ from dominance.record.tasks.found import Found, FoundTask
 from dominance.record.tasks.script_imports import dotted, import_place, imports
 from dominance.record.tasks.sources import place_at
 from dominance.record.tasks.sums import LossSum, bindings, scope_of, stores
+from dominance.visible import visible
 
 _BUILT_IN = ("torch", "torch.optim")
 
@@ -93,8 +94,11 @@ def training_lines(path: str, summed: LossSum, found: Found, frames: Sequence[Fr
     if parameters and not _holds(loop, parameters, optimizer):
         made["parameters"] = ""
     numbers = {call.lineno, made["line"], made["end"][0], made["after"]}
+    lines = {str(number): linecache.getline(path, number).rstrip("\n") for number in sorted(numbers)}
+    if any(visible(line) != line for line in lines.values()):
+        return None
     return {
-        "lines": {str(number): linecache.getline(path, number).rstrip("\n") for number in sorted(numbers)},
+        "lines": lines,
         "import_before": place,
         "optimizer": {"variable": text, "zeroed": zeroed, "class": type(optimizer).__name__, **made},
         "backward": {"line": call.lineno, "from": call.col_offset, "to": call.end_col_offset},
