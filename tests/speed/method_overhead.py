@@ -29,7 +29,7 @@ from dominance.record.script.session import ScriptSession
 
 METHODS = "equal-weight,uw,pcgrad,cagrad,adatask,pub"
 TASKS = ("first_loss", "second_loss")
-BATCH, RUN, TIMED = 256, 400, 30
+BATCH, RUN, TIMED = 256, 400, 150
 
 
 def cpu(step: Callable[[], None], count: int) -> float:
