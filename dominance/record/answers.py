@@ -8,15 +8,18 @@ nothing is asked beforehand: each answer costs no more by itself, and many are t
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+
+Arrays = Sequence[npt.NDArray[Any]]
 
 AT_HAND = {"cpu"}
 """Types of devices whose numbers can be read without waiting."""
@@ -71,8 +74,22 @@ Asked = tuple[Query, *tuple[Tensor, ...]]
 _known: dict[Hashable, list[float]] | None = None
 _held: list[Tensor] = []
 """What the answers are of: as long as it is held, nothing else comes to lie where it lies."""
+_made: dict[Hashable, Tensor] = {}
+"""What was worked out of tensors to be asked of, for who is going to need it."""
 _soon: list[Tensor] = []
 """Scalars whose numbers are read with the next that are."""
+
+
+class Waiting(Protocol):
+    """Who waits for numbers, and can wait until others are read."""
+
+    @property
+    def tensors(self) -> list[Tensor]: ...
+
+    def give(self, read: Arrays) -> None: ...
+
+
+_late: weakref.WeakSet[Waiting] = weakref.WeakSet()
 
 
 @contextmanager
@@ -83,13 +100,13 @@ def asking(parameters: Iterable[Tensor]) -> Iterator[None]:
     Args:
         parameters: what is going to be asked is of these; where none of them waits nothing is asked beforehand.
     """
-    global _known, _held, _soon
-    before = _known, _held, _soon
-    _known, _held, _soon = ({} if any(map(waits, parameters)) else None), [], []
+    global _known, _held, _soon, _made
+    before = _known, _held, _soon, _made
+    _known, _held, _soon, _made = ({} if any(map(waits, parameters)) else None), [], [], {}
     try:
         yield
     finally:
-        _known, _held, _soon = before
+        _known, _held, _soon, _made = before
 
 
 def ask(queries: Iterable[Asked]) -> None:
@@ -131,6 +148,18 @@ def of(query: Query, *tensors: Tensor) -> list[float] | None:
     return _known.get(_key(query, tensors))
 
 
+def keep(made: Tensor, of: Sequence[Tensor]) -> None:
+    """Who works the same out of these tensors, within ``asking``, may take this instead; once."""
+    if _known is not None and all(map(_plain, of)):
+        _made[tuple(map(_place, of))] = made
+        _held.extend(of)
+
+
+def kept(of: Sequence[Tensor]) -> Tensor | None:
+    """What was kept of these tensors; whoever takes it may write to it."""
+    return _made.pop(tuple(map(_place, of)), None) if _made else None
+
+
 def soon(scalars: Sequence[Tensor]) -> None:
     """Read the ``value`` of these with the next ``numbers``, within ``asking``."""
     if _known is not None:
@@ -166,22 +195,48 @@ def widest(tensor: Tensor) -> torch.dtype:
     return torch.float32 if tensor.device.type == "mps" else torch.float64
 
 
+def read_with_next(waiting: Waiting) -> None:
+    """Read its tensors with the next numbers of a device that anybody reads; as long as it is there."""
+    _late.add(waiting)
+
+
 def read(tensors: Sequence[Tensor]) -> list[npt.NDArray[Any]]:
-    """The numbers of all, in their shapes: one copy from each device for each dtype, of which the first one waits."""
+    """The numbers of all, in their shapes: one copy from each device, whatever their number formats."""
     found: list[npt.NDArray[Any]] = [np.empty(0)] * len(tensors)
-    groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
+    groups: dict[torch.device, list[int]] = {}
     for i, tensor in enumerate(tensors):
-        groups.setdefault((tensor.device, tensor.dtype), []).append(i)
+        groups.setdefault(tensor.device, []).append(i)
     for places in groups.values():
-        flat = torch.cat([tensors[i].detach().reshape(-1) for i in places]).cpu().numpy()
-        ends = np.cumsum([tensors[i].numel() for i in places])
-        for i, numbers in zip(places, np.split(flat, ends[:-1]), strict=True):
-            found[i] = numbers.reshape(tensors[i].shape)
+        # The widest first, so that each begins where numbers of its format may.
+        places.sort(key=lambda i: -tensors[i].element_size())
+        bytes_of = [_bytes(tensors[i]) for i in places]
+        flat = torch.cat(bytes_of).cpu().numpy()
+        for i, numbers in zip(places, np.split(flat, np.cumsum([len(each) for each in bytes_of])[:-1]), strict=True):
+            found[i] = numbers.view(_numpy_format(tensors[i].dtype)).reshape(tensors[i].shape)
     return found
 
 
+def _bytes(tensor: Tensor) -> Tensor:
+    flat = tensor.detach().reshape(-1)
+    # One number that was expanded counts as contiguous, and is not for this.
+    return (flat if flat.stride(0) == 1 else flat.clone(memory_format=torch.contiguous_format)).view(torch.uint8)
+
+
+def _numpy_format(dtype: torch.dtype) -> np.dtype[Any]:
+    return torch.empty(0, dtype=dtype).numpy().dtype
+
+
 def _read(measured: Sequence[Tensor]) -> list[list[float]]:
-    return [numbers.tolist() for numbers in read([each.to(widest(each)) for each in measured])]
+    if not measured:
+        return []
+    late = [(each, each.tensors) for each in list(_late)]
+    _late.clear()
+    wide = [each.to(widest(each)) for each in measured]
+    found = read([*wide, *(tensor for _, tensors in late for tensor in tensors)])
+    rest = iter(found[len(wide) :])
+    for each, tensors in late:
+        each.give([next(rest) for _ in tensors])
+    return [numbers.tolist() for numbers in found[: len(wide)]]
 
 
 def _plain(tensor: Tensor) -> bool:
@@ -195,5 +250,9 @@ def _alike(tensors: Sequence[Tensor]) -> bool:
 
 
 def _key(query: Query, tensors: Sequence[Tensor]) -> Hashable:
-    places = [(t.data_ptr(), t._version, t.shape, t.stride(), t.dtype) for t in tensors]
+    places = map(_place, tensors)
     return query, frozenset(places) if query.either_way else tuple(places)
+
+
+def _place(tensor: Tensor) -> Hashable:
+    return tensor.data_ptr(), tensor._version, tensor.shape, tensor.stride(), tensor.dtype

@@ -128,8 +128,6 @@ def _split(run: Recording, totals: dict[Tensor, Tensor]) -> None:
         if row is not None and row.holds(p):
             rate = measured[p].coefficients.rate if p in measured else float("nan")
             row.add(p, rate, total, gradient, step)
-    if row is not None:
-        row.settle()
     _say(run, measured, found)
     if hand.remembers or hand.unsplit_steps:
         run.remembers(max((abs(each.coefficients.momentum) for each in measured.values()), default=0.0))

@@ -285,7 +285,6 @@ def _enter(row: StepRow, attributor: Splits, found: Fed, rates: Mapping[Tensor, 
             _add_sampled(row, p, float(rates[p]), found, split, used)
         else:
             row.add(p, float(rates[p]), found.totals[p], found.splits.get(p, GradientSplit({})), split)
-    row.settle()
     if attributor.step_skipped:
         row.skip()
 
@@ -318,7 +317,6 @@ def _left_over(run: Recording, going: StepInProgress) -> None:
                 _add_sampled(row, p, float(rates[p]), found, still, used)
                 continue
             row.add(p, float(rates[p]), total, found.splits.get(p, GradientSplit({})), still)
-        row.settle()
     run.ledger.moved(found.parts)
     run.ledger.stepped(totals)
 

@@ -30,6 +30,8 @@ def finish(run: Recording) -> None:
             step.again()
         return
     row = step.row if step.spoiled is None else None
+    if row is not None:
+        row.settle()
     run.left_out.step_over(None if row is None else row.norms())
     if row is not None:
         _losses(row, joined(step.fed))

@@ -33,7 +33,10 @@ class Closing:
 
     def __init__(self, parameter: Tensor, total: Tensor, tasks: Mapping[str, Tensor]) -> None:
         self.parameter, self.total, self.tasks = parameter, total, tasks
-        self._left = _left(total, tasks.values()) if answers.waits(total) else None
+        self._left: Tensor | None = None
+        if answers.waits(total):
+            known = answers.kept((total, *tasks.values()))
+            self._left = _left(total, tasks.values()) if known is None else known
         self.found: dict[str, Tensor] | None = None
         """The tasks' gradients that add up to the total, where somebody has closed it."""
         self.reaching: list[str] | None = None
@@ -50,6 +53,12 @@ class Closing:
             yield answers.BEYOND, self._left, gradient
         if len(self.tasks) > 1:
             yield answers.about(answers.BEYOND, [self._left, *self.tasks.values()])
+
+    def asked_early(self) -> Iterator[answers.Asked]:
+        """The same before anybody knows whether this is what is to be closed: who closes it has all that it takes."""
+        if self._left is not None:
+            answers.keep(self._left, (self.total, *self.tasks.values()))
+        yield from self.asked()
 
     def close(self) -> tuple[dict[str, Tensor], Tensor | None]:
         """The tasks' gradients, and the part of the total that belongs to none of them; None where there is none."""

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from dominance.record import answers
+from dominance.record.answers import Arrays
 from dominance.record.split.packs import Packed
 from dominance.record.split.products import inner_products, products_and_squares, products_on_device
 from dominance.record.split.sampled import whole_products
 from dominance.record.split.splits import GradientSplit, Sizes, StepSplit
 from dominance.record.write.averages import Averages
-from dominance.record.write.later import Arrays, Later
+from dominance.record.write.later import Later
 from dominance.record.write.row_shape import KeptPlace, PackPlace, RowShape
 from dominance.schema import TASK_STATISTICS, TOTAL_STATISTICS, UPDATE_PARTS
 from dominance.unattributed import MOST_UNATTRIBUTED, unattributed_share
@@ -135,6 +136,7 @@ class StepRow:
         more = len(tasks) - len(self._tasks)
         if more == 0:
             return
+        self.settle()
         self._tasks = {name: position for position, name in enumerate(tasks)}
         if self._averages is not None:
             self._averages.widen(len(tasks))
@@ -188,6 +190,7 @@ class StepRow:
 
     def skip(self) -> None:
         """The gradients of this step were thrown away: nothing moved, and the gradients mean nothing."""
+        self.settle()
         self.values["skipped"] = np.array(1, np.int8)
         for path in ("gradient/gradient", "gradient/total", "layer/task", "layer/total", "layer/gram"):
             self.values[path] = np.full_like(self.values[path], np.nan)
@@ -259,7 +262,10 @@ class StepRow:
             self._later.add([step.sizes], lambda read: self._close(*Sizes(*read[0].tolist()).closure(eps)))
 
     def settle(self) -> None:
-        """Take in what the row was given of devices: they are waited for now, together."""
+        """Take in what the row was given of devices, as far as it has not been read: they are waited for now, together.
+
+        To be called before anything of the row is used.
+        """
         self._later.settle()
         self._shape.products.trim()
 
