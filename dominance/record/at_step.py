@@ -86,20 +86,21 @@ def before_step(run: Recording, going: StepInProgress, outer: Sequence[StepInPro
             run.keep_whole(p)
     run.theta.begin(going.parameters)
     with answers.asking(going.parameters):
-        answers.ask(chain(run.theta.asked(going.parameters), run.ledger.asked(going.parameters)))
+        if closure or run.hooks.in_backward:
+            answers.ask(chain(run.theta.asked(going.parameters), run.ledger.asked(going.parameters)))
         _keep(run, going, attributor, closure=closure)
 
 
 def _keep(run: Recording, going: StepInProgress, attributor: Splits, *, closure: bool) -> None:
     """Keep what the parameters are fed, and where they are."""
-    optimizer = going.optimizer
+    optimizer, ask = going.optimizer, closure or run.hooks.in_backward
     run.copies.fill(going.parameters)
     if not closure:
-        going.fed = ClosureRun(run.ledger, run.ledger.read(going.parameters, _grad_scale(optimizer)))
+        going.fed = ClosureRun(run.ledger, run.ledger.read(going.parameters, _grad_scale(optimizer), ask=ask))
     fed_now = {} if going.fed is None else going.fed.totals
     rows = {p: run.ledger.rows(p, fed_now[p]) for p in going.parameters if p in run.by_rows and p in fed_now}
     run.step.rows |= rows
-    run.theta.before_step(going.parameters, rows)
+    run.theta.before_step(going.parameters, rows, ask=ask)
     if not run.splits_steps:
         return
     if isinstance(attributor, Attributor):
@@ -190,6 +191,11 @@ def after_step(run: Recording, going: StepInProgress) -> None:
         return
     with answers.asking(going.parameters):
         answers.ask(_asked_after(run, going))
+        if going.fed is not None and any(map(answers.waits, going.parameters)):
+            changed = run.ledger.changes
+            run.ledger.left_alone(going.fed.totals)
+            if run.ledger.changes and not changed:
+                answers.ask(asked(going.fed.books, going.fed.totals))
         _after_step(run, going)
         run.theta.settle(going.parameters)
 

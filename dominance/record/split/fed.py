@@ -127,14 +127,19 @@ def asked(ledger: Ledger, totals: Mapping[Tensor, Tensor]) -> Iterator[answers.A
         yield answers.NONZERO, total
         account = ledger.accounts.get(p)
         left = None if account is None else account.left
-        if account is not None and left is total and p not in ledger.sampled and not total.is_sparse:
-            # As backward() left it: what is closed is known already, if these are tasks of a name each.
+        if account is None or left is None or total.is_sparse or left.shape != total.shape:
+            continue
+        if left is not total:
+            yield answers.SAME, left, total
+        if left is not total and ledger.changes:
+            yield answers.PRODUCTS, total, left
+        elif p not in ledger.sampled:
+            # As backward() left it, if not otherwise known: what is closed is known already, if these are tasks of a
+            # name each.
+            yield answers.NONZERO, left
             tasks = {part.task: gradient for part, gradient in account.held.items()}
             if len(tasks) == len(account.held) and not any(part.beside for part in account.held):
-                yield from Closing(p, total, tasks).asked_early()
-        elif left is not None and left is not total and left.shape == total.shape and not total.is_sparse:
-            yield answers.SAME, left, total
-            yield answers.PRODUCTS, total, left
+                yield from Closing(p, left, tasks).asked_early()
 
 
 def losses_of(ledger: Ledger) -> Losses:

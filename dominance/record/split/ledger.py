@@ -116,6 +116,8 @@ class Ledger:
     """Parameters of whose gradients only the rows are kept that they hold; all others are dense here."""
     sampled: dict[Tensor, Tensor] = field(default_factory=dict)
     """Parameters of whose tasks' gradients only these coordinates are kept; what lies in ``.grad`` is kept whole."""
+    changes: bool = False
+    """Whether the script has changed gradients between backward() and the last step, where nobody asked before it."""
     _number: int = 0
     _orders: Orders = field(default_factory=Orders)
 
@@ -422,12 +424,13 @@ class Ledger:
             if len(reached) > 1:
                 self.met |= reached
 
-    def read(self, parameters: Iterable[Tensor], grad_scale: float = 1.0) -> dict[Tensor, Tensor]:
+    def read(self, parameters: Iterable[Tensor], grad_scale: float = 1.0, *, ask: bool = True) -> dict[Tensor, Tensor]:
         """The gradients that a step now would be fed: copies, which the step cannot change.
 
         Args:
             parameters: those that the optimizer steps.
             grad_scale: factor on ``.grad`` that the optimizer itself will take out of it (fused with GradScaler).
+            ask: False copies those on a device that is waited for, whether they are as backward() left them or not.
         """
         totals = {}
         for p in parameters:
@@ -436,6 +439,20 @@ class Ledger:
             if p in self.given and left is not None:
                 totals[p] = left
             elif p.grad is not None:
-                kept = left if left is not None and self._lies(p, left) else self.as_kept(p, p.grad).clone()
+                asks = ask or grad_scale != 1.0 or p in self.by_rows or not answers.waits(p.grad)
+                lies = asks and left is not None and self._lies(p, left)
+                kept = left if left is not None and lies else self.as_kept(p, p.grad).clone()
                 totals[p] = kept if grad_scale == 1.0 else kept / grad_scale
         return totals
+
+    def left_alone(self, totals: dict[Tensor, Tensor]) -> None:
+        """Of gradients that were copied without asking, put what backward() left in the place of those that are it."""
+        self.changes = False
+        for p, fed in totals.items():
+            left = self.accounts[p].left if p in self.accounts else None
+            if left is None or left is fed or (told := answers.of(answers.SAME, fed, left)) is None:
+                continue
+            if told[0]:
+                totals[p] = left
+            else:
+                self.changes = True

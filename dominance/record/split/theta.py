@@ -50,6 +50,8 @@ class Theta:
     """Parameters of whose steps no copy is kept once they have been split: their start is then where the step ended."""
     _pulled: dict[Tensor, Tensor] = field(default_factory=dict)
     """By how much these had moved before their step besides."""
+    _unasked: set[Tensor] = field(default_factory=set)
+    """Parameters that were copied before the step without asking whether they were as at the start."""
     _rows: dict[Tensor, TableRows] = field(default_factory=dict)
     """Of these, the rows that are stepped in this training step."""
     _stayed: set[Tensor] = field(default_factory=set)
@@ -65,8 +67,16 @@ class Theta:
                 self.start[p] = p.detach().clone()
 
     @torch.no_grad()
-    def before_step(self, parameters: Iterable[Tensor], rows: Mapping[Tensor, Tensor] | None = None) -> None:
-        """An optimizer is about to step these; of some these rows only."""
+    def before_step(
+        self, parameters: Iterable[Tensor], rows: Mapping[Tensor, Tensor] | None = None, *, ask: bool = True
+    ) -> None:
+        """An optimizer is about to step these; of some these rows only.
+
+        Args:
+            parameters: those.
+            rows: the rows.
+            ask: False copies those on a device that is waited for, and asks of the copies in ``after_step``.
+        """
         rows = rows or {}
         for p in parameters:
             start = self.start.get(p)
@@ -75,7 +85,13 @@ class Theta:
                     self._rows[p] = TableRows(rows[p], _rows_of(start, rows[p]), _rows_of(p, rows[p]))
                 continue
             self.before.pop(p, None)
-            if start is not None and not unmoved(p, start):
+            self._unasked.discard(p)
+            if start is None:
+                continue
+            if not ask and answers.waits(p):
+                self.before[p] = p.detach().clone()
+                self._unasked.add(p)
+            elif not unmoved(p, start):
                 self.before[p] = p.detach().clone()
 
     def asked(self, parameters: Iterable[Tensor], *, stepped: bool = False) -> Iterator[answers.Asked]:
@@ -84,6 +100,8 @@ class Theta:
             start = self.start.get(p)
             if start is not None and p not in self.by_rows:
                 yield answers.SAME, p.detach(), self.before.get(p, start) if stepped else start
+                if stepped and p in self._unasked:
+                    yield answers.SAME, self.before[p], start
 
     def asked_outside(self) -> Iterator[answers.Asked]:
         """What ``outside`` asks."""
@@ -108,6 +126,9 @@ class Theta:
                 moved |= not same(rows.after, rows.before)
             elif start is not None and p not in self.by_rows:
                 before = self.before.get(p, start)
+                if p in self._unasked and unmoved(before, start):
+                    self.start[p] = self.before.pop(p)  # the same numbers: one copy of them does
+                self._unasked.discard(p)
                 stayed = unmoved(p, before)
                 moved |= not stayed
                 if p not in self.sampled:
@@ -208,6 +229,7 @@ class Theta:
             for p, end in ends.items()
         }
         self.before, self.after, self._stayed, self._rows, self._pulled = {}, {}, set(), {}, {}
+        self._unasked = set()
 
 
 def unmoved(parameter: Tensor, value: Tensor) -> bool:
