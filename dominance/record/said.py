@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from dominance.record.recording import Recording
-from dominance.record.split.fed import Fed, fed
+from dominance.record.split.fed import Fed, fed, losses_of
 from dominance.record.write.provenance import describe
 from dominance.schema import LOSS_SUM, TRAINING_LINES
 
@@ -45,15 +45,21 @@ def announce(run: Recording, found: Fed | None = None) -> None:
         return
     run.announcement.made = True
     found = fed(run.ledger, run.ledger.read(run.table.named)) if found is None else found
-    weights = {name: w / run.announcement.loss_scale for name, w in found.announced.items() if not math.isnan(w)}
+    tasks, announced = found.tasks, found.announced
+    if not tasks:
+        # Optimizers that step within the pass, each of a parameter, may have cleared what they were fed.
+        announced = losses_of(run.ledger).weight
+        stepped = {name for each in run.step.fed for name in each.tasks}
+        tasks = [name for name in announced if name in stepped]
+    weights = {name: w / run.announcement.loss_scale for name, w in announced.items() if not math.isnan(w)}
     lines = run.sink.announce(
-        found.tasks, weights, run.announcement.residual, run.announcement.separate, run.announcement.columns
+        tasks, weights, run.announcement.residual, run.announcement.separate, run.announcement.columns
     )
     known = {LOSS_SUM: run.finder.sources.sum, TRAINING_LINES: run.finder.sources.loop}
     if any(known.values()):
         run.sink.know(**{name: said for name, said in known.items() if said is not None})
     wanted = run.options.tasks
-    right = len(found.tasks) >= 2 if wanted is None else set(wanted) <= set(found.tasks)
+    right = len(tasks) >= 2 if wanted is None else set(wanted) <= set(tasks)
     missing = run.not_as_asked()
     split = [run.batches.split] if run.batches is not None and run.batches.split is not None else []
     for line in (*missing, *split, *lines):

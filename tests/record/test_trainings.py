@@ -376,7 +376,7 @@ def test_what_an_optimizer_does_to_the_gradients_in_its_step(how: str, tmp_path:
     assert_additive(tree)
 
 
-def test_an_optimizer_that_steps_within_backward(tmp_path: Path) -> None:
+def test_an_optimizer_that_steps_within_backward(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Gradient release: step(param=p) from a hook on each parameter; the script's own step does nothing."""
     handles: list[RemovableHandle] = []
 
@@ -402,6 +402,7 @@ def test_an_optimizer_that_steps_within_backward(tmp_path: Path) -> None:
             optimizer.step()
 
     run(loop, Release, tmp_path / "run")
+    assert "dominance: 2 tasks: depth, seg" in capsys.readouterr().err
     for handle in handles:  # else model and optimizer hold each other where Python's collector does not see it
         handle.remove()
 
