@@ -73,10 +73,10 @@ SEEN_BY_ALL = {
     "frames",
     "group",
     "launch",
-    "living",
+    "live_objects",
     "parameters",
     "patches",
-    "pieces",
+    "sharded_models",
     "script_variables",
 }
 """Of record: files that each of its rooms may import, and that import no room of it."""
@@ -84,19 +84,19 @@ STEP = {
     *(
         "at_backward",
         "at_grad",
-        "at_hand",
-        "at_rest",
+        "at_manual_step",
+        "at_unrecorded_step",
         "at_step",
-        "by_hand",
+        "manual_steps",
         "evaluated",
-        "following",
-        "kept",
-        "left_out",
+        "successive_models",
+        "end_of_step",
+        "gradient_by_difference",
         "light",
         "metrics",
         "optimizer_listener",
     ),
-    *("recorder", "recording", "replaced", "resting", "said", "step", "step_recorder"),
+    *("recorder", "recording", "replaced_parameters", "unrecorded_steps", "messages", "step", "step_recorder"),
 }
 """Of record: the life of a training step, from the hook that sees it to the row that is kept. Uses every room."""
 WITHIN = {

@@ -17,15 +17,15 @@ from dominance.cure.companion import Companion
 from dominance.cure.placed import FixedScaler
 from dominance.cure.rehearsed import KnownPass
 from dominance.cure.window import Window
+from dominance.optim.engine.accumulated import added, scaled
 from dominance.optim.engine.combiner import Combiner, LossWeighting, accumulate
 from dominance.optim.engine.gradients import task_gradients
 from dominance.optim.engine.listeners import listeners
 from dominance.optim.engine.passes import grad
 from dominance.optim.engine.places import Loss, Placed
-from dominance.optim.engine.rows import Sharing, TaskGradients
 from dominance.optim.engine.scaling import finite, spoil, times
 from dominance.optim.engine.start import Start
-from dominance.optim.engine.taken import added, scaled
+from dominance.optim.engine.task_gradients import Sharing, TaskGradients
 from dominance.record.parameters import ParameterTable
 
 Losses = Mapping[str, Loss]

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from dominance.optim.engine.rows import TaskGradients
+from dominance.optim.engine.task_gradients import TaskGradients
 
 
 @dataclass

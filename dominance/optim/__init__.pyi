@@ -33,7 +33,7 @@ from dominance.optim.engine.combiner import Combiner as Combiner
 from dominance.optim.engine.combiner import LossWeighting as LossWeighting
 from dominance.optim.engine.combiner import Weighting as Weighting
 from dominance.optim.engine.gradients import task_gradients as task_gradients
-from dominance.optim.engine.rows import TaskGradients as TaskGradients
+from dominance.optim.engine.task_gradients import TaskGradients as TaskGradients
 from dominance.optim.optimizers.adatask_adagrad import AdaTaskAdagrad as AdaTaskAdagrad
 from dominance.optim.optimizers.adatask_adam import AdaTaskAdam as AdaTaskAdam
 from dominance.optim.optimizers.adatask_rmsprop import AdaTaskRMSprop as AdaTaskRMSprop

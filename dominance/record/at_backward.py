@@ -9,11 +9,11 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from dominance.record import answers, at_hand, light
+from dominance.record import answers, at_manual_step, light
+from dominance.record.end_of_step import skipped
+from dominance.record.gradient_by_difference import is_plain
 from dominance.record.guest.hooks import LeafCapture
 from dominance.record.guest.limits import CannotLook
-from dominance.record.kept import skipped
-from dominance.record.left_out import is_plain
 from dominance.record.recording import Recording
 from dominance.record.split import side_by_side
 from dominance.record.split.gradients import gradients_of
@@ -46,12 +46,12 @@ def begin(run: Recording, inside: StepInProgress | None) -> bool:
 def _begin(run: Recording, inside: StepInProgress | None) -> bool:
     run.step.open = None  # of a backward() that ended in an exception
     if inside is None:
-        at_hand.finish(run)
+        at_manual_step.finish(run)
     run.step.passes += 1
     if inside is not None:
         inside.passes += 1
     if not run.records:
-        at_hand.begin(run, tuple)
+        at_manual_step.begin(run, tuple)
         return False
     light.begin(run)
     if inside is not None and inside.last is not None:
@@ -372,7 +372,7 @@ def _pass(run: Recording, opened: OpenPass) -> Pass:
 def expects(run: Recording, reached: Sequence[Tensor], inside: StepInProgress | None) -> bool:
     """Whether task gradients that somebody tells, by these leaf tensors, are to be recorded."""
     if inside is None:
-        at_hand.finish(run)
+        at_manual_step.finish(run)
     if not run.records:
         return False
     if not run.sink.laid_out:

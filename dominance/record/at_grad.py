@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from dominance.record import at_hand
+from dominance.record import at_manual_step
 from dominance.record.recording import Recording
 from dominance.record.split.gradients import gradients_of
 from dominance.record.split.passes import pass_of
@@ -42,9 +42,9 @@ def begin_grad(
     if not ours and (run.sink.laid_out or run.fixed):
         return False
     if inside is None:
-        at_hand.finish(run)
+        at_manual_step.finish(run)
     if not run.records:
-        at_hand.begin(run, tuple)
+        at_manual_step.begin(run, tuple)
         return False
     run.know(lambda: reached_by(first) if between else leaf)
     if not between and (run.beside(leaf) or not any(p in run.table.named for p in leaf)):

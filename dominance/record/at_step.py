@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from dominance.record import answers, at_hand
+from dominance.record import answers, at_manual_step
 from dominance.record.at_backward import STEPS_WITHIN, enter_open
+from dominance.record.end_of_step import NO_PASS, finish, row_of
 from dominance.record.guest.limits import unrecordable
-from dominance.record.kept import NO_PASS, finish, row_of
+from dominance.record.messages import announce_once
 from dominance.record.recording import Recording
-from dominance.record.replaced import follow
+from dominance.record.replaced_parameters import follow
 from dominance.record.rules.known import known_class
-from dominance.record.said import announce_once
 from dominance.record.split.attribution import Attributor
 from dominance.record.split.fed import Fed, asked, fed
 from dominance.record.split.ledger import Ledger
@@ -49,7 +49,7 @@ def before_step(run: Recording, going: StepInProgress, outer: Sequence[StepInPro
     """Keep what the step will overwrite: the gradients that it is fed, and the parameters."""
     optimizer = going.optimizer
     held = learning_rates(optimizer)
-    at_hand.optimizer_steps(run)
+    at_manual_step.optimizer_steps(run)
     going.parameters = [p for p in held if p in run.table.named and p.numel()] if len(run.table) else list(held)
     again = id(optimizer) in run.step.stepped or run.step.has_moved(going.parameters)
     if again and not run.hooks.in_backward and not run.beside(held):

@@ -22,7 +22,7 @@ from dominance.record.guest import torch_internals as internals
 from dominance.record.guest.loaders import DataPass, Loaders, split_in
 from dominance.record.guest.unseen import unseen
 from dominance.record.guest.without_grad import WithoutGrad
-from dominance.record.pieces import leaf_of
+from dominance.record.sharded_models import leaf_of
 from dominance.record.tasks.naming import nearest_frames
 from dominance.record.tasks.same_loss import DEPTH, Item, LossSources, SameLoss, calls_of
 from dominance.schema import EVALUATED_LOSS

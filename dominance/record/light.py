@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dominance.record.pieces import Piece
 from dominance.record.recording import Recording
+from dominance.record.sharded_models import Piece
 from dominance.record.split.attribution import Attributor
 from dominance.record.split.packs import SMALL
 

@@ -22,7 +22,7 @@ from dominance.record.split.passes import Pass
 from dominance.record.tasks.graph import leaves
 
 if TYPE_CHECKING:
-    from dominance.optim.engine.rows import TaskGradients
+    from dominance.optim.engine.task_gradients import TaskGradients
 
 _ROOT = "losses"
 """There is no one loss that backward() is called on; this stands for it."""

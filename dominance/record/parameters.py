@@ -10,9 +10,9 @@ from types import FrameType
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from dominance.record.living import living, set_aside
-from dominance.record.pieces import Piece, leaf_of, meet, piece_of, views
+from dominance.record.live_objects import living, set_aside
 from dominance.record.script_variables import names_of_variables
+from dominance.record.sharded_models import Piece, leaf_of, meet, piece_of, views
 
 # Modules that put a name of their own in front of every parameter of the model they wrap.
 _WRAPPERS = {

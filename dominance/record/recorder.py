@@ -16,10 +16,10 @@ from dominance.config import RecordOptions, parse_share, parse_size
 from dominance.errors import BadOption, RecordingFailed, RunExists
 from dominance.record.evaluation import Evaluation, hear_no_more, listen
 from dominance.record.guest.parallel import of_this_rank
+from dominance.record.messages import close
 from dominance.record.metrics import told
 from dominance.record.parameters import ParameterTable
-from dominance.record.pieces import views
-from dominance.record.said import close
+from dominance.record.sharded_models import views
 from dominance.record.step_recorder import StepRecorder
 from dominance.record.tasks.named import activate, deactivate
 from dominance.record.write.sink import Sink, note

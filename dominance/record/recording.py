@@ -9,14 +9,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dominance.config import RecordOptions
-from dominance.record.by_hand import ByHand
+from dominance.record.gradient_by_difference import LeftOut
 from dominance.record.group import Group
 from dominance.record.guest.batches import Batches
 from dominance.record.guest.hooks import Hooks
 from dominance.record.guest.limits import unrecordable
-from dominance.record.left_out import LeftOut
+from dominance.record.manual_steps import ByHand
 from dominance.record.parameters import Named, ParameterTable
-from dominance.record.resting import Resting
 from dominance.record.rules.known import known_class
 from dominance.record.split.attribution import Attributor
 from dominance.record.split.copies import Copies
@@ -28,6 +27,7 @@ from dominance.record.split.theta import Theta
 from dominance.record.step import Step, StepInProgress, learning_rates
 from dominance.record.tasks.finder import TaskFinder
 from dominance.record.tasks.naming import caller_frames
+from dominance.record.unrecorded_steps import Resting
 from dominance.record.write.books import Books
 from dominance.record.write.overhead import Overhead
 from dominance.record.write.schedule import DEFAULT_BURST, EVERY, Schedule, warm_up_for

@@ -15,9 +15,8 @@ from torch.optim import Optimizer
 
 from dominance.config import RecordOptions
 from dominance.errors import BadOption, RunExists
-from dominance.record import at_backward, at_grad, at_hand, at_rest, at_step, said
+from dominance.record import at_backward, at_grad, at_manual_step, at_step, at_unrecorded_step, messages
 from dominance.record.fail_safe import harmless
-from dominance.record.following import Following
 from dominance.record.group import Group, Lost
 from dominance.record.guest.batches import Batches
 from dominance.record.guest.hooks import Hooks
@@ -26,13 +25,14 @@ from dominance.record.guest.parallel import divides_by_all, of_first, parameters
 from dominance.record.guest.sharded import gathered, groups_below, to_be_gathered
 from dominance.record.optimizer_listener import Silent, Told
 from dominance.record.parameters import ParameterTable
-from dominance.record.pieces import meet_any, piece_of, refresh, view
-from dominance.record.ranks import by_hand, exchange
+from dominance.record.ranks import exchange, manual_averaging
+from dominance.record.ranks.collectives import Meeting, meeting_for
 from dominance.record.ranks.shards import Sharded, Shards
-from dominance.record.ranks.talking import Meeting, meeting_for
 from dominance.record.recording import Recording
+from dominance.record.sharded_models import meet_any, piece_of, refresh, view
 from dominance.record.split.passes import Pass
 from dominance.record.step import StepInProgress, learning_rates
+from dominance.record.successive_models import Following
 from dominance.record.tasks.finder import Found, Root
 from dominance.record.tasks.graph import Node, first_leaves
 from dominance.record.tasks.outputs import Outputs
@@ -227,7 +227,7 @@ class StepRecorder:
             together = recording.sharing is not None and recording.parted != recording.step.number
             if together and not whole:
                 raise Lost(NOT_TOGETHER)
-            at_hand.finish(recording)
+            at_manual_step.finish(recording)
             if recording.sharing is not None and together:
                 recording.sink.put_together(recording.sharing)
                 recording.parted = recording.step.number
@@ -243,7 +243,7 @@ class StepRecorder:
         Nothing is done where that takes all processes: perhaps only this one is asked.
         """
         if not self._going and self.recording.sharing is None:
-            at_hand.finish(self.recording)
+            at_manual_step.finish(self.recording)
 
     def observe(self, losses: Mapping[str, Tensor]) -> None:
         """Names for the tasks of the next backward(); see ``dominance.observe``."""
@@ -280,7 +280,7 @@ class StepRecorder:
         """Whether this backward() is one between bursts, and has been counted."""
         if self.method and not self._method_rests:
             return False
-        if not self._unmoved or not at_rest.backward(self.models.now, outputs):
+        if not self._unmoved or not at_unrecorded_step.backward(self.models.now, outputs):
             return False
         self._passes()
         return True
@@ -289,7 +289,7 @@ class StepRecorder:
         """Whether the step that an optimizer is about to take is one between bursts, and has been counted."""
         if self.method and not self._method_rests:
             return False
-        if not self._unmoved or not at_rest.step(self.models.now, optimizer):
+        if not self._unmoved or not at_unrecorded_step.step(self.models.now, optimizer):
             return False
         self._observed = {}
         self._outputs.clear()
@@ -313,7 +313,7 @@ class StepRecorder:
         stepped = self.recording.hand.found
         if stepped is not None and self.failure is None and not self.recording.announcement.made:
             # Outside the shield: with --strict this ends the script.
-            said.announce(self.recording, stepped)
+            messages.announce(self.recording, stepped)
         return finish
 
     @harmless
@@ -331,7 +331,7 @@ class StepRecorder:
         self.models.turn_to(some, reached)
         recording = self.recording
         refresh(recording.table.named)
-        if self._inside is None and at_hand.look(recording):
+        if self._inside is None and at_manual_step.look(recording):
             self._after_hand()
         self._hand_on([root.edge[0] for root in roots])
         if recording.step.over and recording.beside(some) and recording.beside(reached()):
@@ -351,7 +351,7 @@ class StepRecorder:
             if meeting is not None:
                 meeting.hold(looks=True)
             recording.begin_theta()
-            at_hand.begin(recording, reached)
+            at_manual_step.begin(recording, reached)
             with gathered([] if self._sharded is None else self._sharded.groups):
                 at_backward.open_pass(recording, roots, only, reached)
         except CannotLook as limit:
@@ -414,7 +414,7 @@ class StepRecorder:
         opened = self.recording.step.open is not None
         self._close_pass()
         if opened and self.failure is None and (self._inside or self.recording.step.over):
-            said.announce(self.recording)
+            messages.announce(self.recording)
 
     @harmless
     def _close_pass(self) -> None:
@@ -483,7 +483,7 @@ class StepRecorder:
                 raise CannotLook(ONLY_BACKWARD)
             self.hooks.look(nodes, recording.table.modules)
             meeting_for(nodes, None)
-            at_hand.begin(recording, lambda: leaf)
+            at_manual_step.begin(recording, lambda: leaf)
             took = [at_grad.take(recording, roots, tensors) for roots in starts]
         except CannotLook as limit:
             at_backward.cannot_look(recording, limit.reason)
@@ -501,7 +501,7 @@ class StepRecorder:
         for each, result in zip(took, results, strict=True):
             if each is not None:
                 each(result)
-        at_hand.took(self.recording, inputs, results)
+        at_manual_step.took(self.recording, inputs, results)
 
     def before_step(
         self, optimizer: Optimizer, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -513,7 +513,7 @@ class StepRecorder:
             return None
         if self.recording.ledger and not self.hooks.in_backward:
             # Outside the shield: with --strict this ends the script.
-            said.announce(self.recording)
+            messages.announce(self.recording)
         if closure is None:
             return None
         watched = self._watched(closure, going)
@@ -551,7 +551,7 @@ class StepRecorder:
         run = self.recording
         group = self.hooks.ranks.group_met()
         if group is not None:
-            by_hand.average(run, group, [p for p in held if p.requires_grad])
+            manual_averaging.average(run, group, [p for p in held if p.requires_grad])
         elif run.ledger.half_averaged(held) and run.books.remark(APART):
             run.say(f"at step {run.step.number}: {APART}")
 
@@ -632,11 +632,11 @@ class StepRecorder:
         """Whether a backward() of a method may go by without being looked at, as far as the recording is concerned."""
         run, told = self.recording, self._observed
         asked = told or run.options.columns or run.options.groups
-        return self._unmoved and not asked and run.sink.laid_out and at_rest.may(run, outputs)
+        return self._unmoved and not asked and run.sink.laid_out and at_unrecorded_step.may(run, outputs)
 
     def rests_with_method(self, outputs: Sequence[Any]) -> bool:
         """Whether this backward() of a method, between bursts, has been counted."""
-        self._method_rests = at_rest.backward(self.recording, outputs)
+        self._method_rests = at_unrecorded_step.backward(self.recording, outputs)
         return self._method_rests
 
     def says(self, losses: Mapping[str, float], weights: Mapping[str, float]) -> None:

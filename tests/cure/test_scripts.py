@@ -15,7 +15,7 @@ import dominance
 from dominance import optim
 from dominance.optim.engine.gradients import task_gradients
 from dominance.optim.engine.mixture import accumulate
-from dominance.optim.engine.rows import Sharing
+from dominance.optim.engine.task_gradients import Sharing
 
 STEPS = 5
 

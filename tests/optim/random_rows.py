@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dominance.optim import TaskGradients
-from dominance.optim.engine.rows import Row
+from dominance.optim.engine.task_gradients import Row
 
 SHAPES: dict[str, tuple[int, ...]] = {
     "trunk.0.weight": (4, 3),

@@ -17,7 +17,7 @@ from dominance.optim import PUB, AdaTask, AdaTaskAdam, AdaTaskRMSprop, Clippy
 from dominance.optim.engine.combiner import Combiner, LossWeighting, Weighting
 from dominance.optim.engine.gradients import task_gradients
 from dominance.optim.engine.listeners import listeners
-from dominance.optim.engine.rows import Matrix
+from dominance.optim.engine.task_gradients import Matrix
 
 STEPS = 6
 

@@ -19,7 +19,7 @@ from torch import nn
 
 from dominance.optim.engine.combiner import Combiner, accumulate
 from dominance.optim.engine.gradients import task_gradients
-from dominance.optim.engine.rows import Matrix
+from dominance.optim.engine.task_gradients import Matrix
 
 
 class Mixing(Combiner):

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from dominance.optim.engine.combiner import Combiner
-from dominance.optim.engine.rows import Matrix
+from dominance.optim.engine.task_gradients import Matrix
 
 Scale = Literal["min", "median", "mean"]
 

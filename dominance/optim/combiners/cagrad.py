@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from dominance.optim.engine.combiner import Weighting
-from dominance.optim.engine.rows import Matrix
+from dominance.optim.engine.task_gradients import Matrix
 from dominance.optim.solvers.simplex import conflict_averse
 
 Rescale = Literal["1+c^2", "1+c"] | None

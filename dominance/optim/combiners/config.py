@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dominance.optim.engine.combiner import Weighting
-from dominance.optim.engine.rows import Matrix
+from dominance.optim.engine.task_gradients import Matrix
 
 _ROUNDING = 1e-12
 """Eigenvalues of the Gram matrix of unit gradients below this, times K, count as zero."""

@@ -9,7 +9,7 @@ import numpy as np
 from dominance.optim.engine.checks import positive
 from dominance.optim.engine.histories import History, OfParameters, split
 from dominance.optim.engine.mixture import Mixture, Rows
-from dominance.optim.engine.rows import Row, TaskGradients, gram_matrix, weighted_sum
+from dominance.optim.engine.task_gradients import Row, TaskGradients, gram_matrix, weighted_sum
 
 EPS = 1e-8
 

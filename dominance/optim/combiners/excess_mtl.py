@@ -10,7 +10,7 @@ import torch
 from dominance.optim.engine.checks import finite
 from dominance.optim.engine.histories import History, OfParameters, split
 from dominance.optim.engine.mixture import MatrixMixture, Mixture
-from dominance.optim.engine.rows import Row, TaskGradients, named
+from dominance.optim.engine.task_gradients import Row, TaskGradients, named
 
 EPS = 1e-7
 

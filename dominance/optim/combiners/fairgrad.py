@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dominance.optim.engine.combiner import Weighting
-from dominance.optim.engine.rows import Matrix
+from dominance.optim.engine.task_gradients import Matrix
 from dominance.optim.solvers.bargaining import bargain
 from dominance.optim.solvers.fairness import solve_fair
 

@@ -12,7 +12,7 @@ from dominance.optim.engine.checks import named_by
 from dominance.optim.engine.combiner import Combiner, Mixture
 from dominance.optim.engine.mixture import Rows
 from dominance.optim.engine.representation import Pull
-from dominance.optim.engine.rows import Matrix, Row, TaskGradients
+from dominance.optim.engine.task_gradients import Matrix, Row, TaskGradients
 
 
 class GradDrop(Combiner):

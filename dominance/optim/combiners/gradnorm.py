@@ -15,9 +15,9 @@ from dominance.optim.engine.listeners import own_passes
 from dominance.optim.engine.passes import grad
 from dominance.optim.engine.places import Loss, start_of
 from dominance.optim.engine.representation import Representation, below
-from dominance.optim.engine.rows import Matrix, Row, TaskGradients, named
 from dominance.optim.engine.scalar_adam import ScalarAdam, State
 from dominance.optim.engine.scaling import Scaler, finite, spoil, started, times
+from dominance.optim.engine.task_gradients import Matrix, Row, TaskGradients, named
 
 LEAST = 1e-3
 """No weight gets below it: the paper says nothing of weights that pass zero, and Adam could take one there."""

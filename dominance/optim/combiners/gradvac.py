@@ -10,7 +10,7 @@ import torch
 
 from dominance.optim.combiners.pcgrad import others
 from dominance.optim.engine.combiner import Combiner
-from dominance.optim.engine.rows import Matrix
+from dominance.optim.engine.task_gradients import Matrix
 
 CLOSEST = 1 - 1e-6
 """No target above this cosine: no finite multiple of g_j makes a gradient parallel to it (Eq. 7 divides by 0)."""

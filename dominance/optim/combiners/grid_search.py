@@ -9,7 +9,7 @@ import numpy as np
 
 from dominance.optim.engine.checks import known, named_by
 from dominance.optim.engine.combiner import LossWeighting
-from dominance.optim.engine.rows import Matrix
+from dominance.optim.engine.task_gradients import Matrix
 
 
 class GridSearch(LossWeighting):

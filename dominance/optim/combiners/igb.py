@@ -8,7 +8,7 @@ import numpy as np
 
 from dominance.optim.engine.checks import positive
 from dominance.optim.engine.combiner import LossWeighting
-from dominance.optim.engine.rows import Matrix
+from dominance.optim.engine.task_gradients import Matrix
 
 
 class IGB(LossWeighting):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dominance.optim.combiners.imtl_g import IMTLG
 from dominance.optim.engine.checks import Still, known, named_by, not_negative
 from dominance.optim.engine.combiner import Weighting
-from dominance.optim.engine.rows import Matrix
+from dominance.optim.engine.task_gradients import Matrix
 
 
 class IMTL(Weighting):

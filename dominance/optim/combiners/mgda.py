@@ -9,7 +9,7 @@ import numpy as np
 
 from dominance.optim.engine.checks import positive
 from dominance.optim.engine.combiner import Weighting
-from dominance.optim.engine.rows import Matrix
+from dominance.optim.engine.task_gradients import Matrix
 from dominance.optim.solvers.simplex import min_norm
 
 Normalization = Literal["l2", "loss", "loss+"] | None

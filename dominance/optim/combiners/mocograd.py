@@ -11,7 +11,7 @@ from torch import Tensor
 from dominance.optim.engine.combiner import Mixture
 from dominance.optim.engine.histories import History, WithHistories
 from dominance.optim.engine.representation import Pull
-from dominance.optim.engine.rows import Matrix, Row, TaskGradients, gram_matrix, weighted_sum
+from dominance.optim.engine.task_gradients import Matrix, Row, TaskGradients, gram_matrix, weighted_sum
 
 
 class MoCoGrad(WithHistories):

@@ -9,7 +9,7 @@ import numpy as np
 from dominance.optim.engine.checks import finite
 from dominance.optim.engine.histories import History, OfParameters, split
 from dominance.optim.engine.mixture import MatrixMixture, Mixture
-from dominance.optim.engine.rows import Matrix, Row, TaskGradients, gram_matrix, named
+from dominance.optim.engine.task_gradients import Matrix, Row, TaskGradients, gram_matrix, named
 
 
 class MoDo(OfParameters):

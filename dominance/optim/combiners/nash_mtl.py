@@ -15,8 +15,8 @@ from dominance.optim.engine.combiner import Weighting
 from dominance.optim.engine.gradients import leaves, present
 from dominance.optim.engine.places import Loss
 from dominance.optim.engine.representation import Representation
-from dominance.optim.engine.rows import Matrix
 from dominance.optim.engine.scaling import Scaler
+from dominance.optim.engine.task_gradients import Matrix
 from dominance.optim.solvers.bargaining import bargain
 
 

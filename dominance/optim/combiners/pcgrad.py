@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from dominance.optim.engine.combiner import Combiner
-from dominance.optim.engine.rows import Matrix
+from dominance.optim.engine.task_gradients import Matrix
 
 
 class PCGrad(Combiner):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from dominance.optim.engine.combiner import LossWeighting
-from dominance.optim.engine.rows import Matrix
+from dominance.optim.engine.task_gradients import Matrix
 
 
 class RLW(LossWeighting):

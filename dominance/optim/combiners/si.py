@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dominance.optim.engine.checks import positive
 from dominance.optim.engine.combiner import LossWeighting
-from dominance.optim.engine.rows import Matrix
+from dominance.optim.engine.task_gradients import Matrix
 
 
 class SI(LossWeighting):

@@ -10,7 +10,7 @@ import torch
 
 from dominance.errors import MissingData
 from dominance.optim.engine.combiner import Weighting
-from dominance.optim.engine.rows import Matrix
+from dominance.optim.engine.task_gradients import Matrix
 
 
 class TorchJDWeighting(Weighting):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dominance.optim.engine.combiner import Combiner
-from dominance.optim.engine.rows import Matrix
+from dominance.optim.engine.task_gradients import Matrix
 from dominance.optim.solvers.simplex import onto_dual_cone
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dominance.optim.engine.checks import Still, known, named_by, not_negative
 from dominance.optim.engine.combiner import LossWeighting, Mixture
 from dominance.optim.engine.listeners import own_passes
-from dominance.optim.engine.rows import Matrix, TaskGradients
+from dominance.optim.engine.task_gradients import Matrix, TaskGradients
 
 Likelihood = Literal["regression", "classification"]
 FACTOR = {"regression": 0.5, "classification": 1.0}

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from dominance.optim.engine.rows import Row
 from dominance.optim.engine.start import Edge, Node, Start
+from dominance.optim.engine.task_gradients import Row
 
 FEWEST_TASKS = 4
 MANY_TASKS = 8

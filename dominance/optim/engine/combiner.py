@@ -25,9 +25,9 @@ from dominance.optim.engine.passes import How, reentrant
 from dominance.optim.engine.placed_sum import backward_below, stand_ins
 from dominance.optim.engine.places import Loss, are_placed, start_of, tensors
 from dominance.optim.engine.representation import Pull, Representation, backward_through
-from dominance.optim.engine.rows import Matrix, Row, Sharing, TaskGradients, gram_matrix, values_of
 from dominance.optim.engine.scaling import Scaler, finite, slopes_scaled, spoil, started, times
 from dominance.optim.engine.state import plain, restored
+from dominance.optim.engine.task_gradients import Matrix, Row, Sharing, TaskGradients, gram_matrix, values_of
 
 
 class Combiner:

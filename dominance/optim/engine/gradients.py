@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from dominance.optim.engine.listeners import own_passes
 from dominance.optim.engine.passes import How, rows
 from dominance.optim.engine.places import Loss, Placed, start_of
-from dominance.optim.engine.rows import Sharing, TaskGradients
 from dominance.optim.engine.scaling import times
+from dominance.optim.engine.task_gradients import Sharing, TaskGradients
 
 
 def present(losses: Mapping[str, Loss | None]) -> dict[str, Loss]:

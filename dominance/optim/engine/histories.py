@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from dominance.optim.engine.combiner import Combiner
 from dominance.optim.engine.places import Loss
 from dominance.optim.engine.representation import Representation
-from dominance.optim.engine.rows import Matrix, Row, TaskGradients
 from dominance.optim.engine.scaling import Scaler
+from dominance.optim.engine.task_gradients import Matrix, Row, TaskGradients
 
 History = dict[str, dict[int, Tensor]]
 """Task -> position of the parameter among all that were given -> what is remembered."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from dominance.optim.engine.places import Loss
-    from dominance.optim.engine.rows import TaskGradients
+    from dominance.optim.engine.task_gradients import TaskGradients
 
 
 class Listener(Protocol):

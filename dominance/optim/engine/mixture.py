@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from dominance.optim.engine.listeners import listeners
-from dominance.optim.engine.rows import Matrix, Row, TaskGradients, named
 from dominance.optim.engine.scaling import times
+from dominance.optim.engine.task_gradients import Matrix, Row, TaskGradients, named
 
 
 class Mixture(Protocol):

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from dominance.optim.engine.batched import chosen
-from dominance.optim.engine.rows import Row
 from dominance.optim.engine.start import Start
+from dominance.optim.engine.task_gradients import Row
 
 How = Literal["auto", "loop", "batched"]
 _REENTRANT = "CheckpointFunctionBackward"

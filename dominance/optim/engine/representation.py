@@ -14,8 +14,8 @@ from torch import Tensor
 
 from dominance.optim.engine.listeners import listeners, own_passes
 from dominance.optim.engine.passes import grad, refuse_reentrant
-from dominance.optim.engine.rows import Matrix, Row, TaskGradients, named, values_of
 from dominance.optim.engine.scaling import finite, times
+from dominance.optim.engine.task_gradients import Matrix, Row, TaskGradients, named, values_of
 
 Representation = Tensor | Mapping[str, Tensor]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from dominance.optim.engine.rows import TaskGradients
+from dominance.optim.engine.task_gradients import TaskGradients
 
 
 def rescaled(held: TaskGradients, left: Mapping[Tensor, Tensor | None]) -> TaskGradients | None:

@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dominance.optim.engine.accumulated import added, scaled
 from dominance.optim.engine.combiner import Combiner, accumulate
+from dominance.optim.engine.foreach_lists import Group
 from dominance.optim.engine.gradients import present, task_gradients
 from dominance.optim.engine.listeners import listeners
-from dominance.optim.engine.parts import Group
 from dominance.optim.engine.places import Loss
 from dominance.optim.engine.rescaled import rescaled
-from dominance.optim.engine.rows import Sharing, TaskGradients
 from dominance.optim.engine.scaling import Scaler, finite, spoil, started
-from dominance.optim.engine.taken import added, scaled
+from dominance.optim.engine.task_gradients import Sharing, TaskGradients
 
 Parameters = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[Group]
 

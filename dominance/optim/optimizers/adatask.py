@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from dominance.optim.engine.foreach_lists import Group, Part, State, coupled, fed, parts_of
 from dominance.optim.engine.listeners import listeners
-from dominance.optim.engine.parts import Group, Part, State, coupled, fed, parts_of
-from dominance.optim.engine.rows import TaskGradients
+from dominance.optim.engine.task_gradients import TaskGradients
 from dominance.optim.engine.taskwise import Parameters, TaskwiseOptimizer
 from dominance.optim.optimizers.ladatask import Aggregate, Granularity, SharedLayers, Shares
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dominance.optim.engine.checks import fraction, nonnegative
-from dominance.optim.engine.parts import Group, State, buffers
+from dominance.optim.engine.foreach_lists import Group, State, buffers
 from dominance.optim.engine.taskwise import Parameters
 from dominance.optim.optimizers.adatask import AdaTaskOptimizer
 from dominance.optim.optimizers.ladatask import Aggregate, Granularity

@@ -11,7 +11,7 @@ from torch import Tensor
 from dominance.optim.combiners.equal_weight import EqualWeight
 from dominance.optim.engine.checks import fraction, nonnegative
 from dominance.optim.engine.combiner import Combiner
-from dominance.optim.engine.parts import Group, buffers, coupled
+from dominance.optim.engine.foreach_lists import Group, buffers, coupled
 from dominance.optim.engine.places import Loss
 from dominance.optim.engine.scaling import Scaler
 from dominance.optim.engine.taskwise import Parameters

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from dominance.optim.engine.checks import fraction, nonnegative
+from dominance.optim.engine.foreach_lists import Group, Part, State, coupled, fed, parts_of
 from dominance.optim.engine.listeners import listeners
-from dominance.optim.engine.parts import Group, Part, State, coupled, fed, parts_of
-from dominance.optim.engine.rows import TaskGradients, gram_matrix
+from dominance.optim.engine.task_gradients import TaskGradients, gram_matrix
 from dominance.optim.engine.taskwise import Parameters, TaskwiseOptimizer
 from dominance.optim.optimizers.clippy import Clippy, clipping
 from dominance.optim.solvers.bargaining import bargain, solve

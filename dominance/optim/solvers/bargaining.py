@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from dominance.errors import SolverFailed
-from dominance.optim.engine.rows import Matrix
+from dominance.optim.engine.task_gradients import Matrix
 
 Solver = Callable[[Matrix], Matrix]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dominance.errors import SolverFailed
-from dominance.optim.engine.rows import Matrix
+from dominance.optim.engine.task_gradients import Matrix
 from dominance.optim.solvers.simplex import min_norm
 
 _GAP = 1e-12

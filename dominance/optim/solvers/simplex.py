@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from dominance.errors import SolverFailed
-from dominance.optim.engine.rows import Matrix
+from dominance.optim.engine.task_gradients import Matrix
 
 _TINY = 1e-12
 """Squared sine of the angle between a gradient and the span of others below which it counts as lying in it."""

@@ -32,7 +32,7 @@ from dominance.record.guest.starts import Starts
 from dominance.record.guest.torch_internals import require
 from dominance.record.guest.unseen import observed, unseen
 from dominance.record.patches import replace
-from dominance.record.pieces import leaf_of
+from dominance.record.sharded_models import leaf_of
 from dominance.record.tasks.graph import Edge, Node, edge_of, leaves
 
 Finish = Callable[[], None]

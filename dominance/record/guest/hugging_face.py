@@ -6,7 +6,7 @@ import sys
 import weakref
 from typing import Any
 
-from dominance.record.living import anywhere
+from dominance.record.live_objects import anywhere
 
 _views: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()
 

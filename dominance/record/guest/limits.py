@@ -14,7 +14,7 @@ from torch.autograd.function import BackwardCFunction
 from dominance.record.guest.forward_hooks import forward_hooks, may_be_left_out
 from dominance.record.guest.repeatable import Effect, effect, filled, trusted
 from dominance.record.guest.sharded import cannot_gather
-from dominance.record.pieces import groups_of, refusal
+from dominance.record.sharded_models import groups_of, refusal
 from dominance.record.tasks.graph import ACCUMULATE, Node, walk
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from dominance.record.pieces import Piece, groups_of, refusal
+from dominance.record.sharded_models import Piece, groups_of, refusal
 
 
 def groups_below(leaves: Iterable[Tensor], modules: Iterable[nn.Module]) -> list[Any]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dominance.record.group import Group, Lost
-from dominance.record.ranks.earlier import Earlier
+from dominance.record.ranks.local_gradients import Earlier
 from dominance.record.ranks.means import Means, reach
 from dominance.record.ranks.merging import averaged, told, with_gradients
 from dominance.record.recording import Recording

@@ -17,9 +17,9 @@ from dominance.record.group import Group
 from dominance.record.guest.limits import CannotLook
 from dominance.record.guest.parallel import Ranks
 from dominance.record.guest.sharded import cannot_gather
-from dominance.record.pieces import Piece, cut, leaf_of
 from dominance.record.ranks import exchange
 from dominance.record.recording import Recording
+from dominance.record.sharded_models import Piece, cut, leaf_of
 from dominance.record.split.passes import Pass
 
 ALONE = (

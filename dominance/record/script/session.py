@@ -236,7 +236,7 @@ class ScriptSession:
             self._logged.stop()
             return SessionResult({}, None)
         self._stop(watch, whole=status == "complete")
-        from dominance.record.said import close
+        from dominance.record.messages import close
 
         attrs: dict[str, Any] = {} if watch.failure is None else {"failure": watch.failure}
         attrs |= {"seconds": time.monotonic() - self._began, "peak_memory": peak_memory()}

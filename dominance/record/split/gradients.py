@@ -14,7 +14,7 @@ from dominance.optim.engine.start import Start
 from dominance.record.guest.hooks import dense
 from dominance.record.guest.limits import CannotLook
 from dominance.record.guest.silence import gathering
-from dominance.record.pieces import leaf_of
+from dominance.record.sharded_models import leaf_of
 from dominance.record.split.one_pass import Apart, sets_of
 from dominance.record.tasks.finder import FoundTask
 from dominance.record.tasks.graph import Edge, leaves

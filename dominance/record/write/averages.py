@@ -20,7 +20,7 @@ from dominance.decay import FLOOR, LEAST, WeightSeen
 from dominance.errors import RecordingFailed
 from dominance.record.group import Group, Lost
 from dominance.record.parameters import Named
-from dominance.record.pieces import Piece, whole_size
+from dominance.record.sharded_models import Piece, whole_size
 from dominance.record.split.packs import Packed
 from dominance.schema import AVERAGE, AVERAGE_DECAY
 from dominance.unattributed import MOST_UNATTRIBUTED

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dominance.record.parameters import Named
-from dominance.record.pieces import Piece
+from dominance.record.sharded_models import Piece
 from dominance.record.split.packs import Pack
 from dominance.record.split.products import Products
 from dominance.record.write.sampling import Sample

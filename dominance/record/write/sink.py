@@ -16,8 +16,8 @@ from dominance.config import RecordOptions
 from dominance.errors import BadOption, RecordingFailed
 from dominance.record.group import Group
 from dominance.record.parameters import Named, ParameterTable
-from dominance.record.pieces import Piece, whole_shape, whole_size
 from dominance.record.ranks.unwritten import Unwritten
+from dominance.record.sharded_models import Piece, whole_shape, whole_size
 from dominance.record.split.steppers import Splits, Steppers
 from dominance.record.write.averages import Averages
 from dominance.record.write.earlier_rows import earlier_rows

@@ -13,7 +13,7 @@ from optim.properties import (
 )
 
 from dominance.optim import CAGrad
-from dominance.optim.engine.rows import Matrix
+from dominance.optim.engine.task_gradients import Matrix
 from dominance.optim.solvers.simplex import conflict_averse
 
 LOSSES = np.ones(12)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dominance.optim import EqualWeight, GradDrop
 from dominance.optim.engine.gradients import task_gradients
-from dominance.optim.engine.rows import TaskGradients
+from dominance.optim.engine.task_gradients import TaskGradients
 
 torch.set_num_threads(1)
 F64 = torch.float64

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dominance.optim import UW, GridSearch, PCGrad, task_gradients
 from dominance.optim.engine.combiner import Combiner, LossWeighting, Weighting, accumulate
-from dominance.optim.engine.rows import Matrix
+from dominance.optim.engine.task_gradients import Matrix
 
 FACTORS = np.array([0.5, 2.0, 1.0, 0.1, 3.0])
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from dominance.optim.engine import batched
 from dominance.optim.engine.combiner import Weighting
 from dominance.optim.engine.gradients import task_gradients
-from dominance.optim.engine.rows import Matrix
 from dominance.optim.engine.start import Start
+from dominance.optim.engine.task_gradients import Matrix
 
 BATCHED = {"mlp", "batch_norm", "residual_convolutions", "transformer", "embedding", "dropout", "frozen", "unused",
            "experts", "entered_twice", "some_tasks_each", "one_output_each"}  # fmt: skip

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dominance.optim.engine.combiner import Combiner, Weighting
 from dominance.optim.engine.listeners import listeners, own_passes
-from dominance.optim.engine.rows import Matrix, TaskGradients
+from dominance.optim.engine.task_gradients import Matrix, TaskGradients
 
 
 class Doubling(Weighting):

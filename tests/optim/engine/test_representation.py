@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from dominance.optim import MGDA, EqualWeight, PCGrad
 from dominance.optim.engine.combiner import Combiner, Weighting
-from dominance.optim.engine.rows import Matrix
+from dominance.optim.engine.task_gradients import Matrix
 
 torch.set_num_threads(1)
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dominance.optim.engine.rows import TaskGradients
+from dominance.optim.engine.task_gradients import TaskGradients
 
 Group = dict[str, Any]
 State = dict[str, Any]

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from dominance.record.group import Group
 from dominance.record.guest.hooks import dense
-from dominance.record.ranks.earlier import Earlier
 from dominance.record.ranks.exchange import agree
+from dominance.record.ranks.local_gradients import Earlier
 from dominance.record.ranks.means import Means
 from dominance.record.recording import Recording
 

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from dominance.record.living import anywhere
+from dominance.record.live_objects import anywhere
 
 _FSDP = "torch.distributed.fsdp"
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from dominance.record import kept
-from dominance.record.by_hand import NOT_LINEAR, held_by_an_optimizer
-from dominance.record.kept import row_of
+from dominance.record import end_of_step
+from dominance.record.end_of_step import row_of
+from dominance.record.manual_steps import NOT_LINEAR, held_by_an_optimizer
+from dominance.record.messages import announce_once
 from dominance.record.recording import Recording
-from dominance.record.said import announce_once
 from dominance.record.split.fed import Fed, fed
 from dominance.record.split.measured import Measured
 from dominance.record.split.splits import GradientSplit
@@ -79,7 +79,7 @@ def look(run: Recording) -> bool:
         elif run.ledger:
             _split(run, totals)
         else:
-            run.step.spoiled = kept.NO_PASS
+            run.step.spoiled = end_of_step.NO_PASS
     run.step.passes = 0
     run.step.stepped.add(id(hand))
     run.hooks.grads.rest(hand.moves.watched)
@@ -99,7 +99,7 @@ def replaced(run: Recording, reached: Sequence[Tensor]) -> bool:
     run.step.spoiled = REPLACED
     run.step.stepped.add(id(hand))
     run.hooks.grads.rest(hand.moves.watched)
-    kept.finish(run)
+    end_of_step.finish(run)
     run.let_go()
     run.hand.possible = run.hand.replaces = True
     return True
@@ -108,7 +108,7 @@ def replaced(run: Recording, reached: Sequence[Tensor]) -> bool:
 def finish(run: Recording) -> None:
     """The training step is over, if a step was taken by an optimizer or by hand: hand over its row."""
     look(run)
-    kept.finish(run)
+    end_of_step.finish(run)
 
 
 def _split(run: Recording, totals: dict[Tensor, Tensor]) -> None:

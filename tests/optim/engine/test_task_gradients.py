@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dominance.optim.engine import gram as gram_module
 from dominance.optim.engine.gram import gram_matrix
-from dominance.optim.engine.rows import Row, Sharing, TaskGradients, weighted_sum, weighted_sums
+from dominance.optim.engine.task_gradients import Row, Sharing, TaskGradients, weighted_sum, weighted_sums
 
 SHAPES = [(3, 4), (), (7,), (2, 3, 5), (0,), (11,)]
 

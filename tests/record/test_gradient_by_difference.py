@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import dominance
-from dominance.record import at_backward, left_out
-from dominance.record.left_out import EVERY, FIRST
+from dominance.record import at_backward, gradient_by_difference
+from dominance.record.gradient_by_difference import EVERY, FIRST
 from dominance.record.recorder import Recorder
 from dominance.record.split.remainders import ROUNDINGS
 from dominance.record.tasks.finder import FoundTask
@@ -215,7 +215,7 @@ def test_of_other_trainings(how: str, tmp_path: Path) -> None:
 
 def test_the_rest_of_the_run_is_that_of_a_pass_for_each_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train(tmp_path / "mine", 3)
-    monkeypatch.setattr(left_out, "FIRST", STEPS)
+    monkeypatch.setattr(gradient_by_difference, "FIRST", STEPS)
     assert train(tmp_path / "all", 3).passes == [3] * STEPS
     mine, every = (dominance.open_run(tmp_path / name) for name in ("mine", "all"))
     compared = 0

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from dominance.record.compare import first_entries
 from dominance.record.guest.hooks import dense
-from dominance.record.living import anywhere
+from dominance.record.live_objects import anywhere
 from dominance.record.rules.linear import full
 from dominance.record.rules.pool import Pool
 from dominance.record.split.fed import Fed

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from dominance.record import kept
+from dominance.record import end_of_step
 from dominance.record.recording import Recording
 from dominance.record.tasks.graph import LEAF, Node, first_leaf
 
@@ -55,7 +55,7 @@ def _of_model(run: Recording, root: Node) -> bool:
 
 def counted(run: Recording) -> None:
     """Count a backward() of a step that is not recorded."""
-    kept.finish(run)
+    end_of_step.finish(run)
     run.step.passes += 1
     run.step.open = None
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from dominance.optim.engine.rows import TaskGradients
+from dominance.optim.engine.task_gradients import TaskGradients
 
 
 def added(one: TaskGradients, other: TaskGradients) -> TaskGradients:

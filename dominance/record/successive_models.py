@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from dominance.record import at_hand
+from dominance.record import at_manual_step
+from dominance.record.messages import close
 from dominance.record.parameters import ParameterTable
 from dominance.record.recording import Recording
-from dominance.record.said import close
 from dominance.record.write.sink import Sink
 
 
@@ -44,7 +44,7 @@ class Following:
             reached = every()
             known = next((each for each in reversed(self.all) if each.holds(reached)), None)
             own = any(isinstance(tensor, nn.Parameter) for tensor in reached)
-            if known is None and at_hand.replaced(self.now, reached):
+            if known is None and at_manual_step.replaced(self.now, reached):
                 return
             if known is None and (own or (bool(reached) and self.now.bare)):
                 known = self._begin(self._another)
@@ -60,7 +60,7 @@ class Following:
         begun = Recording(before.options, sink, table, before.hooks, before.say)
         # Each process lets go of a model in its own time: what they put together, they do in the end.
         for each in [each for each in self.all if each.gone and not each.sink.in_parts]:
-            at_hand.finish(each)
+            at_manual_step.finish(each)
             close(each, ended="complete")
             each.let_go()
             self.all.remove(each)

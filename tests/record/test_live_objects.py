@@ -15,7 +15,7 @@ from forks import Forks
 from torch import nn
 
 import dominance
-from dominance.record.living import living, set_aside
+from dominance.record.live_objects import living, set_aside
 
 SCRIPT = """
 import gc
