@@ -45,6 +45,7 @@ record_functions = _find("torch.autograd._enable_record_function")
 anomaly_enabled = _find("torch._C.is_anomaly_enabled")
 anomaly_checks_nan = _find("torch._C.is_anomaly_check_nan_enabled")
 set_anomaly = _find("torch._C.set_anomaly_enabled")
+graph_task = _find("torch._C._current_graph_task_id")
 
 # Gradients under vmap.
 functorch_level = _find("torch._C._functorch.maybe_current_level")

@@ -20,6 +20,9 @@ from dominance.record.patches import replace
 _KEY: Any = "dominance.record.guest.without_grad"
 """Of our hooks among those of all modules, always the same: a new number each time would be one more for everybody."""
 
+_NO_BACKWARD = -1
+"""The number of the backward pass that goes on, where none does."""
+
 _SWITCHES: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (torch.no_grad, ("__enter__", "__exit__")),
     (torch.enable_grad, ("__enter__", "__exit__")),
@@ -96,7 +99,9 @@ class WithoutGrad:
             if torch.is_grad_enabled() is inside and self._undo and threading.get_ident() == self._thread:
                 if inside:
                     self._leave()
-                elif self._told.listens():
+                elif internals.graph_task() == _NO_BACKWARD and self._told.listens():
+                    # The engine has gradients off, which what a backward pass calls may switch on for a while; that
+                    # they are on again once the pass is over, nobody says.
                     self._enter()
             return answer
 
@@ -135,7 +140,10 @@ class WithoutGrad:
     def _before(self, module: nn.Module, args: Any) -> None:
         if threading.get_ident() != self._thread:
             return
-        if self._depth:
+        if torch.is_grad_enabled():  # switched on by none of the switches
+            self._depth = 0
+            self._leave()
+        elif self._depth:
             self._depth += 1
         elif self._told.has_parameters(module):
             self._depth = 1

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules import module as of_all
 from torch.overrides import TorchFunctionMode
+from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, TensorDataset
 
 from dominance.record.guest import torch_internals as internals
@@ -239,3 +240,27 @@ def test_a_compiled_function_does_not_know_of_it(told: Told) -> None:
     assert internals.compiles()
     torch._dynamo.reset()
     assert not internals.compiles()
+
+
+def test_a_checkpoint_that_computes_again_within_a_backward_pass_is_no_evaluation(told: Told) -> None:
+    """It switches gradients on in a pass that has them off, and off again; after the pass they are on unheard."""
+    for _ in range(2):
+        out = checkpoint(MODEL, X.clone().requires_grad_(), use_reentrant=False)
+        F.mse_loss(out, Y).backward()
+        assert not of_all._global_forward_hooks
+        assert not internals.function_modes()
+    assert not told.calls
+    assert not told.values
+
+
+def test_gradients_that_are_switched_on_without_a_switch(told: Told) -> None:
+    with torch.no_grad():
+        MODEL(X)
+        torch._C._set_grad_enabled(True)
+        assert MODEL(X).requires_grad
+        assert not of_all._global_forward_hooks
+        assert not internals.function_modes()
+        F.mse_loss(MODEL(X), Y)
+        torch._C._set_grad_enabled(False)
+    assert told.calls == ["Sequential"]
+    assert not told.values
