@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -31,9 +31,21 @@ from dominance.record.guest.silence import batched, traced
 from dominance.record.patches import replace
 from dominance.record.step_recorder import Look, StepRecorder
 
-_REFUSALS = (CannotLook, DominanceError, TypeError, ValueError, NotImplementedError)
 KEY = "dominance"
 """Under which the state of a method lies in the state dict of the script's optimizer."""
+
+
+class _AtWork:
+    """While a method works. It stands around each pass and step, and is no generator, which would take longer."""
+
+    def __init__(self, applied: Applied) -> None:
+        self._applied = applied
+
+    def __enter__(self) -> None:
+        self._applied.begin()
+
+    def __exit__(self, _: object, error: BaseException | None, *__: object) -> None:
+        self._applied.end(error)
 
 
 class Applied:
@@ -121,21 +133,21 @@ class Applied:
 
         return run
 
-    @contextmanager
-    def _at_work(self) -> Iterator[None]:
-        self._busy = True
-        try:
-            yield
-        except _REFUSALS as error:
-            if not self._is_refusal(error):
-                raise
-            self._refuse(str(error))
-        finally:
-            self._busy = False
+    def _at_work(self) -> _AtWork:
+        return _AtWork(self)
 
-    def _is_refusal(self, error: Exception) -> bool:
-        """Whether an error says that the method cannot be used here; else it is raised as it is."""
-        return isinstance(error, CannotLook | DominanceError) or not any(model.steps for model in self._models.values())
+    def begin(self) -> None:
+        """What is done from here on is no doing of the script's."""
+        self._busy = True
+
+    def end(self, error: BaseException | None) -> None:
+        """It is over. An error that says that the method cannot be used here ends the script; others go their way."""
+        self._busy = False
+        at_first = isinstance(error, TypeError | ValueError | NotImplementedError) and not any(
+            model.steps for model in self._models.values()
+        )
+        if at_first or isinstance(error, CannotLook | DominanceError):
+            self._refuse(str(error))
 
     def _refuse(self, why: str) -> None:
         self._error(f"--method {self._choice.name}: {why}")
@@ -147,22 +159,13 @@ class Applied:
         model = self._models.get(id(watch.recording))
         if model is None or not model.steps or self._loaded or not watch.calm(outputs):
             return False
-        self._busy = True
-        try:
-            with watch.silent:
-                known = self._rehearsals.again(outputs[0], gradients[0])
-                if known is None or not watch.rests_with_method(outputs):
-                    return False
-                model.again(known, retain_graph=retain)
-                self._rested = (model, known.parameters)
-                return True
-        except _REFUSALS as error:
-            if not self._is_refusal(error):
-                raise
-            self._refuse(str(error))
-        finally:
-            self._busy = False
-        return False
+        with self._at_work(), watch.silent:
+            known = self._rehearsals.again(outputs[0], gradients[0])
+            if known is None or not watch.rests_with_method(outputs):
+                return False
+            model.again(known, retain_graph=retain)
+        self._rested = (model, known.parameters)
+        return True
 
     def _look(self, outputs: Sequence[Any], gradients: Sequence[Any]) -> Look | None:
         look = self._watch.look(outputs, gradients)

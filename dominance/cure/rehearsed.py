@@ -20,7 +20,7 @@ from torch.autograd.graph import GradientEdge
 
 from dominance.record.frames import variables_of
 from dominance.record.step_recorder import Look
-from dominance.record.tasks.graph import Edge, Node, positions_above
+from dominance.record.tasks.graph import Edge, Node, positions_above, structure
 from dominance.record.tasks.naming import caller_frames
 from dominance.record.tasks.shapes import Shape
 
@@ -134,11 +134,10 @@ def _rehearsed(look: Look, parameters: Sequence[Tensor], frames: Sequence[FrameT
     alone = len(edges) == len(terms) and not any(positions_above(edges))
     if not alone or root.tensor is None or root.edge[1] or root.tensor.numel() != 1:
         return None
-    graph = Shape(root.edge[0])
-    place, tasks = graph.places, {}
-    graph.forget()
-    if any(isinstance(node, BackwardCFunction) for node in place):
+    graph = structure([root.edge[0]], type)
+    if graph is None or any(isinstance(node, BackwardCFunction) for node in graph.nodes):
         return None
+    place, tasks = graph.places, {}
     if any(edge[0] not in place for edge in edges):
         return None
     for task, edge in zip(found.tasks, edges, strict=False):
@@ -147,7 +146,7 @@ def _rehearsed(look: Look, parameters: Sequence[Tensor], frames: Sequence[FrameT
             return None
         tasks[task.name] = place[edge[0]], edge[1], held
     return Rehearsed(
-        graph,
+        Shape(graph),
         tasks,
         [(place[node], number) for node, number in edges[len(tasks) :]],
         _sums(root.edge[0], {edge[0] for edge in edges}, place),

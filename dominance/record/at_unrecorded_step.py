@@ -31,7 +31,9 @@ def backward(run: Recording, outputs: Sequence[Any]) -> bool:
     """A backward() begins; whether it is one of a step that is not recorded, and has been counted."""
     if not may(run, outputs) or not _of_model(run, outputs[0].grad_fn):
         return False
-    counted(run)
+    end_of_step.finish(run)
+    run.step.passes += 1
+    run.step.open = None
     return True
 
 
@@ -51,13 +53,6 @@ def _of_model(run: Recording, root: Node) -> bool:
         return False
     resting.leaf, resting.way = leaf, way
     return True
-
-
-def counted(run: Recording) -> None:
-    """Count a backward() of a step that is not recorded."""
-    end_of_step.finish(run)
-    run.step.passes += 1
-    run.step.open = None
 
 
 def step(run: Recording, optimizer: Optimizer) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from dominance.record.tasks.graph import LEAF, Node, structure
+from dominance.record.tasks.graph import LEAF, Node, Structure
 
 _Told = tuple[Any, Tensor | None, list[tuple[int, int]]]
 """The type of a node; its leaf, if it is one's; the place of each node that it goes on to, and as which output."""
@@ -16,23 +16,15 @@ class Shape:
     """The graph below one node, to be known again: of each node its type, its leaf or where its gradients go on to.
 
     Args:
-        start: what it lies below.
+        found: that graph; nothing of it is held.
     """
 
-    def __init__(self, start: Node) -> None:
-        found = structure([start], type)
-        assert found is not None  # every node has a type
-        self.places = found.places
-        """Each node's place, until ``forget``."""
+    def __init__(self, found: Structure) -> None:
         self._nodes: list[_Told] = []
         for node in found.nodes:
             below = [(-1 if child is None else found.places[child], output) for child, output in node.next_functions]
             leaf = node.variable if type(node) is LEAF else None
             self._nodes.append((type(node), leaf, below))
-
-    def forget(self) -> None:
-        """Hold no node of that graph any more."""
-        self.places = {}
 
     def __eq__(self, other: object) -> bool:
         return (
