@@ -13,7 +13,7 @@ from dominance.schema import LOSS_SUM, TRAINING_LINES
 Replaced = tuple[int, int, str]
 """Bytes from and to of a line, and what takes their place."""
 
-_TASK_WISE: dict[str, tuple[str, tuple[str, ...], str]] = {
+TASK_WISE: dict[str, tuple[str, tuple[str, ...], str]] = {
     "Adam": ("AdaTaskAdam", ("lr", "betas", "eps", "weight_decay", "amsgrad", "foreach"), ""),
     "AdamW": (
         "AdaTaskAdam",
@@ -96,7 +96,7 @@ def by_method(run: xr.DataTree, method: str) -> str:
 
 def _task_wise(made: Mapping[str, Any]) -> dict[int, list[Replaced]]:
     """Line -> the changes that make AdaTask's optimizer of the script's, with the arguments it was given."""
-    name, known, more = _TASK_WISE.get(made["class"], ("", (), ""))
+    name, known, more = TASK_WISE.get(made["class"], ("", (), ""))
     given = set(made["given"])
     if not name or not given <= {"params", *known}:
         return {}

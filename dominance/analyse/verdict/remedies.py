@@ -13,11 +13,11 @@ import xarray as xr
 from dominance.analyse.optimizers import usual
 from dominance.analyse.verdict.causes import Cause, own_weights
 from dominance.analyse.verdict.evidence import TRIED, Tried
-from dominance.analyse.verdict.patch import by_method, weighted
+from dominance.analyse.verdict.patch import TASK_WISE, by_method, weighted
 from dominance.analyse.verdict.rules import CAUSE
 from dominance.analyse.verdict.words import listed
 
-ADATASK = {"Adam": "AdaTaskAdam", "AdamW": "AdaTaskAdam", "RMSprop": "AdaTaskRMSprop", "Adagrad": "AdaTaskAdagrad"}
+ADATASK = {kind: name for kind, (name, _, _) in TASK_WISE.items()}
 """Class of an optimizer -> AdaTask's in its place."""
 _SCALE_FREE = {*ADATASK, *ADATASK.values(), "NAdam", "RAdam", "Adamax", "Adadelta"}
 """Optimizers that divide by a measure of the gradient's own length."""
