@@ -11,6 +11,7 @@ from dominance.analyse.estimates import estimated_norms as estimated_norms
 from dominance.analyse.geometry import geometry as geometry
 from dominance.analyse.input_overlap import input_overlap as input_overlap
 from dominance.analyse.learning_rate import lr_dominance as lr_dominance
+from dominance.analyse.loss_curves import loss_curves as loss_curves
 from dominance.analyse.mixture import mixture as mixture
 from dominance.analyse.noise import noise_importance as noise_importance
 from dominance.analyse.noise_scale import noise_scale as noise_scale

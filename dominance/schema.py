@@ -33,7 +33,8 @@ loss/loss           step, task                      float64  the task's own loss
 loss/weight         step, task                      float64  weight: effective gradient = weight * gradient of the loss
 loss/total          step                            float64  the scalar(s) that backward() was called on
 learning_rate/value step, layer                     float64  nominal learning rate of the layer's parameter group
-metric/*            event                           mixed    step, epoch, task, split, name (codes), value
+metric/*            event                           mixed    step, epoch, task, split, name (codes), value; losses
+                                                             of unrecorded steps too, see UNRECORDED_LOSS
 probe/*             as its result                   mixed    results of probes, after the fact (dominance.store.probes)
 probe/average/au    task, every_coord               float64  AU of every shared coordinate at the last usable step, the
                                                              parameters one after the other, each flat (--averages)
@@ -234,6 +235,10 @@ METRIC_ARRAYS = [
 GROUPS = "groups"
 """The split in metric/* of how many ``examples`` (or ``tokens``) of a recorded step are the event's task's, where tasks
 are groups of examples."""
+
+UNRECORDED_LOSS = "unrecorded"
+"""The split in metric/* of a task's loss in a step that is not recorded, as far as it was read. Readers give it apart
+from what was logged, as the group ``unrecorded_loss`` of a tree."""
 
 AFFINITY = "affinity"
 """The split of lookahead affinities in metric/*: of the event's task on the task that the metric is named after."""

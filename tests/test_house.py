@@ -96,7 +96,16 @@ STEP = {
         "metrics",
         "optimizer_listener",
     ),
-    *("recorder", "recording", "replaced_parameters", "unrecorded_steps", "messages", "step", "step_recorder"),
+    *(
+        "recorder",
+        "recording",
+        "replaced_parameters",
+        "unrecorded_losses",
+        "unrecorded_steps",
+        "messages",
+        "step",
+        "step_recorder",
+    ),
 }
 """Of record: the life of a training step, from the hook that sees it to the row that is kept. Uses every room."""
 WITHIN = {

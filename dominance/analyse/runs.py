@@ -139,6 +139,11 @@ def _one(tree: xr.DataTree, name: Any) -> xr.DataTree:
         nodes["/metric"] = nodes["/metric"].isel(event=there)
         if not len(there):
             del nodes["/metric"]
+    if "/unrecorded_loss" in nodes:
+        there = np.flatnonzero(nodes["/unrecorded_loss"]["event_step"].to_numpy() >= 0)
+        nodes["/unrecorded_loss"] = nodes["/unrecorded_loss"].isel(event=there)
+        if not len(there):
+            del nodes["/unrecorded_loss"]
     if own.get("parameters") != tree.attrs.get("parameters"):
         nodes = _reached(nodes, own.get("parameters", []))
     run = xr.DataTree.from_dict(nodes)

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
+from dominance.analyse.loss_curves import loss_curves
+from dominance.analyse.steps import steps_taken
 from dominance.errors import NothingRecorded
 from dominance.plots import backends, inputs, series, sheets
 from dominance.plots.backends import Backend
@@ -31,8 +34,9 @@ def plot_losses(
 ) -> Plot:
     """One panel for each task: its own, unweighted loss over training steps, and the weight it has in the total.
 
-    Pale: every recorded step (or the range of the steps in a bin, when there are many). Dark: mean over a window. The
-    scale is logarithmic when all values are positive and span more than one and a half decades.
+    Pale: every step of which the loss is known, recorded or not (or the range of the steps in a bin, when there are
+    many). Dark: mean over a window. The scale is logarithmic when all values are positive and span more than one and a
+    half decades.
 
     Args:
         run_or_result: an open run, or a Dataset with loss(step, task) and, if known, weight(step, task).
@@ -47,9 +51,10 @@ def plot_losses(
         BadOption: an unknown task or backend.
     """
     b = backends.get(backend)
-    data = inputs.one_run(inputs.resolve(run_or_result, "loss", lambda run: inputs.group(run, "loss")))
+    data = inputs.one_run(inputs.resolve(run_or_result, "loss", _curves))
     chosen, everyone = inputs.choose_tasks(data, tasks), [str(name) for name in data["task"].values]
     kept = [name for name in ("loss", "weight") if name in data]
+    every = bool(data["recorded"].all()) if "recorded" in data else True
     data = data[kept].sel(task=chosen).compute()
     known = np.isfinite(data["loss"].transpose("step", "task").values).any(axis=0)
     if not known.any():
@@ -58,7 +63,7 @@ def plot_losses(
     x = data["step"].values.astype(float)
     window = series.window_of(len(x))
     note = joined(
-        f"Dark line: mean over {window} recorded steps." if window > 1 else "",
+        f"Dark line: mean over {window} {'recorded steps' if every else 'losses'}." if window > 1 else "",
         f"Pale: range within {MOST_POINTS} bins of steps." if len(x) > MOST_POINTS else "",
         *(f"No value recorded for {name}." for name, has in zip(names, known, strict=True) if not has),
     )
@@ -71,6 +76,11 @@ def plot_losses(
         panel = b, target, x, data["loss"].sel(task=task).values
         _panel(*panel, window=window, limits=limits, colour=colours[task], under=bool(under), most=most)
     return Plot(sheet.figures, sheet.axes, data, note, b)
+
+
+def _curves(run: xr.DataTree) -> xr.Dataset:
+    inputs.one_run(inputs.group(run, "loss"))
+    return loss_curves(run).assign_attrs(steps_taken=steps_taken(run))
 
 
 def weight_words(weight: Any) -> str:

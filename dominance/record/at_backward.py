@@ -108,7 +108,8 @@ def look(run: Recording, roots: list[Root]) -> Found | None:
 
 
 def _find(run: Recording, roots: list[Root]) -> Found | None:
-    names = names_around(caller_frames())
+    frames = caller_frames()
+    names = names_around(frames)
     run.announcement.loss_scale = names.loss_scale
     try:
         found = _found_below(run, roots)
@@ -118,6 +119,8 @@ def _find(run: Recording, roots: list[Root]) -> Found | None:
     except Unnamed:
         return None
     _call_anew(run)
+    if len(roots) == 1 and roots[0].tensor is not None:
+        run.unrecorded_losses.learn(roots[0].tensor, found, frames)
     found.total /= names.loss_scale
     return found
 

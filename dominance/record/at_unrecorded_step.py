@@ -34,7 +34,19 @@ def backward(run: Recording, outputs: Sequence[Any]) -> bool:
     end_of_step.finish(run)
     run.step.passes += 1
     run.step.open = None
+    losses(run, outputs)
     return True
+
+
+def losses(run: Recording, outputs: Sequence[Any]) -> None:
+    """A backward() begins in a step that is not recorded: the losses that it is made of, where they are wanted."""
+    number = run.step.number
+    if not run.unrecorded_losses.reads(number) or run.records or not run.sink.laid_out or len(outputs) != 1:
+        return
+    if run.ranks == 1 and run.sharing is None:  # else those of this process alone are no losses of the training
+        run.unrecorded_losses.read(outputs[0], step=number, epoch=run.epoch)
+        if run.unrecorded_losses.many:
+            end_of_step.hand_over_unrecorded(run)
 
 
 def _of_model(run: Recording, root: Node) -> bool:

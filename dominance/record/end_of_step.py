@@ -10,7 +10,7 @@ from dominance.record.split.by_rows import spread
 from dominance.record.split.fed import Fed, Losses, joined, losses_of, reach_of, tasks_of
 from dominance.record.step import Step
 from dominance.record.write.rows import StepRow
-from dominance.schema import GROUPS
+from dominance.schema import GROUPS, UNRECORDED_LOSS
 from dominance.unattributed import MOST_UNATTRIBUTED
 
 NO_PASS = "no backward() was seen whose gradients the optimizer was fed"
@@ -48,10 +48,15 @@ def finish(run: Recording) -> None:
     if row is not None:
         if run.ranks > 1 or row.unattributed() <= MOST_UNATTRIBUTED or not run.schedule.prepare_longer(step.number):
             _hand_over(run, row)
+        else:
+            _keep_losses(run)
+        hand_over_unrecorded(run)
         if run.ranks == 1:
             run.spend(run.sink.spent)  # else all hear of it in their next pass
     elif run.records and not run.prepares:
         run.books.missed(step.spoiled or NO_PASS, step.number)
+    elif run.prepares and step.spoiled is None:
+        _keep_losses(run)
     _next(run)
 
 
@@ -115,6 +120,23 @@ def _hand_over(run: Recording, row: StepRow) -> None:
     elif not run.full:
         run.full = True
         run.say(f"the budget is used up at step {run.step.number}: steps are left out (--budget for more)")
+
+
+def _keep_losses(run: Recording) -> None:
+    """Of a step that prepares a burst nothing else is kept."""
+    if run.ranks == 1 and run.sharing is None:
+        run.unrecorded_losses.prepared(joined(run.step.fed).loss, step=run.step.number, epoch=run.epoch)
+
+
+def hand_over_unrecorded(run: Recording, *, last: bool = False) -> None:
+    """Hand over the losses that were read in steps that are not recorded.
+
+    Args:
+        last: nothing comes after them.
+    """
+    for each in run.unrecorded_losses.take(last=last):
+        if each.task in run.sink.tasks:
+            run.sink.log({"loss": each.loss}, step=each.step, epoch=each.epoch, task=each.task, split=UNRECORDED_LOSS)
 
 
 def _counts(run: Recording) -> None:

@@ -27,6 +27,7 @@ from dominance.record.split.theta import Theta
 from dominance.record.step import Step, StepInProgress, learning_rates
 from dominance.record.tasks.finder import TaskFinder
 from dominance.record.tasks.naming import caller_frames
+from dominance.record.unrecorded_losses import UnrecordedLosses
 from dominance.record.unrecorded_steps import Resting
 from dominance.record.write.books import Books
 from dominance.record.write.overhead import Overhead
@@ -107,6 +108,7 @@ class Recording:
         self.overhead = Overhead(options.overhead, self._seconds)
         self.schedule = self._schedule(sink.first_step)
         self.resting = Resting()
+        self.unrecorded_losses = UnrecordedLosses()
         self.theta = Theta(by_rows=self.by_rows, sampled=self.sampled)
         self.hand = ByHand()
         self.copies = Copies(self.ledger, self.table)

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from dominance.config import RecordOptions
 from dominance.errors import BadOption, RunExists
 from dominance.record import at_backward, at_grad, at_manual_step, at_step, at_unrecorded_step, messages
+from dominance.record.end_of_step import hand_over_unrecorded
 from dominance.record.fail_safe import harmless
 from dominance.record.group import Group, Lost
 from dominance.record.guest.batches import Batches
@@ -228,6 +229,7 @@ class StepRecorder:
             if together and not whole:
                 raise Lost(NOT_TOGETHER)
             at_manual_step.finish(recording)
+            hand_over_unrecorded(recording, last=True)
             if recording.sharing is not None and together:
                 recording.sink.put_together(recording.sharing)
                 recording.parted = recording.step.number
@@ -337,6 +339,7 @@ class StepRecorder:
         if recording.step.over and recording.beside(some) and recording.beside(reached()):
             return self._lines.on
         if not at_backward.begin(recording, self._inside) or not roots:
+            at_unrecorded_step.losses(recording, outputs)
             return self._lines.on
         recording.know(reached)
         only = [tensor for tensor in inputs if isinstance(tensor, Tensor)] if len(inputs) else None

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dominance.errors import CorruptRun
-from dominance.schema import DATA_NAME, METRIC_ARRAYS, ArraySpec
+from dominance.schema import DATA_NAME, METRIC_ARRAYS, UNRECORDED_LOSS, ArraySpec
 from dominance.store.codec import decode
 from dominance.store.directory import array_form, array_forms, read_root
 from dominance.store.files import Files, LocalFiles
@@ -175,6 +175,9 @@ def _events(arrays: _Arrays, attrs: Mapping[str, Any], names: Iterable[str]) -> 
         table = attrs.get("metric_names", {}).get(name, [])
         check_codes(name, columns[name], len(table), arrays.files.where)
         columns[f"{name}s"] = [*map(visible, table), ""]
+    if UNRECORDED_LOSS in columns["splits"]:
+        kept = columns["split"] != columns["splits"].index(UNRECORDED_LOSS)
+        columns |= {name: columns[name][kept] for name in names}
     return columns
 
 

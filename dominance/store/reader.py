@@ -52,6 +52,8 @@ def open_run(
         - /loss: ``loss``, ``weight`` (step, task), ``total`` (step); /learning_rate: ``learning_rate`` (step, layer)
         - /metric, where anything was logged: ``event_step``, ``event_epoch``, ``event_task``, ``split``, ``metric``,
           ``value`` (event).
+        - /unrecorded_loss, where losses of steps that are not recorded were read: ``event_step``, ``event_epoch``,
+          ``event_task``, ``loss`` (event); ``dominance.loss_curves`` has them beside the others.
         - /probe, where any was made: a group for each, such as /probe/noise, with what ``noise_importance`` returns.
 
         ``attrs`` are the run's root attributes and ``path``. dtypes are those of dominance.schema.

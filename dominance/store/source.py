@@ -12,7 +12,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from dominance.errors import CorruptRun
-from dominance.schema import METRIC_ARRAYS, ArraySpec, Layout, Parameter
+from dominance.schema import METRIC_ARRAYS, UNRECORDED_LOSS, ArraySpec, Layout, Parameter
 from dominance.store.attributes import NAMED
 from dominance.store.directory import array_forms, read_attributes, read_coordinates
 from dominance.store.files import Files, LocalFiles
@@ -20,6 +20,9 @@ from dominance.store.grid import Grid
 from dominance.store.lazy import StoredArray
 from dominance.store.metadata import check_codes, check_coordinates
 from dominance.visible import all_visible
+
+Columns = dict[str, npt.NDArray[Any]]
+"""A table, by the names of its columns."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +78,10 @@ class StoredRun:
         """An array of the step stream, read when used."""
         return self.arrays[path].variable(dims)
 
-    def events(self) -> dict[str, npt.NDArray[Any]]:
-        """The columns of metric/*, names in place of codes, "" for none."""
-        columns: dict[str, npt.NDArray[Any]] = {}
+    def events(self) -> tuple[Columns, Columns]:
+        """The columns of metric/*, names in place of codes, "" for none: of what was logged, and, without ``split``
+        and ``name``, of the losses of steps that are not recorded."""
+        columns: Columns = {}
         for spec in METRIC_ARRAYS:
             name = spec.path.removeprefix("metric/")
             column = self.arrays[spec.path].read()
@@ -85,7 +89,9 @@ class StoredRun:
             if table is not None:
                 check_codes(name, column, len(table), self.files.where)
             columns[name] = column if table is None else np.array([*table, ""], dtype=object)[column]
-        return columns
+        of_losses = columns["split"] == UNRECORDED_LOSS
+        losses = {name: columns[name][of_losses] for name in ("step", "epoch", "task", "value")}
+        return {name: column[~of_losses] for name, column in columns.items()}, losses
 
 
 def resolved(files: Files) -> Files:

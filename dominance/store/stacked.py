@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import xarray as xr
 from dominance.errors import BadOption
 from dominance.schema import Parameter
 from dominance.store.lazy import StackedArray
-from dominance.store.source import StoredRun
+from dominance.store.source import Columns, StoredRun
 
 
 @dataclass(frozen=True)
@@ -90,11 +91,15 @@ class StackedRuns:
         shape = [min(sizes) for sizes in zip(*(array.shape[1:] for array in arrays), strict=True)]  # schemas differ
         return StackedArray(arrays, (len(self.steps), *shape), places).variable(("run", *dims))
 
-    def events(self) -> dict[str, npt.NDArray[Any]]:
-        """The columns of metric/*, each (run, event), runs with fewer events padded with NaN, -1 and ""."""
-        tables = [run.events() for run in self.runs]
-        length = max(len(table["value"]) for table in tables)
-        return {name: np.stack([_padded(table[name], length) for table in tables]) for name in tables[0]}
+    def events(self) -> tuple[Columns, Columns]:
+        """As of one run, each column (run, event), runs with fewer events padded with NaN, -1 and ""."""
+        logged, losses = zip(*(run.events() for run in self.runs), strict=True)
+        return _together(logged), _together(losses)
+
+
+def _together(tables: Sequence[Columns]) -> Columns:
+    length = max(len(table["value"]) for table in tables)
+    return {name: np.stack([_padded(table[name], length) for table in tables]) for name in tables[0]}
 
 
 def _last_rows(have: npt.NDArray[np.int64], want: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -43,9 +43,11 @@ def build(source: StoredRun | StackedRuns) -> xr.DataTree:
         parts = ("total", *UPDATE_PARTS)
         nodes["/gradient"] = _per_coordinate(source, "gradient", ("gradient",), ("total",)).assign_coords(coords)
         nodes["/update"] = _per_coordinate(source, "update", ("update", "solo"), parts).assign_coords(coords)
-    events = source.events()
+    events, losses = source.events()
     if events["value"].size:
         nodes["/metric"] = _metric(events, lead)
+    if losses["value"].size:
+        nodes["/unrecorded_loss"] = _metric(losses, lead).rename(value="loss")
     if isinstance(source, StoredRun):
         nodes |= {f"/probe/{name}": found for name, found in read_probes(source.files, source.tasks).items()}
     return xr.DataTree.from_dict(nodes)
