@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from dominance.train_command import command
-from dominance.words import held, scheduled
+from dominance.words import held, rates_said, scheduled
 from dominance_cli import stderr
 from dominance_cli.rundir import expanded, models, opened, place
 from dominance_cli.state import idle, state
@@ -185,8 +185,8 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     if attrs.get("options", {}).get("light"):
         lines.append(("light", "the norms of the tasks' updates are estimated from the sample: estimated_norms(run)"))
     for optimizer in attrs.get("optimizers", []):
-        rates = [f"{rate:g}" for group in optimizer["groups"] if isinstance(rate := group.get("lr"), int | float)]
-        lines.append(("optimizer", ", learning rate ".join([optimizer["class"], ", ".join(rates)][: 1 + bool(rates)])))
+        rates = rates_said(optimizer["groups"])
+        lines.append(("optimizer", optimizer["class"] + (f", learning rate {rates}" if rates else "")))
     kind = str(attrs["attribution"])
     lines.append(("attribution", f"{kind}: {_ATTRIBUTIONS[kind]}" if kind in _ATTRIBUTIONS else kind))
     if facts["averages"]:

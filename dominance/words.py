@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -47,3 +47,18 @@ def scheduled(schedule: Mapping[str, Any]) -> str:
     if (longest := schedule.get("longest_burst")) is not None:
         return f"{often}, later up to {longest}; more at first"
     return f"{often}, fewer as it goes on" if schedule.get("thins") else often
+
+
+def rates_said(groups: Sequence[Mapping[str, Any]]) -> str:
+    """The learning rate of each group that has one: what a scheduler found there; or the range that it goes through,
+    where it has noted the largest, as OneCycleLR does, which puts one of its own in the place of what it found.
+
+    >>> rates_said([{"lr": 0.1}, {"lr": 0.0004, "max_lr": 0.01, "min_lr": 4e-08}])
+    '0.1, 0.0004 to 0.01'
+    """
+    pairs = [(group.get("lr"), group.get("max_lr")) for group in groups]
+    return ", ".join(
+        f"{lr:g} to {most:g}" if isinstance(most, int | float) and most > lr else f"{lr:g}"
+        for lr, most in pairs
+        if isinstance(lr, int | float)
+    )

@@ -17,7 +17,7 @@ from dominance.plots.gradient_norms import gradient_shares
 from dominance.plots.labels import fit
 from dominance.plots.losses import weights_words
 from dominance.schema import MODEL_NUMBER, MODEL_OF
-from dominance.words import held, scheduled
+from dominance.words import held, rates_said, scheduled
 
 HEADER = (
     "layer",
@@ -65,7 +65,7 @@ def facts(run: xr.DataTree) -> list[tuple[str, str]]:
     sampled = "all kept" if kept == total else f"a sample of {kept:,} kept"
     lines.append(("parameters", f"{total:,}, {sampled}; norms and GCD are exact over all"))
     for optimizer in attrs.get("optimizers", []):
-        rates = ", ".join(f"{lr:g}" for group in optimizer["groups"] if isinstance(lr := group.get("lr"), int | float))
+        rates = rates_said(optimizer["groups"])
         note = f" ({optimizer['note']})" if optimizer.get("note") else ""
         lines.append(("optimizer", f"{optimizer['class']}{f', learning rate {rates}' if rates else ''}{note}"))
     lines.append(("attribution", str(attrs["attribution"])))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from runs import make_run, planted_run
 
 from dominance.analyse.summary import overview
+from dominance.record.split.given import hyper_parameters
 from dominance.reports.facts import HEADER, RIGHT, WIDTHS, facts, glossary, name_of, table
 
 
@@ -72,6 +74,14 @@ def test_what_was_recorded_in_words():
         "versions": "torch 2.13",
         "status": "interrupted",
     }
+
+
+def test_a_rate_that_one_cycle_raises_is_told_with_its_largest():
+    optimizer = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=0.5)  # which OneCycleLR replaces
+    torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.01, total_steps=100)
+    run = make_run(np.ones((1, 2, 3)))
+    run.attrs["optimizers"] = [{"class": "Adam", "groups": hyper_parameters(optimizer), "note": ""}]
+    assert dict(facts(run))["optimizer"] == "Adam, learning rate 0.0004 to 0.01"
 
 
 def test_a_sample_and_skipped_steps_are_told():

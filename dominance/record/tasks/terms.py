@@ -85,7 +85,8 @@ class TermFinder:
                 continue
             below = (bare if own else live).named_below(term)
             found += below if len(below) > 1 or (below and _is_curve_of(term, below[0])) else [term]
-        return found
+        # Two functions of one vector of losses, as its sum and its maximum, are made of the same losses.
+        return list({term.edge: term for term in found}.values())
 
     def _is_one(self, edge: Edge) -> bool:
         """Whether one call made this scalar, or it was found to be one loss among others."""

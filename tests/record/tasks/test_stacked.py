@@ -80,6 +80,41 @@ def test_entries_of_a_vector_or_list_that_is_gone(make: Made, tmp_path: Path) ->
     assert residual(run) < 1e-6
 
 
+def gathered_twice(losses: Tensor) -> Tensor:
+    return losses.gather(0, torch.tensor([1, 0])).sum() + 2 * losses.gather(0, torch.tensor([1])).sum()
+
+
+def sum_and_largest(losses: Tensor) -> Tensor:
+    return losses.sum() + losses.amax()
+
+
+def picked_and_indexed(losses: Tensor) -> Tensor:
+    return losses.index_select(0, torch.tensor([0, 1])).mean() + 0.5 * losses[1]
+
+
+def sum_and_spread(losses: Tensor) -> Tensor:
+    return losses.sum() + 0.1 * losses.var()
+
+
+@pytest.mark.parametrize("mix", [gathered_twice, sum_and_largest, picked_and_indexed, sum_and_spread])
+def test_two_functions_of_one_vector_are_of_the_same_tasks(mix: Callable[[Tensor], Tensor], tmp_path: Path) -> None:
+    """The weights are the derivatives of the mixture by the losses."""
+    weights = []
+
+    def train(net: nn.Module, step: int) -> None:
+        out = net(DATA.x)
+        depth_loss, seg_loss = DATA.mse(out), DATA.ce(out)
+        losses = torch.stack([depth_loss, seg_loss])
+        weights.append(torch.autograd.functional.jacobian(mix, losses.detach()).tolist())
+        loss = mix(losses)
+        loss.backward()
+
+    run = recorded(tmp_path, Net(), train, 3)
+    assert run.attrs["tasks"] == ["depth_loss", "seg_loss"]
+    np.testing.assert_allclose(run["loss/weight"].values, weights, rtol=1e-5)
+    assert residual(run) < 1e-6
+
+
 def test_losses_with_names_of_their_own_keep_them_in_a_vector(tmp_path: Path) -> None:
     def losses_of(out: tuple[Tensor, Tensor]) -> Tensor:
         depth_loss, seg_loss = DATA.mse(out), DATA.ce(out)
