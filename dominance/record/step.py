@@ -66,6 +66,8 @@ class StepInProgress:
     """The optimizer of a method that takes this step in the place of the script's."""
     passes: int = 0
     """Backward passes made inside."""
+    watched: bool = False
+    """Whether the evaluations of its closure are heard."""
 
 
 @dataclass

@@ -416,7 +416,9 @@ class StepRecorder:
     def _after_backward(self) -> None:
         opened = self.recording.step.open is not None
         self._close_pass()
-        if opened and self.failure is None and (self._inside or self.recording.step.over):
+        # Of a closure, when an evaluation is over: it may make several passes.
+        within = self._inside is not None and not self._inside.watched
+        if opened and self.failure is None and (within or self.recording.step.over):
             messages.announce(self.recording)
 
     @harmless
@@ -519,7 +521,7 @@ class StepRecorder:
             messages.announce(self.recording)
         if closure is None:
             return None
-        watched = self._watched(closure, going)
+        watched, going.watched = self._watched(closure, going), True
         return tuple(watched if a is closure else a for a in args), {
             name: watched if a is closure else a for name, a in kwargs.items()
         }
@@ -562,6 +564,9 @@ class StepRecorder:
         @functools.wraps(closure)
         def watched(*args: Any, **kwargs: Any) -> Any:
             result = closure(*args, **kwargs)
+            if self.failure is None and self.recording.ledger:
+                # Outside the shield: with --strict this ends the script.
+                messages.announce(self.recording)
             self.hooks.tell(self._evaluated, going, result)
             return result
 

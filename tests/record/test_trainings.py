@@ -641,3 +641,25 @@ def test_a_regulariser_with_a_name_is_explained(
     tree = open_run(tmp_path / "run")
     assert (tree["layer/residual_gradient_sq"].values > 0).all()
     assert tree["layer/unexplained_gradient_sq"].values.max() == 0
+
+
+def test_a_closure_with_a_backward_for_each_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Which tasks there are is said when its evaluation is over, not after the first of its passes."""
+
+    def loop(net: Net, optimizer: Any, truth: Truth) -> None:
+        for x in batches():
+
+            def closure(x: Tensor = x) -> Tensor:
+                depth, seg = net.losses(x)
+                truth.note(depth, seg)
+                optimizer.zero_grad()
+                depth.backward(retain_graph=True)
+                seg.backward()
+                return (depth + seg).detach()
+
+            optimizer.step(closure)
+
+    assert_additive(run(loop, lambda net: Adam(net.parameters(), lr=0.01), tmp_path / "run"))
+    said = capsys.readouterr().err
+    assert "dominance: 2 tasks: depth, seg" in said
+    assert "found 1 task" not in said

@@ -80,7 +80,7 @@ def fed(ledger: Ledger, totals: dict[Tensor, Tensor], tasks: Iterable[str] = ())
         accounts[p] = accounts[p].turned(functools.partial(laid, rows=rows))
     accounts = _named(ledger, accounts)
     changed = factors(totals, {p: account.left for p, account in accounts.items() if account.left is not None})
-    mixed = {p for p, account in accounts.items() if _mixed(account, changed[p])}
+    mixed = {p for p, account in accounts.items() if _mixed(account, changed[p], totals[p])}
     beneath = _beneath({p: totals[p] for p in mixed}, accounts)
     mixed -= beneath.keys()
     roots = {part.root for account in accounts.values() for part in account.held if not part.beside}
@@ -214,10 +214,13 @@ def _named(ledger: Ledger, accounts: dict[Tensor, Account]) -> dict[Tensor, Acco
     }
 
 
-def _mixed(account: Account, changed: Factor) -> bool:
+def _mixed(account: Account, changed: Factor, total: Tensor) -> bool:
     """Whether the script put a mixture of its own into ``.grad``, of gradients that it had read before."""
     tasks = {part.root for part in (*account.held, *account.aside) if not part.beside}
-    return (changed is None and len(tasks) > 1) or bool(account.aside and not account.held)
+    if changed is None and len(tasks) > 1:
+        return True
+    # Zeros are what a backward() left whose gradients cancel, as those of a critic's bias, and nothing was put there.
+    return bool(account.aside and not account.held) and nonzero(total)
 
 
 def _beneath(totals: Mapping[Tensor, Tensor], accounts: Mapping[Tensor, Account]) -> dict[Tensor, float]:

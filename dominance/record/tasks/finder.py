@@ -161,7 +161,14 @@ class TaskFinder:
         return lists[0][place] if len(lists) == 1 else f"{names.vectors[vector]}[{place}]"
 
     def _apart(
-        self, roots: Sequence[Root], names: Names, parameters: set[int], root_name: str | None, *, taken: bool
+        self,
+        roots: Sequence[Root],
+        names: Names,
+        parameters: set[int],
+        root_name: str | None,
+        *,
+        taken: bool,
+        one: bool = False,
     ) -> TakenApart | Found:
         """How the roots come apart, by their graph and the names around; or what they are found to be without that."""
         if len(roots) == 1 and (word := _handed_on(roots[0], names)) is not None:
@@ -171,7 +178,7 @@ class TaskFinder:
         if taken and self._loaded and not loaded:
             return Found(root_name or "loss", [], [])
         self._loaded |= loaded
-        whole = not self.expand or (len(roots) == 1 and picks(roots[0]) and root_name is not None)
+        whole = one or not self.expand or (len(roots) == 1 and picks(roots[0]) and root_name is not None)
         if root_name is not None and root_name.lower() not in GENERIC:
             # A penalty with a name and a backward() of its own is one task, whatever it adds up.
             whole = whole or not loaded
@@ -197,6 +204,9 @@ class TaskFinder:
             if len(self._plans) >= _MOST_PLANS:
                 self._plans.clear()
             plan = self._plans[signature] = self._plan(terms, labels, reached, touches, names)
+            plan.one = len(roots) == 1 and self._is_one(plan, labels, root_name)
+        if plan.one and not one:
+            return self._apart(roots, names, parameters, root_name, taken=taken, one=True)
         anonymous = all(name is None for name, _ in chosen)
         return TakenApart(root_name, terms, reached, plan, expanded, nameless, anonymous, lasting, made)
 
@@ -300,6 +310,15 @@ class TaskFinder:
             beside += [group for group in found if group[0] not in self._wanted]
             found = [group for group in found if group[0] in self._wanted]
         return TaskPlan(found, residual, separate, beside)
+
+    def _is_one(self, plan: TaskPlan, labels: Sequence[Label], root_name: str | None) -> bool:
+        """Whether all terms are of one task that no statement names, and their sum has a name that says what it is."""
+        if root_name is None or root_name.lower() in GENERIC or len(plan.tasks) != 1:
+            return False
+        ((name, members),) = plan.tasks
+        # The others may have the label of the first, which they look like.
+        nameless = len(members) == len(labels) > 1 and labels[members[0]].place is not None
+        return nameless and name not in self._reached
 
     def _sharing(
         self, plan: TaskPlan, tasks: list[FoundTask], reached: Sequence[frozenset[int]]

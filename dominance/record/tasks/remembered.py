@@ -41,6 +41,8 @@ class TaskPlan:
     beside: list[tuple[str, list[int]]] = field(default_factory=list)
     """The terms of ``residual`` and ``separate``."""
     words: list[str] = field(default_factory=list)
+    one: bool = False
+    """Whether the terms are summands of one loss that alone has a name, as a critic's of real and fake samples."""
 
 
 @dataclass
