@@ -23,8 +23,7 @@ from dominance.cure.refused import Refused
 from dominance.cure.rehearsed import Rehearsals
 from dominance.cure.twins import Twins, options_of
 from dominance.errors import DominanceError
-from dominance.optim.engine.listeners import own_passes
-from dominance.optim.engine.passes import grad
+from dominance.optim.engine.gradients import grad, own_passes
 from dominance.record.guest.hidden import is_hidden
 from dominance.record.guest.limits import CannotLook
 from dominance.record.guest.silence import batched, traced

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from dominance.cure.placed import starts
 from dominance.cure.refused import Refused
-from dominance.optim.engine.passes import grad
-from dominance.optim.engine.places import Placed, start_of
+from dominance.optim.engine.gradients import grad
+from dominance.optim.engine.task_gradients import Placed, start_of
 from dominance.record.tasks.found import FoundTask
 from dominance.record.tasks.weights import Root
 

@@ -17,15 +17,12 @@ from dominance.cure.companion import Companion
 from dominance.cure.placed import FixedScaler
 from dominance.cure.rehearsed import KnownPass
 from dominance.cure.window import Window
-from dominance.optim.engine.accumulated import added, scaled
-from dominance.optim.engine.combiner import Combiner, LossWeighting, accumulate
-from dominance.optim.engine.gradients import task_gradients
-from dominance.optim.engine.listeners import listeners
-from dominance.optim.engine.passes import grad
-from dominance.optim.engine.places import Loss, Placed
-from dominance.optim.engine.scaling import finite, spoil, times
-from dominance.optim.engine.start import Start
-from dominance.optim.engine.task_gradients import Sharing, TaskGradients
+from dominance.optim.engine.combiner import Combiner
+from dominance.optim.engine.gradients import Sharing, accumulate, grad, listeners, task_gradients
+from dominance.optim.engine.held import added, scaled
+from dominance.optim.engine.loss_weighting import LossWeighting
+from dominance.optim.engine.scaling import spoil
+from dominance.optim.engine.task_gradients import Loss, Placed, Start, TaskGradients, finite, times
 from dominance.record.parameters import ParameterTable
 
 Losses = Mapping[str, Loss]

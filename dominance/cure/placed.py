@@ -11,8 +11,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from dominance.cure.refused import Refused
-from dominance.optim.engine.places import Placed
-from dominance.optim.engine.start import Start
+from dominance.optim.engine.task_gradients import Placed, Start
 from dominance.record.tasks.found import FoundTask
 from dominance.record.tasks.weights import Root
 

@@ -19,8 +19,7 @@ from dominance.benchmarks.train.methods import Divided, divided, manipulation_of
 from dominance.cure.choice import FLAG, Choice
 from dominance.cure.model import ModelCombiner
 from dominance.cure.refused import Refused
-from dominance.optim.engine.accumulated import scaled
-from dominance.optim.engine.rescaled import rescaled
+from dominance.optim.engine.held import rescaled, scaled
 
 _FAMILIES: dict[str, tuple[type[Optimizer], ...]] = {
     "adam": (torch.optim.Adam, torch.optim.AdamW),

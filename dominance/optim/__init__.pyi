@@ -30,13 +30,13 @@ from dominance.optim.combiners.torchjd import from_torchjd as from_torchjd
 from dominance.optim.combiners.upgrad import UPGrad as UPGrad
 from dominance.optim.combiners.uw import UW as UW
 from dominance.optim.engine.combiner import Combiner as Combiner
-from dominance.optim.engine.combiner import LossWeighting as LossWeighting
 from dominance.optim.engine.combiner import Weighting as Weighting
 from dominance.optim.engine.gradients import task_gradients as task_gradients
+from dominance.optim.engine.loss_weighting import LossWeighting as LossWeighting
 from dominance.optim.engine.task_gradients import TaskGradients as TaskGradients
-from dominance.optim.optimizers.adatask_adagrad import AdaTaskAdagrad as AdaTaskAdagrad
-from dominance.optim.optimizers.adatask_adam import AdaTaskAdam as AdaTaskAdam
-from dominance.optim.optimizers.adatask_rmsprop import AdaTaskRMSprop as AdaTaskRMSprop
+from dominance.optim.optimizers.adatask import AdaTaskAdagrad as AdaTaskAdagrad
+from dominance.optim.optimizers.adatask import AdaTaskAdam as AdaTaskAdam
+from dominance.optim.optimizers.adatask import AdaTaskRMSprop as AdaTaskRMSprop
 from dominance.optim.optimizers.clippy import Clippy as Clippy
 from dominance.optim.optimizers.pub import PUB as PUB
 from dominance.optim.optimizers.pub import AdaTask as AdaTask

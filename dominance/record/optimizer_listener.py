@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from dominance.optim.engine.listeners import listeners
-from dominance.optim.engine.places import Loss, start_of
+from dominance.optim.engine.gradients import listeners
+from dominance.optim.engine.task_gradients import Loss, start_of
 from dominance.record.fail_safe import harmless
 from dominance.record.guest.hidden import hide, show
 from dominance.record.guest.hooks import Hooks, dense

@@ -13,9 +13,7 @@ from torch import Tensor
 
 import dominance
 from dominance import optim
-from dominance.optim.engine.gradients import task_gradients
-from dominance.optim.engine.mixture import accumulate
-from dominance.optim.engine.task_gradients import Sharing
+from dominance.optim.engine.gradients import Sharing, accumulate, task_gradients
 
 STEPS = 5
 

@@ -14,9 +14,9 @@ from record.losses import Data, Net
 
 from dominance import Recorder, open_run
 from dominance.optim import PUB, AdaTask, AdaTaskAdam, AdaTaskRMSprop, Clippy
-from dominance.optim.engine.combiner import Combiner, LossWeighting, Weighting
-from dominance.optim.engine.gradients import task_gradients
-from dominance.optim.engine.listeners import listeners
+from dominance.optim.engine.combiner import Combiner, Weighting
+from dominance.optim.engine.gradients import listeners, task_gradients
+from dominance.optim.engine.loss_weighting import LossWeighting
 from dominance.optim.engine.task_gradients import Matrix
 
 STEPS = 6

@@ -17,8 +17,8 @@ import torch
 from task_gradients import NETS
 from torch import nn
 
-from dominance.optim.engine.combiner import Combiner, accumulate
-from dominance.optim.engine.gradients import task_gradients
+from dominance.optim.engine.combiner import Combiner
+from dominance.optim.engine.gradients import accumulate, task_gradients
 from dominance.optim.engine.task_gradients import Matrix
 
 

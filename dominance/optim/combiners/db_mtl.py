@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from dominance.optim.engine.checks import positive
+from dominance.optim.engine.combiner import Mixture, Rows
 from dominance.optim.engine.histories import History, OfParameters, split
-from dominance.optim.engine.mixture import Mixture, Rows
 from dominance.optim.engine.task_gradients import Row, TaskGradients, gram_matrix, weighted_sum
 
 EPS = 1e-8

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from dominance.optim.engine.checks import finite
+from dominance.optim.engine.combiner import MatrixMixture, Mixture
 from dominance.optim.engine.histories import History, OfParameters, split
-from dominance.optim.engine.mixture import MatrixMixture, Mixture
 from dominance.optim.engine.task_gradients import Row, TaskGradients, named
 
 EPS = 1e-7

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from dominance.optim.engine.checks import Still, named_by, positive
-from dominance.optim.engine.combiner import LossWeighting
-from dominance.optim.engine.places import Loss
+from dominance.optim.engine.loss_weighting import LossWeighting
 from dominance.optim.engine.scalar_adam import ScalarAdam, State
-from dominance.optim.engine.task_gradients import Matrix, values_of
+from dominance.optim.engine.task_gradients import Loss, Matrix, values_of
 
 EPS = 1e-8
 

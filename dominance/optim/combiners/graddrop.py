@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dominance.optim.engine.checks import named_by
-from dominance.optim.engine.combiner import Combiner, Mixture
-from dominance.optim.engine.mixture import Rows
-from dominance.optim.engine.representation import Pull
+from dominance.optim.engine.combiner import Combiner, Mixture, Rows
 from dominance.optim.engine.task_gradients import Matrix, Row, TaskGradients
+
+if TYPE_CHECKING:
+    from dominance.optim.engine.representation import Pull
 
 
 class GradDrop(Combiner):
@@ -66,6 +68,8 @@ class GradDrop(Combiner):
 
     def pull(self, tasks: Sequence[str], losses: Matrix, points: Sequence[Tensor], gradients: Row) -> Pull:
         """The masked gradients, at each task's representation."""
+        from dominance.optim.engine.representation import Pull
+
         signs = [
             None if g is None else g if g.dim() < 2 else (g * p.detach().sign()).sum(dim=0)
             for p, g in zip(points, gradients, strict=True)

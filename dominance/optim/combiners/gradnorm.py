@@ -9,15 +9,13 @@ from torch import Tensor
 from torch.nn import Module
 
 from dominance.optim.engine.checks import not_negative
-from dominance.optim.engine.combiner import LossWeighting, Mixture
-from dominance.optim.engine.gradients import leaves, present
-from dominance.optim.engine.listeners import own_passes
-from dominance.optim.engine.passes import grad
-from dominance.optim.engine.places import Loss, start_of
+from dominance.optim.engine.combiner import Mixture
+from dominance.optim.engine.gradients import grad, leaves, own_passes, present
+from dominance.optim.engine.loss_weighting import LossWeighting
 from dominance.optim.engine.representation import Representation, below
 from dominance.optim.engine.scalar_adam import ScalarAdam, State
-from dominance.optim.engine.scaling import Scaler, finite, spoil, started, times
-from dominance.optim.engine.task_gradients import Matrix, Row, TaskGradients, named
+from dominance.optim.engine.scaling import Scaler, spoil, started
+from dominance.optim.engine.task_gradients import Loss, Matrix, Row, TaskGradients, finite, named, start_of, times
 
 LEAST = 1e-3
 """No weight gets below it: the paper says nothing of weights that pass zero, and Adam could take one there."""

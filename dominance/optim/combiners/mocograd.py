@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from torch import Tensor
 
 from dominance.optim.engine.combiner import Mixture
 from dominance.optim.engine.histories import History, WithHistories
-from dominance.optim.engine.representation import Pull
 from dominance.optim.engine.task_gradients import Matrix, Row, TaskGradients, gram_matrix, weighted_sum
+
+if TYPE_CHECKING:
+    from dominance.optim.engine.representation import Pull
 
 
 class MoCoGrad(WithHistories):
@@ -90,6 +92,8 @@ class MoCoGrad(WithHistories):
         Raises:
             ValueError: the representations differ in more than the number of samples.
         """
+        from dominance.optim.engine.representation import Pull
+
         means = [[None if g is None else g.mean(dim=0) if g.dim() > 1 else g] for g in gradients]
         momenta, calibration = self._calibration(_gram(tasks, points, gradients, means), tasks, means, (-1,), points)
         self._remember(tasks, means, momenta, calibration, (-1,))

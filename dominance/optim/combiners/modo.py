@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from dominance.optim.engine.checks import finite
+from dominance.optim.engine.combiner import MatrixMixture, Mixture
 from dominance.optim.engine.histories import History, OfParameters, split
-from dominance.optim.engine.mixture import MatrixMixture, Mixture
 from dominance.optim.engine.task_gradients import Matrix, Row, TaskGradients, gram_matrix, named
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,11 +14,12 @@ from torch import Tensor, nn
 from dominance.optim.combiners.grid_search import GridSearch
 from dominance.optim.engine.combiner import Weighting
 from dominance.optim.engine.gradients import leaves, present
-from dominance.optim.engine.places import Loss
-from dominance.optim.engine.representation import Representation
-from dominance.optim.engine.scaling import Scaler
-from dominance.optim.engine.task_gradients import Matrix
+from dominance.optim.engine.task_gradients import Loss, Matrix
 from dominance.optim.solvers.bargaining import bargain
+
+if TYPE_CHECKING:
+    from dominance.optim.engine.representation import Representation
+    from dominance.optim.engine.scaling import Scaler
 
 
 class NashMTL(Weighting):

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from dominance.optim.engine.combiner import LossWeighting
+from dominance.optim.engine.loss_weighting import LossWeighting
 from dominance.optim.engine.task_gradients import Matrix
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dominance.optim.engine.checks import positive
-from dominance.optim.engine.combiner import LossWeighting
+from dominance.optim.engine.loss_weighting import LossWeighting
 from dominance.optim.engine.task_gradients import Matrix
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from dominance.optim.engine.checks import finite, named_by
-from dominance.optim.engine.combiner import LossWeighting
+from dominance.optim.engine.loss_weighting import LossWeighting
 from dominance.optim.engine.task_gradients import Matrix
 
 

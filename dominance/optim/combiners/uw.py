@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from dominance.optim.engine.checks import Still, known, named_by, not_negative
-from dominance.optim.engine.combiner import LossWeighting, Mixture
-from dominance.optim.engine.listeners import own_passes
+from dominance.optim.engine.combiner import Mixture
+from dominance.optim.engine.gradients import own_passes
+from dominance.optim.engine.loss_weighting import LossWeighting
 from dominance.optim.engine.task_gradients import Matrix, TaskGradients
 
 Likelihood = Literal["regression", "classification"]

@@ -21,10 +21,8 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from dominance.optim.engine.start import Edge, Node, Start
-from dominance.optim.engine.task_gradients import Row
+from dominance.optim.engine.task_gradients import Edge, Node, Row, Start
 
-FEWEST_TASKS = 4
 MANY_TASKS = 8
 MOST_OUTPUTS = {False: 3_500, True: 5_500}
 """Numbers that the trunk's products put out, for each of its nodes, up to which K gradients at once are faster than one
@@ -146,8 +144,7 @@ def chosen(starts: Sequence[Start], parameters: Sequence[Tensor], how: str) -> C
     """
     forced = how == "batched"
     hooked = any(p._backward_hooks or not p.is_leaf for p in parameters)
-    few = len(starts) < (2 if forced else FEWEST_TASKS)
-    if few or hooked or any(node is None for start in starts for node, _ in start.edges):
+    if len(starts) < 2 or hooked or any(node is None for start in starts for node, _ in start.edges):
         if forced:
             raise _cannot("there is one task, a parameter has a hook, or a loss is a leaf")
         return None

@@ -1,4 +1,4 @@
-"""What a formula asks of the losses, and an optimizer of its options, said before anything is computed."""
+"""What a formula asks of the losses, said before anything is computed."""
 
 from __future__ import annotations
 
@@ -68,20 +68,6 @@ class Still:
         self.passes += 1
         if self.passes == PATIENCE and not self.moved:
             warnings.warn(f"{self.advice}; so far, in {PATIENCE} passes, all weights are fixed", RuntimeWarning, 2)
-
-
-def nonnegative(**options: float) -> None:
-    """Raise ValueError for an option that is below zero (or NaN)."""
-    for name, value in options.items():
-        if not value >= 0:
-            raise ValueError(f"{name} is {value}; it must be >= 0")
-
-
-def fraction(**options: float) -> None:
-    """Raise ValueError for an option that is not in [0, 1)."""
-    for name, value in options.items():
-        if not 0 <= value < 1:
-            raise ValueError(f"{name} is {value}; it must be in [0, 1)")
 
 
 def _refuse(

@@ -3,31 +3,36 @@
 Nearly every gradient-manipulating method turns the K task gradients G into K manipulated ones by a small matrix that it
 computes from the Gram matrix G Gᵀ alone: Ĝ = C G. So a combiner is a small class with one method, ``mixing``; one
 engine, here, applies it.
+
+What not every training needs is imported where it is needed, so that a method may be taken along without it:
+``scaling`` (a GradScaler), ``representation``, and ``state`` (``state_dict``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from dominance.optim.engine.gradients import leaves, present, task_gradients
-from dominance.optim.engine.listeners import listeners
-from dominance.optim.engine.mixture import MatrixMixture as MatrixMixture
-from dominance.optim.engine.mixture import Mixture as Mixture
-from dominance.optim.engine.mixture import accumulate as accumulate
-from dominance.optim.engine.mixture import diagonal_of, tell
-from dominance.optim.engine.passes import How, reentrant
-from dominance.optim.engine.placed_sum import backward_below, stand_ins
-from dominance.optim.engine.places import Loss, are_placed, start_of, tensors
-from dominance.optim.engine.representation import Pull, Representation, backward_through
-from dominance.optim.engine.scaling import Scaler, finite, slopes_scaled, spoil, started, times
-from dominance.optim.engine.state import plain, restored
-from dominance.optim.engine.task_gradients import Matrix, Row, Sharing, TaskGradients, gram_matrix, values_of
+from dominance.optim.engine.gradients import How, Sharing, accumulate, leaves, listeners, present, task_gradients
+from dominance.optim.engine.task_gradients import (
+    Loss,
+    Matrix,
+    Row,
+    TaskGradients,
+    finite,
+    gram_matrix,
+    named,
+    times,
+)
+
+if TYPE_CHECKING:
+    from dominance.optim.engine.representation import Pull, Representation
+    from dominance.optim.engine.scaling import Scaler
 
 
 class Combiner:
@@ -106,19 +111,20 @@ class Combiner:
         """
         given = list(parameters.parameters() if isinstance(parameters, nn.Module) else parameters)
         found = present(losses)
-        scale = started(scaler, next(iter(found.values())).detach())
-        learnt = list(self.parameters())
-        made: tuple[Sequence[Tensor], Row, Callable[[], None]] | None
-        with slopes_scaled(learnt, scale):
-            if representation is not None:
-                made = self._through(tensors(found), list(leaves(given)), representation, scale)
-            else:
-                made = self._direct(found, given, scale, retain_graph=retain_graph)
+        take = partial(self._direct, found, given, retain_graph=retain_graph)
+        if representation is not None:
+            take = partial(self._through, found, list(leaves(given)), representation)
+        unscaled = scaler is None or not scaler.is_enabled()
+        if scaler is None or unscaled:
+            made = take(None)
+        else:
+            from dominance.optim.engine.scaling import at_scale
+
+            made = at_scale(scaler, take, found, leaves(given), list(self.parameters()))
         if made is None:
-            spoil([*leaves(given), *learnt])
             return
         reached, total, done = made
-        if scale is None and not finite(total):
+        if unscaled and not finite(total):
             raise FloatingPointError("the combined gradient is not finite")
         accumulate(reached, total)
         done()
@@ -137,11 +143,13 @@ class Combiner:
         return gradients.parameters, total if scale is None else times(total, scale), partial(tell, mixture, scale)
 
     def _through(
-        self, losses: dict[str, Tensor], wanted: list[Tensor], representation: Representation, scale: float | None
+        self, losses: dict[str, Loss], wanted: list[Tensor], representation: Representation, scale: float | None
     ) -> tuple[Sequence[Tensor], Row, Callable[[], None]] | None:
         """The same by way of the representation. The pass through the trunk may overflow when the method has moved."""
+        from dominance.optim.engine.representation import backward_through, tensors
+
         before = {} if scale is None else self.kept()
-        made = backward_through(self.pull, losses, wanted, representation, scale)
+        made = backward_through(self.pull, tensors(losses), wanted, representation, scale)
         if scale is not None and made is not None and not finite(made[1]):
             self.put_back(before)
             return None
@@ -149,10 +157,14 @@ class Combiner:
 
     def kept(self) -> dict[str, Any]:
         """A copy of what the method remembers."""
+        from dominance.optim.engine.state import plain
+
         return {name: plain(getattr(self, name)) for name in self.remembers}
 
     def put_back(self, kept: Mapping[str, Any]) -> None:
         """Remember what ``kept`` returned."""
+        from dominance.optim.engine.state import restored
+
         for name, value in kept.items():
             setattr(self, name, restored(getattr(self, name), value))
 
@@ -183,6 +195,8 @@ class Combiner:
         Raises:
             ValueError: the tasks' representations have different shapes: they have no inner product.
         """
+        from dominance.optim.engine.representation import Pull
+
         shapes = {task: tuple(point.shape) for task, point in zip(tasks, points, strict=True)}
         if len(set(shapes.values())) > 1:
             listed = ", ".join(f"{task} {shape}" for task, shape in shapes.items())
@@ -232,9 +246,8 @@ class Combiner:
     def _checked(self, gram: Matrix, losses: Matrix, tasks: Sequence[str], reaching: Sequence[bool]) -> Matrix:
         """``mixing`` of the tasks that reach something shared, once it is sure that there is something to mix."""
         for what, values in (("loss", losses), ("gradient", np.diagonal(gram))):
-            broken = _broken(values, tasks)
-            if broken:
-                raise FloatingPointError(f"the {what} of {', '.join(broken)} is not finite; no weights can be found")
+            if bad := broken(values, tasks):
+                raise FloatingPointError(f"the {what} of {', '.join(bad)} is not finite; no weights can be found")
         if self.of_all or all(reaching):
             return self.mixing(gram, losses, tasks)
         matrix = np.eye(len(tasks))
@@ -257,75 +270,83 @@ class Weighting(Combiner):
         return np.diag(self.weights(gram, losses, tasks))
 
 
-class LossWeighting(Weighting):
-    """A weighting that needs no gradients: one plain backward pass of the weighted sum of the losses."""
+class Mixture(Protocol):
+    """Task gradients and how they are to be mixed. The sum and the rows are computed only where they are wanted."""
 
-    heads = "weighted"
-    flat = False
-    """Whether the next losses are known to have no re-entrant checkpointing below; else it is looked for."""
+    gradients: TaskGradients
 
-    def loss_weights(self, losses: Matrix, tasks: Sequence[str]) -> Matrix:
-        """Weights of the tasks, shape (K,), float64, from their losses, shape (K,)."""
-        raise NotImplementedError
+    def total(self) -> Row:
+        """The sum of the manipulated gradients: what an ordinary optimizer is fed."""
 
-    def weights(self, gram: Matrix, losses: Matrix, tasks: Sequence[str]) -> Matrix:
-        """The loss weights; the Gram matrix is not used."""
-        return self.loss_weights(losses, tasks)
+    def rows(self) -> TaskGradients:
+        """The manipulated gradient of each task."""
 
-    def mix(self, gradients: TaskGradients) -> Mixture:
-        """As ever, without the Gram matrix, which is not needed."""
-        matrix = np.diag(self.loss_weights(gradients.loss_values(), gradients.tasks))
-        return MatrixMixture(gradients, matrix, self.head_weights(matrix, gradients.tasks))
-
-    def total(self, losses: Mapping[str, Tensor]) -> Tensor:
-        """The scalar that is differentiated: the weighted sum of the losses."""
-        weights = self.loss_weights(values_of(list(losses.values())), tuple(losses))
-        return torch.stack(
-            [loss.reshape(()) * float(w) for loss, w in zip(losses.values(), weights, strict=True)]
-        ).sum()
-
-    def backward(
-        self,
-        losses: Mapping[str, Loss | None],
-        parameters: Iterable[Tensor] | nn.Module,
-        *,
-        representation: Representation | None = None,
-        scaler: Scaler | None = None,
-        retain_graph: bool = False,
-    ) -> None:
-        """As ``Combiner.backward``, in one backward pass; ``representation`` makes no difference here.
-
-        Losses must be finite. Gradients are not looked at without a scaler, as by ``loss.backward()``. Where the graph
-        has reentrant checkpointing, all its leaves get their gradient, not these parameters alone.
-        """
-        wanted, found = leaves(parameters), present(losses)
-        flat, self.flat = self.flat, False
-        learnt = [p for p in self.parameters() if p.requires_grad]
-        fed = [*wanted, *learnt]
-        scale = started(scaler, next(iter(found.values())).detach())
-        broken = _broken(values_of([loss.detach() for loss in found.values()]), tuple(found))
-        if broken and scale is None:
-            raise FloatingPointError(f"the loss of {', '.join(broken)} is not finite; no weights can be found")
-        if broken:
-            spoil(fed)
-            return
-        before = {} if scale is None else self.kept()
-        instead = stand_ins(found)
-        if not (placed := are_placed(found.values())):
-            for listener in listeners:
-                listener.observe(instead)
-        with torch.enable_grad():
-            total = self.total(instead)
-            total = total if scaler is None else scaler.scale(total)
-        into = None if not flat and reentrant(start_of(loss) for loss in found.values()) else fed
-        if placed:
-            backward_below(found, instead, total, into and wanted, learnt=learnt, retain_graph=retain_graph)
-        else:
-            torch.autograd.backward(total, inputs=into, retain_graph=retain_graph)
-        if scale is not None and not finite([p.grad for p in fed]):
-            self.put_back(before)
+    def weights(self) -> dict[str, float] | None:
+        """What each task's gradient was multiplied by, if that is all that was done."""
 
 
-def _broken(values: Matrix, tasks: Sequence[str]) -> list[str]:
+class MatrixMixture:
+    """C G. The sum needs the column sums of C alone.
+
+    Args:
+        matrix: C, shape (K, K).
+        heads: factor on each task's gradient of the parameters of that task alone, shape (K,).
+    """
+
+    def __init__(self, gradients: TaskGradients, matrix: Matrix, heads: Matrix) -> None:
+        self.gradients = gradients
+        self.matrix = matrix
+        self._diagonal = diagonal_of(matrix)
+        self._heads = heads
+
+    def total(self) -> Row:
+        return self.gradients.total(self.matrix.sum(axis=0), self._heads)
+
+    def rows(self) -> TaskGradients:
+        return self.gradients.mixed(self.matrix, self._heads)
+
+    def weights(self) -> dict[str, float] | None:
+        return None if self._diagonal is None else named(self.gradients.tasks, self._diagonal)
+
+
+class Rows:
+    """Manipulated gradients that are there already, as a mixture.
+
+    Args:
+        gradients: of each task, manipulated.
+    """
+
+    def __init__(self, gradients: TaskGradients) -> None:
+        self.gradients = gradients
+
+    def total(self) -> Row:
+        return self.gradients.total()
+
+    def rows(self) -> TaskGradients:
+        return self.gradients
+
+    def weights(self) -> None:
+        return None
+
+
+def tell(mixture: Mixture, scale: float | None) -> None:
+    """Tell the listeners what is in ``.grad``."""
+    if not listeners:
+        return
+    effective, weights = mixture.rows(), mixture.weights()
+    if scale is not None:
+        effective = replace(effective, rows=[times(row, scale) for row in effective.rows])
+        weights = None if weights is None else {task: weight * scale for task, weight in weights.items()}
+    for listener in listeners:
+        listener.effective(effective, weights)
+
+
+def diagonal_of(matrix: Matrix) -> Matrix | None:
+    """The diagonal of C, if C is diagonal."""
+    diagonal = np.diagonal(matrix)
+    return diagonal.copy() if np.count_nonzero(matrix) == np.count_nonzero(diagonal) else None
+
+
+def broken(values: Matrix, tasks: Sequence[str]) -> list[str]:
     """The tasks whose value is not finite."""
     return [task for task, value in zip(tasks, values, strict=True) if not np.isfinite(value)]

@@ -1,17 +1,52 @@
-"""Per-task gradients: one backward pass a task, or all at once through the shared trunk."""
+"""Per-task gradients: one backward pass a task, or all at once through the shared trunk.
+
+The same engine takes them for the methods that mix them, and for a recorder. What a task does not reach is None;
+gradients have the layout and the precision that autograd gives them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
 
-from dominance.optim.engine.listeners import own_passes
-from dominance.optim.engine.passes import How, rows
-from dominance.optim.engine.places import Loss, Placed, start_of
-from dominance.optim.engine.scaling import times
-from dominance.optim.engine.task_gradients import Sharing, TaskGradients
+from dominance.optim.engine.task_gradients import Loss, Placed, Row, Start, TaskGradients, start_of, times
+
+if TYPE_CHECKING:
+    from dominance.optim.engine.listeners import Listener
+
+How = Literal["auto", "loop", "batched"]
+FEWEST_TASKS = 4
+"""With fewer, all tasks at once are no faster than one by one."""
+_REENTRANT = "CheckpointFunctionBackward"
+
+listeners: list[Listener] = []
+"""Those who listen now."""
+
+
+def own_passes() -> AbstractContextManager[None]:
+    """Tell every listener that the autograd passes in this block are ours."""
+    return _told() if listeners else _NOBODY
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    with ExitStack() as stack:
+        for listener in listeners:
+            stack.enter_context(listener.own_passes())
+        yield
+
+
+_NOBODY = nullcontext()
+
+
+class CannotBatch(RuntimeError):
+    """Something on the way cannot take several tasks' gradients at once, which showed when it was tried."""
 
 
 def present(losses: Mapping[str, Loss | None]) -> dict[str, Loss]:
@@ -77,6 +112,86 @@ def _leaves(given: Sequence[Tensor]) -> tuple[Tensor, ...]:
     return tuple(found.values())
 
 
+class Sharing:
+    """Remembers which tasks ever reached each parameter: one that two of them reached is shared for good.
+
+    So a parameter of the trunk counts as shared also in a batch in which only one task has labels.
+    """
+
+    def __init__(self) -> None:
+        # by identity: == of tensors is elementwise
+        self._reach: MutableMapping[Tensor, set[str]] = WeakTensorKeyDictionary()
+        self._restored: list[list[str]] | None = None
+        self._given: list[weakref.ref[Tensor]] = []
+        self._last: list[tuple[weakref.ref[Tensor], set[str]]] = []
+
+    def shared(
+        self,
+        tasks: Sequence[str],
+        parameters: Sequence[Tensor],
+        rows: Sequence[Row],
+        given: Sequence[Tensor] | None = None,
+    ) -> tuple[bool, ...]:
+        """For each parameter, whether two or more tasks have reached it by now.
+
+        Args:
+            given: all parameters, with those that need no gradient now; ``state`` goes by their order. None: no others.
+
+        Raises:
+            ValueError: a restored state is of another number of parameters.
+        """
+        found = []
+        for reach, *column in zip(self._reaches(parameters, given or parameters), *rows, strict=True):
+            if len(reach) < len(tasks) or not reach.issuperset(tasks):
+                reach.update(task for task, gradient in zip(tasks, column, strict=True) if gradient is not None)
+            found.append(len(reach) > 1)
+        return tuple(found)
+
+    def _reaches(self, parameters: Sequence[Tensor], given: Sequence[Tensor]) -> list[set[str]]:
+        """The tasks that have reached each parameter; looked up once for parameters that come again in each step."""
+        if len(self._given) != len(given) or any(r() is not p for r, p in zip(self._given, given, strict=True)):
+            self._arrange(given)
+        if len(self._last) != len(parameters) or any(
+            r() is not p for (r, _), p in zip(self._last, parameters, strict=True)
+        ):
+            self._last = [(weakref.ref(p), self._reach[p]) for p in parameters]
+        return [reach for _, reach in self._last]
+
+    def _arrange(self, given: Sequence[Tensor]) -> None:
+        """Take up these parameters, in this order; a restored state is theirs."""
+        if self._restored is not None and len(self._restored) != len(given):
+            raise ValueError(
+                f"the state is of {len(self._restored)} parameters, and {len(given)} are given; give the same ones in "
+                "the same order, also those that need no gradient now"
+            )
+        for p, restored in zip(given, self._restored or [[]] * len(given), strict=True):
+            self._reach.setdefault(p, set()).update(restored)
+        self._restored = None
+        self._given = [weakref.ref(p) for p in given]
+        self._last = []
+
+    def state(self) -> list[list[str]]:
+        """The tasks that reached each of the parameters that were given last, in their order; then those of others."""
+        if self._restored is not None:
+            return [list(reached) for reached in self._restored]
+        alive = [p for known in self._given if (p := known()) is not None]
+        ids = {id(p) for p in alive}
+        return [sorted(self._reach[p]) for p in (*alive, *(p for p in self._reach if id(p) not in ids))]
+
+    def restore(self, state: list[list[str]]) -> None:
+        """Take over what ``state`` returned; it holds for the parameters of the next call, in their order."""
+        self._reach.clear()
+        self._given, self._last = [], []
+        self._restored = [list(reached) for reached in state] or None
+
+    def __getstate__(self) -> list[list[str]]:
+        return self.state()
+
+    def __setstate__(self, state: list[list[str]]) -> None:
+        self.__init__()  # type: ignore[misc]
+        self.restore(state)
+
+
 def task_gradients(
     losses: Mapping[str, Loss | None],
     parameters: Iterable[Tensor] | nn.Module,
@@ -126,8 +241,148 @@ def task_gradients(
         shared = tuple([sum(column) > 1 for column in zip(*reached, strict=True)])
     else:
         shared = sharing.shared(tasks, wanted, taken, given)
-    return TaskGradients(tasks, wanted, taken, tuple([_scalar(loss) for loss in every]), shared)
+    return TaskGradients(tasks, wanted, taken, tuple([loss.detach().reshape(()) for loss in every]), shared)
 
 
-def _scalar(loss: Loss) -> Tensor:
-    return loss.detach().reshape(())
+def rows(
+    starts: Sequence[Start],
+    parameters: Sequence[Tensor],
+    *,
+    retain_graph: bool,
+    how: How = "auto",
+    hidden: Callable[[Start, Sequence[Any]], Row] | None = None,
+) -> list[Row]:
+    """The gradient of each task by each parameter; ``.grad`` is left alone.
+
+    Args:
+        starts: one for each task.
+        parameters: leaf tensors, or others of the graph.
+        retain_graph: keep the graph for another pass.
+        how: see ``dominance.optim.task_gradients``.
+        hidden: takes the gradient of a task whose graph has reentrant checkpointing, given its nodes; None: refuse it.
+
+    Raises:
+        ValueError: ``how`` is "batched" and the graph has no such way.
+        CannotBatch: see there.
+        RuntimeError: what autograd raises; and where reentrant checkpointing hides parameters.
+    """
+    every = _below(starts)
+    if _has_reentrant(every):
+        if hidden is None:
+            refuse_reentrant(every)
+        else:
+            return [_row_with_hidden(start, parameters, hidden) for start in starts]
+    batched = batched_way(starts, parameters, how)
+    if batched is None:
+        last = len(starts) - 1
+        return [
+            grad(start.outputs, parameters, start.gradients, retain_graph=retain_graph or k < last)
+            for k, start in enumerate(starts)
+        ]
+    try:
+        return batched(retain_graph)
+    except RuntimeError as error:
+        if any(word in str(error) for word in ("vmap", "Batching rule", "data pointer")):
+            raise CannotBatch(
+                "something on the way, such as a hook of an activation, cannot take the gradients of several tasks at "
+                'once; pass task by task: task_gradients(..., how="loop"), or combiner.how = "loop"'
+            ) from error
+        _explain(error)
+        raise
+
+
+def batched_way(starts: Sequence[Start], parameters: Sequence[Tensor], how: How) -> Callable[[bool], list[Row]] | None:
+    """All tasks at once: a function of ``retain_graph``; None where one pass a task is as fast, or wanted."""
+    if how == "loop" or (how == "auto" and len(starts) < FEWEST_TASKS):
+        return None
+    from dominance.optim.engine.batched import chosen
+
+    return chosen(starts, parameters, how)
+
+
+def _row_with_hidden(start: Start, parameters: Sequence[Tensor], hidden: Callable[[Start, Sequence[Any]], Row]) -> Row:
+    nodes = _below([start])
+    if _has_reentrant(nodes):
+        return hidden(start, nodes)
+    return grad(start.outputs, parameters, start.gradients, retain_graph=True)
+
+
+def grad(
+    outputs: Tensor | Sequence[Any],
+    inputs: Sequence[Tensor],
+    gradients: Sequence[Tensor] | None = None,
+    *,
+    retain_graph: bool,
+) -> Row:
+    """``torch.autograd.grad``, None where an input is not reached.
+
+    Raises:
+        RuntimeError: as there; with what to do about a compiled model that allows one pass only.
+    """
+    try:
+        return list(torch.autograd.grad(outputs, inputs, gradients, retain_graph=retain_graph, allow_unused=True))
+    except RuntimeError as error:
+        _explain(error)
+        raise
+
+
+def _explain(error: RuntimeError) -> None:
+    """Raise it in words that say what to do about it, where that is known."""
+    if "donated" in str(error):
+        raise RuntimeError(
+            "a compiled model's graph allows one pass, and each task needs one: set "
+            "torch._functorch.config.donated_buffer = False before it is compiled"
+        ) from error
+
+
+def reentrant(starts: Iterable[Start]) -> bool:
+    """Whether the graph below these has reentrant checkpointing."""
+    return _has_reentrant(_below(starts))
+
+
+def _below(starts: Iterable[Start]) -> list[Any]:
+    """All nodes of the graph, as far as it may hold re-entrant checkpointing."""
+    seen: dict[Any, None] = {}
+    waiting: list[Any] = [node for start in starts if not start.flat for node, _ in start.edges if node is not None]
+    while waiting:
+        node = waiting.pop()
+        if node not in seen:
+            seen[node] = None
+            waiting += [below for below, _ in node.next_functions if below is not None]
+    return list(seen)
+
+
+def _has_reentrant(nodes: Iterable[Any]) -> bool:
+    return any(kind.__name__ == _REENTRANT for kind in set(map(type, nodes)))
+
+
+def refuse_reentrant(nodes: Iterable[Any]) -> None:
+    """Autograd finds no gradients of parameters within reentrant checkpointing, unless it runs a whole backward().
+
+    Raises:
+        RuntimeError: it is among the nodes.
+    """
+    if _has_reentrant(nodes):
+        raise RuntimeError(
+            "torch.utils.checkpoint with use_reentrant=True hides its parameters from all but a whole backward(), and "
+            "the tasks' gradients are taken apart here: give use_reentrant=False"
+        )
+
+
+def accumulate(parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
+    """Add each gradient to its parameter's ``.grad``, as ``backward()`` does."""
+    into: list[Tensor] = []
+    added: list[Tensor] = []
+    with torch.no_grad():
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            if gradient is None:
+                continue
+            if parameter.grad is not None:
+                into.append(parameter.grad)
+                added.append(gradient)
+            elif gradient.stride() == parameter.stride():  # a copy: others hold what we were lent
+                parameter.grad = gradient.detach().clone()
+            else:
+                parameter.grad = torch.empty_like(parameter).copy_(gradient)
+        if into:
+            torch._foreach_add_(into, added)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor, nn
 
 from dominance.optim.engine.combiner import Combiner
-from dominance.optim.engine.places import Loss
-from dominance.optim.engine.representation import Representation
-from dominance.optim.engine.scaling import Scaler
-from dominance.optim.engine.task_gradients import Matrix, Row, TaskGradients
+from dominance.optim.engine.task_gradients import Loss, Matrix, Row, TaskGradients
+
+if TYPE_CHECKING:
+    from dominance.optim.engine.representation import Representation
+    from dominance.optim.engine.scaling import Scaler
 
 History = dict[str, dict[int, Tensor]]
 """Task -> position of the parameter among all that were given -> what is remembered."""

@@ -6,16 +6,15 @@ each task, and which part of the step is each task's. With no listener nothing o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import Optimizer
 
-    from dominance.optim.engine.places import Loss
-    from dominance.optim.engine.task_gradients import TaskGradients
+    from dominance.optim.engine.task_gradients import Loss, TaskGradients
 
 
 class Listener(Protocol):
@@ -51,23 +50,3 @@ class Listener(Protocol):
 
     def updates(self, optimizer: Optimizer, parameters: Sequence[Tensor], task: str, updates: Sequence[Tensor]) -> None:
         """What one task adds to these parameters (theta after minus theta before) in the step that is going on."""
-
-
-listeners: list[Listener] = []
-"""Those who listen now."""
-
-
-def own_passes() -> AbstractContextManager[None]:
-    """Tell every listener that the autograd passes in this block are ours."""
-    return _told() if listeners else _NOBODY
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    with ExitStack() as stack:
-        for listener in listeners:
-            stack.enter_context(listener.own_passes())
-        yield
-
-
-_NOBODY = nullcontext()

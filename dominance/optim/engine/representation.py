@@ -12,10 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dominance.optim.engine.listeners import listeners, own_passes
-from dominance.optim.engine.passes import grad, refuse_reentrant
-from dominance.optim.engine.scaling import finite, times
-from dominance.optim.engine.task_gradients import Matrix, Row, TaskGradients, named, values_of
+from dominance.optim.engine.gradients import grad, listeners, own_passes, refuse_reentrant
+from dominance.optim.engine.task_gradients import Loss, Matrix, Row, TaskGradients, finite, named, times, values_of
 
 Representation = Tensor | Mapping[str, Tensor]
 
@@ -96,6 +94,18 @@ def backward_through(
     total = pull.total if scale is None else times(pull.total, scale)
     fed = _pulled_back(points, total, trunk, shared=shared, keep=False)
     return [*heads, *trunk], [*on_heads.total(heads=pull.heads * factor), *fed], partial(_call, done)
+
+
+def tensors(losses: Mapping[str, Loss]) -> dict[str, Tensor]:
+    """The losses, all of which must be tensors.
+
+    Raises:
+        TypeError: one is placed.
+    """
+    found = {task: loss for task, loss in losses.items() if isinstance(loss, Tensor)}
+    if len(found) < len(losses):
+        raise TypeError("with a representation the losses must be tensors, not places in the graph")
+    return found
 
 
 def _points(representation: Representation, tasks: Sequence[str]) -> list[Tensor]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
-from torch._utils import _flatten_dense_tensors
 
-SMALL = 8_192
-"""Tensors of fewer numbers are copied side by side before they are summed: that is faster than a call for each."""
+from dominance.optim.engine.task_gradients import Loss
+
+Made = TypeVar("Made")
 
 
 class Scaler(Protocol):
@@ -39,30 +38,26 @@ def started(scaler: Scaler | None, loss: Tensor) -> float | None:
     return float(scaler.get_scale())
 
 
-def finite(tensors: Iterable[Tensor | None]) -> bool:
-    """Whether all numbers are finite; None is.
+def at_scale(
+    scaler: Scaler,
+    take: Callable[[float | None], Made | None],
+    losses: Mapping[str, Loss],
+    parameters: Sequence[Tensor],
+    learnt: Sequence[Tensor],
+) -> Made | None:
+    """What ``take`` makes at the scaler's scale; None where that is not finite, and the scaler is to skip the step.
 
-    Their sum tells, unless it overflows itself: then each number is looked at.
+    Args:
+        take: given the scale; None: something is not finite.
+        losses: one of them starts the scaler.
+        learnt: parameters whose ``.grad`` it adds to by itself.
     """
-    there = [tensor.detach() for tensor in tensors if tensor is not None and tensor.numel()]
-    together: dict[Any, list[Tensor]] = {}
-    for i, tensor in enumerate(there):
-        key = (tensor.device, tensor.dtype) if tensor.numel() < SMALL else i
-        together.setdefault(key, []).append(tensor)
-    sums = [
-        (_flatten_dense_tensors(some) if len(some) > 1 else some[0]).sum()  # type: ignore[no-untyped-call]
-        for some in together.values()
-    ]
-    same = len({(one.device, one.dtype) for one in sums}) == 1
-    values: list[float] = torch.stack(sums).tolist() if same else [float(one) for one in sums]
-    return math.isfinite(sum(values)) or all(bool(tensor.isfinite().all()) for tensor in there)
-
-
-def times(row: Sequence[Tensor | None], factor: float) -> list[Tensor | None]:
-    """Each tensor times the factor, new tensors; None stays None."""
-    there = [tensor for tensor in row if tensor is not None]
-    made = iter(torch._foreach_mul(there, factor) if there else ())
-    return [None if tensor is None else next(made) for tensor in row]
+    scale = started(scaler, next(iter(losses.values())).detach())
+    with slopes_scaled(learnt, scale):
+        made = take(scale)
+    if made is None:
+        spoil([*parameters, *learnt])
+    return made
 
 
 @contextmanager

@@ -1,21 +1,96 @@
-"""The gradients of several tasks by the same parameters: the matrix G of the papers, kept parameter by parameter."""
+"""The gradients of several tasks by the same parameters: the matrix G of the papers, kept parameter by parameter.
+
+Beside it stand what a task's gradient is taken of, and what is done with rows of gradients: sums, and the Gram matrix
+G Gᵀ, block by block. No flat matrix of all gradients is ever built.
+"""
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Iterable, MutableMapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakTensorKeyDictionary
+from torch._utils import _flatten_dense_tensors
 
-from dominance.optim.engine.gram import Matrix as Matrix
-from dominance.optim.engine.gram import gram_matrix as gram_matrix
-
+Matrix = npt.NDArray[np.float64]
 Row = list[Tensor | None]
 Weights = Sequence[float] | Matrix
+
+BLOCK = 32_768
+"""Numbers of a row that are multiplied in one product; products are summed in float64."""
+ACCELERATOR_BLOCK = 1 << 20
+SMALLEST = 1e-30
+"""Squared norms below it have lost digits, or all, to the range of float32."""
+FEW_ROWS = 8
+"""Up to so many rows, large tensors are faster multiplied in pairs, where they lie, than copied side by side."""
+SMALL = 8_192
+"""Tensors of fewer numbers are copied side by side before they are summed: that is faster than a call for each."""
+
+Piece = tuple[int, int, int]
+"""A column, and from where to where of its tensors."""
+Node = Any
+"""``torch.autograd.graph.Node``: the C++ nodes are not instances of it, so the type says nothing to a checker."""
+Edge = tuple[Node, int]
+"""A node and which of its outputs."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Scalar losses, or any places in the graph with the gradients that enter there; one task may have several.
+
+    Attributes:
+        outputs: tensors, or ``GradientEdge``.
+        gradients: of each output's shape; None: the outputs are scalars, and these are ones.
+        flat: whether it is known that nothing below is re-entrant checkpointing; else the graph is looked through.
+    """
+
+    outputs: Sequence[Any]
+    gradients: Sequence[Tensor] | None = None
+    flat: bool = False
+
+    @property
+    def edges(self) -> list[Edge]:
+        """Of each output; the node of a leaf tensor is None."""
+        return [(o.grad_fn if isinstance(o, Tensor) else o.node, o.output_nr) for o in self.outputs]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """One loss.
+
+    Attributes:
+        value: 0-dim, needs no gradient.
+        start: where its gradient enters, and what enters there.
+    """
+
+    value: Tensor
+    start: Start
+
+    def detach(self) -> Tensor:
+        """The value."""
+        return self.value
+
+
+Loss = Tensor | Placed
+"""What ``backward`` of combiners and task-wise optimizers takes for each task."""
+
+
+def start_of(loss: Loss, scale: float = 1.0) -> Start:
+    """What the gradient of this loss times ``scale`` is taken of."""
+    if isinstance(loss, Tensor):
+        if scale != 1:
+            with torch.enable_grad():
+                loss = loss * scale
+        return Start([loss])
+    if scale == 1:
+        return loss.start
+    given = loss.start.gradients or [torch.ones_like(loss.value)] * len(loss.start.outputs)
+    return replace(loss.start, gradients=[gradient * scale for gradient in given])
 
 
 @dataclass
@@ -127,86 +202,6 @@ class TaskGradients:
         return TaskGradients(tuple(rows), self.parameters, list(rows.values()), tuple(losses.values()), shared)
 
 
-class Sharing:
-    """Remembers which tasks ever reached each parameter: one that two of them reached is shared for good.
-
-    So a parameter of the trunk counts as shared also in a batch in which only one task has labels.
-    """
-
-    def __init__(self) -> None:
-        # by identity: == of tensors is elementwise
-        self._reach: MutableMapping[Tensor, set[str]] = WeakTensorKeyDictionary()
-        self._restored: list[list[str]] | None = None
-        self._given: list[weakref.ref[Tensor]] = []
-        self._last: list[tuple[weakref.ref[Tensor], set[str]]] = []
-
-    def shared(
-        self,
-        tasks: Sequence[str],
-        parameters: Sequence[Tensor],
-        rows: Sequence[Row],
-        given: Sequence[Tensor] | None = None,
-    ) -> tuple[bool, ...]:
-        """For each parameter, whether two or more tasks have reached it by now.
-
-        Args:
-            given: all parameters, with those that need no gradient now; ``state`` goes by their order. None: no others.
-
-        Raises:
-            ValueError: a restored state is of another number of parameters.
-        """
-        found = []
-        for reach, *column in zip(self._reaches(parameters, given or parameters), *rows, strict=True):
-            if len(reach) < len(tasks) or not reach.issuperset(tasks):
-                reach.update(task for task, gradient in zip(tasks, column, strict=True) if gradient is not None)
-            found.append(len(reach) > 1)
-        return tuple(found)
-
-    def _reaches(self, parameters: Sequence[Tensor], given: Sequence[Tensor]) -> list[set[str]]:
-        """The tasks that have reached each parameter; looked up once for parameters that come again in each step."""
-        if len(self._given) != len(given) or any(r() is not p for r, p in zip(self._given, given, strict=True)):
-            self._arrange(given)
-        if len(self._last) != len(parameters) or any(
-            r() is not p for (r, _), p in zip(self._last, parameters, strict=True)
-        ):
-            self._last = [(weakref.ref(p), self._reach[p]) for p in parameters]
-        return [reach for _, reach in self._last]
-
-    def _arrange(self, given: Sequence[Tensor]) -> None:
-        """Take up these parameters, in this order; a restored state is theirs."""
-        if self._restored is not None and len(self._restored) != len(given):
-            raise ValueError(
-                f"the state is of {len(self._restored)} parameters, and {len(given)} are given; give the same ones in "
-                "the same order, also those that need no gradient now"
-            )
-        for p, restored in zip(given, self._restored or [[]] * len(given), strict=True):
-            self._reach.setdefault(p, set()).update(restored)
-        self._restored = None
-        self._given = [weakref.ref(p) for p in given]
-        self._last = []
-
-    def state(self) -> list[list[str]]:
-        """The tasks that reached each of the parameters that were given last, in their order; then those of others."""
-        if self._restored is not None:
-            return [list(reached) for reached in self._restored]
-        alive = [p for known in self._given if (p := known()) is not None]
-        ids = {id(p) for p in alive}
-        return [sorted(self._reach[p]) for p in (*alive, *(p for p in self._reach if id(p) not in ids))]
-
-    def restore(self, state: list[list[str]]) -> None:
-        """Take over what ``state`` returned; it holds for the parameters of the next call, in their order."""
-        self._reach.clear()
-        self._given, self._last = [], []
-        self._restored = [list(reached) for reached in state] or None
-
-    def __getstate__(self) -> list[list[str]]:
-        return self.state()
-
-    def __setstate__(self, state: list[list[str]]) -> None:
-        self.__init__()  # type: ignore[misc]
-        self.restore(state)
-
-
 def _zeros_where(reached: Row, found: Row) -> None:
     """Zeros for None, where a gradient is there that was multiplied by 0."""
     for i, (gradient, made) in enumerate(zip(reached, found, strict=True)):
@@ -256,3 +251,145 @@ def values_of(scalars: Sequence[Tensor]) -> Matrix:
 def named(tasks: Sequence[str], weights: Matrix) -> dict[str, float]:
     """Task -> its weight."""
     return {task: float(weight) for task, weight in zip(tasks, weights, strict=True)}
+
+
+def finite(tensors: Iterable[Tensor | None]) -> bool:
+    """Whether all numbers are finite; None is.
+
+    Their sum tells, unless it overflows itself: then each number is looked at.
+    """
+    there = [tensor.detach() for tensor in tensors if tensor is not None and tensor.numel()]
+    together: dict[Any, list[Tensor]] = {}
+    for i, tensor in enumerate(there):
+        key = (tensor.device, tensor.dtype) if tensor.numel() < SMALL else i
+        together.setdefault(key, []).append(tensor)
+    sums = [
+        (_flatten_dense_tensors(some) if len(some) > 1 else some[0]).sum()  # type: ignore[no-untyped-call]
+        for some in together.values()
+    ]
+    same = len({(one.device, one.dtype) for one in sums}) == 1
+    values: list[float] = torch.stack(sums).tolist() if same else [float(one) for one in sums]
+    return math.isfinite(sum(values)) or all(bool(tensor.isfinite().all()) for tensor in there)
+
+
+def times(row: Sequence[Tensor | None], factor: float) -> list[Tensor | None]:
+    """Each tensor times the factor, new tensors; None stays None."""
+    there = [tensor for tensor in row if tensor is not None]
+    made = iter(torch._foreach_mul(there, factor) if there else ())
+    return [None if tensor is None else next(made) for tensor in row]
+
+
+def gram_matrix(rows: Sequence[Sequence[Tensor | None]]) -> Matrix:
+    """Inner products of rows of tensors, shape (K, K), float64; None is zero.
+
+    Half precision is multiplied in float32, also within ``torch.autocast``. From each device one (K, K) matrix is
+    brought to the host, no more; a second one if squares of the numbers are beyond the range of float32: then rows are
+    divided by their largest number first.
+
+    Args:
+        rows: K lists over the same parameters; dense real tensors.
+
+    Raises:
+        ValueError: two tensors at one place have different shapes.
+    """
+    gram = _gram(rows)
+    squares = np.diagonal(gram)
+    if not (np.isfinite(squares) & (squares > SMALLEST)).all():
+        largest = np.array([_largest(row) for row in rows])
+        largest[~np.isfinite(largest) | (largest == 0)] = 1.0
+        if (largest != 1).any():
+            gram = _gram([_divided(row, by) for row, by in zip(rows, largest.tolist(), strict=True)])
+            gram = gram * np.outer(largest, largest)
+    return gram
+
+
+def _largest(row: Sequence[Tensor | None]) -> float:
+    """The largest absolute value."""
+    return max((float(g.detach().abs().max()) for g in row if g is not None and g.numel()), default=0.0)
+
+
+def _divided(row: Sequence[Tensor | None], by: float) -> list[Tensor | None]:
+    if by == 1:
+        return list(row)
+    return [None if g is None else g.detach().to(_wide(g)) / by for g in row]
+
+
+def _wide(tensor: Tensor) -> torch.dtype:
+    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
+
+
+def _gram(rows: Sequence[Sequence[Tensor | None]]) -> Matrix:
+    by_device: dict[tuple[torch.device, torch.dtype], list[int]] = {}
+    for i, column in enumerate(zip(*rows, strict=True)):
+        tensor = next((g for g in column if g is not None), None)
+        if tensor is None:
+            continue
+        shapes = {g.shape for g in column if g is not None}
+        if len(shapes) > 1:
+            raise ValueError(f"tensors of shapes {sorted(map(tuple, shapes))} have no inner product")
+        if tensor.numel():
+            by_device.setdefault((tensor.device, _wide(tensor)), []).append(i)
+    gram = np.zeros((len(rows), len(rows)))
+    for (device, dtype), columns in by_device.items():
+        there = [[row[i] for i in columns] for row in rows]
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
+            gram += _on_host(there, dtype) if device.type == "cpu" else _copied(there, dtype, ACCELERATOR_BLOCK)
+    return np.asarray(np.triu(gram) + np.triu(gram, 1).T)
+
+
+def _on_host(rows: Sequence[list[Tensor | None]], dtype: torch.dtype) -> Matrix:
+    large: list[int] = []
+    small: list[int] = []
+    for i, column in enumerate(zip(*rows, strict=True)):
+        there = [g for g in column if g is not None]
+        in_pairs = len(rows) <= FEW_ROWS and there[0].numel() >= BLOCK and there[0].dtype == dtype
+        (large if in_pairs else small).append(i)
+    gram = _copied([[row[i] for i in small] for row in rows], dtype, BLOCK) if small else np.zeros((len(rows),) * 2)
+    for i in large:
+        pieces = [(k, torch.split(g.reshape(-1), 2 * BLOCK)) for k, row in enumerate(rows) if (g := row[i]) is not None]
+        for at, (k, left) in enumerate(pieces):
+            for j, right in pieces[at:]:
+                gram[k, j] += sum(torch.dot(a, b).item() for a, b in zip(left, right, strict=True))
+    return gram
+
+
+def _copied(rows: Sequence[list[Tensor | None]], dtype: torch.dtype, size: int) -> Matrix:
+    """Block by block copied side by side and multiplied: K rows of ``size`` numbers at a time."""
+    sizes = [next(g.numel() for g in column if g is not None) for column in zip(*rows, strict=True)]
+    device = next(g.device for row in rows for g in row if g is not None)
+    size = min(size, sum(sizes))
+    block = torch.empty(len(rows), size, dtype=dtype, device=device)
+    zeros = torch.zeros(min(size, max(sizes)), dtype=dtype, device=device)
+    summed = torch.float32 if device.type == "mps" else torch.float64
+    gram = torch.zeros(len(rows), len(rows), dtype=summed, device=device)
+    for pieces, filled in _blocks(sizes, size):
+        part = block[:, :filled]
+        for row, to in zip(rows, part, strict=True):
+            parts = [_piece(row[i], start, end, zeros) for i, start, end in pieces]
+            to.copy_(_flatten_dense_tensors(parts))  # type: ignore[no-untyped-call]
+        gram += part @ part.T
+    return gram.double().cpu().numpy() if summed == torch.float64 else gram.cpu().double().numpy()
+
+
+def _piece(gradient: Tensor | None, start: int, end: int, zeros: Tensor) -> Tensor:
+    if gradient is None:
+        return zeros[: end - start]
+    return gradient if end - start == gradient.numel() else gradient.reshape(-1)[start:end]
+
+
+def _blocks(sizes: Sequence[int], size: int) -> list[tuple[list[Piece], int]]:
+    """Pieces of the columns that fill blocks of ``size`` one after the other, and how full each block is."""
+    blocks: list[tuple[list[Piece], int]] = []
+    pieces: list[Piece] = []
+    filled = 0
+    for i, length in enumerate(sizes):
+        start = 0
+        while start < length:
+            end = min(length, start + size - filled)
+            pieces.append((i, start, end))
+            filled += end - start
+            start = end
+            if filled == size:
+                blocks.append((pieces, filled))
+                pieces, filled = [], 0
+    return [*blocks, (pieces, filled)] if pieces else blocks

@@ -1,25 +1,46 @@
-"""What the task-wise optimizers have in common: they take the tasks' gradients one by one and keep them apart."""
+"""What the task-wise optimizers have in common: they take the tasks' gradients one by one and keep them apart.
+
+What not every training needs is imported where it is needed, so that a method may be taken along without it:
+``scaling`` (a GradScaler), and ``held`` (several ``backward`` before one ``step``, clipping and limits).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dominance.optim.engine.accumulated import added, scaled
-from dominance.optim.engine.combiner import Combiner, accumulate
-from dominance.optim.engine.foreach_lists import Group
-from dominance.optim.engine.gradients import present, task_gradients
-from dominance.optim.engine.listeners import listeners
-from dominance.optim.engine.places import Loss
-from dominance.optim.engine.rescaled import rescaled
-from dominance.optim.engine.scaling import Scaler, finite, spoil, started
-from dominance.optim.engine.task_gradients import Sharing, TaskGradients
+from dominance.optim.engine.gradients import Sharing, accumulate, listeners, present, task_gradients
+from dominance.optim.engine.task_gradients import Loss, TaskGradients, finite
 
+if TYPE_CHECKING:
+    from dominance.optim.engine.combiner import Combiner
+    from dominance.optim.engine.scaling import Scaler
+
+Group = dict[str, Any]
+State = dict[str, Any]
 Parameters = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[Group]
+_IN_CACHE = 1 << 18
+"""Numbers."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Parameters of one group that the same tasks reach in this step, on one device and of one dtype.
+
+    Attributes:
+        tasks: K names.
+        parameters: n of them.
+        rows: K lists of n gradients.
+    """
+
+    tasks: tuple[str, ...]
+    parameters: list[Tensor]
+    rows: list[list[Tensor]]
 
 
 class TaskwiseOptimizer(torch.optim.Optimizer):
@@ -82,7 +103,11 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
             raise ValueError(f"{combiner} learns its weights from the summed loss, which is not differentiated here")
         self._reconcile()
         self._expect_no_other_grad()
-        scale = started(scaler, next(iter(present(losses).values())).detach())
+        scale = None
+        if scaler is not None:
+            from dominance.optim.engine.scaling import started
+
+            scale = started(scaler, next(iter(present(losses).values())).detach())
         how = "auto" if combiner is None else combiner.how
         found = task_gradients(losses, self._parameters(), sharing=self._sharing, how=how, scale=scale or 1.0)
         weights: dict[str, float] | None = dict.fromkeys(found.tasks, 1.0)
@@ -91,15 +116,21 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
             mixture = combiner.mix(found)
             found, weights = mixture.rows(), mixture.weights()
         if scale is not None:
-            found = scaled(found, scale)
+            found = _scaled(found, scale)
             weights = None if weights is None else {task: weight * scale for task, weight in weights.items()}
         if overflow:
+            from dominance.optim.engine.scaling import spoil
+
             spoil(found.parameters)
         else:
             accumulate(found.parameters, found.total())
             for listener in listeners:
                 listener.effective(found, weights)
-        self._keep(found if self._taken is None else added(self._taken, found))
+        if self._taken is not None:
+            from dominance.optim.engine.held import added
+
+            found = added(self._taken, found)
+        self._keep(found)
 
     def take(self, gradients: TaskGradients) -> None:
         """Step from these next. Their sum is in ``.grad`` already, and listeners have been told."""
@@ -173,7 +204,7 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
             raise RuntimeError("no task gradients to scale: call optimizer.backward(losses) first")
         for grad in [grad for _, grad, _ in self._marks if grad is not None]:
             grad.mul_(torch.as_tensor(factor).to(grad.device, grad.dtype))
-        self._keep(scaled(self._taken, factor))
+        self._keep(_scaled(self._taken, factor))
 
     def add_param_group(self, param_group: Group) -> None:
         """As in torch; also takes named parameters where torch does not yet.
@@ -213,7 +244,7 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
     def _unscaled(self, gradients: TaskGradients) -> TaskGradients:
         """Without the scale of a GradScaler that is at work, where its ``unscale_`` has not taken that out."""
         scale = getattr(self, "grad_scale", None)
-        return gradients if scale is None else scaled(gradients, 1 / scale)
+        return gradients if scale is None else _scaled(gradients, 1 / scale)
 
     def _parameters(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"] if p.requires_grad]
@@ -231,6 +262,8 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
         if same and np.array_equal(self._norms, self._norms_now(), equal_nan=True):
             return
         if any(p.grad is not None and bool(p.grad.any()) for p, _, _ in self._marks):
+            from dominance.optim.engine.held import rescaled
+
             with torch.no_grad():
                 left = dict(zip(self._taken.parameters, self._taken.total(), strict=True))
                 made = rescaled(self._taken, left)
@@ -259,5 +292,79 @@ class TaskwiseOptimizer(torch.optim.Optimizer):
             )
 
 
+def _scaled(gradients: TaskGradients, factor: float | Tensor) -> TaskGradients:
+    from dominance.optim.engine.held import scaled
+
+    return scaled(gradients, factor)
+
+
 def _version(grad: Tensor | None) -> int:
     return 0 if grad is None else grad._version
+
+
+def parts_of(group: Group, gradients: TaskGradients) -> list[Part]:
+    """The group's parameters that tasks reach in this step, in few lists; one by one with ``foreach=False``.
+
+    On the CPU a list is closed when it would hold more than the cache does.
+    """
+    one_by_one = group.get("foreach") is False
+    where = {id(p): i for i, p in enumerate(gradients.parameters)}
+    parts: list[Part] = []
+    still_open: dict[Any, tuple[Part, int]] = {}
+    for parameter in group["params"]:
+        i = where.get(id(parameter))
+        if i is None:
+            continue
+        column = [
+            (task, row[i]) for task, row in zip(gradients.tasks, gradients.rows, strict=True) if row[i] is not None
+        ]
+        if not column:
+            continue
+        tasks = tuple(task for task, _ in column)
+        key = (parameter.device, parameter.dtype, tasks)
+        part, size = still_open.get(key, (None, 0))
+        if part is None or one_by_one or (size + parameter.numel() > _IN_CACHE and parameter.device.type == "cpu"):
+            part, size = Part(tasks, [], [[] for _ in tasks]), 0
+            parts.append(part)
+        still_open[key] = part, size + parameter.numel()
+        part.parameters.append(parameter)
+        for row, (task, g) in zip(part.rows, column, strict=True):
+            assert g is not None
+            if g.is_sparse:
+                raise TypeError(f"the gradient of {task!r} is sparse; make the embedding with sparse=False")
+            row.append(g)
+    return parts
+
+
+def coupled(group: Group) -> float:
+    """Weight decay that is added to the gradients."""
+    return 0.0 if group.get("decoupled_weight_decay", False) else float(group["weight_decay"])
+
+
+def fed(part: Part, k: int, theta: list[Tensor], weight_decay: float) -> list[Tensor]:
+    """What task k's state is fed: g^k + weight_decay / K * theta; the tasks' sum is what one optimizer is fed."""
+    if weight_decay == 0:
+        return part.rows[k]
+    return list(torch._foreach_add(part.rows[k], theta, alpha=weight_decay / len(part.tasks)))
+
+
+def buffers(states: Sequence[State], name: str, parameters: Sequence[Tensor], start: float = 0.0) -> list[Tensor]:
+    """One tensor of the state for each parameter, made when first asked for."""
+    for state, parameter in zip(states, parameters, strict=True):
+        if name not in state:
+            state[name] = torch.full_like(parameter, start, memory_format=torch.preserve_format)
+    return [state[name] for state in states]
+
+
+def nonnegative(**options: float) -> None:
+    """Raise ValueError for an option that is below zero (or NaN)."""
+    for name, value in options.items():
+        if not value >= 0:
+            raise ValueError(f"{name} is {value}; it must be >= 0")
+
+
+def fraction(**options: float) -> None:
+    """Raise ValueError for an option that is not in [0, 1)."""
+    for name, value in options.items():
+        if not 0 <= value < 1:
+            raise ValueError(f"{name} is {value}; it must be in [0, 1)")

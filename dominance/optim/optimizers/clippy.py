@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from dominance.optim.combiners.equal_weight import EqualWeight
-from dominance.optim.engine.checks import fraction, nonnegative
-from dominance.optim.engine.combiner import Combiner
-from dominance.optim.engine.foreach_lists import Group, buffers, coupled
-from dominance.optim.engine.places import Loss
-from dominance.optim.engine.scaling import Scaler
-from dominance.optim.engine.taskwise import Parameters
+from dominance.optim.engine.task_gradients import Loss
+from dominance.optim.engine.taskwise import Group, Parameters, buffers, coupled, fraction, nonnegative
+
+if TYPE_CHECKING:
+    from dominance.optim.engine.combiner import Combiner
+    from dominance.optim.engine.scaling import Scaler
 
 
 class Clippy(torch.optim.Optimizer):
@@ -81,7 +80,10 @@ class Clippy(torch.optim.Optimizer):
         Raises:
             TypeError, ValueError, RuntimeError, FloatingPointError: see ``Combiner.backward``.
         """
-        combiner = combiner or EqualWeight()
+        if combiner is None:
+            from dominance.optim.combiners.equal_weight import EqualWeight
+
+            combiner = EqualWeight()
         learnt = {id(p) for p in combiner.parameters()}  # the combiner sees to those itself
         mine = [p for group in self.param_groups for p in group["params"] if id(p) not in learnt]
         combiner.backward(losses, mine, scaler=scaler)

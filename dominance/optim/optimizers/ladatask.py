@@ -24,7 +24,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from dominance.optim.engine.foreach_lists import Group, Part, coupled, fed
+from dominance.optim.engine.taskwise import Group, Part, coupled, fed
 
 Granularity = Literal["parameter", "layer", "module"] | Callable[[str, Tensor], Hashable]
 Aggregate = Literal["mean", "sum"]

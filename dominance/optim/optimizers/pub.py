@@ -11,16 +11,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dominance.optim.engine.checks import fraction, nonnegative
-from dominance.optim.engine.foreach_lists import Group, Part, State, coupled, fed, parts_of
-from dominance.optim.engine.listeners import listeners
+from dominance.optim.engine.gradients import listeners
 from dominance.optim.engine.task_gradients import TaskGradients, gram_matrix
-from dominance.optim.engine.taskwise import Parameters, TaskwiseOptimizer
+from dominance.optim.engine.taskwise import (
+    Group,
+    Parameters,
+    Part,
+    State,
+    TaskwiseOptimizer,
+    coupled,
+    fed,
+    fraction,
+    nonnegative,
+    parts_of,
+)
 from dominance.optim.optimizers.clippy import Clippy, clipping
-from dominance.optim.solvers.bargaining import bargain, solve
-from dominance.optim.solvers.sequential import solve_sequential
+from dominance.optim.solvers.bargaining import Solver, bargain, solve
 
-_SOLVERS = {"newton": solve, "sequential": solve_sequential}
 _OPTIONS = ("_base", "_every", "_manipulation", "_solver", "_form", "_normalise")
 _PROGRESS = ("_alpha", "_steps", "failures")
 
@@ -90,7 +97,7 @@ class PUB(TaskwiseOptimizer):
         nonnegative(lr=lr, eps=eps, weight_decay=weight_decay)
         fraction(beta1=betas[0], beta2=betas[1], beta=beta)
         _one_of(base, "base", ("adam", "adagrad", "rmsprop"))
-        _one_of(solver, "solver", tuple(_SOLVERS))
+        _one_of(solver, "solver", ("newton", "sequential"))
         _one_of(form, "form", ("torch", "paper"))
         if every < 1:
             raise ValueError(f"every is {every}; it must be >= 1")
@@ -156,7 +163,7 @@ class PUB(TaskwiseOptimizer):
             raise FloatingPointError(f"the update of {', '.join(broken)} is not finite; no weights can be found")
         norm = float(np.linalg.norm(gram)) if self._normalise else 1.0
         previous = np.array([self._alpha.get(task, 1.0) for task in tasks])
-        weights, failure = bargain(gram / (norm or 1.0), previous, _SOLVERS[self._solver])
+        weights, failure = bargain(gram / (norm or 1.0), previous, _solver(self._solver))
         self._alpha.update(zip(tasks, weights.tolist(), strict=True))
         if failure:
             self.failures += 1
@@ -225,6 +232,14 @@ class PUB(TaskwiseOptimizer):
             return states
         joint: State = self.state[theta].setdefault("joint", {"step": 0})
         return [joint] * len(states)
+
+
+def _solver(name: str) -> Solver:
+    if name == "sequential":
+        from dominance.optim.solvers.sequential import solve_sequential
+
+        return solve_sequential
+    return solve
 
 
 def _one_of(value: str, name: str, allowed: tuple[str, ...]) -> None:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from dominance.optim.engine.passes import CannotBatch, rows
-from dominance.optim.engine.start import Start
+from dominance.optim.engine.gradients import CannotBatch, rows
+from dominance.optim.engine.task_gradients import Start
 from dominance.record.guest.hooks import dense
 from dominance.record.guest.limits import CannotLook
 from dominance.record.guest.silence import gathering

@@ -16,8 +16,8 @@ from typing import Any
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from dominance.optim.engine.passes import grad, reentrant
-from dominance.optim.engine.start import Start
+from dominance.optim.engine.gradients import grad, reentrant
+from dominance.optim.engine.task_gradients import Start
 from dominance.record.split.sampled import TaskProducts, products_of
 from dominance.record.tasks.finder import FoundTask
 from dominance.record.tasks.graph import ACCUMULATE, Edge, Node

@@ -12,8 +12,7 @@ from optim.problems import TASKS, Problem, flat_grad
 from torch import Tensor, nn
 
 from dominance.optim import GradNorm
-from dominance.optim.engine.gradients import task_gradients
-from dominance.optim.engine.listeners import listeners
+from dominance.optim.engine.gradients import listeners, task_gradients
 
 torch.set_num_threads(1)
 F64 = torch.float64

@@ -13,7 +13,9 @@ from optim.architectures import ARCHITECTURES, TASKS, mlp, own_inputs
 from torch import Tensor, nn
 
 from dominance.optim import UW, GridSearch, PCGrad, task_gradients
-from dominance.optim.engine.combiner import Combiner, LossWeighting, Weighting, accumulate
+from dominance.optim.engine.combiner import Combiner, Weighting
+from dominance.optim.engine.gradients import accumulate
+from dominance.optim.engine.loss_weighting import LossWeighting
 from dominance.optim.engine.task_gradients import Matrix
 
 FACTORS = np.array([0.5, 2.0, 1.0, 0.1, 3.0])

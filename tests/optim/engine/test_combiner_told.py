@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from dominance.optim import GradDrop, LossWeighting, MoCoGrad, TaskGradients
-from dominance.optim.engine.listeners import listeners
-from dominance.optim.engine.places import Loss
+from dominance.optim.engine.gradients import listeners
+from dominance.optim.engine.task_gradients import Loss
 
 torch.set_num_threads(1)
 

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from dominance.optim.engine import batched
 from dominance.optim.engine.combiner import Weighting
-from dominance.optim.engine.gradients import task_gradients
-from dominance.optim.engine.start import Start
-from dominance.optim.engine.task_gradients import Matrix
+from dominance.optim.engine.gradients import batched_way, task_gradients
+from dominance.optim.engine.task_gradients import Matrix, Start
 
 BATCHED = {"mlp", "batch_norm", "residual_convolutions", "transformer", "embedding", "dropout", "frozen", "unused",
            "experts", "entered_twice", "some_tasks_each", "one_output_each"}  # fmt: skip
@@ -75,7 +74,7 @@ def test_what_is_batched_by_itself_depends_on_tasks_and_sizes() -> None:
         trunk, x = nn.Sequential(nn.Linear(16, 64), nn.ReLU()), torch.randn(batch, 16)
         z = trunk(x)
         losses = [nn.Linear(64, 1)(z).mean() for _ in range(tasks)]
-        return batched.chosen([Start([loss]) for loss in losses], list(trunk.parameters()), "auto") is not None
+        return batched_way([Start([loss]) for loss in losses], list(trunk.parameters()), "auto") is not None
 
     assert [way(2, 8), way(3, 8), way(4, 8), way(8, 8), way(4, 1024), way(8, 1024)] == [0, 0, 1, 1, 0, 0]
 

@@ -13,7 +13,7 @@ from optim.architectures import ARCHITECTURES
 from torch import Tensor
 
 from dominance.optim.engine.combiner import Combiner, Weighting
-from dominance.optim.engine.listeners import listeners, own_passes
+from dominance.optim.engine.gradients import listeners, own_passes
 from dominance.optim.engine.task_gradients import Matrix, TaskGradients
 
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge
 from torch.utils.checkpoint import checkpoint
 
-from dominance.optim.engine.passes import How, rows
-from dominance.optim.engine.start import Start
+from dominance.optim.engine.gradients import How, rows
+from dominance.optim.engine.task_gradients import Start
 
 K = 5
 Outputs = list[list[Tensor]]

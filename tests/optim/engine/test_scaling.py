@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.amp import GradScaler
 
 from dominance.optim import TaskGradients, task_gradients
-from dominance.optim.engine.listeners import listeners
-from dominance.optim.engine.scaling import finite, times
+from dominance.optim.engine.gradients import listeners
+from dominance.optim.engine.task_gradients import finite, times
 
 torch.set_num_threads(1)
 

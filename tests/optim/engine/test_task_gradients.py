@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from dominance.optim.engine import gram as gram_module
-from dominance.optim.engine.gram import gram_matrix
-from dominance.optim.engine.task_gradients import Row, Sharing, TaskGradients, weighted_sum, weighted_sums
+from dominance.optim.engine import task_gradients as task_gradients_module
+from dominance.optim.engine.gradients import Sharing
+from dominance.optim.engine.task_gradients import Row, TaskGradients, gram_matrix, weighted_sum, weighted_sums
 
 SHAPES = [(3, 4), (), (7,), (2, 3, 5), (0,), (11,)]
 
@@ -52,7 +52,7 @@ def flat(gradients: TaskGradients, shared: bool = True) -> np.ndarray:
 def test_the_gram_matrix_is_that_of_the_flat_matrix(
     k: int, dtype: torch.dtype, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gram_module, "BLOCK", block)
+    monkeypatch.setattr(task_gradients_module, "BLOCK", block)
     gradients = some(k, dtype=dtype)
     truth = flat(gradients) @ flat(gradients).T
     found = gradients.gram()

@@ -22,8 +22,7 @@ from dominance.optim import (
     PCGrad,
     TaskGradients,
 )
-from dominance.optim.engine.gradients import task_gradients
-from dominance.optim.engine.listeners import listeners
+from dominance.optim.engine.gradients import listeners, task_gradients
 
 torch.set_num_threads(1)
 

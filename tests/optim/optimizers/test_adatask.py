@@ -12,7 +12,7 @@ import torch
 from optim.random_rows import PRESENT, Stream, as_arrays
 
 from dominance.optim import AdaTaskAdagrad, AdaTaskAdam, AdaTaskRMSprop
-from dominance.optim.engine.listeners import listeners
+from dominance.optim.engine.gradients import listeners
 from dominance.optim.optimizers.adatask import AdaTaskOptimizer
 
 torch.set_num_threads(1)

@@ -14,7 +14,7 @@ import torch
 from optim.random_rows import PRESENT, Stream, as_arrays
 
 from dominance.optim import PUB, AdaTask, Clippy, TaskGradients
-from dominance.optim.engine.listeners import listeners
+from dominance.optim.engine.gradients import listeners
 
 torch.set_num_threads(1)
 
