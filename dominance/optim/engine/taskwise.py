@@ -6,9 +6,9 @@ What not every training needs is imported where it is needed, so that a method m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 Group = dict[str, Any]
 State = dict[str, Any]
 Parameters = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[Group]
+Granularity = Literal["parameter", "layer", "module"] | Callable[[str, Tensor], Hashable]
+"""What shares accumulated squared gradients; see ``dominance.optim.optimizers.ladatask``."""
+Aggregate = Literal["mean", "sum"]
 _IN_CACHE = 1 << 18
 """Numbers."""
 

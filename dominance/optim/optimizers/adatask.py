@@ -11,6 +11,8 @@ from torch import Tensor
 from dominance.optim.engine.gradients import listeners
 from dominance.optim.engine.task_gradients import TaskGradients
 from dominance.optim.engine.taskwise import (
+    Aggregate,
+    Granularity,
     Group,
     Parameters,
     Part,
@@ -25,7 +27,7 @@ from dominance.optim.engine.taskwise import (
 )
 
 if TYPE_CHECKING:
-    from dominance.optim.optimizers.ladatask import Aggregate, Granularity, SharedLayers, Shares
+    from dominance.optim.optimizers.ladatask import SharedLayers, Shares
 
 
 class AdaTaskOptimizer(TaskwiseOptimizer):

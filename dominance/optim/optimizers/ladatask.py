@@ -19,15 +19,13 @@ Left open by the text, and chosen so:
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from dominance.optim.engine.taskwise import Group, Part, coupled, fed
+from dominance.optim.engine.taskwise import Aggregate, Granularity, Group, Part, coupled, fed
 
-Granularity = Literal["parameter", "layer", "module"] | Callable[[str, Tensor], Hashable]
-Aggregate = Literal["mean", "sum"]
 Shares = Callable[[Tensor, str], float]
 """C^k_l / sum_k' C^k'_l for a parameter in layer l and a task k."""
 
