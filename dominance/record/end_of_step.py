@@ -7,7 +7,8 @@ import functools
 from dominance.record.ranks.sums import add_up
 from dominance.record.recording import Recording
 from dominance.record.split.by_rows import spread
-from dominance.record.split.fed import Fed, Losses, joined, losses_of, reach_of, tasks_of
+from dominance.record.split.fed import Fed, reach_of, tasks_of
+from dominance.record.split.losses import Losses, joined, losses_of
 from dominance.record.step import Step
 from dominance.record.write.rows import StepRow
 from dominance.schema import GROUPS, UNRECORDED_LOSS

@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from dominance.record.recording import Recording
-from dominance.record.split.fed import Fed, fed, losses_of
+from dominance.record.split.fed import Fed, fed
+from dominance.record.split.losses import losses_of
 from dominance.record.write.provenance import describe
 from dominance.schema import LOSS_SUM, TRAINING_LINES
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import FrameType
 
@@ -195,30 +195,34 @@ class ParameterTable:
         modules, optimizers = _models_and_optimizers(wanted)
         meet(modules)
         optimizers = views(optimizers)
-        # First what optimizers hold, in their order; then what the loss reaches besides.
-        tensors = [p for opt in optimizers for group in getattr(opt, "param_groups", []) for p in group["params"]]
-        held = {id(tensor) for tensor in tensors}
-        if self._elsewhere is not None:
-            tensors = [tensor for tensor in tensors if not self._elsewhere(tensor)]
-        tensors += wanted
-        inner = {id(child) for module in modules for child in module._modules.values() if child is not None}
-        roots = [module for module in modules if id(module) not in inner]
-        if not any(id(tensor) in held for tensor in wanted):
-            tensors += _beside(roots, wanted)
+        held = [p for opt in optimizers for group in getattr(opt, "param_groups", []) for p in group["params"]]
+        roots = _outermost(modules)
+        tensors = self._to_name(held, wanted, roots)
         missing = {id(tensor): tensor for tensor in tensors if tensor not in self.named}
-        owned = [(root, [n for n in named_parameters(root) if id(n.tensor) in missing]) for root in roots]
-        owned = sorted(((root, found) for root, found in owned if found), key=lambda pair: -len(pair[1]))
-        owners: list[tuple[nn.Module, list[Named]]] = []
-        for root, found in owned:
-            fresh = [named for named in found if id(named.tensor) in missing]
-            if fresh:
-                owners.append((root, fresh))
-                for named in fresh:
-                    del missing[id(named.tensor)]
+        owners = _owners(roots, missing)
+        owned = {id(named.tensor) for _, found in owners for named in found}
+        unowned = [tensor for key, tensor in missing.items() if key not in owned]
         variables = names_of_variables(frames)
-        alone = len(owners) == 1 and not self.named
         taken = {word for named in self.named.values() for word in (named.name, named.layer, named.layer.split(".")[0])}
-        for position, (root, found) in enumerate(_in_order(owners, tensors)):
+        self._name_owned(_in_order(owners, tensors), variables, taken)
+        self._name_bare(_parameters_among(unowned, held, alone=not owners), variables, taken)
+        return optimizers
+
+    def _to_name(self, held: Sequence[Tensor], wanted: Sequence[Tensor], roots: Sequence[nn.Module]) -> list[Tensor]:
+        """First what optimizers hold, in their order; then what the loss reaches besides."""
+        tensors = [tensor for tensor in held if self._elsewhere is None or not self._elsewhere(tensor)]
+        tensors += wanted
+        listed = {id(tensor) for tensor in held}
+        if not any(id(tensor) in listed for tensor in wanted):
+            tensors += _beside(roots, wanted)
+        return tensors
+
+    def _name_owned(
+        self, owners: Sequence[tuple[nn.Module, list[Named]]], variables: Mapping[int, str], taken: set[str]
+    ) -> None:
+        """By their paths; behind the model's variable where there are several models."""
+        alone = len(owners) == 1 and not self.named
+        for position, (root, found) in enumerate(owners):
             self._own(root, found)
             called = variables.get(id(root), f"{type(root).__name__.lower()}{position + 1}")
             # Two frames may call two models by one name.
@@ -227,14 +231,45 @@ class ParameterTable:
             for named in found:
                 self.named[named.tensor] = named if alone else _prefixed(named, prefix)
             taken |= {prefix} | {self.named[named.tensor].name for named in found}
-        # A matrix that no optimizer and no model owns is an input that needs gradient, where there are any of these.
-        scratch = not held and not owners
-        bare = [t for t in missing.values() if id(t) in held or isinstance(t, nn.Parameter) or t.dim() < 2 or scratch]
-        for position, tensor in enumerate(bare):
+
+    def _name_bare(self, tensors: Iterable[Tensor], variables: Mapping[int, str], taken: set[str]) -> None:
+        """By their variables."""
+        for position, tensor in enumerate(tensors):
             name = _unused(variables.get(id(tensor), f"tensor{position + 1}"), taken)
             taken.add(name)
             self.named[tensor] = Named(tensor, name, name)
-        return optimizers
+
+
+def _outermost(modules: Sequence[nn.Module]) -> list[nn.Module]:
+    """Those that are inside no other."""
+    inner = {id(child) for module in modules for child in module._modules.values() if child is not None}
+    return [module for module in modules if id(module) not in inner]
+
+
+def _owners(roots: Iterable[nn.Module], missing: Mapping[int, Tensor]) -> list[tuple[nn.Module, list[Named]]]:
+    """The models that hold the tensors, each tensor in one: in that which holds most of them."""
+    holding = [(root, [n for n in named_parameters(root) if id(n.tensor) in missing]) for root in roots]
+    owners: list[tuple[nn.Module, list[Named]]] = []
+    given: set[int] = set()
+    for root, found in sorted(holding, key=lambda pair: -len(pair[1])):
+        fresh = [named for named in found if id(named.tensor) not in given]
+        if fresh:
+            owners.append((root, fresh))
+            given |= {id(named.tensor) for named in fresh}
+    return owners
+
+
+def _parameters_among(tensors: Iterable[Tensor], held: Iterable[Tensor], *, alone: bool) -> list[Tensor]:
+    """Without what is no parameter: a matrix that no optimizer and no model owns is an input that needs gradient.
+
+    Args:
+        tensors: that no model owns.
+        held: what optimizers hold.
+        alone: there is no model; then, without an optimizer, all are parameters.
+    """
+    listed = {id(tensor) for tensor in held}
+    scratch = alone and not listed
+    return [t for t in tensors if id(t) in listed or isinstance(t, nn.Parameter) or t.dim() < 2 or scratch]
 
 
 def _models_and_optimizers(wanted: Sequence[Tensor]) -> tuple[list[nn.Module], list[Optimizer]]:

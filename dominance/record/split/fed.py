@@ -18,22 +18,11 @@ from dominance.record.split.changes import factor_beneath
 from dominance.record.split.closed_together import close_together
 from dominance.record.split.closing import Closing, rest
 from dominance.record.split.ledger import Account, Ledger, add
+from dominance.record.split.losses import Losses, losses_of, losses_of_accounts, names_of
 from dominance.record.split.mixtures import nearer_than_mixtures, unmixed
-from dominance.record.split.passes import GradientOf, Pass
+from dominance.record.split.passes import GradientOf
 from dominance.record.split.rescaling import ALIKE, Factor, alike, are_one, factors, uniform, within
 from dominance.record.split.splits import GradientSplit
-
-
-@dataclass
-class Losses:
-    """What is known of the losses that gradients come from."""
-
-    weight: dict[str, float]
-    """Weight of each task, in the order in which they appeared."""
-    loss: dict[str, float]
-    """Each task's own loss."""
-    total: float
-    """The loss that backward() was called on."""
 
 
 @dataclass
@@ -72,53 +61,111 @@ def fed(ledger: Ledger, totals: dict[Tensor, Tensor], tasks: Iterable[str] = ())
         totals: what ``Ledger.read`` returned then; what is of rows is laid out, those of the step one after the other.
         tasks: what is a task of the run already, and stays one.
     """
+    totals, accounts = _laid_out(ledger, totals)
+    accounts = _named(ledger, accounts)
+    change = _changes(totals, accounts)
+    parts = {p: _together(account) if p in change.mixed else account.held for p, account in accounts.items()}
+    stepped_by = {p: [part for part in each if not part.beside] for p, each in parts.items()}
+    roots = _roots(accounts, change.mixed)
+    sharing = ledger.sharing_with(stepped_by)
+    name = names_of(ledger, roots, sharing)
+
+    splits = _shares(ledger, totals, accounts, name, change)
+    mixtures, fitted = unmixed(
+        {p: totals[p] for p in change.mixed}, {p: _by_task(parts[p], name) for p in change.mixed}
+    )
+    splits |= mixtures
+
+    losses = losses_of_accounts(ledger, name, accounts, change.mixed)
+    announced = {} if change.mixed else dict(losses.weight)
+    losses.weight = _times_overall(losses.weight, totals, accounts, change)
+    for members, weights in fitted:
+        # The largest set of tasks comes last: the weights of the shared parameters are the ones that are kept.
+        passed = losses_of_accounts(ledger, name, {p: accounts[p] for p in members}, set(members)).weight
+        losses.weight |= {task: w * passed.get(task, math.nan) for task, w in weights.items()}
+
+    known = {name[part] for part in sharing if part in name} | set(tasks)
+    separate = _explain(ledger, splits, known if sharing else None)
+    for p, split in splits.items():
+        split.total = totals[p]
+    ordered = _ordered(splits, losses)
+    return Fed(totals, splits, ordered, losses, announced, bool(change.mixed), roots, stepped_by, separate)
+
+
+@dataclass
+class _Change:
+    """What became of gradients between backward() and the step."""
+
+    factor: dict[Tensor, Factor]
+    """What each was multiplied by; None: something else was done to it."""
+    mixed: set[Tensor]
+    """Parameters that the script gave a mixture of its own."""
+    beneath: dict[Tensor, float]
+    """Those that look like it and are none: what backward() left times this, changed after."""
+
+
+def _laid_out(ledger: Ledger, totals: dict[Tensor, Tensor]) -> tuple[dict[Tensor, Tensor], dict[Tensor, Account]]:
+    """What the parameters were fed and their accounts, at the coordinates that are kept, rows one after the other."""
     totals = {p: ledger.at(p, whole) for p, whole in totals.items()}
     accounts = ledger.accounts_at(totals)
     for p in [p for p, whole in totals.items() if whole.is_sparse]:
         rows = ledger.rows(p, totals[p])
-        totals = totals | {p: laid(totals[p], rows)}
+        totals[p] = laid(totals[p], rows)
         accounts[p] = accounts[p].turned(functools.partial(laid, rows=rows))
-    accounts = _named(ledger, accounts)
+    return totals, accounts
+
+
+def _changes(totals: Mapping[Tensor, Tensor], accounts: Mapping[Tensor, Account]) -> _Change:
     changed = factors(totals, {p: account.left for p, account in accounts.items() if account.left is not None})
     mixed = {p for p, account in accounts.items() if _mixed(account, changed[p], totals[p])}
     beneath = _beneath({p: totals[p] for p in mixed}, accounts)
-    mixed -= beneath.keys()
+    return _Change(changed, mixed - beneath.keys(), beneath)
+
+
+def _roots(accounts: Mapping[Tensor, Account], mixed: set[Tensor]) -> set[str]:
+    """Names of the losses whose gradients the accounts hold, and of those that mixtures are made of."""
     roots = {part.root for account in accounts.values() for part in account.held if not part.beside}
-    roots |= {part.root for p in mixed for part in accounts[p].aside if not part.beside}
-    parts = {p: _together(account) if p in mixed else account.held for p, account in accounts.items()}
-    stepped_by = {p: [part for part in each if not part.beside] for p, each in parts.items()}
-    sharing = ledger.sharing_with(stepped_by)
-    name = _names(ledger, roots, sharing)
+    return roots | {part.root for p in mixed for part in accounts[p].aside if not part.beside}
+
+
+def _shares(
+    ledger: Ledger,
+    totals: Mapping[Tensor, Tensor],
+    accounts: Mapping[Tensor, Account],
+    name: Mapping[GradientOf, str],
+    change: _Change,
+) -> dict[Tensor, GradientSplit]:
+    """The parts of the gradients that are no mixtures; what has to be asked of their device is asked of all at once."""
     scaled = [
-        _Scaled(p, totals[p], accounts[p], name, changed[p], beneath.get(p, 1.0)) for p in totals if p not in mixed
+        _Scaled(p, totals[p], accounts[p], name, change.factor[p], change.beneath.get(p, 1.0))
+        for p in totals
+        if p not in change.mixed
     ]
     for each in scaled:
         each.close_if(ledger.closed(each.parameter, totals[each.parameter]))
     answers.ask(query for each in scaled for query in each.asked())
     close_together([each.closing for each in scaled])
-    splits = {each.parameter: each.split() for each in scaled}
-    mixtures, fitted = unmixed({p: totals[p] for p in mixed}, {p: _by_task(parts[p], name) for p in mixed})
-    splits |= mixtures
-    losses = _losses(ledger, name, accounts, mixed)
-    announced = {} if mixed else dict(losses.weight)
+    return {each.parameter: each.split() for each in scaled}
+
+
+def _times_overall(
+    weight: dict[str, float], totals: Mapping[Tensor, Tensor], accounts: Mapping[Tensor, Account], change: _Change
+) -> dict[str, float]:
+    """Weights with the one factor that the script has put on all gradients since, if it is one."""
     # Of zeros nobody knows by what they were multiplied, nor of what no task reaches: learned weights of the losses.
     known_before = [p for p, account in accounts.items() if account.left is not None]
-    some = [p for p in known_before if p not in mixed and changed[p] is not None]
-    if not are_one(changed[p] for p in some):
-        some = [p for p in some if nonzero(totals[p])]
-        overall = uniform([changed[p] for p in some], max(map(within, some), default=ALIKE))
-        losses.weight = {task: value * overall for task, value in losses.weight.items()}
-    for members, weights in fitted:
-        # The largest set of tasks comes last: the weights of the shared parameters are the ones that are kept.
-        passed = _losses(ledger, name, {p: accounts[p] for p in members}, set(members)).weight
-        losses.weight |= {task: w * passed.get(task, math.nan) for task, w in weights.items()}
-    known = {name[part] for part in sharing if part in name} | set(tasks)
-    separate = _explain(ledger, splits, known if sharing else None)
-    for p, split in splits.items():
-        split.total = totals[p]
+    some = [p for p in known_before if p not in change.mixed and change.factor[p] is not None]
+    if are_one(change.factor[p] for p in some):
+        return weight
+    some = [p for p in some if nonzero(totals[p])]
+    overall = uniform([change.factor[p] for p in some], max(map(within, some), default=ALIKE))
+    return {task: value * overall for task, value in weight.items()}
+
+
+def _ordered(splits: Mapping[Tensor, GradientSplit], losses: Losses) -> list[str]:
+    """The tasks of the splits: those that have a weight, in its order, then the others."""
     found = dict.fromkeys(task for split in splits.values() for task in split.tasks)
-    ordered = [task for task in losses.weight if task in found] + [task for task in found if task not in losses.weight]
-    return Fed(totals, splits, ordered, losses, announced, bool(mixed), roots, stepped_by, separate)
+    return [task for task in losses.weight if task in found] + [task for task in found if task not in losses.weight]
 
 
 def asked(ledger: Ledger, totals: Mapping[Tensor, Tensor]) -> Iterator[answers.Asked]:
@@ -142,16 +189,10 @@ def asked(ledger: Ledger, totals: Mapping[Tensor, Tensor]) -> Iterator[answers.A
                 yield from Closing(p, left, tasks).asked_early()
 
 
-def losses_of(ledger: Ledger) -> Losses:
-    """Of all passes of the step so far, whatever became of their gradients."""
-    name = _names(ledger, {made.part(task).root for made in ledger.passes.values() for task in made.gradients})
-    return _over([(True, made) for made in ledger.passes.values()], name)
-
-
 def reach_of(ledger: Ledger) -> dict[Tensor, list[str]]:
     """Which tasks' gradients lie in each parameter's ``.grad`` now, or will when the pass that goes on is over."""
     live = _live(ledger)
-    name = _names(
+    name = names_of(
         ledger, {part.root for account in ledger.accounts.values() for part in account.held if not part.beside}
     )
     reach: dict[Tensor, list[str]] = {}
@@ -169,29 +210,13 @@ def tasks_of(ledger: Ledger) -> list[str]:
     losses = losses_of(ledger).weight
     passes = [ledger.passes[number] for number in _live(ledger) if number in ledger.passes]
     parts = [made.part(task) for made in passes for task in made.gradients]
-    name = _names(ledger, {part.root for part in parts})
+    name = names_of(ledger, {part.root for part in parts})
     known = {name[part] for part in parts if not ledger.sharing or part in ledger.sharing}
     return [task for task in losses if task in known]
 
 
 def _live(ledger: Ledger) -> set[int]:
     return {number for account in ledger.accounts.values() for number in account.held_by}
-
-
-def joined(parts: Iterable[Fed]) -> Losses:
-    """Losses, weights and the total of a step that several optimizers took together."""
-    whole = Losses({}, {}, math.nan)
-    parts = list(parts)
-    # A mixture with no single weight, of parameters that tasks share, has none whatever their heads are fed.
-    without = {task for part in parts if part.mixed for task, value in part.losses.weight.items() if math.isnan(value)}
-    for part in parts:
-        whole.total = part.losses.total if math.isnan(whole.total) else whole.total
-        whole.loss |= part.losses.loss
-        for task, value in part.losses.weight.items():
-            if task not in whole.weight or math.isnan(whole.weight[task]):
-                whole.weight[task] = value
-    whole.weight |= {task: math.nan for task in whole.weight if task in without}
-    return whole
 
 
 def _named(ledger: Ledger, accounts: dict[Tensor, Account]) -> dict[Tensor, Account]:
@@ -316,21 +341,6 @@ def _explain(ledger: Ledger, splits: Mapping[Tensor, GradientSplit], sharing: se
     return list(dict.fromkeys(moved))
 
 
-def _names(ledger: Ledger, roots: set[str], sharing_parts: set[GradientOf] | None = None) -> dict[GradientOf, str]:
-    """What each part is called: where several losses had a pass each, each is a task, and none is taken apart."""
-    known = ledger.sharing if sharing_parts is None else sharing_parts
-    sharing = {part.root for part in known} & roots or roots
-    names: dict[GradientOf, str] = {}
-    for root in roots:
-        tasks = ledger.tasks[root]
-        several = len(sharing) > 1 and root in sharing and len(tasks) > 1
-        # Unless one of the tasks that it adds up is called on in other passes: in some batches it is the only one.
-        together = several and root in ledger.expanded and not roots & tasks
-        called = {task: root if together else task for task in tasks}
-        names |= {GradientOf(root, task): ledger.called.get(name, name) for task, name in called.items()}
-    return names
-
-
 def _by_task(parts: Mapping[GradientOf, Tensor], name: Mapping[GradientOf, str]) -> dict[str, Tensor]:
     tasks: dict[str, Tensor] = {}
     for part, gradient in parts.items():
@@ -339,85 +349,3 @@ def _by_task(parts: Mapping[GradientOf, Tensor], name: Mapping[GradientOf, str])
         task = name.get(part, part.task)
         tasks[task] = tasks[task] + gradient if task in tasks else gradient
     return tasks
-
-
-def _losses(
-    ledger: Ledger, name: Mapping[GradientOf, str], accounts: Mapping[Tensor, Account], mixed: set[Tensor]
-) -> Losses:
-    """Weights and losses over the passes that the accounts are made of.
-
-    Passes may fill some parameters only, as backward(inputs=) does: a task's are those of the parameter that most of
-    its passes have filled.
-    """
-    live: dict[str, set[int]] = {}
-    aside: dict[str, set[int]] = {}
-    for p, account in accounts.items():
-        _longest(live, ledger, name, p, account.held_by)
-        if p in mixed:
-            _longest(aside, ledger, name, p, account.aside_by)
-    passes = {number: number in set().union(*live.values()) for number in ledger.passes}
-    chosen = {task: live.get(task, numbers) for task, numbers in (aside | live).items()}
-    known = set().union(*chosen.values())
-    whole = _over([(passes[number], ledger.passes[number]) for number in ledger.passes if number in known], name)
-    rows = {task: [ledger.passes[number] for number in sorted(numbers)] for task, numbers in chosen.items()}
-    each = {task: _over([(True, made) for made in of], name) for task, of in rows.items()}
-    weight = {task: each[task].weight[task] for task in whole.weight if task in each}
-    loss = {task: each[task].loss[task] for task in whole.loss if task in each}
-    return Losses(weight, loss, _total(ledger, accounts) if live else whole.total)
-
-
-def _longest(
-    found: dict[str, set[int]], ledger: Ledger, name: Mapping[GradientOf, str], parameter: Tensor, numbers: set[int]
-) -> None:
-    """For each task, the most passes that filled one parameter with it."""
-    here: dict[str, set[int]] = {}
-    parameter = ledger.originals.get(parameter, parameter)
-    for number in numbers & ledger.passes.keys():
-        for part in (part for part in ledger.passes[number].parts(parameter) if not part.beside):
-            here.setdefault(name.get(part, part.task), set()).add(number)
-    for task, of in here.items():
-        if len(of) > len(found.get(task, ())):
-            found[task] = of
-
-
-def _total(ledger: Ledger, accounts: Mapping[Tensor, Account]) -> float:
-    """The losses that were called on: of each, the passes that one parameter is filled by, where that is by most."""
-    most: dict[str, list[float]] = {}
-    for account in accounts.values():
-        here: dict[str, list[float]] = {}
-        for number in account.held_by & ledger.passes.keys():
-            for root, total in ledger.passes[number].called.items():
-                here.setdefault(root, []).append(total)
-        most |= {root: totals for root, totals in here.items() if len(totals) > len(most.get(root, ()))}
-    return sum(sum(totals) for totals in most.values())
-
-
-def _over(passes: Iterable[tuple[bool, Pass]], name: Mapping[GradientOf, str]) -> Losses:
-    """Weights and losses over these passes: sums, and means with the weights.
-
-    Args:
-        passes: whether its gradients are in ``.grad``, and the pass. Others count for tasks that no such pass has.
-        name: what each part is called.
-    """
-    passes = list(passes)
-    total = sum(made.total for live, made in passes if live or not any(live for live, _ in passes))
-    rows = [(live, *row) for live, made in passes for row in _named_losses(made, name)]
-    tasks_live = {task for live, task, _, _ in rows if live}
-    weight: dict[str, float] = {}
-    weighted: dict[str, float] = {}
-    plain: dict[str, float] = {}
-    for live, task, w, value in rows:
-        if live or task not in tasks_live:
-            plain[task] = value
-            weight[task] = weight.get(task, 0.0) + w
-            weighted[task] = weighted.get(task, 0.0) + w * value
-    loss = {task: weighted[task] / w if w and not math.isnan(w) else plain[task] for task, w in weight.items()}
-    return Losses(weight, loss, total if passes else math.nan)
-
-
-def _named_losses(made: Pass, name: Mapping[GradientOf, str]) -> list[tuple[str, float, float]]:
-    """Task, weight and loss of everything that a pass is made of; of the loss itself where it is not taken apart."""
-    names = {name.get(made.part(task), task) for task in made.gradients}
-    if len(made.gradients) > 1 and names == {made.root}:
-        return [(made.root, 1.0, made.total)]
-    return [(name.get(made.part(task), task), made.weight[task], made.loss[task]) for task in made.gradients]

@@ -17,41 +17,22 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import GradientEdge
 from torch.utils.weak import WeakIdKeyDictionary
 
-from dominance.record.split.group_rules import RULES, OutputRows, generic
+from dominance.record.split.group_rules import OutputRows
 from dominance.record.split.in_passing import RowsCapture, Taking
 from dominance.record.split.layouts import Layouts, form_of, laid_out, owners_of
-from dominance.record.split.row_products import ROWS, RowFactors, factors_of, joined
+from dominance.record.split.row_products import RowFactors, factors_of, joined
 from dominance.record.split.sampled import Float64s
+from dominance.record.split.uses import Use, along, by_rule, down, is_by_rows, line_of, uses_of
 from dominance.record.tasks.found import FoundTask
-from dominance.record.tasks.graph import ACCUMULATE, SCRIPTED, Edge, Node, leaves, output_shape, walk
+from dominance.record.tasks.graph import Edge, Node, leaves
 
 _FEWEST = 3
 """Of fewer groups a pass a group costs no more."""
 _ROUNDINGS = 64
 """How many units in the last place a row may be off its multiple."""
-
-# Functions of one tensor that only say where its numbers are, or in which precision.
-_TRANSPARENT = {
-    "TBackward0", "ToCopyBackward0", "ViewBackward0", "UnsafeViewBackward0", "ReshapeAliasBackward0",
-    "TransposeBackward0", "PermuteBackward0", "UnsqueezeBackward0", "SqueezeBackward0", "SqueezeBackward1",
-    "ExpandBackward0", "SliceBackward0", "SelectBackward0", "CloneBackward0", "AliasBackward0", "SplitBackward0",
-    "UnbindBackward0", "ChunkBackward0",
-}  # fmt: skip
-_LOOK_UP = "EmbeddingBackward0"
-_ELEMENTWISE = {"AddBackward0", "SubBackward0", "MulBackward0", "DivBackward0"}
-
-
-@dataclass(frozen=True)
-class _Use:
-    """An operator that takes in a parameter, or what was only made of it."""
-
-    node: Node
-    place: int
-    """Which of its inputs."""
 
 
 @dataclass
@@ -82,7 +63,7 @@ class Apart:
         starts = _starts(tasks, edges)
         if starts is None or len(tasks) < _FEWEST:
             return {}
-        uses = _uses([edge[0] for edge in edges], [p for p in parameters if p not in self.mixed])
+        uses = uses_of([edge[0] for edge in edges], [p for p in parameters if p not in self.mixed])
         nodes = list(dict.fromkeys(use.node for each in uses.values() for use in each))
         if 2 * sum(p.numel() for p in uses) < sum(p.numel() for p in parameters):
             return {}  # most of them take a pass a group, which gives the others too
@@ -92,14 +73,17 @@ class Apart:
             for p, each in uses.items():
                 if any(use.node not in rows for use in each):
                     self.mixed[p] = True
-                    continue
-                index = self.sampled.get(p) if alone else None
-                if index is not None and (light := self._sampled(p, each, rows, index)) is not None:
-                    found[p], self.grams[p] = light
-                    continue
-                parts = [_down(_by_rule(use, rows[use.node]), use, p) for use in each]
-                found[p] = parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
+                else:
+                    found[p] = self._summed(p, each, rows, self.sampled.get(p) if alone else None)
         return found
+
+    def _summed(self, p: Tensor, uses: Sequence[Use], rows: Mapping[Node, OutputRows], index: Tensor | None) -> Tensor:
+        """A parameter's gradients over all that takes it in, (task, ...); at some coordinates, (task, coordinate)."""
+        if index is not None and (light := self._sampled(p, uses, rows, index)) is not None:
+            at_index, self.grams[p] = light
+            return at_index
+        parts = [down(by_rule(use, rows[use.node]), use, p) for use in uses]
+        return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
 
     def capture(
         self, tasks: Sequence[FoundTask], parameters: Sequence[Tensor], whole: Tensor | None
@@ -116,11 +100,8 @@ class Apart:
         if starts is None or whole is None or not torch.equal(whole, torch.stack(starts[0]).sum(0)):
             return None
         tops = [edge[0] for edge in edges]
-        uses = _uses(tops, [p for p in parameters if p not in self.mixed])
-        reached = {id(p) for p in leaves(tops)} & {id(p) for p in parameters}
-        if {id(p) for p in uses} != reached or any(p._post_accumulate_grad_hooks for p in uses):
-            return None
-        if any(_line(use) is None for each in uses.values() for use in each):
+        uses = uses_of(tops, [p for p in parameters if p not in self.mixed])
+        if not _all_in_passing(tops, parameters, uses):
             return None
         nodes = list(dict.fromkeys(use.node for each in uses.values() for use in each))
         entering = [edge for node in nodes for edge in _outputs(node)]
@@ -134,7 +115,7 @@ class Apart:
             pairs = zip(_outputs(node), given, strict=True)
             return [None if d is None else laid_out(_rows_of(d), known, how[edge]) for edge, d in pairs]
 
-        index = {p: self.sampled[p] for p in uses if p in self.sampled and all(_by_rows(use, p) for use in uses[p])}
+        index = {p: self.sampled[p] for p in uses if p in self.sampled and all(is_by_rows(use, p) for use in uses[p])}
         by_node: dict[Node, list[tuple[Tensor, Taking]]] = {}
         for p, each in uses.items():
             for use in each:
@@ -142,25 +123,33 @@ class Apart:
         return RowsCapture(codes_of, by_node, index, len(tasks))
 
     @staticmethod
-    def _part(p: Tensor, use: _Use, by_rows: bool, rows: OutputRows) -> RowFactors | Tensor:
+    def _part(p: Tensor, use: Use, by_rows: bool, rows: OutputRows) -> RowFactors | Tensor:
         """What one operator gives to a parameter's gradients."""
         if by_rows:
             factors = factors_of(use.node, use.place, rows, p)
             if factors is None:
                 raise ValueError(f"the rows of {use.node.name()} are not where they were")
             return factors
-        found, line = _by_rule(use, rows), _line(use)
+        found, line = by_rule(use, rows), line_of(use)
         assert line is not None
-        return torch.stack([_along(line, gradient) for gradient in found]).to(p.dtype)
+        return torch.stack([along(line, gradient) for gradient in found]).to(p.dtype)
 
     @staticmethod
     def _sampled(
-        p: Tensor, uses: Sequence[_Use], rows: Mapping[Node, OutputRows], index: Tensor
+        p: Tensor, uses: Sequence[Use], rows: Mapping[Node, OutputRows], index: Tensor
     ) -> tuple[Tensor, Float64s] | None:
         """The gradients at some coordinates, (task, coordinate), and their inner products over all."""
         factors = [factors_of(use.node, use.place, rows[use.node], p) for use in uses]
         known = [each for each in factors if each is not None]
         return None if len(known) < len(factors) else joined(known).sampled(index)
+
+
+def _all_in_passing(tops: Sequence[Node], parameters: Sequence[Tensor], uses: Mapping[Tensor, Sequence[Use]]) -> bool:
+    """Whether all of these parameters that a pass reaches can be looked at while it runs."""
+    reached = {id(p) for p in leaves(tops)} & {id(p) for p in parameters}
+    if {id(p) for p in uses} != reached or any(p._post_accumulate_grad_hooks for p in uses):
+        return False
+    return all(line_of(use) is not None for each in uses.values() for use in each)
 
 
 def sets_of(tasks: Sequence[FoundTask]) -> list[list[FoundTask]]:
@@ -186,56 +175,6 @@ def _starts(tasks: Sequence[FoundTask], edges: Sequence[Edge]) -> list[list[Tens
             return None
         by_edge.append(tensors)
     return by_edge
-
-
-def _uses(starts: Sequence[Node], parameters: Sequence[Tensor]) -> dict[Tensor, list[_Use]]:
-    """What takes in each parameter; parameters are left out that something takes in of which too little is known."""
-    above: dict[Node, list[_Use]] = {}
-    leaves: dict[Tensor, Node] = {}
-    wanted = {id(p) for p in parameters}
-    for node in walk(starts):
-        for place, (child, _) in enumerate(node.next_functions):
-            if child is not None:
-                above.setdefault(child, []).append(_Use(node, place))
-        if node.name() == ACCUMULATE and id(node.variable) in wanted:
-            leaves[node.variable] = node
-    found = {}
-    for parameter, leaf in leaves.items():
-        uses = _above(leaf, above)
-        if uses and not any(_unknown(use.node) for use in uses):
-            found[parameter] = uses
-    return found
-
-
-def _above(leaf: Node, above: dict[Node, list[_Use]]) -> list[_Use]:
-    uses, stack, seen = [], [leaf], {leaf}
-    while stack:
-        for use in above.get(stack.pop(), ()):
-            through = use.node.name() in _TRANSPARENT or _is_spread(use.node, above)
-            if not through:
-                uses.append(use)
-            elif use.node not in seen:
-                seen.add(use.node)
-                stack.append(use.node)
-    return uses
-
-
-def _is_spread(node: Node, above: dict[Node, list[_Use]]) -> bool:
-    """Whether rows are looked up that all examples have alike, like embeddings of positions."""
-    if node.name() != _LOOK_UP:
-        return False
-    shape = output_shape((node, 0))
-    outer = [use.node for use in above.get(node, ())]
-    return bool(outer) and all(n.name() in _ELEMENTWISE and output_shape((n, 0)) != shape for n in outer)
-
-
-def _unknown(node: Node) -> bool:
-    """Whether an operator may not be asked by itself."""
-    if isinstance(node, BackwardCFunction) or node.name().endswith(SCRIPTED):
-        return True
-    raw = (getattr(node, name) for name in dir(node) if name.startswith("_raw_saved_"))
-    saved = [entry for each in raw for entry in (each if isinstance(each, list | tuple) else [each])]
-    return any(getattr(entry, "unpack_hook", None) is not None for entry in saved)  # a checkpoint, say
 
 
 def _rows(
@@ -266,9 +205,8 @@ def _rows(
     for node in nodes:
         pairs = [(once[edge], scaled[edge]) for edge in _outputs(node)]
         codes = [None if d is None or s is None else _codes(d, s, powers, present) for d, s in pairs]
-        if any(code is None and d is not None for code, (d, _) in zip(codes, pairs, strict=True)):
-            continue
-        if any(d is not None for d, _ in pairs):
+        entered = [d is not None for d, _ in pairs]
+        if any(entered) and all(code is not None for code, there in zip(codes, entered, strict=True) if there):
             found[node] = OutputRows([d for d, _ in pairs], codes, count)
     if len(found) == len(nodes):
         layouts.saw(graph, owners, [code for node in nodes for code in found[node].codes])
@@ -304,57 +242,3 @@ def _codes(once: Tensor, scaled: Tensor, powers: Sequence[int], present: set[int
     # Where everything is added up, one multiple of all could come out by chance: a group that is missing tells.
     seen = set(torch.unique(codes).tolist()) - {-1}
     return codes if seen == present else None
-
-
-def _by_rows(use: _Use, parameter: Tensor) -> bool:
-    """Whether an operator is a product of rows with the parameter itself, turned perhaps."""
-    child = use.node.next_functions[use.place][0]
-    while child is not None and child.name() in ("ToCopyBackward0", "TBackward0"):
-        child = child.next_functions[0][0]
-    known = (use.node.name(), use.place) in ROWS
-    return known and child is not None and child.name() == ACCUMULATE and child.variable is parameter
-
-
-def _line(use: _Use) -> list[Edge] | None:
-    """From where an operator takes a parameter in down to it, one operator after the other; None where they branch."""
-    found, (child, output) = [], use.node.next_functions[use.place]
-    while child is not None and child.name() != ACCUMULATE:
-        below = [edge for edge in child.next_functions if edge[0] is not None]
-        if len(below) != 1:
-            return None
-        found.append((child, output))
-        child, output = below[0]
-    return None if child is None else found
-
-
-def _along(line: Sequence[Edge], gradient: Tensor) -> Tensor:
-    """A gradient taken down a line of operators, one by one: no pass is made in which hooks of the script would run."""
-    for node, output in line:
-        given: list[Tensor | None] = [None] * len(node._input_metadata)
-        given[output] = gradient
-        made = node(*given)
-        place = next(i for i, (child, _) in enumerate(node.next_functions) if child is not None)
-        gradient = made[place] if isinstance(made, tuple) else made
-    return gradient.to_dense() if gradient.is_sparse else gradient
-
-
-def _by_rule(use: _Use, rows: OutputRows) -> Tensor:
-    rule = RULES.get((use.node.name(), use.place))
-    found = None if rule is None else rule(use.node, rows)
-    return generic(use.node, use.place, rows) if found is None else found
-
-
-def _down(gradients: Tensor, use: _Use, parameter: Tensor) -> Tensor:
-    """From where an operator takes the parameter in down to the parameter itself."""
-    child, output = use.node.next_functions[use.place]
-    if child.name() == "ToCopyBackward0":
-        gradients, (child, output) = gradients.to(parameter.dtype), child.next_functions[0]
-    if child.name() == "TBackward0" and gradients.dim() == 3:
-        gradients, (child, output) = gradients.transpose(1, 2), child.next_functions[0]
-    if child.name() == "ToCopyBackward0":
-        gradients, (child, output) = gradients.to(parameter.dtype), child.next_functions[0]
-    if child.name() == ACCUMULATE and child.variable is parameter:
-        return gradients.to(parameter.dtype)
-    edge = GradientEdge(child, output)
-    found = [torch.autograd.grad([edge], [parameter], [gradient], retain_graph=True)[0] for gradient in gradients]
-    return torch.stack([g.to_dense() if g.is_sparse else g for g in found])

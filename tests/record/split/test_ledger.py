@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from dominance.record.split import fed as feeding
-from dominance.record.split.fed import Fed, joined, losses_of
+from dominance.record.split.fed import Fed
 from dominance.record.split.ledger import Ledger
+from dominance.record.split.losses import joined, losses_of
 from dominance.record.split.passes import Pass
 
 torch.set_num_threads(1)
