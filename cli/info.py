@@ -155,6 +155,11 @@ def _final(tree: Any) -> dict[str, dict[str, float]]:
 
 def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """What a person wants to know first, a line each; what the run's attributes lack is left out."""
+    return [*_made(facts), *_seen(facts), *_kept(facts), *_stored(facts)]
+
+
+def _made(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Where the run comes from, and whether it was understood."""
     attrs = facts["attributes"]
     lines = [("run", facts["path"]), ("status", facts["state"])]
     if facts["models"]:
@@ -166,7 +171,13 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(("command", f"python {shlex.join(attrs['argv'])}"))
     if attrs.get("git_commit"):
         lines.append(("git commit", str(attrs["git_commit"])))
-    lines.append(("tasks", _weighted(facts["tasks"])))
+    return lines
+
+
+def _seen(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """The tasks, what became of them, and which steps were recorded."""
+    attrs = facts["attributes"]
+    lines = [("tasks", _weighted(facts["tasks"]))]
     if attrs.get("residual_terms"):
         lines.append(("residual", f"{', '.join(attrs['residual_terms'])} (of no task: penalties on the parameters)"))
     for task, metrics in facts["final"].items():
@@ -176,8 +187,14 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(("schedule", scheduled(attrs["schedule"])))
     if "overhead" in attrs:
         lines.append(("overhead", held(attrs["overhead"])))
+    return lines
+
+
+def _kept(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """The model, its optimizers, and what of each step was kept."""
+    attrs = facts["attributes"]
     shared = f", {facts['shared_layers']} of them shared" if facts["steps_recorded"] else ""  # a step tells
-    lines.append(("layers", f"{facts['layers']}{shared}"))
+    lines = [("layers", f"{facts['layers']}{shared}")]
     if ranks := _ranks(attrs):
         lines.append(("ranks", ranks))
     kept, total = facts["coordinates"], facts["parameters"]
@@ -193,14 +210,17 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(("AU", "of every shared parameter at the last step: au(run, exact=True)"))
     if facts["probes"]:
         lines.append(("probes", ", ".join(facts["probes"])))
+    return lines
+
+
+def _stored(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """The run's size, and on what it was made."""
+    attrs = facts["attributes"]
     budget = f" of {size(attrs['budget'])}" if attrs.get("budget") else ""
-    lines.append(("size", f"{size(facts['bytes'])}{budget}"))
+    lines = [("size", f"{size(facts['bytes'])}{budget}")]
     if "versions" in attrs:
         lines.append(("versions", ", ".join(f"{name} {version}" for name, version in attrs["versions"].items())))
-    for name in ("seed", "host"):
-        if name in attrs:
-            lines.append((name, str(attrs[name])))
-    return lines
+    return lines + [(name, str(attrs[name])) for name in ("seed", "host") if name in attrs]
 
 
 def _books(facts: dict[str, Any]) -> list[tuple[str, str]]:

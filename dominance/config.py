@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from fnmatch import translate
 from importlib.util import find_spec
@@ -220,38 +220,58 @@ def _word(value: Any) -> str:
 
 
 def _convert(name: str, value: Any, where: str) -> Any:
+    convert: Callable[[Any], Any] = _CONVERT.get(name, _text)
     try:
-        if name in ("tasks", "probe"):
-            names = value.split(",") if isinstance(value, str) else list(value)
-            chosen = tuple(part.strip() for part in names if part.strip())
-            if not chosen:
-                raise ValueError
-            return chosen
-        if name == "columns":
-            return tuple(each.strip() for each in (value.split(";") if isinstance(value, str) else value))
-        if name in ("every", "burst"):
-            if isinstance(value, bool) or int(value) != float(value):
-                raise ValueError
-            return int(value)
-        if name == "budget":
-            return parse_size(value)
-        if name == "overhead":
-            return parse_share(value)
-        if name in ("averages", "exact", "light", "training_only", "strict", "quiet"):
-            if isinstance(value, bool):
-                return value
-            if str(value).lower() in ("1", "true", "yes", "on"):
-                return True
-            if str(value).lower() in ("0", "false", "no", "off", ""):
-                return False
-            raise ValueError
-        if not isinstance(value, str):
-            raise TypeError
-        return value
+        return convert(value)
     except DominanceError:
         raise
     except (ValueError, TypeError, AttributeError, OverflowError):
         raise BadOption(f"{where}: {name} cannot be {value!r}", fix="see `dominance record --help`") from None
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    names = value.split(",") if isinstance(value, str) else list(value)
+    chosen = tuple(part.strip() for part in names if part.strip())
+    if not chosen:
+        raise ValueError
+    return chosen
+
+
+def _columns(value: Any) -> tuple[str, ...]:
+    return tuple(each.strip() for each in (value.split(";") if isinstance(value, str) else value))
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or int(value) != float(value):
+        raise ValueError
+    return int(value)
+
+
+def _flag(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if str(value).lower() in ("1", "true", "yes", "on"):
+        return True
+    if str(value).lower() in ("0", "false", "no", "off", ""):
+        return False
+    raise ValueError
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+_CONVERT: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("tasks", "probe"), _names),
+    "columns": _columns,
+    **dict.fromkeys(("every", "burst"), _count),
+    "budget": parse_size,
+    "overhead": parse_share,
+    **dict.fromkeys(("averages", "exact", "light", "training_only", "strict", "quiet"), _flag),
+}
+"""What each option's value may be written as, in a file or in the environment; all others are texts."""
 
 
 def from_pyproject(folder: Path) -> dict[str, Any]:

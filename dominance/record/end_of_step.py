@@ -23,12 +23,7 @@ def finish(run: Recording) -> None:
     if not step.over:
         return
     if step.rested and step.row is None and not (run.ledger.accounts or run.ledger.passes or run.theta.start):
-        # It was counted, as the one before: nothing of it is held anywhere.
-        run.overhead.step_over(recorded=False, prepared=False)
-        if step.spoiled is not None or step.moved:
-            run.step = Step(step.number + 1)
-        else:
-            step.again()
+        _next_at_rest(run)
         return
     row = step.row if step.spoiled is None else None
     if row is not None:
@@ -36,29 +31,48 @@ def finish(run: Recording) -> None:
     run.left_out.step_over(None if row is None else row.norms())
     if row is not None:
         _losses(row, joined(step.fed))
-        for p, moved, taken, rows in run.theta.outside():
-            if row.holds(p):
-                fed = [one.splits[p] for one in step.fed if p in one.splits]
-                if rows is None and p in step.rows:
-                    fed = [split.turned(functools.partial(spread, rows=step.rows[p], like=p)) for split in fed]
-                row.outside(p, moved, taken, fed, rows, run.sampled.get(p))
+        _outside(run, row)
     if run.sharing is not None and run.records and not run.prepares:
         without = step.spoiled or (NO_PASS if row is None else None)
         step.spoiled = add_up(run.sharing, step.number, without, {} if row is None else row.values)
         row = row if step.spoiled is None else None
     if row is not None:
-        if run.ranks > 1 or row.unattributed() <= MOST_UNATTRIBUTED or not run.schedule.prepare_longer(step.number):
-            _hand_over(run, row)
-        else:
-            _keep_losses(run)
-        hand_over_unrecorded(run)
-        if run.ranks == 1:
-            run.spend(run.sink.spent)  # else all hear of it in their next pass
+        _keep(run, row)
     elif run.records and not run.prepares:
         run.books.missed(step.spoiled or NO_PASS, step.number)
     elif run.prepares and step.spoiled is None:
         _keep_losses(run)
     _next(run)
+
+
+def _next_at_rest(run: Recording) -> None:
+    """Go on from a step that was counted, as the one before: nothing of it is held anywhere."""
+    run.overhead.step_over(recorded=False, prepared=False)
+    if run.step.spoiled is not None or run.step.moved:
+        run.step = Step(run.step.number + 1)
+    else:
+        run.step.again()
+
+
+def _outside(run: Recording, row: StepRow) -> None:
+    """Into the row comes what moved outside the optimizers' steps."""
+    for p, moved, taken, rows in run.theta.outside():
+        if row.holds(p):
+            fed = [one.splits[p] for one in run.step.fed if p in one.splits]
+            if rows is None and p in run.step.rows:
+                fed = [split.turned(functools.partial(spread, rows=run.step.rows[p], like=p)) for split in fed]
+            row.outside(p, moved, taken, fed, rows, run.sampled.get(p))
+
+
+def _keep(run: Recording, row: StepRow) -> None:
+    """Hand the row over, unless a longer burst is to come of which more of the momentum is known."""
+    if run.ranks > 1 or row.unattributed() <= MOST_UNATTRIBUTED or not run.schedule.prepare_longer(run.step.number):
+        _hand_over(run, row)
+    else:
+        _keep_losses(run)
+    hand_over_unrecorded(run)
+    if run.ranks == 1:
+        run.spend(run.sink.spent)  # else all hear of it in their next pass
 
 
 def _next(run: Recording) -> None:
