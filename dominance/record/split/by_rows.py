@@ -74,11 +74,6 @@ class Orders:
         return self._known[0].lay(held)
 
 
-def as_rows(gradient: Tensor) -> Tensor:
-    """``Orders.as_rows``, of one gradient by itself."""
-    return Orders().as_rows(gradient)
-
-
 def total(gradients: Sequence[Tensor]) -> Tensor:
     """The sum of gradients of one parameter, all of rows or none."""
     if not gradients[0].is_sparse:

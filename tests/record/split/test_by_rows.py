@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dominance.record.split.by_rows import Orders, as_rows, laid, rows_of, spread
+from dominance.record.split.by_rows import Orders, laid, rows_of, spread
 
 SIZES = [(400, 100_000, 16), (500, 30, 7), (300, 3, 16), (2, 9, 1), (1, 9, 4)]
 """Entries, rows of the table, and columns: hardly any row is named twice, or all are."""
@@ -63,15 +63,18 @@ def test_many_batches_are_forgotten() -> None:
 def test_dense_and_coalesced_gradients() -> None:
     dense = torch.zeros(6, 2)
     dense[[1, 4]] = torch.randn(2, 2)
-    rows = as_rows(dense)
+    rows = Orders().as_rows(dense)
     assert rows.indices()[0].tolist() == [1, 4]
     assert torch.equal(rows.to_dense(), dense)
-    assert torch.equal(as_rows(rows).to_dense(), dense)
-    assert as_rows(torch.zeros(6, 2)).to_dense().count_nonzero() == 0
+    assert torch.equal(Orders().as_rows(rows).to_dense(), dense)
+    assert Orders().as_rows(torch.zeros(6, 2)).to_dense().count_nonzero() == 0
 
 
 def test_rows_laid_and_spread_are_inverse() -> None:
-    given, more = as_rows(gradient(torch.tensor([4, 1, 4]), 9, 2)), as_rows(gradient(torch.tensor([7]), 9, 2))
+    given, more = (
+        Orders().as_rows(gradient(torch.tensor([4, 1, 4]), 9, 2)),
+        Orders().as_rows(gradient(torch.tensor([7]), 9, 2)),
+    )
     rows = rows_of([given, more])
     assert rows.tolist() == [1, 4, 7]
     for each in (given, more):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dominance.record import answers
+from dominance.record.split import closing as closing_module
 from dominance.record.split.closing import Closing
 from dominance.record.split.products import TILE
 
@@ -131,3 +132,33 @@ def test_each_number_goes_to_the_largest_task_that_has_a_gradient_there(few: boo
     assert torch.equal(left, off)
     assert all(torch.equal(held[name], want[name]) for name in given)
     assert all(torch.equal(given[name], before[name]) for name in given)
+
+
+def test_who_has_asked_waits_for_no_device_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = tasks()
+    total = given["c"] + given["b"] + given["a"]
+    given["b"][7] = 0
+    total[7] = 1e-6 + given["a"][7] + given["c"][7]
+    monkeypatch.setattr(answers, "AT_HAND", set())
+    with answers.asking([total]):
+        closing = Closing(total, total, given)
+        answers.ask(closing.asked())
+        monkeypatch.setattr(closing_module, "nonzero", lambda tensor: pytest.fail("it was asked before"))
+        held, left = closing.close()
+    assert left is None
+    assert held["b"][7] == 0
+
+
+@pytest.mark.parametrize(("size", "nowhere", "listed"), [(SIZE, 100, True), (SIZE, SIZE - 100, False), (50, 1, False)])
+def test_what_lies_where_a_gradient_is_zero_is_listed_where_it_is_little(size: int, nowhere: int, listed: bool) -> None:
+    """Of a small gradient, or where most of it is zero, what is left stays as it was, to be asked otherwise."""
+    left, gradient = torch.full((size,), 1e-6), torch.ones(size)
+    gradient[:nowhere] = 0
+    found = closing_module._add_where_not_zero(left, gradient)
+    if listed:
+        assert found is not None
+        assert found.index.tolist() == list(range(nowhere))
+        assert torch.equal(left, torch.where(gradient == 0, 0, gradient + 1e-6))
+    else:
+        assert found is None
+        assert torch.equal(left, torch.full((size,), 1e-6))

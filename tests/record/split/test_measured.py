@@ -108,3 +108,19 @@ def test_in_half_precision_a_fit_needs_more_than_rounding() -> None:
 
 def test_weights_that_are_not_finite() -> None:
     assert one(lambda p, g, u: p * torch.inf) is None
+
+
+def test_of_small_parameters_fitted_together_the_last_move_is_the_step() -> None:
+    singles = [torch.zeros(1) for _ in range(6)]
+    decay: Rule = lambda p, g, u: p * 0.99  # noqa: E731
+    rule: Rule = lambda p, g, u: p - 0.05 * g  # noqa: E731
+    moves = {p: [candidate(decay, 1, seed=i), candidate(rule, 1, seed=10 + i)] for i, p in enumerate(singles)}
+    found = measure(moves)
+    assert {p: each.candidate for p, each in found.items()} == {p: each[1] for p, each in moves.items()}
+    assert all(each.coefficients.rate == pytest.approx(0.05, rel=1e-3) for each in found.values())
+
+
+def test_a_gradient_of_zeros_explains_no_step() -> None:
+    p, theta = torch.zeros(20), numbers(20)
+    move = Candidate(theta, 0.99 * theta, torch.zeros(20), None)
+    assert measure({p: [move]}) == {}

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from dominance.record.split import products
 from dominance.record.split.products import TILE, Products, single_precision
 
 torch.set_num_threads(1)
@@ -75,3 +76,40 @@ def test_room_that_is_used_again_does_not_show() -> None:
     gram, _ = products.of(randoms(4096, 2))
 
     np.testing.assert_allclose(gram, exact(randoms(4096, 2)), atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [2 * TILE, 3 * TILE - 512])
+def test_tensors_of_several_tiles(size: int) -> None:
+    tensors = randoms(size, 3)
+    gram, squares = Products().of(tensors[:2], tensors[2:])
+
+    want = exact(tensors)
+    np.testing.assert_allclose(gram, want[:2, :2], rtol=3e-7, atol=3e-7 * size)
+    np.testing.assert_allclose(squares, want[2:, 2:].diagonal(), rtol=3e-7)
+
+
+def test_tensors_of_two_precisions() -> None:
+    one, other = randoms(600, 2)
+    np.testing.assert_allclose(products.inner_products([one, other.double()]), exact([one, other]), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("size", "slowly"), [(4096, 0), (TILE, 0), (3584, 1), (4097, 1)])
+def test_large_ones_of_whole_blocks_take_the_quick_way(size: int, slowly: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    exactly = products.products_and_squares
+    monkeypatch.setattr(products, "products_and_squares", lambda *rows: (asked.append(1), exactly(*rows))[1])
+    Products().of(randoms(size, 2))
+    assert len(asked) == slowly
+
+
+def test_room_that_is_not_needed_any_more_is_let_go() -> None:
+    made = Products()
+    made.of(randoms(TILE, 4))
+    made.trim()
+    assert len(made._room) == 4 * TILE
+    made.of(randoms(TILE, 2))
+    made.trim()
+    assert len(made._room) == 4 * TILE, "half of it was needed"
+    made.of(randoms(TILE, 1))
+    made.trim()
+    assert len(made._room) == 0
