@@ -182,9 +182,9 @@ def _plain(products: Tensor) -> Plain | None:
     """
     if _exact(products):
         return None
-    left, target = _off(products, _nearest(products)), products[:-1, -1]
+    left, count = _off(products, _nearest(products)), len(products) - 1
     ways: list[Plain] = [lambda _: 1.0, lambda several: 1 / several]
-    plain = ((way, torch.full_like(target, way(len(target)))) for way in ways)
+    plain = ((way, torch.full((count,), way(count), dtype=products.dtype)) for way in ways)
     return next((way for way, weights in plain if _off(products, weights) <= _PLAIN * left), None)
 
 

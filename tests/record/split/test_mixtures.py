@@ -91,3 +91,37 @@ def test_noise_on_what_backward_left_is_nearer_than_any_mixture() -> None:
     assert nearer_than_mixtures([(noisy, before, [before, thrown])])
     assert not nearer_than_mixtures([(before + 2 * thrown, before, [before, thrown])])
     assert not nearer_than_mixtures([(noisy + thrown, before, [before, thrown])])
+
+
+def test_a_head_of_one_number_that_was_cut_off_was_mixed_as_the_others_were() -> None:
+    """What is left of a head of more numbers says that it was multiplied by 0."""
+    gradients, parameters = tasks()
+    head = parameters[3]
+    del gradients[parameters[2]]
+    splits, weights = unmixed(mixture(gradients) | {head: torch.zeros(1)}, gradients)
+    torch.testing.assert_close(splits[head].tasks["a"], WEIGHTS["a"] * gradients[head]["a"], rtol=1e-4, atol=1e-5)
+    assert all(math.isnan(w) for members, of in weights if any(p is head for p in members) for w in of.values())
+
+
+def test_a_head_that_was_fed_something_else_has_no_part_of_the_mixture() -> None:
+    gradients, parameters = tasks()
+    head = parameters[2]
+    gradients[head]["a"] = torch.eye(1, 8)
+    fed = torch.eye(1, 8).roll(1)
+    splits, _ = unmixed(mixture(gradients) | {head: fed, parameters[3]: torch.zeros(1)}, gradients)
+    assert not splits[head].tasks["a"].any()
+    torch.testing.assert_close(splits[head].residual, fed)
+
+
+def test_of_a_mixture_of_which_a_few_numbers_are_left_no_weights_are_told() -> None:
+    """A few numbers are a mixture of as many gradients by themselves."""
+    gradients, parameters = tasks()
+    mixed = mixture(gradients)
+    most = float(torch.cat([mixed[p].abs().flatten() for p in parameters[:2]]).sort().values[6])
+    _, weights = unmixed({p: g.clamp(-most, most) for p, g in mixed.items()}, gradients)
+    assert all(math.isnan(w) for w in weights[-1][1].values())
+
+
+def test_what_backward_left_as_it_is_has_no_noise_on_it() -> None:
+    before = torch.randn(200, generator=torch.Generator().manual_seed(2))
+    assert not nearer_than_mixtures([(before, before, [before, -before])])
