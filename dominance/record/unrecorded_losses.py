@@ -2,12 +2,15 @@
 
 No pass is made for them, and the graph is not gone through: a recorded step has shown by which variable the script
 holds each task's loss, and by which way its gradient comes from the loss that backward() is called on. Where either is
-not so any more, nothing is read.
+not so any more, nothing is read; and where the variable is not called as the task is, as ``loss`` is that of whatever
+task has its turn, the loss has to lead to the same parameter as well.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import weakref
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType, FrameType, SimpleNamespace
@@ -18,8 +21,9 @@ from torch import Tensor
 from dominance.record import answers
 from dominance.record.frames import variable_of, variables_of
 from dominance.record.tasks.found import Found
-from dominance.record.tasks.graph import Edge, Node
+from dominance.record.tasks.graph import LEAF, Edge, Node, first_leaf
 from dominance.record.tasks.naming import nearest_frames
+from dominance.record.tasks.sources import GENERIC
 
 POINTS = 500
 """So many losses are kept of the first steps, those of all tasks counted, and of all after them no more each time that
@@ -61,6 +65,10 @@ class _Held:
     way: tuple[int, ...]
     """From the loss that backward() is called on, by which of its inputs, node by node."""
     output: int
+    leaf: weakref.ref[Tensor] | None = None
+    """The parameter that it leads to; None: it is called as the task is."""
+    leaf_way: tuple[int, ...] = ()
+    """From there to that."""
 
     def find(self, frames: Sequence[FrameType], root: Node) -> Tensor | None:
         """The tensor in a later step; None where it is not there, or not of this loss."""
@@ -69,11 +77,13 @@ class _Held:
         value = _item(variable_of(frames[self.depth], self.variable), self.key)
         if not isinstance(value, Tensor) or value.numel() != 1 or value.output_nr != self.output:
             return None
-        node: Node | None = root
-        for place in self.way:
-            below = () if node is None else node.next_functions
-            node = below[place][0] if place < len(below) else None
-        return value if node is not None and value.grad_fn is node else None
+        node = _below(root, self.way)
+        if node is None or value.grad_fn is not node:
+            return None
+        if self.leaf is None:
+            return value
+        end = _below(node, self.leaf_way)
+        return value if end is not None and type(end) is LEAF and end.variable is self.leaf() else None
 
 
 class UnrecordedLosses:
@@ -87,6 +97,8 @@ class UnrecordedLosses:
     def __init__(self) -> None:
         self._known: dict[_Place, list[list[_Held]]] = {}
         """By the place of the call; the tasks of a loss there need not be the same in each step."""
+        self._ambiguous: set[_Place] = set()
+        """Calls in which one loss has been of several tasks, and nothing tells of which."""
         self._tried: dict[_Place, int] = {}
         self._outwards = 1
         """Frames that are looked at."""
@@ -111,7 +123,12 @@ class UnrecordedLosses:
             return
         place = frames[0].f_code, frames[0].f_lineno
         edges = {task.edges[0]: task.name for task in found.tasks if len(task.edges) == 1}
-        if found.by_shares or not edges or self._pattern(place, frames, root.grad_fn) is not None:
+        if found.by_shares or not edges or place in self._ambiguous:
+            return
+        if (known := self._pattern(place, frames, root.grad_fn)) is not None:
+            if not known.keys() <= set(edges.values()):
+                self._ambiguous.add(place)
+                del self._known[place]
             return
         self._tried[place] = self._tried.get(place, 0) + 1
         if self._tried[place] > _MOST_TRIED:
@@ -121,8 +138,12 @@ class UnrecordedLosses:
         for depth, frame in enumerate(frames[:_NEAR]):
             for variable, key, tensor in _tensors(variables_of(frame)):
                 edge = None if tensor.grad_fn is None else (tensor.grad_fn, tensor.output_nr)
-                if edge in edges and edge in ways and edge not in held:
-                    held[edge] = _Held(edges[edge], depth, variable, key, ways[edge], edge[1])
+                if edge in edges and edge in ways and (edge not in held or held[edge].leaf is not None):
+                    here = _Held(edges[edge], depth, variable, key, ways[edge], edge[1])
+                    if _called(edges[edge], variable, key):
+                        held[edge] = here
+                    elif edge not in held and (there := _with_leaf(here, edge[0])) is not None:
+                        held[edge] = there
         if held:
             self._known.setdefault(place, []).append(list(held.values()))
             self._outwards = max(self._outwards, *(each.depth + 1 for each in held.values()))
@@ -235,6 +256,25 @@ def _ways(root: Node, wanted: set[Edge]) -> dict[Edge, tuple[int, ...]]:
                 ways[child] = (*ways[node], place)
                 queue.append(child)
     return {edge: ways[edge[0]] for edge in wanted if edge[0] in ways}
+
+
+def _below(node: Node | None, way: Sequence[int]) -> Node | None:
+    """The node that this way leads to."""
+    for place in way:
+        below = () if node is None else node.next_functions
+        node = below[place][0] if place < len(below) else None
+    return node
+
+
+def _called(task: str, variable: str, key: Hashable) -> bool:
+    """Whether what is held so is called as the task is, and not as any loss may be."""
+    name = variable if key is None else key[1] if isinstance(key, tuple) and len(key) == 2 else key
+    return task.lower() not in GENERIC and task in (name, str(name), f"{variable}[{key}]")
+
+
+def _with_leaf(held: _Held, node: Node) -> _Held | None:
+    leaf, way = first_leaf(node)
+    return None if leaf is None else dataclasses.replace(held, leaf=weakref.ref(leaf), leaf_way=way)
 
 
 def _tensors(variables: Mapping[str, Any]) -> list[tuple[str, Hashable, Tensor]]:

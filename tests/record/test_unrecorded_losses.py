@@ -189,6 +189,55 @@ def test_a_task_that_is_not_in_every_step(tmp_path: Path) -> None:
     assert 0.5 < known.mean() < 0.8
 
 
+def turns(net: Net) -> tuple[Tensor, Tensor]:
+    """A task a step, in one line; ``b`` goes by the name of its head, and of the other there is a variable."""
+    nan = torch.tensor(torch.nan)
+    net.turn = getattr(net, "turn", -1) + 1  # type: ignore[assignment]
+    z = torch.tanh(net.trunk(X))
+    if net.turn % 3:
+        loss = error = net.a(z).square().mean()
+    else:
+        loss = (net.b(z) - 1).square().mean()
+    loss.backward()
+    return (error.detach(), nan) if net.turn % 3 else (nan, loss.detach())
+
+
+def test_tasks_that_take_turns_in_one_line(tmp_path: Path) -> None:
+    """The variable is that of whatever task has its turn: no loss is taken for another's."""
+    truth = train(tmp_path / "run", turns, every=4, burst=1, tasks=None)
+    curves = loss_curves(open_run(tmp_path / "run"))
+    loss, want = curves["loss"].values, truth[curves["step"].values]
+    order = [0, 1] if curves["task"].values[0] == "error" else [1, 0]
+    known = np.isfinite(loss)
+    assert (known <= np.isfinite(want[:, order])).all()
+    np.testing.assert_allclose(loss[known], want[:, order][known], rtol=1e-6)
+    assert known[~curves["recorded"].values].any(axis=0).any()
+
+
+def test_tasks_that_nothing_tells_apart_are_not_read(tmp_path: Path) -> None:
+    """The same parameters, the same line and the same variable: which task it is only the recorder's finder knows."""
+    turn = iter(range(10_000))
+
+    def same_head(net: Net) -> tuple[Tensor, Tensor]:
+        nan = torch.tensor(torch.nan)
+        out = net.a(torch.tanh(net.trunk(X)))
+        if first := next(turn) % 2 == 0:
+            near = out.square().mean()
+            loss = near
+        else:
+            far = (out - 1).abs().mean()
+            loss = far
+        loss.backward()
+        return (loss.detach(), nan) if first else (nan, loss.detach())
+
+    truth = train(tmp_path / "run", same_head, every=3, burst=1)
+    curves = loss_curves(open_run(tmp_path / "run")).sel(task=["near", "far"])
+    loss, want = curves["loss"].values, truth[curves["step"].values]
+    known = np.isfinite(loss)
+    np.testing.assert_allclose(loss[known], want[known], rtol=1e-6)
+    assert (known <= np.isfinite(want)).all()
+
+
 def test_losses_without_a_name_are_not_read(tmp_path: Path) -> None:
     def nameless(net: Net) -> tuple[Tensor, Tensor]:
         z = torch.tanh(net.trunk(X))
