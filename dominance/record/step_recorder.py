@@ -332,6 +332,7 @@ class StepRecorder:
         some = [piece_of(leaf) for leaf in some]
         self.models.turn_to(some, reached)
         recording = self.recording
+        recording.copies.meet(some)
         refresh(recording.table.named)
         if self._inside is None and at_manual_step.look(recording):
             self._after_hand()

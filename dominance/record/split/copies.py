@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Iterable
 
 import torch
@@ -12,6 +13,8 @@ from dominance.record.guest.hooks import dense
 from dominance.record.parameters import ParameterTable
 from dominance.record.split.ledger import Account, Ledger
 from dominance.record.split.rescaling import alike, factors
+
+_MOST_MET = 256
 
 
 class Copies:
@@ -25,6 +28,19 @@ class Copies:
     def __init__(self, ledger: Ledger, table: ParameterTable) -> None:
         self._ledger = ledger
         self._table = table
+        self._met: dict[int, weakref.ref[Tensor]] = {}
+        """Leaves of graphs that no model owns, by id."""
+
+    def meet(self, leaves: Iterable[Tensor]) -> None:
+        """A backward() goes to these: what it fills itself, as the weights of losses that are trained, is no copy."""
+        new = [leaf for leaf in leaves if not self._is_met(leaf) and not self._table.owned(leaf)]
+        self._met |= {id(leaf): weakref.ref(leaf) for leaf in new}
+        if len(self._met) > _MOST_MET:
+            self._met = {key: each for key, each in self._met.items() if each() is not None}
+
+    def _is_met(self, leaf: Tensor) -> bool:
+        known = self._met.get(id(leaf))
+        return known is not None and known() is leaf
 
     def fill(self, parameters: Iterable[Tensor]) -> None:
         """Give each copy among ``parameters`` the account of the parameter that it stands for.
@@ -37,9 +53,10 @@ class Copies:
             known = self._ledger.originals.get(p)
             if known is not None:
                 self._put(p, known)
-            elif p.grad is not None and not self._table.owned(p) and not self._ledger.held(p):
+            elif p.grad is not None and not (self._table.owned(p) or self._ledger.held(p) or self._is_met(p)):
                 new.append(p)
-        # Of one number any other is a multiple: which factor it can be is known from the larger ones.
+        # Of one number any other is a multiple: which factor it can be is known from the larger ones. Without one it is
+        # no copy, but what a loss of its own trains, as the temperature of an actor.
         for p in sorted(new, key=lambda each: each.numel() == 1):
             original = self._original(p)
             if original is not None:
@@ -49,6 +66,9 @@ class Copies:
 
     def _original(self, copy: Tensor) -> Tensor | None:
         """The parameter that a copy stands for: of several that may be, one that it has the value of."""
+        known = self._factors()
+        if copy.numel() == 1 and not known:
+            return None
         taken = {id(each) for each in self._ledger.originals.values()}
         free = [each for each in self._ledger.accounts if id(each) not in taken and _filled(copy, each, self._ledger)]
         same = [each for each in free if torch.equal(copy.detach().to(each.device, each.dtype), each.detach())]
@@ -56,7 +76,7 @@ class Copies:
             # A gradient of zeros is every other's multiple.
             return same[0] if len(same) == 1 else None
         free = [each for each in free if self._factor(copy, each) != 0]
-        if copy.numel() == 1 and (known := self._factors()):
+        if copy.numel() == 1:
             free = [each for each in free if any(alike(self._factor(copy, each), factor) for factor in known)]
         return next((each for each in same if any(each is one for one in free)), free[0] if free else None)
 

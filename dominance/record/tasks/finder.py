@@ -220,7 +220,7 @@ class TaskFinder:
             for task in tasks:
                 task.weight, task.loss = -task.weight, -task.loss
         every = tasks
-        tasks, separate = self._sharing(plan, tasks, apart.reached)
+        tasks, separate = self._sharing(plan, tasks, apart)
         beside = self._tasks(plan.beside, roots, apart, names) + [task for task in every if task not in tasks]
         columns = columns_before(terms[0].node) if len(tasks) == len(terms) == 1 else None
         name = root_name or (tasks[0].name if len(tasks) == 1 else "loss")
@@ -320,10 +320,12 @@ class TaskFinder:
         nameless = len(members) == len(labels) > 1 and labels[members[0]].place is not None
         return nameless and name not in self._reached
 
-    def _sharing(
-        self, plan: TaskPlan, tasks: list[FoundTask], reached: Sequence[frozenset[int]]
-    ) -> tuple[list[FoundTask], list[str]]:
-        """Leave out a loss that reaches no parameter that other tasks share: one that trains the loss weights, say."""
+    def _sharing(self, plan: TaskPlan, tasks: list[FoundTask], apart: TakenApart) -> tuple[list[FoundTask], list[str]]:
+        """Leave out a loss that reaches no parameter that other tasks share: one that trains the loss weights, say.
+
+        Not so several losses that share a network: theirs is trained beside the others'.
+        """
+        reached = apart.reached
         sets = {name: frozenset().union(*(reached[i] for i in members)) for name, members in plan.tasks}
         others = [each for name, each in self._reached.items() if name not in sets]
         known = frozenset().union(*others)
@@ -331,6 +333,9 @@ class TaskFinder:
         strange = [] if not share else [name for name, each in sets.items() if not each & known]
         if len(strange) < len(sets) and len(sets) > 1:
             strange = []
+        if len(strange) > 1 and frozenset.intersection(*sets.values()):
+            first = [apart.terms[members[0]].node for _, members in plan.tasks]
+            strange = [] if all(head(node, frozenset().union(*sets.values())) for node in first) else strange
         self._reached |= {name: each for name, each in sets.items() if name not in strange}
         return [task for task in tasks if task.name not in strange], [*plan.separate, *strange]
 
