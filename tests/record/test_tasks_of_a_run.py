@@ -391,3 +391,16 @@ def test_what_is_maximised_has_a_weight_above_zero(tmp_path: Path) -> None:
     run = recorded(tmp_path, Net(), lambda net, step: (-likelihood(net)).backward(), 2)
     assert run.attrs["tasks"] == ["normal", "classes"]
     np.testing.assert_allclose(run["loss/weight"].values, 1)
+
+
+def test_losses_that_a_loop_makes_by_different_functions_are_called_after_their_heads(tmp_path: Path) -> None:
+    """The one variable holds the last of them, and is no name of it."""
+
+    def train(net: nn.Module, step: int) -> None:
+        total = torch.zeros(())
+        for function, out, target in zip((F.mse_loss, F.cross_entropy), net(DATA.x), (DATA.t, DATA.y), strict=True):
+            l = function(out, target)  # noqa: E741
+            total = total + l
+        total.backward()
+
+    assert recorded(tmp_path, Net(), train, 2).attrs["tasks"] == ["depth_head", "seg_head"]

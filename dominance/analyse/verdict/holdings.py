@@ -37,12 +37,16 @@ def holdings(run: xr.DataTree, seen: Overview, rows: NDArray[np.int64]) -> xr.Da
         - ``unheard_probability``, ``less_probability``: that ``held`` is under a fourth, or a half, of the mean of the
           other tasks'
         - ``since``: the training step since which the task owns without a break, by the measure that says so; -1
+        - ``touched`` (layer,): how many parameters ``owned_last`` is a share of; ``moved`` (layer,): squared updates,
+          the mean over the steps that ``held`` is of. By these, what is true of several layers together is their mean
     """
     tables = [owners(table, owns=OWNED) for table in (seen.layers, seen.trunk)]
     found = xr.concat(tables, dim="layer", join="exact", combine_attrs="drop_conflicts")
     shares, errors = found.share.to_numpy(), found.share_se.to_numpy()
     counted = found.step.to_numpy()
-    squares = _held(run, rows)
+    sums = _squares(run, rows)
+    with np.errstate(invalid="ignore"):
+        squares = sums / sums.sum(axis=2, keepdims=True)
     steps = run["step"].to_numpy()[rows]
     half = len(rows) // 2
     memory = 1 / (1 - float(seen.trunk.attrs["decay"]))
@@ -81,6 +85,8 @@ def holdings(run: xr.DataTree, seen: Overview, rows: NDArray[np.int64]) -> xr.Da
             "unheard_probability": (dims, p_quiet),
             "less_probability": (dims, p_less),
             "since": (dims, np.where(by_owned >= 0, by_owned, by_held)),
+            "touched": ("layer", _touched(run, seen)),
+            "moved": ("layer", sums[settled:].sum(axis=2).mean(axis=0)),
         },
         coords={"layer": found.layer.to_numpy(), "task": tasks},
     )
@@ -94,14 +100,20 @@ def minor(run: xr.DataTree, layers: Sequence[str]) -> bool:
     return bool(size[inside].sum() < MINOR * size[group["shared"].to_numpy()].sum())
 
 
-def _held(run: xr.DataTree, rows: NDArray[np.int64]) -> Floats:
-    """(step, layer, task) share of the step's squared updates, "all shared" last; NaN where nothing moved."""
+def _touched(run: xr.DataTree, seen: Overview) -> Floats:
+    """(layer,) how many parameters some task has moved, "all shared" last."""
+    table = run["layer"].to_dataset()
+    size = table["size"].to_numpy()[table["shared"].to_numpy()].astype(float)
+    untouched = [part.untouched.to_numpy()[-1] for part in (seen.layers, seen.trunk)]
+    return np.append(size, size.sum()) * (1 - np.nan_to_num(np.concatenate(untouched)))
+
+
+def _squares(run: xr.DataTree, rows: NDArray[np.int64]) -> Floats:
+    """(step, layer, task) each task's squared updates, "all shared" last."""
     name = "solo_sq" if run.attrs.get("attribution") == "solo" else "update_sq"
     shared = np.flatnonzero(run["layer/shared"].to_numpy())
     squares = np.nan_to_num(run[f"layer/{name}"].isel(step=rows, layer=shared).to_numpy())
-    squares = np.concatenate([squares, squares.sum(axis=1, keepdims=True)], axis=1)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(squares / squares.sum(axis=2, keepdims=True))
+    return np.concatenate([squares, squares.sum(axis=1, keepdims=True)], axis=1)
 
 
 def _since(holds: NDArray[np.bool_], steps: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -74,7 +74,7 @@ class Owners:
         name = self.tasks[owner]
         where = [ALL_SHARED] if whole and (len(mine) == len(self.layers) or not mine) else mine
         at = [len(self.layers)] if whole else [self.layers.index(layer) for layer in mine]
-        share, held = (float(self.held[value].to_numpy()[at, owner].mean()) for value in ("owned_last", "held"))
+        share, held = self._together("owned_last", "touched", at, owner), self._together("held", "moved", at, owner)
         by_rau = share > OWNED
         what = "the shared parameters" if whole else words.place(where)
         if by_rau:
@@ -103,6 +103,11 @@ class Owners:
             patch=patch,
             method_patch=method_patch,
         )
+
+    def _together(self, share: str, of: str, layers: Sequence[int], task: int) -> float:
+        """A task's share in several layers together, from its share in each and from how much each holds."""
+        weights = self.held[of].to_numpy()[layers]
+        return float(self.held[share].to_numpy()[layers, task] @ weights / weights.sum())
 
     def _unheard(self, task: int, probability: float) -> Finding:
         name, share = self.tasks[task], float(self.held.held[-1, task])

@@ -287,7 +287,11 @@ def try_command(run: xr.DataTree, methods: Sequence[str], *flags: str) -> str:
 
 
 def optimizer_of(run: xr.DataTree) -> tuple[str, Mapping[str, Any]]:
-    """The class of the run's first optimizer, and its first group as it was most of the time."""
+    """The class of the run's first optimizer, and its first group as it was most of the time.
+
+    Under OneCycleLR its learning rate is the largest: that is the one that somebody chose.
+    """
     described = run.attrs.get("optimizers") or [{}]
     groups = described[0].get("groups") or [{}]
-    return str(described[0].get("class", "")), usual(groups[0])
+    chosen = {"lr": groups[0]["max_lr"]} if "max_lr" in groups[0] else {}
+    return str(described[0].get("class", "")), usual({**groups[0], **chosen})

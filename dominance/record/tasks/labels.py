@@ -13,7 +13,7 @@ from dominance.record.tasks.batch_rows import rows_read
 from dominance.record.tasks.graph import Edge, head, leaves, like, output_shape, private_parameters
 from dominance.record.tasks.looks import Looks
 from dominance.record.tasks.naming import Names
-from dominance.record.tasks.sources import Place, Source, source_of
+from dominance.record.tasks.sources import GENERIC, Place, Source, source_of
 from dominance.record.tasks.splitting import Term
 from dominance.record.tasks.stacked import MOST_ENTRIES
 
@@ -77,7 +77,7 @@ class TermLabeller:
         ):
             source = sources[position]
             trace = None if source is None else source.trace
-            if name is not None:
+            if name is not None and not (name.lower() in GENERIC and _in_a_loop(source, sources)):
                 labels.append(Label(name, in_order, trace))
             elif term.edge in entries and not (source is not None and source.assigned):
                 labels.append(self._entry(term, entries[term.edge], trace, parameters))
@@ -144,6 +144,13 @@ class TermLabeller:
         if len(self._steps) <= _PATIENCE and self._waited <= _MOST_LOSSES:
             raise Unnamed
         return Label(names.key_of(head(term.node, parameters)) or f"term{position + 1}", True)
+
+
+def _in_a_loop(source: Source | None, sources: Sequence[Source | None]) -> bool:
+    """Whether one statement made several of the terms: the variable that holds the last has held the others as well."""
+    if source is not None and not source.assigned:
+        return sum(1 for each in sources if each is not None and each.place.is_same(source.place)) > 1
+    return False
 
 
 def _from_source(source: Source, sources: Sequence[Source | None]) -> Label:

@@ -71,6 +71,18 @@ def test_a_dominated_run_says_who_where_since_when_and_what_to_try() -> None:
     assert not found.alarm
     assert [finding.kind for finding in found] == ["dominance", "harm unknown"]
     assert found.of("harm unknown")[0].tasks == ("left",)
+    run.attrs["optimizers"][0]["groups"][0] |= {"lr": 4e-4, "max_lr": 0.01, "min_lr": 4e-8}  # as OneCycleLR leaves it
+    assert any(line in advice for advice in verdict(run).of("dominance")[0].advice)
+
+
+def test_what_an_owner_has_of_several_layers_is_of_their_parameters_together() -> None:
+    """A task moves 20 of 30 parameters of one layer alone and 4 of 5 of another; the other one all of a third."""
+    updates = np.full((60, 2, 60), 1e-3)
+    updates[:, 0, :20] = updates[:, 0, 30:34] = updates[:, 1, 35:] = 1
+    owner, other = verdict(make_run(updates, layers={"wide": 30, "narrow": 5, "other": 25})).of("dominance")
+    assert other.where == ("other",)
+    assert owner.where == ("wide", "narrow")
+    assert owner.evidence["owned"] == pytest.approx(24 / 35)  # the mean of 2/3 and 4/5 is 0.73
 
 
 def test_two_owners_of_two_layers() -> None:
