@@ -398,7 +398,8 @@ def test_losses_that_a_loop_makes_by_different_functions_are_called_after_their_
 
     def train(net: nn.Module, step: int) -> None:
         total = torch.zeros(())
-        for function, out, target in zip((F.mse_loss, F.cross_entropy), net(DATA.x), (DATA.t, DATA.y), strict=True):
+        functions: list[Callable[[Tensor, Tensor], Tensor]] = [F.mse_loss, F.cross_entropy]
+        for function, out, target in zip(functions, net(DATA.x), (DATA.t, DATA.y), strict=True):
             l = function(out, target)  # noqa: E741
             total = total + l
         total.backward()

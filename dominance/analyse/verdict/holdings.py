@@ -105,7 +105,7 @@ def _touched(run: xr.DataTree, seen: Overview) -> Floats:
     table = run["layer"].to_dataset()
     size = table["size"].to_numpy()[table["shared"].to_numpy()].astype(float)
     untouched = [part.untouched.to_numpy()[-1] for part in (seen.layers, seen.trunk)]
-    return np.append(size, size.sum()) * (1 - np.nan_to_num(np.concatenate(untouched)))
+    return np.asarray(np.append(size, size.sum()) * (1 - np.nan_to_num(np.concatenate(untouched))))
 
 
 def _squares(run: xr.DataTree, rows: NDArray[np.int64]) -> Floats:
