@@ -8,13 +8,13 @@ import numpy as np
 
 from dominance.optim.engine.checks import positive
 from dominance.optim.engine.combiner import Mixture, Rows
-from dominance.optim.engine.histories import History, OfParameters, split
+from dominance.optim.engine.histories import History, WithHistories, split
 from dominance.optim.engine.task_gradients import Row, TaskGradients, gram_matrix, weighted_sum
 
 EPS = 1e-8
 
 
-class DBMTL(OfParameters):
+class DBMTL(WithHistories):
     """Losses balanced by their logarithm, and gradients by their length (Lin et al., 2023, "Dual-Balancing", Alg. 1).
 
         m_k <- β_t m_k + (1 - β_t) ∇ log(L_k + ε),    β_t = β / t^p,    m_k = 0 at first
@@ -36,6 +36,7 @@ class DBMTL(OfParameters):
         FloatingPointError: a loss or a gradient is not finite.
     """
 
+    at_representation = False
     remembers = ("momenta", "steps")
 
     def __init__(self, beta: float = 0.9, *, decay_power: float = 0.0) -> None:

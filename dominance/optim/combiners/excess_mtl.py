@@ -9,13 +9,13 @@ import torch
 
 from dominance.optim.engine.checks import finite
 from dominance.optim.engine.combiner import MatrixMixture, Mixture
-from dominance.optim.engine.histories import History, OfParameters, split
+from dominance.optim.engine.histories import History, WithHistories, split
 from dominance.optim.engine.task_gradients import Row, TaskGradients, named
 
 EPS = 1e-7
 
 
-class ExcessMTL(OfParameters):
+class ExcessMTL(WithHistories):
     """Weights by an estimate of each task's excess risk, robust to noisy labels (He et al., 2024, Eq. 6, 7 and 9).
 
         S_k <- S_k + g_k²,    E_k = Σ g_k² / sqrt(S_k + ε)        entry by entry, over the shared parameters, ε = 1e-7
@@ -39,6 +39,7 @@ class ExcessMTL(OfParameters):
         FloatingPointError: a loss or a gradient is not finite.
     """
 
+    at_representation = False
     remembers = ("squares", "logs", "first", "seen")
 
     def __init__(self, step_size: float = 1.0, warmup: int = 1) -> None:

@@ -8,11 +8,11 @@ import numpy as np
 
 from dominance.optim.engine.checks import finite
 from dominance.optim.engine.combiner import MatrixMixture, Mixture
-from dominance.optim.engine.histories import History, OfParameters, split
+from dominance.optim.engine.histories import History, WithHistories, split
 from dominance.optim.engine.task_gradients import Matrix, Row, TaskGradients, gram_matrix, named
 
 
-class MoDo(OfParameters):
+class MoDo(WithHistories):
     """A step a batch of projected gradient descent on MGDA's problem, by double sampling (Chen et al., 2024, Eq. 2.9).
 
         λ <- Π(λ - γ (G Hᵀ λ + ρ λ)),    g = Σ_k λ_k g_k,    λ_k = 1/K at first
@@ -36,6 +36,7 @@ class MoDo(OfParameters):
         FloatingPointError: a loss or a gradient is not finite.
     """
 
+    at_representation = False
     remembers = ("shares", "last")
 
     def __init__(self, gamma: float = 1e-3, rho: float = 0.1, *, double: bool = True) -> None:

@@ -49,6 +49,8 @@ class Combiner:
     """Attributes that ``state_dict`` holds: numbers, strings, tensors, and lists and dicts of them."""
     of_all: ClassVar[bool] = False
     """Whether ``mixing`` is told of the tasks that reach no shared parameter, too."""
+    at_representation: ClassVar[bool] = True
+    """Whether the method may look at the gradients of a representation; else it makes no difference to ``backward``."""
 
     how: How = "auto"
     """Which way the tasks' gradients are taken, see ``task_gradients``; may be set on an instance."""
@@ -112,7 +114,7 @@ class Combiner:
         given = list(parameters.parameters() if isinstance(parameters, nn.Module) else parameters)
         found = present(losses)
         take = partial(self._direct, found, given, retain_graph=retain_graph)
-        if representation is not None:
+        if representation is not None and self.at_representation:
             take = partial(self._through, found, list(leaves(given)), representation)
         unscaled = scaler is None or not scaler.is_enabled()
         if scaler is None or unscaled:

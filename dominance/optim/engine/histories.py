@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from dominance.optim.engine.combiner import Combiner
 from dominance.optim.engine.task_gradients import Loss, Matrix, Row, TaskGradients
-
-if TYPE_CHECKING:
-    from dominance.optim.engine.representation import Representation
-    from dominance.optim.engine.scaling import Scaler
 
 History = dict[str, dict[int, Tensor]]
 """Task -> position of the parameter among all that were given -> what is remembered."""
@@ -71,22 +67,6 @@ class WithHistories(Combiner):
                 f"what {type(self).__name__} remembers of {task} is of other parameters, or of another representation"
             )
         return past
-
-
-class OfParameters(WithHistories):
-    """One that always looks at the gradients of the parameters themselves."""
-
-    def backward(
-        self,
-        losses: Mapping[str, Loss | None],
-        parameters: Iterable[Tensor] | nn.Module,
-        *,
-        representation: Representation | None = None,
-        scaler: Scaler | None = None,
-        retain_graph: bool = False,
-    ) -> None:
-        """As ``Combiner.backward``; ``representation`` makes no difference here."""
-        super().backward(losses, parameters, scaler=scaler, retain_graph=retain_graph)
 
 
 def split(gradients: TaskGradients) -> tuple[list[Row], list[int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,10 +10,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from dominance.record.rules.linear import learning_rate
+from dominance.record.rules.of_optimizer import OfOptimizer
 from dominance.record.rules.solo import ByParameter, TaskSteps
 
 
-class LBFGSSolo:
+class LBFGSSolo(OfOptimizer):
     """Solo update -t H g: one iteration from the task's gradient, with H from the history as it stood before the step.
 
     For a given history the two-loop recursion is linear in g, so these add up over tasks. No line search is made, which
@@ -25,7 +25,7 @@ class LBFGSSolo:
     note = "solo update -lr H g, with the inverse Hessian of the history before the step and no line search"
 
     def __init__(self, optimizer: Optimizer) -> None:
-        self._optimizer = weakref.ref(optimizer)
+        super().__init__(optimizer)
         self.state_share = 0.0
         """The history is no momentum: from no gradient it takes no step."""
         self._parameters: list[Tensor] = optimizer.param_groups[0]["params"]
@@ -35,8 +35,7 @@ class LBFGSSolo:
 
     def before_step(self, parameters: Sequence[Tensor]) -> None:
         self._recorded = set(parameters)
-        optimizer = self._optimizer()
-        assert optimizer is not None
+        optimizer = self.optimizer
         self._rate = float(learning_rate(optimizer.param_groups[0]))
         state = optimizer.state.get(self._parameters[0], {})
         # the lists are changed in place by the step, the tensors in them are not

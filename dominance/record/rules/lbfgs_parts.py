@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from torch.optim import Optimizer
 
 from dominance.record.rules.known import undecorated_step
 from dominance.record.rules.lbfgs import two_loop
+from dominance.record.rules.of_optimizer import OfOptimizer
 from dominance.record.rules.parts import Parts
 
 FedParts = Mapping[Tensor, tuple[Tensor, Parts]]
@@ -30,7 +30,7 @@ class _Evaluation:
     fed: FedParts
 
 
-class LBFGSParts:
+class LBFGSParts(OfOptimizer):
     """Splits a step, which is a sum of moves -t H g: one for each iteration, from the gradient where that one began.
 
     The inverse Hessian H of each iteration is made of the history of whole gradients, and stands, like the step length
@@ -45,7 +45,7 @@ class LBFGSParts:
     how = "by each iteration's inverse Hessian and step length"
 
     def __init__(self, optimizer: Optimizer) -> None:
-        self._optimizer = weakref.ref(optimizer)
+        super().__init__(optimizer)
         self.linear = True
         self.reason = ""
         """Why the steps cannot be split additively."""
@@ -62,8 +62,7 @@ class LBFGSParts:
 
     def before_step(self) -> None:
         """Keep its state as it is before the step."""
-        optimizer = self._optimizer()
-        assert optimizer is not None
+        optimizer = self.optimizer
         self._evaluations = []
         self._before = None
         if self.linear:

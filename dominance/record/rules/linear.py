@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -12,6 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from dominance.record import answers
+from dominance.record.rules.of_optimizer import OfOptimizer
 from dominance.record.rules.pool import Pool
 
 Group = Mapping[str, Any]
@@ -88,7 +88,7 @@ class Linear:
         return memory.mul_(carry).add_(gradient, alpha=intake * factor)
 
 
-class Rule:
+class Rule(OfOptimizer):
     """How the step of one optimizer class becomes a ``Linear``. Reads the optimizer, never writes to it."""
 
     picks: ClassVar[bool] = False
@@ -96,7 +96,7 @@ class Rule:
     optimizer's state, one for each coordinate, are roots."""
 
     def __init__(self, optimizer: Optimizer) -> None:
-        self._optimizer = weakref.ref(optimizer)
+        super().__init__(optimizer)
         self.fed: Tensor | None = None
         """The whole gradient that the step at hand was fed: the step may have written to ``.grad``, or dropped it."""
         self.rows: Tensor | None = None
@@ -105,13 +105,6 @@ class Rule:
         """The coordinates of the parameter laid flat that it is asked of; None: all, or the rows."""
         self.room = Pool()
         """For what ``linear`` computes: overwritten by the next parameter's."""
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """The optimizer; it is not kept alive."""
-        optimizer = self._optimizer()
-        assert optimizer is not None
-        return optimizer
 
     def remembers(self, group: Group) -> bool:
         """Whether the parameters of ``group`` carry a memory of earlier gradients into their steps."""

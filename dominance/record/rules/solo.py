@@ -7,7 +7,6 @@ to no task: so here weight decay is left out, coupled and decoupled alike.
 from __future__ import annotations
 
 import functools
-import weakref
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -16,6 +15,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from dominance.record.rules.linear import full
+from dominance.record.rules.of_optimizer import OfOptimizer
 from dominance.record.rules.shadow import Fence, Shadow, shadow_of, step_of
 
 __all__ = ["ByParameter", "ShadowSolo", "Solo", "TaskSteps", "shadow_of"]
@@ -45,7 +45,7 @@ class Solo(Protocol):
         """
 
 
-class ShadowSolo:
+class ShadowSolo(OfOptimizer):
     """Runs the optimizer's own code on copies of its parameters and state, once for each task.
 
     The class's undecorated ``step`` is called, so that no hook fires. Where it cannot be run so, no solo update is
@@ -53,7 +53,7 @@ class ShadowSolo:
     """
 
     def __init__(self, optimizer: Optimizer, *, foreign: bool) -> None:
-        self._optimizer = weakref.ref(optimizer)
+        super().__init__(optimizer)
         self._fence = Fence(optimizer, foreign=foreign)
         self._kept: Shadow | None = None
         self.state_share = 0.0
@@ -71,8 +71,7 @@ class ShadowSolo:
         return "solo update by a copy of the optimizer with its state before the step, without weight decay"
 
     def before_step(self, parameters: Sequence[Tensor]) -> None:
-        optimizer = self._optimizer()
-        assert optimizer is not None
+        optimizer = self.optimizer
         self._kept = self._fence.run(lambda: shadow_of(optimizer))
 
     def after_step(self, gradients: ByParameter) -> TaskSteps:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from dominance.record.rules.linear import full
+from dominance.record.rules.of_optimizer import OfOptimizer
 from dominance.record.rules.parts import THETA, Parts
 from dominance.record.rules.shadow import Fence, Shadow, shadow_of, step_of
 from dominance.record.rules.trace import Trace
@@ -41,7 +42,7 @@ class _Kept:
     memory: dict[Path, Parts]
 
 
-class Traced:
+class Traced(OfOptimizer):
     """Splits the steps of an optimizer of any class, where they are linear in its gradients given its denominators.
 
     Whether they are is found out once, on a copy in double precision, over a few steps from random gradients; each step
@@ -56,7 +57,7 @@ class Traced:
     how = "each step followed through a copy"
 
     def __init__(self, optimizer: Optimizer) -> None:
-        self._optimizer = weakref.ref(optimizer)
+        super().__init__(optimizer)
         self._fence = Fence(optimizer, foreign=True)
         self._linear: bool | None = None
         self._paths: set[Path] = set()
@@ -68,13 +69,6 @@ class Traced:
         """Spacing of the coarsest numbers that the last step was computed in, where they were coarser than it is."""
         self.reason = ""
         """Why the steps cannot be split additively."""
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """The optimizer; it is not kept alive."""
-        optimizer = self._optimizer()
-        assert optimizer is not None
-        return optimizer
 
     @property
     def linear(self) -> bool:

@@ -8,7 +8,6 @@ momentum that was there before anybody looked) is fed through the same linear ma
 from __future__ import annotations
 
 import dataclasses
-import weakref
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from dominance.record import answers
 from dominance.record.rules import rule_for, solo_for, traced_for
 from dominance.record.rules.lbfgs_parts import LBFGSParts
 from dominance.record.rules.linear import Group, Linear, Rule, full
+from dominance.record.rules.of_optimizer import OfOptimizer
 from dominance.record.rules.parts import Parts
 from dominance.record.rules.pool import Pool
 from dominance.record.rules.solo import Solo
@@ -59,7 +59,7 @@ class _Before:
     """All of theta then."""
 
 
-class Attributor:
+class Attributor(OfOptimizer):
     """Splits the steps of one optimizer. Reads it, and never writes to it, to its parameters or to their gradients.
 
     Of N scalar parameters it keeps a copy (N numbers), and for an optimizer with momentum N numbers for each task and,
@@ -73,8 +73,7 @@ class Attributor:
     """
 
     def __init__(self, optimizer: Optimizer, attribution: str = "additive", *, keep: bool = True) -> None:
-        self._reference = weakref.ref(optimizer)
-        self._kept_alive = optimizer if keep else None
+        super().__init__(optimizer, keep=keep)
         self.given = hyper_parameters(optimizer)
         """Of each group, as they were when this was made: before the first step that it splits."""
         self._rule = rule_for(optimizer)
@@ -92,13 +91,6 @@ class Attributor:
         self._theta: dict[Tensor, Tensor] = {}
         self._room = Pool()
         self._packs = Packs()
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """The optimizer whose steps are split."""
-        optimizer = self._reference()
-        assert optimizer is not None
-        return optimizer
 
     @property
     def additive(self) -> bool:

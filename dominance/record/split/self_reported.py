@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterable, Iterator, Mapping
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from dominance.record.rules.linear import full
+from dominance.record.rules.of_optimizer import OfOptimizer
 from dominance.record.rules.pool import Pool
 from dominance.record.split.given import hyper_parameters
 from dominance.record.split.splits import GradientSplit, StepSplit, closure_of
@@ -20,7 +20,7 @@ def announces(optimizer: Optimizer) -> bool:
     return bool(getattr(type(optimizer), "announces_updates", False))
 
 
-class AnnouncedAttributor:
+class AnnouncedAttributor(OfOptimizer):
     """Takes the parts of a step as the optimizer tells them. Has the methods of an ``Attributor``.
 
     Args:
@@ -31,8 +31,7 @@ class AnnouncedAttributor:
     """
 
     def __init__(self, optimizer: Optimizer, attribution: str = "additive", *, keep: bool = True) -> None:
-        self._reference = weakref.ref(optimizer)
-        self._kept_alive = optimizer if keep else None
+        super().__init__(optimizer, keep=keep)
         self.given = hyper_parameters(optimizer)
         self.additive = True
         self.has_momentum = False
@@ -42,13 +41,6 @@ class AnnouncedAttributor:
         self._solo = bool(getattr(optimizer, "announced_are_solo", False))
         self._theta: dict[Tensor, Tensor] = {}
         self._parts: dict[Tensor, dict[str, Tensor]] = {}
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """The optimizer whose steps are split."""
-        optimizer = self._reference()
-        assert optimizer is not None
-        return optimizer
 
     @property
     def note(self) -> str:
