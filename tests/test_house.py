@@ -97,6 +97,7 @@ STEP = {
         "optimizer_listener",
     ),
     *(
+        "pass_over_ranks",
         "recorder",
         "recording",
         "replaced_parameters",

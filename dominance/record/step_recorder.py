@@ -22,13 +22,12 @@ from dominance.record.group import Group, Lost
 from dominance.record.guest.batches import Batches
 from dominance.record.guest.hooks import Hooks
 from dominance.record.guest.limits import CannotLook
-from dominance.record.guest.parallel import divides_by_all, of_first, parameters_of, this_rank, uneven
-from dominance.record.guest.sharded import gathered, groups_below, to_be_gathered
+from dominance.record.guest.parallel import of_first, this_rank
+from dominance.record.guest.sharded import gathered
 from dominance.record.optimizer_listener import Silent, Told
 from dominance.record.parameters import ParameterTable
-from dominance.record.ranks import exchange, manual_averaging
+from dominance.record.pass_over_ranks import PassOverRanks
 from dominance.record.ranks.collectives import Meeting, meeting_for
-from dominance.record.ranks.shards import Sharded, Shards
 from dominance.record.recording import Recording
 from dominance.record.sharded_models import meet_any, piece_of, refresh, view
 from dominance.record.split.passes import Pass
@@ -67,29 +66,7 @@ FORKED = (
     "torchrun --nproc-per-node N -m dominance record SCRIPT"
 )
 
-ALONE = (
-    "the training averages its gradients over several processes, of which not all are recorded: the tasks' gradients "
-    "are those of this process alone; torchrun --nproc-per-node N -m dominance record SCRIPT records them all"
-)
-
-LOCAL = (
-    "the gradients are those of each process alone, as local SGD takes them, and the run is that of rank 0; where "
-    "weights are averaged over the processes, that moves them outside of the optimizer's step"
-)
-
-IN_PART = (
-    "the gradients are means over rank 0's part of the processes, as local SGD takes them; where weights are averaged "
-    "over all, that moves them outside of the optimizer's step"
-)
-
-APART = (
-    "a backward() came after the one in which DistributedDataParallel averages the gradients: what it adds is of each "
-    "process alone, and the processes' weights drift apart; the run is that of rank 0"
-)
-
 ONLY_BACKWARD = "of a sharded model, gradients are known by backward() only: the script takes them otherwise"
-
-OUT_OF_INPUTS = "steps that others take when rank 0 has no inputs left are not recorded"
 
 _ASKS = 3
 """How often source lines are kept again because modules got parameters, without any model coming of it."""
@@ -130,9 +107,7 @@ class StepRecorder:
         self._told = Told(self)
         self.silent = Silent(self._told, self.hooks)
         """Passes in this block are looked at by nobody: they are no backward() of the script, and tell of no task."""
-        self._shards = Shards()
-        self._sharded: Sharded | None = None
-        """The model that the pass in progress goes through, where it is sharded."""
+        self._over = PassOverRanks(self.hooks)
         self.passes: Callable[[], object] = bool
         """Called whenever the script goes back through a graph, recorded or not."""
         self.method = ""
@@ -347,7 +322,7 @@ class StepRecorder:
         nodes = [root.edge[0] for root in roots]
         meeting: Meeting | None = None
         try:
-            group, gathers = self._who_passes(reached)
+            group, gathers = self._over.begin(recording, reached)
             meeting = None if group is None else meeting_for(nodes, group, gathers)
             self.hooks.look(nodes, recording.table.modules)
             if group is None:
@@ -356,7 +331,7 @@ class StepRecorder:
                 meeting.hold(looks=True)
             recording.begin_theta()
             at_manual_step.begin(recording, reached)
-            with gathered([] if self._sharded is None else self._sharded.groups):
+            with gathered(self._over.groups):
                 at_backward.open_pass(recording, roots, only, reached)
         except CannotLook as limit:
             at_backward.cannot_look(recording, limit.reason)
@@ -367,29 +342,9 @@ class StepRecorder:
             return functools.partial(self.fail, error)
         return self._after_backward
 
-    def _who_passes(self, reached: Callable[[], Sequence[Tensor]]) -> tuple[Group | None, str | None]:
-        """The processes that make this pass together, as far as they are known, and what they gather for it.
-
-        Raises:
-            CannotLook: of which nothing can be recorded.
-        """
-        ranks, self._sharded = self.hooks.ranks, None
-        sharded = groups_below(reached(), self.recording.table.modules)
-        if sharded:
-            ranks.before_pass(averages=True)
-            self._sharded = self._shards.begin(ranks, sharded)
-            return self._sharded.group, to_be_gathered(sharded)
-        averaging = ranks.reached(reached)
-        if self.recording.sink.silent and ranks.own(averaging):
-            raise CannotLook(LOCAL)  # its gradients are in no run
-        if averaging:
-            ranks.announce(averaging)
-        ranks.before_pass(averages=bool(averaging))
-        return ranks.known_group(averaging), None
-
     def _over_ranks(self, finish: Callable[[], None] | None) -> Callable[[], None] | None:
         """The same, where the pass may average the gradients over processes that then have to take part in it all."""
-        if not self.hooks.ranks.pending or self.failure is not None:
+        if not self._over.pending or self.failure is not None:
             return finish
 
         def over() -> None:
@@ -403,16 +358,11 @@ class StepRecorder:
     @harmless
     def _shadow(self, model: Any, group: Group) -> None:
         """This process has run out of inputs, and the others have made a pass."""
-        run = self.recording
-        recorded = exchange.shadow(group, parameters_of(model), by_all=divides_by_all(model))
-        if recorded and group.rank == 0 and run.books.remark(OUT_OF_INPUTS):
-            run.say(f"from step {run.step.number} on: {OUT_OF_INPUTS}")
+        self._over.shadow(self.recording, model, group)
 
     @harmless
     def _unrecorded_average(self) -> None:
-        models = self.hooks.ranks.averaged()
-        if uneven(models) and (group := self.hooks.ranks.group_of(models)) is not None:
-            exchange.idle(group)
+        self._over.idle()
 
     def _after_backward(self) -> None:
         opened = self.recording.step.open is not None
@@ -424,26 +374,7 @@ class StepRecorder:
 
     @harmless
     def _close_pass(self) -> None:
-        ranks, run = self.hooks.ranks, self.recording
-        models = ranks.averaged()
-        group = ranks.group_of(models)
-        refresh(run.table.named)
-        sharded, self._sharded = self._sharded, None
-        if sharded is not None:
-            at_backward.close_averaged(run, functools.partial(self._shards.over, run, sharded), hooked=False)
-        elif group is None:
-            at_backward.close_pass(run)
-            own = ranks.own(models)
-            run.ranks = 1 if own else run.ranks
-            if models and run.books.remark(text := LOCAL if own else ALONE):
-                run.say(f"from step {run.step.number} on, {text}" if own else text)
-        else:
-            if group.size < run.ranks and run.books.remark(IN_PART):
-                run.say(f"from step {run.step.number} on, {IN_PART}")
-            parameters = [p for model in models for p in parameters_of(model)]
-            by_all = all(map(divides_by_all, models))
-            average = functools.partial(exchange.average, run, group, parameters, by_all=by_all)
-            at_backward.close_averaged(run, average, hooked=any(model._comm_hooks for model in models))
+        self._over.close(self.recording)
         self._lines.on()
 
     @harmless
@@ -548,18 +479,9 @@ class StepRecorder:
         self._going.append(going)
         if going.counts:
             if closure is None and recording.records and not outer and not self.hooks.in_backward:
-                self._average_by_hand(held)
+                self._over.average_by_hand(recording, held)
             at_step.before_step(recording, going, outer, closure=closure is not None)
         return closure
-
-    def _average_by_hand(self, held: Sequence[Tensor]) -> None:
-        """The script may have averaged the gradients over the processes itself, since its last backward()."""
-        run = self.recording
-        group = self.hooks.ranks.group_met()
-        if group is not None:
-            manual_averaging.average(run, group, [p for p in held if p.requires_grad])
-        elif run.ledger.half_averaged(held) and run.books.remark(APART):
-            run.say(f"at step {run.step.number}: {APART}")
 
     def _watched(self, closure: Callable[..., Any], going: StepInProgress) -> Callable[..., Any]:
         @functools.wraps(closure)

@@ -11,7 +11,7 @@ from record.launched import Launcher
 from record.ranked import Gradients, assert_untouched, by_hand, recorded
 
 from dominance import open_run
-from dominance.record.step_recorder import IN_PART, LOCAL
+from dominance.record.pass_over_ranks import IN_PART, LOCAL
 
 SCRIPT = training.__file__
 
