@@ -17,6 +17,7 @@ from dominance.analyse.noise import noise_importance as noise_importance
 from dominance.analyse.noise_scale import noise_scale as noise_scale
 from dominance.analyse.ownership import ownership as ownership
 from dominance.analyse.phases import phases as phases
+from dominance.analyse.rau_buckets import rau_buckets as rau_buckets
 from dominance.analyse.step_memory import step_memory as step_memory
 from dominance.analyse.study.change import change as change
 from dominance.analyse.study.delta import delta as delta
@@ -35,7 +36,6 @@ from dominance.analyse.unit_shares import unit_shares as unit_shares
 from dominance.analyse.units import Units as Units
 from dominance.analyse.updates import au as au
 from dominance.analyse.updates import rau as rau
-from dominance.analyse.updates import rau_buckets as rau_buckets
 from dominance.analyse.verdict.verdict import verdict as verdict
 from dominance.errors import DominanceError as DominanceError
 from dominance.notebook.page import report as report

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dominance.analyse.groups import By
 from dominance.analyse.joining import over_runs
 from dominance.analyse.prepared import PreparedRun
-from dominance.analyse.updates import rau_buckets
+from dominance.analyse.rau_buckets import rau_buckets
 from dominance.errors import BadOption
 from dominance.unattributed import MOST_UNATTRIBUTED
 

@@ -16,7 +16,7 @@ from dominance.analyse.grams import grams, grouped
 from dominance.analyse.group_shares import group_shares
 from dominance.analyse.groups import ALL_SHARED
 from dominance.analyse.prepared import PreparedRun, prepare
-from dominance.analyse.updates import bucket_tables
+from dominance.analyse.rau_buckets import bucket_tables
 
 
 @dataclass(frozen=True)

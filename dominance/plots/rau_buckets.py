@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dominance.analyse.updates import rau_buckets
+from dominance.analyse.rau_buckets import rau_buckets
 from dominance.errors import BadOption, NothingRecorded
 from dominance.plots import backends, inputs, series, sheets
 from dominance.plots.backends import Backend, Entry

@@ -9,7 +9,7 @@ import pytest
 from runs import make_run, planted_run
 
 from dominance.analyse.folding import fold, folded, populations, worst
-from dominance.analyse.updates import rau_buckets
+from dominance.analyse.rau_buckets import rau_buckets
 
 
 def stack(count, parts=("attention", "mlp")):

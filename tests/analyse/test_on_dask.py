@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from runs import planted_rows, planted_run, write_run
 
 from dominance import au, lr_dominance, noise_scale, open_run, open_runs, open_study, rau, rau_buckets
+from dominance.analyse.rau_buckets import bucket_tables
 from dominance.analyse.runs import runs_of
 from dominance.analyse.tiling import Blocks, TilePlan, over_tiles
-from dominance.analyse.updates import bucket_tables
 from dominance.errors import BadOption, CorruptRun, NothingRecorded
 from dominance.store.reader import array
 

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from runs import brute_force_au, make_run, planted_rows, planted_run, write_run
 
 from dominance import au, open_run, open_runs, rau, rau_buckets
-from dominance.analyse.updates import EDGES
+from dominance.analyse.rau_buckets import EDGES
 from dominance.errors import BadOption, NothingRecorded
 from dominance.schema import Parameter
 

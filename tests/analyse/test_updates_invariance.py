@@ -11,8 +11,8 @@ from runs import make_rows, make_run, planted_run, write_run
 
 from dominance import open_run, rau, rau_buckets
 from dominance.analyse import averages
+from dominance.analyse.rau_buckets import bucket_tables
 from dominance.analyse.tiling import TilePlan
-from dominance.analyse.updates import bucket_tables
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from plots.shares import buckets
 from runs import planted_run
 
-from dominance.analyse.updates import rau_buckets
+from dominance.analyse.rau_buckets import rau_buckets
 from dominance.errors import BadOption, NothingRecorded
 from dominance.plots.effective_tasks import plot_effective_tasks
 

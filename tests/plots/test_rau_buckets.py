@@ -10,7 +10,7 @@ from plots.shares import buckets
 from runs import planted_run
 
 from dominance.analyse.joining import over_runs
-from dominance.analyse.updates import rau_buckets
+from dominance.analyse.rau_buckets import rau_buckets
 from dominance.errors import BadOption, NothingRecorded
 from dominance.plots.palette import TASKS
 from dominance.plots.rau_buckets import plot_rau_buckets

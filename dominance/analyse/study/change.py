@@ -18,12 +18,12 @@ from dominance.analyse.kernels.certainty import stretches
 from dominance.analyse.kernels.holm import holm
 from dominance.analyse.kernels.t_test import Difference, joined
 from dominance.analyse.prepared import PreparedRun
+from dominance.analyse.rau_buckets import bucket_tables
 from dominance.analyse.runs import only_run
 from dominance.analyse.study.about import directions
 from dominance.analyse.study.changed import NOBODY, Change, Line, Side
 from dominance.analyse.study.scores import events
 from dominance.analyse.summary import overview
-from dominance.analyse.updates import bucket_tables
 from dominance.analyse.verdict.doubts import distrust
 from dominance.analyse.verdict.harm import SPLITS
 from dominance.analyse.verdict.rules import LEAST_STEPS, OWNED

@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 
 from dominance.analyse.joining import joined
+from dominance.analyse.rau_buckets import rau_buckets
 from dominance.analyse.runs import runs_of
-from dominance.analyse.updates import rau_buckets
 from dominance.papers.item import Claim, Form, Item, Judgement, Wish
 from dominance.papers.jobs import Training
 from dominance.papers.material import Material

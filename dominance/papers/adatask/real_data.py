@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from dominance.analyse.joining import over_runs
-from dominance.analyse.updates import rau_buckets
+from dominance.analyse.rau_buckets import rau_buckets
 from dominance.papers.adatask.buckets import LINES, PAPER
 from dominance.papers.item import Claim, Form, Item, Judgement, Wish
 from dominance.papers.jobs import Job, Training
