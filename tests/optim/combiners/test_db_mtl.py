@@ -5,7 +5,7 @@ import torch
 from optim.problems import Problem, flat_grad
 from torch import Tensor
 
-from dominance.optim import DBMTL
+from dominance.optim import DBMTL, Combiner, ExcessMTL, MoDo
 
 torch.set_num_threads(1)
 F64 = torch.float64
@@ -55,12 +55,13 @@ def test_the_scale_of_a_loss_makes_no_difference() -> None:
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
 
 
-def test_a_representation_makes_no_difference() -> None:
+@pytest.mark.parametrize("method", [DBMTL, ExcessMTL, MoDo])
+def test_a_representation_makes_no_difference(method: type[Combiner]) -> None:
     found = []
     for through in (True, False):
         problem = Problem(dtype=F64)
         losses = problem.losses()
-        DBMTL().backward(losses, problem.parameters, representation=problem.representation if through else None)
+        method().backward(losses, problem.parameters, representation=problem.representation if through else None)
         found.append(flat_grad(problem.parameters))
     assert torch.equal(*found)
 

@@ -111,13 +111,14 @@ def test_weights_that_are_not_finite() -> None:
 
 
 def test_of_small_parameters_fitted_together_the_last_move_is_the_step() -> None:
-    singles = [torch.zeros(1) for _ in range(6)]
+    """By a rule that one rate for all numbers does not explain."""
+    singles = [torch.zeros(1) for _ in range(12)]
     decay: Rule = lambda p, g, u: p * 0.99  # noqa: E731
-    rule: Rule = lambda p, g, u: p - 0.05 * g  # noqa: E731
-    moves = {p: [candidate(decay, 1, seed=i), candidate(rule, 1, seed=10 + i)] for i, p in enumerate(singles)}
+    rule: Rule = lambda p, g, u: p - 0.05 * (g + 0.5 * p)  # noqa: E731
+    moves = {p: [candidate(decay, 1, seed=i), candidate(rule, 1, seed=20 + i)] for i, p in enumerate(singles)}
     found = measure(moves)
     assert {p: each.candidate for p, each in found.items()} == {p: each[1] for p, each in moves.items()}
-    assert all(each.coefficients.rate == pytest.approx(0.05, rel=1e-3) for each in found.values())
+    assert all(each.coefficients == pytest.approx((0.05, 0.025, 0), rel=1e-3) for each in found.values())
 
 
 def test_a_gradient_of_zeros_explains_no_step() -> None:

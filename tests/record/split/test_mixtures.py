@@ -125,3 +125,19 @@ def test_of_a_mixture_of_which_a_few_numbers_are_left_no_weights_are_told() -> N
 def test_what_backward_left_as_it_is_has_no_noise_on_it() -> None:
     before = torch.randn(200, generator=torch.Generator().manual_seed(2))
     assert not nearer_than_mixtures([(before, before, [before, -before])])
+
+
+@pytest.mark.parametrize("weight", [1.0, 1 / 3], ids=["sum", "mean"])
+def test_noise_on_a_plain_sum_or_mean_changes_no_weight(weight: float) -> None:
+    """A fit would take some of the noise; of a head, which one task reaches, sum and mean are its gradient."""
+    gradients, parameters = tasks()
+    noise = torch.Generator().manual_seed(1)
+    fed = mixture(gradients, dict.fromkeys(WEIGHTS, 1.0))
+    fed |= {p: weight * fed[p] for p in parameters[:2]}
+    splits, weights = unmixed({p: g + 0.05 * torch.randn(g.shape, generator=noise) for p, g in fed.items()}, gradients)
+    assert weights[-1][1] == dict.fromkeys(WEIGHTS, weight)
+    for p in parameters[:2]:
+        for name, gradient in gradients[p].items():
+            torch.testing.assert_close(splits[p].tasks[name], weight * gradient)
+    head = parameters[2]
+    torch.testing.assert_close(splits[head].tasks["a"], gradients[head]["a"])
