@@ -27,16 +27,47 @@ class Positions:
     """While on, nodes made in anomaly mode keep, beside their source lines, the exact place in each line."""
 
     def __init__(self) -> None:
-        self._original: Any = None
-        self._ours: Any = None
+        self._on = False
 
     def on(self) -> None:
         """From here."""
-        if self._original is not None or not hasattr(torch_traceback, "format_stack"):
-            return
-        original = torch_traceback.format_stack
+        if not self._on:
+            self._on = True
+            _STACKS.want()
 
+    def off(self) -> None:
+        """No longer, unless another one is on."""
+        if self._on:
+            self._on = False
+            _STACKS.want_no_more()
+
+
+class _Stacks:
+    """Torch's function that formats stacks, and ours in its place for whoever wants positions. One for the process:
+    several that are on, and go off in any order, leave torch's own."""
+
+    def __init__(self) -> None:
+        self._wanting = 0
+        self._original: Any = None
+        self._ours: Any = None
+
+    def want(self) -> None:
+        self._wanting += 1
+        if self._ours is None and hasattr(torch_traceback, "format_stack"):
+            self._put(torch_traceback.format_stack)
+
+    def want_no_more(self) -> None:
+        """What somebody else has put there since stays, and ours below it does what the original does."""
+        self._wanting -= 1
+        if self._wanting == 0:
+            if self._ours is not None and torch_traceback.format_stack is self._ours:
+                torch_traceback.format_stack = self._original
+            self._original = self._ours = None
+
+    def _put(self, original: Any) -> None:
         def format_stack() -> list[str]:
+            if self._ours is not format_stack:
+                return list(original())
             stack = Stack(original())
             frame: FrameType | None = sys._getframe(1)
             places: list[tuple[CodeType, int, str | None]] = []
@@ -49,11 +80,8 @@ class Positions:
         self._original, self._ours = original, format_stack
         torch_traceback.format_stack = format_stack
 
-    def off(self) -> None:
-        """No longer. What somebody else has put there since stays."""
-        if torch_traceback.format_stack is self._ours:
-            torch_traceback.format_stack = self._original
-        self._original = self._ours = None
+
+_STACKS = _Stacks()
 
 
 def _module_called_by(frame: FrameType | None) -> str | None:

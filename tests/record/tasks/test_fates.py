@@ -109,6 +109,38 @@ def test_the_positions_are_kept_only_while_wanted() -> None:
     assert torch_traceback.format_stack is before
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_two_recordings_leave_the_function_of_torch_whichever_ends_first(first: int) -> None:
+    from torch.fx import traceback as torch_traceback
+
+    before = torch_traceback.format_stack
+    both = [Positions(), Positions()]
+    for each in both:
+        each.on()
+    both[first].off()
+    assert getattr(torch_traceback.format_stack(), "places", ())
+    both[1 - first].off()
+    assert torch_traceback.format_stack is before
+
+
+def test_what_another_has_put_there_stays_and_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch.fx import traceback as torch_traceback
+
+    positions = Positions()
+    positions.on()
+    ours = torch_traceback.format_stack
+    monkeypatch.setattr(torch_traceback, "format_stack", theirs := lambda: ours())
+    positions.off()
+    assert torch_traceback.format_stack is theirs
+    assert type(theirs()) is list
+    monkeypatch.undo()
+    torch_traceback.format_stack = ours  # as it was while on
+    positions.on()
+    assert type(ours()) is list
+    assert getattr(torch_traceback.format_stack(), "places", ())
+    positions.off()
+
+
 def test_a_package_whose_name_begins_with_torch_is_the_script() -> None:
     folder = os.path.dirname(os.path.dirname(torch.__file__))
     space: dict[str, Any] = {"frames": caller_frames}
