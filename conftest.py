@@ -57,9 +57,22 @@ def _nothing_to_look_through(request: pytest.FixtureRequest, set_aside: dict[str
 
 
 @pytest.fixture(scope="session")
-def set_aside() -> dict[str, Any]:
-    """``path``: the file whose tests run; ``modules``: how many there were when all was set aside."""
-    return {}
+def set_aside() -> Iterator[dict[str, Any]]:
+    """``path``: the file whose tests run; ``modules``: how many there were when all was set aside.
+
+    ``counted`` is ``gc.get_freeze_count``, which says meanwhile that nothing is: where a program has frozen objects, a
+    recording looks for the model by way of all variables, and here these lead to every test that was collected.
+    """
+    made: dict[str, Any] = {"counted": gc.get_freeze_count}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gc, "get_freeze_count", lambda: 0)
+        yield made
+
+
+@pytest.fixture
+def frozen_is_looked_for(set_aside: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a program of its own: what ``gc.freeze()`` has set aside counts."""
+    monkeypatch.setattr(gc, "get_freeze_count", set_aside["counted"])
 
 
 @pytest.fixture(scope="session")

@@ -57,6 +57,9 @@ Trainer().fit()
 """
 
 
+pytestmark = pytest.mark.usefixtures("frozen_is_looked_for")
+
+
 class Kind:
     """What the tests look for."""
 
