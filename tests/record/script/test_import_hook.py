@@ -75,3 +75,11 @@ def test_a_forked_child_is_not_recorded(torchlike: Path) -> None:
     code, out, err = wrapped("train.py", cwd=torchlike)
     seen = os.environ.get("OMP_NUM_THREADS")
     assert (code, out, err) == (0, f"torch sees {seen} SourceFileLoader\n", "")
+
+
+@pytest.mark.parametrize("enabled", ["", "import gc\ngc.disable()\n"])
+def test_the_garbage_collector_rests_meanwhile_and_is_as_it_was(torchlike: Path, enabled: str) -> None:
+    (torchlike / "torch" / "__init__.py").write_text("import gc\nprint('torch is imported', gc.isenabled())\n")
+    (torchlike / "train.py").write_text(f"{enabled}import gc, torch\nprint(gc.isenabled())")
+    code, out, _ = wrapped("train.py", cwd=torchlike)
+    assert (code, out.splitlines()[:2]) == (0, ["torch is imported False", str(not enabled)])
