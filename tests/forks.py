@@ -2,8 +2,8 @@
 
 A forked child sees what ``python script.py`` would see, but for the frames below the script, and for modules that are
 there already. So scripts that look at their surroundings run in fresh interpreters instead (see test_harmless.py), and
-commands that read runs in the test's own, by ``main``: they keep xarray from loading dask, for which it is too late
-here. The fixture ``forks`` is one such interpreter, for all tests of a session.
+commands that read runs in the test's own, by ``main``: they keep xarray from loading dask, which is here already. The
+fixture ``forks`` is one such interpreter, for all tests of a session.
 
 Run as a program, this file is that interpreter: requests come as lines of JSON on standard input, exit codes go out.
 """
@@ -11,8 +11,10 @@ Run as a program, this file is that interpreter: requests come as lines of JSON 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import importlib
+import io
 import json
 import os
 import pkgutil
@@ -104,13 +106,19 @@ def asked(
 
 def load() -> None:
     """Import what scripts need, and what records them; no child's garbage collector need look through it."""
+    gc.disable()  # it would go through all of this again and again: a quarter of the time
     for name in HEAVY:
         importlib.import_module(name)
     for package in OURS:
         for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
             importlib.import_module(module.name)
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        sys.modules["dominance_cli.main"].main(["record", "--help"])  # for which typer imports more
+    with contextlib.suppress(ImportError):
+        importlib.import_module("dask.array")  # where there is one, xarray imports it at the first array of a run
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def serve() -> dict[str, Any] | None:
