@@ -92,6 +92,7 @@ STEP = {
         "successive_models",
         "end_of_step",
         "gradient_by_difference",
+        "held_losses",
         "light",
         "metrics",
         "optimizer_listener",

@@ -8,22 +8,18 @@ task has its turn, the loss has to lead to the same parameter as well.
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import weakref
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from types import CodeType, FrameType, SimpleNamespace
+from collections.abc import Mapping, Sequence
+from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from dominance.record import answers
-from dominance.record.frames import variable_of, variables_of
+from dominance.record.held_losses import Held, held_losses
 from dominance.record.tasks.found import Found
-from dominance.record.tasks.graph import LEAF, Edge, Node, first_leaf
+from dominance.record.tasks.graph import Node
 from dominance.record.tasks.naming import nearest_frames
-from dominance.record.tasks.sources import GENERIC
 
 POINTS = 500
 """So many losses are kept of the first steps, those of all tasks counted, and of all after them no more each time that
@@ -33,9 +29,6 @@ _MANY = 256
 again."""
 _NEAR = 3
 """Frames that are looked through, from the one that calls backward() outwards."""
-_MOST_NODES = 200
-"""Nodes between the loss that backward() is called on and a task's."""
-
 _MOST_TRIED = 8
 """As often it is looked for the losses of one line that calls backward()."""
 
@@ -52,40 +45,6 @@ class LossRead(NamedTuple):
     loss: float
 
 
-@dataclass(frozen=True)
-class _Held:
-    """How one task's loss is found again."""
-
-    task: str
-    depth: int
-    """Frames out from the one that calls backward()."""
-    variable: str
-    key: Hashable
-    """The item of a container, or the attribute, that it is; None: the variable itself."""
-    way: tuple[int, ...]
-    """From the loss that backward() is called on, by which of its inputs, node by node."""
-    output: int
-    leaf: weakref.ref[Tensor] | None = None
-    """The parameter that it leads to; None: it is called as the task is."""
-    leaf_way: tuple[int, ...] = ()
-    """From there to that."""
-
-    def find(self, frames: Sequence[FrameType], root: Node) -> Tensor | None:
-        """The tensor in a later step; None where it is not there, or not of this loss."""
-        if self.depth >= len(frames):
-            return None
-        value = _item(variable_of(frames[self.depth], self.variable), self.key)
-        if not isinstance(value, Tensor) or value.numel() != 1 or value.output_nr != self.output:
-            return None
-        node = _below(root, self.way)
-        if node is None or value.grad_fn is not node:
-            return None
-        if self.leaf is None:
-            return value
-        end = _below(node, self.leaf_way)
-        return value if end is not None and type(end) is LEAF and end.variable is self.leaf() else None
-
-
 class UnrecordedLosses:
     """Reads the losses of a model's unrecorded steps, ever fewer the longer the training is.
 
@@ -95,7 +54,7 @@ class UnrecordedLosses:
     """
 
     def __init__(self) -> None:
-        self._known: dict[_Place, list[list[_Held]]] = {}
+        self._known: dict[_Place, list[list[Held]]] = {}
         """By the place of the call; the tasks of a loss there need not be the same in each step."""
         self._ambiguous: set[_Place] = set()
         """Calls in which one loss has been of several tasks, and nothing tells of which."""
@@ -133,20 +92,9 @@ class UnrecordedLosses:
         self._tried[place] = self._tried.get(place, 0) + 1
         if self._tried[place] > _MOST_TRIED:
             return
-        ways = _ways(root.grad_fn, set(edges))
-        held: dict[Edge, _Held] = {}
-        for depth, frame in enumerate(frames[:_NEAR]):
-            for variable, key, tensor in _tensors(variables_of(frame)):
-                edge = None if tensor.grad_fn is None else (tensor.grad_fn, tensor.output_nr)
-                if edge in edges and edge in ways and (edge not in held or held[edge].leaf is not None):
-                    here = _Held(edges[edge], depth, variable, key, ways[edge], edge[1])
-                    if _called(edges[edge], variable, key):
-                        held[edge] = here
-                    elif edge not in held and (there := _with_leaf(here, edge[0])) is not None:
-                        held[edge] = there
-        if held:
-            self._known.setdefault(place, []).append(list(held.values()))
-            self._outwards = max(self._outwards, *(each.depth + 1 for each in held.values()))
+        if held := held_losses(root.grad_fn, edges, frames[:_NEAR]):
+            self._known.setdefault(place, []).append(held)
+            self._outwards = max(self._outwards, *(each.depth + 1 for each in held))
 
     def _pattern(self, place: _Place, frames: Sequence[FrameType], root: Node) -> dict[str, Tensor] | None:
         """The losses of a backward() there, by task, where all are as they were in some recorded step."""
@@ -242,83 +190,3 @@ class UnrecordedLosses:
 
     def _go_on(self, step: int, tasks: int) -> None:
         self._next = step + max(1, -(-step * tasks // POINTS))
-
-
-def _ways(root: Node, wanted: set[Edge]) -> dict[Edge, tuple[int, ...]]:
-    """The shortest way from a node to each of these edges, among those that are near."""
-    ways: dict[Node, tuple[int, ...]] = {root: ()}
-    nodes = {node for node, _ in wanted}
-    for node in (queue := [root]):  # which grows
-        if node in nodes or len(queue) > _MOST_NODES:
-            continue
-        for place, (child, _) in enumerate(node.next_functions):
-            if child is not None and child not in ways:
-                ways[child] = (*ways[node], place)
-                queue.append(child)
-    return {edge: ways[edge[0]] for edge in wanted if edge[0] in ways}
-
-
-def _below(node: Node | None, way: Sequence[int]) -> Node | None:
-    """The node that this way leads to."""
-    for place in way:
-        below = () if node is None else node.next_functions
-        node = below[place][0] if place < len(below) else None
-    return node
-
-
-def _called(task: str, variable: str, key: Hashable) -> bool:
-    """Whether what is held so is called as the task is, and not as any loss may be."""
-    name = variable if key is None else key[1] if isinstance(key, tuple) and len(key) == 2 else key
-    return task.lower() not in GENERIC and task in (name, str(name), f"{variable}[{key}]")
-
-
-def _with_leaf(held: _Held, node: Node) -> _Held | None:
-    leaf, way = first_leaf(node)
-    return None if leaf is None else dataclasses.replace(held, leaf=weakref.ref(leaf), leaf_way=way)
-
-
-def _tensors(variables: Mapping[str, Any]) -> list[tuple[str, Hashable, Tensor]]:
-    """The scalars among these variables and one level into them: variable, key, tensor."""
-    found: list[tuple[str, Hashable, Tensor]] = []
-    for variable, value in variables.items():
-        for key, each in [(None, value), *_items(value)]:
-            if issubclass(type(each), Tensor) and each.numel() == 1 and each.requires_grad:
-                found.append((variable, key, each))
-    return found
-
-
-def _items(value: Any) -> list[tuple[Hashable, Any]]:
-    # By the methods of dict, list and tuple themselves: those of a subclass of the script's may load or count things.
-    kind = type(value)
-    if issubclass(kind, dict):
-        return list(dict.items(value)) if dict.__len__(value) <= _MOST_NODES else []
-    if issubclass(kind, list | tuple):
-        base: Any = list if issubclass(kind, list) else tuple
-        return list(enumerate(base.__iter__(value))) if base.__len__(value) <= _MOST_NODES else []
-    held = _fields(value)
-    return [] if held is None or len(held) > _MOST_NODES else [(("field", name), each) for name, each in held.items()]
-
-
-def _item(value: Any, key: Hashable) -> Any:
-    if key is None:
-        return value
-    kind = type(value)
-    if issubclass(kind, dict):
-        return dict.get(value, key)
-    if issubclass(kind, list | tuple) and isinstance(key, int):
-        base: Any = list if issubclass(kind, list) else tuple
-        return base.__getitem__(value, key) if key < base.__len__(value) else None
-    held = _fields(value)
-    return None if held is None or not isinstance(key, tuple) else held.get(key[1])
-
-
-def _fields(value: Any) -> dict[str, Any] | None:
-    """What a record (``self``, a dataclass, a namespace) holds."""
-    kind = type(value)
-    if kind is not SimpleNamespace and issubclass(kind, type):
-        return None
-    try:
-        held = object.__getattribute__(value, "__dict__")
-    except AttributeError:
-        return None
-    return held if type(held) is dict else None
