@@ -10,6 +10,7 @@ import xarray as xr
 
 from dominance.analyse.glance import glance
 from dominance.analyse.groups import ALL_SHARED
+from dominance.analyse.loss_curves import loss_curves
 from dominance.analyse.summary import Overview, overview, percent
 from dominance.errors import BadOption, NothingRecorded
 from dominance.plots import backends, inputs, series
@@ -104,7 +105,7 @@ class _Shown:
         labeller: Labeller | None,
     ) -> None:
         self.b, self.data, self.seen, self.chosen = b, data, seen, list(chosen)
-        self.loss = inputs.group(run, "loss")[["loss"]].compute()
+        self.loss = loss_curves(run)[["loss"]].compute()
         self.tasks = [str(task) for task in data["task"].values]
         self.words = dict(zip(self.tasks, relabel(self.tasks, labeller), strict=True))
         colours = of_tasks(len(self.tasks))[0]

@@ -12,6 +12,7 @@ import xarray as xr
 
 from dominance.analyse.groups import ALL_SHARED
 from dominance.analyse.learning_rate import lr_dominance
+from dominance.analyse.loss_curves import loss_curves
 from dominance.analyse.noise_scale import noise_scale
 from dominance.errors import NothingRecorded
 from dominance.plots import inputs, series
@@ -88,7 +89,7 @@ def _conflict(material: ReportData) -> Chart:
 
 
 def _losses(material: ReportData) -> Chart:
-    data = inputs.group(material.run, "loss")
+    data = loss_curves(material.run)
 
     def of_start(task: str) -> Any:
         loss = data["loss"].sel(task=task).values
@@ -189,7 +190,7 @@ def across_runs(runs: Sequence[tuple[str, ReportData]]) -> list[Chart]:
     for task in list(tasks)[:MOST_CURVES]:
         curves = []
         for name, material, look in named:
-            data = inputs.group(material.run, "loss")
+            data = loss_curves(material.run)
             if task in data["task"].values:
                 curves.append(_smooth(name, data, data["loss"].sel(task=task).values, look))
         found.append(Chart(f"Loss of {task}", curves, limits))
