@@ -50,11 +50,22 @@ def rows(trees: dict[str, Any], seen: dict[str, Any], alone: Any, joint: Any, be
 
 def text(compared: list[Repeats], *, most: int) -> str:
     """A table with a row for each training; turned round where that is wider than ``most`` characters."""
-    headings, columns = ["", *(row.label for row in compared)], []
-    if any(len(row.runs) > 1 for row in compared):
-        columns.append(["runs", *(str(len(row.runs)) for row in compared)])
-    keys = list(dict.fromkeys(key for row in compared for key in row.scores))
-    for task, metric in keys:
+    headings, columns = ["", *(row.label for row in compared)], _columns(compared)
+    turned = [headings, *columns]
+    upright = [list(line) for line in zip(*turned, strict=True)]
+    table = aligned(upright, right=[False, *(True for _ in columns)])
+    if max(map(len, table.splitlines())) > most:
+        table = aligned(turned, right=[False, *(True for _ in compared)])
+    words = "Side by side" + (", mean ± standard deviation over seeds:" if _several(compared) else ":")
+    notes = [note for row in compared for note in row.notes]
+    notes += [f"? not to be trusted, {run}: {'; '.join(why)}" for row in compared for run, why in row.doubts.items()]
+    return "\n".join([words, "", table, *(f"\n{note}" for note in notes)])
+
+
+def _columns(compared: list[Repeats]) -> list[list[str]]:
+    """Of each quantity its name, and what it is of each training."""
+    columns = [["runs", *(str(len(row.runs)) for row in compared)]] if _several(compared) else []
+    for task, metric in dict.fromkeys(key for row in compared for key in row.scores):
         way = next((row.directions[task, metric] for row in compared if (task, metric) in row.directions), None)
         cells = [_said(row.scores.get((task, metric))) for row in compared]
         columns.append([f"{task} {metric}{ARROWS[way]}", *cells])
@@ -66,16 +77,12 @@ def text(compared: list[Repeats], *, most: int) -> str:
         del measured["Diff"]
     for name, attribute in measured.items():
         columns.append([name, *(_said(getattr(row, attribute), doubted=bool(row.doubts)) for row in compared)])
-    turned = [headings, *columns]
-    upright = [list(line) for line in zip(*turned, strict=True)]
-    table = aligned(upright, right=[False, *(True for _ in columns)])
-    if max(map(len, table.splitlines())) > most:
-        table = aligned(turned, right=[False, *(True for _ in compared)])
-    several = any(len(row.runs) > 1 for row in compared)
-    words = "Side by side" + (", mean ± standard deviation over seeds:" if several else ":")
-    notes = [note for row in compared for note in row.notes]
-    notes += [f"? not to be trusted, {run}: {'; '.join(why)}" for row in compared for run, why in row.doubts.items()]
-    return "\n".join([words, "", table, *(f"\n{note}" for note in notes)])
+    return columns
+
+
+def _several(compared: list[Repeats]) -> bool:
+    """Whether a training was made with several seeds."""
+    return any(len(row.runs) > 1 for row in compared)
 
 
 def _said(spread: Spread | None, *, percent: bool = False, doubted: bool = False) -> str:

@@ -24,6 +24,7 @@ from dominance.cure.rehearsed import Rehearsals
 from dominance.cure.twins import Twins, options_of
 from dominance.errors import DominanceError
 from dominance.optim.engine.gradients import grad, own_passes
+from dominance.optim.engine.task_gradients import Placed
 from dominance.record.guest.hidden import is_hidden
 from dominance.record.guest.limits import CannotLook
 from dominance.record.guest.silence import batched, traced
@@ -174,18 +175,11 @@ class Applied:
         return look if look.found.tasks else None
 
     def _backward(self, look: Look, inputs: Sequence[Any], *, retain: bool, create: bool) -> bool:
-        found, table = look.found, look.recording.table
+        found = look.found
         assert found is not None
         if create:
             raise Refused("backward(create_graph=True) needs the graph of the gradients, which a method does not make")
-        wanted = {id(tensor) for tensor in inputs}
-        reached = [p for p in look.reached if not wanted or id(p) in wanted]
-        ids = {id(p) for p in reached}
-        parameters = [p for p in table.named if id(p) in ids]
-        mine = {id(p) for p in parameters}
-        others = [p for p in reached if id(p) not in mine]
-        parameters += [p for p in others if isinstance(p, nn.Parameter)]
-        others = [p for p in others if not isinstance(p, nn.Parameter)]
+        parameters, others = _parted(look, inputs)
         if not parameters:
             return False
         if self._choice.alone is not None:
@@ -196,21 +190,14 @@ class Applied:
         self._go_on(model, parameters)
         scale = look.recording.announcement.loss_scale
         losses = placed(found.tasks, look.roots, scale, values=model.need_losses())
-        key = (id(look.recording), tuple(losses))
-        if key not in self._known:
-            refuse_script(parameters, table.modules)
-            self._epochs.check(self._choice.method)
-            with self._quiet(look)():
-                if self._choice.alone is None:
-                    adds_up(look.roots, losses, found.beside, parameters, scale)
-            self._known.add(key)
+        self._check_once(look, losses, parameters)
         self._watch.says(
             {task.name: task.loss for task in found.tasks}, {task.name: task.weight / scale for task in found.tasks}
         )
         if others:
             with own_passes():
                 self._plain(look, others)
-        elif not wanted and model.steps and not look.recording.records:
+        elif not len(inputs) and model.steps and not look.recording.records:
             self._rehearsals.learn(look, parameters)
         model.backward(
             losses,
@@ -225,6 +212,23 @@ class Applied:
                 rest = grad(edges, parameters, entering, retain_graph=retain)
             model.add(rest, parameters)
         return True
+
+    def _check_once(self, look: Look, losses: Mapping[str, Placed], parameters: Sequence[Tensor]) -> None:
+        """See, once for these tasks, whether the method can take the place of the script's own backward().
+
+        Raises:
+            Refused: it cannot.
+        """
+        key, found = (id(look.recording), tuple(losses)), look.found
+        assert found is not None
+        if key in self._known:
+            return
+        refuse_script(parameters, look.recording.table.modules)
+        self._epochs.check(self._choice.method)
+        with self._quiet(look)():
+            if self._choice.alone is None:
+                adds_up(look.roots, losses, found.beside, parameters, look.recording.announcement.loss_scale)
+        self._known.add(key)
 
     def _plain(self, look: Look, tensors: Sequence[Tensor]) -> None:
         """Leaves that are no parameters get what they would get without us."""
@@ -375,3 +379,15 @@ class Applied:
             if any(id(p) in ids for group in one[0].param_groups for p in group["params"]):
                 model.load_state_dict(one[1])
                 self._loaded.remove(one)
+
+
+def _parted(look: Look, inputs: Sequence[Any]) -> tuple[list[Tensor], list[Tensor]]:
+    """The parameters that a backward() by these inputs, or by all leaves, reaches; and the leaves that are none."""
+    wanted = {id(tensor) for tensor in inputs}
+    reached = [p for p in look.reached if not wanted or id(p) in wanted]
+    ids = {id(p) for p in reached}
+    parameters = [p for p in look.recording.table.named if id(p) in ids]
+    mine = {id(p) for p in parameters}
+    others = [p for p in reached if id(p) not in mine]
+    parameters += [p for p in others if isinstance(p, nn.Parameter)]
+    return parameters, [p for p in others if not isinstance(p, nn.Parameter)]

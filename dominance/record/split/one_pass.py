@@ -194,22 +194,32 @@ def _rows(
 
     owners, graph = owners_of(starts), form_of([edge[0] for edge in edges], entering)
     once = taken([1.0] * count)
-    if (lies := layouts.known(graph, owners)) is not None and owners is not None:
+    if owners is not None and (lies := layouts.known(graph, owners)) is not None:
         how = dict(zip(entering, lies, strict=True))
-        laid = {e: None if d is None else laid_out(_rows_of(d), owners, how[e]) for e, d in once.items()}
-        return {n: OutputRows([once[e] for e in _outputs(n)], [laid[e] for e in _outputs(n)], count) for n in nodes
-                if any(once[e] is not None for e in _outputs(n))}  # fmt: skip
-    scaled = taken([2.0**power for power in powers])
+        codes = {e: None if d is None else laid_out(_rows_of(d), owners, how[e]) for e, d in once.items()}
+        return _entered(nodes, once, codes, count)
     present = {k for k in range(count) if any(bool(each[k].any()) for each in starts)}
-    found = {}
-    for node in nodes:
-        pairs = [(once[edge], scaled[edge]) for edge in _outputs(node)]
-        codes = [None if d is None or s is None else _codes(d, s, powers, present) for d, s in pairs]
-        entered = [d is not None for d, _ in pairs]
-        if any(entered) and all(code is not None for code, there in zip(codes, entered, strict=True) if there):
-            found[node] = OutputRows([d for d, _ in pairs], codes, count)
+    scaled = taken([2.0**power for power in powers])
+    codes = {
+        edge: None if d is None or (s := scaled[edge]) is None else _codes(d, s, powers, present)
+        for edge, d in once.items()
+    }
+    apart = [n for n in nodes if all(once[edge] is None or codes[edge] is not None for edge in _outputs(n))]
+    found = _entered(apart, once, codes, count)
     if len(found) == len(nodes):
         layouts.saw(graph, owners, [code for node in nodes for code in found[node].codes])
+    return found
+
+
+def _entered(
+    nodes: Sequence[Node], once: Mapping[Edge, Tensor | None], codes: Mapping[Edge, Tensor | None], count: int
+) -> dict[Node, OutputRows]:
+    """Of the operators that a gradient enters, it and whose its rows are."""
+    found = {}
+    for node in nodes:
+        edges = _outputs(node)
+        if any(once[edge] is not None for edge in edges):
+            found[node] = OutputRows([once[edge] for edge in edges], [codes[edge] for edge in edges], count)
     return found
 
 

@@ -195,10 +195,7 @@ class Sink:
         if self.place is not None and not self._silent:
             self._take(self.place())
         self._tasks = list(dict.fromkeys((*tasks, *(name for names in reach.values() for name in names))))
-        mine = [e for e in table.named.values() if e.tensor not in table.copied and not e.tensor.is_complex()]
-        self._named = [entry for entry in mine if self._options.records(entry.name)]
-        if not self._named:
-            raise BadOption(f"no parameter matches --params {self._options.params!r}", fix="give a glob like 'trunk.*'")
+        self._named = self._recorded(table)
         self._reach = {entry.tensor: [] for entry in self._named}
         strata = [Stratum(e.layer, whole_size(e.tensor), len(reach.get(e.tensor, ())) >= 2) for e in self._named]
         count = self._affordable(len(self._tasks), solo=not steppers.linear)
@@ -223,11 +220,23 @@ class Sink:
         self._writer = Unwritten() if self._silent else self._written(layout)
         if self._options.to is not None and not self._silent:
             self._follower = Follower(self.path, self._options.to)
-        known = list(self._writer.tasks)
-        self._writer.grow_tasks([name for name in self._tasks if name not in known])
-        self._tasks = list(self._writer.tasks)
+        self._go_on(self._writer)
+
+    def _recorded(self, table: ParameterTable) -> list[Named]:
+        """What the run is of."""
+        mine = [e for e in table.named.values() if e.tensor not in table.copied and not e.tensor.is_complex()]
+        found = [entry for entry in mine if self._options.records(entry.name)]
+        if not found:
+            raise BadOption(f"no parameter matches --params {self._options.params!r}", fix="give a glob like 'trunk.*'")
+        return found
+
+    def _go_on(self, writer: RunWriter | Unwritten) -> None:
+        """Take up what came before the run was laid out, and what a run that goes on has already."""
+        known = list(writer.tasks)
+        writer.grow_tasks([name for name in self._tasks if name not in known])
+        self._tasks = list(writer.tasks)
         for event in self._early:
-            self._writer.append_event(event)
+            writer.append_event(event)
         self._early = []
         if self._averages is not None and self._resume:
             self._averages.widen(len(self._tasks))
