@@ -37,8 +37,7 @@ def _gram(tensors: Sequence[Tensor]) -> Tensor:
     size, device, wide = flat[0].numel(), flat[0].device, answers.widest(flat[0])
     room_for = _DEVICE_TILE if answers.waits(flat[0]) else _WIDE_TILE
     if size <= room_for:
-        rows = torch.stack(flat) if len({tensor.dtype for tensor in flat}) == 1 else [each.to(wide) for each in flat]
-        rows = (rows if isinstance(rows, Tensor) else torch.stack(rows)).to(wide)
+        rows = torch.stack(flat).to(wide)
         return rows @ rows.T
     gram = torch.zeros((len(flat), len(flat)), dtype=wide, device=device)
     room = torch.empty((len(flat), room_for), dtype=wide, device=device)
@@ -101,8 +100,7 @@ class Products:
     def _by_blocks(self, flat: Sequence[Tensor]) -> Float64s:
         # A tile at a time, so that the room is that of a tile; the sum is of all blocks.
         tiles = zip(*(torch.split(each, TILE) for each in flat), strict=True)
-        found = [self._of_blocks(tile) for tile in tiles]
-        whole = found[0] if len(found) == 1 else torch.cat(found)
+        whole = torch.cat([self._of_blocks(tile) for tile in tiles])
         return np.asarray(whole.sum(0, dtype=torch.float64).numpy())
 
     def _of_blocks(self, flat: Sequence[Tensor]) -> Tensor:

@@ -161,3 +161,19 @@ def test_large_parameters_and_other_formats_are_split_by_themselves(other: str) 
     (packed,) = attributor.packed(gradients, set(held))
     assert packed.pack.members == tuple(held[1:])
     assert [p is held[0] for p, _ in attributor.splits(gradients)] == [True]
+
+
+def test_the_momentum_of_one_task_alone_is_that_of_the_optimizer_to_the_bit() -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(3, 5)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    attributor = Attributor(optimizer)
+    for _ in range(3):
+        splits = {p: GradientSplit({"a": torch.randn(p.shape)}, None) for p in model.parameters()}
+        for p, split in splits.items():
+            p.grad = split.total = split.tasks["a"].clone()
+        attributor.before_step(list(splits))
+        optimizer.step()
+        (pack,) = attributor.packed(splits, splits.keys())
+    momentum = torch.cat([optimizer.state[p]["exp_avg"].flatten() for p in pack.pack.members])
+    assert torch.equal(pack.pack._memory[0], momentum)

@@ -113,3 +113,10 @@ def test_room_that_is_not_needed_any_more_is_let_go() -> None:
     made.of(randoms(TILE, 1))
     made.trim()
     assert len(made._room) == 0
+
+
+def test_products_that_stay_on_their_device() -> None:
+    one, other, third = randoms(600, 3)
+    found = products.products_on_device([one, other], [third]).numpy()
+    want = exact([one, other, third])
+    np.testing.assert_allclose(found, [*want[:2, :2].ravel(), want[2, 2]], rtol=1e-12, atol=1e-9)
