@@ -19,10 +19,11 @@ from dominance_cli.rundir import RUNS, expanded, models, opened, place
 from dominance_cli.single_tasks import HELP, HIGHER, HIGHER_FLAGS, LOWER, LOWER_FLAGS, directions, singles
 from dominance_cli.state import state
 from dominance_cli.text import aligned, print_json
-from dominance_cli.threshold import QUANTITIES, parse
+from dominance_cli.threshold import QUANTITIES, Condition, parse
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray as xr
     from rich.console import Console
 
     from dominance.analyse.summary import Overview
@@ -78,7 +79,6 @@ def summary(
     from dominance.analyse.summary import overview
     from dominance.analyse.summary import summary as summarise
     from dominance.analyse.unit_shares import unit_shares
-    from dominance.analyse.verdict.doubts import distrust
     from dominance.analyse.verdict.verdict import verdict
 
     documents: list[dict[str, Any]] = []
@@ -97,24 +97,14 @@ def summary(
             continue
         tree, seen = trees[run], views[run]
         table, said = summarise(seen), verdict(tree, single=alone, higher_is_better=better, seen=seen)
-        for condition in conditions:
-            rows = condition.crossed(table)
-            if why := distrust(said.books, said, of_gradients=condition.of_gradients):
-                unsure.append(f"{run}: {condition} cannot be judged: {'; '.join(why)}")
-            else:
-                crossed += [f"{run}: {row}" for row in rows]
+        holds, untold = _judged(run, conditions, table, said)
+        crossed, unsure = crossed + holds, unsure + untold
         parts = None if by is None else unit_shares(tree, by=by)
         of_units = {} if parts is None else {"by_unit": unit_table.rows(parts)}
         documents.append({**_document(run, table, said, seen.groups), **of_units, "state": state(run, tree)})
         if not as_json:
             print("\n" * (number > 0) + _heading(run, tree, table) + "\n")
-            width = max(min(shutil.get_terminal_size((80, 24)).columns, MOST_COLUMNS), 40)
-            print(said.head(width) if in_folder else said.text(width) + "\n")
-            if not in_folder:
-                _print_groups(seen.groups)
-                _print_table(table, whole=whole)
-            if parts is not None:
-                print(f"\n{unit_table.text(parts)}")
+            _print_run(said, None if in_folder else table, seen.groups, parts, whole=whole)
     shown = {run: trees[run] for run in views}
     beside = comparison.rows(shown, views, alone, joint, better) if len(shown) > 1 or alone or joint else []
     if as_json:
@@ -127,6 +117,39 @@ def summary(
     then = "compare" if len(runs) == 2 and not damaged else "report"  # of two, what changed is asked first
     stderr.line(shlex.join(["dominance", then, *map(str, runs)]))
     return 2 if damaged else 3 if crossed else 1 if unsure else 0
+
+
+def _judged(run: str, conditions: list[Condition], table: pd.DataFrame, said: Verdict) -> tuple[list[str], list[str]]:
+    """Where conditions hold; and which of them a run that cannot be trusted does not say."""
+    from dominance.analyse.verdict.doubts import distrust
+
+    crossed: list[str] = []
+    unsure: list[str] = []
+    for condition in conditions:
+        rows = condition.crossed(table)
+        if why := distrust(said.books, said, of_gradients=condition.of_gradients):
+            unsure.append(f"{run}: {condition} cannot be judged: {'; '.join(why)}")
+        else:
+            crossed += [f"{run}: {row}" for row in rows]
+    return crossed, unsure
+
+
+def _print_run(
+    said: Verdict,
+    table: pd.DataFrame | None,
+    groups: pd.DataFrame | None,
+    parts: xr.Dataset | None,
+    *,
+    whole: bool,
+) -> None:
+    """The verdict and the tables; of a run among those of a folder, whose table is None, the head of the verdict."""
+    width = max(min(shutil.get_terminal_size((80, 24)).columns, MOST_COLUMNS), 40)
+    print((said.text(width) if table is not None else said.head(width)) + "\n")
+    if table is not None:
+        _print_groups(groups)
+        _print_table(table, whole=whole)
+    if parts is not None:
+        print(f"\n{unit_table.text(parts)}")
 
 
 def _trees(named: list[str], *, in_folder: bool) -> tuple[dict[str, Any], dict[str, CorruptRun]]:
