@@ -67,28 +67,34 @@ def before_step(run: Recording, going: StepInProgress, outer: Sequence[StepInPro
     if run.step.spoiled is not None:
         run.steppers.missed(optimizer)
         return
-    going.recorded = True
-    for wrapper in outer:
-        # An optimizer that wraps another: the inner one takes the step, and counts.
-        wrapper.wraps = True
-        run.steppers.drop(wrapper.optimizer)
-    attributor = run.steppers.begin(optimizer)
-    if isinstance(attributor, Attributor) and attributor.has_momentum:
-        run.remembers(attributor.carry)
+    attributor = _begin(run, going, outer)
     if run.hooks.in_backward:
         # It steps within the backward pass, as soon as the gradient is there.
         going.parameters = [p for p in going.parameters if p.grad is not None]
         enter_open(run, going.parameters)
     _strangers(run, optimizer, held)
+    plain = not (closure or outer or run.hooks.in_backward or run.ranks > 1)
     for p in [p for p in going.parameters if p in run.by_rows]:
-        moves = p.grad is None or _moves_rows(attributor, p)
-        if not moves or closure or outer or run.hooks.in_backward or run.ranks > 1:
+        if not plain or not (p.grad is None or _moves_rows(attributor, p)):
             run.keep_whole(p)
     run.theta.begin(going.parameters)
     with answers.asking(going.parameters):
         if closure or run.hooks.in_backward:
             answers.ask(chain(run.theta.asked(going.parameters), run.ledger.asked(going.parameters)))
         _keep(run, going, attributor, closure=closure)
+
+
+def _begin(run: Recording, going: StepInProgress, outer: Sequence[StepInProgress]) -> Splits:
+    """The step is going to be split: by whom."""
+    going.recorded = True
+    for wrapper in outer:
+        # An optimizer that wraps another: the inner one takes the step, and counts.
+        wrapper.wraps = True
+        run.steppers.drop(wrapper.optimizer)
+    attributor = run.steppers.begin(going.optimizer)
+    if isinstance(attributor, Attributor) and attributor.has_momentum:
+        run.remembers(attributor.carry)
+    return attributor
 
 
 def _keep(run: Recording, going: StepInProgress, attributor: Splits, *, closure: bool) -> None:
