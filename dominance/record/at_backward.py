@@ -86,6 +86,8 @@ def open_pass(
             return
         edges = _edges(found)
         run.step.open = _opened(run, found, roots, inputs, reached) if found.tasks else None
+        if not found.tasks:
+            run.step.separate += [name for name in found.separate if name not in run.step.separate]
         run.step.count(found)
         # Only now it is known that what the graph has saved may be looked at.
         _constants(run, edges)

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from dominance.record import answers, at_manual_step
 from dominance.record.at_backward import STEPS_WITHIN, enter_open
-from dominance.record.end_of_step import NO_PASS, finish, row_of
+from dominance.record.end_of_step import finish, row_of, without_pass
 from dominance.record.guest.limits import unrecordable
 from dominance.record.messages import announce_once
 from dominance.record.recording import Recording
@@ -232,7 +232,7 @@ def _after_step(run: Recording, going: StepInProgress) -> None:
     if beside and not used.books.passes:
         return
     if run.step.spoiled is None and not used.books.passes and not used.books:
-        run.step.spoiled = NO_PASS
+        run.step.spoiled = without_pass(run.step)
     if run.step.spoiled is not None:
         return
     _split(run, optimizer, attributor, used, beside=beside)

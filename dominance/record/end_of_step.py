@@ -33,13 +33,13 @@ def finish(run: Recording) -> None:
         _losses(row, joined(step.fed))
         _outside(run, row)
     if run.sharing is not None and run.records and not run.prepares:
-        without = step.spoiled or (NO_PASS if row is None else None)
+        without = step.spoiled or (without_pass(step) if row is None else None)
         step.spoiled = add_up(run.sharing, step.number, without, {} if row is None else row.values)
         row = row if step.spoiled is None else None
     if row is not None:
         _keep(run, row)
     elif run.records and not run.prepares:
-        run.books.missed(step.spoiled or NO_PASS, step.number)
+        run.books.missed(step.spoiled or without_pass(step), step.number)
     elif run.prepares and step.spoiled is None:
         _keep_losses(run)
     _next(run)
@@ -73,6 +73,13 @@ def _keep(run: Recording, row: StepRow) -> None:
     hand_over_unrecorded(run)
     if run.ranks == 1:
         run.spend(run.sink.spent)  # else all hear of it in their next pass
+
+
+def without_pass(step: Step) -> str:
+    """Why nothing is known of a step that was looked at, and to which no pass belongs."""
+    if step.separate:
+        return f"{', '.join(step.separate)}: no task, since it trains a model of its own"
+    return NO_PASS
 
 
 def _next(run: Recording) -> None:

@@ -87,6 +87,8 @@ class Step:
     """The same of an optimizer's step that nobody has looked at."""
     open: OpenPass | None = None
     """The backward() that is going on."""
+    separate: list[str] = field(default_factory=list)
+    """Losses of backward() calls that held no task, and train a model of their own."""
     cut: Cut = field(default_factory=Cut)
     """The gradients that were taken between the losses and the parameters."""
     fed: list[Fed] = field(default_factory=list)

@@ -186,3 +186,32 @@ def test_networks_that_learn_from_each_other(tmp_path: Path) -> None:
         for k, name in enumerate(("one.weight", "one.weight", "two.weight", "two.weight")):
             np.testing.assert_allclose(gradient[step, k, where == name], truth[step][k], rtol=1e-4, atol=1e-6)
     assert run["shared"].values[where == "two.weight"].all()
+
+
+def test_the_steps_of_a_critic_that_comes_second_are_said_not_to_be_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its loss trains a model of its own, and shares no parameter with a task."""
+    gc.collect()
+    torch.manual_seed(0)
+    net, critic = Net(), nn.Linear(16, 1)
+    made, criticised = torch.optim.SGD(net.parameters(), lr=0.05), torch.optim.SGD(critic.parameters(), lr=0.05)
+    with in_session(tmp_path / "run", RecordOptions(every=1)):
+        for _ in range(4):
+            critic.requires_grad_(False)
+            z = net.trunk(DATA.x)
+            depth_loss, adv_loss = DATA.mse(net(DATA.x)), F.softplus(-critic(z)).mean()
+            made.zero_grad()
+            (depth_loss + adv_loss).backward()
+            made.step()
+            critic.requires_grad_(True)
+            d_loss = F.softplus(critic(z.detach())).mean()
+            criticised.zero_grad()
+            d_loss.backward()
+            criticised.step()
+    run = open_run(tmp_path / "run")
+    assert run.attrs["tasks"] == ["depth_loss", "adv_loss"]
+    assert run["step"].values.tolist() == [0, 2, 4, 6]
+    reason = "d_loss: no task, since it trains a model of its own"
+    assert {each["reason"]: each["steps"] for each in run.attrs["unrecorded"]} == {reason: 4}
+    assert f"4 steps not recorded, from step 1 on: {reason}" in capsys.readouterr().err
