@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 DEFAULT_BURST = 20
@@ -16,6 +17,9 @@ EVERY = 10
 """One step in so many is recorded, where nobody says how many, as long as a training is short."""
 _THINNING = 0.4
 """Of the square root of a step's number: one step in so many is recorded there, where that is more."""
+
+_FEW, _OFF_BEAT = 8, 4
+"""A pause of no fewer steps is longer or shorter than it would be, by up to one in so many of them."""
 
 _LEFT = 0.08
 """Of the square of the momentum before a burst, what is left when it has been prepared: a step in which the momentum of
@@ -219,7 +223,16 @@ class Schedule:
         pause = (every - 1) * burst
         if self._dense_at_first:
             pause = min(pause, max(burst, (self._start + burst) // 2))
+            pause += self._off_beat(pause) if self._burst == 1 else 0
         return burst + pause
+
+    def _off_beat(self, pause: int) -> int:
+        """How much longer or shorter a pause is, by up to a fourth, drawn by its step.
+
+        A training that goes from task to task, or from network to network, would be met at the same one each time.
+        """
+        most = pause // _OFF_BEAT if pause >= _FEW else 0
+        return Random(self._start).randint(-most, most)
 
     @property
     def _era(self) -> int:

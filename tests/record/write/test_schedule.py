@@ -127,6 +127,16 @@ def test_a_recording_that_goes_on_late_is_not_dense_again() -> None:
     ]
 
 
+@pytest.mark.parametrize("every", [None, 10, 12, 30])
+@pytest.mark.parametrize("period", [2, 3, 4, 5, 6, 10])
+def test_a_training_that_goes_from_task_to_task_is_not_met_at_the_same_one(every: int | None, period: int) -> None:
+    """As one that alternates data sets, or a generator and its critic."""
+    found = np.array(recorded(Schedule(every, 1, dense_at_first=True), 6000))
+    met = np.bincount(found % period, minlength=period)
+    assert met.sum() == pytest.approx(330 if every is None else 6000 / every, rel=0.05)
+    assert met.min() >= 0.6 * met.mean()
+
+
 def test_a_budget_stretches_what_is_dense_at_first() -> None:
     schedule = Schedule(1, 20, dense_at_first=True)
     assert schedule.spend(0.6, 999)
