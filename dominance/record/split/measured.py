@@ -130,12 +130,8 @@ def measure(moves: Mapping[Tensor, Sequence[Candidate]]) -> dict[Tensor, Measure
     Parameters of few numbers are fitted together; one that something else has moved as well (a clamp) takes the rate of
     the others, where most of its numbers have it.
     """
-    found: dict[Tensor, Measured] = {}
     numbers = {p: [_Numbers([c]) for c in each] for p, each in moves.items()}
-    for p, each in moves.items():
-        for candidate, one in zip(each, numbers[p], strict=True):
-            if p not in found and (fit := one.fitted()) is not None:
-                found[p] = Measured(candidate, fit, True)
+    found = {p: one for p, each in moves.items() if (one := _fitted(each, numbers[p])) is not None}
     few = {p: each[-1] for p, each in moves.items() if p not in found and each[-1].before.numel() < 8}
     together = _Numbers(list(few.values())).fitted() if few else None
     known = list(dict.fromkeys(each.coefficients for each in found.values()))
@@ -143,19 +139,31 @@ def measure(moves: Mapping[Tensor, Sequence[Candidate]]) -> dict[Tensor, Measure
         every = _Numbers([each[-1] for each in moves.values()]).rate()
         known = [every] if every is not None else []
     for p in moves.keys() - found.keys():
-        whole = [(fit, i) for i, one in enumerate(numbers[p]) for fit in _fits(one, known) if one.holds(fit).all()]
-        mostly = [(fit, i) for i, one in enumerate(numbers[p]) for fit in _plain(known) if one.mostly(fit)]
-        if whole or mostly:
-            fit, place = (whole or mostly)[0]
-            found[p] = Measured(moves[p][place], fit, bool(whole))
+        if (one := _as_others(moves[p], numbers[p], known)) is not None:
+            found[p] = one
         elif p in few and together is not None:
             found[p] = Measured(few[p], together, True)
     return found
 
 
-def _fits(one: _Numbers, known: Sequence[Coefficients]) -> list[Coefficients]:
-    return [fit for fit in known if fit.momentum == 0 or len(one.columns) == len(fit)]
+def _fitted(candidates: Sequence[Candidate], numbers: Sequence[_Numbers]) -> Measured | None:
+    """The first of a parameter's moves that is such a combination."""
+    for candidate, one in zip(candidates, numbers, strict=True):
+        if (fit := one.fitted()) is not None:
+            return Measured(candidate, fit, True)
+    return None
 
 
-def _plain(known: Sequence[Coefficients]) -> list[Coefficients]:
-    return list(dict.fromkeys(Coefficients(fit.rate) for fit in known))
+def _as_others(
+    candidates: Sequence[Candidate], numbers: Sequence[_Numbers], known: Sequence[Coefficients]
+) -> Measured | None:
+    """The move that is made of what others' steps are made of; else one of which most numbers have their rate."""
+    for candidate, one in zip(candidates, numbers, strict=True):
+        for fit in known:
+            if (fit.momentum == 0 or len(one.columns) == len(fit)) and one.holds(fit).all():
+                return Measured(candidate, fit, True)
+    for candidate, one in zip(candidates, numbers, strict=True):
+        for fit in dict.fromkeys(Coefficients(fit.rate) for fit in known):
+            if one.mostly(fit):
+                return Measured(candidate, fit, False)
+    return None
