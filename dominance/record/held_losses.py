@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dominance.record.frames import variable_of, variables_of
 from dominance.record.tasks.graph import LEAF, Edge, Node, first_leaf
+from dominance.record.tasks.naming import live_edge
 from dominance.record.tasks.sources import GENERIC
 
 _MOST_NODES = 200
@@ -43,16 +44,14 @@ class Held:
         """The tensor in a later step; None where it is not there, or not of this loss."""
         if self.depth >= len(frames):
             return None
-        value = _item(variable_of(frames[self.depth], self.variable), self.key)
-        if not isinstance(value, Tensor) or value.numel() != 1 or value.output_nr != self.output:
+        value, node = _item(variable_of(frames[self.depth], self.variable), self.key), _below(root, self.way)
+        if node is None or not issubclass(type(value), Tensor) or live_edge(value) != (node, self.output):
             return None
-        node = _below(root, self.way)
-        if node is None or value.grad_fn is not node:
-            return None
+        loss: Tensor = value
         if self.leaf is None:
-            return value
+            return loss
         end = _below(node, self.leaf_way)
-        return value if end is not None and type(end) is LEAF and end.variable is self.leaf() else None
+        return loss if end is not None and type(end) is LEAF and end.variable is self.leaf() else None
 
 
 def held_losses(root: Node, tasks: Mapping[Edge, str], frames: Sequence[FrameType]) -> list[Held]:
@@ -66,8 +65,8 @@ def held_losses(root: Node, tasks: Mapping[Edge, str], frames: Sequence[FrameTyp
     ways, held = _ways(root, set(tasks)), dict[Edge, Held]()
     for depth, frame in enumerate(frames):
         for variable, key, tensor in _tensors(variables_of(frame)):
-            edge = None if tensor.grad_fn is None else (tensor.grad_fn, tensor.output_nr)
-            if edge is None or edge not in ways or (edge in held and held[edge].leaf is None):
+            edge = live_edge(tensor)
+            if edge is None or edge not in ways or (edge in held and held[edge].leaf is None) or tensor.numel() != 1:
                 continue
             here = Held(tasks[edge], depth, variable, key, ways[edge], edge[1])
             if _called(tasks[edge], variable, key):
@@ -110,11 +109,11 @@ def _with_leaf(held: Held, node: Node) -> Held | None:
 
 
 def _tensors(variables: Mapping[str, Any]) -> Iterator[tuple[str, Key | None, Tensor]]:
-    """The scalars among these variables and one level into them: variable, key, tensor."""
+    """The tensors among these variables and one level into them: variable, key, tensor."""
     for variable, value in variables.items():
         of: list[tuple[Key | None, Any]] = [(None, value), *_items(value)]
         for key, each in of:
-            if issubclass(type(each), Tensor) and each.numel() == 1 and each.requires_grad:
+            if issubclass(type(each), Tensor):
                 yield variable, key, each
 
 

@@ -189,6 +189,23 @@ def test_a_task_that_is_not_in_every_step(tmp_path: Path) -> None:
     assert 0.5 < known.mean() < 0.8
 
 
+def test_odd_tensors_beside_the_losses(tmp_path: Path) -> None:
+    """One without a size yet, and a view that was changed so that it has no place in any graph."""
+
+    def beside(net: Net) -> tuple[Tensor, Tensor]:
+        lazy = nn.parameter.UninitializedParameter()
+        with torch.no_grad():
+            view = torch.ones(2, requires_grad=True).chunk(2)[0]
+        a, b = net.losses()
+        assert lazy is not None
+        assert view is not None
+        (a + b).backward()
+        return a, b
+
+    truth = train(tmp_path / "run", beside)
+    assert check(tmp_path / "run", truth) > 50
+
+
 def turns(net: Net) -> tuple[Tensor, Tensor]:
     """A task a step, in one line; ``b`` goes by the name of its head, and of the other there is a variable."""
     nan = torch.tensor(torch.nan)

@@ -158,7 +158,8 @@ def _note(names: Names, name: str, value: Any) -> None:
         _note_scaler(names, value)
 
 
-def _edge(tensor: Tensor) -> Edge | None:
+def live_edge(tensor: Tensor) -> Edge | None:
+    """Where a tensor that the script holds is in a graph; None where it is in none."""
     if not tensor.requires_grad:
         return None
     try:
@@ -170,7 +171,7 @@ def _edge(tensor: Tensor) -> Edge | None:
 
 
 def _note_tensor(names: Names, name: str, tensor: Tensor) -> None:
-    edge = _edge(tensor)
+    edge = live_edge(tensor)
     if edge is None or name == "_" or name.startswith("__"):
         return
     names.tensors.setdefault(edge, tensor)
@@ -218,7 +219,7 @@ def _note_item(names: Names, container: Any, label: str, value: Any, *, in_order
     """One loss in a container, or in an object that stands for one."""
     if not issubclass(type(value), Tensor) or value.numel() != 1:
         return
-    edge = _edge(value)
+    edge = live_edge(value)
     if edge is not None:
         names.tensors.setdefault(edge, value)
         names.sizes[id(container)] = names.sizes.get(id(container), 0) + 1
