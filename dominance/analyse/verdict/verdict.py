@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dominance.analyse.books import books
 from dominance.analyse.runs import only_run
-from dominance.analyse.steps import UsableSteps
+from dominance.analyse.steps import UsableSteps, totals_finite
 from dominance.analyse.study.single import Single
 from dominance.analyse.summary import Overview, overview, percent
 from dominance.analyse.verdict import harm
@@ -96,7 +96,7 @@ def verdict(
     order = list(KINDS)
     found.sort(key=lambda finding: order.index(finding.kind))
     data = xr.merge([held, pairs.drop_vars("steps")], compat="equals")
-    return Verdict(tuple(found), tuple(_notes(seen, steps)), data, kept, tuple(said))
+    return Verdict(tuple(found), tuple(_notes(run, seen, steps)), data, kept, tuple(said))
 
 
 def _judged(
@@ -177,7 +177,7 @@ def _too_short(run: xr.DataTree, used: int, held: xr.Dataset, *, trusted: bool) 
     )
 
 
-def _notes(seen: Overview, steps: UsableSteps) -> list[str]:
+def _notes(run: xr.DataTree, seen: Overview, steps: UsableSteps) -> list[str]:
     trunk, lines = seen.trunk, []
     if trunk.attrs["attribution"] == "solo":
         lines.append("updates are solo updates: the step the optimizer would take from one task's gradient alone")
@@ -197,4 +197,6 @@ def _notes(seen: Overview, steps: UsableSteps) -> list[str]:
         lines.append(f"{sum(reasons.values())} of {len(steps.used)} recorded steps are left out: {said}")
         if reasons.get("unattributed"):
             lines[-1] += " (much of the step there is momentum of gradients that nobody saw)"
+        if reasons.get("non_finite") and totals_finite(run).all():
+            lines[-1] += " (the training itself is finite there: how its steps split into tasks is not known)"
     return lines

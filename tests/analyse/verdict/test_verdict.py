@@ -117,6 +117,16 @@ def test_steps_that_cannot_be_used_do_not_count() -> None:
     assert "45 of 60 recorded steps are left out: 45 skipped" in found.notes
 
 
+def test_steps_that_are_only_not_split_are_not_said_to_diverge() -> None:
+    updates = np.random.default_rng(0).standard_normal((60, 2, 20))
+    run = make_run(updates)
+    run["layer/update_sq"][:5] = np.nan
+    (note,) = verdict(run).notes
+    assert note.startswith("5 of 60 recorded steps are left out: 5 non-finite (the training itself is finite there")
+    run["layer/total_update_sq"][:5] = np.nan
+    assert verdict(run).notes == ("5 of 60 recorded steps are left out: 5 non-finite",)
+
+
 STILL = "of the shared parameters have not been moved by any task; shares are of the others"
 
 
