@@ -29,7 +29,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
-TIMEOUT = 300  # seconds after which a child is killed: far beyond what any of them takes
+TIMEOUT = 600  # seconds after which a child is killed: far beyond what any of them takes
 HEAVY = (
     *("numpy", "torch", "torch._dynamo", "torch.utils.checkpoint", "torch.utils.flop_counter", "torch.profiler"),
     *("zarr", "xarray", "typer", "dominance_cli.main", "multiprocessing.synchronize"),
@@ -63,13 +63,14 @@ class Forks:
         return self.run_together([asked(arguments, record=record, files=files, cwd=cwd, **more)])[0]
 
     def python(
-        self, *words: str, cwd: Path, environment: Mapping[str, str] | None = None
+        self, *words: str, cwd: Path, environment: Mapping[str, str] | None = None, before: str = ""
     ) -> subprocess.CompletedProcess[str]:
         """What ``subprocess.run`` gives of ``python *words``, a script or ``-m`` and a module, with its texts."""
         with tempfile.TemporaryDirectory() as folder:
             files = [Path(folder, name) for name in ("in", "out", "errors")]
             files[0].touch()
-            code = self.run(words, record=None, files=files, cwd=cwd, environment=dict(environment or {}))
+            told = {"environment": dict(environment or {}), "before": before}
+            code = self.run(words, record=None, files=files, cwd=cwd, **told)
             return subprocess.CompletedProcess(words, code, *(file.read_text() for file in files[1:]))
 
     def run_together(self, requests: Sequence[Mapping[str, Any]]) -> list[int]:

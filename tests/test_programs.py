@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import pickle
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from forks import Forks
 from programs.compose import AXES, program
 from programs.judge import judge
 from programs.run import Trial
@@ -26,17 +25,15 @@ WHOLE = 1
 """A plain program that is recorded without a failing: two tasks, a weighted sum, Adam."""
 
 
-def run_programs(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """``python -m programs`` in an interpreter of its own: it forks."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, "-m", "programs", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+def run_programs(forks: Forks, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """``python -m programs``, which forks itself."""
+    return forks.python("-m", "programs", *arguments, cwd=TESTS)
 
 
 @pytest.fixture(scope="module")
-def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Any]:
+def verdicts(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Any]:
     out = tmp_path_factory.mktemp("programs") / "verdicts"
-    done = run_programs("sample", "--jobs", "2", "--out", str(out))
+    done = run_programs(forks, "sample", "--jobs", "2", "--out", str(out))
     assert out.exists(), done.stderr
     return {entry["number"]: entry for entry in map(json.loads, out.read_text().splitlines())}
 
@@ -67,9 +64,9 @@ def test_the_script_is_the_program_without_what_is_done_by_hand() -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Trial:
+def whole(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Trial:
     file = tmp_path_factory.mktemp("programs") / "trial"
-    done = run_programs(PLAIN_NUMBER, *PLAIN, "--trial", str(file))
+    done = run_programs(forks, PLAIN_NUMBER, *PLAIN, "--trial", str(file))
     assert file.exists(), done.stderr
     found: Trial = pickle.loads(file.read_bytes())
     return found

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forks import Forks
 from s3_server import S3Server, s3_server
 from store_rows import make_layout, make_row
 
@@ -63,17 +66,29 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def python(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *words], cwd=place, capture_output=True, text=True, timeout=120)
+@dataclass
+class Python:
+    """Runs ``python`` in the folder of the script, with the surroundings of the test."""
+
+    forks: Forks
+    place: Path
+
+    def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
+        anew = "import tempfile; tempfile.tempdir = None"  # another folder may be known already
+        return self.forks.python(*words, cwd=self.place, environment=os.environ, before=anew)
+
+    def record(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return self("-m", "dominance", "record", "--every", "1", *words)
 
 
-def record(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return python(place, "-m", "dominance", "record", "--every", "1", *words)
+@pytest.fixture
+def python(forks: Forks, place: Path) -> Python:
+    return Python(forks, place)
 
 
-def test_a_run_at_an_address_is_that_of_a_folder(place: Path, server: S3Server) -> None:
-    plain = python(place, "train.py")
-    here, there = record(place, "-o", "here", "train.py"), record(place, "-o", ADDRESS, "train.py")
+def test_a_run_at_an_address_is_that_of_a_folder(python: Python, place: Path, server: S3Server) -> None:
+    plain = python("train.py")
+    here, there = python.record("-o", "here", "train.py"), python.record("-o", ADDRESS, "train.py")
     assert (there.stdout, there.returncode) == (here.stdout, here.returncode) == (plain.stdout, plain.returncode)
     assert there.stderr == here.stderr.replace("report here", f"report {ADDRESS}").replace("in here", f"in {ADDRESS}")
     ours, theirs = open_run(place / "here"), open_run(ADDRESS)
@@ -85,12 +100,12 @@ def test_a_run_at_an_address_is_that_of_a_folder(place: Path, server: S3Server) 
     assert not [key for key in server.objects if key.endswith(".lock")]
 
 
-def test_what_is_refused_is_refused_before_the_script(place: Path, server: S3Server) -> None:
+def test_what_is_refused_is_refused_before_the_script(python: Python, place: Path, server: S3Server) -> None:
     def refused(says: str, *words: str, **environment: str) -> None:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in environment.items():
                 patch.setenv(name, value)
-            found = record(place, *words, "train.py")
+            found = python.record(*words, "train.py")
         assert found.returncode == 2
         assert says in found.stderr
         assert found.stderr.count("\n") == 1
@@ -113,20 +128,20 @@ def test_what_is_refused_is_refused_before_the_script(place: Path, server: S3Ser
     refused("check the address, the network and the credentials", "-o", ADDRESS)
 
 
-def test_a_run_that_is_there_is_replaced_with_force(place: Path, server: S3Server) -> None:
+def test_a_run_that_is_there_is_replaced_with_force(python: Python, server: S3Server) -> None:
     server.objects["bucket/runs/first/data.zarr/zarr.json"] = b"{}", time.time()
     server.objects["bucket/runs/first/data.zarr/old/c.0"] = b"", time.time()
     server.objects["bucket/runs/first-2/data.zarr/zarr.json"] = b"{}", time.time()
-    assert record(place, "-o", ADDRESS, "--force", "train.py").returncode == 3
+    assert python.record("-o", ADDRESS, "--force", "train.py").returncode == 3
     assert verify(ADDRESS) == []
     assert "bucket/runs/first/data.zarr/old/c.0" not in server.objects
     assert "bucket/runs/first-2/data.zarr/zarr.json" in server.objects
 
 
-def test_a_store_that_fails_ends_nothing(place: Path, server: S3Server) -> None:
-    plain = python(place, "train.py")
+def test_a_store_that_fails_ends_nothing(python: Python, server: S3Server) -> None:
+    plain = python("train.py")
     server.fault = lambda method, key: len(server.puts) > 20
-    found = record(place, "-o", ADDRESS, "train.py")
+    found = python.record("-o", ADDRESS, "train.py")
     assert (found.stdout, found.returncode) == (plain.stdout, plain.returncode)
     (said,) = [line for line in found.stderr.splitlines() if "cannot be used" in line]
     assert said.startswith(f"dominance: {ADDRESS}")
@@ -135,7 +150,7 @@ def test_a_store_that_fails_ends_nothing(place: Path, server: S3Server) -> None:
     assert open_run(left).sizes["step"] == 30
 
 
-def test_a_store_that_fails_for_a_while_has_it_all_in_the_end(place: Path, server: S3Server) -> None:
+def test_a_store_that_fails_for_a_while_has_it_all_in_the_end(python: Python, server: S3Server) -> None:
     asked: list[float] = []
 
     def for_a_while(method: str, key: str) -> bool:
@@ -144,13 +159,13 @@ def test_a_store_that_fails_for_a_while_has_it_all_in_the_end(place: Path, serve
         return bool(asked) and asked[-1] - asked[0] < 3
 
     server.fault = for_a_while
-    assert record(place, "-o", ADDRESS, "train.py", "3").returncode == 3
+    assert python.record("-o", ADDRESS, "train.py", "3").returncode == 3
     assert len(asked) > 5
     assert verify(ADDRESS) == []
     assert open_run(ADDRESS).sizes["step"] == 30
 
 
-def test_a_training_does_not_wait_for_a_slow_store(place: Path, server: S3Server) -> None:
+def test_a_training_does_not_wait_for_a_slow_store(python: Python, place: Path, server: S3Server) -> None:
     def until_trained(method: str, key: str) -> bool:
         end = time.monotonic() + 60
         while "data.zarr" in key and not (place / "trained").exists() and time.monotonic() < end:
@@ -159,7 +174,7 @@ def test_a_training_does_not_wait_for_a_slow_store(place: Path, server: S3Server
 
     server.fault = until_trained
     begun = time.monotonic()
-    assert record(place, "-o", ADDRESS, "train.py", "3").returncode == 3
+    assert python.record("-o", ADDRESS, "train.py", "3").returncode == 3
     assert time.monotonic() - begun < 50
     assert verify(ADDRESS) == []
 

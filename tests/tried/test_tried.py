@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forks import Forks
 
 SCRIPTS = Path(__file__).parent / "scripts"
 
 
-def tried(folder: Path, script: str, *options: str) -> dict[str, str]:
+def tried(forks: Forks, folder: Path, script: str, *options: str) -> dict[str, str]:
     """Method -> its line of the table."""
     words = ["try", "-q", "--seeds", "1", "-j", "1", "--methods", "nash-mtl,adatask", str(SCRIPTS / script), *options]
-    done = subprocess.run(
-        [sys.executable, "-m", "dominance", *words], cwd=folder, capture_output=True, text=True, check=False
-    )
+    done = forks.python("-m", "dominance", *words, cwd=folder)
     assert done.returncode == 0, done.stderr
     head, *lines = done.stdout.split("\n\n")[0].splitlines()
     return {"": head, **{line.split("  ")[0]: line for line in lines}}
@@ -36,22 +33,22 @@ def people(path: Path) -> Path:
     return path
 
 
-def test_a_plain_loop_with_clipping_and_a_cycle_of_learning_rates(tmp_path: Path) -> None:
-    table = tried(tmp_path, "clipped_loop.py", "--steps", "30")
+def test_a_plain_loop_with_clipping_and_a_cycle_of_learning_rates(forks: Forks, tmp_path: Path) -> None:
+    table = tried(forks, tmp_path, "clipped_loop.py", "--steps", "30")
     assert list(table) == ["", "as it is", "nash-mtl", "adatask"]
     assert "rent_loss loss" in table[""]
     assert "liked_loss loss" in table[""]
 
 
-def test_a_mixture_of_experts(tmp_path: Path) -> None:
-    table = tried(tmp_path, "census_mmoe.py", "--steps", "30", "--data", str(people(tmp_path / "people.csv")))
+def test_a_mixture_of_experts(forks: Forks, tmp_path: Path) -> None:
+    table = tried(forks, tmp_path, "census_mmoe.py", "--steps", "30", "--data", str(people(tmp_path / "people.csv")))
     assert list(table) == ["", "as it is", "nash-mtl", "adatask"]
     assert all(f"{task}_loss loss" in table[""] for task in ("income", "married", "weeks"))
 
 
-def test_a_lightning_module(tmp_path: Path) -> None:
+def test_a_lightning_module(forks: Forks, tmp_path: Path) -> None:
     pytest.importorskip("lightning")
-    table = tried(tmp_path, "digits_lightning.py", "--epochs", "1")
+    table = tried(forks, tmp_path, "digits_lightning.py", "--epochs", "1")
     assert list(table) == ["", "as it is", "nash-mtl", "adatask"]
     assert "digit_loss loss" in table[""]
     assert "ink_loss loss" in table[""]
