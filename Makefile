@@ -37,7 +37,9 @@ demo: setup
 	@echo
 	@echo "The report: $$(cd runs/latest && pwd -P)/report/report.pdf"
 
+# Compiled once, for a hundred interpreters that tests start: where PYTHONDONTWRITEBYTECODE is set each would do it again.
 test: lint
+	@$(BIN)/python -m compileall -q dominance cli
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 # Without notebooks, which need more, and without doctests: numpy 1 shows numbers otherwise.

@@ -24,7 +24,7 @@ collect_ignore += [
 collect_ignore += [] if find_spec("IPython") else ["dominance/notebook/magic.py"]
 collect_ignore += [f"dominance/sinks/{name}.py" for name, package in SINKS.items() if find_spec(package) is None]
 
-LONGEST = ("test_notebooks.py", "test_harmless.py")
+LONGEST = ("test_notebooks.py", "test_harmless.py", "test_programs.py")
 """Begun first: with two workers the other one would wait for them at the end."""
 
 
