@@ -169,7 +169,9 @@ def test_the_momentum_of_one_task_alone_is_that_of_the_optimizer_to_the_bit() ->
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     attributor = Attributor(optimizer)
     for _ in range(3):
-        splits = {p: GradientSplit({"a": torch.randn(p.shape)}, None) for p in model.parameters()}
+        splits: dict[Tensor, GradientSplit] = {
+            p: GradientSplit({"a": torch.randn(p.shape)}, None) for p in model.parameters()
+        }
         for p, split in splits.items():
             p.grad = split.total = split.tasks["a"].clone()
         attributor.before_step(list(splits))
