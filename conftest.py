@@ -5,14 +5,12 @@ from __future__ import annotations
 import gc
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from importlib.util import find_spec
 from typing import Any
 
 import pytest
 from forks import Forks
-from runs import make_run
-from studies import small_study
 
 from dominance.config import SINKS
 
@@ -32,6 +30,16 @@ def pytest_configure() -> None:
     # A job that a shell starts in the background inherits Ctrl-C as ignored, and so would every script that tests run.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Without garbage collections: a third of the time would go into looking through what stays to the end anyhow."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -89,6 +97,9 @@ def _run_for_doctests(request: pytest.FixtureRequest) -> None:
     ``joint``, ``single``, ``alone``: runs with scores; see ``small_study``.
     """
     if isinstance(request.node, pytest.DoctestItem):
+        from runs import make_run  # here: the process that hands out tests needs neither, nor what they import
+        from studies import small_study
+
         namespace: dict[str, Any] = request.getfixturevalue("doctest_namespace")
         namespace["run"] = make_run([[[1], [0]], [[2], [1]]], [[[-1], [0]], [[-2], [1]]])
         namespace.update(small_study())
