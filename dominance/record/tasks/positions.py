@@ -14,6 +14,8 @@ from dominance.record.frames import variables_of
 _CALL = torch.nn.Module._call_impl.__code__
 MODULES = _CALL.co_filename
 """The file of torch whose frames hand a call on to a module's forward."""
+_HERE = f'File "{__file__}"'
+"""In the line of a frame of ours."""
 
 
 class Stack(list[str]):
@@ -67,7 +69,8 @@ class _Stacks:
     def _put(self, original: Any) -> None:
         def format_stack() -> list[str]:
             if self._ours is not format_stack:
-                return list(original())
+                lines: list[str] = original()
+                return lines[:-1] if lines and _HERE in lines[-1] else lines
             stack = Stack(original())
             frame: FrameType | None = sys._getframe(1)
             places: list[tuple[CodeType, int, str | None]] = []

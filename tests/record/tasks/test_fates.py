@@ -124,21 +124,24 @@ def test_two_recordings_leave_the_function_of_torch_whichever_ends_first(first: 
 
 
 def test_what_another_has_put_there_stays_and_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It calls ours to the end, which hands on what torch gives, without a line of its own."""
     from torch.fx import traceback as torch_traceback
 
+    before = torch_traceback.format_stack
+    monkeypatch.setattr(torch_traceback, "format_stack", before)  # put back at the end, whatever is there
     positions = Positions()
     positions.on()
     ours = torch_traceback.format_stack
-    monkeypatch.setattr(torch_traceback, "format_stack", theirs := lambda: ours())
+    torch_traceback.format_stack = theirs = lambda: ours()
     positions.off()
     assert torch_traceback.format_stack is theirs
     assert type(theirs()) is list
-    monkeypatch.undo()
-    torch_traceback.format_stack = ours  # as it was while on
+    assert theirs()[-1].splitlines()[0].endswith("in <lambda>")
     positions.on()
     assert type(ours()) is list
     assert getattr(torch_traceback.format_stack(), "places", ())
     positions.off()
+    assert torch_traceback.format_stack is theirs
 
 
 def test_a_package_whose_name_begins_with_torch_is_the_script() -> None:
