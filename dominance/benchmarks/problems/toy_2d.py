@@ -29,9 +29,9 @@ def losses(x: Tensor, scale: float = 0.1) -> tuple[Tensor, Tensor]:
         f2 = log(max(|0.5 (-x1 + 3) + tanh(-x2) + 2|, 5e-6)) + 6  q2 = ((-x1 - 7)² + 0.1 (-x2 - 8)²) / 10 - 20
         c1 = max(tanh(x2 / 2), 0)   c2 = max(tanh(-x2 / 2), 0)    L1 = scale (c1 f1 + c2 q1)   L2 = c1 f2 + c2 q2
 
-    At x2 = 0 both c are clamped and both losses are 0. A clamp's subgradient there is 1, torch.clamp's: the slope of
-    the side that is not clamped counts. Hence dc1/dx2 = 1/2 and dc2/dx2 = -1/2, and the start (0, 0) can move:
-    there the gradient is scale/2 (f1 - q1) for L1 and (f2 - q2)/2 for L2, along x2, and 0 along x1. With a
+    At x2 = 0 both c are clamped and both losses are 0. A clamp's subgradient there is 1, as torch.clamp had it up to
+    2.13: the slope of the side that is not clamped counts. Hence dc1/dx2 = 1/2 and dc2/dx2 = -1/2, and the start (0, 0)
+    can move: there the gradient is scale/2 (f1 - q1) for L1 and (f2 - q2)/2 for L2, along x2, and 0 along x1. With a
     subgradient of 0 it would never move.
     """
     x1, x2 = x
@@ -39,9 +39,13 @@ def losses(x: Tensor, scale: float = 0.1) -> tuple[Tensor, Tensor]:
     f2 = (0.5 * (-x1 + 3) + torch.tanh(-x2) + 2).abs().clamp(min=5e-6).log() + 6
     q1 = ((-x1 + 7) ** 2 + 0.1 * (-x2 - 8) ** 2) / 10 - 20
     q2 = ((-x1 - 7) ** 2 + 0.1 * (-x2 - 8) ** 2) / 10 - 20
-    c1 = torch.tanh(x2 / 2).clamp(min=0)
-    c2 = torch.tanh(-x2 / 2).clamp(min=0)
+    c1, c2 = _not_below_zero(torch.tanh(x2 / 2)), _not_below_zero(torch.tanh(-x2 / 2))
     return scale * (c1 * f1 + c2 * q1), c1 * f2 + c2 * q2
+
+
+def _not_below_zero(value: Tensor) -> Tensor:
+    """max(value, 0), with the slope of ``value`` at 0 as well: torch.clamp has none there from 2.14 on."""
+    return torch.where(value >= 0, value, torch.zeros_like(value))
 
 
 def distance(x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import record.distributed_training as training
 import torch
+from packaging.version import Version
 from record.launched import Launch, Launcher, free_port
 from record.ranked import assert_untouched, by_hand, recorded
 
@@ -118,7 +119,8 @@ def scripts(made: Launch) -> list[str]:
 
 
 def test_an_interrupt_is_known_though_torch_catches_it(trainings: Trainings) -> None:
-    assert trainings.run("it", "interrupted", "plain", record=RECORD).codes == [0]
+    ends = 0 if Version(torch.__version__) < Version("2.15") else 1  # torch's own, without a recording as well
+    assert trainings.run("it", "interrupted", "plain", record=RECORD).codes == [ends]
     with open_run(trainings.folder / "it" / "run") as run:
         assert (run.attrs["ended"], run.sizes["step"]) == ("interrupted", training.STEPS)
 
