@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from dominance.analyse.runs import only_run
+from dominance.store.outline import counted
 
 
 def loss_curves(run: xr.DataTree) -> xr.Dataset:
@@ -40,39 +40,28 @@ def loss_curves(run: xr.DataTree) -> xr.Dataset:
         node.to_dataset(inherit=True)[["loss", "weight"]].transpose("step", "task").reset_coords(drop=True)
     )
     rows = rows.assign(recorded=("step", np.ones(rows.sizes["step"], bool)))
+    if "unrecorded_loss" not in run.children:
+        return rows
     between = _between(run, rows["task"].to_numpy().tolist())
     between = between.sel(step=~np.isin(between["step"].to_numpy(), rows["step"].to_numpy()))
-    if not between.sizes["step"]:
-        return rows
     whole = xr.concat([rows.compute(), between], "step", join="outer", fill_value={"weight": np.nan})
     found: xr.Dataset = whole.isel(step=np.argsort(whole["step"].to_numpy(), kind="stable"))
     return found
 
 
 def _between(run: xr.DataTree, tasks: list[str]) -> xr.Dataset:
-    """The same of steps that are not recorded."""
-    step, loss = _read(run, tasks) if "unrecorded_loss" in run.children else _none(tasks)
+    """The same of steps that are not recorded; of a task's losses in one step the last."""
+    node: Any = run["unrecorded_loss"]
+    table = node.to_dataset(inherit=False)
+    at, value = table["event_step"].to_numpy(), table["loss"].to_numpy()
+    code = np.array([tasks.index(task) if task in tasks else -1 for task in table["event_task"].to_numpy()], int)
+    counts = (code >= 0) & counted(at)
+    step, row = np.unique(at[counts], return_inverse=True)
+    loss = np.full((len(step), len(tasks)), np.nan)
+    loss[row, code[counts]] = value[counts]
     variables = {
         "loss": (("step", "task"), loss),
         "weight": (("step", "task"), np.full(loss.shape, np.nan)),
         "recorded": (("step",), np.zeros(len(step), bool)),
     }
     return xr.Dataset(variables, {"step": step, "task": np.array(tasks, dtype=object)})
-
-
-def _none(tasks: list[str]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    return np.empty(0, np.int64), np.empty((0, len(tasks)))
-
-
-def _read(run: xr.DataTree, tasks: list[str]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Steps, and the losses of the tasks in them, (step, task): of one that came up again, its last."""
-    node: Any = run["unrecorded_loss"]
-    table = node.to_dataset(inherit=False)
-    at, value = table["event_step"].to_numpy(), table["loss"].to_numpy()
-    code = np.array([tasks.index(task) if task in tasks else -1 for task in table["event_task"].to_numpy()], int)
-    # What a resumed training went over again does not count.
-    counts = (code >= 0) & (at <= np.minimum.accumulate(at[::-1])[::-1])
-    step, row = np.unique(at[counts], return_inverse=True)
-    loss = np.full((len(step), len(tasks)), np.nan)
-    loss[row, code[counts]] = value[counts]
-    return step, loss

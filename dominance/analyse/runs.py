@@ -134,16 +134,12 @@ def _one(tree: xr.DataTree, name: Any) -> xr.DataTree:
         chosen = chosen.isel(step=np.flatnonzero(chosen["skipped"].to_numpy() >= 0))  # a step it lacks has -1
     nodes = {node.path: node.to_dataset(inherit=False).drop_vars("run", errors="ignore") for node in chosen.subtree}
     own: Mapping[str, Any] = tree.attrs.get("runs", {}).get(name, {})
-    if "/metric" in nodes:
-        there = np.flatnonzero(nodes["/metric"]["metric"].to_numpy() != "")
-        nodes["/metric"] = nodes["/metric"].isel(event=there)
-        if not len(there):
-            del nodes["/metric"]
-    if "/unrecorded_loss" in nodes:
-        there = np.flatnonzero(nodes["/unrecorded_loss"]["event_step"].to_numpy() >= 0)
-        nodes["/unrecorded_loss"] = nodes["/unrecorded_loss"].isel(event=there)
-        if not len(there):
-            del nodes["/unrecorded_loss"]
+    for path, always in (("/metric", "metric"), ("/unrecorded_loss", "event_task")):  # "" where others have more
+        if path in nodes:
+            there = np.flatnonzero(nodes[path][always].to_numpy() != "")
+            nodes[path] = nodes[path].isel(event=there)
+            if not len(there):
+                del nodes[path]
     if own.get("parameters") != tree.attrs.get("parameters"):
         nodes = _reached(nodes, own.get("parameters", []))
     run = xr.DataTree.from_dict(nodes)

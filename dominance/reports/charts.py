@@ -187,10 +187,10 @@ def across_runs(runs: Sequence[tuple[str, ReportData]]) -> list[Chart]:
         Chart("Largest GCD of two tasks: over 1 they pull apart", conflict, limits, reference=1),
     ]
     tasks = dict.fromkeys(str(task) for _, material, _ in named for task in material.run["task"].to_numpy())
+    losses = [(name, loss_curves(material.run), look) for name, material, look in named]
     for task in list(tasks)[:MOST_CURVES]:
         curves = []
-        for name, material, look in named:
-            data = loss_curves(material.run)
+        for name, data, look in losses:
             if task in data["task"].values:
                 curves.append(_smooth(name, data, data["loss"].sel(task=task).values, look))
         found.append(Chart(f"Loss of {task}", curves, limits))

@@ -181,9 +181,18 @@ def _events(arrays: _Arrays, attrs: Mapping[str, Any], names: Iterable[str]) -> 
     return columns
 
 
+def counted(step: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Which of the events at these steps, in the order in which they came, no resumed training has gone over again.
+
+    >>> counted(np.array([0, 1, 2, 3, 2, 3])).astype(int)
+    array([1, 1, 1, 0, 1, 1])
+    """
+    return np.asarray(step <= np.minimum.accumulate(step[::-1])[::-1])
+
+
 def _last(events: Mapping[str, Any]) -> dict[tuple[str, str, str], float]:
     step = events["step"]
-    counts = step <= np.minimum.accumulate(step[::-1])[::-1]
+    counts = counted(step)
     codes = np.stack([events[name] for name in ("split", "task", "name")], axis=1)[counts]
     values = events["value"][counts]
     _, back = np.unique(codes[::-1], axis=0, return_index=True)

@@ -13,6 +13,7 @@ from dominance.analyse.study.about import About, about, coordinates, directions,
 from dominance.deltas import Directions, declare
 from dominance.errors import BadOption, NothingRecorded
 from dominance.schema import EVALUATED_LOSS
+from dominance.store.outline import counted
 
 FINAL = "final"
 """The split under which ``dominance train`` logs the scores that count."""
@@ -123,9 +124,7 @@ def events(run: xr.DataTree) -> pd.DataFrame:
     table = pd.DataFrame({name: group[called].to_numpy() for name, called in names.items()})
     table["value"] = group["value"].to_numpy().astype(np.float64)
     table["task"] = ["" if task is None else str(task) for task in table["task"]]
-    step = table["step"].to_numpy()
-    lowest_from_here = np.minimum.accumulate(step[::-1])[::-1]
-    table = table[step <= lowest_from_here]
+    table = table[counted(table["step"].to_numpy())]
     own = table["metric"] != EVALUATED_LOSS
     return table[own] if (own & (table["task"] != "") & (table["split"] != "train")).any() else table
 

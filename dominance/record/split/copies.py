@@ -66,7 +66,7 @@ class Copies:
 
     def _original(self, copy: Tensor) -> Tensor | None:
         """The parameter that a copy stands for: of several that may be, one that it has the value of."""
-        known = self._factors()
+        known = self._factors() if copy.numel() == 1 else []
         if copy.numel() == 1 and not known:
             return None
         taken = {id(each) for each in self._ledger.originals.values()}
