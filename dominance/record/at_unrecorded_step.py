@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from dominance.record import end_of_step
 from dominance.record.recording import Recording
-from dominance.record.tasks.graph import LEAF, Node, first_leaf
+from dominance.record.tasks.graph import Node, first_leaf, leads_to
 
 
 def may(run: Recording, outputs: Sequence[Any]) -> bool:
@@ -51,15 +51,9 @@ def losses(run: Recording, outputs: Sequence[Any]) -> None:
 
 def _of_model(run: Recording, root: Node) -> bool:
     """Whether some leaf below is a parameter of the model; else it is perhaps of another, or of a method's own."""
-    resting, node = run.resting, root
-    if resting.leaf is not None:
-        for place in resting.way:
-            below = node.next_functions
-            node = below[place][0] if place < len(below) else None
-            if node is None:
-                break
-        if type(node) is LEAF and node.variable is resting.leaf:
-            return True
+    resting = run.resting
+    if resting.leaf is not None and leads_to(root, resting.way, resting.leaf):
+        return True
     leaf, way = first_leaf(root)
     if leaf is None or not run.table.owned(leaf):
         return False

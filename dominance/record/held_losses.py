@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from dominance.record.frames import variable_of, variables_of
-from dominance.record.tasks.graph import LEAF, Edge, Node, first_leaf
+from dominance.record.tasks.graph import Edge, Node, first_leaf, leads_to, led_to
 from dominance.record.tasks.naming import live_edge
 from dominance.record.tasks.sources import GENERIC
 
@@ -44,14 +44,11 @@ class Held:
         """The tensor in a later step; None where it is not there, or not of this loss."""
         if self.depth >= len(frames):
             return None
-        value, node = _item(variable_of(frames[self.depth], self.variable), self.key), _below(root, self.way)
+        value, node = _item(variable_of(frames[self.depth], self.variable), self.key), led_to(root, self.way)
         if node is None or not issubclass(type(value), Tensor) or live_edge(value) != (node, self.output):
             return None
         loss: Tensor = value
-        if self.leaf is None:
-            return loss
-        end = _below(node, self.leaf_way)
-        return loss if end is not None and type(end) is LEAF and end.variable is self.leaf() else None
+        return loss if self.leaf is None or leads_to(node, self.leaf_way, self.leaf()) else None
 
 
 def held_losses(root: Node, tasks: Mapping[Edge, str], frames: Sequence[FrameType]) -> list[Held]:
@@ -88,14 +85,6 @@ def _ways(root: Node, wanted: set[Edge]) -> dict[Edge, tuple[int, ...]]:
                 ways[child] = (*ways[node], place)
                 queue.append(child)
     return {edge: ways[edge[0]] for edge in wanted if edge[0] in ways}
-
-
-def _below(node: Node | None, way: Sequence[int]) -> Node | None:
-    """The node that this way leads to."""
-    for place in way:
-        below = () if node is None else node.next_functions
-        node = below[place][0] if place < len(below) else None
-    return node
 
 
 def _called(task: str, variable: str, key: Key | None) -> bool:

@@ -213,6 +213,21 @@ def first_leaf(start: Node) -> tuple[Tensor | None, tuple[int, ...]]:
     return None, ()
 
 
+def led_to(start: Node, way: Sequence[int]) -> Node | None:
+    """The node that such a way leads to from another start; None where there is none."""
+    node: Node | None = start
+    for place in way:
+        below = () if node is None else node.next_functions
+        node = below[place][0] if place < len(below) else None
+    return node
+
+
+def leads_to(start: Node, way: Sequence[int], leaf: Tensor | None) -> bool:
+    """Whether it leads to this leaf."""
+    end = led_to(start, way)
+    return end is not None and type(end) is LEAF and end.variable is leaf
+
+
 def first_leaves(starts: Iterable[Node], count: int = 4) -> list[Tensor]:
     """Some leaf tensors that a backward pass from ``starts`` would reach, found without going through the graph."""
     found: list[Tensor] = []
